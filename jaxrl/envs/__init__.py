@@ -1,0 +1,8 @@
+"""The worlds, and how to make and step them."""
+
+from jaxrl.envs.base import Environment
+from jaxrl.envs.minatar import GAMES
+from jaxrl.envs.registry import make, num_discrete_actions, protocol_of
+from jaxrl.envs.vector import VectorEnv, VectorState, vectorize
+
+__all__ = ["GAMES", "Environment", "VectorEnv", "VectorState", "make", "num_discrete_actions", "protocol_of", "vectorize"]

@@ -1,0 +1,120 @@
+"""The base of jaxrl's own worlds: a deterministic transition inside, gymnax 1.0's interface outside.
+
+A world's transition is a pure function of (state, action, random words), written elementwise, so that one function
+serves a single world (scalar leaves) and `N` of them (leaves with a last axis `[N]`), and so that a test can feed the
+same draws to an original. The gymnax-style `reset` and `step` below wrap it with a key.
+"""
+
+from abc import ABC, abstractmethod
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxrl.types import Array, PyTree
+
+
+class Environment(ABC):
+    """A world with discrete actions. Instances are immutable, hashable, and equal when made equally.
+
+    The observation of a state comes in two forms: packed (`encode`: uint32 words, what replays store) and whole
+    (`decode`: what networks and people see).
+    """
+
+    random_words: int
+    """`W`: 32-bit random words one world uses a step (and a reset)."""
+    num_actions: int
+    protocol: str
+    """One line that says under which rules scores are taken; always printed beside a score."""
+
+    @property
+    @abstractmethod
+    def default_params(self) -> Any:
+        """The traced parameters of the world, with at least `max_steps_in_episode`."""
+
+    @property
+    @abstractmethod
+    def name(self) -> str: ...
+
+    @abstractmethod
+    def initial(self, bits: Array, params: Any) -> PyTree:
+        """The first state ever. `bits`: uint32 `[W, ...]`."""
+
+    @abstractmethod
+    def transition(self, state: PyTree, action: Array, bits: Array, params: Any) -> tuple[PyTree, Array, Array]:
+        """`(state, reward float32 [...], terminated bool [...])` after `action`, int `[...]`, with `bits` `[W, ...]`.
+
+        A state that has terminated must be restarted, not stepped.
+        """
+
+    @abstractmethod
+    def encode(self, state: PyTree) -> Array:
+        """The packed observation: uint32 `[words, ...]`."""
+
+    @abstractmethod
+    def decode(self, words: Array) -> Array:
+        """The whole observation `[..., *observation]` of packed words `[..., words]` (words last, as stored)."""
+
+    def restart(self, state: PyTree, bits: Array, params: Any) -> PyTree:
+        """The first state of the episode after the one that ended in `state`; may use the same `bits` as the step."""
+        del state
+        return self.initial(bits, params)
+
+    def is_truncated(self, state: Any, params: Any) -> Array:
+        """Whether the episode reached its time limit: bool `[...]`."""
+        return state.time >= params.max_steps_in_episode
+
+    def observe(self, state: PyTree) -> Array:
+        """The whole observation of a state."""
+        return self.decode(jnp.moveaxis(self.encode(state), 0, -1))
+
+    def advance(self, state: PyTree, action: Array, bits: Array, params: Any) -> tuple[PyTree, PyTree, Array, Array, Array]:
+        """One step with auto-reset: `(state, final_state, reward, terminated, truncated)`.
+
+        `final_state` is what the action led to, `state` where the next action starts: the same, or a fresh episode.
+        """
+        final, reward, terminated = self.transition(state, action, bits, params)
+        truncated = self.is_truncated(final, params) & ~terminated
+        done = terminated | truncated
+        fresh = self.restart(final, bits, params)
+        state = jax.tree.map(lambda new, old: jnp.where(done, new, old), fresh, final)
+        return state, final, reward, terminated, truncated
+
+    # gymnax 1.0's interface ----------------------------------------------------------------------------------------
+
+    @partial(jax.jit, static_argnames="self")
+    def reset(self, key: Array, params: Any = None) -> tuple[Array, PyTree]:
+        """`(observation, state)` of a fresh world."""
+        params = self.default_params if params is None else params
+        state = self.initial(jax.random.bits(key, (self.random_words,)), params)
+        return self.observe(state), state
+
+    @partial(jax.jit, static_argnames="self")
+    def step(
+        self, key: Array, state: PyTree, action: Array, params: Any = None
+    ) -> tuple[Array, PyTree, Array, Array, Array, dict[str, Array]]:
+        """`(observation, state, reward, terminated, truncated, info)` with auto-reset.
+
+        `observation` opens the next episode when this one has ended; `info["final_observation"]` is always what the
+        action led to, the one to bootstrap from.
+        """
+        params = self.default_params if params is None else params
+        bits = jax.random.bits(key, (self.random_words,))
+        state, final, reward, terminated, truncated = self.advance(state, jnp.asarray(action), bits, params)
+        info = {"terminated": terminated, "truncated": truncated, "final_observation": self.observe(final)}
+        return self.observe(state), state, reward, terminated, truncated, info
+
+    def action_space(self, params: Any = None) -> Any:
+        """gymnax's `Discrete(num_actions)`."""
+        from gymnax.environments import spaces  # here, because importing gymnax takes seconds
+
+        del params
+        return spaces.Discrete(self.num_actions)
+
+    def observation_space(self, params: Any = None) -> Any:
+        """gymnax's `Box` of the observation's shape and dtype."""
+        from gymnax.environments import spaces
+
+        observation, _ = jax.eval_shape(self.reset, jax.random.key(0), params)
+        return spaces.Box(0, 1, observation.shape, observation.dtype)

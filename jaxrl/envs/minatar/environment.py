@@ -1,0 +1,135 @@
+"""What MinAtar's games share: action sets, sticky actions, the step cap, and the gymnax interface around them."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxrl.envs.base import Environment
+from jaxrl.envs.minatar import bits as bit_boards
+from jaxrl.types import Array, PyTree
+
+NOOP, LEFT, UP, RIGHT, DOWN, FIRE = range(6)
+"""MinAtar's actions, numbered as in the original."""
+
+NO_CAP = 2**31 - 1
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class MinAtarParams:
+    """Traced parameters of every MinAtar game."""
+
+    sticky_action_prob: float = 0.1
+    """Probability that the previous executed action is executed again instead of the chosen one, in [0, 1]."""
+    difficulty_ramping: bool = True
+    """Whether the game gets harder as it goes on (Asterix, Seaquest and Space Invaders)."""
+    max_steps_in_episode: int = NO_CAP
+    """Steps after which an episode is truncated; the default is no cap."""
+
+    def replace(self, **changes: Any) -> "MinAtarParams":
+        """A copy with some fields changed, as gymnax's parameters offer it."""
+        return dataclasses.replace(self, **changes)
+
+
+class Game(NamedTuple):
+    """The rules of one game: pure, elementwise functions of arrays with any trailing batch axes.
+
+    Attributes:
+        channels: what each channel of the observation shows.
+        minimal_actions: the actions that do something, in MinAtar's numbering; all others act as a no-op.
+        random_words: 32-bit words the game draws a step. The low 8 bits of word 0 are free for the game, its upper 24
+            decide whether the action sticks.
+        initial: `(bits[W, ...]) -> state`.
+        step: `(state, action, bits, params) -> (state, reward, terminated)`.
+        boards: `(state) -> uint32 [words, ...]`, the observation as the bit string of `jaxrl.envs.minatar.bits`.
+    """
+
+    name: str
+    channels: tuple[str, ...]
+    minimal_actions: tuple[int, ...]
+    random_words: int
+    initial: Callable[[Array], PyTree]
+    step: Callable[[PyTree, Array, Array, MinAtarParams], tuple[PyTree, Array, Array]]
+    boards: Callable[[PyTree], Array]
+
+
+class MinAtarState(NamedTuple):
+    """A game's state, and what lives around it."""
+
+    game: PyTree
+    last_action: Array
+    """The action executed last, which may stick; it survives the end of an episode, as in the original. int32 `[...]`."""
+    time: Array
+    """Steps since the episode began, int32 `[...]`."""
+
+
+@dataclasses.dataclass(frozen=True)
+class MinAtar(Environment):
+    """A MinAtar game.
+
+    Args:
+        game: the rules.
+        rules: "original" plays as MinAtar's authors did (6 actions, sticky 0.1, ramping, no cap); "gymnax" as gymnax does
+            (only the actions that do something, nothing sticky, episodes cut at 1000 steps).
+
+    An action outside `0 .. num_actions - 1` acts as a no-op.
+    """
+
+    game: Game
+    rules: Literal["original", "gymnax"] = "original"
+
+    @property
+    def name(self) -> str:
+        return self.game.name
+
+    @property
+    def actions(self) -> tuple[int, ...]:
+        """What each action index means in MinAtar's numbering."""
+        return tuple(range(6)) if self.rules == "original" else self.game.minimal_actions
+
+    @property
+    def num_actions(self) -> int:  # type: ignore[override]
+        return len(self.actions)
+
+    @property
+    def random_words(self) -> int:  # type: ignore[override]
+        return self.game.random_words
+
+    @property
+    def protocol(self) -> str:  # type: ignore[override]
+        if self.rules == "original":
+            return "original: 6 actions, sticky actions 0.1, difficulty ramping, no step cap"
+        return f"gymnax: {self.num_actions} actions, no sticky actions, difficulty ramping, 1000-step cap"
+
+    @property
+    def default_params(self) -> MinAtarParams:
+        if self.rules == "original":
+            return MinAtarParams()
+        return MinAtarParams(sticky_action_prob=0.0, max_steps_in_episode=1000)
+
+    def initial(self, bits: Array, params: MinAtarParams) -> MinAtarState:
+        del params
+        zero = jnp.zeros(bits.shape[1:], jnp.int32)
+        return MinAtarState(self.game.initial(bits), last_action=zero, time=zero)
+
+    def restart(self, state: MinAtarState, bits: Array, params: MinAtarParams) -> MinAtarState:
+        return self.initial(bits, params)._replace(last_action=state.last_action)
+
+    def transition(
+        self, state: MinAtarState, action: Array, bits: Array, params: MinAtarParams
+    ) -> tuple[MinAtarState, Array, Array]:
+        chosen = sum((jnp.where(action == i, code, 0) for i, code in enumerate(self.actions)), jnp.int32(NOOP))
+        uniform = (bits[0] >> 8).astype(jnp.float32) * 2.0**-24
+        executed = jnp.where(uniform < params.sticky_action_prob, state.last_action, chosen)
+        game, reward, terminated = self.game.step(state.game, executed, bits, params)
+        return MinAtarState(game, executed, state.time + 1), reward, terminated
+
+    def encode(self, state: MinAtarState) -> Array:
+        return self.game.boards(state.game)
+
+    def decode(self, words: Array) -> Array:
+        """bool `[..., 10, 10, C]` (y, x, channel) of uint32 `[..., words]`."""
+        return bit_boards.to_boards(words, len(self.game.channels))

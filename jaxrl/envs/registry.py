@@ -1,0 +1,80 @@
+"""`make`: a world by its name. jaxrl's own first, then gymnax's, then a user's own factory."""
+
+import difflib
+import importlib
+from functools import lru_cache
+from typing import Any
+
+from jaxrl.envs.base import Environment
+from jaxrl.envs.minatar import GAMES, MinAtar
+
+PROTOCOLS = ("original", "gymnax")
+
+
+@lru_cache(maxsize=None)
+def make(env_id: str, protocol: str | None = None) -> tuple[Any, Any]:
+    """A world and its parameters.
+
+    Args:
+        env_id: one of `env_ids()`, any name gymnax knows, or `"module:factory"` for a function of no arguments that
+            returns an environment with gymnax 1.0's interface, or such an environment and its parameters.
+        protocol: for MinAtar's games "original" (the default: 6 actions, sticky 0.1, ramping, no cap) or "gymnax"
+            (minimal actions, nothing sticky, episodes cut at 1000 steps).
+
+    Returns:
+        `(env, params)`. Two equal calls return the same objects, so nothing that depends on them is traced twice.
+
+    Raises:
+        ValueError: unknown name (the nearest is suggested), unknown protocol, or a factory that cannot be used.
+    """
+    if protocol is not None and protocol not in PROTOCOLS:
+        raise ValueError(f"protocol must be one of {', '.join(PROTOCOLS)}, got {protocol!r}")
+    if env_id in GAMES:
+        env: Any = MinAtar(GAMES[env_id], "gymnax" if protocol == "gymnax" else "original")
+        return env, env.default_params
+    if protocol is not None:
+        raise ValueError(f"protocol is a choice of {', '.join(GAMES)} only, got protocol={protocol!r} for {env_id!r}")
+    if ":" in env_id:
+        return _from_factory(env_id)
+    import gymnax  # here, because it takes seconds and the games above do without
+
+    if env_id not in gymnax.registered_envs:
+        near = difflib.get_close_matches(env_id, [*GAMES, *gymnax.registered_envs], n=1, cutoff=0.0)
+        raise ValueError(f"unknown environment {env_id!r}; the nearest known name is {near[0]!r}")
+    return gymnax.make(env_id)
+
+
+def _from_factory(path: str) -> tuple[Any, Any]:
+    module_name, _, name = path.partition(":")
+    try:
+        factory = getattr(importlib.import_module(module_name), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ValueError(f"cannot import the environment factory {path!r}: {error}") from error
+    made = factory()
+    env, params = made if isinstance(made, tuple) else (made, made.default_params)
+    missing = [method for method in ("reset", "step", "action_space") if not hasattr(env, method)]
+    if missing:
+        raise ValueError(f"{path!r} made {type(env).__name__}, which has no {missing[0]}() of gymnax 1.0's interface")
+    return env, params
+
+
+def num_discrete_actions(env: Any, params: Any) -> int:
+    """The number of actions of a world.
+
+    Raises:
+        ValueError: its actions are not discrete.
+    """
+    if isinstance(env, Environment):
+        return env.num_actions
+    space = env.action_space(params)
+    if not hasattr(space, "n"):
+        raise ValueError(f"{env.name} has continuous actions ({type(space).__name__}); discrete ones are needed")
+    return int(space.n)
+
+
+def protocol_of(env: Any, params: Any) -> str:
+    """One line that says under which rules a score was taken."""
+    if isinstance(env, Environment):
+        return env.protocol
+    cap = getattr(params, "max_steps_in_episode", None)
+    return f"{env.name} as made, " + ("no step cap" if cap is None else f"{int(cap)}-step cap")

@@ -1,0 +1,106 @@
+"""N worlds in lockstep: one batched random draw a step, auto-reset, and exact episode statistics."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxrl.envs.base import Environment
+from jaxrl.types import Array, Mean, Metrics, PyTree, Transition
+
+
+class VectorState(NamedTuple):
+    """The state of N worlds.
+
+    Attributes:
+        worlds: each world's own state.
+        observation: what the next actions are chosen from, in stored form (see `VectorEnv.decode`), `[N, ...]`.
+        episode_return: reward of the running episodes so far, float32 `[N]`.
+        episode_length: their steps so far, int32 `[N]`.
+    """
+
+    worlds: PyTree
+    observation: PyTree
+    episode_return: Array
+    episode_length: Array
+
+
+class VectorEnv(NamedTuple):
+    """Pure functions over N worlds.
+
+    Attributes:
+        num_envs: N.
+        reset: `(key) -> VectorState`.
+        step: `(VectorState, actions[N], key) -> (VectorState, Transition [N], Metrics)`. The transition's observations
+            are in stored form; its `next_observation` is the true one, from before any reset. The metrics are
+            `episode_return` and `episode_length` over the episodes that ended in this step.
+        decode: stored observations `[..., stored]` to what an agent sees `[..., *observation]`.
+    """
+
+    num_envs: int
+    reset: Callable[[Array], VectorState]
+    step: Callable[[VectorState, Array, Array], tuple[VectorState, Transition, Metrics]]
+    decode: Callable[[PyTree], PyTree]
+
+
+def vectorize(env: Any, params: Any, num_envs: int) -> VectorEnv:
+    """`num_envs` copies of a world, jaxrl's own or any with gymnax 1.0's interface, stepped in lockstep."""
+    reset_worlds, step_worlds = (_own if isinstance(env, Environment) else _gymnax)(env, params, num_envs)
+
+    def reset(key: Array) -> VectorState:
+        observation, worlds = reset_worlds(key)
+        return VectorState(worlds, observation, jnp.zeros(num_envs), jnp.zeros(num_envs, jnp.int32))
+
+    def step(state: VectorState, actions: Array, key: Array) -> tuple[VectorState, Transition, Metrics]:
+        observation, worlds, reward, terminated, truncated, final = step_worlds(state.worlds, actions, key)
+        transition = Transition(state.observation, actions, reward, terminated, truncated, final)
+        done = terminated | truncated
+        episode_return, episode_length = state.episode_return + reward, state.episode_length + 1
+        episodes = done.sum()
+        metrics = {
+            "episode_return": Mean(jnp.where(done, episode_return, 0.0).sum(), episodes),
+            "episode_length": Mean(jnp.where(done, episode_length, 0).sum().astype(jnp.float32), episodes),
+        }
+        state = VectorState(worlds, observation, jnp.where(done, 0.0, episode_return), jnp.where(done, 0, episode_length))
+        return state, transition, metrics
+
+    decode = env.decode if isinstance(env, Environment) else lambda observation: observation
+    return VectorEnv(num_envs, reset, step, decode)
+
+
+def _own(env: Environment, params: Any, num_envs: int) -> tuple[Callable, Callable]:
+    """jaxrl's own worlds: natively batched, all their randomness from one draw; observations stay packed."""
+
+    def draw(key: Array) -> Array:
+        return jax.random.bits(key, (env.random_words, num_envs))
+
+    def packed(worlds: PyTree) -> Array:
+        return jnp.moveaxis(env.encode(worlds), 0, -1)
+
+    def reset(key: Array) -> tuple[PyTree, PyTree]:
+        worlds = env.initial(draw(key), params)
+        return packed(worlds), worlds
+
+    def step(worlds: PyTree, actions: Array, key: Array) -> tuple:
+        worlds, final, reward, terminated, truncated = env.advance(worlds, actions, draw(key), params)
+        return packed(worlds), worlds, reward, terminated, truncated, packed(final)
+
+    return reset, step
+
+
+def _gymnax(env: Any, params: Any, num_envs: int) -> tuple[Callable, Callable]:
+    """Any world with gymnax 1.0's interface; it resets itself and reports the true last observation."""
+
+    def reset(key: Array) -> tuple[PyTree, PyTree]:
+        return jax.vmap(env.reset, in_axes=(0, None))(jax.random.split(key, num_envs), params)
+
+    def step(worlds: PyTree, actions: Array, key: Array) -> tuple:
+        keys = jax.random.split(key, num_envs)
+        observation, worlds, reward, terminated, truncated, info = jax.vmap(env.step, in_axes=(0, 0, 0, None))(
+            keys, worlds, actions, params
+        )
+        reward = jnp.asarray(reward, jnp.float32)
+        return observation, worlds, reward, terminated, truncated & ~terminated, info["final_observation"]
+
+    return reset, step

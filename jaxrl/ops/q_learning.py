@@ -1,0 +1,34 @@
+"""Targets of the Bellman equation for action values, Q*(s, a) = E[r + γ max_a' Q*(s', a')]."""
+
+import jax.numpy as jnp
+
+from jaxrl.types import Array
+
+
+def q_learning_target(r_t: Array, discount_t: Array, q_t: Array) -> Array:
+    """Target of Q-learning, y = r + γ max_a' Q(s', a') (Watkins & Dayan 1992).
+
+    Args:
+        r_t: reward of the step, scalar.
+        discount_t: γ, or 0 if the step terminated the episode, scalar.
+        q_t: Q(s', ·), `[num_actions]`.
+
+    Returns:
+        y, scalar.
+    """
+    return r_t + discount_t * jnp.max(q_t)
+
+
+def double_q_learning_target(r_t: Array, discount_t: Array, q_t_value: Array, q_t_selector: Array) -> Array:
+    """Target of Double Q-learning, y = r + γ Q_value(s', argmax_a' Q_selector(s', a')) (van Hasselt et al. 2016, eq. 4).
+
+    Args:
+        r_t: reward of the step, scalar.
+        discount_t: γ, or 0 if the step terminated the episode, scalar.
+        q_t_value: Q(s', ·) that values the action (the target network), `[num_actions]`.
+        q_t_selector: Q(s', ·) that chooses it (the online network), `[num_actions]`.
+
+    Returns:
+        y, scalar.
+    """
+    return r_t + discount_t * q_t_value[jnp.argmax(q_t_selector)]

@@ -1,0 +1,89 @@
+"""The replay trainer: act in N worlds, store every transition, learn from random ones."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+
+from jaxrl import replay
+from jaxrl.envs import VectorEnv, VectorState
+from jaxrl.training import metrics as metrics_lib
+from jaxrl.types import Agent, Array, Hparams, Metrics, PyTree, Trainer, TrainState
+
+
+@dataclasses.dataclass(frozen=True)
+class OffPolicyConfig:
+    """What decides the program: static values."""
+
+    num_envs: int = 128
+    """N, worlds stepped side by side."""
+    rollout_length: int = 1
+    """Steps of every world between two rounds of learning."""
+    updates_per_iteration: int = 1
+    """Gradient steps in a round of learning."""
+    batch_size: int = 128
+    """Transitions per gradient step."""
+    replay_capacity: int = 100_000
+    """Transitions kept, rounded up to whole slabs of num_envs."""
+    warmup_steps: int = 5_000
+    """Environment steps taken before learning starts, rounded up to whole slabs of num_envs."""
+
+
+def off_policy(agent: Agent, envs: VectorEnv, config: OffPolicyConfig) -> Trainer:
+    """A trainer for agents that learn from a replay.
+
+    Each iteration steps all worlds `rollout_length` times and then learns `updates_per_iteration` times.
+    Its `TrainState.replay` is the packed ring `[slots, N, words]`.
+    """
+    slab = envs.num_envs
+    warmup_slabs = max(-(-config.warmup_steps // slab), -(-config.batch_size // slab))
+    worlds = jax.eval_shape(envs.reset, jax.random.key(0))
+    actions = jax.ShapeDtypeStruct((slab,), jnp.int32)
+    _, transitions, _ = jax.eval_shape(envs.step, worlds, actions, jax.random.key(0))
+    layout = replay.packing(jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), transitions))
+
+    def rollout(state: TrainState, slabs: Array, length: int, key: Array) -> tuple[TrainState, Metrics]:
+        def body(carry: tuple[VectorState, Array], t: Array) -> tuple[tuple[VectorState, Array], Metrics]:
+            worlds, memory = carry
+            act_key, env_key = jax.random.split(jax.random.fold_in(key, t))
+            env_steps = (slabs + t).astype(jnp.float32) * slab
+            actions, _ = agent.act(state.agent, envs.decode(worlds.observation), act_key, env_steps)
+            worlds, transition, metrics = envs.step(worlds, actions, env_key)
+            return (worlds, replay.write(memory, layout.pack(transition), slabs + t)), metrics
+
+        (worlds, memory), metrics = jax.lax.scan(body, (state.envs, state.replay), jnp.arange(length))
+        return state._replace(envs=worlds, replay=memory), metrics_lib.total(metrics)
+
+    def learn(state: TrainState, slabs: Array, key: Array) -> tuple[TrainState, Metrics]:
+        def body(agent_state: PyTree, key: Array) -> tuple[PyTree, Metrics]:
+            sample_key, update_key = jax.random.split(key)
+            batch = layout.unpack(replay.sample(state.replay, sample_key, slabs, config.batch_size))
+            batch = batch._replace(
+                observation=envs.decode(batch.observation), next_observation=envs.decode(batch.next_observation)
+            )
+            env_steps = slabs.astype(jnp.float32) * slab
+            agent_state, metrics, _ = agent.update(agent_state, batch, update_key, env_steps)
+            return agent_state, metrics
+
+        agent_state, metrics = jax.lax.scan(body, state.agent, jax.random.split(key, config.updates_per_iteration))
+        return state._replace(agent=agent_state), metrics_lib.total(metrics)
+
+    def init(key: Array, hparams: Hparams) -> TrainState:
+        agent_key, env_key, warmup_key, run_key = jax.random.split(key, 4)
+        worlds = envs.reset(env_key)
+        observation = jax.tree.map(lambda x: x[0], envs.decode(worlds.observation))
+        agent_state = agent.init(agent_key, hparams, observation)
+        memory = replay.allocate(config.replay_capacity, slab, layout.num_words)
+        state = TrainState(jnp.int32(0), run_key, agent_state, worlds, memory)
+        # Warm-up is acting at the start of the exploration schedule, without learning.
+        state, _ = rollout(state, jnp.int32(0), warmup_slabs, warmup_key)
+        return state
+
+    def step(state: TrainState) -> tuple[TrainState, Metrics]:
+        rollout_key, learn_key = jax.random.split(jax.random.fold_in(state.key, state.iteration))
+        slabs = warmup_slabs + state.iteration * config.rollout_length
+        state, acting = rollout(state, slabs, config.rollout_length, rollout_key)
+        state, learning = learn(state, slabs + config.rollout_length, learn_key)
+        return state._replace(iteration=state.iteration + 1), acting | learning
+
+    return Trainer(init, step, slab * config.rollout_length, warmup_slabs * slab)

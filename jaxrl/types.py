@@ -1,0 +1,103 @@
+"""The records every part of jaxrl speaks in.
+
+Axis letters, used in every docstring:
+
+    ``T``  time steps of a rollout              ``N``  worlds stepped side by side
+    ``B``  transitions in a batch               ``A``  agents of a population (their seeds, their hyperparameters)
+    ``W``  random words one world uses a step   ``[...]`` any batch axes, or none
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+
+Array = jax.Array
+PyTree = Any
+Hparams = Any
+"""A pytree of traced hyperparameters, such as `jaxrl.agents.dqn.DQNHparams`."""
+
+
+class Mean(NamedTuple):
+    """A mean kept as its sum and its count, so that it stays right when added up, masked, averaged or sharded."""
+
+    sum: Array
+    count: Array
+
+
+Metrics = dict[str, Mean]
+
+
+class Transition(NamedTuple):
+    """One step of a world, complete in itself: nothing in it depends on the transition stored next to it.
+
+    Attributes:
+        observation: what the agent saw, `[..., *observation]`.
+        action: what it did, `[...]`.
+        reward: what it got, float32 `[...]`.
+        terminated: the episode ended by the rules of the world: nothing follows, so the value there is zero, bool `[...]`.
+        truncated: the episode was cut off (a time limit): the value of `next_observation` still counts, bool `[...]`.
+        next_observation: what followed, before any reset, `[..., *observation]`.
+    """
+
+    observation: PyTree
+    action: Array
+    reward: Array
+    terminated: Array
+    truncated: Array
+    next_observation: PyTree
+
+
+class Agent(NamedTuple):
+    """A learner as a record of pure functions. It knows no environment, no replay and no device.
+
+    Attributes:
+        init: `(key, hparams, observation) -> agent_state`. `observation` is one example, without a batch axis.
+        act: `(agent_state, observations[N], key, env_steps) -> (actions[N], extras)`, exploring.
+        policy: `(agent_state, observations[N], key) -> actions[N]`, for evaluation and use.
+        update: `(agent_state, batch, key, env_steps) -> (agent_state, metrics, extras)`. `batch` is a `Transition` of
+            `[B]`; `extras` holds what a data source may need, such as one TD error a sample.
+
+    `env_steps` is the trainer's clock as a float32 scalar: environment steps one agent has taken so far, over all its
+    worlds. Schedules depend on it and on nothing else, so a run can be extended.
+    """
+
+    init: Callable[[Array, Hparams, PyTree], PyTree]
+    act: Callable[[PyTree, PyTree, Array, Array], tuple[Array, PyTree]]
+    policy: Callable[[PyTree, PyTree, Array], Array]
+    update: Callable[[PyTree, Transition, Array, Array], tuple[PyTree, Metrics, PyTree]]
+
+
+class TrainState(NamedTuple):
+    """Everything a run is: saving it and restoring it continues the run to the same bits.
+
+    Attributes:
+        iteration: calls of `Trainer.step` so far, int32 scalar. The only clock: schedules, ring positions and random
+            streams derive from it. A population shares one, unbatched.
+        key: the run's random key; iteration `i` draws from `fold_in(key, i)`.
+        agent: the agent's own state (parameters, optimizer state, hyperparameters).
+        envs: the state of the `N` worlds.
+        replay: stored transitions, or `()` for trainers that keep none.
+    """
+
+    iteration: Array
+    key: Array
+    agent: PyTree
+    envs: PyTree
+    replay: PyTree = ()
+
+
+class Trainer(NamedTuple):
+    """An agent and where its data comes from, as a record of pure functions, ready for `jit`, `vmap` and `scan`.
+
+    Attributes:
+        init: `(key, hparams) -> TrainState`; includes the warm-up, so that no step needs a branch for it.
+        step: `(TrainState) -> (TrainState, Metrics)`; a fixed rollout and a fixed number of updates.
+        steps_per_iteration: environment steps one `step` takes for one agent.
+        warmup_steps: environment steps `init` has taken for one agent.
+    """
+
+    init: Callable[[Array, Hparams], TrainState]
+    step: Callable[[TrainState], tuple[TrainState, Metrics]]
+    steps_per_iteration: int
+    warmup_steps: int
