@@ -6,11 +6,12 @@ moving copy θ⁻ answers the target that would otherwise move with every step o
 """
 
 import dataclasses
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
+from annotated_types import Ge, Gt, Interval
 
 from jaxrl import ops
 from jaxrl.networks import Network
@@ -22,23 +23,23 @@ from jaxrl.types import Agent, Array, Mean, Metrics, PyTree, Transition
 class DQNHparams:
     """What may be swept: traced values that live in the state, so that no change of them recompiles."""
 
-    learning_rate: float = 5e-4
+    learning_rate: Annotated[float, Gt(0)] = 5e-4
     """Adam's step size, > 0."""
-    discount: float = 0.99
+    discount: Annotated[float, Interval(ge=0, le=1)] = 0.99
     """γ per step, in [0, 1]."""
-    epsilon_start: float = 1.0
+    epsilon_start: Annotated[float, Interval(ge=0, le=1)] = 1.0
     """Probability of a random action at the first step, in [0, 1]."""
-    epsilon_end: float = 0.02
+    epsilon_end: Annotated[float, Interval(ge=0, le=1)] = 0.02
     """Probability of a random action once the decay is over, in [0, 1]."""
-    epsilon_decay_steps: float = 750_000
+    epsilon_decay_steps: Annotated[float, Ge(0)] = 750_000
     """Length of the linear decay from start to end, in environment steps."""
-    epsilon_eval: float = 0.001
+    epsilon_eval: Annotated[float, Interval(ge=0, le=1)] = 0.001
     """Probability of a random action when evaluating, in [0, 1]."""
-    target_update_rate: float = 0.01
+    target_update_rate: Annotated[float, Interval(gt=0, le=1)] = 0.01
     """How far the target network moves towards the online one at each of its updates, in (0, 1]; 1 copies it."""
-    target_update_period: int = 1
+    target_update_period: Annotated[int, Gt(0)] = 1
     """Gradient steps between two updates of the target network. Mnih et al. 2015: rate 1, period 10000."""
-    max_grad_norm: float = 10.0
+    max_grad_norm: Annotated[float, Gt(0)] = 10.0
     """Gradients with a larger global norm are scaled down to it, > 0."""
 
 
@@ -50,7 +51,7 @@ class DQNConfig:
     """Double DQN: the online network chooses the action whose target value is used (van Hasselt et al. 2016)."""
     loss: Literal["huber", "squared"] = "huber"
     """Loss of the TD error: `huber` (error clipped to [-1, 1], Mnih et al. 2015) or `squared` (the lecture's)."""
-    hidden_sizes: tuple[int, ...] = (128,)
+    hidden_sizes: tuple[Annotated[int, Gt(0)], ...] = (128,)
     """Units of each dense layer of the default network."""
 
 

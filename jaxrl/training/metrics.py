@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxrl.types import Mean, Metrics, PyTree
 
@@ -16,6 +17,7 @@ def add(a: PyTree, b: PyTree) -> PyTree:
     return jax.tree.map(jnp.add, a, b)
 
 
-def value(mean: Mean) -> PyTree:
-    """The mean itself, NaN where nothing was counted; works on NumPy and JAX arrays."""
-    return jnp.where(mean.count > 0, mean.sum / jnp.maximum(mean.count, 1), jnp.nan)
+def value(mean: Mean) -> np.ndarray:
+    """The mean itself, on the host: NaN where nothing was counted."""
+    sums, counts = np.asarray(mean.sum), np.asarray(mean.count)
+    return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)

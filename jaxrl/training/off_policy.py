@@ -1,12 +1,14 @@
 """The replay trainer: act in N worlds, store every transition, learn from random ones."""
 
 import dataclasses
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
+from annotated_types import Ge, Gt
 
 from jaxrl import replay
-from jaxrl.envs import VectorEnv, VectorState
+from jaxrl.envs import VectorState, vectorize
 from jaxrl.training import metrics as metrics_lib
 from jaxrl.types import Agent, Array, Hparams, Metrics, PyTree, Trainer, TrainState
 
@@ -15,28 +17,36 @@ from jaxrl.types import Agent, Array, Hparams, Metrics, PyTree, Trainer, TrainSt
 class OffPolicyConfig:
     """What decides the program: static values."""
 
-    num_envs: int = 128
+    num_envs: Annotated[int, Gt(0)] = 128
     """N, worlds stepped side by side."""
-    rollout_length: int = 1
+    rollout_length: Annotated[int, Gt(0)] = 1
     """Steps of every world between two rounds of learning."""
-    updates_per_iteration: int = 1
+    updates_per_iteration: Annotated[int, Gt(0)] = 1
     """Gradient steps in a round of learning."""
-    batch_size: int = 128
+    batch_size: Annotated[int, Gt(0)] = 128
     """Transitions per gradient step."""
-    replay_capacity: int = 100_000
+    replay_capacity: Annotated[int, Gt(0)] = 100_000
     """Transitions kept, rounded up to whole slabs of num_envs."""
-    warmup_steps: int = 5_000
+    warmup_steps: Annotated[int, Ge(0)] = 5_000
     """Environment steps taken before learning starts, rounded up to whole slabs of num_envs."""
 
 
-def off_policy(agent: Agent, envs: VectorEnv, config: OffPolicyConfig) -> Trainer:
+def off_policy(agent: Agent, env: Any, env_params: Any, config: OffPolicyConfig) -> Trainer:
     """A trainer for agents that learn from a replay.
 
     Each iteration steps all worlds `rollout_length` times and then learns `updates_per_iteration` times.
     Its `TrainState.replay` is the packed ring `[slots, N, words]`.
+
+    Raises:
+        ValueError: a batch is larger than what the replay holds.
     """
-    slab = envs.num_envs
-    warmup_slabs = max(-(-config.warmup_steps // slab), -(-config.batch_size // slab))
+    if config.batch_size > config.replay_capacity:
+        raise ValueError(
+            f"batch_size must be at most replay_capacity, got {config.batch_size} and {config.replay_capacity}"
+        )
+    envs = vectorize(env, env_params, config.num_envs)
+    slab = config.num_envs
+    warmup_slabs = -(-max(config.warmup_steps, config.batch_size) // slab)
     worlds = jax.eval_shape(envs.reset, jax.random.key(0))
     actions = jax.ShapeDtypeStruct((slab,), jnp.int32)
     _, transitions, _ = jax.eval_shape(envs.step, worlds, actions, jax.random.key(0))

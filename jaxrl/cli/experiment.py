@@ -1,0 +1,73 @@
+"""An experiment, and the options every training experiment has."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Generic, Literal, NamedTuple, TypeVar
+
+from annotated_types import Ge, Gt
+
+from jaxrl.types import Agent, Trainer
+
+HparamsT = TypeVar("HparamsT")
+ConfigT = TypeVar("ConfigT")
+
+
+@dataclasses.dataclass(frozen=True)
+class Options(Generic[HparamsT, ConfigT]):
+    """Everything a run depends on, and everything the command line can set."""
+
+    env: str
+    """The world: a MinAtar game, any gymnax name, or module:factory for your own."""
+    total_steps: Annotated[int, Gt(0)]
+    """Environment steps of one agent, warm-up included, rounded down to whole iterations."""
+    hparams: HparamsT
+    config: ConfigT
+    protocol: Literal["original", "gymnax"] | None = None
+    """Rules of a MinAtar game: original (6 actions, sticky 0.1, no cap) or gymnax (minimal actions, 1000-step cap)."""
+    seed: Annotated[int, Ge(0)] = 0
+    """Where all randomness comes from; with several seeds, the first of them."""
+    num_seeds: Annotated[int, Gt(0)] = 1
+    """Seeds trained side by side in one program: seed, seed + 1, …"""
+    log_every: Annotated[int, Gt(0)] = 20_000
+    """Environment steps of one agent between two rows of metrics.csv, rounded to whole iterations."""
+    eval_episodes: Annotated[int, Gt(0)] = 128
+    """Episodes of the evaluation at the end, one in each of as many worlds."""
+    eval_max_steps: Annotated[int, Gt(0)] = 5_000
+    """Steps after which an unfinished evaluation episode is counted with its return so far."""
+    out: Path | None = None
+    """The run's directory (default: runs/EXPERIMENT/DATE-TIME)."""
+    resume: bool = False
+    """Continue the run in --out from its newest checkpoint, to the same bits; --total-steps may be raised."""
+    checkpoint_every: Annotated[float, Gt(0)] = 60.0
+    """Seconds between two checkpoints; one is also written at the end, on Ctrl-C and on SIGTERM."""
+    tensorboard: bool = False
+    """Also write TensorBoard event files into the run's directory."""
+    profile: Path | None = None
+    """Write a profile of a few calls of the compiled program into this directory (for TensorBoard or Perfetto)."""
+    debug_nans: bool = False
+    """Stop at the operation that makes the first NaN. Slow."""
+    deterministic: bool = False
+    """On a GPU, use only operations that give the same bits every time. On a CPU they always do."""
+
+
+NOT_PART_OF_THE_RUN = (
+    "total_steps", "out", "resume", "checkpoint_every", "tensorboard", "profile", "debug_nans",
+)  # fmt: skip
+"""Options that may change between a run and its continuation."""
+
+
+class Experiment(NamedTuple):
+    """A training experiment: what `python -m jaxrl.experiments.NAME` runs.
+
+    Attributes:
+        name: the module's name.
+        algorithm: what to call the learner in summaries and plots.
+        build: `(env, env_params, config) -> (Agent, Trainer)`.
+        defaults: the options of a plain call.
+    """
+
+    name: str
+    algorithm: str
+    build: Callable[[Any, Any, Any], tuple[Agent, Trainer]]
+    defaults: Options

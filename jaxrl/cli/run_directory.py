@@ -1,0 +1,153 @@
+"""The run directory: what is in it, and the record of how the run was made."""
+
+import dataclasses
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import jax
+
+import jaxrl
+from jaxrl.cli.experiment import Experiment, Options
+
+CONFIG, METRICS, SUMMARY = "config.json", "metrics.csv", "summary.json"
+CURVE, FILM, CHECKPOINTS, TENSORBOARD = "learning_curve.png", "policy.gif", "checkpoints", "tensorboard"
+
+
+def default_directory(name: str) -> Path:
+    """`runs/NAME/DATE-TIME`, a folder that does not exist yet."""
+    first = Path("runs") / name / datetime.now().strftime("%Y%m%d-%H%M%S")
+    directory, attempt = first, 1
+    while directory.exists():
+        attempt += 1
+        directory = first.with_name(f"{first.name}-{attempt}")
+    return directory
+
+
+def holds_a_run(directory: Path) -> bool:
+    return (directory / CONFIG).exists()
+
+
+def has_checkpoint(directory: Path) -> bool:
+    """Whether a complete checkpoint is there; folders of interrupted writes have longer names."""
+    folder = directory / CHECKPOINTS
+    return folder.is_dir() and any(entry.name.isdigit() for entry in folder.iterdir())
+
+
+def flatten(options: Options) -> dict[str, Any]:
+    """Options as `{"hparams.learning_rate": 0.0005, …}`, in JSON's types."""
+
+    def walk(record: Any, prefix: str) -> dict[str, Any]:
+        flat: dict[str, Any] = {}
+        for field in dataclasses.fields(record):
+            value = getattr(record, field.name)
+            if dataclasses.is_dataclass(value):
+                flat |= walk(value, f"{prefix}{field.name}.")
+            else:
+                flat[prefix + field.name] = value
+        return flat
+
+    return json.loads(json.dumps(walk(options, ""), default=str))
+
+
+def write_json(path: Path, contents: dict[str, Any]) -> None:
+    """Writes a JSON file in one replacement, so that it is never half there."""
+    draft = path.with_suffix(".tmp")
+    draft.write_text(json.dumps(contents, indent=2, ensure_ascii=False) + "\n")
+    os.replace(draft, path)
+
+
+def write_config(directory: Path, experiment: Experiment, options: Options, protocol: str) -> None:
+    """Writes `config.json`: all that is needed to repeat the run, and where it was made."""
+    write_json(
+        directory / CONFIG,
+        {
+            "experiment": experiment.name,
+            "algorithm": experiment.algorithm,
+            "protocol": protocol,
+            "options": flatten(options),
+            "command": command(experiment, sys.argv[1:]),
+            "started": datetime.now(UTC).isoformat(timespec="seconds"),
+            "commit": commit(),
+            **provenance(),
+        },
+    )
+
+
+def read_config(directory: Path) -> dict[str, Any]:
+    return json.loads((directory / CONFIG).read_text())
+
+
+def saved_options(directory: Path) -> dict[str, Any]:
+    """The flat options of the run in a directory."""
+    return read_config(directory)["options"]
+
+
+def command(experiment: Experiment, arguments: list[str]) -> str:
+    """The command line of an experiment."""
+    import shlex
+
+    return shlex.join(["python", "-m", f"jaxrl.experiments.{experiment.name}", *arguments])
+
+
+def provenance() -> dict[str, Any]:
+    """Versions and machine: what the bits of a result may depend on."""
+    packages = ("jax", "jaxlib", "flax", "optax", "gymnax", "orbax-checkpoint", "numpy")
+    versions = {name: importlib.metadata.version(name) for name in packages}
+    device = jax.devices()[0]
+    return {
+        "versions": {"jaxrl": jaxrl.__version__, "python": platform.python_version(), **versions},
+        "machine": {
+            "device": device_name(),
+            "devices": jax.device_count(),
+            "backend": device.platform,
+            "cores": os.cpu_count(),
+            "system": platform.platform(),
+        },
+    }
+
+
+def device_name() -> str:
+    """The accelerator's name, or the processor's."""
+    device = jax.devices()[0]
+    if device.platform != "cpu":
+        return device.device_kind
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    except OSError:
+        names = []
+    return f"{names[0] if names else platform.processor() or platform.machine()} ({os.cpu_count()} cores)"
+
+
+def commit() -> str | None:
+    """The git commit jaxrl runs from, with "-dirty" if files were changed; None for an installed package."""
+    root = Path(jaxrl.__file__).parents[1]
+
+    def git(*arguments: str) -> str:
+        done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
+    try:
+        if Path(git("rev-parse", "--show-toplevel")) != root:
+            return None
+        return git("rev-parse", "HEAD") + ("-dirty" if git("status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def differences(directory: Path) -> list[str]:
+    """Where this machine or these versions differ from those the run in a directory was started with."""
+    before, now = read_config(directory), provenance()
+    return [
+        f"{name} {before.get(group, {}).get(name)} then, {value} now"
+        for group in ("versions", "machine")
+        for name, value in now[group].items()
+        if before.get(group, {}).get(name) != value
+    ]

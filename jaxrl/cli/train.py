@@ -1,0 +1,230 @@
+"""The command of every training experiment: check, train, evaluate, and leave a run directory to look at."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from jaxrl.cli import checks, run_directory
+from jaxrl.cli.experiment import Experiment, Options
+from jaxrl.envs import protocol_of, vectorize
+from jaxrl.training.checkpoint import CheckpointError, Checkpoints
+from jaxrl.training.evaluate import Evaluation, evaluate
+from jaxrl.training.population import population
+from jaxrl.training.report import film, interval_95, learning_curve, play
+from jaxrl.training.run import DivergedError, RunResult, Sink, run
+from jaxrl.training.sinks import CSVSink, ProfileSink, ScreenSink, TensorBoardSink
+from jaxrl.types import Agent, Array, Hparams, PyTree, Trainer
+
+FILM_STEPS = 400
+
+
+def main(experiment: Experiment) -> None:
+    """Runs an experiment from the command line; the process exits with 0, 1 (it failed) or 2 (bad input)."""
+    defaults = experiment.defaults
+    options_type = Options[type(defaults.hparams), type(defaults.config)]  # type: ignore[misc]
+    options = tyro.cli(
+        options_type,
+        default=defaults,
+        description=sys.modules["__main__"].__doc__,
+        prog=f"python -m jaxrl.experiments.{experiment.name}",
+        config=(tyro.conf.FlagCreatePairsOff,),
+    )
+    prepare_jax(options.deterministic)
+    console = Console(highlight=False)
+    try:
+        train(experiment, options, console)
+    except checks.UsageError as error:
+        fail(str(error), 2)
+    except (CheckpointError, DivergedError, OSError) as error:
+        fail(str(error), 1)
+
+
+def fail(message: str, code: int) -> None:
+    """Ends the process with one line on stderr."""
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(code)
+
+
+def prepare_jax(deterministic: bool = False) -> None:
+    """Turns on the persistent compilation cache, in the user's cache folder unless JAX_COMPILATION_CACHE_DIR is set."""
+    import platformdirs
+
+    if deterministic:
+        os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_gpu_deterministic_ops=true"
+    if jax.config.jax_compilation_cache_dir is None:
+        jax.config.update("jax_compilation_cache_dir", platformdirs.user_cache_dir("jaxrl"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+
+
+def train(experiment: Experiment, options: Options, console: Console) -> None:
+    """Trains as the options say, and writes the run directory.
+
+    Raises:
+        UsageError: the options cannot be run; nothing was written.
+        DivergedError, CheckpointError, OSError: the run had to stop.
+    """
+    checks.check_bounds(options)
+    directory = options.out or run_directory.default_directory(experiment.name)
+    checks.check_directory(directory, options)
+    env, env_params = checks.make_env(options)
+    agent, trainer = checks.build(experiment, env, env_params, options)
+    protocol = protocol_of(env, env_params)
+    seeds = range(options.seed, options.seed + options.num_seeds)
+    train_keys, eval_keys, film_keys = key_streams(seeds)
+    many = options.num_seeds > 1
+
+    console.print(f"{experiment.algorithm} on {options.env} ({protocol})")
+    console.print(f"writing to {directory}")
+    if options.resume:
+        for line in run_directory.differences(directory):
+            console.print(f"note: resuming elsewhere, the last bits may differ: {line}")
+    else:
+        directory.mkdir(parents=True, exist_ok=True)
+        run_directory.write_config(directory, experiment, options, protocol)
+    try:
+        result = run(
+            population(trainer) if many else trainer,
+            train_keys if many else train_keys[0],
+            repeat(options.hparams, options.num_seeds) if many else options.hparams,
+            options.total_steps,
+            log_every=options.log_every,
+            sinks=make_sinks(options, directory, seeds, console),
+            checkpoints=Checkpoints(directory / run_directory.CHECKPOINTS),
+            checkpoint_every=options.checkpoint_every,
+            resume=options.resume,
+            debug_nans=options.debug_nans,
+            tell=lambda line: console.print(f"note: {line}"),
+        )
+    except DivergedError:
+        draw_curve(experiment, options, directory, protocol, [])
+        raise
+    if not result.finished:
+        console.print(f"stopped at {result.env_steps:,} environment steps; the run is saved. Continue with")
+        console.print(f"  {resume_command(experiment, options, directory)}", soft_wrap=True)
+        return
+
+    agent_states = result.state.agent if many else jax.tree.map(lambda x: x[None], result.state.agent)
+    evaluation = evaluate_seeds(agent, agent_states, env, env_params, eval_keys, options)
+    summary = summarize(experiment, options, protocol, result, evaluation)
+    run_directory.write_json(directory / run_directory.SUMMARY, summary)
+    draw_curve(experiment, options, directory, protocol, summary["eval_return_per_seed"])
+    shoot_film(agent, jax.tree.map(lambda x: x[0], agent_states), env, env_params, film_keys[0], directory, options)
+    show(summary, directory, console)
+
+
+def key_streams(seeds: range) -> tuple[Array, Array, Array]:
+    """Keys `[A]` for training, evaluation and the film, of each seed."""
+    streams = jax.vmap(lambda key: jax.random.split(key, 3))(jnp.stack([jax.random.key(seed) for seed in seeds]))
+    return streams[:, 0], streams[:, 1], streams[:, 2]
+
+
+def repeat(hparams: Hparams, times: int) -> Hparams:
+    """The same hyperparameters for every agent, leaves `[A]`."""
+    return jax.tree.map(lambda x: np.full(times, x), hparams)
+
+
+def make_sinks(options: Options, directory: Path, seeds: range, console: Console) -> list[Sink]:
+    sinks: list[Sink] = [
+        CSVSink(directory / run_directory.METRICS, seeds),
+        ScreenSink(console, options.total_steps),
+    ]
+    if options.tensorboard:
+        sinks.append(TensorBoardSink(directory / run_directory.TENSORBOARD, seeds))
+    if options.profile is not None:
+        sinks.append(ProfileSink(options.profile))
+    return sinks
+
+
+def evaluate_seeds(
+    agent: Agent, agent_states: PyTree, env: Any, env_params: Any, keys: Array, options: Options
+) -> Evaluation:
+    """Evaluations `[A, episodes]` of all agents."""
+    worlds = vectorize(env, env_params, options.eval_episodes)
+
+    def evaluate_one(agent_state: PyTree, key: Array) -> Evaluation:
+        return evaluate(agent.policy, agent_state, worlds, key, options.eval_max_steps)
+
+    return jax.device_get(jax.jit(jax.vmap(evaluate_one))(agent_states, keys))
+
+
+def summarize(
+    experiment: Experiment, options: Options, protocol: str, result: RunResult, evaluation: Evaluation
+) -> dict[str, Any]:
+    """What `summary.json` says."""
+    per_seed = evaluation.episode_return.mean(axis=1)
+    seeds = list(range(options.seed, options.seed + options.num_seeds))
+    return {
+        "env": options.env,
+        "protocol": protocol,
+        "algorithm": experiment.algorithm,
+        "seed": options.seed,
+        "num_seeds": options.num_seeds,
+        "seeds": seeds,
+        "env_steps": result.env_steps,
+        "eval_return_mean": float(per_seed.mean()),
+        "eval_return_std": float(evaluation.episode_return.std()),
+        "eval_return_interval_95": interval_95(per_seed),
+        "eval_return_per_seed": per_seed.tolist(),
+        "eval_episodes": int(evaluation.ended.size),
+        "eval_truncated": int((~evaluation.ended).sum()),
+        "compile_seconds": round(result.compile_seconds, 3),
+        "train_seconds": round(result.train_seconds, 3),
+        "env_steps_per_second": round(result.env_steps * options.num_seeds / result.train_seconds, 1),
+        "device": run_directory.device_name(),
+    }
+
+
+def draw_curve(
+    experiment: Experiment, options: Options, directory: Path, protocol: str, final: list[float]
+) -> None:
+    if (directory / run_directory.METRICS).exists():
+        learning_curve(
+            directory / run_directory.METRICS,
+            directory / run_directory.CURVE,
+            f"{experiment.algorithm} on {options.env}",
+            protocol,
+            final,
+        )
+
+
+def shoot_film(
+    agent: Agent, agent_state: PyTree, env: Any, env_params: Any, key: Array, directory: Path, options: Options
+) -> None:
+    """Films the greedy policy of the first seed."""
+    worlds = vectorize(env, env_params, 1)
+    observations, rewards, ended = jax.jit(
+        lambda agent_state, key: play(agent.policy, agent_state, worlds, key, FILM_STEPS)
+    )(agent_state, key)
+    whole = worlds.decode(observations)[:, 0]
+    film(env, whole, rewards[:, 0], ended[:, 0], directory / run_directory.FILM, options.env)
+
+
+def resume_command(experiment: Experiment, options: Options, directory: Path) -> str:
+    arguments = [argument for argument in sys.argv[1:] if argument != "--resume"]
+    place = [] if options.out else ["--out", str(directory)]
+    return run_directory.command(experiment, [*arguments, *place, "--resume"])
+
+
+def show(summary: dict[str, Any], directory: Path, console: Console) -> None:
+    """A short table of what came out, and where it lies."""
+    table = Table(show_header=False, box=None, padding=(0, 2))
+    interval = summary["eval_return_interval_95"]
+    spread = f"± {interval:.2f} (95 % interval over seeds)" if interval else f"± {summary['eval_return_std']:.2f}"
+    episodes = f"{summary['eval_episodes']} greedy episodes, {summary['eval_truncated']} cut short"
+    table.add_row("evaluation return", f"{summary['eval_return_mean']:.2f} {spread}, {episodes}")
+    table.add_row("environment steps", f"{summary['env_steps']:,} x {summary['num_seeds']} seed(s)")
+    seconds = f"{summary['train_seconds']:.1f} s training, {summary['compile_seconds']:.1f} s compiling"
+    table.add_row("time", f"{seconds}, {summary['env_steps_per_second']:,.0f} steps/s")
+    table.add_row("device", summary["device"])
+    for name in (run_directory.CURVE, run_directory.FILM, run_directory.METRICS, run_directory.SUMMARY,
+                 run_directory.CHECKPOINTS):  # fmt: skip
+        table.add_row(name.split(".")[0].replace("_", " "), str(directory / name))
+    console.print(table)

@@ -1,0 +1,90 @@
+"""Observations as pictures, for films and plots."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from jaxrl.envs.minatar import MinAtar
+
+PALETTE = ((64, 156, 255), (255, 196, 61), (150, 110, 60), (239, 71, 111), (6, 214, 160), (180, 130, 255), (255, 140, 66),
+           (120, 220, 232), (230, 230, 230), (160, 200, 80))  # fmt: skip
+"""Colours of a board's channels, in order."""
+BACKGROUND, GRID, INK, FAINT = (18, 20, 28), (32, 36, 48), (235, 235, 240), (140, 145, 160)
+BOARD = 400
+"""Height and width of the picture proper, in pixels."""
+
+
+def render(env: Any, observation: Any, caption: Sequence[str] = ()) -> Image.Image:
+    """One observation as a picture: a board, a cart-pole, or bars for any other vector.
+
+    Args:
+        env: the world that the observation is from.
+        observation: `[H, W, C]`, `[features]`, or any other array, which is flattened.
+        caption: short lines for the side panel.
+    """
+    observation = np.asarray(observation, np.float32)
+    names: Sequence[str] = ()
+    if observation.ndim == 3:
+        names = env.game.channels if isinstance(env, MinAtar) else [f"channel {c}" for c in range(observation.shape[-1])]
+        board = _board(observation)
+    elif getattr(env, "name", "") == "CartPole-v1":
+        board = _cart_pole(observation)
+    else:
+        board = _bars(observation.reshape(-1))
+    picture = Image.new("RGB", (BOARD + 180, BOARD), BACKGROUND)
+    picture.paste(board, (0, 0))
+    draw, font = ImageDraw.Draw(picture), ImageFont.load_default(16)
+    for i, line in enumerate(caption):
+        draw.text((BOARD + 18, 16 + 24 * i), line, INK, font)
+    for c, name in enumerate(names):
+        y = BOARD - 24 * (len(names) - c) - 8
+        draw.rectangle((BOARD + 18, y + 3, BOARD + 32, y + 17), _colour(c))
+        draw.text((BOARD + 42, y), name, FAINT, font)
+    return picture
+
+
+def _colour(channel: int) -> tuple[int, int, int]:
+    return PALETTE[channel % len(PALETTE)]
+
+
+def _board(observation: np.ndarray) -> Image.Image:
+    """A board `[H, W, C]`, one colour a channel, earlier channels on top."""
+    height, width, channels = observation.shape
+    cell = BOARD // max(height, width)
+    picture = Image.new("RGB", (BOARD, BOARD), GRID)
+    draw = ImageDraw.Draw(picture)
+    for y in range(height):
+        for x in range(width):
+            shown = [c for c in range(channels) if observation[y, x, c] > 0]
+            colour = _colour(shown[0]) if shown else BACKGROUND
+            draw.rectangle((x * cell, y * cell, (x + 1) * cell - 2, (y + 1) * cell - 2), colour)
+    return picture
+
+
+def _cart_pole(observation: np.ndarray) -> Image.Image:
+    """Cart and pole from (position, velocity, angle, angular velocity); the track is 4.8 m wide, the pole 1 m long."""
+    scale = BOARD / 4.8
+    picture = Image.new("RGB", (BOARD, BOARD), BACKGROUND)
+    draw = ImageDraw.Draw(picture)
+    x, ground, angle = BOARD / 2 + observation[0] * scale, 0.7 * BOARD, observation[2]
+    draw.line((0, ground, BOARD, ground), GRID, 3)
+    draw.rounded_rectangle((x - 32, ground - 34, x + 32, ground - 6), 5, PALETTE[0])
+    top = (x + np.sin(angle) * scale * 1.6, ground - 34 - np.cos(angle) * scale * 1.6)
+    draw.line((x, ground - 34, *top), PALETTE[1], 9)
+    draw.ellipse((x - 6, ground - 40, x + 6, ground - 28), INK)
+    return picture
+
+
+def _bars(features: np.ndarray) -> Image.Image:
+    """Any vector as bars about a middle line; 1 reaches a third of the height, and the scale is compressed beyond."""
+    picture = Image.new("RGB", (BOARD, BOARD), BACKGROUND)
+    draw = ImageDraw.Draw(picture)
+    width, middle = BOARD / max(len(features), 1), BOARD / 2
+    draw.line((0, middle, BOARD, middle), GRID, 2)
+    for i, x in enumerate(np.nan_to_num(features)):
+        height = np.arcsinh(x) / np.arcsinh(1.0) * BOARD / 3
+        low, high = sorted((middle, float(np.clip(middle - height, 4, BOARD - 4))))
+        draw.rectangle((i * width + 1, low, (i + 1) * width - 2, high), _colour(i))
+    return picture

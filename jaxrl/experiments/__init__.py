@@ -1,0 +1,1 @@
+"""Experiments: `python -m jaxrl.experiments` lists them."""

@@ -1,0 +1,107 @@
+"""Checkpoints: the whole state of a run on disk, complete or not there at all, and checked when it is read.
+
+Orbax writes them, each in a folder that gets its name only when it is complete, so a run killed while writing leaves the
+checkpoint before. A SHA-256 of all values is stored beside them, since altered bytes would restore without complaint.
+"""
+
+import hashlib
+import logging
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxrl.types import PyTree
+
+
+class CheckpointError(Exception):
+    """No checkpoint could be written, or none could be read."""
+
+
+class Checkpoints:
+    """The checkpoints of one run, the newest two of which are kept.
+
+    Args:
+        directory: their folder; made when the first one is written.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        import orbax.checkpoint as ocp  # here, because it takes a second and nothing before the first chunk needs it
+
+        logging.getLogger("absl").setLevel(logging.ERROR)
+        self._ocp = ocp
+        self.directory = directory.absolute()
+        options = ocp.CheckpointManagerOptions(max_to_keep=2, create=True, enable_async_checkpointing=False)
+        self._manager = ocp.CheckpointManager(self.directory, options=options)
+
+    def save(self, step: int, state: PyTree, info: dict[str, Any]) -> None:
+        """Writes `state` and the JSON values of `info` as checkpoint number `step`; returns when they are on disk.
+
+        Raises:
+            CheckpointError: they could not be written. Earlier checkpoints are as they were.
+        """
+        if step in self._manager.all_steps():
+            return
+        args = self._ocp.args
+        contents = args.Composite(
+            state=args.StandardSave(state), info=args.JsonSave(info | {"sha256": fingerprint(state)})
+        )
+        try:
+            self._manager.save(step, args=contents)
+            self._manager.wait_until_finished()
+        except Exception as error:  # Orbax and TensorStore raise many kinds; each of them is fatal to the run
+            raise CheckpointError(f"cannot write checkpoint {step} in {self.directory}: {first_line(error)}") from error
+
+    def restore(self, like: PyTree) -> tuple[PyTree, dict[str, Any], list[str]]:
+        """The newest checkpoint that is whole.
+
+        Args:
+            like: `jax.ShapeDtypeStruct`s of the state.
+
+        Returns:
+            The state, committed to the default device, its info, and one line for each newer checkpoint that was found
+            damaged and removed.
+
+        Raises:
+            CheckpointError: there is none.
+        """
+        device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+        like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=device), like)
+        damaged = []
+        for step in sorted(self._manager.all_steps(), reverse=True):
+            try:
+                state, info = self._read(step, like)
+            except Exception as error:  # whatever is wrong with this one, the one before may be whole
+                damaged.append(f"checkpoint {step} is damaged and was removed ({first_line(error)})")
+                self._manager.delete(step)
+                continue
+            return state, info, damaged
+        raise CheckpointError("; ".join([f"no usable checkpoint in {self.directory}", *damaged]))
+
+    def _read(self, step: int, like: PyTree) -> tuple[PyTree, dict[str, Any]]:
+        args = self._ocp.args
+        contents = args.Composite(state=args.StandardRestore(like), info=args.JsonRestore())
+        read = self._manager.restore(step, args=contents)
+        if fingerprint(read.state) != read.info["sha256"]:
+            raise CheckpointError("its values do not match their checksum")
+        return read.state, read.info
+
+
+def fingerprint(state: PyTree) -> str:
+    """SHA-256 over the names, kinds and bytes of all leaves."""
+    digest = hashlib.sha256()
+    for path, leaf in jax.tree_util.tree_leaves_with_path(state):
+        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            leaf = jax.random.key_data(leaf)
+        array = np.asarray(leaf)
+        digest.update(f"{jax.tree_util.keystr(path)} {array.dtype} {array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
+    return digest.hexdigest()
+
+
+def first_line(error: BaseException) -> str:
+    """An error in one line."""
+    text = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {text[0][:200]}" if text else type(error).__name__

@@ -1,0 +1,168 @@
+"""Where rows of metrics go: a CSV file, TensorBoard, the screen."""
+
+import csv
+import io
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from jaxrl.training.run import Row
+
+CLOCK_COLUMNS = ("env_steps_per_second", "wall_seconds")
+"""The columns that depend on the machine; all others are the same in every repetition of a run."""
+
+
+def per_seed(row: Row, seeds: Sequence[int]) -> list[dict[str, Any]]:
+    """A row of a population as one plain row for each seed."""
+    return [
+        {"seed": seed} | {name: np.atleast_1d(x)[i if np.ndim(x) else 0].item() for name, x in row.items()}
+        for i, seed in enumerate(seeds)
+    ]
+
+
+class CSVSink:
+    """`metrics.csv`: one row a chunk (and seed), on disk as soon as it is written.
+
+    A mean over nothing, such as the return of a chunk in which no episode ended, is an empty cell.
+    """
+
+    def __init__(self, path: Path, seeds: Sequence[int]) -> None:
+        self.path, self.seeds = path, seeds
+
+    def resume(self, env_steps: int) -> None:
+        """Drops the rows beyond `env_steps`, in one replacement of the file."""
+        if not self.path.exists():
+            return
+        with self.path.open(newline="") as file:
+            reader = csv.DictReader(file)
+            # A killed process may leave half a line, always the last one and beyond the checkpoint.
+            complete = [row for row in reader if None not in row.values() and row["wall_seconds"]]
+            kept = [row for row in complete if int(row["env_steps"]) <= env_steps]
+        shorter = self.path.with_suffix(".tmp")
+        shorter.write_text(_lines(reader.fieldnames or [], kept, header=True))
+        os.replace(shorter, self.path)
+
+    def write(self, row: Row) -> None:
+        rows = per_seed(row, self.seeds)
+        new = not self.path.exists() or self.path.stat().st_size == 0
+        with self.path.open("a", newline="") as file:
+            file.write(_lines(list(rows[0]), rows, header=new))
+
+    def tick(self, env_steps: int, total_steps: int, rate: float) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+def _lines(columns: Sequence[str], rows: Sequence[dict[str, Any]], header: bool) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    if header:
+        writer.writeheader()
+    for row in rows:
+        writer.writerow({name: "" if x != x else f"{x:.9g}" if isinstance(x, float) else x for name, x in row.items()})
+    return text.getvalue()
+
+
+class TensorBoardSink:
+    """Event files for TensorBoard, one scalar for each metric (and seed)."""
+
+    def __init__(self, directory: Path, seeds: Sequence[int]) -> None:
+        from tensorboardX import SummaryWriter
+
+        self.seeds = seeds
+        self.writer = SummaryWriter(str(directory))
+
+    def resume(self, env_steps: int) -> None:
+        pass
+
+    def write(self, row: Row) -> None:
+        for plain in per_seed(row, self.seeds):
+            tag = f"seed_{plain.pop('seed')}/" if len(self.seeds) > 1 else ""
+            env_steps = plain.pop("env_steps")
+            for name, x in plain.items():
+                if x == x:
+                    self.writer.add_scalar(tag + name, x, env_steps)
+        self.writer.flush()
+
+    def tick(self, env_steps: int, total_steps: int, rate: float) -> None:
+        pass
+
+    def close(self) -> None:
+        self.writer.close()
+
+
+class ScreenSink:
+    """A progress bar with the latest numbers; plain lines, one every few seconds, where there is no terminal."""
+
+    SECONDS_BETWEEN_LINES = 10.0
+
+    def __init__(self, console: Console, total_steps: int) -> None:
+        self.console, self.latest = console, ""
+        self.next_line = 0.0
+        columns = [TextColumn("{task.percentage:3.0f} %"), BarColumn(), TextColumn("{task.fields[numbers]}")]
+        self.progress = Progress(*columns, TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), console=console)
+        self.task = self.progress.add_task("", total=total_steps, numbers="compiling")
+
+    def resume(self, env_steps: int) -> None:
+        pass
+
+    def write(self, row: Row) -> None:
+        parts = []
+        for name, label in (("episode_return", "return"), ("loss", "loss")):
+            x = np.asarray(row.get(name, np.nan), float)
+            if not np.isnan(x).all():
+                parts.append(f"{label} {np.nanmean(x):.3g}")
+        self.latest = "  ".join(parts)
+
+    def tick(self, env_steps: int, total_steps: int, rate: float) -> None:
+        numbers = f"{env_steps:,} steps  {rate:,.0f} steps/s  {self.latest}"
+        if self.console.is_terminal:
+            self.progress.start()
+            self.progress.update(self.task, completed=env_steps, numbers=numbers)
+            return
+        self.progress.update(self.task, completed=env_steps)
+        elapsed = self.progress.tasks[0].elapsed or 0.0
+        if elapsed >= self.next_line or env_steps >= total_steps:
+            left = self.progress.tasks[0].time_remaining
+            time_left = "" if left is None else f"  {left:.0f} s left"
+            self.console.print(f"{env_steps / total_steps:4.0%}  {numbers}{time_left}", highlight=False)
+            self.next_line = elapsed + self.SECONDS_BETWEEN_LINES
+
+    def close(self) -> None:
+        self.progress.stop()
+
+
+class ProfileSink:
+    """A profile of a few calls of the program, from the second on."""
+
+    CALLS = 3
+
+    def __init__(self, directory: Path) -> None:
+        self.directory, self.calls, self.running = directory, 0, False
+
+    def resume(self, env_steps: int) -> None:
+        pass
+
+    def write(self, row: Row) -> None:
+        pass
+
+    def tick(self, env_steps: int, total_steps: int, rate: float) -> None:
+        self.calls += 1
+        if self.calls == 1:
+            jax.profiler.start_trace(str(self.directory))
+            self.running = True
+        elif self.calls == 1 + self.CALLS:
+            self.close()
+
+    def close(self) -> None:
+        if self.running:
+            jax.profiler.stop_trace()
+            self.running = False
