@@ -133,8 +133,7 @@ def epsilon_at(hparams: DQNHparams, env_steps: Array) -> Array:
 
 def epsilon_greedy(key: Array, q_values: Array, epsilon: Array) -> Array:
     """Actions int32 `[N]`: the greedy one of `q_values` `[N, num_actions]`, or with probability epsilon any one."""
-    explore_key, action_key = jax.random.split(key)
     num_envs, num_actions = q_values.shape
-    explore = jax.random.uniform(explore_key, (num_envs,)) < epsilon
-    anything = jax.random.randint(action_key, (num_envs,), 0, num_actions)
-    return jnp.where(explore, anything, jnp.argmax(q_values, axis=-1).astype(jnp.int32))
+    explore, choice = jax.random.uniform(key, (2, num_envs))
+    anything = jnp.minimum((choice * num_actions).astype(jnp.int32), num_actions - 1)
+    return jnp.where(explore < epsilon, anything, jnp.argmax(q_values, axis=-1).astype(jnp.int32))

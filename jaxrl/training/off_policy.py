@@ -52,21 +52,21 @@ def off_policy(agent: Agent, env: Any, env_params: Any, config: OffPolicyConfig)
     _, transitions, _ = jax.eval_shape(envs.step, worlds, actions, jax.random.key(0))
     layout = replay.packing(jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), transitions))
 
-    def rollout(state: TrainState, slabs: Array, length: int, key: Array) -> tuple[TrainState, Metrics]:
-        def body(carry: tuple[VectorState, Array], t: Array) -> tuple[tuple[VectorState, Array], Metrics]:
-            worlds, memory = carry
-            act_key, env_key = jax.random.split(jax.random.fold_in(key, t))
-            env_steps = (slabs + t).astype(jnp.float32) * slab
+    def rollout(state: TrainState, slabs: Array, keys: Array) -> tuple[TrainState, Metrics]:
+        def body(carry: tuple[VectorState, Array], x: tuple[Array, Array]) -> tuple[tuple[VectorState, Array], Metrics]:
+            (worlds, memory), (slabs, (act_key, env_key)) = carry, x
+            env_steps = slabs.astype(jnp.float32) * slab
             actions, _ = agent.act(state.agent, envs.decode(worlds.observation), act_key, env_steps)
             worlds, transition, metrics = envs.step(worlds, actions, env_key)
-            return (worlds, replay.write(memory, layout.pack(transition), slabs + t)), metrics
+            return (worlds, replay.write(memory, layout.pack(transition), slabs)), metrics
 
-        (worlds, memory), metrics = jax.lax.scan(body, (state.envs, state.replay), jnp.arange(length))
+        inputs = (slabs + jnp.arange(len(keys)), keys)
+        (worlds, memory), metrics = jax.lax.scan(body, (state.envs, state.replay), inputs)
         return state._replace(envs=worlds, replay=memory), metrics_lib.total(metrics)
 
-    def learn(state: TrainState, slabs: Array, key: Array) -> tuple[TrainState, Metrics]:
-        def body(agent_state: PyTree, key: Array) -> tuple[PyTree, Metrics]:
-            sample_key, update_key = jax.random.split(key)
+    def learn(state: TrainState, slabs: Array, keys: Array) -> tuple[TrainState, Metrics]:
+        def body(agent_state: PyTree, keys: Array) -> tuple[PyTree, Metrics]:
+            sample_key, update_key = keys
             batch = layout.unpack(replay.sample(state.replay, sample_key, slabs, config.batch_size))
             batch = batch._replace(
                 observation=envs.decode(batch.observation), next_observation=envs.decode(batch.next_observation)
@@ -75,7 +75,7 @@ def off_policy(agent: Agent, env: Any, env_params: Any, config: OffPolicyConfig)
             agent_state, metrics, _ = agent.update(agent_state, batch, update_key, env_steps)
             return agent_state, metrics
 
-        agent_state, metrics = jax.lax.scan(body, state.agent, jax.random.split(key, config.updates_per_iteration))
+        agent_state, metrics = jax.lax.scan(body, state.agent, keys)
         return state._replace(agent=agent_state), metrics_lib.total(metrics)
 
     def init(key: Array, hparams: Hparams) -> TrainState:
@@ -86,14 +86,15 @@ def off_policy(agent: Agent, env: Any, env_params: Any, config: OffPolicyConfig)
         memory = replay.allocate(config.replay_capacity, slab, layout.num_words)
         state = TrainState(jnp.int32(0), run_key, agent_state, worlds, memory)
         # Warm-up is acting at the start of the exploration schedule, without learning.
-        state, _ = rollout(state, jnp.int32(0), warmup_slabs, warmup_key)
+        state, _ = rollout(state, jnp.int32(0), jax.random.split(warmup_key, (warmup_slabs, 2)))
         return state
 
     def step(state: TrainState) -> tuple[TrainState, Metrics]:
-        rollout_key, learn_key = jax.random.split(jax.random.fold_in(state.key, state.iteration))
+        key = jax.random.fold_in(state.key, state.iteration)
+        keys = jax.random.split(key, (config.rollout_length + config.updates_per_iteration, 2))
         slabs = warmup_slabs + state.iteration * config.rollout_length
-        state, acting = rollout(state, slabs, config.rollout_length, rollout_key)
-        state, learning = learn(state, slabs + config.rollout_length, learn_key)
+        state, acting = rollout(state, slabs, keys[: config.rollout_length])
+        state, learning = learn(state, slabs + config.rollout_length, keys[config.rollout_length :])
         return state._replace(iteration=state.iteration + 1), acting | learning
 
     return Trainer(init, step, slab * config.rollout_length, warmup_slabs * slab)

@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from PIL.Image import Dither
 
 from jaxrl.envs import VectorEnv, VectorState
 from jaxrl.envs.render import render
@@ -102,7 +103,8 @@ def film(env: Any, observations: Array, rewards: Array, ended: Array, path: Path
     frames, episode, step, score = [], 1, 0, 0.0
     for observation, reward, end in zip(np.asarray(observations), np.asarray(rewards), np.asarray(ended), strict=True):
         frame = render(env, observation, (title, f"episode {episode}", f"step {step}", f"return {score:g}"))
-        frames.append(frame.quantize(64))
+        # The first frame's legend shows every colour, so that one palette serves all frames.
+        frames.append(frame.quantize(palette=frames[0], dither=Dither.NONE) if frames else frame.quantize(128))
         step, score = step + 1, score + float(reward)
         if end:
             episode, step, score = episode + 1, 0, 0.0
