@@ -22,7 +22,7 @@ class Mean(NamedTuple):
     """A mean kept as its sum and its count, so that it stays right when added up, masked, averaged or sharded."""
 
     sum: Array
-    count: Array
+    count: Array  # type: ignore[assignment]  # hides the method of tuples, which nobody needs here
 
 
 Metrics = dict[str, Mean]
@@ -35,7 +35,7 @@ class Transition(NamedTuple):
         observation: what the agent saw, `[..., *observation]`.
         action: what it did, `[...]`.
         reward: what it got, float32 `[...]`.
-        terminated: the episode ended by the rules of the world: nothing follows, so the value there is zero, bool `[...]`.
+        terminated: the episode ended by the rules of the world: nothing follows, so its value is zero, bool `[...]`.
         truncated: the episode was cut off (a time limit): the value of `next_observation` still counts, bool `[...]`.
         next_observation: what followed, before any reset, `[..., *observation]`.
     """

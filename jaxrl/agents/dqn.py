@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from annotated_types import Ge, Gt, Interval
+from jax.typing import ArrayLike
 
 from jaxrl import ops
 from jaxrl.networks import Network
@@ -131,7 +132,7 @@ def epsilon_at(hparams: DQNHparams, env_steps: Array) -> Array:
     return ops.linear_schedule(env_steps, hparams.epsilon_start, hparams.epsilon_end, hparams.epsilon_decay_steps)
 
 
-def epsilon_greedy(key: Array, q_values: Array, epsilon: Array) -> Array:
+def epsilon_greedy(key: Array, q_values: Array, epsilon: ArrayLike) -> Array:
     """Actions int32 `[N]`: the greedy one of `q_values` `[N, num_actions]`, or with probability epsilon any one."""
     num_envs, num_actions = q_values.shape
     explore, choice = jax.random.uniform(key, (2, num_envs))

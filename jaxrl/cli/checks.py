@@ -8,7 +8,7 @@ from annotated_types import Ge, Gt, Interval, Le, Lt
 
 from jaxrl import envs
 from jaxrl.cli import run_directory
-from jaxrl.cli.experiment import NOT_PART_OF_THE_RUN, Experiment, Options
+from jaxrl.cli.experiment import NOT_PART_OF_THE_RUN, Experiment, Options, flatten
 from jaxrl.types import Agent, Trainer
 
 
@@ -108,7 +108,7 @@ def check_directory(directory: Path, options: Options) -> None:
         raise UsageError(f"--resume: --out {directory} holds no run")
     if not run_directory.has_checkpoint(directory):
         raise UsageError(f"--resume: {directory} holds no checkpoint")
-    before, now = run_directory.saved_options(directory), run_directory.flatten(options)
+    before, now = run_directory.read_config(directory)["options"], flatten(options)
     for path in sorted(before.keys() | now.keys()):
         if path not in NOT_PART_OF_THE_RUN and before.get(path) != now.get(path):
             raise UsageError(f"--resume: {flag(path)} is {now.get(path)}, but {before.get(path)} in {directory}")

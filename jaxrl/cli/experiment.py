@@ -1,6 +1,7 @@
 """An experiment, and the options every training experiment has."""
 
 import dataclasses
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Generic, Literal, NamedTuple, TypeVar
@@ -55,6 +56,39 @@ NOT_PART_OF_THE_RUN = (
     "total_steps", "out", "resume", "checkpoint_every", "tensorboard", "profile", "debug_nans",
 )  # fmt: skip
 """Options that may change between a run and its continuation."""
+
+
+def flatten(options: Options) -> dict[str, Any]:
+    """Options as `{"hparams.learning_rate": 0.0005, …}`, in JSON's types."""
+
+    def walk(record: Any, prefix: str) -> dict[str, Any]:
+        flat: dict[str, Any] = {}
+        for field in dataclasses.fields(record):
+            value = getattr(record, field.name)
+            if dataclasses.is_dataclass(value):
+                flat |= walk(value, f"{prefix}{field.name}.")
+            else:
+                flat[prefix + field.name] = value
+        return flat
+
+    return json.loads(json.dumps(walk(options, ""), default=str))
+
+
+def unflatten(flat: dict[str, Any], defaults: Options) -> Options:
+    """The inverse of `flatten`; fields that are not in `flat` are as in `defaults`."""
+
+    def walk(record: Any, prefix: str) -> Any:
+        fields = {}
+        for field in dataclasses.fields(record):
+            value = getattr(record, field.name)
+            if dataclasses.is_dataclass(value):
+                fields[field.name] = walk(value, f"{prefix}{field.name}.")
+            else:
+                saved = flat.get(prefix + field.name, value)
+                fields[field.name] = tuple(saved) if isinstance(saved, list) else saved
+        return dataclasses.replace(record, **fields)
+
+    return walk(defaults, "")
 
 
 class Experiment(NamedTuple):

@@ -1,6 +1,5 @@
 """The run directory: what is in it, and the record of how the run was made."""
 
-import dataclasses
 import importlib.metadata
 import json
 import os
@@ -14,7 +13,7 @@ from typing import Any
 import jax
 
 import jaxrl
-from jaxrl.cli.experiment import Experiment, Options
+from jaxrl.cli.experiment import Experiment, Options, flatten
 
 CONFIG, METRICS, SUMMARY = "config.json", "metrics.csv", "summary.json"
 CURVE, FILM, CHECKPOINTS, TENSORBOARD = "learning_curve.png", "policy.gif", "checkpoints", "tensorboard"
@@ -38,22 +37,6 @@ def has_checkpoint(directory: Path) -> bool:
     """Whether a complete checkpoint is there; folders of interrupted writes have longer names."""
     folder = directory / CHECKPOINTS
     return folder.is_dir() and any(entry.name.isdigit() for entry in folder.iterdir())
-
-
-def flatten(options: Options) -> dict[str, Any]:
-    """Options as `{"hparams.learning_rate": 0.0005, …}`, in JSON's types."""
-
-    def walk(record: Any, prefix: str) -> dict[str, Any]:
-        flat: dict[str, Any] = {}
-        for field in dataclasses.fields(record):
-            value = getattr(record, field.name)
-            if dataclasses.is_dataclass(value):
-                flat |= walk(value, f"{prefix}{field.name}.")
-            else:
-                flat[prefix + field.name] = value
-        return flat
-
-    return json.loads(json.dumps(walk(options, ""), default=str))
 
 
 def write_json(path: Path, contents: dict[str, Any]) -> None:
@@ -82,11 +65,6 @@ def write_config(directory: Path, experiment: Experiment, options: Options, prot
 
 def read_config(directory: Path) -> dict[str, Any]:
     return json.loads((directory / CONFIG).read_text())
-
-
-def saved_options(directory: Path) -> dict[str, Any]:
-    """The flat options of the run in a directory."""
-    return read_config(directory)["options"]
 
 
 def command(experiment: Experiment, arguments: list[str]) -> str:

@@ -3,7 +3,7 @@
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import jax
 import jax.numpy as jnp
@@ -17,11 +17,12 @@ from jaxrl.cli.experiment import Experiment, Options
 from jaxrl.envs import protocol_of, vectorize
 from jaxrl.training.checkpoint import CheckpointError, Checkpoints
 from jaxrl.training.evaluate import Evaluation, evaluate
+from jaxrl.training.hparams import repeat
 from jaxrl.training.population import population
 from jaxrl.training.report import film, interval_95, learning_curve, play
 from jaxrl.training.run import DivergedError, RunResult, Sink, run
 from jaxrl.training.sinks import CSVSink, ProfileSink, ScreenSink, TensorBoardSink
-from jaxrl.types import Agent, Array, Hparams, PyTree, Trainer
+from jaxrl.types import Agent, Array, PyTree
 
 FILM_STEPS = 400
 
@@ -29,7 +30,7 @@ FILM_STEPS = 400
 def main(experiment: Experiment) -> None:
     """Runs an experiment from the command line; the process exits with 0, 1 (it failed) or 2 (bad input)."""
     defaults = experiment.defaults
-    options_type = Options[type(defaults.hparams), type(defaults.config)]  # type: ignore[misc]
+    options_type: Any = Options[type(defaults.hparams), type(defaults.config)]  # type: ignore[misc]
     options = tyro.cli(
         options_type,
         default=defaults,
@@ -47,7 +48,7 @@ def main(experiment: Experiment) -> None:
         fail(str(error), 1)
 
 
-def fail(message: str, code: int) -> None:
+def fail(message: str, code: int) -> NoReturn:
     """Ends the process with one line on stderr."""
     print(f"error: {message}", file=sys.stderr)
     sys.exit(code)
@@ -59,7 +60,7 @@ def prepare_jax(deterministic: bool = False) -> None:
 
     if deterministic:
         os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_gpu_deterministic_ops=true"
-    if jax.config.jax_compilation_cache_dir is None:
+    if jax.config.jax_compilation_cache_dir is None:  # type: ignore[attr-defined]
         jax.config.update("jax_compilation_cache_dir", platformdirs.user_cache_dir("jaxrl"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
@@ -126,11 +127,6 @@ def key_streams(seeds: range) -> tuple[Array, Array, Array]:
     return streams[:, 0], streams[:, 1], streams[:, 2]
 
 
-def repeat(hparams: Hparams, times: int) -> Hparams:
-    """The same hyperparameters for every agent, leaves `[A]`."""
-    return jax.tree.map(lambda x: np.full(times, x), hparams)
-
-
 def make_sinks(options: Options, directory: Path, seeds: range, console: Console) -> list[Sink]:
     sinks: list[Sink] = [
         CSVSink(directory / run_directory.METRICS, seeds),
@@ -159,7 +155,7 @@ def summarize(
     experiment: Experiment, options: Options, protocol: str, result: RunResult, evaluation: Evaluation
 ) -> dict[str, Any]:
     """What `summary.json` says."""
-    per_seed = evaluation.episode_return.mean(axis=1)
+    per_seed = np.mean(evaluation.episode_return, axis=1)
     seeds = list(range(options.seed, options.seed + options.num_seeds))
     return {
         "env": options.env,
@@ -182,9 +178,7 @@ def summarize(
     }
 
 
-def draw_curve(
-    experiment: Experiment, options: Options, directory: Path, protocol: str, final: list[float]
-) -> None:
+def draw_curve(experiment: Experiment, options: Options, directory: Path, protocol: str, final: list[float]) -> None:
     if (directory / run_directory.METRICS).exists():
         learning_curve(
             directory / run_directory.METRICS,

@@ -5,4 +5,13 @@ from jaxrl.envs.minatar import GAMES
 from jaxrl.envs.registry import make, num_discrete_actions, protocol_of
 from jaxrl.envs.vector import VectorEnv, VectorState, vectorize
 
-__all__ = ["GAMES", "Environment", "VectorEnv", "VectorState", "make", "num_discrete_actions", "protocol_of", "vectorize"]
+__all__ = [
+    "GAMES",
+    "Environment",
+    "VectorEnv",
+    "VectorState",
+    "make",
+    "num_discrete_actions",
+    "protocol_of",
+    "vectorize",
+]

@@ -69,7 +69,9 @@ class Environment(ABC):
         """The whole observation of a state."""
         return self.decode(jnp.moveaxis(self.encode(state), 0, -1))
 
-    def advance(self, state: PyTree, action: Array, bits: Array, params: Any) -> tuple[PyTree, PyTree, Array, Array, Array]:
+    def advance(
+        self, state: PyTree, action: Array, bits: Array, params: Any
+    ) -> tuple[PyTree, PyTree, Array, Array, Array]:
         """One step with auto-reset: `(state, final_state, reward, terminated, truncated)`.
 
         `final_state` is what the action led to, `state` where the next action starts: the same, or a fresh episode.

@@ -2,7 +2,7 @@
 
 import difflib
 import importlib
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 from jaxrl.envs.base import Environment
@@ -11,7 +11,7 @@ from jaxrl.envs.minatar import GAMES, MinAtar
 PROTOCOLS = ("original", "gymnax")
 
 
-@lru_cache(maxsize=None)
+@cache
 def make(env_id: str, protocol: str | None = None) -> tuple[Any, Any]:
     """A world and its parameters.
 

@@ -8,8 +8,10 @@ from PIL import Image, ImageDraw, ImageFont
 
 from jaxrl.envs.minatar import MinAtar
 
-PALETTE = ((64, 156, 255), (255, 196, 61), (150, 110, 60), (239, 71, 111), (6, 214, 160), (180, 130, 255), (255, 140, 66),
-           (120, 220, 232), (230, 230, 230), (160, 200, 80))  # fmt: skip
+PALETTE = (
+    (64, 156, 255), (255, 196, 61), (150, 110, 60), (239, 71, 111), (6, 214, 160),
+    (180, 130, 255), (255, 140, 66), (120, 220, 232), (230, 230, 230), (160, 200, 80),
+)  # fmt: skip
 """Colours of a board's channels, in order."""
 BACKGROUND, GRID, INK, FAINT = (18, 20, 28), (32, 36, 48), (235, 235, 240), (140, 145, 160)
 BOARD = 400
@@ -27,7 +29,9 @@ def render(env: Any, observation: Any, caption: Sequence[str] = ()) -> Image.Ima
     observation = np.asarray(observation, np.float32)
     names: Sequence[str] = ()
     if observation.ndim == 3:
-        names = env.game.channels if isinstance(env, MinAtar) else [f"channel {c}" for c in range(observation.shape[-1])]
+        names = (
+            env.game.channels if isinstance(env, MinAtar) else [f"channel {c}" for c in range(observation.shape[-1])]
+        )
         board = _board(observation)
     elif getattr(env, "name", "") == "CartPole-v1":
         board = _cart_pole(observation)

@@ -62,7 +62,9 @@ def vectorize(env: Any, params: Any, num_envs: int) -> VectorEnv:
             "episode_return": Mean(jnp.where(done, episode_return, 0.0).sum(), episodes),
             "episode_length": Mean(jnp.where(done, episode_length, 0).sum().astype(jnp.float32), episodes),
         }
-        state = VectorState(worlds, observation, jnp.where(done, 0.0, episode_return), jnp.where(done, 0, episode_length))
+        state = VectorState(
+            worlds, observation, jnp.where(done, 0.0, episode_return), jnp.where(done, 0, episode_length)
+        )
         return state, transition, metrics
 
     decode = env.decode if isinstance(env, Environment) else lambda observation: observation

@@ -1,7 +1,7 @@
 """Action-value networks: from a batch of observations to Q(s, ·) of every action at once."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -13,10 +13,10 @@ from jaxrl.types import Array, PyTree
 class Network(Protocol):
     """What an agent needs of a network; every flax linen module is one."""
 
-    def init(self, key: Array, observations: PyTree) -> PyTree:
+    def init(self, key: Array, observations: PyTree, /) -> PyTree:
         """Parameters, from example observations `[N, *observation]`."""
 
-    def apply(self, params: PyTree, observations: PyTree) -> Array:
+    def apply(self, params: PyTree, observations: PyTree, /) -> Any:
         """Outputs `[N, ...]` of observations `[N, *observation]`."""
 
 

@@ -20,7 +20,9 @@ def q_learning_target(r_t: Array, discount_t: Array, q_t: Array) -> Array:
 
 
 def double_q_learning_target(r_t: Array, discount_t: Array, q_t_value: Array, q_t_selector: Array) -> Array:
-    """Target of Double Q-learning, y = r + γ Q_value(s', argmax_a' Q_selector(s', a')) (van Hasselt et al. 2016, eq. 4).
+    """Target of Double Q-learning, y = r + γ Q_value(s', argmax_a' Q_selector(s', a')).
+
+    van Hasselt et al. 2016 (https://arxiv.org/abs/1509.06461), equation 4.
 
     Args:
         r_t: reward of the step, scalar.

@@ -33,7 +33,7 @@ def packing(example: PyTree) -> Packing:
     sizes = [_leaf_words(leaf) for leaf in leaves]
 
     def pack(tree: PyTree) -> Array:
-        parts = [_to_words(x, leaf) for x, leaf in zip(treedef.flatten_up_to(tree), leaves, strict=True)]
+        parts = [_to_words(x, leaf) for x, leaf in zip(jax.tree.leaves(tree), leaves, strict=True)]
         return jnp.concatenate(parts, axis=-1)
 
     def unpack(words: Array) -> PyTree:
@@ -47,7 +47,7 @@ def packing(example: PyTree) -> Packing:
 
 
 def _bits(dtype: jnp.dtype) -> int:
-    return 1 if dtype == bool else dtype.itemsize * 8
+    return 1 if dtype == jnp.bool_ else dtype.itemsize * 8
 
 
 def _leaf_words(leaf: jax.ShapeDtypeStruct) -> int:
@@ -61,7 +61,7 @@ def _to_words(x: Array, leaf: jax.ShapeDtypeStruct) -> Array:
     x = x.reshape(*batch, -1)
     per_word = max(32 // _bits(leaf.dtype), 1)
     x = jnp.pad(x, [(0, 0)] * len(batch) + [(0, -x.shape[-1] % per_word)])
-    if leaf.dtype == bool:
+    if leaf.dtype == jnp.bool_:
         x = x.reshape(*batch, -1, 32).astype(jnp.uint32)
         return (x << jnp.arange(32, dtype=jnp.uint32)).sum(-1, dtype=jnp.uint32)
     if per_word > 1:
@@ -72,7 +72,7 @@ def _to_words(x: Array, leaf: jax.ShapeDtypeStruct) -> Array:
 def _from_words(words: Array, leaf: jax.ShapeDtypeStruct) -> Array:
     """The inverse of `_to_words`."""
     batch = words.shape[:-1]
-    if leaf.dtype == bool:
+    if leaf.dtype == jnp.bool_:
         x = ((words[..., None] >> jnp.arange(32, dtype=jnp.uint32)) & 1).astype(bool)
     else:
         if _bits(leaf.dtype) == 64:

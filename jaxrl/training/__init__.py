@@ -1,6 +1,24 @@
-"""The flow of data: from worlds through a replay to an agent, for one agent or many."""
+"""The flow of data, from worlds through a replay to an agent, for one agent or many; and what a host does around it."""
 
+from jaxrl.training.checkpoint import CheckpointError, Checkpoints
+from jaxrl.training.evaluate import Evaluation, evaluate
+from jaxrl.training.hparams import repeat, traced
 from jaxrl.training.off_policy import OffPolicyConfig, off_policy
 from jaxrl.training.population import population
+from jaxrl.training.run import DivergedError, Progress, RunResult, run
 
-__all__ = ["OffPolicyConfig", "off_policy", "population"]
+__all__ = [
+    "CheckpointError",
+    "Checkpoints",
+    "DivergedError",
+    "Evaluation",
+    "OffPolicyConfig",
+    "Progress",
+    "RunResult",
+    "evaluate",
+    "off_policy",
+    "population",
+    "repeat",
+    "run",
+    "traced",
+]

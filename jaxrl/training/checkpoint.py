@@ -1,11 +1,12 @@
 """Checkpoints: the whole state of a run on disk, complete or not there at all, and checked when it is read.
 
-Orbax writes them, each in a folder that gets its name only when it is complete, so a run killed while writing leaves the
-checkpoint before. A SHA-256 of all values is stored beside them, since altered bytes would restore without complaint.
+Orbax writes them, each in a folder that gets its name only when it is complete, so a run killed while writing leaves
+the checkpoint before. A SHA-256 of all values lies beside them, since altered bytes would restore without complaint.
 """
 
 import hashlib
 import logging
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -25,16 +26,25 @@ class Checkpoints:
 
     Args:
         directory: their folder; made when the first one is written.
+        read_only: only read, and leave alone what another process may be writing.
     """
 
-    def __init__(self, directory: Path) -> None:
-        import orbax.checkpoint as ocp  # here, because it takes a second and nothing before the first chunk needs it
+    def __init__(self, directory: Path, read_only: bool = False) -> None:
+        self.directory, self.read_only = directory.absolute(), read_only
+
+    @cached_property
+    def _manager(self) -> Any:
+        import orbax.checkpoint as ocp  # here, because it takes a second, and a run needs none before its first chunk
 
         logging.getLogger("absl").setLevel(logging.ERROR)
-        self._ocp = ocp
-        self.directory = directory.absolute()
-        options = ocp.CheckpointManagerOptions(max_to_keep=2, create=True, enable_async_checkpointing=False)
-        self._manager = ocp.CheckpointManager(self.directory, options=options)
+        options = ocp.CheckpointManagerOptions(
+            max_to_keep=2,
+            create=not self.read_only,
+            read_only=self.read_only,
+            cleanup_tmp_directories=not self.read_only,
+            enable_async_checkpointing=False,
+        )
+        return ocp.CheckpointManager(self.directory, options=options)
 
     def save(self, step: int, state: PyTree, info: dict[str, Any]) -> None:
         """Writes `state` and the JSON values of `info` as checkpoint number `step`; returns when they are on disk.
@@ -42,48 +52,51 @@ class Checkpoints:
         Raises:
             CheckpointError: they could not be written. Earlier checkpoints are as they were.
         """
-        if step in self._manager.all_steps():
-            return
-        args = self._ocp.args
-        contents = args.Composite(
-            state=args.StandardSave(state), info=args.JsonSave(info | {"sha256": fingerprint(state)})
-        )
+        from orbax.checkpoint import args
+
         try:
-            self._manager.save(step, args=contents)
-            self._manager.wait_until_finished()
+            if step in self._manager.all_steps():
+                return
+            contents = {"state": args.StandardSave(state), "info": args.JsonSave(info | {"sha256": fingerprint(state)})}
+            self._manager.save(step, args=args.Composite(**contents))
         except Exception as error:  # Orbax and TensorStore raise many kinds; each of them is fatal to the run
             raise CheckpointError(f"cannot write checkpoint {step} in {self.directory}: {first_line(error)}") from error
 
-    def restore(self, like: PyTree) -> tuple[PyTree, dict[str, Any], list[str]]:
+    def restore(self, like: PyTree) -> tuple[PyTree, dict[str, Any], dict[int, str]]:
         """The newest checkpoint that is whole.
 
         Args:
             like: `jax.ShapeDtypeStruct`s of the state.
 
         Returns:
-            The state, committed to the default device, its info, and one line for each newer checkpoint that was found
-            damaged and removed.
+            The state, committed to the default device; its info; and for each newer checkpoint that is damaged, its
+            number and what is wrong with it.
 
         Raises:
             CheckpointError: there is none.
         """
         device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
         like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=device), like)
-        damaged = []
+        damaged: dict[int, str] = {}
         for step in sorted(self._manager.all_steps(), reverse=True):
             try:
                 state, info = self._read(step, like)
             except Exception as error:  # whatever is wrong with this one, the one before may be whole
-                damaged.append(f"checkpoint {step} is damaged and was removed ({first_line(error)})")
-                self._manager.delete(step)
-                continue
-            return state, info, damaged
-        raise CheckpointError("; ".join([f"no usable checkpoint in {self.directory}", *damaged]))
+                damaged[step] = first_line(error)
+            else:
+                return state, info, damaged
+        reasons = "; ".join(f"checkpoint {step} is damaged ({reason})" for step, reason in damaged.items())
+        raise CheckpointError(f"no usable checkpoint in {self.directory}" + (f": {reasons}" if reasons else ""))
+
+    def remove(self, step: int) -> None:
+        """Deletes a checkpoint, so that the run can write it again."""
+        self._manager.delete(step)
 
     def _read(self, step: int, like: PyTree) -> tuple[PyTree, dict[str, Any]]:
-        args = self._ocp.args
-        contents = args.Composite(state=args.StandardRestore(like), info=args.JsonRestore())
-        read = self._manager.restore(step, args=contents)
+        from orbax.checkpoint import args
+
+        contents = {"state": args.StandardRestore(like), "info": args.JsonRestore()}
+        read = self._manager.restore(step, args=args.Composite(**contents))
         if fingerprint(read.state) != read.info["sha256"]:
             raise CheckpointError("its values do not match their checksum")
         return read.state, read.info
@@ -97,7 +110,7 @@ def fingerprint(state: PyTree) -> str:
             leaf = jax.random.key_data(leaf)
         array = np.asarray(leaf)
         digest.update(f"{jax.tree_util.keystr(path)} {array.dtype} {array.shape}".encode())
-        digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
+        digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
 
 

@@ -10,6 +10,7 @@ from annotated_types import Ge, Gt
 from jaxrl import replay
 from jaxrl.envs import VectorState, vectorize
 from jaxrl.training import metrics as metrics_lib
+from jaxrl.training.hparams import traced
 from jaxrl.types import Agent, Array, Hparams, Metrics, PyTree, Trainer, TrainState
 
 
@@ -82,7 +83,7 @@ def off_policy(agent: Agent, env: Any, env_params: Any, config: OffPolicyConfig)
         agent_key, env_key, warmup_key, run_key = jax.random.split(key, 4)
         worlds = envs.reset(env_key)
         observation = jax.tree.map(lambda x: x[0], envs.decode(worlds.observation))
-        agent_state = agent.init(agent_key, hparams, observation)
+        agent_state = agent.init(agent_key, traced(hparams), observation)
         memory = replay.allocate(config.replay_capacity, slab, layout.num_words)
         state = TrainState(jnp.int32(0), run_key, agent_state, worlds, memory)
         # Warm-up is acting at the start of the exploration schedule, without learning.

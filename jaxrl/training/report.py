@@ -7,14 +7,14 @@ from typing import Any
 
 import jax
 import numpy as np
-from PIL.Image import Dither
+from PIL.Image import Dither, Image
 
 from jaxrl.envs import VectorEnv, VectorState
 from jaxrl.envs.render import render
 from jaxrl.types import Array, PyTree
 
 
-def interval_95(values: Sequence[float]) -> float:
+def interval_95(values: Sequence[float] | np.ndarray) -> float:
     """Half the width of the 95 % confidence interval of a mean over seeds (Student's t); 0 for a single seed."""
     if len(values) < 2:
         return 0.0
@@ -47,9 +47,11 @@ def learning_curve(metrics: Path, picture: Path, title: str, subtitle: str, fina
     figure, axes = plt.subplots(figsize=(8, 4.5), layout="constrained")
     steps = sorted({x for curve in curves.values() for x, _ in curve})
     if steps:
-        returns = np.stack([np.interp(steps, *zip(*curve, strict=True)) for curve in curves.values() if curve])
+        returns = np.stack([np.interp(steps, *np.transpose(curve)) for curve in curves.values() if curve])
         mean = returns.mean(0)
-        label = "training return" + (f", mean of {len(returns)} seeds and its 95 % interval" if len(returns) > 1 else "")
+        label = "training return" + (
+            f", mean of {len(returns)} seeds and its 95 % interval" if len(returns) > 1 else ""
+        )
         axes.plot(steps, mean, color="tab:blue", label=label)
         if len(returns) > 1:
             half = np.array([interval_95(column) for column in returns.T])
@@ -57,7 +59,9 @@ def learning_curve(metrics: Path, picture: Path, title: str, subtitle: str, fina
             axes.plot(steps, returns.T, color="tab:blue", alpha=0.3, linewidth=0.8)
         if len(final):
             half_width = interval_95(final)
-            label = f"greedy evaluation at the end, {np.mean(final):.1f}" + (f" ± {half_width:.1f}" if half_width else "")
+            label = f"greedy evaluation at the end, {np.mean(final):.1f}" + (
+                f" ± {half_width:.1f}" if half_width else ""
+            )
             axes.errorbar(
                 steps[-1], np.mean(final), half_width or None, fmt="o", color="tab:orange", capsize=4, label=label
             )
@@ -77,7 +81,7 @@ def learning_curve(metrics: Path, picture: Path, title: str, subtitle: str, fina
 def play(
     policy: Callable[[PyTree, PyTree, Array], Array], agent_state: PyTree, envs: VectorEnv, key: Array, num_steps: int
 ) -> tuple[PyTree, Array, Array]:
-    """`num_steps` steps of a policy: stored observations `[T, N, ...]`, rewards and whether an episode ended, `[T, N]`."""
+    """`num_steps` steps of a policy: stored observations `[T, N, ...]`, rewards and ends of episodes, `[T, N]`."""
 
     def body(worlds: VectorState, t: Array) -> tuple[VectorState, tuple[PyTree, Array, Array]]:
         act_key, env_key = jax.random.split(jax.random.fold_in(play_key, t))
@@ -100,7 +104,8 @@ def film(env: Any, observations: Array, rewards: Array, ended: Array, path: Path
         path: the GIF to write.
         title: the first line of every frame's caption.
     """
-    frames, episode, step, score = [], 1, 0, 0.0
+    frames: list[Image] = []
+    episode, step, score = 1, 0, 0.0
     for observation, reward, end in zip(np.asarray(observations), np.asarray(rewards), np.asarray(ended), strict=True):
         frame = render(env, observation, (title, f"episode {episode}", f"step {step}", f"return {score:g}"))
         # The first frame's legend shows every colour, so that one palette serves all frames.

@@ -16,7 +16,7 @@ import numpy as np
 
 from jaxrl.training import metrics as metrics_lib
 from jaxrl.training.checkpoint import Checkpoints
-from jaxrl.types import Array, Hparams, Metrics, PyTree, Trainer, TrainState
+from jaxrl.types import Array, Hparams, Metrics, Trainer, TrainState
 
 CALL_SECONDS = 1.0
 """About how long one call of the compiled program may take: signals and progress wait for it."""
@@ -109,147 +109,163 @@ def run(
         tell: takes one-line messages for the user.
 
     Raises:
-        DivergedError: a loss or a parameter became NaN. The metrics up to there are written; no checkpoint is, so that the
-            last one is from before.
+        DivergedError: a loss or a parameter became NaN. The metrics up to there are written; no checkpoint is, so
+            that the last one is from before.
         CheckpointError: a checkpoint could not be written, or none could be read.
     """
-    hparams = jax.tree.map(as_traced, hparams)
-    start = lambda key, hparams: _start(trainer, key, hparams)  # noqa: E731
-    shapes = jax.eval_shape(start, key, hparams)
+
+    def begin(key: Array, hparams: Hparams) -> Progress:
+        return start(trainer, key, hparams)
+
+    if resume and checkpoints is None:
+        raise ValueError("resume=True needs checkpoints, got checkpoints=None")
     if debug_nans:
         jax.config.update("jax_debug_nans", True)
-    clock = time.perf_counter()
+    compile_clock = time.perf_counter()
+    shapes = jax.eval_shape(begin, key, hparams)
     advance = _step_by_step(trainer) if debug_nans else _compiled(trainer, shapes)
-    earlier_seconds = 0.0
-    if resume:
-        if checkpoints is None:
-            raise ValueError("resume=True needs checkpoints, got checkpoints=None")
-        compile_seconds = time.perf_counter() - clock
-        progress, info, damaged = checkpoints.restore(shapes)
-        for line in damaged:
-            tell(line)
-        earlier_seconds = info["train_seconds"]
+    seconds_before = 0.0
+    if resume and checkpoints is not None:
+        compile_seconds = time.perf_counter() - compile_clock
         clock = time.perf_counter()
+        progress, info, damaged = checkpoints.restore(shapes)
+        seconds_before = info["train_seconds"]
+        for step, reason in damaged.items():
+            checkpoints.remove(step)
+            tell(f"checkpoint {step} was damaged and is removed ({reason}); falling back to the one before")
     else:
         # This program runs once: on a CPU, compiling it quickly saves more than running it fast.
-        quickly = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else {}
-        compiled_start = jax.jit(start).lower(key, hparams).compile(compiler_options=quickly)
-        compile_seconds = time.perf_counter() - clock
+        quickly: dict[str, Any] = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else {}
+        compiled_start = jax.jit(begin).lower(key, hparams).compile(compiler_options=quickly)
+        compile_seconds = time.perf_counter() - compile_clock
         clock = time.perf_counter()
         # Restored arrays are committed to their device: commit fresh ones too, so that both mean the same program.
         progress = jax.device_put(compiled_start(key, hparams), jax.devices()[0])
-    loop = _Loop(trainer, advance, progress, total_steps, log_every, sinks)
-    if resume:
-        for sink in sinks:
-            sink.resume(loop.env_steps_of(loop.iteration - loop.iteration % loop.row_iterations))
+
+    def train_seconds() -> float:
+        return seconds_before + time.perf_counter() - clock
+
+    loop = _Loop(trainer, advance, progress, total_steps, log_every, sinks, train_seconds)
     try:
-        return loop.run(checkpoints, checkpoint_every, compile_seconds, earlier_seconds, clock)
+        if resume:
+            for sink in sinks:
+                sink.resume(loop.last_row_steps)
+            tell(f"resuming at {loop.env_steps:,} environment steps")
+        finished = loop.run(checkpoints, checkpoint_every)
     finally:
         for sink in sinks:
             sink.close()
+    return RunResult(loop.progress.state, loop.env_steps, finished, compile_seconds, train_seconds(), loop.row)
 
 
 class _Loop:
-    """The state of the host loop."""
+    """The compiled program's caller: where it is, how fast, and what is due."""
 
     def __init__(
-        self, trainer: Trainer, advance: Callable, progress: Progress, total_steps: int, log_every: int, sinks: Sequence[Sink]
+        self,
+        trainer: Trainer,
+        advance: Callable[[Progress, int], Progress],
+        progress: Progress,
+        total_steps: int,
+        log_every: int,
+        sinks: Sequence[Sink],
+        train_seconds: Callable[[], float],
     ) -> None:
         self.trainer, self.advance, self.progress, self.sinks = trainer, advance, progress, sinks
+        self.train_seconds = train_seconds
         self.iteration = int(progress.state.iteration)
         self.total_iterations = (total_steps - trainer.warmup_steps) // trainer.steps_per_iteration
-        self.total_steps = self.env_steps_of(self.total_iterations)
         self.row_iterations = max(1, round(log_every / trainer.steps_per_iteration))
-        self.agents = np.size(progress.nan_iteration)
-        self.zeros = jax.tree.map(jnp.zeros_like, progress.metrics)
-        self.seconds_per_iteration = 0.0
+        self.row_started = (self.iteration, time.perf_counter())
+        self.seconds_per_iteration = self.rate = 0.0
         self.row: Row = {}
 
-    def env_steps_of(self, iteration: int) -> int:
+    def steps_at(self, iteration: int) -> int:
+        """Environment steps of one agent after an iteration."""
         return self.trainer.warmup_steps + iteration * self.trainer.steps_per_iteration
 
     @property
     def env_steps(self) -> int:
-        return self.env_steps_of(self.iteration)
+        return self.steps_at(self.iteration)
 
-    def run(
-        self, checkpoints: Checkpoints | None, checkpoint_every: float, compile_seconds: float, earlier: float, clock: float
-    ) -> RunResult:
-        def train_seconds() -> float:
-            return earlier + time.perf_counter() - clock
+    @property
+    def last_row_steps(self) -> int:
+        """Environment steps at the end of the last complete row."""
+        return self.steps_at(self.iteration - self.iteration % self.row_iterations)
+
+    def run(self, checkpoints: Checkpoints | None, checkpoint_every: float) -> bool:
+        """Runs to the end, or until a signal; says whether it was the end."""
 
         def save() -> None:
+            self.check_parameters()
             if checkpoints is not None:
-                checkpoints.save(self.iteration, self.progress, {"train_seconds": train_seconds()})
+                checkpoints.save(self.iteration, self.progress, {"train_seconds": self.train_seconds()})
 
-        saved_at = row_clock = time.perf_counter()
-        row_start = self.iteration
+        saved_at = time.perf_counter()
         with _signals() as stop_requested:
             while self.iteration < self.total_iterations and not stop_requested():
                 self.call()
-                rate = (self.iteration - row_start) * self.steps_all / max(time.perf_counter() - row_clock, 1e-9)
-                self.check_nan(rate, train_seconds())
+                self.check_nan()
                 if self.iteration % self.row_iterations == 0:
-                    self.write_row(rate, train_seconds())
-                    row_clock, row_start = time.perf_counter(), self.iteration
+                    self.write_row()
                 for sink in self.sinks:
-                    sink.tick(self.env_steps, self.total_steps, rate)
+                    sink.tick(self.env_steps, self.steps_at(self.total_iterations), self.rate)
                 if time.perf_counter() - saved_at >= checkpoint_every:
                     save()
                     saved_at = time.perf_counter()
-            finished = self.iteration >= self.total_iterations
-            seconds = train_seconds()
             save()
-            if finished and self.iteration % self.row_iterations:
-                rate = (self.iteration - row_start) * self.steps_all / max(time.perf_counter() - row_clock, 1e-9)
-                self.write_row(rate, seconds)
-        return RunResult(self.progress.state, self.env_steps, finished, compile_seconds, seconds, self.row)
-
-    @property
-    def steps_all(self) -> int:
-        """Environment steps of all agents together in one iteration."""
-        return self.agents * self.trainer.steps_per_iteration
+        finished = self.iteration >= self.total_iterations
+        # The last row may be short. It comes after the checkpoint, which keeps its sums in case the run is extended.
+        if finished and self.iteration % self.row_iterations:
+            self.write_row()
+        return finished
 
     def call(self) -> None:
         """Calls the program for about `CALL_SECONDS`, at most to the end of the row."""
         to_row_end = self.row_iterations - self.iteration % self.row_iterations
-        pace = CALL_SECONDS / self.seconds_per_iteration if self.seconds_per_iteration else 1
-        iterations = max(1, min(to_row_end, self.total_iterations - self.iteration, int(pace)))
+        pace = int(CALL_SECONDS / self.seconds_per_iteration) if self.seconds_per_iteration else 1
+        iterations = max(1, min(pace, to_row_end, self.total_iterations - self.iteration))
         clock = time.perf_counter()
         self.progress = jax.block_until_ready(self.advance(self.progress, iterations))
         self.seconds_per_iteration = (time.perf_counter() - clock) / iterations
         self.iteration += iterations
+        agents = np.size(self.progress.nan_iteration)
+        since, seconds = self.iteration - self.row_started[0], time.perf_counter() - self.row_started[1]
+        self.rate = agents * since * self.trainer.steps_per_iteration / seconds
 
-    def write_row(self, rate: float, wall_seconds: float) -> None:
-        means = jax.device_get(self.progress.metrics)
+    def write_row(self) -> None:
+        """Hands the sums of this row to the sinks, and starts the next one."""
         self.row = {"env_steps": self.env_steps}
-        for name, mean in means.items():
+        for name, mean in jax.device_get(self.progress.metrics).items():
             self.row[name] = metrics_lib.value(mean)
             if name == "episode_return":
                 self.row["episodes"] = mean.count
-        self.row |= {"env_steps_per_second": rate, "wall_seconds": wall_seconds}
+        self.row |= {"env_steps_per_second": self.rate, "wall_seconds": self.train_seconds()}
         for sink in self.sinks:
             sink.write(self.row)
-        self.progress = self.progress._replace(metrics=jax.tree.map(jnp.copy, self.zeros))
+        self.progress = self.progress._replace(metrics=jax.tree.map(jnp.zeros_like, self.progress.metrics))
+        self.row_started = (self.iteration, time.perf_counter())
 
-    def check_nan(self, rate: float, wall_seconds: float) -> None:
+    def check_nan(self) -> None:
+        """Stops at a NaN, after writing the row it is in."""
         where = np.asarray(self.progress.nan_iteration)
         if (where < 0).all():
             return
-        self.write_row(rate, wall_seconds)
-        first = int(where[where >= 0].min())
-        agents = "" if where.ndim == 0 else f" in agent {int(np.flatnonzero(where == first)[0])}"
-        raise DivergedError(f"the loss or the parameters became NaN at environment step {self.env_steps_of(first)}{agents}")
+        self.write_row()
+        first = where[where >= 0].min()
+        agent = "" if where.ndim == 0 else f" of agent {np.flatnonzero(where == first)[0]}"
+        raise DivergedError(f"the loss{agent} became NaN at environment step {self.steps_at(int(first))}")
+
+    def check_parameters(self) -> None:
+        """Stops at a NaN that the last update made and no loss has shown yet."""
+        for path, leaf in jax.tree_util.tree_leaves_with_path(self.progress.state.agent):
+            if jnp.issubdtype(leaf.dtype, jnp.floating) and np.isnan(leaf).any():
+                name = jax.tree_util.keystr(path)
+                raise DivergedError(f"{name} of the agent became NaN at environment step {self.env_steps}")
 
 
-def as_traced(x: Any) -> Array:
-    """A hyperparameter as an array of a fixed kind: float32, int32 or bool."""
-    x = np.asarray(x)
-    kind = {"f": np.float32, "i": np.int32, "u": np.int32, "b": np.bool_}[x.dtype.kind]
-    return jnp.asarray(x, kind)
-
-
-def _start(trainer: Trainer, key: Array, hparams: Hparams) -> Progress:
+def start(trainer: Trainer, key: Array, hparams: Hparams) -> Progress:
+    """A run at its beginning: the trainer's first state, and nothing measured yet."""
     state = trainer.init(key, hparams)
     _, metrics = jax.eval_shape(trainer.step, state)
     zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), metrics)
@@ -263,7 +279,7 @@ def _agents_shape(metrics: Metrics) -> tuple[int, ...]:
 
 def _iterate(trainer: Trainer, progress: Progress) -> Progress:
     state, metrics = trainer.step(progress.state)
-    # A NaN anywhere makes the sum NaN; and a NaN in a parameter makes the next loss NaN.
+    # A NaN anywhere makes the sum NaN; and a NaN in a parameter makes the next loss NaN (see `_Loop.check_parameters`).
     found = jnp.isnan(sum(mean.sum for mean in metrics.values()))
     first = found & (progress.nan_iteration < 0)
     nan_iteration = jnp.where(first, state.iteration, progress.nan_iteration)
@@ -274,8 +290,7 @@ def _compiled(trainer: Trainer, shapes: Progress) -> Callable[[Progress, int], P
     """One program for any number of iterations: the count is an argument of the loop, not a shape."""
 
     def advance(progress: Progress, iterations: Array) -> Progress:
-        body = lambda _, progress: _iterate(trainer, progress)  # noqa: E731
-        return jax.lax.fori_loop(0, iterations, body, progress)
+        return jax.lax.fori_loop(0, iterations, lambda _, progress: _iterate(trainer, progress), progress)
 
     count = jax.ShapeDtypeStruct((), jnp.int32)
     program = jax.jit(advance, donate_argnums=0).lower(shapes, count).compile()
@@ -304,10 +319,13 @@ def _signals() -> Iterator[Callable[[], bool]]:
     A second one acts as it would have without us.
     """
     caught: list[int] = []
-    before = {}
+    before: dict[signal.Signals, Any] = {}
 
     def handler(number: int, frame: FrameType | None) -> None:
         caught.append(number)
+        restore()
+
+    def restore() -> None:
         for signum, old in before.items():
             signal.signal(signum, old)
 
@@ -319,5 +337,4 @@ def _signals() -> Iterator[Callable[[], bool]]:
     try:
         yield lambda: bool(caught)
     finally:
-        for signum, old in before.items():
-            signal.signal(signum, old)
+        restore()

@@ -108,7 +108,9 @@ class ScreenSink:
         self.console, self.latest = console, ""
         self.next_line = 0.0
         columns = [TextColumn("{task.percentage:3.0f} %"), BarColumn(), TextColumn("{task.fields[numbers]}")]
-        self.progress = Progress(*columns, TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), console=console)
+        self.progress = Progress(
+            *columns, TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), console=console
+        )
         self.task = self.progress.add_task("", total=total_steps, numbers="compiling")
 
     def resume(self, env_steps: int) -> None:

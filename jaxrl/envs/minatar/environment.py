@@ -61,7 +61,7 @@ class MinAtarState(NamedTuple):
 
     game: PyTree
     last_action: Array
-    """The action executed last, which may stick; it survives the end of an episode, as in the original. int32 `[...]`."""
+    """The action executed last, which may stick; the end of an episode does not reset it. int32 `[...]`."""
     time: Array
     """Steps since the episode began, int32 `[...]`."""
 
@@ -72,8 +72,8 @@ class MinAtar(Environment):
 
     Args:
         game: the rules.
-        rules: "original" plays as MinAtar's authors did (6 actions, sticky 0.1, ramping, no cap); "gymnax" as gymnax does
-            (only the actions that do something, nothing sticky, episodes cut at 1000 steps).
+        rules: "original" plays as MinAtar's authors did (6 actions, sticky 0.1, ramping, no cap); "gymnax" as gymnax
+            does (only the actions that do something, nothing sticky, episodes cut at 1000 steps).
 
     An action outside `0 .. num_actions - 1` acts as a no-op.
     """

@@ -1,0 +1,56 @@
+"""Evaluates a trained run again: python -m jaxrl.experiments.evaluate RUN."""
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated
+
+import jax
+import numpy as np
+import tyro
+from annotated_types import Ge, Gt
+
+from jaxrl.cli.checks import UsageError, check_bounds
+from jaxrl.cli.train import fail, prepare_jax
+from jaxrl.envs import protocol_of, vectorize
+from jaxrl.trained import load
+from jaxrl.training import CheckpointError, evaluate
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    run: tyro.conf.Positional[Path]
+    """The run's directory."""
+    seed: Annotated[int, Ge(0)] = 0
+    """Where the evaluation's randomness comes from."""
+    agent: int | None = None
+    """Which seed of a run of several (default: its first)."""
+    episodes: Annotated[int, Gt(0)] = 128
+    """Episodes, one in each of as many worlds."""
+    max_steps: Annotated[int, Gt(0)] = 5_000
+    """Steps after which an unfinished episode is counted with its return so far."""
+
+
+def main() -> None:
+    options = tyro.cli(Options, description=__doc__, prog="python -m jaxrl.experiments.evaluate")
+    prepare_jax()
+    try:
+        check_bounds(options)
+        trained = load(options.run, options.agent)
+    except (UsageError, ValueError) as error:
+        fail(str(error), 2)
+    except CheckpointError as error:
+        fail(str(error), 1)
+    worlds = vectorize(trained.env, trained.env_params, options.episodes)
+    result = jax.jit(
+        lambda agent_state, key: evaluate(trained.agent.policy, agent_state, worlds, key, options.max_steps)
+    )(trained.agent_state, jax.random.key(options.seed))
+    returns, cut_short = np.asarray(result.episode_return), int((~result.ended).sum())
+    print(f"{trained.options.env} ({protocol_of(trained.env, trained.env_params)})")
+    print(
+        f"return {returns.mean():.2f} ± {returns.std():.2f} over {returns.size} greedy episodes, {cut_short} cut short"
+    )
+    print(f"episode length {np.mean(result.episode_length):.1f}, returns {returns.min():g} to {returns.max():g}")
+
+
+if __name__ == "__main__":
+    main()
