@@ -51,11 +51,11 @@ def _from_factory(path: str) -> tuple[Any, Any]:
     except (ImportError, AttributeError, ValueError) as error:
         raise ValueError(f"cannot import the environment factory {path!r}: {error}") from error
     made = factory()
-    env, params = made if isinstance(made, tuple) else (made, made.default_params)
+    env = made[0] if isinstance(made, tuple) else made
     missing = [method for method in ("reset", "step", "action_space") if not hasattr(env, method)]
     if missing:
-        raise ValueError(f"{path!r} made {type(env).__name__}, which has no {missing[0]}() of gymnax 1.0's interface")
-    return env, params
+        raise ValueError(f"{path!r} made a {type(env).__name__} without {missing[0]}() of gymnax 1.0's interface")
+    return made if isinstance(made, tuple) else (env, env.default_params)
 
 
 def num_discrete_actions(env: Any, params: Any) -> int:

@@ -10,6 +10,9 @@ import jax.numpy as jnp
 from jaxrl.types import Array, PyTree
 
 
+UNSIGNED = {8: jnp.uint8, 16: jnp.uint16}
+
+
 class Packing(NamedTuple):
     """How one pytree is laid out in words.
 
@@ -58,24 +61,26 @@ def _to_words(x: Array, leaf: jax.ShapeDtypeStruct) -> Array:
     """Array `[..., *leaf.shape]` to uint32 `[..., _leaf_words(leaf)]`."""
     x = jnp.asarray(x, leaf.dtype)
     batch = x.shape[: x.ndim - len(leaf.shape)]
+    bits = _bits(leaf.dtype)
+    if bits in (8, 16):  # as integers before anything else moves them: copies of small floats may change a NaN
+        x = jax.lax.bitcast_convert_type(x, UNSIGNED[bits])
     x = x.reshape(*batch, -1)
-    per_word = max(32 // _bits(leaf.dtype), 1)
-    x = jnp.pad(x, [(0, 0)] * len(batch) + [(0, -x.shape[-1] % per_word)])
-    if leaf.dtype == jnp.bool_:
-        x = x.reshape(*batch, -1, 32).astype(jnp.uint32)
-        return (x << jnp.arange(32, dtype=jnp.uint32)).sum(-1, dtype=jnp.uint32)
-    if per_word > 1:
-        x = x.reshape(*batch, -1, per_word)
+    if bits < 32:
+        per_word = 32 // bits
+        x = jnp.pad(x, [(0, 0)] * len(batch) + [(0, -x.shape[-1] % per_word)]).reshape(*batch, -1, per_word)
+    if bits == 1:
+        return (x.astype(jnp.uint32) << jnp.arange(32, dtype=jnp.uint32)).sum(-1, dtype=jnp.uint32)
     return jax.lax.bitcast_convert_type(x, jnp.uint32).reshape(*batch, -1)
 
 
 def _from_words(words: Array, leaf: jax.ShapeDtypeStruct) -> Array:
     """The inverse of `_to_words`."""
-    batch = words.shape[:-1]
-    if leaf.dtype == jnp.bool_:
+    batch, size, bits = words.shape[:-1], math.prod(leaf.shape), _bits(leaf.dtype)
+    if bits == 1:
         x = ((words[..., None] >> jnp.arange(32, dtype=jnp.uint32)) & 1).astype(bool)
-    else:
-        if _bits(leaf.dtype) == 64:
-            words = words.reshape(*batch, -1, 2)
-        x = jax.lax.bitcast_convert_type(words, leaf.dtype)
-    return x.reshape(*batch, -1)[..., : math.prod(leaf.shape)].reshape(*batch, *leaf.shape)
+        return x.reshape(*batch, -1)[..., :size].reshape(*batch, *leaf.shape)
+    if bits < 32:
+        words = jax.lax.bitcast_convert_type(words, UNSIGNED[bits]).reshape(*batch, -1)[..., :size]
+    elif bits == 64:
+        words = words.reshape(*batch, -1, 2)
+    return jax.lax.bitcast_convert_type(words, leaf.dtype).reshape(*batch, *leaf.shape)

@@ -1,0 +1,80 @@
+"""N worlds in lockstep."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxrl.envs import make, vectorize
+
+T, N = 300, 8
+
+
+@pytest.fixture(scope="module", params=["Breakout-MinAtar", "CartPole-v1"])
+def played(request):
+    env, params = make(request.param)
+    if request.param == "Breakout-MinAtar":
+        params = params.replace(max_steps_in_episode=12)
+    else:
+        params = params.replace(max_steps_in_episode=25)
+    envs = vectorize(env, params, N)
+
+    def body(state, key):
+        actions = jax.random.randint(key, (N,), 0, 2)
+        state, transition, metrics = envs.step(state, actions, key)
+        return state, (transition, metrics, state.observation)
+
+    keys = jax.random.split(jax.random.key(1), T)
+    transitions, metrics, observations = jax.jit(
+        lambda key: jax.lax.scan(body, envs.reset(key), keys)[1]
+    )(jax.random.key(0))
+    return jax.tree.map(np.asarray, (transitions, metrics, observations))
+
+
+def test_next_observation_is_the_true_one(played) -> None:
+    transitions, _, observations = played
+    done = transitions.terminated | transitions.truncated
+    assert transitions.terminated.any()
+    assert transitions.truncated.any()
+    assert not (transitions.terminated & transitions.truncated).any()
+    going_on = transitions.next_observation[~done], observations[~done]
+    np.testing.assert_array_equal(*going_on)
+    differs = (transitions.next_observation != observations).any(axis=-1)
+    assert differs[done].mean() > 0.9  # what came before the reset, not after it
+
+
+def test_observations_follow_each_other(played) -> None:
+    transitions, _, observations = played
+    np.testing.assert_array_equal(transitions.observation[1:], observations[:-1])
+
+
+def test_episode_statistics_are_exact(played) -> None:
+    transitions, metrics, _ = played
+    returns, lengths = [], []
+    for world in range(N):
+        total = length = 0
+        for t in range(T):
+            total, length = total + transitions.reward[t, world], length + 1
+            if transitions.terminated[t, world] or transitions.truncated[t, world]:
+                returns.append(total)
+                lengths.append(length)
+                total = length = 0
+    assert metrics["episode_return"].count.sum() == len(returns)
+    assert metrics["episode_return"].sum.sum() == sum(returns)
+    assert metrics["episode_length"].sum.sum() == sum(lengths)
+
+
+def test_worlds_draw_their_own_randomness() -> None:
+    envs = vectorize(*make("Breakout-MinAtar"), 64)
+    x = envs.reset(jax.random.key(0)).worlds.game.ball_x
+    assert set(np.asarray(x)) == {0, 9}
+
+
+def test_a_packed_board_unpacks_to_what_is_seen() -> None:
+    env, params = make("Breakout-MinAtar")
+    envs = vectorize(env, params, 3)
+    state = envs.reset(jax.random.key(0))
+    board = envs.decode(state.observation)
+    assert (board.shape, board.dtype) == ((3, 10, 10, 4), jnp.bool_)
+    assert state.observation.nbytes == 3 * 13 * 4
+    np.testing.assert_array_equal(board.sum(axis=(1, 2)), [[1, 1, 1, 30]] * 3)

@@ -1,0 +1,33 @@
+"""Networks."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxrl.networks import q_network
+from jaxrl.networks.q_networks import BoardConv
+
+
+def test_board_conv_is_a_convolution() -> None:
+    x = jax.random.normal(jax.random.key(0), (3, 10, 8, 4))
+    conv = BoardConv(5)
+    params = conv.init(jax.random.key(1), x)
+    kernel = params["params"]["Dense_0"]["kernel"].reshape(3, 3, 4, 5)
+    numbers = ("NHWC", "HWIO", "NHWC")
+    expected = jax.lax.conv_general_dilated(x, kernel, (1, 1), "VALID", dimension_numbers=numbers)
+    np.testing.assert_allclose(conv.apply(params, x), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("shape", "dtype"), [((4,), jnp.float32), ((10, 10, 4), bool), ((10, 10, 7), jnp.float32)])
+def test_shapes(shape: tuple[int, ...], dtype) -> None:
+    network = q_network(jax.ShapeDtypeStruct(shape, dtype), 6, (16,))
+    observations = jnp.ones((5, *shape), dtype)
+    params = network.init(jax.random.key(0), observations)
+    assert network.apply(params, observations).shape == (5, 6)
+
+
+@pytest.mark.parametrize("shape", [(), (3, 3), (2, 2, 1), (1, 2, 3, 4)])
+def test_observations_without_a_default_network(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="pass your own network"):
+        q_network(jax.ShapeDtypeStruct(shape, jnp.float32), 2)

@@ -1,0 +1,56 @@
+"""Packing and the ring."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxrl import replay
+from jaxrl.envs import make, vectorize
+
+DTYPES = [bool, jnp.uint8, jnp.int8, jnp.int16, jnp.bfloat16, jnp.float16, jnp.int32, jnp.uint32, jnp.float32]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", [(), (3,), (10, 10, 4), (33,)])
+def test_every_bit_comes_back(dtype, shape: tuple[int, ...]) -> None:
+    layout = replay.packing({"x": jax.ShapeDtypeStruct(shape, dtype), "y": jax.ShapeDtypeStruct((), jnp.float32)})
+    size, width = int(np.prod(shape)), jnp.dtype(dtype).itemsize
+    raw = np.random.default_rng(0).integers(0, 2 if dtype is bool else 256, (5, max(size, 1) * width), np.uint8)
+    x = raw.view(dtype).reshape(5, *shape)  # any bit pattern, NaNs among them
+    y = np.array([0.0, -0.0, np.nan, np.inf, 1e-42], np.float32)
+    words = jax.jit(layout.pack)({"x": x, "y": y})
+    assert (words.shape, words.dtype) == ((5, layout.num_words), jnp.uint32)
+    back = jax.jit(layout.unpack)(words)
+    assert back["x"].dtype == dtype
+    assert np.asarray(back["x"]).tobytes() == x.tobytes()
+    assert np.asarray(back["y"]).tobytes() == y.tobytes()
+
+
+def test_a_breakout_transition_takes_at_most_128_bytes() -> None:
+    envs = vectorize(*make("Breakout-MinAtar"), 2)
+    state = jax.eval_shape(envs.reset, jax.random.key(0))
+    _, transition, _ = jax.eval_shape(envs.step, state, jnp.zeros(2, jnp.int32), jax.random.key(0))
+    layout = replay.packing(jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), transition))
+    assert layout.num_words * 4 == 120
+
+
+def test_the_ring_forgets_the_oldest() -> None:
+    memory = replay.allocate(capacity=10, num_envs=4, num_words=1)  # 3 slabs of 4
+    assert memory.shape == (3, 4, 1)
+    for t in range(5):
+        memory = replay.write(memory, jnp.full((4, 1), t, jnp.uint32), jnp.int32(t))
+    assert sorted(set(np.asarray(memory).ravel())) == [2, 3, 4]
+
+
+@pytest.mark.parametrize("written", [1, 2, 3, 7])
+def test_sampling_is_uniform_over_all_that_is_stored_and_nothing_else(written: int) -> None:
+    memory = replay.allocate(capacity=12, num_envs=4, num_words=1)
+    for t in range(written):
+        memory = replay.write(memory, (t * 4 + jnp.arange(4, dtype=jnp.uint32))[:, None] + 1, jnp.int32(t))
+    drawn = np.asarray(replay.sample(memory, jax.random.key(0), jnp.int32(written), 24_000))
+    kinds, counts = np.unique(drawn, return_counts=True)
+    oldest = max(written - 3, 0) * 4
+    np.testing.assert_array_equal(kinds, np.arange(oldest, written * 4) + 1)
+    expected = 24_000 / len(kinds)
+    assert np.abs(counts - expected).max() < 5 * np.sqrt(expected)
