@@ -1,9 +1,18 @@
-"""Shared by all tests: a compilation cache of their own, and a trainer small enough to compile in a second or two."""
+"""Shared by all tests: a compilation cache of their own, and a trainer small enough to compile in a few seconds."""
 
-import pytest
+import os
+import tempfile
 
-from jaxrl import DQNConfig, DQNHparams, OffPolicyConfig, dqn, make, off_policy
-from jaxrl.networks import QNetwork
+_CACHE = tempfile.TemporaryDirectory(prefix="jaxrl-tests-")
+os.environ["JAX_COMPILATION_CACHE_DIR"] = _CACHE.name  # before jax is imported; the processes tests start inherit it
+
+import pytest  # noqa: E402
+
+from jaxrl import DQNConfig, DQNHparams, OffPolicyConfig, dqn, make, off_policy  # noqa: E402
+from jaxrl.cli.train import prepare_jax  # noqa: E402
+from jaxrl.networks import QNetwork  # noqa: E402
+
+prepare_jax()
 
 SMALL = OffPolicyConfig(num_envs=4, batch_size=8, replay_capacity=64, warmup_steps=16, rollout_length=2)
 

@@ -11,7 +11,7 @@ experiment = Experiment(
     defaults=Options(
         env="Breakout-MinAtar",
         total_steps=4_500_000,
-        hparams=DQNHparams(learning_rate=1e-3, epsilon_decay_steps=1_000_000),
+        hparams=DQNHparams(learning_rate=1e-3, epsilon_decay_steps=1e6),
         config=Config(num_envs=256, batch_size=256),
     ),
 )

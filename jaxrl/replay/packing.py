@@ -9,7 +9,6 @@ import jax.numpy as jnp
 
 from jaxrl.types import Array, PyTree
 
-
 UNSIGNED = {8: jnp.uint8, 16: jnp.uint16}
 
 

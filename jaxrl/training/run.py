@@ -306,7 +306,8 @@ def _step_by_step(trainer: Trainer) -> Callable[[Progress, int], Progress]:
             try:
                 progress = step(progress)
             except FloatingPointError as error:
-                raise DivergedError(f"iteration {int(progress.state.iteration) + 1}: {error}") from error
+                steps = trainer.warmup_steps + (int(progress.state.iteration) + 1) * trainer.steps_per_iteration
+                raise DivergedError(f"a NaN appeared at environment step {steps}: {error}") from error
         return progress
 
     return advance

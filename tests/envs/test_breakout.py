@@ -25,7 +25,7 @@ class Draws:
 
 
 def play_original(steps: int, seed: int) -> dict[str, np.ndarray]:
-    """Plays the original across episode ends: mostly following the ball, so that walls fall, and sometimes at random."""
+    """Plays the original across episode ends: mostly following the ball, so that walls fall, else at random."""
     game = minatar.Environment("breakout", sticky_action_prob=0.1, difficulty_ramping=True)
     draws = Draws(seed)
     game.random = game.env.random = draws
@@ -93,7 +93,9 @@ def test_equals_the_original_over_a_million_steps() -> None:
     assert_equal_to_original(1_000_000, seed=7)
 
 
-@pytest.mark.parametrize(("protocol", "actions", "sticky", "cap"), [("original", 6, 0.1, None), ("gymnax", 3, 0.0, 1000)])
+@pytest.mark.parametrize(
+    ("protocol", "actions", "sticky", "cap"), [("original", 6, 0.1, None), ("gymnax", 3, 0.0, 1000)]
+)
 def test_protocols(protocol: str, actions: int, sticky: float, cap: int | None) -> None:
     env, params = make("Breakout-MinAtar", protocol=protocol)
     assert (env.num_actions, params.sticky_action_prob) == (actions, sticky)

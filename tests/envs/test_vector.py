@@ -25,9 +25,9 @@ def played(request):
         return state, (transition, metrics, state.observation)
 
     keys = jax.random.split(jax.random.key(1), T)
-    transitions, metrics, observations = jax.jit(
-        lambda key: jax.lax.scan(body, envs.reset(key), keys)[1]
-    )(jax.random.key(0))
+    transitions, metrics, observations = jax.jit(lambda key: jax.lax.scan(body, envs.reset(key), keys)[1])(
+        jax.random.key(0)
+    )
     return jax.tree.map(np.asarray, (transitions, metrics, observations))
 
 

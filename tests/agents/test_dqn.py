@@ -1,0 +1,127 @@
+"""DQN: one update by hand, its schedules and targets, and exact values where they are known."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import linen as nn
+
+from jaxrl import DQNConfig, DQNHparams, Transition, dqn, make
+from jaxrl.agents.dqn import epsilon_at, epsilon_greedy, optimizer
+from jaxrl.cli.dqn import Config, build
+
+
+class Table(nn.Module):
+    """Q as a table over three one-hot states and two actions."""
+
+    @nn.compact
+    def __call__(self, observations):
+        return observations @ self.param("q", lambda _: jnp.array([[1.0, 2.0], [3.0, 5.0], [0.5, -1.0]]))
+
+
+def batch_of(states, actions, rewards, terminated, truncated, next_states) -> Transition:
+    one_hot = jnp.eye(3)
+    return Transition(
+        one_hot[jnp.array(states)],
+        jnp.array(actions),
+        jnp.array(rewards, jnp.float32),
+        jnp.array(terminated),
+        jnp.array(truncated),
+        one_hot[jnp.array(next_states)],
+    )
+
+
+BATCH = batch_of([0, 1, 2], [1, 0, 1], [1.0, 2.0, 4.0], [False, True, False], [False, False, True], [1, 2, 1])
+
+
+def state_of(agent, target=None, **hparams):
+    state = agent.init(jax.random.key(0), DQNHparams(discount=0.5, **hparams), jnp.zeros(3))
+    return state if target is None else state._replace(target_params={"params": {"q": jnp.array(target)}})
+
+
+def test_td_errors_by_hand() -> None:
+    """A termination has no value behind it; a truncation has."""
+    agent = dqn(Table())
+    _, metrics, td_error = agent.update(state_of(agent), BATCH, jax.random.key(0), 0.0)
+    expected = np.array([1 + 0.5 * 5 - 2, 2 - 3, 4 + 0.5 * 5 - -1])
+    np.testing.assert_allclose(td_error, expected, rtol=1e-6)
+    assert metrics["loss"].sum == pytest.approx(np.mean([1.5 - 0.5, 0.5, 7.5 - 0.5]))
+    assert metrics["q_mean"].sum == pytest.approx((2 + 3 - 1) / 3)
+
+
+def test_double_dqn_selects_online_and_values_with_the_target() -> None:
+    target = [[0.0, 0.0], [10.0, 20.0], [0.0, 0.0]]
+    for double, online, value in ((True, 1, 20.0), (False, 1, 20.0)):
+        agent = dqn(Table(), DQNConfig(double=double))
+        _, _, td_error = agent.update(state_of(agent, target), BATCH, jax.random.key(0), 0.0)
+        assert td_error[0] == pytest.approx(1 + 0.5 * value - 2), online
+    target = [[0.0, 0.0], [30.0, 20.0], [0.0, 0.0]]  # now the target's favourite is not the online one
+    for double, value in ((True, 20.0), (False, 30.0)):
+        agent = dqn(Table(), DQNConfig(double=double))
+        _, _, td_error = agent.update(state_of(agent, target), BATCH, jax.random.key(0), 0.0)
+        assert td_error[0] == pytest.approx(1 + 0.5 * value - 2)
+
+
+@pytest.mark.parametrize(
+    ("loss", "gradient_of_error"), [("squared", lambda e: e), ("huber", lambda e: np.clip(e, -1, 1))]
+)
+def test_the_update_is_adam_on_the_bellman_loss(loss, gradient_of_error) -> None:
+    agent = dqn(Table(), DQNConfig(loss=loss))
+    state = state_of(agent, learning_rate=0.01, max_grad_norm=0.7)
+    new, _, td_error = agent.update(state, BATCH, jax.random.key(0), 0.0)
+    grads = np.zeros((3, 2), np.float32)
+    for (s, a), error in zip([(0, 1), (1, 0), (2, 1)], np.asarray(td_error), strict=True):
+        grads[s, a] = -gradient_of_error(error) / 3
+    reference = optax.chain(optax.clip_by_global_norm(0.7), optax.adam(0.01))
+    q = state.params["params"]["q"]
+    updates, _ = reference.update(jnp.asarray(grads), reference.init(q), q)
+    np.testing.assert_allclose(new.params["params"]["q"], q + updates, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("rate", "period", "moves"), [(0.1, 1, [0.1, 0.1, 0.1]), (1.0, 2, [0.0, 1.0, 0.0])])
+def test_target_network(rate: float, period: int, moves: list[float]) -> None:
+    agent = dqn(Table())
+    state = state_of(agent, [[0.0, 0.0]] * 3, target_update_rate=rate, target_update_period=period)
+    for move in moves:
+        before = state.target_params["params"]["q"]
+        state, _, _ = agent.update(state, BATCH, jax.random.key(0), 0.0)
+        expected = before + move * (state.params["params"]["q"] - before)
+        np.testing.assert_allclose(state.target_params["params"]["q"], expected, rtol=1e-5)
+
+
+def test_exploration() -> None:
+    hparams = DQNHparams(epsilon_start=0.8, epsilon_end=0.2, epsilon_decay_steps=100)
+    assert epsilon_at(hparams, 50.0) == pytest.approx(0.5)
+    q_values = jnp.tile(jnp.array([0.0, 3.0, 1.0]), (60_000, 1))
+    actions = np.asarray(epsilon_greedy(jax.random.key(0), q_values, 0.3))
+    np.testing.assert_allclose(np.bincount(actions) / 60_000, [0.1, 0.8, 0.1], atol=0.01)
+    assert set(np.asarray(epsilon_greedy(jax.random.key(0), q_values, 0.0))) == {1}
+    assert set(np.asarray(epsilon_greedy(jax.random.key(0), q_values, 1.0))) == {0, 1, 2}
+
+
+def test_changing_a_hyperparameter_compiles_nothing() -> None:
+    agent = dqn(Table())
+    update = jax.jit(agent.update)
+    state = state_of(agent)
+    for rate in (1e-3, 1e-2):
+        hparams = jax.tree.map(jnp.float32, dataclasses.replace(state.hparams, learning_rate=rate, discount=rate))
+        hparams = dataclasses.replace(hparams, target_update_period=jnp.int32(1))
+        state = state._replace(hparams=hparams)
+        update(state, BATCH, jax.random.key(0), jnp.float32(0))
+    assert update._cache_size() == 1
+
+
+def test_the_optimizers_state_does_not_depend_on_the_values() -> None:
+    params = {"w": jnp.zeros(3)}
+    a, b = (optimizer(DQNHparams(learning_rate=rate)).init(params) for rate in (1e-4, 1.0))
+    jax.tree.map(np.testing.assert_array_equal, a, b)
+
+
+def test_a_network_of_ones_own() -> None:
+    env, params = make("CartPole-v1")
+    agent, trainer = build(env, params, Config(num_envs=4, batch_size=4, warmup_steps=8, hidden_sizes=(8,)))
+    state, _ = jax.jit(trainer.step)(jax.jit(trainer.init)(jax.random.key(0), DQNHparams()))
+    assert agent.policy(state.agent, jnp.zeros((3, 4)), jax.random.key(0)).shape == (3,)

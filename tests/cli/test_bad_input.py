@@ -1,0 +1,79 @@
+"""Bad input: one line that names the flag and the value, exit code 2, nothing compiled, nothing written."""
+
+import re
+import sys
+
+import pytest
+
+from jaxrl.cli import main
+from jaxrl.cli import train as _  # noqa: F401  (the module whose `run` is replaced below)
+from jaxrl.experiments import dqn_minatar
+
+BAD = [
+    (
+        "--env Breakout-MinAtr",
+        "--env Breakout-MinAtr: unknown environment .* the nearest known name is 'Breakout-MinAtar'",
+    ),
+    ("--env Pendulum-v1", "--env Pendulum-v1: .*continuous actions"),
+    ("--env nowhere:factory", "--env nowhere:factory: cannot import"),
+    ("--env CartPole-v1 --protocol gymnax", "got protocol='gymnax' for 'CartPole-v1'"),
+    ("--env MetaMaze-misc --env MNISTBandit-bsuite", "MNISTBandit-bsuite"),
+    ("--total-steps 0", "--total-steps must be > 0, got 0"),
+    ("--total-steps 5000", r"--total-steps must be at least \d+ .*, got 5000"),
+    ("--num-seeds 0", "--num-seeds must be > 0, got 0"),
+    ("--seed -1", "--seed must be >= 0, got -1"),
+    ("--log-every 0", "--log-every must be > 0, got 0"),
+    ("--checkpoint-every 0", "--checkpoint-every must be > 0, got 0"),
+    ("--eval-episodes -3", "--eval-episodes must be > 0, got -3"),
+    ("--hparams.learning-rate 0", "--hparams.learning-rate must be > 0, got 0"),
+    ("--hparams.learning-rate -0.1", "--hparams.learning-rate must be > 0, got -0.1"),
+    ("--hparams.learning-rate nan", "--hparams.learning-rate must be > 0, got nan"),
+    ("--hparams.discount 1.5", "--hparams.discount must be <= 1, got 1.5"),
+    ("--hparams.discount -0.1", "--hparams.discount must be >= 0, got -0.1"),
+    ("--hparams.epsilon-end 2", "--hparams.epsilon-end must be <= 1, got 2"),
+    ("--hparams.target-update-rate 0", "--hparams.target-update-rate must be > 0, got 0"),
+    ("--hparams.target-update-period 0", "--hparams.target-update-period must be > 0, got 0"),
+    ("--config.num-envs 0", "--config.num-envs must be > 0, got 0"),
+    ("--config.batch-size -1", "--config.batch-size must be > 0, got -1"),
+    ("--config.replay-capacity 0", "--config.replay-capacity must be > 0, got 0"),
+    ("--config.warmup-steps -1", "--config.warmup-steps must be >= 0, got -1"),
+    ("--config.hidden-sizes 64 0", "--config.hidden-sizes must be > 0, got 0"),
+    ("--config.batch-size 200 --config.replay-capacity 100", "--config: batch_size must be at most .* 200 and 100"),
+    ("--resume", "--resume needs --out DIR"),
+    ("--resume --out EMPTY", "--resume: --out .* holds no run"),
+    ("--out A_FILE", "--out .* is not a directory"),
+]
+
+
+@pytest.fixture
+def call(monkeypatch, capsys, tmp_path):
+    """Calls the command, and gives its exit code and the lines on stderr."""
+
+    def call(*arguments: str) -> tuple[int, list[str]]:
+        monkeypatch.setattr(sys, "argv", ["dqn_minatar", *arguments])
+        monkeypatch.setattr("jaxrl.cli.train.run", lambda *args, **kwargs: pytest.fail("it started to compile"))
+        with pytest.raises(SystemExit) as end:
+            main(dqn_minatar.experiment)
+        return end.value.code, capsys.readouterr().err.strip().splitlines()
+
+    monkeypatch.chdir(tmp_path)
+    return call
+
+
+@pytest.mark.parametrize(("arguments", "message"), BAD, ids=[arguments for arguments, _ in BAD])
+def test_one_line_names_the_flag(call, tmp_path, arguments: str, message: str) -> None:
+    (tmp_path / "A_FILE").write_text("")
+    (tmp_path / "EMPTY").mkdir()
+    code, lines = call(*arguments.split())
+    assert code == 2
+    assert len(lines) == 1
+    assert re.search(message, lines[0]), lines[0]
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["A_FILE", "EMPTY"]
+
+
+@pytest.mark.parametrize("arguments", ["--hparams.learning-rte 1", "--config.num-envs many", "--no-such-flag"])
+def test_flags_that_do_not_parse(call, tmp_path, arguments: str) -> None:
+    code, lines = call(*arguments.split())
+    assert code == 2
+    assert lines
+    assert not list(tmp_path.iterdir())

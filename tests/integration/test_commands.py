@@ -1,0 +1,152 @@
+"""The commands, as a newcomer types them."""
+
+import csv
+import json
+import os
+import resource
+import signal
+import time
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image
+
+from jaxrl import load
+from tests.integration import commands
+from tests.integration.commands import TINY, command, final_state, steps_on_disk
+
+SHORT = [*TINY, "--total-steps", "20000"]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Path:
+    """A finished run of two seeds."""
+    run = tmp_path_factory.mktemp("runs") / "finished"
+    code, out, err = command(
+        "dqn_minatar", *SHORT, "--num-seeds", "2", "--seed", "3", "--tensorboard", "--out", str(run)
+    )
+    assert code == 0, err
+    assert "evaluation return" in out
+    assert "steps/s" in out
+    return run
+
+
+def test_the_run_directory(finished: Path) -> None:
+    summary = json.loads((finished / "summary.json").read_text())
+    assert summary["env"] == "Breakout-MinAtar"
+    assert summary["protocol"].startswith("original: 6 actions, sticky actions 0.1")
+    assert summary["seeds"] == [3, 4]
+    assert summary["eval_episodes"] == 16
+    for name in ("algorithm", "seed", "env_steps", "eval_return_mean", "eval_return_std", "eval_truncated",
+                 "compile_seconds", "train_seconds", "env_steps_per_second", "device"):  # fmt: skip
+        assert name in summary
+    config = json.loads((finished / "config.json").read_text())
+    assert config["options"]["config.num_envs"] == 16
+    assert config["versions"]["jax"] == jax.__version__
+    assert config["machine"]["cores"] == os.cpu_count()
+    assert "commit" in config
+    with (finished / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["seed"] for row in rows] == ["3", "4"] * (len(rows) // 2)
+    assert len({(row["seed"], row["env_steps"]) for row in rows}) == len(rows)
+    assert rows[0]["episode_return"] != rows[1]["episode_return"]
+    assert Image.open(finished / "learning_curve.png").size[0] > 800
+    film = Image.open(finished / "policy.gif")
+    assert film.n_frames > 100
+    assert film.size == (580, 400)
+    assert list((finished / "tensorboard").glob("events.out.tfevents.*"))
+
+
+def test_load_gives_the_policy_of_each_seed(finished: Path) -> None:
+    policy, other = load(finished), load(finished, seed=4)
+    observation, _ = policy.env.reset(jax.random.key(0), policy.env_params)
+    actions = jax.jit(policy)(observation[None], jax.random.key(1))
+    assert (actions.shape, actions.dtype) == ((1,), jnp.int32)
+    kernels = [p.agent_state.params["params"]["Dense_0"]["kernel"] for p in (policy, other)]
+    assert not np.array_equal(*kernels)
+    with pytest.raises(ValueError, match=r"seed must be in 3 .. 4, got 5"):
+        load(finished, seed=5)
+    with pytest.raises(ValueError, match="holds no run"):
+        load(finished / "checkpoints")
+
+
+def test_evaluate_again(finished: Path) -> None:
+    code, out, err = command("evaluate", str(finished), "--episodes", "4", "--max-steps", "30")
+    assert code == 0, err
+    assert "over 4 greedy episodes" in out
+    code, _, err = command("evaluate", str(finished / "nothing"))
+    assert (code, len(err.splitlines())) == (2, 1)
+
+
+def test_an_existing_run_is_not_overwritten_and_a_changed_one_not_resumed(finished: Path) -> None:
+    arguments = [*SHORT, "--num-seeds", "2", "--seed", "3", "--out", str(finished)]
+    before = commands.file_digest(finished / "config.json")
+    code, _, err = command("dqn_minatar", *arguments)
+    assert (code, len(err.splitlines())) == (2, 1)
+    assert "already holds a run" in err
+    code, _, err = command("dqn_minatar", *arguments, "--resume", "--hparams.discount", "0.5")
+    assert (code, len(err.splitlines())) == (2, 1)
+    assert "--hparams.discount is 0.5, but 0.99" in err
+    assert commands.file_digest(finished / "config.json") == before
+
+
+def test_sigint_saves_and_says_how_to_resume(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    arguments = [*TINY, "--total-steps", "100000000", "--out", str(run)]
+    process = commands.start("dqn_minatar", *arguments)
+    deadline = time.monotonic() + 120
+    while not (run / "metrics.csv").exists():
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    code, out, err = commands.finish(process)
+    assert code == 0, err
+    assert not err
+    assert "stopped at" in out
+    assert f"python -m jaxrl.experiments.dqn_minatar {' '.join(arguments)} --resume" in out
+    assert len(steps_on_disk(run)) == 1
+
+
+def test_a_full_disk_stops_the_run_and_leaves_the_last_checkpoint(tmp_path: Path) -> None:
+    """As far as a process can tell: no file may grow beyond a limit that the checkpoints exceed."""
+    run = tmp_path / "run"
+    code, _, err = command("dqn_minatar", *SHORT, "--out", str(run))
+    assert code == 0, err
+    before = final_state(run)
+    code, _, err = command(
+        "dqn_minatar", *TINY, "--total-steps", "60000", "--out", str(run), "--resume",
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000)),
+    )  # fmt: skip
+    assert code == 1
+    assert "error: cannot write checkpoint" in err
+    assert final_state(run) == before
+    load(run)
+
+
+def test_a_world_of_ones_own(tmp_path: Path) -> None:
+    """Any module on the path will do; here gymnax's own, under the name of its class."""
+    run = tmp_path / "run"
+    factory = "gymnax.environments.classic_control.cartpole:CartPole"
+    code, _, err = command("dqn_cartpole", "--env", factory, "--total-steps", "3000", "--eval-episodes", "4",
+                           "--eval-max-steps", "20", "--out", str(run))  # fmt: skip
+    assert code == 0, err
+    assert load(run).env.name == "CartPole-v1"
+
+
+def test_the_list_of_experiments() -> None:
+    process = commands.start("__main__")
+    code, out, err = commands.finish(process)
+    assert code == 0, err
+    for name in ("dqn_minatar", "dqn_cartpole", "evaluate"):
+        assert f"python -m jaxrl.experiments.{name}" in out
+
+
+def test_help_explains_every_field() -> None:
+    code, out, err = command("dqn_minatar", "--help", env=os.environ | {"COLUMNS": "200"})
+    assert code == 0, err
+    for text in ("--hparams.learning-rate", "Adam's step size", "--config.num-envs", "default: 256", "--debug-nans"):
+        assert text in out

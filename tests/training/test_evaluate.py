@@ -1,0 +1,74 @@
+"""Evaluation: whole episodes, and nothing but."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxrl import evaluate, make, vectorize
+from jaxrl.envs import Environment
+
+
+class Params(NamedTuple):
+    max_steps_in_episode: int = 2**31 - 1
+
+
+class State(NamedTuple):
+    length: jax.Array
+    time: jax.Array
+
+
+class Countdown(Environment):
+    """Episodes of 1 to 8 steps, drawn at the start; the reward of a step is 1, or -100 in any later episode."""
+
+    random_words, num_actions, protocol, name, default_params = 1, 2, "countdown", "Countdown", Params()
+
+    def initial(self, bits, params):
+        return State(1 + (bits[0] & 7).astype(jnp.int32), jnp.zeros(bits.shape[1:], jnp.int32))
+
+    def restart(self, state, bits, params):
+        return State(jnp.full_like(state.length, -1), jnp.zeros_like(state.time))
+
+    def transition(self, state, action, bits, params):
+        state = state._replace(time=state.time + 1)
+        return state, jnp.where(state.length > 0, 1.0, -100.0), state.time == state.length
+
+    def encode(self, state):
+        return state.length[None].astype(jnp.uint32)
+
+    def decode(self, words):
+        return words.astype(jnp.float32)
+
+
+def policy(agent_state, observations, key):
+    return jnp.zeros(observations.shape[0], jnp.int32)
+
+
+@pytest.fixture(scope="module")
+def worlds():
+    env = Countdown()
+    return vectorize(env, env.default_params, 64)
+
+
+def test_each_world_counts_one_episode(worlds) -> None:
+    result = jax.jit(lambda key: evaluate(policy, (), worlds, key, 100))(jax.random.key(0))
+    assert result.ended.all()
+    np.testing.assert_array_equal(result.episode_return, result.episode_length)
+    assert set(np.asarray(result.episode_length)) == set(range(1, 9))
+
+
+def test_an_unfinished_episode_counts_with_its_return_so_far(worlds) -> None:
+    result = jax.jit(lambda key: evaluate(policy, (), worlds, key, 3))(jax.random.key(0))
+    full = jax.jit(lambda key: evaluate(policy, (), worlds, key, 100))(jax.random.key(0))
+    np.testing.assert_array_equal(result.ended, full.episode_length <= 3)
+    np.testing.assert_array_equal(result.episode_return, np.minimum(full.episode_return, 3))
+
+
+def test_the_key_decides_and_nothing_else() -> None:
+    env, params = make("Breakout-MinAtar")
+    worlds = vectorize(env, params, 16)
+    play = jax.jit(lambda key: evaluate(policy, (), worlds, key, 200).episode_length)
+    np.testing.assert_array_equal(play(jax.random.key(1)), play(jax.random.key(1)))
+    assert not np.array_equal(play(jax.random.key(1)), play(jax.random.key(2)))

@@ -1,0 +1,207 @@
+"""The host loop: rows at fixed steps, resume to the same bits, signals, and runs that go wrong."""
+
+import dataclasses
+import importlib
+import os
+import signal
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from jaxrl.training import CheckpointError, Checkpoints, DivergedError, population, repeat, run
+from jaxrl.training.checkpoint import fingerprint
+from jaxrl.training.sinks import CLOCK_COLUMNS, CSVSink
+
+run_module = importlib.import_module("jaxrl.training.run")  # not the function of that name
+
+TOTAL, LOG_EVERY = 16 + 8 * 50, 8 * 7  # 50 iterations of 8 steps after a warm-up of 16; rows of 7 iterations
+
+
+class Ticks:
+    """A sink that does something at its n-th tick, and remembers the ticks."""
+
+    def __init__(self, at: int = 0, action=lambda: None) -> None:
+        self.at, self.action, self.steps = at, action, []
+
+    def resume(self, env_steps): ...
+    def write(self, row): ...
+    def close(self): ...
+
+    def tick(self, env_steps, total_steps, rate):
+        self.steps.append(env_steps)
+        if len(self.steps) == self.at:
+            self.action()
+
+
+@pytest.fixture
+def train(small_trainer, hparams, tmp_path):
+    """Trains into a folder: `train(name, total_steps=…, resume=…, …)`."""
+
+    def train(name: str, total_steps: int = TOTAL, sinks=(), hparams=hparams, trainer=small_trainer, key=None, **more):
+        folder = tmp_path / name
+        folder.mkdir(exist_ok=True)
+        key = jax.random.key(0) if key is None else key
+        sinks = [CSVSink(folder / "metrics.csv", [0]), *sinks]
+        checkpoints = Checkpoints(folder / "checkpoints")
+        more = {"log_every": LOG_EVERY, "tell": lambda line: None} | more
+        return run(trainer, key, hparams, total_steps, sinks=sinks, checkpoints=checkpoints, **more), folder
+
+    return train
+
+
+@pytest.fixture(autouse=True)
+def short_calls(monkeypatch):
+    """Calls of a few iterations, so that the tests' short runs have many of them."""
+    monkeypatch.setattr(run_module, "CALL_SECONDS", 1e-3)
+
+
+def rows(folder: Path, clock: bool = False) -> list[str]:
+    """The lines of metrics.csv without the columns that depend on the machine."""
+    lines = [line.split(",") for line in (folder / "metrics.csv").read_text().splitlines()]
+    keep = [i for i, name in enumerate(lines[0]) if clock or name not in CLOCK_COLUMNS]
+    return [",".join(line[i] for i in keep) for line in lines]
+
+
+def same(a, b) -> bool:
+    return fingerprint(a.state) == fingerprint(b.state)
+
+
+def test_rows_come_at_fixed_steps_however_long_a_call_is(train, monkeypatch) -> None:
+    short, short_folder = train("short")
+    monkeypatch.setattr(run_module, "CALL_SECONDS", 100.0)
+    ticks = Ticks()
+    long, long_folder = train("long", sinks=[ticks])
+    assert rows(short_folder) == rows(long_folder)
+    assert same(short, long)
+    steps = [int(row.split(",")[1]) for row in rows(long_folder)[1:]]
+    assert steps == [16 + 56 * i for i in range(1, 8)] + [TOTAL]
+    assert short.finished
+    assert short.env_steps == TOTAL
+    assert short.row["env_steps"] == TOTAL
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_and_the_resumed_run_has_the_same_bits(train, number) -> None:
+    whole, whole_folder = train("whole")
+    before = signal.getsignal(number)
+    stopped, folder = train("stopped", sinks=[Ticks(4, lambda: os.kill(os.getpid(), number))])
+    assert not stopped.finished
+    assert stopped.env_steps < TOTAL
+    assert signal.getsignal(number) is before
+    said: list[str] = []
+    resumed, _ = train("stopped", resume=True, tell=said.append)
+    assert said == [f"resuming at {stopped.env_steps} environment steps"]
+    assert resumed.finished
+    assert same(whole, resumed)
+    assert rows(folder) == rows(whole_folder)
+
+
+def test_a_finished_run_can_be_extended(train) -> None:
+    whole, whole_folder = train("whole", TOTAL + 80)
+    train("extended", TOTAL)
+    extended, folder = train("extended", TOTAL + 80, resume=True)
+    assert same(whole, extended)
+    assert rows(folder) == rows(whole_folder)
+    again, _ = train("extended", TOTAL + 80, resume=True)  # nothing left to do, and nothing done twice
+    assert same(whole, again)
+    assert rows(folder) == rows(whole_folder)
+
+
+def test_rows_beyond_the_checkpoint_are_written_once(train) -> None:
+    """As after SIGKILL: rows are on disk that the newest checkpoint has not seen, the last of them cut in half."""
+    _, whole_folder = train("whole")
+    _, folder = train("killed", sinks=[Ticks(9, lambda: os.kill(os.getpid(), signal.SIGINT))])
+    lines = (whole_folder / "metrics.csv").read_text().splitlines()
+    have = len((folder / "metrics.csv").read_text().splitlines())
+    (folder / "metrics.csv").write_text("\n".join(lines[: have + 2]) + "\n" + lines[have + 2][:25])
+    train("killed", resume=True)
+    assert rows(folder) == rows(whole_folder)
+
+
+def test_a_population_runs_resumes_and_reports_every_seed(train, small_trainer, hparams, tmp_path) -> None:
+    many = {
+        "trainer": population(small_trainer),
+        "key": jax.random.split(jax.random.key(0), 2),
+        "hparams": repeat(hparams, 2),
+    }
+    whole = run(many["trainer"], many["key"], many["hparams"], TOTAL, log_every=LOG_EVERY)
+    folder = tmp_path / "many"
+    sinks = [CSVSink(folder / "metrics.csv", [7, 8])]
+    folder.mkdir()
+    stop = Ticks(5, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    for resume, more in ((False, [stop]), (True, [])):
+        result = run(
+            many["trainer"], many["key"], many["hparams"], TOTAL, log_every=LOG_EVERY, sinks=[*sinks, *more],
+            checkpoints=Checkpoints(folder / "checkpoints"), resume=resume, tell=lambda line: None,
+        )  # fmt: skip
+    assert same(whole, result)
+    seeds = [row.split(",")[0] for row in rows(folder)[1:]]
+    assert seeds == ["7", "8"] * 8
+
+
+def damage(step_folder: Path, how: str) -> None:
+    """Truncates, removes or alters the largest file of a checkpoint, or a value in its checksum."""
+    files = [path for path in step_folder.rglob("*") if path.is_file()]
+    largest = max((step_folder / "state").rglob("*"), key=lambda path: path.stat().st_size if path.is_file() else 0)
+    contents = bytearray(largest.read_bytes())
+    if how == "truncated":
+        largest.write_bytes(contents[: len(contents) // 2])
+    elif how == "missing":
+        largest.unlink()
+    elif how == "altered":
+        middle = len(contents) // 2
+        contents[middle : middle + 8] = bytes(255 - byte for byte in contents[middle : middle + 8])
+        largest.write_bytes(contents)
+    elif how == "emptied":
+        for path in files:
+            path.unlink()
+
+
+@pytest.mark.parametrize("how", ["truncated", "missing", "altered", "emptied"])
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(train, how: str) -> None:
+    whole, whole_folder = train("whole")
+    train("damaged", TOTAL // 2)
+    _, folder = train("damaged", TOTAL, resume=True)
+    steps = sorted(int(path.name) for path in (folder / "checkpoints").iterdir())
+    assert len(steps) == 2
+    damage(folder / "checkpoints" / str(steps[-1]), how)
+    said: list[str] = []
+    resumed, _ = train("damaged", TOTAL, resume=True, tell=said.append)
+    assert f"checkpoint {steps[-1]} was damaged and is removed" in said[0]
+    assert same(whole, resumed)
+    assert rows(folder) == rows(whole_folder)
+    assert sorted(int(path.name) for path in (folder / "checkpoints").iterdir()) == steps
+
+
+def test_no_usable_checkpoint_is_an_error(train) -> None:
+    _, folder = train("broken")
+    for step in (folder / "checkpoints").iterdir():
+        damage(step, "truncated")
+    with pytest.raises(CheckpointError, match=r"no usable checkpoint in .* is damaged"):
+        train("broken", resume=True)
+
+
+@pytest.mark.parametrize("debug_nans", [False, True])
+def test_a_nan_stops_the_run_and_names_the_step(train, hparams, debug_nans: bool, tmp_path) -> None:
+    """The first update makes the parameters NaN, the second one's loss shows it."""
+    try:
+        with pytest.raises(DivergedError, match=rf"at environment step {24 if debug_nans else 32}"):
+            train("nan", hparams=dataclasses.replace(hparams, learning_rate=np.inf), debug_nans=debug_nans)
+    finally:
+        jax.config.update("jax_debug_nans", False)
+    if not debug_nans:
+        assert len(rows(tmp_path / "nan")) == 2  # the row it is in was written, and nothing was saved after it
+    assert not list((tmp_path / "nan").glob("checkpoints/*"))
+
+
+def test_a_nan_of_the_last_update_is_not_saved(train, hparams, tmp_path) -> None:
+    with pytest.raises(DivergedError, match=r"params.* of the agent became NaN at environment step 24"):
+        train("nan", total_steps=24, hparams=dataclasses.replace(hparams, learning_rate=np.inf))
+    assert not list((tmp_path / "nan").glob("checkpoints/*"))
+
+
+def test_resume_needs_checkpoints(small_trainer, hparams) -> None:
+    with pytest.raises(ValueError, match="got checkpoints=None"):
+        run(small_trainer, jax.random.key(0), hparams, TOTAL, resume=True)

@@ -1,0 +1,135 @@
+"""The replay trainer and the population combinator."""
+
+import dataclasses
+import math
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxrl import DQNHparams, OffPolicyConfig, make, off_policy, population, replay
+from jaxrl.training import repeat, traced
+from jaxrl.training.run import start
+
+STEPS = 12
+
+
+@pytest.fixture(scope="module")
+def compiled(small_trainer):
+    """The solo program and the population's, and how often each was traced."""
+    many = population(small_trainer)
+    steps = {
+        "solo": jax.jit(lambda s: jax.lax.scan(lambda s, _: small_trainer.step(s), s, length=STEPS)),
+        "many": jax.jit(lambda s: jax.lax.scan(lambda s, _: many.step(s), s, length=STEPS)),
+    }
+    inits = {"solo": jax.jit(small_trainer.init), "many": jax.jit(many.init)}
+    return inits, steps
+
+
+def three(hparams: DQNHparams) -> DQNHparams:
+    return dataclasses.replace(repeat(hparams, 3), learning_rate=np.array([1e-4, 1e-3, 1e-2]))
+
+
+def data(x):
+    return jax.random.key_data(x) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x
+
+
+def test_each_of_three_agents_equals_its_solo_run(compiled, hparams) -> None:
+    inits, steps = compiled
+    keys = jax.random.split(jax.random.key(5), 3)
+    many, many_metrics = steps["many"](inits["many"](keys, three(hparams)))
+    assert many.iteration.shape == ()
+    for i, rate in enumerate((1e-4, 1e-3, 1e-2)):
+        solo, solo_metrics = steps["solo"](inits["solo"](keys[i], dataclasses.replace(hparams, learning_rate=rate)))
+        member = jax.tree.map(lambda x, i=i: x[i], many._replace(iteration=many.iteration[None].repeat(3)))
+        # The worlds and the replay to the bit, parameters up to the order of sums in a matrix product.
+        for a, b in zip(jax.tree.leaves(solo), jax.tree.leaves(member), strict=True):
+            np.testing.assert_allclose(np.asarray(data(a)), np.asarray(data(b)), rtol=1e-4, atol=1e-6)
+        np.testing.assert_array_equal(solo.replay, member.replay)
+        np.testing.assert_allclose(solo_metrics["loss"].sum, many_metrics["loss"].sum[:, i], rtol=1e-3, atol=1e-6)
+
+
+def test_other_hyperparameters_and_seeds_compile_nothing(compiled, hparams) -> None:
+    inits, steps = compiled
+    for seed, rate in ((0, 1e-3), (1, 1)):
+        changed = dataclasses.replace(hparams, learning_rate=rate, discount=0.9 + seed * 0.01, target_update_period=3)
+        steps["solo"](inits["solo"](jax.random.key(seed), traced(changed)))
+    # One entry for records of Python numbers (the test above), one for records of arrays.
+    assert inits["solo"]._cache_size() <= 2
+    assert steps["solo"]._cache_size() == 1
+
+
+def test_seeds_differ_from_the_first_weight_on(compiled, hparams) -> None:
+    inits, _ = compiled
+    state = inits["many"](jax.random.split(jax.random.key(0), 3), repeat(hparams, 3))
+    kernel = state.agent.params["params"]["Dense_0"]["kernel"]
+    memory = state.replay
+    for i in range(3):
+        assert not np.array_equal(kernel[i], kernel[i - 1])
+        assert not np.array_equal(memory[i], memory[i - 1])
+
+
+def test_every_stored_transition_is_one_that_happened(small_agent, hparams) -> None:
+    """Nothing is stored or sampled across an episode's end or from a reset observation."""
+    config = OffPolicyConfig(num_envs=4, batch_size=8, replay_capacity=4 * 200, warmup_steps=16)
+    env, params = make("Breakout-MinAtar")
+    trainer = off_policy(small_agent, env, params, config)
+    state = jax.jit(trainer.init)(jax.random.key(0), hparams)
+    state, _ = jax.jit(lambda s: jax.lax.scan(lambda s, _: trainer.step(s), s, length=150))(state)
+    written = 16 // 4 + 150
+    memory = np.asarray(state.replay[:written])  # [T, N, words]
+    observation, action, reward, terminated, truncated, after = np.split(memory, [13, 14, 15, 16, 17], axis=-1)
+    done = terminated[..., 0].astype(bool)
+    assert done.sum() > 20
+    assert not truncated.any()
+    # Within an episode the next observation is the next transition's; after an end it is not.
+    same = (after[:-1] == observation[1:]).all(axis=-1)
+    np.testing.assert_array_equal(same, ~done[:-1])
+    boards = np.asarray(env.decode(jnp.asarray(observation)))
+    paddle = boards[..., 9, :, 0].argmax(-1)
+    moved = np.abs(np.asarray(env.decode(jnp.asarray(after)))[..., 9, :, 0].argmax(-1) - paddle)
+    assert moved.max() == 1
+    assert set(np.unique(action)) <= set(range(6))
+    assert set(reward.view(np.float32).ravel()) <= {0.0, 1.0}
+
+
+@pytest.mark.parametrize("agents", [1, 3])
+def test_the_replay_is_written_in_place(small_agent, agents: int, hparams) -> None:
+    """No copy and no select as large as the replay in the compiled program."""
+    config = OffPolicyConfig(num_envs=4, batch_size=8, replay_capacity=4096, warmup_steps=16)
+    trainer = off_policy(small_agent, *make("Breakout-MinAtar"), config)
+    key = jax.random.key(0)
+    if agents > 1:
+        trainer, key, hparams = population(trainer), jax.random.split(key, agents), repeat(hparams, agents)
+    shapes = jax.eval_shape(trainer.init, key, hparams)
+
+    def advance(state, n):
+        return jax.lax.fori_loop(0, n, lambda _, s: trainer.step(s)[0], state)
+
+    program = jax.jit(advance, donate_argnums=0).lower(shapes, jnp.int32(0)).compile()
+    made = re.findall(r"= \w+\[([\d,]+)\]\S* ([\w-]+)\(", program.as_text())
+    large = {op for shape, op in made if math.prod(map(int, shape.split(","))) >= shapes.replay.size}
+    # A fusion is listed for what it holds as well; all else hands the array on without touching it.
+    assert "dynamic-update-slice" in large
+    assert large <= {"dynamic-update-slice", "fusion", "parameter", "get-tuple-element", "bitcast"}
+    assert program.memory_analysis().temp_size_in_bytes < shapes.replay.size * 4
+
+
+def test_a_batch_larger_than_the_replay_is_refused(small_agent) -> None:
+    with pytest.raises(ValueError, match="batch_size must be at most replay_capacity, got 64 and 32"):
+        off_policy(small_agent, *make("Breakout-MinAtar"), OffPolicyConfig(batch_size=64, replay_capacity=32))
+
+
+def test_sampling_reaches_only_what_was_written(small_trainer, hparams) -> None:
+    state = jax.jit(small_trainer.init)(jax.random.key(0), hparams)
+    slabs = small_trainer.warmup_steps // 4
+    drawn = replay.sample(state.replay, jax.random.key(1), jnp.int32(slabs), 2000)
+    assert (np.asarray(drawn) != 0).any(axis=-1).all()
+
+
+def test_progress_starts_at_nothing(small_trainer, hparams) -> None:
+    progress = jax.jit(lambda key: start(small_trainer, key, hparams))(jax.random.key(0))
+    assert progress.nan_iteration == -1
+    assert all(mean.sum == 0 and mean.count == 0 for mean in progress.metrics.values())
