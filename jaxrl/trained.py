@@ -16,7 +16,7 @@ from jaxrl.training.run import start
 from jaxrl.types import Agent, Array, PyTree
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)  # compared and hashed by identity, as `jax.jit` needs it
 class TrainedPolicy:
     """A trained policy with its world: call it with observations `[N, *observation]` and a key to get actions `[N]`.
 

@@ -42,6 +42,8 @@ class Options(Generic[HparamsT, ConfigT]):
     """Continue the run in --out from its newest checkpoint, to the same bits; --total-steps may be raised."""
     checkpoint_every: Annotated[float, Gt(0)] = 60.0
     """Seconds between two checkpoints; one is also written at the end, on Ctrl-C and on SIGTERM."""
+    record: Path | None = None
+    """Also keep the results, and how they were made, in this directory (such as experiments/dqn_breakout)."""
     tensorboard: bool = False
     """Also write TensorBoard event files into the run's directory."""
     profile: Path | None = None
@@ -53,7 +55,7 @@ class Options(Generic[HparamsT, ConfigT]):
 
 
 NOT_PART_OF_THE_RUN = (
-    "total_steps", "out", "resume", "checkpoint_every", "tensorboard", "profile", "debug_nans",
+    "total_steps", "out", "resume", "checkpoint_every", "record", "tensorboard", "profile", "debug_nans",
 )  # fmt: skip
 """Options that may change between a run and its continuation."""
 

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from jaxrl.cli import checks, run_directory
 from jaxrl.cli.experiment import Experiment, Options
+from jaxrl.cli.record import record
 from jaxrl.envs import protocol_of, vectorize
 from jaxrl.training.checkpoint import CheckpointError, Checkpoints
 from jaxrl.training.evaluate import Evaluation, evaluate
@@ -118,6 +119,8 @@ def train(experiment: Experiment, options: Options, console: Console) -> None:
     run_directory.write_json(directory / run_directory.SUMMARY, summary)
     draw_curve(experiment, options, directory, protocol, summary["eval_return_per_seed"])
     shoot_film(agent, jax.tree.map(lambda x: x[0], agent_states), env, env_params, film_keys[0], directory, options)
+    if options.record is not None:
+        record(directory, options.record)
     show(summary, directory, console)
 
 

@@ -10,7 +10,7 @@ experiment = Experiment(
     build=build,
     defaults=Options(
         env="Breakout-MinAtar",
-        total_steps=4_500_000,
+        total_steps=4_000_000,
         hparams=DQNHparams(learning_rate=1e-3, epsilon_decay_steps=1e6),
         config=Config(num_envs=256, batch_size=256),
     ),

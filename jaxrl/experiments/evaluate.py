@@ -1,4 +1,4 @@
-"""Evaluates a trained run again: python -m jaxrl.experiments.evaluate RUN."""
+"""Evaluates a trained run (its directory) again."""
 
 import dataclasses
 from pathlib import Path

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
@@ -52,8 +51,8 @@ class MLP(nn.Module):
 class QNetwork(nn.Module):
     """Q(s, ·), `[N, num_actions]`.
 
-    Boards `[N, H, W, C]` pass a convolution of `conv_features` and then the dense layers, as in the MinAtar paper
-    (Young & Tian 2019); all other observations are flattened into the dense layers.
+    Boards `[N, H, W, C]` of 3 × 3 cells or more pass a convolution of `conv_features` and then the dense layers, as in
+    the MinAtar paper (Young & Tian 2019); all other observations are flattened into the dense layers.
     """
 
     num_actions: int
@@ -63,20 +62,17 @@ class QNetwork(nn.Module):
     @nn.compact
     def __call__(self, observations: Array) -> Array:
         x = observations.astype(jnp.float32)
-        if x.ndim == 4:
+        if x.ndim == 4 and min(x.shape[1:3]) >= 3:
             x = nn.relu(BoardConv(self.conv_features)(x))
         return nn.Dense(self.num_actions)(MLP(self.hidden_sizes)(x))
 
 
-def q_network(observation: jax.ShapeDtypeStruct, num_actions: int, hidden_sizes: Sequence[int] = (128,)) -> QNetwork:
-    """The usual network for a kind of observation: shape `[features]` for vectors, `[H, W, C]` for boards.
+def q_network(observation: PyTree, num_actions: int, hidden_sizes: Sequence[int] = (128,)) -> QNetwork:
+    """The usual network for an observation, given as an array or a `jax.ShapeDtypeStruct` without batch axis.
 
     Raises:
-        ValueError: the observation is not one array, or a board too small to convolve.
+        ValueError: the observation is not one array.
     """
-    shape = getattr(observation, "shape", None)
-    if shape is None or len(shape) not in (1, 3):
-        raise ValueError(f"no default network for observations of shape {shape}; pass your own network")
-    if len(shape) == 3 and min(shape[:2]) < 3:
-        raise ValueError(f"a board must be at least 3 x 3 for the default network, got {shape}; pass your own network")
+    if not hasattr(observation, "shape"):
+        raise ValueError(f"no default network for observations that are a {type(observation).__name__}; pass your own")
     return QNetwork(num_actions, tuple(hidden_sizes))

@@ -6,16 +6,21 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from jaxrl.training.sinks import CLOCK_COLUMNS
 
-TINY = ["--config.num-envs", "16", "--config.batch-size", "16", "--config.hidden-sizes", "16", "--config.replay-capacity", "2000", "--config.warmup-steps", "100", "--log-every", "5000", "--eval-episodes", "8", "--eval-max-steps", "50"]
+TINY = [
+    *("--config.num-envs", "16", "--config.batch-size", "16", "--config.hidden-sizes", "16"),
+    *("--config.replay-capacity", "2000", "--config.warmup-steps", "100"),
+    *("--log-every", "5000", "--eval-episodes", "8", "--eval-max-steps", "50"),
+]
+"""Options that make a run small."""
 
 
-def start(module: str, *arguments: str, **popen) -> subprocess.Popen:
-    command = [sys.executable, "-m", f"jaxrl.experiments.{module}", *arguments]
+def start(module: str, *arguments: str, prefix: Sequence[str] = (), **popen) -> subprocess.Popen:
+    command = [*prefix, sys.executable, "-m", f"jaxrl.experiments.{module}", *arguments]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **popen)
 
 

@@ -3,7 +3,6 @@
 import csv
 import json
 import os
-import resource
 import signal
 import time
 from pathlib import Path
@@ -53,10 +52,11 @@ def test_the_run_directory(finished: Path) -> None:
     assert [row["seed"] for row in rows] == ["3", "4"] * (len(rows) // 2)
     assert len({(row["seed"], row["env_steps"]) for row in rows}) == len(rows)
     assert rows[0]["episode_return"] != rows[1]["episode_return"]
-    assert Image.open(finished / "learning_curve.png").size[0] > 800
-    film = Image.open(finished / "policy.gif")
-    assert film.n_frames > 100
-    assert film.size == (580, 400)
+    with Image.open(finished / "learning_curve.png") as curve:
+        assert curve.size[0] > 800
+    with Image.open(finished / "policy.gif") as film:
+        assert film.n_frames > 100
+        assert film.size == (580, 400)
     assert list((finished / "tensorboard").glob("events.out.tfevents.*"))
 
 
@@ -117,10 +117,9 @@ def test_a_full_disk_stops_the_run_and_leaves_the_last_checkpoint(tmp_path: Path
     code, _, err = command("dqn_minatar", *SHORT, "--out", str(run))
     assert code == 0, err
     before = final_state(run)
-    code, _, err = command(
-        "dqn_minatar", *TINY, "--total-steps", "60000", "--out", str(run), "--resume",
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000)),
-    )  # fmt: skip
+    limited = ["sh", "-c", 'ulimit -f 40; exec "$@"', "sh"]
+    arguments = [*TINY, "--total-steps", "60000", "--out", str(run), "--resume"]
+    code, _, err = command("dqn_minatar", *arguments, prefix=limited)
     assert code == 1
     assert "error: cannot write checkpoint" in err
     assert final_state(run) == before

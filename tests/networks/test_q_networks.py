@@ -19,7 +19,17 @@ def test_board_conv_is_a_convolution() -> None:
     np.testing.assert_allclose(conv.apply(params, x), expected, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize(("shape", "dtype"), [((4,), jnp.float32), ((10, 10, 4), bool), ((10, 10, 7), jnp.float32)])
+@pytest.mark.parametrize(
+    ("shape", "dtype"),
+    [
+        ((4,), jnp.float32),
+        ((10, 10, 4), bool),
+        ((10, 10, 7), jnp.float32),
+        ((10, 5), jnp.float32),
+        ((2, 9, 1), jnp.int32),
+        ((), jnp.int32),
+    ],
+)
 def test_shapes(shape: tuple[int, ...], dtype) -> None:
     network = q_network(jax.ShapeDtypeStruct(shape, dtype), 6, (16,))
     observations = jnp.ones((5, *shape), dtype)
@@ -27,7 +37,6 @@ def test_shapes(shape: tuple[int, ...], dtype) -> None:
     assert network.apply(params, observations).shape == (5, 6)
 
 
-@pytest.mark.parametrize("shape", [(), (3, 3), (2, 2, 1), (1, 2, 3, 4)])
-def test_observations_without_a_default_network(shape: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match="pass your own network"):
-        q_network(jax.ShapeDtypeStruct(shape, jnp.float32), 2)
+def test_an_observation_that_is_no_array_needs_a_network_of_ones_own() -> None:
+    with pytest.raises(ValueError, match="no default network for observations that are a dict; pass your own"):
+        q_network({"x": jnp.zeros(3)}, 2)

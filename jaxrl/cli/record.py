@@ -1,0 +1,50 @@
+"""Keeping what a run found: its results, and a page that says how they were made."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from jaxrl.cli import run_directory
+
+
+def record(run: Path, directory: Path) -> None:
+    """Copies the results of a finished run (no checkpoints) into `directory`, and writes its `README.md`."""
+    directory.mkdir(parents=True, exist_ok=True)
+    for name in (run_directory.CONFIG, run_directory.METRICS, run_directory.SUMMARY, run_directory.CURVE,
+                 run_directory.FILM):  # fmt: skip
+        shutil.copyfile(run / name, directory / name)
+    config = run_directory.read_config(run)
+    summary = json.loads((run / run_directory.SUMMARY).read_text())
+    (directory / "README.md").write_text(page(config, summary))
+
+
+def page(config: dict[str, Any], summary: dict[str, Any]) -> str:
+    """The page, in Markdown."""
+    returns = dict(zip(summary["seeds"], summary["eval_return_per_seed"], strict=True))
+    rows = "\n".join(f"| {seed} | {value:.2f} |" for seed, value in returns.items())
+    versions = ", ".join(f"{name} {version}" for name, version in config["versions"].items())
+    interval = summary["eval_return_interval_95"]
+    spread = f" ± {interval:.2f} (95 % interval over seeds)" if interval else ""
+    return f"""# {summary["algorithm"]} on {summary["env"]}
+
+```
+{config["command"]}
+```
+
+Protocol: {summary["protocol"]}.
+{summary["env_steps"]:,} environment steps a seed. Mean return of {summary["eval_episodes"]} greedy episodes at the end,
+{summary["eval_truncated"]} of them cut short: **{summary["eval_return_mean"]:.2f}**{spread}.
+
+| seed | evaluation return |
+|---|---|
+{rows}
+
+![learning curve]({run_directory.CURVE})
+
+![the policy of seed {summary["seed"]} playing]({run_directory.FILM})
+
+{summary["train_seconds"]:.0f} s of training ({summary["env_steps_per_second"]:,.0f} environment steps/s, all seeds together)
+after {summary["compile_seconds"]:.0f} s of compiling on {summary["device"]}, {config["started"][:10]}, at commit
+{config["commit"] or "none (an installed package)"}, with {versions}.
+"""
