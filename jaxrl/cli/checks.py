@@ -107,7 +107,7 @@ def check_directory(directory: Path, options: Options) -> None:
     if not holds_a_run:
         raise UsageError(f"--resume: --out {directory} holds no run")
     if not run_directory.has_checkpoint(directory):
-        raise UsageError(f"--resume: {directory} holds no checkpoint")
+        raise UsageError(f"--resume: {directory} holds no checkpoint; delete it and start anew")
     before, now = run_directory.read_config(directory)["options"], flatten(options)
     for path in sorted(before.keys() | now.keys()):
         if path not in NOT_PART_OF_THE_RUN and before.get(path) != now.get(path):

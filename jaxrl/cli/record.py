@@ -44,7 +44,7 @@ Protocol: {summary["protocol"]}.
 
 ![the policy of seed {summary["seed"]} playing]({run_directory.FILM})
 
-{summary["train_seconds"]:.0f} s of training ({summary["env_steps_per_second"]:,.0f} environment steps/s, all seeds together)
-after {summary["compile_seconds"]:.0f} s of compiling on {summary["device"]}, {config["started"][:10]}, at commit
-{config["commit"] or "none (an installed package)"}, with {versions}.
+{summary["train_seconds"]:.0f} s of training after {summary["compile_seconds"]:.0f} s of compiling:
+{summary["env_steps_per_second"]:,.0f} environment steps/s, all seeds together, on {summary["device"]}.
+Run on {config["started"][:10]} at commit {config["commit"] or "none (an installed package)"}, with {versions}.
 """

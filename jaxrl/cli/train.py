@@ -47,6 +47,8 @@ def main(experiment: Experiment) -> None:
         fail(str(error), 2)
     except (CheckpointError, DivergedError, OSError) as error:
         fail(str(error), 1)
+    except KeyboardInterrupt:
+        fail("interrupted; what was trained is saved if a checkpoint was written", 130)
 
 
 def fail(message: str, code: int) -> NoReturn:
@@ -83,11 +85,11 @@ def train(experiment: Experiment, options: Options, console: Console) -> None:
     train_keys, eval_keys, film_keys = key_streams(seeds)
     many = options.num_seeds > 1
 
-    console.print(f"{experiment.algorithm} on {options.env} ({protocol})")
-    console.print(f"writing to {directory}")
+    console.print(f"{experiment.algorithm} on {options.env} ({protocol})", soft_wrap=True)
+    console.print(f"writing to {directory}", soft_wrap=True)
     if options.resume:
         for line in run_directory.differences(directory):
-            console.print(f"note: resuming elsewhere, the last bits may differ: {line}")
+            console.print(f"note: resuming elsewhere, the last bits may differ: {line}", soft_wrap=True)
     else:
         directory.mkdir(parents=True, exist_ok=True)
         run_directory.write_config(directory, experiment, options, protocol)
@@ -103,7 +105,7 @@ def train(experiment: Experiment, options: Options, console: Console) -> None:
             checkpoint_every=options.checkpoint_every,
             resume=options.resume,
             debug_nans=options.debug_nans,
-            tell=lambda line: console.print(f"note: {line}"),
+            tell=lambda line: console.print(f"note: {line}", soft_wrap=True),
         )
     except DivergedError:
         draw_curve(experiment, options, directory, protocol, [])

@@ -1,5 +1,5 @@
 """Networks, as flax modules. The only place that imports flax."""
 
-from jaxrl.networks.q_networks import MLP, Network, QNetwork, q_network
+from jaxrl.networks.q_networks import Network, QNetwork, q_network
 
-__all__ = ["MLP", "Network", "QNetwork", "q_network"]
+__all__ = ["Network", "QNetwork", "q_network"]

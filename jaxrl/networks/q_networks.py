@@ -19,40 +19,42 @@ class Network(Protocol):
         """Outputs `[N, ...]` of observations `[N, *observation]`."""
 
 
-class BoardConv(nn.Module):
-    """A 3 × 3 convolution without padding, as nine shifted slices and one matrix product.
+class Dense(nn.Module):
+    """A dense layer with the batch last: `[inputs, N]` to `[features, N]`."""
 
-    `lax.conv` is several times slower on boards this small, and a population would turn it into a grouped convolution,
-    where this stays a batched matrix product. `[N, H, W, C]` to `[N, H - 2, W - 2, features]`.
+    features: int
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        kernel = self.param("kernel", nn.initializers.lecun_normal(), (x.shape[0], self.features))
+        bias = self.param("bias", nn.initializers.zeros, (self.features,))
+        return kernel.T @ x.astype(kernel.dtype) + bias[:, None]
+
+
+class BoardConv(nn.Module):
+    """A 3 × 3 convolution without padding, the batch last: `[H, W, C, N]` to `[features, H - 2, W - 2, N]`.
+
+    Nine shifted slices and one matrix product. `lax.conv` is several times slower on boards this small, and a
+    population would turn it into a grouped convolution, where this stays a batched matrix product. With the batch last
+    every slice is a copy of long rows; that makes a gradient step a quarter faster than with the batch first.
     """
 
     features: int
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
-        height, width = x.shape[1] - 2, x.shape[2] - 2
+        height, width, channels, n = x.shape[0] - 2, x.shape[1] - 2, *x.shape[2:]
+        x = jnp.moveaxis(x, 2, 0)
         shifted = [x[:, i : i + height, j : j + width] for i in range(3) for j in range(3)]
-        return nn.Dense(self.features)(jnp.concatenate(shifted, axis=-1))
-
-
-class MLP(nn.Module):
-    """Dense layers with ReLU after each: `[N, ...]` to `[N, hidden_sizes[-1]]`."""
-
-    hidden_sizes: Sequence[int]
-
-    @nn.compact
-    def __call__(self, x: Array) -> Array:
-        x = x.reshape(x.shape[0], -1)
-        for size in self.hidden_sizes:
-            x = nn.relu(nn.Dense(size)(x))
-        return x
+        patches = jnp.concatenate(shifted).reshape(9 * channels, height * width * n)
+        return Dense(self.features)(patches).reshape(self.features, height, width, n)
 
 
 class QNetwork(nn.Module):
-    """Q(s, ·), `[N, num_actions]`.
+    """Q(s, ·): observations `[N, ...]` to `[N, num_actions]`.
 
     Boards `[N, H, W, C]` of 3 × 3 cells or more pass a convolution of `conv_features` and then the dense layers, as in
-    the MinAtar paper (Young & Tian 2019); all other observations are flattened into the dense layers.
+    the MinAtar paper (Young & Tian 2019); all other observations are flattened into the dense layers. ReLU between.
     """
 
     num_actions: int
@@ -61,10 +63,13 @@ class QNetwork(nn.Module):
 
     @nn.compact
     def __call__(self, observations: Array) -> Array:
-        x = observations.astype(jnp.float32)
-        if x.ndim == 4 and min(x.shape[1:3]) >= 3:
+        x = jnp.moveaxis(observations, 0, -1)
+        if x.ndim == 4 and min(x.shape[:2]) >= 3:
             x = nn.relu(BoardConv(self.conv_features)(x))
-        return nn.Dense(self.num_actions)(MLP(self.hidden_sizes)(x))
+        x = x.reshape(-1, observations.shape[0])
+        for size in self.hidden_sizes:
+            x = nn.relu(Dense(size)(x))
+        return Dense(self.num_actions)(x).T
 
 
 def q_network(observation: PyTree, num_actions: int, hidden_sizes: Sequence[int] = (128,)) -> QNetwork:

@@ -51,8 +51,11 @@ class CSVSink:
     def write(self, row: Row) -> None:
         rows = per_seed(row, self.seeds)
         new = not self.path.exists() or self.path.stat().st_size == 0
-        with self.path.open("a", newline="") as file:
-            file.write(_lines(list(rows[0]), rows, header=new))
+        try:
+            with self.path.open("a", newline="") as file:
+                file.write(_lines(list(rows[0]), rows, header=new))
+        except OSError as error:  # a failed write does not say which file it was
+            raise OSError(error.errno, f"cannot write: {error.strerror}", str(self.path)) from error
 
     def tick(self, env_steps: int, total_steps: int, rate: float) -> None:
         pass
@@ -112,6 +115,10 @@ class ScreenSink:
             *columns, TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), console=console
         )
         self.task = self.progress.add_task("", total=total_steps, numbers="compiling")
+        if console.is_terminal:
+            self.progress.start()
+        else:
+            console.print("compiling")
 
     def resume(self, env_steps: int) -> None:
         pass
@@ -126,16 +133,13 @@ class ScreenSink:
 
     def tick(self, env_steps: int, total_steps: int, rate: float) -> None:
         numbers = f"{env_steps:,} steps  {rate:,.0f} steps/s  {self.latest}"
-        if self.console.is_terminal:
-            self.progress.start()
-            self.progress.update(self.task, completed=env_steps, numbers=numbers)
-            return
-        self.progress.update(self.task, completed=env_steps)
+        self.progress.update(self.task, completed=env_steps, numbers=numbers)
         elapsed = self.progress.tasks[0].elapsed or 0.0
-        if elapsed >= self.next_line or env_steps >= total_steps:
+        done = env_steps >= total_steps
+        if not self.console.is_terminal and (done or elapsed >= self.next_line):
             left = self.progress.tasks[0].time_remaining
-            time_left = "" if left is None else f"  {left:.0f} s left"
-            self.console.print(f"{env_steps / total_steps:4.0%}  {numbers}{time_left}", highlight=False)
+            time_left = "" if done or left is None else f"  {left:.0f} s left"
+            self.console.print(f"{env_steps / total_steps:4.0%}  {numbers}{time_left}", soft_wrap=True)
             self.next_line = elapsed + self.SECONDS_BETWEEN_LINES
 
     def close(self) -> None:

@@ -10,11 +10,11 @@ from jaxrl.networks.q_networks import BoardConv
 
 
 def test_board_conv_is_a_convolution() -> None:
-    x = jax.random.normal(jax.random.key(0), (3, 10, 8, 4))
+    x = jax.random.normal(jax.random.key(0), (10, 8, 4, 3))
     conv = BoardConv(5)
     params = conv.init(jax.random.key(1), x)
     kernel = params["params"]["Dense_0"]["kernel"].reshape(3, 3, 4, 5)
-    numbers = ("NHWC", "HWIO", "NHWC")
+    numbers = ("HWCN", "HWIO", "CHWN")
     expected = jax.lax.conv_general_dilated(x, kernel, (1, 1), "VALID", dimension_numbers=numbers)
     np.testing.assert_allclose(conv.apply(params, x), expected, rtol=1e-4, atol=1e-5)
 

@@ -33,7 +33,12 @@ def place(bits: Array, offset: int, words: int) -> Array:
 
 
 def to_boards(words: Array, channels: int) -> Array:
-    """The boards of a bit string: uint32 `[..., words]` to bool `[..., 10, 10, channels]` (y, x, channel)."""
-    bits = (words[..., None] >> jnp.arange(32, dtype=jnp.uint32)) & 1
-    bits = bits.reshape(*words.shape[:-1], -1)[..., : channels * CELLS]
-    return jnp.moveaxis(bits.reshape(*words.shape[:-1], channels, 10, 10), -3, -1).astype(bool)
+    """The boards of a bit string: uint32 `[..., words]` to bool `[..., 10, 10, channels]` (y, x, channel).
+
+    The batch stays the innermost axis until the end: networks put it there again, and XLA drops both transpositions.
+    """
+    batch = words.shape[:-1]
+    words = words.reshape(-1, words.shape[-1]).T
+    bits = ((words[:, None] >> jnp.arange(32, dtype=jnp.uint32)[:, None]) & 1).astype(bool)
+    boards = bits.reshape(-1, words.shape[1])[: channels * CELLS].reshape(channels, 10, 10, -1)
+    return boards.transpose(3, 1, 2, 0).reshape(*batch, 10, 10, channels)
