@@ -113,40 +113,33 @@ def run(
             that the last one is from before.
         CheckpointError: a checkpoint could not be written, or none could be read.
     """
-
-    def begin(key: Array, hparams: Hparams) -> Progress:
-        return start(trainer, key, hparams)
-
     if resume and checkpoints is None:
         raise ValueError("resume=True needs checkpoints, got checkpoints=None")
     if debug_nans:
         jax.config.update("jax_debug_nans", True)
-    compile_clock = time.perf_counter()
-    shapes = jax.eval_shape(begin, key, hparams)
-    advance = _step_by_step(trainer) if debug_nans else _compiled(trainer, shapes)
-    seconds_before = 0.0
-    if resume and checkpoints is not None:
-        compile_seconds = time.perf_counter() - compile_clock
-        clock = time.perf_counter()
-        progress, info, damaged = checkpoints.restore(shapes)
-        seconds_before = info["train_seconds"]
-        for step, reason in damaged.items():
-            checkpoints.remove(step)
-            tell(f"checkpoint {step} was damaged and is removed ({reason}); falling back to the one before")
-    else:
-        # This program runs once: on a CPU, compiling it quickly saves more than running it fast.
-        quickly: dict[str, Any] = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else {}
-        compiled_start = jax.jit(begin).lower(key, hparams).compile(compiler_options=quickly)
-        compile_seconds = time.perf_counter() - compile_clock
-        clock = time.perf_counter()
-        # Restored arrays are committed to their device: commit fresh ones too, so that both mean the same program.
-        progress = jax.device_put(compiled_start(key, hparams), jax.devices()[0])
-
-    def train_seconds() -> float:
-        return seconds_before + time.perf_counter() - clock
-
-    loop = _Loop(trainer, advance, progress, total_steps, log_every, sinks, train_seconds)
+    # Under `jit` the step is traced once, for its shapes as well as for its program.
+    trainer = trainer._replace(step=jax.jit(trainer.step))
     try:
+        clock = time.perf_counter()
+        beginning = jax.jit(lambda key, hparams: start(trainer, key, hparams)).trace(key, hparams)
+        advance = _step_by_step(trainer) if debug_nans else _compiled(trainer, beginning.out_info)
+        compile_seconds = time.perf_counter() - clock
+        seconds_before = 0.0
+        if resume and checkpoints is not None:
+            progress, info, damaged = checkpoints.restore(beginning.out_info)
+            seconds_before = info["train_seconds"]
+            for step, reason in damaged.items():
+                checkpoints.remove(step)
+                tell(f"checkpoint {step} was damaged and is removed ({reason}); falling back to the one before")
+        else:
+            # This program runs once: on a CPU, compiling it quickly saves more than running it fast.
+            quickly: dict[str, Any] = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else {}
+            compiled = beginning.lower().compile(compiler_options=quickly)
+            compile_seconds = time.perf_counter() - clock
+            # Restored arrays are committed to their device: commit fresh ones too, so that both mean the same program.
+            progress = jax.device_put(compiled(key, hparams), jax.devices()[0])
+        started = clock + compile_seconds - seconds_before
+        loop = _Loop(trainer, advance, progress, total_steps, log_every, sinks, started)
         if resume:
             for sink in sinks:
                 sink.resume(loop.last_row_steps)
@@ -155,7 +148,7 @@ def run(
     finally:
         for sink in sinks:
             sink.close()
-    return RunResult(loop.progress.state, loop.env_steps, finished, compile_seconds, train_seconds(), loop.row)
+    return RunResult(loop.progress.state, loop.env_steps, finished, compile_seconds, loop.train_seconds, loop.row)
 
 
 class _Loop:
@@ -169,10 +162,10 @@ class _Loop:
         total_steps: int,
         log_every: int,
         sinks: Sequence[Sink],
-        train_seconds: Callable[[], float],
+        started: float,
     ) -> None:
         self.trainer, self.advance, self.progress, self.sinks = trainer, advance, progress, sinks
-        self.train_seconds = train_seconds
+        self.started = started  # on the clock of `time.perf_counter`, less the seconds of earlier processes
         self.iteration = int(progress.state.iteration)
         self.total_iterations = (total_steps - trainer.warmup_steps) // trainer.steps_per_iteration
         self.row_iterations = max(1, round(log_every / trainer.steps_per_iteration))
@@ -189,6 +182,10 @@ class _Loop:
         return self.steps_at(self.iteration)
 
     @property
+    def train_seconds(self) -> float:
+        return time.perf_counter() - self.started
+
+    @property
     def last_row_steps(self) -> int:
         """Environment steps at the end of the last complete row."""
         return self.steps_at(self.iteration - self.iteration % self.row_iterations)
@@ -199,7 +196,7 @@ class _Loop:
         def save() -> None:
             self.check_parameters()
             if checkpoints is not None:
-                checkpoints.save(self.iteration, self.progress, {"train_seconds": self.train_seconds()})
+                checkpoints.save(self.iteration, self.progress, {"train_seconds": self.train_seconds})
 
         saved_at = time.perf_counter()
         with _signals() as stop_requested:
@@ -240,7 +237,7 @@ class _Loop:
             self.row[name] = metrics_lib.value(mean)
             if name == "episode_return":
                 self.row["episodes"] = mean.count
-        self.row |= {"env_steps_per_second": self.rate, "wall_seconds": self.train_seconds()}
+        self.row |= {"env_steps_per_second": self.rate, "wall_seconds": self.train_seconds}
         for sink in self.sinks:
             sink.write(self.row)
         self.progress = self.progress._replace(metrics=jax.tree.map(jnp.zeros_like, self.progress.metrics))
