@@ -10,7 +10,7 @@ experiment = Experiment(
     build=build,
     defaults=Options(
         env="CartPole-v1",
-        total_steps=800_000,
+        total_steps=600_000,
         log_every=10_000,
         hparams=DQNHparams(learning_rate=2.5e-4, epsilon_end=0.05, epsilon_decay_steps=50_000.0, max_grad_norm=1.0),
         config=Config(num_envs=16, loss="squared", hidden_sizes=(128, 128), warmup_steps=1_000),
