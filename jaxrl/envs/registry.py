@@ -77,4 +77,4 @@ def protocol_of(env: Any, params: Any) -> str:
     if isinstance(env, Environment):
         return env.protocol
     cap = getattr(params, "max_steps_in_episode", None)
-    return f"{env.name} as made, " + ("no step cap" if cap is None else f"{int(cap)}-step cap")
+    return "default rules, " + ("no step cap" if cap is None else f"{int(cap)}-step cap")

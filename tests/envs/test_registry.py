@@ -29,7 +29,7 @@ def test_equal_calls_make_equal_worlds_that_retrace_nothing() -> None:
 def test_gymnax_worlds_are_found() -> None:
     env, params = make("CartPole-v1")
     assert num_discrete_actions(env, params) == 2
-    assert protocol_of(env, params) == "CartPole-v1 as made, 500-step cap"
+    assert protocol_of(env, params) == "default rules, 500-step cap"
 
 
 def test_a_factory_of_ones_own() -> None:
