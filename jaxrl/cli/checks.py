@@ -80,7 +80,9 @@ def build(experiment: Experiment, env: Any, env_params: Any, options: Options) -
     try:
         agent, trainer = experiment.build(env, env_params, options.config)
     except ValueError as error:
-        raise UsageError(f"--config: {error}") from error
+        field, _, rest = str(error).partition(" ")
+        known = hasattr(options.config, field)
+        raise UsageError(f"{flag('config.' + field)} {rest}" if known else f"--config: {error}") from error
     least = trainer.warmup_steps + trainer.steps_per_iteration
     if options.total_steps < least:
         raise UsageError(
@@ -89,7 +91,19 @@ def build(experiment: Experiment, env: Any, env_params: Any, options: Options) -
     return agent, trainer
 
 
-def check_directory(directory: Path, options: Options) -> None:
+def make_directory(directory: Path) -> None:
+    """Makes the run's directory.
+
+    Raises:
+        UsageError: it cannot be made.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"--out {directory} cannot be made: {error.strerror}") from error
+
+
+def check_directory(directory: Path, experiment: Experiment, options: Options) -> None:
     """Checks that the run's directory can be started in, or resumed from.
 
     Raises:
@@ -108,7 +122,10 @@ def check_directory(directory: Path, options: Options) -> None:
         raise UsageError(f"--resume: --out {directory} holds no run")
     if not run_directory.has_checkpoint(directory):
         raise UsageError(f"--resume: {directory} holds no checkpoint; delete it and start anew")
-    before, now = run_directory.read_config(directory)["options"], flatten(options)
+    config = run_directory.read_config(directory)
+    if config["experiment"] != experiment.name:
+        raise UsageError(f"--resume: {directory} holds a run of {config['experiment']}, not of {experiment.name}")
+    before, now = config["options"], flatten(options)
     for path in sorted(before.keys() | now.keys()):
         if path not in NOT_PART_OF_THE_RUN and before.get(path) != now.get(path):
             raise UsageError(f"--resume: {flag(path)} is {now.get(path)}, but {before.get(path)} in {directory}")

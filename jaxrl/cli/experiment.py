@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Generic, Literal, NamedTuple, TypeVar
 
-from annotated_types import Ge, Gt
+from annotated_types import Gt, Interval
 
 from jaxrl.types import Agent, Trainer
 
@@ -26,7 +26,7 @@ class Options(Generic[HparamsT, ConfigT]):
     config: ConfigT
     protocol: Literal["original", "gymnax"] | None = None
     """Rules of a MinAtar game: original (6 actions, sticky 0.1, no cap) or gymnax (minimal actions, 1000-step cap)."""
-    seed: Annotated[int, Ge(0)] = 0
+    seed: Annotated[int, Interval(ge=0, lt=2**31)] = 0
     """Where all randomness comes from; with several seeds, the first of them."""
     num_seeds: Annotated[int, Gt(0)] = 1
     """Seeds trained side by side in one program: seed, seed + 1, …"""

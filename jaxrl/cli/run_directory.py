@@ -56,11 +56,24 @@ def write_config(directory: Path, experiment: Experiment, options: Options, prot
             "protocol": protocol,
             "options": flatten(options),
             "command": command(experiment, sys.argv[1:]),
-            "started": datetime.now(UTC).isoformat(timespec="seconds"),
+            "started": now(),
             "commit": commit(),
             **provenance(),
         },
     )
+
+
+def note_resumption(directory: Path, experiment: Experiment, options: Options) -> None:
+    """Notes in `config.json` that the run goes on: from here, and to what total."""
+    config = read_config(directory)
+    config["options"]["total_steps"] = options.total_steps
+    entry = {"command": command(experiment, sys.argv[1:]), "started": now(), "commit": commit(), **provenance()}
+    config.setdefault("resumed", []).append(entry)
+    write_json(directory / CONFIG, config)
+
+
+def now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def read_config(directory: Path) -> dict[str, Any]:
@@ -122,10 +135,10 @@ def commit() -> str | None:
 
 def differences(directory: Path) -> list[str]:
     """Where this machine or these versions differ from those the run in a directory was started with."""
-    before, now = read_config(directory), provenance()
+    before = read_config(directory)
     return [
         f"{name} {before.get(group, {}).get(name)} then, {value} now"
-        for group in ("versions", "machine")
-        for name, value in now[group].items()
+        for group, values in provenance().items()
+        for name, value in values.items()
         if before.get(group, {}).get(name) != value
     ]

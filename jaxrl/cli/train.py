@@ -45,7 +45,7 @@ def main(experiment: Experiment) -> None:
         train(experiment, options, console)
     except checks.UsageError as error:
         fail(str(error), 2)
-    except (CheckpointError, DivergedError, OSError) as error:
+    except (CheckpointError, DivergedError, MemoryError, OSError) as error:
         fail(str(error), 1)
     except KeyboardInterrupt:
         fail("interrupted; what was trained is saved if a checkpoint was written", 130)
@@ -77,7 +77,7 @@ def train(experiment: Experiment, options: Options, console: Console) -> None:
     """
     checks.check_bounds(options)
     directory = options.out or run_directory.default_directory(experiment.name)
-    checks.check_directory(directory, options)
+    checks.check_directory(directory, experiment, options)
     env, env_params = checks.make_env(options)
     agent, trainer = checks.build(experiment, env, env_params, options)
     protocol = protocol_of(env, env_params)
@@ -90,8 +90,9 @@ def train(experiment: Experiment, options: Options, console: Console) -> None:
     if options.resume:
         for line in run_directory.differences(directory):
             console.print(f"note: resuming elsewhere, the last bits may differ: {line}", soft_wrap=True)
+        run_directory.note_resumption(directory, experiment, options)
     else:
-        directory.mkdir(parents=True, exist_ok=True)
+        checks.make_directory(directory)
         run_directory.write_config(directory, experiment, options, protocol)
     try:
         result = run(

@@ -39,12 +39,14 @@ def off_policy(agent: Agent, env: Any, env_params: Any, config: OffPolicyConfig)
     Its `TrainState.replay` is the packed ring `[slots, N, words]`.
 
     Raises:
-        ValueError: a batch is larger than what the replay holds.
+        ValueError: a batch is larger than what the replay holds, or the replay larger than its indices reach.
     """
     if config.batch_size > config.replay_capacity:
         raise ValueError(
             f"batch_size must be at most replay_capacity, got {config.batch_size} and {config.replay_capacity}"
         )
+    if replay.num_slots(config.replay_capacity, config.num_envs) * config.num_envs >= 2**31:
+        raise ValueError(f"replay_capacity must be below 2^31, as indices are int32, got {config.replay_capacity}")
     envs = vectorize(env, env_params, config.num_envs)
     slab = config.num_envs
     warmup_slabs = -(-max(config.warmup_steps, config.batch_size) // slab)

@@ -3,6 +3,7 @@
 Rows of metrics end at fixed iterations; how many iterations a call runs adapts to the machine and changes no bit.
 """
 
+import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -112,6 +113,7 @@ def run(
         DivergedError: a loss or a parameter became NaN. The metrics up to there are written; no checkpoint is, so
             that the last one is from before.
         CheckpointError: a checkpoint could not be written, or none could be read.
+        MemoryError: the state is larger than the memory there is.
     """
     if resume and checkpoints is None:
         raise ValueError("resume=True needs checkpoints, got checkpoints=None")
@@ -122,6 +124,7 @@ def run(
     try:
         clock = time.perf_counter()
         beginning = jax.jit(lambda key, hparams: start(trainer, key, hparams)).trace(key, hparams)
+        _check_memory(beginning.out_info)
         advance = _step_by_step(trainer) if debug_nans else _compiled(trainer, beginning.out_info)
         compile_seconds = time.perf_counter() - clock
         seconds_before = 0.0
@@ -272,6 +275,25 @@ def start(trainer: Trainer, key: Array, hparams: Hparams) -> Progress:
 def _agents_shape(metrics: Metrics) -> tuple[int, ...]:
     """`()` for one agent, `(A,)` for a population."""
     return jax.tree.leaves(metrics)[0].shape
+
+
+def _check_memory(shapes: Progress) -> None:
+    """Refuses a state that is larger than the memory there is, which an operating system would only find out slowly."""
+    key_bytes = 16
+    needed = sum(x.size * (key_bytes if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x.dtype.itemsize)
+                 for x in jax.tree.leaves(shapes))  # fmt: skip
+    stats = jax.devices()[0].memory_stats()
+    if stats and "bytes_limit" in stats:
+        there = stats["bytes_limit"]
+    elif hasattr(os, "sysconf"):
+        there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    else:
+        return
+    if needed > there:
+        raise MemoryError(
+            f"the run's state takes {needed / 2**30:.1f} GiB, and there are {there / 2**30:.1f} GiB of memory; "
+            "a smaller replay_capacity or fewer seeds need less"
+        )
 
 
 def _iterate(trainer: Trainer, progress: Progress) -> Progress:

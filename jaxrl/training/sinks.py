@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from jaxrl.training.run import Row
 
@@ -110,9 +110,13 @@ class ScreenSink:
     def __init__(self, console: Console, total_steps: int) -> None:
         self.console, self.latest = console, ""
         self.next_line = 0.0
-        columns = [TextColumn("{task.percentage:3.0f} %"), BarColumn(), TextColumn("{task.fields[numbers]}")]
         self.progress = Progress(
-            *columns, TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), console=console
+            TextColumn("{task.percentage:3.0f}%"),
+            BarColumn(bar_width=8),
+            TextColumn("{task.fields[numbers]}"),
+            TimeRemainingColumn(compact=True),
+            TextColumn("left"),
+            console=console,
         )
         self.task = self.progress.add_task("", total=total_steps, numbers="compiling")
         if console.is_terminal:
@@ -132,8 +136,8 @@ class ScreenSink:
         self.latest = "  ".join(parts)
 
     def tick(self, env_steps: int, total_steps: int, rate: float) -> None:
-        numbers = f"{env_steps:,} steps  {rate:,.0f} steps/s  {self.latest}"
-        self.progress.update(self.task, completed=env_steps, numbers=numbers)
+        numbers = f"{brief(env_steps)} steps  {brief(rate)} steps/s  {self.latest}"
+        self.progress.update(self.task, completed=env_steps, total=total_steps, numbers=numbers)
         elapsed = self.progress.tasks[0].elapsed or 0.0
         done = env_steps >= total_steps
         if not self.console.is_terminal and (done or elapsed >= self.next_line):
@@ -144,6 +148,14 @@ class ScreenSink:
 
     def close(self) -> None:
         self.progress.stop()
+
+
+def brief(x: float) -> str:
+    """A number in a few characters, such as 950, 31.2k or 4M."""
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if x >= size:
+            return f"{x / size:.3g}{letter}"
+    return f"{x:.0f}"
 
 
 class ProfileSink:

@@ -36,10 +36,16 @@ BAD = [
     ("--config.replay-capacity 0", "--config.replay-capacity must be > 0, got 0"),
     ("--config.warmup-steps -1", "--config.warmup-steps must be >= 0, got -1"),
     ("--config.hidden-sizes 64 0", "--config.hidden-sizes must be > 0, got 0"),
-    ("--config.batch-size 200 --config.replay-capacity 100", "--config: batch_size must be at most .* 200 and 100"),
+    (
+        "--config.batch-size 200 --config.replay-capacity 100",
+        "--config.batch-size must be at most replay_capacity, got 200 and 100",
+    ),
+    ("--config.replay-capacity 3000000000", "--config.replay-capacity must be below 2.31, .* got 3000000000"),
     ("--resume", "--resume needs --out DIR"),
     ("--resume --out EMPTY", "--resume: --out .* holds no run"),
     ("--out A_FILE", "--out .* is not a directory"),
+    ("--out A_FILE/run", "--out .* cannot be made: Not a directory"),
+    ("--seed 2147483648", "--seed must be < 2147483648, got 2147483648"),
 ]
 
 

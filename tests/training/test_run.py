@@ -10,6 +10,7 @@ import jax
 import numpy as np
 import pytest
 
+from jaxrl import OffPolicyConfig, make, off_policy
 from jaxrl.training import CheckpointError, Checkpoints, DivergedError, population, repeat, run
 from jaxrl.training.checkpoint import fingerprint
 from jaxrl.training.sinks import CLOCK_COLUMNS, CSVSink
@@ -200,6 +201,12 @@ def test_a_nan_of_the_last_update_is_not_saved(train, hparams, tmp_path) -> None
     with pytest.raises(DivergedError, match=r"params.* of the agent became NaN at environment step 24"):
         train("nan", total_steps=24, hparams=dataclasses.replace(hparams, learning_rate=np.inf))
     assert not list((tmp_path / "nan").glob("checkpoints/*"))
+
+
+def test_a_state_larger_than_the_memory_is_refused_before_it_compiles(small_agent, hparams) -> None:
+    huge = off_policy(small_agent, *make("Breakout-MinAtar"), OffPolicyConfig(replay_capacity=2_000_000_000))
+    with pytest.raises(MemoryError, match=r"the run's state takes 223\.\d GiB, and there are"):
+        run(huge, jax.random.key(0), hparams, TOTAL)
 
 
 def test_resume_needs_checkpoints(small_trainer, hparams) -> None:
