@@ -1,0 +1,95 @@
+"""What a run leaves to look at."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from jaxrl.cli.record import record
+from jaxrl.envs import make
+from jaxrl.envs.render import BACKGROUND, PALETTE, render
+from jaxrl.training.report import film, interval_95, learning_curve
+from jaxrl.training.sinks import CSVSink, brief
+
+
+def test_interval_95() -> None:
+    assert interval_95([3.0]) == 0.0
+    # Student's t with 2 degrees of freedom is 4.303 at 97.5 %; the standard deviation here is 1.
+    assert interval_95([1.0, 2.0, 3.0]) == pytest.approx(4.3027 / np.sqrt(3), rel=1e-4)
+
+
+def test_a_board_is_drawn_cell_by_cell() -> None:
+    env, _ = make("Breakout-MinAtar")
+    observation = np.zeros((10, 10, 4), bool)
+    observation[9, 4, 0] = observation[1, 2, 3] = True
+    picture = render(env, observation)
+    assert picture.getpixel((4 * 40 + 20, 9 * 40 + 20)) == PALETTE[0]
+    assert picture.getpixel((2 * 40 + 20, 1 * 40 + 20)) == PALETTE[3]
+    assert picture.getpixel((20, 20)) == BACKGROUND
+
+
+@pytest.mark.parametrize("observation", [np.array([0.5, 0, 0.1, 0]), np.arange(7.0), np.zeros((4, 5)), np.float32(3)])
+def test_any_observation_can_be_drawn(observation) -> None:
+    env, _ = make("CartPole-v1")
+    picture = render(env if np.shape(observation) == (4,) else None, observation, ("caption",))
+    assert picture.size == (580, 400)
+
+
+def test_a_film_has_a_frame_a_step(tmp_path: Path) -> None:
+    env, _ = make("Breakout-MinAtar")
+    observations = np.zeros((5, 10, 10, 4), bool)
+    observations[np.arange(5), 3, np.arange(5), 1] = True
+    film(env, observations, np.ones(5), np.array([0, 0, 1, 0, 0], bool), tmp_path / "film.gif", "a film")
+    with Image.open(tmp_path / "film.gif") as frames:
+        assert frames.n_frames == 5
+        frames.seek(3)
+        ball = frames.convert("RGB").getpixel((3 * 40 + 20, 3 * 40 + 20))
+    assert np.abs(np.subtract(ball, PALETTE[1])).max() < 8
+
+
+def test_a_learning_curve_of_rows_without_episodes(tmp_path: Path) -> None:
+    """An empty cell where no episode ended, and a curve all the same."""
+    sink = CSVSink(tmp_path / "metrics.csv", [0, 1])
+    clock = {"env_steps_per_second": 1.0, "wall_seconds": 2.0}
+    nothing = np.array([np.nan, np.nan])
+    sink.write({"env_steps": 10, "episode_return": nothing, **clock})
+    learning_curve(sink.path, tmp_path / "empty.png", "title", "protocol", [])
+    sink.write({"env_steps": 20, "episode_return": np.array([1.0, 2.0]), **clock})
+    sink.write({"env_steps": 30, "episode_return": np.array([np.nan, 4.0]), **clock})
+    learning_curve(sink.path, tmp_path / "curve.png", "title", "protocol", [1.0, 4.0])
+    assert sink.path.read_text().splitlines()[1] == "0,10,,1,2"
+    for name in ("empty.png", "curve.png"):
+        with Image.open(tmp_path / name) as picture:
+            assert picture.size[0] > 800
+
+
+def test_numbers_in_a_few_characters() -> None:
+    assert [brief(x) for x in (0.4, 950, 31_234, 4e6, 2.5e9)] == ["0", "950", "31.2k", "4M", "2.5G"]
+
+
+def test_a_record_says_how_it_was_made(tmp_path: Path) -> None:
+    run, kept = tmp_path / "run", tmp_path / "kept"
+    run.mkdir()
+    summary = {
+        "algorithm": "DQN", "env": "E", "protocol": "rules", "env_steps": 1000, "eval_episodes": 8, "eval_truncated": 1,
+        "eval_return_mean": 2.5, "eval_return_interval_95": 0.5, "seed": 3, "seeds": [3, 4],
+        "eval_return_per_seed": [2.0, 3.0], "train_seconds": 9.0, "compile_seconds": 2.0, "device": "a machine",
+        "env_steps_per_second": 222.0,
+    }  # fmt: skip
+    config = {
+        "command": "python -m x --seed 3",
+        "started": "2026-01-02T03:04",
+        "commit": "abc",
+        "versions": {"jax": "1"},
+    }
+    for name, contents in (("summary.json", summary), ("config.json", config)):
+        (run / name).write_text(json.dumps(contents))
+    for name in ("metrics.csv", "learning_curve.png", "policy.gif"):
+        (run / name).write_text(name)
+    record(run, kept)
+    page = (kept / "README.md").read_text()
+    for text in ("python -m x --seed 3", "**2.50** ± 0.50", "| 4 | 3.00 |", "a machine", "at commit abc", "jax 1"):
+        assert text in page
+    assert sorted(path.name for path in kept.iterdir()) == sorted([*(path.name for path in run.iterdir()), "README.md"])
