@@ -51,7 +51,7 @@ class DQNConfig:
     double: bool = False
     """Double DQN: the online network chooses the action whose target value is used (van Hasselt et al. 2016)."""
     loss: Literal["huber", "squared"] = "huber"
-    """Loss of the TD error: `huber` (error clipped to [-1, 1], Mnih et al. 2015) or `squared` (the lecture's)."""
+    """Loss of the TD error: huber (error clipped to [-1, 1], Mnih et al. 2015) or squared (Mnih et al. 2013)."""
     hidden_sizes: tuple[Annotated[int, Gt(0)], ...] = (128,)
     """Units of each dense layer of the default network."""
 

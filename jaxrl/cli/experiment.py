@@ -25,7 +25,8 @@ class Options(Generic[HparamsT, ConfigT]):
     hparams: HparamsT
     config: ConfigT
     protocol: Literal["original", "gymnax"] | None = None
-    """Rules of a MinAtar game: original (6 actions, sticky 0.1, no cap) or gymnax (minimal actions, 1000-step cap)."""
+    """Rules of a MinAtar game: original (6 actions, sticky 0.1, no cap; unless given) or gymnax (minimal actions,
+    nothing sticky, 1000-step cap)."""
     seed: Annotated[int, Interval(ge=0, lt=2**31)] = 0
     """Where all randomness comes from; with several seeds, the first of them."""
     num_seeds: Annotated[int, Gt(0)] = 1
@@ -37,7 +38,7 @@ class Options(Generic[HparamsT, ConfigT]):
     eval_max_steps: Annotated[int, Gt(0)] = 5_000
     """Steps after which an unfinished evaluation episode is counted with its return so far."""
     out: Path | None = None
-    """The run's directory (default: runs/EXPERIMENT/DATE-TIME)."""
+    """The run's directory; unless given, runs/EXPERIMENT/DATE-TIME."""
     resume: bool = False
     """Continue the run in --out from its newest checkpoint, to the same bits; --total-steps may be raised."""
     checkpoint_every: Annotated[float, Gt(0)] = 60.0

@@ -4,6 +4,7 @@ import csv
 import io
 import os
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -78,13 +79,17 @@ class TensorBoardSink:
     """Event files for TensorBoard, one scalar for each metric (and seed)."""
 
     def __init__(self, directory: Path, seeds: Sequence[int]) -> None:
+        self.directory, self.seeds = directory, seeds
+        self.purge_step: int | None = None
+
+    @cached_property
+    def writer(self) -> Any:
         from tensorboardX import SummaryWriter
 
-        self.seeds = seeds
-        self.writer = SummaryWriter(str(directory))
+        return SummaryWriter(str(self.directory), purge_step=self.purge_step)
 
     def resume(self, env_steps: int) -> None:
-        pass
+        self.purge_step = env_steps + 1
 
     def write(self, row: Row) -> None:
         for plain in per_seed(row, self.seeds):
