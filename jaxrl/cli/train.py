@@ -63,7 +63,7 @@ def prepare_jax(deterministic: bool = False) -> None:
 
     if deterministic:
         os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_gpu_deterministic_ops=true"
-    if jax.config.jax_compilation_cache_dir is None:  # type: ignore[attr-defined]
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         jax.config.update("jax_compilation_cache_dir", platformdirs.user_cache_dir("jaxrl"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
