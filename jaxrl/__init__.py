@@ -6,11 +6,12 @@ from jaxrl.agents import DQNConfig, DQNHparams, dqn
 from jaxrl.envs import make, vectorize
 from jaxrl.networks import q_network
 from jaxrl.trained import TrainedPolicy, load
-from jaxrl.training import OffPolicyConfig, evaluate, off_policy, population, run
+from jaxrl.training import Checkpoints, OffPolicyConfig, evaluate, off_policy, population, repeat, run
 from jaxrl.types import Agent, Trainer, TrainState, Transition
 
 __all__ = [
     "Agent",
+    "Checkpoints",
     "DQNConfig",
     "DQNHparams",
     "OffPolicyConfig",
@@ -25,6 +26,7 @@ __all__ = [
     "off_policy",
     "population",
     "q_network",
+    "repeat",
     "run",
     "vectorize",
 ]

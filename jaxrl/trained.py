@@ -7,8 +7,9 @@ from typing import Any
 
 import jax
 
-from jaxrl.cli import checks, run_directory
+from jaxrl.cli import run_directory
 from jaxrl.cli.experiment import Experiment, Options, unflatten
+from jaxrl.envs import make
 from jaxrl.training.checkpoint import Checkpoints
 from jaxrl.training.hparams import repeat
 from jaxrl.training.population import population
@@ -26,8 +27,8 @@ class TrainedPolicy:
     env: Any
     """The world it was trained in, with gymnax's interface."""
     env_params: Any
-    agent: Agent
-    agent_state: PyTree
+    agent: Agent = dataclasses.field(repr=False)
+    agent_state: PyTree = dataclasses.field(repr=False)
     """The agent's whole state: parameters, optimizer state and hyperparameters."""
     options: Options
     """How it was trained."""
@@ -44,19 +45,17 @@ def load(directory: str | Path, seed: int | None = None) -> TrainedPolicy:
         seed: which one, for a run of several seeds (by default its first).
 
     Raises:
-        ValueError: the directory holds no run, or not that seed.
+        ValueError: the directory holds no run, or not that seed, or its world cannot be made.
         CheckpointError: it holds no usable checkpoint.
     """
     directory = Path(directory)
-    if not run_directory.holds_a_run(directory):
-        raise ValueError(f"{directory} holds no run (it has no {run_directory.CONFIG})")
     config = run_directory.read_config(directory)
     experiment: Experiment = importlib.import_module(f"jaxrl.experiments.{config['experiment']}").experiment
     options = unflatten(config["options"], experiment.defaults)
     seed = options.seed if seed is None else seed
     if not 0 <= seed - options.seed < options.num_seeds:
         raise ValueError(f"seed must be in {options.seed} .. {options.seed + options.num_seeds - 1}, got {seed}")
-    env, env_params = checks.make_env(options)
+    env, env_params = make(options.env, options.protocol)
     agent, trainer = experiment.build(env, env_params, options.config)
     key, hparams = jax.random.key(0), options.hparams
     if options.num_seeds > 1:

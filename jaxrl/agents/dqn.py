@@ -15,6 +15,7 @@ from annotated_types import Ge, Gt, Interval
 from jax.typing import ArrayLike
 
 from jaxrl import ops
+from jaxrl.arguments import check
 from jaxrl.networks import Network
 from jaxrl.types import Agent, Array, Mean, Metrics, PyTree, Transition
 
@@ -24,7 +25,7 @@ from jaxrl.types import Agent, Array, Mean, Metrics, PyTree, Transition
 class DQNHparams:
     """What may be swept: traced values that live in the state, so that no change of them recompiles."""
 
-    learning_rate: Annotated[float, Gt(0)] = 5e-4
+    learning_rate: Annotated[float, Interval(gt=0, lt=1e30)] = 5e-4
     """Adam's step size, > 0."""
     discount: Annotated[float, Interval(ge=0, le=1)] = 0.99
     """γ per step, in [0, 1]."""
@@ -38,7 +39,7 @@ class DQNHparams:
     """Probability of a random action when evaluating, in [0, 1]."""
     target_update_rate: Annotated[float, Interval(gt=0, le=1)] = 0.01
     """How far the target network moves towards the online one at each of its updates, in (0, 1]; 1 copies it."""
-    target_update_period: Annotated[int, Gt(0)] = 1
+    target_update_period: Annotated[int, Interval(gt=0, lt=2**31)] = 1
     """Gradient steps between two updates of the target network. Mnih et al. 2015: rate 1, period 10000."""
     max_grad_norm: Annotated[float, Gt(0)] = 10.0
     """Gradients with a larger global norm are scaled down to it, > 0."""
@@ -75,6 +76,7 @@ def dqn(network: Network, config: DQNConfig | None = None) -> Agent:
         metrics are `loss`, `q_mean` (the value of the actions taken) and `epsilon`.
     """
     config = config or DQNConfig()
+    check(config)
     loss = {"huber": ops.huber_loss, "squared": ops.squared_loss}[config.loss]
 
     def init(key: Array, hparams: DQNHparams, observation: PyTree) -> DQNState:

@@ -1,14 +1,13 @@
 """Bad input, found before anything compiles and before anything is written."""
 
-import dataclasses
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
-
-from annotated_types import Ge, Gt, Interval, Le, Lt
+from typing import Any
 
 from jaxrl import envs
+from jaxrl.arguments import ArgumentError, check
 from jaxrl.cli import run_directory
 from jaxrl.cli.experiment import NOT_PART_OF_THE_RUN, Experiment, Options, flatten
+from jaxrl.training.checkpoint import Checkpoints
 from jaxrl.types import Agent, Trainer
 
 
@@ -21,40 +20,22 @@ def flag(path: str) -> str:
     return "--" + path.replace("_", "-")
 
 
-def check_bounds(record: Any, prefix: str = "") -> None:
-    """Checks every field of a dataclass, and of dataclasses in it, against the bounds its annotation declares.
+def check_options(options: Any) -> None:
+    """Checks every option against the bounds it declares.
 
     Raises:
         UsageError: a value is out of bounds.
     """
-    hints = get_type_hints(type(record), include_extras=True)
-    for field in dataclasses.fields(record):
-        value, hint, path = getattr(record, field.name), hints[field.name], prefix + field.name
-        if dataclasses.is_dataclass(value):
-            check_bounds(value, path + ".")
-            continue
-        values, bounds = (value, _bounds(get_args(hint)[0])) if isinstance(value, tuple) else ((value,), _bounds(hint))
-        for x in values:
-            for symbol, limit, holds in bounds:
-                if x is not None and not holds(x):
-                    raise UsageError(f"{flag(path)} must be {symbol} {limit}, got {x}")
+    try:
+        check(options)
+    except ArgumentError as error:
+        raise UsageError(as_flag(error)) from error
 
 
-def _bounds(hint: Any) -> list[tuple[str, Any, Any]]:
-    """The declared bounds as (symbol, limit, test); a NaN holds none of them."""
-    found: list[tuple[str, Any, Any]] = []
-    for item in getattr(hint, "__metadata__", ()):
-        for bound in item if isinstance(item, Interval) else (item,):
-            match bound:
-                case Gt(gt=limit):
-                    found.append((">", limit, lambda x, limit=limit: x > limit))
-                case Ge(ge=limit):
-                    found.append((">=", limit, lambda x, limit=limit: x >= limit))
-                case Lt(lt=limit):
-                    found.append(("<", limit, lambda x, limit=limit: x < limit))
-                case Le(le=limit):
-                    found.append(("<=", limit, lambda x, limit=limit: x <= limit))
-    return found
+def as_flag(error: ArgumentError, prefix: str = "") -> str:
+    """The error with its argument's name written as a flag."""
+    name, _, rest = str(error).partition(" ")
+    return f"{flag(prefix + name)} {rest}"
 
 
 def make_env(options: Options) -> tuple[Any, Any]:
@@ -66,7 +47,7 @@ def make_env(options: Options) -> tuple[Any, Any]:
     try:
         env, env_params = envs.make(options.env, options.protocol)
         envs.num_discrete_actions(env, env_params)
-    except ValueError as error:
+    except ArgumentError as error:
         raise UsageError(f"--env {options.env}: {error}") from error
     return env, env_params
 
@@ -79,10 +60,10 @@ def build(experiment: Experiment, env: Any, env_params: Any, options: Options) -
     """
     try:
         agent, trainer = experiment.build(env, env_params, options.config)
-    except ValueError as error:
-        field, _, rest = str(error).partition(" ")
-        known = hasattr(options.config, field)
-        raise UsageError(f"{flag('config.' + field)} {rest}" if known else f"--config: {error}") from error
+    except ArgumentError as error:
+        if hasattr(options.config, str(error).split(" ")[0]):
+            raise UsageError(as_flag(error, "config.")) from error
+        raise UsageError(f"--env {options.env}: {error}") from error
     least = trainer.warmup_steps + trainer.steps_per_iteration
     if options.total_steps < least:
         raise UsageError(
@@ -91,8 +72,8 @@ def build(experiment: Experiment, env: Any, env_params: Any, options: Options) -
     return agent, trainer
 
 
-def make_directory(directory: Path) -> None:
-    """Makes the run's directory.
+def make_directory(directory: Path, flag: str) -> None:
+    """Makes a directory to write to.
 
     Raises:
         UsageError: it cannot be made.
@@ -100,7 +81,7 @@ def make_directory(directory: Path) -> None:
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UsageError(f"--out {directory} cannot be made: {error.strerror}") from error
+        raise UsageError(f"{flag} {directory} cannot be made: {error.strerror}") from error
 
 
 def check_directory(directory: Path, experiment: Experiment, options: Options) -> None:
@@ -120,12 +101,20 @@ def check_directory(directory: Path, experiment: Experiment, options: Options) -
         raise UsageError("--resume needs --out DIR, the run to continue")
     if not holds_a_run:
         raise UsageError(f"--resume: --out {directory} holds no run")
-    if not run_directory.has_checkpoint(directory):
+    if not Checkpoints(directory / run_directory.CHECKPOINTS).steps():
         raise UsageError(f"--resume: {directory} holds no checkpoint; delete it and start anew")
-    config = run_directory.read_config(directory)
+    try:
+        config = run_directory.read_config(directory)
+    except ValueError as error:
+        raise UsageError(f"--resume: {error}") from error
     if config["experiment"] != experiment.name:
         raise UsageError(f"--resume: {directory} holds a run of {config['experiment']}, not of {experiment.name}")
     before, now = config["options"], flatten(options)
     for path in sorted(before.keys() | now.keys()):
         if path not in NOT_PART_OF_THE_RUN and before.get(path) != now.get(path):
             raise UsageError(f"--resume: {flag(path)} is {now.get(path)}, but {before.get(path)} in {directory}")
+    if now["total_steps"] < before["total_steps"]:
+        raise UsageError(
+            f"--total-steps may be raised by --resume, not lowered: got {now['total_steps']}, "
+            f"and the run has {before['total_steps']}"
+        )

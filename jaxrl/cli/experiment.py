@@ -19,7 +19,7 @@ class Options(Generic[HparamsT, ConfigT]):
     """Everything a run depends on, and everything the command line can set."""
 
     env: str
-    """The world: a MinAtar game, any gymnax name, or module:factory for your own."""
+    """The world: Breakout-MinAtar, any gymnax name, or module:factory for your own."""
     total_steps: Annotated[int, Gt(0)]
     """Environment steps of one agent, warm-up included, rounded down to whole iterations."""
     hparams: HparamsT
@@ -29,13 +29,13 @@ class Options(Generic[HparamsT, ConfigT]):
     nothing sticky, 1000-step cap)."""
     seed: Annotated[int, Interval(ge=0, lt=2**31)] = 0
     """Where all randomness comes from; with several seeds, the first of them."""
-    num_seeds: Annotated[int, Gt(0)] = 1
+    num_seeds: Annotated[int, Interval(gt=0, lt=2**31)] = 1
     """Seeds trained side by side in one program: seed, seed + 1, …"""
-    log_every: Annotated[int, Gt(0)] = 20_000
+    log_every: Annotated[int, Interval(gt=0, lt=2**31)] = 20_000
     """Environment steps of one agent between two rows of metrics.csv, rounded to whole iterations."""
-    eval_episodes: Annotated[int, Gt(0)] = 128
+    eval_episodes: Annotated[int, Interval(gt=0, lt=2**31)] = 128
     """Episodes of the evaluation at the end, one in each of as many worlds."""
-    eval_max_steps: Annotated[int, Gt(0)] = 5_000
+    eval_max_steps: Annotated[int, Interval(gt=0, lt=2**31)] = 5_000
     """Steps after which an unfinished evaluation episode is counted with its return so far."""
     out: Path | None = None
     """The run's directory; unless given, runs/EXPERIMENT/DATE-TIME."""
@@ -56,7 +56,8 @@ class Options(Generic[HparamsT, ConfigT]):
 
 
 NOT_PART_OF_THE_RUN = (
-    "total_steps", "out", "resume", "checkpoint_every", "record", "tensorboard", "profile", "debug_nans",
+    "total_steps", "eval_episodes", "eval_max_steps", "out", "resume", "checkpoint_every", "record", "tensorboard",
+    "profile", "debug_nans",
 )  # fmt: skip
 """Options that may change between a run and its continuation."""
 

@@ -30,13 +30,8 @@ def default_directory(name: str) -> Path:
 
 
 def holds_a_run(directory: Path) -> bool:
-    return (directory / CONFIG).exists()
-
-
-def has_checkpoint(directory: Path) -> bool:
-    """Whether a complete checkpoint is there; folders of interrupted writes have longer names."""
-    folder = directory / CHECKPOINTS
-    return folder.is_dir() and any(entry.name.isdigit() for entry in folder.iterdir())
+    """Whether anything of a run is there."""
+    return any((directory / name).exists() for name in (CONFIG, METRICS, CHECKPOINTS))
 
 
 def write_json(path: Path, contents: dict[str, Any]) -> None:
@@ -77,7 +72,21 @@ def now() -> str:
 
 
 def read_config(directory: Path) -> dict[str, Any]:
-    return json.loads((directory / CONFIG).read_text())
+    """The record in `config.json`.
+
+    Raises:
+        ValueError: it is not there, or not what `write_config` wrote.
+    """
+    path = directory / CONFIG
+    if not path.exists():
+        raise ValueError(f"{directory} holds no run (it has no {CONFIG})")
+    try:
+        config = json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path} is not JSON: {error}") from error
+    if not isinstance(config, dict) or not {"experiment", "options"} <= config.keys():
+        raise ValueError(f"{path} is not the record of a run")
+    return config
 
 
 def command(experiment: Experiment, arguments: list[str]) -> str:

@@ -47,6 +47,10 @@ def main(experiment: Experiment) -> None:
         fail(str(error), 2)
     except (CheckpointError, DivergedError, MemoryError, OSError) as error:
         fail(str(error), 1)
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        fail(f"not enough memory: {str(error).splitlines()[0]}", 1)
     except KeyboardInterrupt:
         fail("interrupted; what was trained is saved if a checkpoint was written", 130)
 
@@ -75,7 +79,7 @@ def train(experiment: Experiment, options: Options, console: Console) -> None:
         UsageError: the options cannot be run; nothing was written.
         DivergedError, CheckpointError, OSError: the run had to stop.
     """
-    checks.check_bounds(options)
+    checks.check_options(options)
     directory = options.out or run_directory.default_directory(experiment.name)
     checks.check_directory(directory, experiment, options)
     env, env_params = checks.make_env(options)
@@ -85,6 +89,9 @@ def train(experiment: Experiment, options: Options, console: Console) -> None:
     train_keys, eval_keys, film_keys = key_streams(seeds)
     many = options.num_seeds > 1
 
+    for path, name in ((options.record, "--record"), (options.profile, "--profile"), (directory, "--out")):
+        if path is not None:
+            checks.make_directory(path, name)
     console.print(f"{experiment.algorithm} on {options.env} ({protocol})", soft_wrap=True)
     console.print(f"writing to {directory}", soft_wrap=True)
     if options.resume:
@@ -92,7 +99,6 @@ def train(experiment: Experiment, options: Options, console: Console) -> None:
             console.print(f"note: resuming elsewhere, the last bits may differ: {line}", soft_wrap=True)
         run_directory.note_resumption(directory, experiment, options)
     else:
-        checks.make_directory(directory)
         run_directory.write_config(directory, experiment, options, protocol)
     try:
         result = run(
@@ -173,7 +179,7 @@ def summarize(
         "env_steps": result.env_steps,
         "eval_return_mean": float(per_seed.mean()),
         "eval_return_std": float(evaluation.episode_return.std()),
-        "eval_return_interval_95": interval_95(per_seed),
+        "eval_return_interval_95": interval_95(per_seed) if len(seeds) > 1 else None,
         "eval_return_per_seed": per_seed.tolist(),
         "eval_episodes": int(evaluation.ended.size),
         "eval_truncated": int((~evaluation.ended).sum()),
@@ -216,11 +222,13 @@ def resume_command(experiment: Experiment, options: Options, directory: Path) ->
 def show(summary: dict[str, Any], directory: Path, console: Console) -> None:
     """A short table of what came out, and where it lies."""
     table = Table(show_header=False, box=None, padding=(0, 2))
-    interval = summary["eval_return_interval_95"]
-    spread = f"± {interval:.2f} (95 % interval over seeds)" if interval else f"± {summary['eval_return_std']:.2f}"
-    episodes = f"{summary['eval_episodes']} greedy episodes, {summary['eval_truncated']} cut short"
-    table.add_row("evaluation return", f"{summary['eval_return_mean']:.2f} {spread}, {episodes}")
-    table.add_row("environment steps", f"{summary['env_steps']:,} x {summary['num_seeds']} seed(s)")
+    interval, seeds = summary["eval_return_interval_95"], summary["num_seeds"]
+    spread = (
+        f"± {interval:.2f} (95 % interval over seeds)" if interval else f"(episodes ± {summary['eval_return_std']:.2f})"
+    )
+    table.add_row("evaluation return", f"{summary['eval_return_mean']:.2f} {spread}")
+    table.add_row("greedy episodes", f"{summary['eval_episodes']}, {summary['eval_truncated']} cut short")
+    table.add_row("environment steps", f"{summary['env_steps']:,}" + (f" a seed, {seeds} seeds" if seeds > 1 else ""))
     seconds = f"{summary['train_seconds']:.1f} s training, {summary['compile_seconds']:.1f} s compiling"
     table.add_row("time", f"{seconds}, {summary['env_steps_per_second']:,.0f} steps/s")
     table.add_row("device", summary["device"])

@@ -5,6 +5,7 @@ import importlib
 from functools import cache
 from typing import Any
 
+from jaxrl.arguments import ArgumentError
 from jaxrl.envs.base import Environment
 from jaxrl.envs.minatar import GAMES, MinAtar
 
@@ -25,22 +26,24 @@ def make(env_id: str, protocol: str | None = None) -> tuple[Any, Any]:
         `(env, params)`. Two equal calls return the same objects, so nothing that depends on them is traced twice.
 
     Raises:
-        ValueError: unknown name (the nearest is suggested), unknown protocol, or a factory that cannot be used.
+        ArgumentError: unknown name (the nearest is suggested), unknown protocol, or a factory that cannot be used.
     """
     if protocol is not None and protocol not in PROTOCOLS:
-        raise ValueError(f"protocol must be one of {', '.join(PROTOCOLS)}, got {protocol!r}")
+        raise ArgumentError(f"protocol must be one of {', '.join(PROTOCOLS)}, got {protocol!r}")
     if env_id in GAMES:
         env: Any = MinAtar(GAMES[env_id], "gymnax" if protocol == "gymnax" else "original")
         return env, env.default_params
     if protocol is not None:
-        raise ValueError(f"protocol is a choice of {', '.join(GAMES)} only, got protocol={protocol!r} for {env_id!r}")
+        raise ArgumentError(
+            f"protocol is a choice of {', '.join(GAMES)} only, got protocol={protocol!r} for {env_id!r}"
+        )
     if ":" in env_id:
         return _from_factory(env_id)
     import gymnax  # here, because it takes seconds and the games above do without
 
     if env_id not in gymnax.registered_envs:
         near = difflib.get_close_matches(env_id, [*GAMES, *gymnax.registered_envs], n=1, cutoff=0.0)
-        raise ValueError(f"unknown environment {env_id!r}; the nearest known name is {near[0]!r}")
+        raise ArgumentError(f"unknown environment {env_id!r}; the nearest known name is {near[0]!r}")
     return gymnax.make(env_id)
 
 
@@ -49,12 +52,12 @@ def _from_factory(path: str) -> tuple[Any, Any]:
     try:
         factory = getattr(importlib.import_module(module_name), name)
     except (ImportError, AttributeError, ValueError) as error:
-        raise ValueError(f"cannot import the environment factory {path!r}: {error}") from error
+        raise ArgumentError(f"cannot import the environment factory {path!r}: {error}") from error
     made = factory()
     env = made[0] if isinstance(made, tuple) else made
     missing = [method for method in ("reset", "step", "action_space") if not hasattr(env, method)]
     if missing:
-        raise ValueError(f"{path!r} made a {type(env).__name__} without {missing[0]}() of gymnax 1.0's interface")
+        raise ArgumentError(f"{path!r} made a {type(env).__name__} without {missing[0]}() of gymnax 1.0's interface")
     return made if isinstance(made, tuple) else (env, env.default_params)
 
 
@@ -62,13 +65,13 @@ def num_discrete_actions(env: Any, params: Any) -> int:
     """The number of actions of a world.
 
     Raises:
-        ValueError: its actions are not discrete.
+        ArgumentError: its actions are not discrete.
     """
     if isinstance(env, Environment):
         return env.num_actions
     space = env.action_space(params)
     if not hasattr(space, "n"):
-        raise ValueError(f"{env.name} has continuous actions ({type(space).__name__}); discrete ones are needed")
+        raise ArgumentError(f"{env.name} has continuous actions ({type(space).__name__}); discrete ones are needed")
     return int(space.n)
 
 

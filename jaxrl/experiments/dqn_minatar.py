@@ -1,4 +1,4 @@
-"""DQN learns a MinAtar game, Breakout unless told otherwise."""
+"""DQN learns MinAtar's Breakout."""
 
 from jaxrl.agents import DQNHparams
 from jaxrl.cli import Experiment, Options, main

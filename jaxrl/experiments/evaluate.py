@@ -7,9 +7,9 @@ from typing import Annotated
 import jax
 import numpy as np
 import tyro
-from annotated_types import Ge, Gt
+from annotated_types import Interval
 
-from jaxrl.cli.checks import UsageError, check_bounds
+from jaxrl.cli.checks import UsageError, check_options
 from jaxrl.cli.train import fail, prepare_jax
 from jaxrl.envs import protocol_of, vectorize
 from jaxrl.trained import load
@@ -20,13 +20,13 @@ from jaxrl.training import CheckpointError, evaluate
 class Options:
     run: tyro.conf.Positional[Path]
     """The run's directory."""
-    seed: Annotated[int, Ge(0)] = 0
+    seed: int | None = None
+    """Which seed of a run of several; unless given, its first."""
+    eval_seed: Annotated[int, Interval(ge=0, lt=2**31)] = 0
     """Where the evaluation's randomness comes from."""
-    agent: int | None = None
-    """Which seed of a run of several (default: its first)."""
-    episodes: Annotated[int, Gt(0)] = 128
+    episodes: Annotated[int, Interval(gt=0, lt=2**31)] = 128
     """Episodes, one in each of as many worlds."""
-    max_steps: Annotated[int, Gt(0)] = 5_000
+    max_steps: Annotated[int, Interval(gt=0, lt=2**31)] = 5_000
     """Steps after which an unfinished episode is counted with its return so far."""
 
 
@@ -34,8 +34,8 @@ def main() -> None:
     options = tyro.cli(Options, description=__doc__, prog="python -m jaxrl.experiments.evaluate")
     prepare_jax()
     try:
-        check_bounds(options)
-        trained = load(options.run, options.agent)
+        check_options(options)
+        trained = load(options.run, options.seed)
     except (UsageError, ValueError) as error:
         fail(str(error), 2)
     except CheckpointError as error:
@@ -43,7 +43,7 @@ def main() -> None:
     worlds = vectorize(trained.env, trained.env_params, options.episodes)
     result = jax.jit(
         lambda agent_state, key: evaluate(trained.agent.policy, agent_state, worlds, key, options.max_steps)
-    )(trained.agent_state, jax.random.key(options.seed))
+    )(trained.agent_state, jax.random.key(options.eval_seed))
     returns, cut_short = np.asarray(result.episode_return), int((~result.ended).sum())
     print(f"{trained.options.env} ({protocol_of(trained.env, trained.env_params)})")
     print(

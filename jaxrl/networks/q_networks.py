@@ -6,6 +6,7 @@ from typing import Any, Protocol
 import jax.numpy as jnp
 from flax import linen as nn
 
+from jaxrl.arguments import ArgumentError
 from jaxrl.types import Array, PyTree
 
 
@@ -76,8 +77,10 @@ def q_network(observation: PyTree, num_actions: int, hidden_sizes: Sequence[int]
     """The usual network for an observation, given as an array or a `jax.ShapeDtypeStruct` without batch axis.
 
     Raises:
-        ValueError: the observation is not one array.
+        ArgumentError: the observation is not one array.
     """
     if not hasattr(observation, "shape"):
-        raise ValueError(f"no default network for observations that are a {type(observation).__name__}; pass your own")
+        raise ArgumentError(
+            f"no default network for observations that are a {type(observation).__name__}; pass your own"
+        )
     return QNetwork(num_actions, tuple(hidden_sizes))

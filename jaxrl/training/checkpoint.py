@@ -6,6 +6,8 @@ the checkpoint before. A SHA-256 of all values lies beside them, since altered b
 
 import hashlib
 import logging
+import os
+import shutil
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,10 @@ class CheckpointError(Exception):
     """No checkpoint could be written, or none could be read."""
 
 
+class LayoutError(CheckpointError):
+    """A checkpoint is of another kind of state: another agent, other sizes, another number of seeds."""
+
+
 class Checkpoints:
     """The checkpoints of one run, the newest two of which are kept.
 
@@ -29,14 +35,14 @@ class Checkpoints:
         read_only: only read, and leave alone what another process may be writing.
     """
 
-    def __init__(self, directory: Path, read_only: bool = False) -> None:
-        self.directory, self.read_only = directory.absolute(), read_only
+    def __init__(self, directory: str | Path, read_only: bool = False) -> None:
+        self.directory, self.read_only = Path(directory).absolute(), read_only
 
     @cached_property
     def _manager(self) -> Any:
         import orbax.checkpoint as ocp  # here, because it takes a second, and a run needs none before its first chunk
 
-        logging.getLogger("absl").setLevel(logging.ERROR)
+        logging.getLogger("absl").setLevel(logging.CRITICAL)  # what goes wrong is raised, and said once
         options = ocp.CheckpointManagerOptions(
             max_to_keep=2,
             create=not self.read_only,
@@ -45,6 +51,12 @@ class Checkpoints:
             enable_async_checkpointing=False,
         )
         return ocp.CheckpointManager(self.directory, options=options)
+
+    def steps(self) -> list[int]:
+        """The numbers of the complete checkpoints; folders of interrupted writes have longer names."""
+        if not self.directory.is_dir():
+            return []
+        return sorted(int(entry.name) for entry in self.directory.iterdir() if entry.name.isdigit())
 
     def save(self, step: int, state: PyTree, info: dict[str, Any]) -> None:
         """Writes `state` and the JSON values of `info` as checkpoint number `step`; returns when they are on disk.
@@ -57,7 +69,10 @@ class Checkpoints:
         try:
             if step in self._manager.all_steps():
                 return
-            contents = {"state": args.StandardSave(state), "info": args.JsonSave(info | {"sha256": fingerprint(state)})}
+            contents = {
+                "state": args.StandardSave(state),
+                "info": args.JsonSave(info | {"sha256": fingerprint(state), "layout": layout(state)}),
+            }
             self._manager.save(step, args=args.Composite(**contents))
         except Exception as error:  # Orbax and TensorStore raise many kinds; each of them is fatal to the run
             raise CheckpointError(f"cannot write checkpoint {step} in {self.directory}: {first_line(error)}") from error
@@ -73,7 +88,7 @@ class Checkpoints:
             number and what is wrong with it.
 
         Raises:
-            CheckpointError: there is none.
+            CheckpointError: there is none, or it is the state of something else.
         """
         device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
         like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=device), like)
@@ -81,6 +96,8 @@ class Checkpoints:
         for step in sorted(self._manager.all_steps(), reverse=True):
             try:
                 state, info = self._read(step, like)
+            except LayoutError:
+                raise
             except Exception as error:  # whatever is wrong with this one, the one before may be whole
                 damaged[step] = first_line(error)
             else:
@@ -88,18 +105,24 @@ class Checkpoints:
         reasons = "; ".join(f"checkpoint {step} is damaged ({reason})" for step, reason in damaged.items())
         raise CheckpointError(f"no usable checkpoint in {self.directory}" + (f": {reasons}" if reasons else ""))
 
-    def remove(self, step: int) -> None:
-        """Deletes a checkpoint, so that the run can write it again."""
-        self._manager.delete(step)
+    def set_aside(self, step: int) -> Path:
+        """Moves a checkpoint beside the folder, so that the run can write it again; says where it is now."""
+        aside = self.directory.with_name(f"{self.directory.name}-damaged-{step}")
+        shutil.rmtree(aside, ignore_errors=True)
+        os.replace(self.directory / str(step), aside)
+        self._manager.reload()
+        return aside
 
     def _read(self, step: int, like: PyTree) -> tuple[PyTree, dict[str, Any]]:
         from orbax.checkpoint import args
 
-        contents = {"state": args.StandardRestore(like), "info": args.JsonRestore()}
-        read = self._manager.restore(step, args=args.Composite(**contents))
-        if fingerprint(read.state) != read.info["sha256"]:
+        info = self._manager.restore(step, args=args.Composite(info=args.JsonRestore())).info
+        if info["layout"] != layout(like):
+            raise LayoutError(f"checkpoint {step} in {self.directory} has leaves of other names, shapes or kinds")
+        state = self._manager.restore(step, args=args.Composite(state=args.StandardRestore(like))).state
+        if fingerprint(state) != info["sha256"]:
             raise CheckpointError("its values do not match their checksum")
-        return read.state, read.info
+        return state, info
 
 
 def fingerprint(state: PyTree) -> str:
@@ -112,6 +135,13 @@ def fingerprint(state: PyTree) -> str:
         digest.update(f"{jax.tree_util.keystr(path)} {array.dtype} {array.shape}".encode())
         digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
+
+
+def layout(state: PyTree) -> str:
+    """SHA-256 over the names, kinds and shapes of all leaves."""
+    leaves = jax.tree_util.tree_leaves_with_path(state)
+    described = [f"{jax.tree_util.keystr(path)} {leaf.dtype} {leaf.shape}" for path, leaf in leaves]
+    return hashlib.sha256("\n".join(described).encode()).hexdigest()
 
 
 def first_line(error: BaseException) -> str:

@@ -5,9 +5,10 @@ from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
-from annotated_types import Ge, Gt
+from annotated_types import Interval
 
 from jaxrl import replay
+from jaxrl.arguments import ArgumentError, check
 from jaxrl.envs import VectorState, vectorize
 from jaxrl.training import metrics as metrics_lib
 from jaxrl.training.hparams import traced
@@ -18,17 +19,17 @@ from jaxrl.types import Agent, Array, Hparams, Metrics, PyTree, Trainer, TrainSt
 class OffPolicyConfig:
     """What decides the program: static values."""
 
-    num_envs: Annotated[int, Gt(0)] = 128
+    num_envs: Annotated[int, Interval(gt=0, lt=2**31)] = 128
     """N, worlds stepped side by side."""
-    rollout_length: Annotated[int, Gt(0)] = 1
+    rollout_length: Annotated[int, Interval(gt=0, lt=2**31)] = 1
     """Steps of every world between two rounds of learning."""
-    updates_per_iteration: Annotated[int, Gt(0)] = 1
+    updates_per_iteration: Annotated[int, Interval(gt=0, lt=2**31)] = 1
     """Gradient steps in a round of learning."""
-    batch_size: Annotated[int, Gt(0)] = 128
+    batch_size: Annotated[int, Interval(gt=0, lt=2**31)] = 128
     """Transitions per gradient step."""
-    replay_capacity: Annotated[int, Gt(0)] = 100_000
+    replay_capacity: Annotated[int, Interval(gt=0, lt=2**31)] = 100_000
     """Transitions kept, rounded up to whole slabs of num_envs."""
-    warmup_steps: Annotated[int, Ge(0)] = 5_000
+    warmup_steps: Annotated[int, Interval(ge=0, lt=2**31)] = 5_000
     """Environment steps taken before learning starts, rounded up to whole slabs of num_envs."""
 
 
@@ -39,14 +40,13 @@ def off_policy(agent: Agent, env: Any, env_params: Any, config: OffPolicyConfig)
     Its `TrainState.replay` is the packed ring `[slots, N, words]`.
 
     Raises:
-        ValueError: a batch is larger than what the replay holds, or the replay larger than its indices reach.
+        ArgumentError: a size is out of bounds, or a batch larger than the replay.
     """
+    check(config)
     if config.batch_size > config.replay_capacity:
-        raise ValueError(
+        raise ArgumentError(
             f"batch_size must be at most replay_capacity, got {config.batch_size} and {config.replay_capacity}"
         )
-    if replay.num_slots(config.replay_capacity, config.num_envs) * config.num_envs >= 2**31:
-        raise ValueError(f"replay_capacity must be below 2^31, as indices are int32, got {config.replay_capacity}")
     envs = vectorize(env, env_params, config.num_envs)
     slab = config.num_envs
     warmup_slabs = -(-max(config.warmup_steps, config.batch_size) // slab)

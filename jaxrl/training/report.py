@@ -65,6 +65,9 @@ def learning_curve(metrics: Path, picture: Path, title: str, subtitle: str, fina
             axes.errorbar(
                 steps[-1], np.mean(final), half_width or None, fmt="o", color="tab:orange", capsize=4, label=label
             )
+        # The interval of two seeds may be many times as wide as the curves: it is drawn, but does not set the scale.
+        low, high = min(0.0, returns.min()), max(returns.max(), *final, 1e-3)
+        axes.set_ylim(low - 0.05 * (high - low), high + 0.25 * (high - low))
         axes.legend(loc="upper left", frameon=False)
     axes.set_title(f"{title}\n", loc="left", fontweight="bold")
     axes.text(0, 1.02, subtitle, transform=axes.transAxes, color="gray", fontsize=9)

@@ -6,6 +6,7 @@ Rows of metrics end at fixed iterations; how many iterations a call runs adapts 
 import os
 import signal
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
@@ -17,7 +18,7 @@ import numpy as np
 
 from jaxrl.training import metrics as metrics_lib
 from jaxrl.training.checkpoint import Checkpoints
-from jaxrl.types import Array, Hparams, Metrics, Trainer, TrainState
+from jaxrl.types import Array, Hparams, Metrics, PyTree, Trainer, TrainState
 
 CALL_SECONDS = 1.0
 """About how long one call of the compiled program may take: signals and progress wait for it."""
@@ -98,8 +99,8 @@ def run(
 
     Args:
         trainer: for one agent, or `population(trainer)` with `key` and `hparams` of `[A]`.
-        key: the run's random key.
-        hparams: the agent's hyperparameters.
+        key: the run's random key; of a resumed run only its shape matters.
+        hparams: the agent's hyperparameters; of a resumed run only their shapes matter.
         total_steps: environment steps of one agent, rounded down to whole iterations.
         log_every: environment steps between two rows of metrics, rounded to whole iterations.
         sinks: where rows go.
@@ -113,12 +114,16 @@ def run(
         DivergedError: a loss or a parameter became NaN. The metrics up to there are written; no checkpoint is, so
             that the last one is from before.
         CheckpointError: a checkpoint could not be written, or none could be read.
+        ValueError: too few steps, or checkpoints that are there though the run is new, or not though it is resumed.
         MemoryError: the state is larger than the memory there is.
     """
     if resume and checkpoints is None:
         raise ValueError("resume=True needs checkpoints, got checkpoints=None")
-    if debug_nans:
-        jax.config.update("jax_debug_nans", True)
+    if not resume and checkpoints is not None and checkpoints.steps():
+        raise ValueError(f"{checkpoints.directory} already holds checkpoints; pass resume=True or another directory")
+    least = trainer.warmup_steps + trainer.steps_per_iteration
+    if total_steps < least:
+        raise ValueError(f"total_steps must be at least {least} (warm-up and one iteration), got {total_steps}")
     # Under `jit` the step is traced once, for its shapes as well as for its program.
     trainer = trainer._replace(step=jax.jit(trainer.step))
     try:
@@ -132,8 +137,8 @@ def run(
             progress, info, damaged = checkpoints.restore(beginning.out_info)
             seconds_before = info["train_seconds"]
             for step, reason in damaged.items():
-                checkpoints.remove(step)
-                tell(f"checkpoint {step} was damaged and is removed ({reason}); falling back to the one before")
+                aside = checkpoints.set_aside(step)
+                tell(f"checkpoint {step} is damaged ({reason}): moved to {aside}, falling back to the one before")
         else:
             # This program runs once: on a CPU, compiling it quickly saves more than running it fast.
             quickly: dict[str, Any] = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else {}
@@ -258,10 +263,8 @@ class _Loop:
 
     def check_parameters(self) -> None:
         """Stops at a NaN that the last update made and no loss has shown yet."""
-        for path, leaf in jax.tree_util.tree_leaves_with_path(self.progress.state.agent):
-            if jnp.issubdtype(leaf.dtype, jnp.floating) and np.isnan(leaf).any():
-                name = jax.tree_util.keystr(path)
-                raise DivergedError(f"{name} of the agent became NaN at environment step {self.env_steps}")
+        if _has_nan(self.progress.state.agent):
+            raise DivergedError(f"the agent's parameters became NaN at environment step {self.env_steps}")
 
 
 def start(trainer: Trainer, key: Array, hparams: Hparams) -> Progress:
@@ -317,19 +320,33 @@ def _compiled(trainer: Trainer, shapes: Progress) -> Callable[[Progress, int], P
 
 
 def _step_by_step(trainer: Trainer) -> Callable[[Progress, int], Progress]:
-    """Without a loop and without donation, so that JAX can run an iteration again and find the NaN."""
+    """Iteration by iteration and without donation, so that one that makes a NaN can be run again."""
     step = jax.jit(lambda progress: _iterate(trainer, progress))
 
     def advance(progress: Progress, iterations: int) -> Progress:
         for _ in range(iterations):
-            try:
-                progress = step(progress)
-            except FloatingPointError as error:
-                steps = trainer.warmup_steps + (int(progress.state.iteration) + 1) * trainer.steps_per_iteration
-                raise DivergedError(f"a NaN appeared at environment step {steps}: {error}") from error
+            before, progress = progress, step(progress)
+            if _has_nan(progress.state.agent) or (np.asarray(progress.nan_iteration) >= 0).any():
+                steps = trainer.warmup_steps + int(progress.state.iteration) * trainer.steps_per_iteration
+                raise DivergedError(f"a NaN appeared at environment step {steps}{_where_nan_appears(trainer, before)}")
         return progress
 
     return advance
+
+
+def _has_nan(tree: PyTree) -> bool:
+    return any(bool(np.isnan(leaf).any()) for leaf in jax.tree.leaves(tree) if jnp.issubdtype(leaf.dtype, jnp.floating))
+
+
+def _where_nan_appears(trainer: Trainer, progress: Progress) -> str:
+    """Runs an iteration one operation at a time up to the first NaN; says which operation made it, and where."""
+    try:
+        with jax.debug_nans(True), jax.disable_jit():
+            trainer.step(progress.state)
+    except FloatingPointError as error:
+        ours = [frame for frame in traceback.extract_tb(error.__traceback__) if "site-packages" not in frame.filename]
+        return f": {error}, at {ours[-1].filename}:{ours[-1].lineno}: {ours[-1].line}"
+    return ""
 
 
 @contextmanager

@@ -37,16 +37,15 @@ class CSVSink:
         self.path, self.seeds = path, seeds
 
     def resume(self, env_steps: int) -> None:
-        """Drops the rows beyond `env_steps`, in one replacement of the file."""
+        """Drops the rows beyond `env_steps`, and any half-written one, in one replacement of the file."""
         if not self.path.exists():
             return
         with self.path.open(newline="") as file:
             reader = csv.DictReader(file)
-            # A killed process may leave half a line, always the last one and beyond the checkpoint.
-            complete = [row for row in reader if None not in row.values() and row["wall_seconds"]]
-            kept = [row for row in complete if int(row["env_steps"]) <= env_steps]
+            columns = list(reader.fieldnames or [])
+            kept = [row for row in reader if _is_complete(row) and int(row["env_steps"]) <= env_steps]
         shorter = self.path.with_suffix(".tmp")
-        shorter.write_text(_lines(reader.fieldnames or [], kept, header=True))
+        shorter.write_text(_lines(columns, kept, header=bool(columns)))
         os.replace(shorter, self.path)
 
     def write(self, row: Row) -> None:
@@ -63,6 +62,11 @@ class CSVSink:
 
     def close(self) -> None:
         pass
+
+
+def _is_complete(row: dict[str, Any]) -> bool:
+    """A killed process may leave half a line; its last column is then missing, or it has none of the right name."""
+    return str(row.get("env_steps")).isdigit() and bool(row.get("wall_seconds"))
 
 
 def _lines(columns: Sequence[str], rows: Sequence[dict[str, Any]], header: bool) -> str:
@@ -114,7 +118,7 @@ class ScreenSink:
 
     def __init__(self, console: Console, total_steps: int) -> None:
         self.console, self.latest = console, ""
-        self.next_line = 0.0
+        self.next_line: float | None = None
         self.progress = Progress(
             TextColumn("{task.percentage:3.0f}%"),
             BarColumn(bar_width=8),
@@ -141,10 +145,12 @@ class ScreenSink:
         self.latest = "  ".join(parts)
 
     def tick(self, env_steps: int, total_steps: int, rate: float) -> None:
-        numbers = f"{brief(env_steps)} steps  {brief(rate)} steps/s  {self.latest}"
+        numbers = f"{brief(env_steps)} steps  {brief(rate)} steps/s  {self.latest}".rstrip()
         self.progress.update(self.task, completed=env_steps, total=total_steps, numbers=numbers)
         elapsed = self.progress.tasks[0].elapsed or 0.0
         done = env_steps >= total_steps
+        if self.next_line is None:  # the first call is too short to say how fast it goes
+            self.next_line = elapsed + self.SECONDS_BETWEEN_LINES / 5
         if not self.console.is_terminal and (done or elapsed >= self.next_line):
             left = self.progress.tasks[0].time_remaining
             time_left = "" if done or left is None else f"  {left:.0f} s left"
@@ -152,7 +158,8 @@ class ScreenSink:
             self.next_line = elapsed + self.SECONDS_BETWEEN_LINES
 
     def close(self) -> None:
-        self.progress.stop()
+        if self.console.is_terminal:
+            self.progress.stop()
 
 
 def brief(x: float) -> str:

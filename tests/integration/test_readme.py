@@ -6,11 +6,16 @@ from pathlib import Path
 README = Path(__file__).parents[2] / "README.md"
 
 
-def test_the_example_runs(capsys) -> None:
-    marked = re.search(r"<!-- The tests run this example\. -->\n```python\n(.*?)```", README.read_text(), re.DOTALL)
-    assert marked
-    exec(compile(marked[1], str(README), "exec"), {})
-    assert "loss of each agent: [" in capsys.readouterr().out
+def test_the_examples_run(capsys, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    pattern = r"<!-- The tests run this example\. -->\n```python\n(.*?)```"
+    examples = re.findall(pattern, README.read_text(), re.DOTALL)
+    assert len(examples) == 2
+    for example in examples:
+        exec(compile(example, str(README), "exec"), {})
+    said = capsys.readouterr().out
+    assert "loss of each agent: [" in said
+    assert float(said.split("return of the last episodes: ")[1]) > 5
 
 
 def test_every_command_it_names_exists() -> None:

@@ -82,6 +82,8 @@ def test_a_record_says_how_it_was_made(tmp_path: Path) -> None:
         "command": "python -m x --seed 3",
         "started": "2026-01-02T03:04",
         "commit": "abc",
+        "experiment": "x",
+        "options": {},
         "versions": {"jax": "1"},
     }
     for name, contents in (("summary.json", summary), ("config.json", config)):

@@ -170,7 +170,8 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(train, how: str) -> N
     damage(folder / "checkpoints" / str(steps[-1]), how)
     said: list[str] = []
     resumed, _ = train("damaged", TOTAL, resume=True, tell=said.append)
-    assert f"checkpoint {steps[-1]} was damaged and is removed" in said[0]
+    assert f"checkpoint {steps[-1]} is damaged" in said[0]
+    assert (folder / f"checkpoints-damaged-{steps[-1]}").is_dir()
     assert same(whole, resumed)
     assert rows(folder) == rows(whole_folder)
     assert sorted(int(path.name) for path in (folder / "checkpoints").iterdir()) == steps
@@ -187,18 +188,18 @@ def test_no_usable_checkpoint_is_an_error(train) -> None:
 @pytest.mark.parametrize("debug_nans", [False, True])
 def test_a_nan_stops_the_run_and_names_the_step(train, hparams, debug_nans: bool, tmp_path) -> None:
     """The first update makes the parameters NaN, the second one's loss shows it."""
-    try:
-        with pytest.raises(DivergedError, match=rf"at environment step {24 if debug_nans else 32}"):
-            train("nan", hparams=dataclasses.replace(hparams, learning_rate=np.inf), debug_nans=debug_nans)
-    finally:
-        jax.config.update("jax_debug_nans", False)
-    if not debug_nans:
+    with pytest.raises(DivergedError, match=rf"at environment step {24 if debug_nans else 32}") as error:
+        train("nan", hparams=dataclasses.replace(hparams, learning_rate=np.inf), debug_nans=debug_nans)
+    if debug_nans:
+        assert "encountered in" in str(error.value)  # which operation, and which line of ours asked for it
+        assert "dqn.py:" in str(error.value)
+    else:
         assert len(rows(tmp_path / "nan")) == 2  # the row it is in was written, and nothing was saved after it
     assert not list((tmp_path / "nan").glob("checkpoints/*"))
 
 
 def test_a_nan_of_the_last_update_is_not_saved(train, hparams, tmp_path) -> None:
-    with pytest.raises(DivergedError, match=r"params.* of the agent became NaN at environment step 24"):
+    with pytest.raises(DivergedError, match="the agent's parameters became NaN at environment step 24"):
         train("nan", total_steps=24, hparams=dataclasses.replace(hparams, learning_rate=np.inf))
     assert not list((tmp_path / "nan").glob("checkpoints/*"))
 
@@ -206,7 +207,34 @@ def test_a_nan_of_the_last_update_is_not_saved(train, hparams, tmp_path) -> None
 def test_a_state_larger_than_the_memory_is_refused_before_it_compiles(small_agent, hparams) -> None:
     huge = off_policy(small_agent, *make("Breakout-MinAtar"), OffPolicyConfig(replay_capacity=2_000_000_000))
     with pytest.raises(MemoryError, match=r"the run's state takes 223\.\d GiB, and there are"):
-        run(huge, jax.random.key(0), hparams, TOTAL)
+        run(huge, jax.random.key(0), hparams, 100_000)
+
+
+def test_a_new_run_does_not_mix_with_an_old_one(train) -> None:
+    train("used")
+    with pytest.raises(ValueError, match="already holds checkpoints; pass resume=True"):
+        train("used")
+
+
+def test_a_checkpoint_of_something_else_is_not_called_damaged(train, small_trainer, hparams, tmp_path) -> None:
+    _, folder = train("one")
+    before = sorted(folder.rglob("*"))
+    with pytest.raises(CheckpointError, match="leaves of other names, shapes or kinds"):
+        train("one", resume=True, trainer=population(small_trainer), key=jax.random.split(jax.random.key(0), 2),
+              hparams=repeat(hparams, 2))  # fmt: skip
+    assert sorted(folder.rglob("*")) == before
+
+
+def test_an_emptied_metrics_file_is_begun_again(train) -> None:
+    _, folder = train("emptied", TOTAL // 2)
+    (folder / "metrics.csv").write_text("")
+    train("emptied", TOTAL, resume=True)
+    assert rows(folder)[0].startswith("seed,env_steps")
+
+
+def test_too_few_steps_are_refused(train) -> None:
+    with pytest.raises(ValueError, match=r"total_steps must be at least 24 \(warm-up and one iteration\), got 23"):
+        train("short", 23)
 
 
 def test_resume_needs_checkpoints(small_trainer, hparams) -> None:
