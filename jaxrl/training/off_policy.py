@@ -9,7 +9,7 @@ from annotated_types import Interval
 
 from jaxrl import replay
 from jaxrl.arguments import ArgumentError, check
-from jaxrl.envs import VectorState, vectorize
+from jaxrl.envs import VectorEnv, VectorState, vectorize
 from jaxrl.training import metrics as metrics_lib
 from jaxrl.training.hparams import traced
 from jaxrl.types import Agent, Array, Hparams, Metrics, PyTree, Trainer, TrainState
@@ -33,6 +33,22 @@ class OffPolicyConfig:
     """Environment steps taken before learning starts, rounded up to whole slabs of num_envs."""
 
 
+def _layout(envs: VectorEnv) -> replay.Packing:
+    """How one transition of these worlds is packed."""
+    worlds = jax.eval_shape(envs.reset, jax.random.key(0))
+    actions = jax.ShapeDtypeStruct((envs.num_envs,), jnp.int32)
+    _, transitions, _ = jax.eval_shape(envs.step, worlds, actions, jax.random.key(0))
+    return replay.packing(jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), transitions))
+
+
+def _check_sizes(config: OffPolicyConfig) -> None:
+    check(config)
+    if config.batch_size > config.replay_capacity:
+        raise ArgumentError(
+            f"batch_size must be at most replay_capacity, got {config.batch_size} and {config.replay_capacity}"
+        )
+
+
 def off_policy(agent: Agent, env: Any, env_params: Any, config: OffPolicyConfig) -> Trainer:
     """A trainer for agents that learn from a replay.
 
@@ -42,18 +58,11 @@ def off_policy(agent: Agent, env: Any, env_params: Any, config: OffPolicyConfig)
     Raises:
         ArgumentError: a size is out of bounds, or a batch larger than the replay.
     """
-    check(config)
-    if config.batch_size > config.replay_capacity:
-        raise ArgumentError(
-            f"batch_size must be at most replay_capacity, got {config.batch_size} and {config.replay_capacity}"
-        )
+    _check_sizes(config)
     envs = vectorize(env, env_params, config.num_envs)
     slab = config.num_envs
     warmup_slabs = -(-max(config.warmup_steps, config.batch_size) // slab)
-    worlds = jax.eval_shape(envs.reset, jax.random.key(0))
-    actions = jax.ShapeDtypeStruct((slab,), jnp.int32)
-    _, transitions, _ = jax.eval_shape(envs.step, worlds, actions, jax.random.key(0))
-    layout = replay.packing(jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), transitions))
+    layout = _layout(envs)
 
     def rollout(state: TrainState, slabs: Array, keys: Array) -> tuple[TrainState, Metrics]:
         def body(carry: tuple[VectorState, Array], x: tuple[Array, Array]) -> tuple[tuple[VectorState, Array], Metrics]:
@@ -89,8 +98,7 @@ def off_policy(agent: Agent, env: Any, env_params: Any, config: OffPolicyConfig)
         memory = replay.allocate(config.replay_capacity, slab, layout.num_words)
         state = TrainState(jnp.int32(0), run_key, agent_state, worlds, memory)
         # Warm-up is acting at the start of the exploration schedule, without learning.
-        state, _ = rollout(state, jnp.int32(0), jax.random.split(warmup_key, (warmup_slabs, 2)))
-        return state
+        return rollout(state, jnp.int32(0), jax.random.split(warmup_key, (warmup_slabs, 2)))[0]
 
     def step(state: TrainState) -> tuple[TrainState, Metrics]:
         key = jax.random.fold_in(state.key, state.iteration)

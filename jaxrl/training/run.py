@@ -99,8 +99,7 @@ def run(
 
     Args:
         trainer: for one agent, or `population(trainer)` with `key` and `hparams` of `[A]`.
-        key: the run's random key; of a resumed run only its shape matters.
-        hparams: the agent's hyperparameters; of a resumed run only their shapes matter.
+        key, hparams: the run's random key and hyperparameters; of a resumed run only their shapes matter.
         total_steps: environment steps of one agent, rounded down to whole iterations.
         log_every: environment steps between two rows of metrics, rounded to whole iterations.
         sinks: where rows go.
@@ -111,19 +110,12 @@ def run(
         tell: takes one-line messages for the user.
 
     Raises:
-        DivergedError: a loss or a parameter became NaN. The metrics up to there are written; no checkpoint is, so
-            that the last one is from before.
+        DivergedError: a NaN appeared. The rows up to it are written; no checkpoint is, so the last is from before.
         CheckpointError: a checkpoint could not be written, or none could be read.
         ValueError: too few steps, or checkpoints that are there though the run is new, or not though it is resumed.
         MemoryError: the state is larger than the memory there is.
     """
-    if resume and checkpoints is None:
-        raise ValueError("resume=True needs checkpoints, got checkpoints=None")
-    if not resume and checkpoints is not None and checkpoints.steps():
-        raise ValueError(f"{checkpoints.directory} already holds checkpoints; pass resume=True or another directory")
-    least = trainer.warmup_steps + trainer.steps_per_iteration
-    if total_steps < least:
-        raise ValueError(f"total_steps must be at least {least} (warm-up and one iteration), got {total_steps}")
+    _check_arguments(trainer, total_steps, checkpoints, resume)
     # Under `jit` the step is traced once, for its shapes as well as for its program.
     trainer = trainer._replace(step=jax.jit(trainer.step))
     try:
@@ -134,29 +126,45 @@ def run(
         compile_seconds = time.perf_counter() - clock
         seconds_before = 0.0
         if resume and checkpoints is not None:
-            progress, info, damaged = checkpoints.restore(beginning.out_info)
-            seconds_before = info["train_seconds"]
-            for step, reason in damaged.items():
-                aside = checkpoints.set_aside(step)
-                tell(f"checkpoint {step} is damaged ({reason}): moved to {aside}, falling back to the one before")
+            progress, seconds_before = _restore(checkpoints, beginning.out_info, tell)
         else:
-            # This program runs once: on a CPU, compiling it quickly saves more than running it fast.
-            quickly: dict[str, Any] = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else {}
-            compiled = beginning.lower().compile(compiler_options=quickly)
+            compiled = beginning.lower().compile(compiler_options=_quickly())
             compile_seconds = time.perf_counter() - clock
             # Restored arrays are committed to their device: commit fresh ones too, so that both mean the same program.
             progress = jax.device_put(compiled(key, hparams), jax.devices()[0])
         started = clock + compile_seconds - seconds_before
         loop = _Loop(trainer, advance, progress, total_steps, log_every, sinks, started)
         if resume:
-            for sink in sinks:
-                sink.resume(loop.last_row_steps)
-            tell(f"resuming at {loop.env_steps:,} environment steps")
+            loop.resume_sinks(tell)
         finished = loop.run(checkpoints, checkpoint_every)
     finally:
         for sink in sinks:
             sink.close()
     return RunResult(loop.progress.state, loop.env_steps, finished, compile_seconds, loop.train_seconds, loop.row)
+
+
+def _check_arguments(trainer: Trainer, total_steps: int, checkpoints: Checkpoints | None, resume: bool) -> None:
+    if resume and checkpoints is None:
+        raise ValueError("resume=True needs checkpoints, got checkpoints=None")
+    if not resume and checkpoints is not None and checkpoints.steps():
+        raise ValueError(f"{checkpoints.directory} already holds checkpoints; pass resume=True or another directory")
+    least = trainer.warmup_steps + trainer.steps_per_iteration
+    if total_steps < least:
+        raise ValueError(f"total_steps must be at least {least} (warm-up and one iteration), got {total_steps}")
+
+
+def _quickly() -> dict[str, Any]:
+    """Compiler options for a program that runs once: on a CPU, compiling it quickly saves more than running it fast."""
+    return {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else {}
+
+
+def _restore(checkpoints: Checkpoints, shapes: Progress, tell: Callable[[str], None]) -> tuple[Progress, float]:
+    """The newest whole checkpoint, and the seconds trained before it; damaged ones are moved out of the way."""
+    progress, info, damaged = checkpoints.restore(shapes)
+    for step, reason in damaged.items():
+        aside = checkpoints.set_aside(step)
+        tell(f"checkpoint {step} is damaged ({reason}): moved to {aside}, falling back to the one before")
+    return progress, info["train_seconds"]
 
 
 class _Loop:
@@ -197,6 +205,11 @@ class _Loop:
     def last_row_steps(self) -> int:
         """Environment steps at the end of the last complete row."""
         return self.steps_at(self.iteration - self.iteration % self.row_iterations)
+
+    def resume_sinks(self, tell: Callable[[str], None]) -> None:
+        for sink in self.sinks:
+            sink.resume(self.last_row_steps)
+        tell(f"resuming at {self.env_steps:,} environment steps")
 
     def run(self, checkpoints: Checkpoints | None, checkpoint_every: float) -> bool:
         """Runs to the end, or until a signal; says whether it was the end."""
