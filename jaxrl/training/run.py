@@ -115,10 +115,10 @@ def run(
         ValueError: too few steps, or checkpoints that are there though the run is new, or not though it is resumed.
         MemoryError: the state is larger than the memory there is.
     """
-    _check_arguments(trainer, total_steps, checkpoints, resume)
     # Under `jit` the step is traced once, for its shapes as well as for its program.
     trainer = trainer._replace(step=jax.jit(trainer.step))
     try:
+        _check_arguments(trainer, total_steps, checkpoints, resume)
         clock = time.perf_counter()
         beginning = jax.jit(lambda key, hparams: start(trainer, key, hparams)).trace(key, hparams)
         _check_memory(beginning.out_info)
