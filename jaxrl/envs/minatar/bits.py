@@ -1,39 +1,129 @@
-"""Bit boards: a 10 x 10 board with C channels as a bit string of C * 100 bits in uint32 words.
+"""Bit boards: 10 x 10 cells in four uint32 words, so that a whole board moves or meets another in a few operations.
 
-Bit `channel * 100 + y * 10 + x` is cell (y, x) of a channel; bit `b` lives in word `b // 32` at position `b % 32`.
+y is the row (0 at the top), x the column (0 at the left). All words of a board have the batch's shape, `[...]`.
 """
 
+from collections.abc import Callable, Sequence
+from functools import reduce
+from typing import NamedTuple
+
+import jax
 import jax.numpy as jnp
 
 from jaxrl.types import Array
 
 CELLS = 100
+ROW = 0x3FF
+"""The ten cells of one row."""
+THREE_ROWS = 0x3FFFFFFF
+EVERY_ROW = 0x00100401
+"""The leftmost cell of each row of a word; times the bits of a row, it repeats them in every row."""
+LEFT_EDGE, RIGHT_EDGE = EVERY_ROW, EVERY_ROW << 9
+
+
+class Board(NamedTuple):
+    """Three rows a word: cell (y, x) is bit `y % 3 * 10 + x` of word `y // 3`. Bits that are no cell are always 0."""
+
+    rows_0_to_2: Array
+    rows_3_to_5: Array
+    rows_6_to_8: Array
+    row_9: Array
+
+    def __and__(self, other: "Board") -> "Board":
+        return Board(*(a & b for a, b in zip(self, other, strict=True)))
+
+    def __or__(self, other: "Board") -> "Board":
+        return Board(*(a | b for a, b in zip(self, other, strict=True)))
+
+    def __sub__(self, other: "Board") -> "Board":
+        """The cells that are not in `other`."""
+        return Board(*(a & ~b for a, b in zip(self, other, strict=True)))
+
+    def where(self, condition: Array, otherwise: "Board | None" = None) -> "Board":
+        """This board where `condition` holds, elsewhere `otherwise`, an empty board unless given."""
+        return Board(*(jnp.where(condition, a, b) for a, b in zip(self, otherwise or (0,) * 4, strict=True)))
+
+    def up(self) -> "Board":
+        """Every row one higher; what was in row 0 is gone, row 9 is empty."""
+        a, b, c, d = self
+        return Board(a >> 10 | (b & ROW) << 20, b >> 10 | (c & ROW) << 20, c >> 10 | d << 20, jnp.zeros_like(d))
+
+    def down(self) -> "Board":
+        """Every row one lower; what was in row 9 is gone, row 0 is empty."""
+        a, b, c, _ = self
+        return Board(a << 10 & THREE_ROWS, b << 10 & THREE_ROWS | a >> 20, c << 10 & THREE_ROWS | b >> 20, c >> 20)
+
+    def left(self) -> "Board":
+        """Every cell one column to the left; what was in column 0 is gone."""
+        return Board(*((word & ~jnp.uint32(LEFT_EDGE)) >> 1 for word in self))
+
+    def right(self) -> "Board":
+        """Every cell one column to the right; what was in column 9 is gone."""
+        return Board(*((word & ~jnp.uint32(RIGHT_EDGE)) << 1 for word in self))
+
+    def any(self) -> Array:
+        """Whether a cell is set, bool `[...]`."""
+        return _or(self) != 0
+
+    def columns(self) -> Array:
+        """The columns with a cell set, as the ten bits of a row, uint32 `[...]`."""
+        word = _or(self)
+        return (word | word >> 10 | word >> 20) & ROW
+
+    def size(self) -> Array:
+        """Cells set, int32 `[...]`."""
+        return sum(jax.lax.population_count(word) for word in self).astype(jnp.int32)
+
+
+def _or(words: Sequence[Array]) -> Array:
+    return reduce(jnp.bitwise_or, words)
+
+
+def empty(shape: tuple[int, ...]) -> Board:
+    """The board with no cell set."""
+    return Board(*(jnp.zeros(shape, jnp.uint32),) * 4)
+
+
+def cell(y: Array, x: Array) -> Board:
+    """The board with one cell set, for int32 `[...]` coordinates; empty for a y of 12."""
+    word, bit = locate(y, x)
+    return Board(*(jnp.where(word == i, bit, jnp.uint32(0)) for i in range(4)))
+
+
+def locate(y: Array, x: Array) -> tuple[Array, Array]:
+    """Where a cell is: the number of its word, and that word with its bit set."""
+    word = y * 11 >> 5  # y // 3
+    return word, jnp.uint32(1) << ((y - 3 * word) * 10 + x).astype(jnp.uint32)
+
+
+def from_rows(row: Callable[[int], Array]) -> Board:
+    """The board whose row y is the ten bits `row(y)`, uint32 `[...]`."""
+    rows = [row(y) for y in range(10)]
+    return Board(*(_or([bits << 10 * k for k, bits in enumerate(rows[i : i + 3])]) for i in range(0, 10, 3)))
 
 
 def num_words(channels: int) -> int:
-    """uint32 words that hold `channels` boards."""
+    """uint32 words of the bit string of `channels` boards."""
     return -(-channels * CELLS // 32)
 
 
-def set_bit(index: Array, words: int) -> Array:
-    """A bit string with one bit set: uint32 `[words, ...]` for int `[...]` indices."""
-    word = jnp.arange(words).reshape(words, *[1] * jnp.ndim(index))
-    bit = jnp.uint32(1) << (index & 31).astype(jnp.uint32)
-    return jnp.where(word == index >> 5, bit, jnp.uint32(0))
+def pack(boards: Sequence[Board]) -> Array:
+    """What replays store, the boards without gaps: uint32 `[words, ...]`.
+
+    Cell (y, x) of board c is bit `b = c * 100 + y * 10 + x`, which is bit `b % 32` of word `b // 32`.
+    """
+    words = [jnp.zeros_like(boards[0].row_9)] * num_words(len(boards))
+    for c, board in enumerate(boards):
+        for i, bits in enumerate(board):
+            word, shift = divmod(c * CELLS + i * 30, 32)
+            words[word] |= bits << shift
+            if shift + (30 if i < 3 else 10) > 32:
+                words[word + 1] |= bits >> (32 - shift)
+    return jnp.stack(words)
 
 
-def place(bits: Array, offset: int, words: int) -> Array:
-    """Up to 32 bits, uint32 `[...]`, placed from bit `offset` on: uint32 `[words, ...]`."""
-    first, shift = divmod(offset, 32)
-    rows = [jnp.zeros_like(bits)] * words
-    rows[first] = bits << shift
-    if shift and first + 1 < words:
-        rows[first + 1] = bits >> (32 - shift)
-    return jnp.stack(rows)
-
-
-def to_boards(words: Array, channels: int) -> Array:
-    """The boards of a bit string: uint32 `[..., words]` to bool `[..., 10, 10, channels]` (y, x, channel).
+def unpack(words: Array, channels: int) -> Array:
+    """What agents see: uint32 `[..., words]` to bool `[..., 10, 10, channels]` (y, x, channel).
 
     The batch stays the innermost axis until the end: networks put it there again, and XLA drops both transpositions.
     """

@@ -7,13 +7,12 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from jaxrl.envs.minatar.bits import CELLS, num_words, place, set_bit
+from jaxrl.envs.minatar.bits import THREE_ROWS, Board, cell, pack
 from jaxrl.envs.minatar.environment import LEFT, NOOP, RIGHT, Game, MinAtarParams
 from jaxrl.types import Array
 
 CHANNELS = ("paddle", "ball", "trail", "brick")
 ALL_BRICKS = 2**30 - 1
-WORDS = num_words(len(CHANNELS))
 
 
 class BreakoutState(NamedTuple):
@@ -62,15 +61,15 @@ def step(s: BreakoutState, action: Array, bits: Array, params: MinAtarParams) ->
 
     ceiling = y < 0
     brick_row = (y >= 1) & (y <= 3)
-    cell = jnp.where(brick_row, jnp.uint32(1) << jnp.where(brick_row, (y - 1) * 10 + x, 0).astype(jnp.uint32), 0)
-    meets_brick = (s.bricks & cell) != 0
+    brick = jnp.where(brick_row, jnp.uint32(1) << jnp.where(brick_row, (y - 1) * 10 + x, 0).astype(jnp.uint32), 0)
+    meets_brick = (s.bricks & brick) != 0
     hit = meets_brick & ~s.strike
     bottom = y == 9
     caught_from_above = bottom & (s.ball_x == paddle)
     caught_at_corner = bottom & ~caught_from_above & (x == paddle)
     caught = caught_from_above | caught_at_corner
 
-    bricks = jnp.where(hit, s.bricks & ~cell, s.bricks)
+    bricks = jnp.where(hit, s.bricks & ~brick, s.bricks)
     bricks = jnp.where(bottom & (bricks == 0), jnp.uint32(ALL_BRICKS), bricks)
     state = BreakoutState(
         ball_x=x,
@@ -87,13 +86,11 @@ def step(s: BreakoutState, action: Array, bits: Array, params: MinAtarParams) ->
 
 
 def boards(s: BreakoutState) -> Array:
-    """The observation as a bit string: paddle, ball, trail, bricks; uint32 `[WORDS, ...]`."""
-    return (
-        set_bit(9 * 10 + s.paddle, WORDS)
-        | set_bit(1 * CELLS + s.ball_y * 10 + s.ball_x, WORDS)
-        | set_bit(2 * CELLS + s.last_y * 10 + s.last_x, WORDS)
-        | place(s.bricks, 3 * CELLS + 10, WORDS)
-    )
+    """The observation as a bit string."""
+    nothing = jnp.zeros_like(s.bricks)
+    bricks = Board(s.bricks << 10 & THREE_ROWS, s.bricks >> 20, nothing, nothing)
+    paddle = cell(jnp.full_like(s.paddle, 9), s.paddle)
+    return pack([paddle, cell(s.ball_y, s.ball_x), cell(s.last_y, s.last_x), bricks])
 
 
 BREAKOUT = Game("Breakout-MinAtar", CHANNELS, (NOOP, LEFT, RIGHT), 1, initial, step, boards)

@@ -132,4 +132,4 @@ class MinAtar(Environment):
 
     def decode(self, words: Array) -> Array:
         """bool `[..., 10, 10, C]` (y, x, channel) of uint32 `[..., words]`."""
-        return bit_boards.to_boards(words, len(self.game.channels))
+        return bit_boards.unpack(words, len(self.game.channels))

@@ -1,0 +1,139 @@
+"""Space Invaders: a cannon against a block of aliens that come down and shoot; each alien hit is worth a point.
+
+Nothing in the game is random. Each new wave of aliens moves faster.
+"""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+
+from jaxrl.envs.minatar.bits import EVERY_ROW, Board, empty, pack
+from jaxrl.envs.minatar.environment import FIRE, LEFT, NOOP, RIGHT, Game, MinAtarParams
+from jaxrl.types import Array
+
+CHANNELS = ("cannon", "alien", "alien moving left", "alien moving right", "friendly bullet", "enemy bullet")
+SHOT_COOL_DOWN, MOVE_INTERVAL, SHOT_INTERVAL, FASTEST = 5, 12, 10, 6
+WAVE = 0b0011111100
+"""The columns of a new wave, 2 to 7; its rows are 0 to 3."""
+
+
+class SpaceInvadersState(NamedTuple):
+    """int32 `[...]` where nothing else is said."""
+
+    cannon_x: Array
+    friendly: Board
+    """The cannon's bullets."""
+    enemy: Board
+    """The aliens' bullets."""
+    aliens: Board
+    moving_right: Array
+    """bool; the way the aliens go."""
+    move_interval: Array
+    """Steps between two moves of the aliens (fewer when few are left), 12 for the first wave and 6 at the fastest."""
+    move_timer: Array
+    enemy_shot_timer: Array
+    shot_timer: Array
+    """Steps until the cannon can fire again."""
+
+
+def wave(shape: tuple[int, ...]) -> Board:
+    """A new wave of aliens."""
+    return Board(*(jnp.full(shape, word, jnp.uint32) for word in (WAVE * EVERY_ROW, WAVE, 0, 0)))
+
+
+def initial(bits: Array) -> SpaceInvadersState:
+    """A new game; the same always."""
+    ones, nothing = jnp.ones(bits.shape[1:], jnp.int32), empty(bits.shape[1:])
+    return SpaceInvadersState(
+        cannon_x=5 * ones,
+        friendly=nothing,
+        enemy=nothing,
+        aliens=wave(ones.shape),
+        moving_right=ones == 0,
+        move_interval=MOVE_INTERVAL * ones,
+        move_timer=MOVE_INTERVAL * ones,
+        enemy_shot_timer=SHOT_INTERVAL * ones,
+        shot_timer=0 * ones,
+    )
+
+
+def step(
+    s: SpaceInvadersState, action: Array, bits: Array, params: MinAtarParams
+) -> tuple[SpaceInvadersState, Array, Array]:
+    """One step: the cannon, the bullets, the aliens, their shot, what is hit, and a new wave when none is left."""
+    del bits
+    fires = (action == FIRE) & (s.shot_timer == 0)
+    friendly = s.friendly | row_9(jnp.uint32(1) << s.cannon_x.astype(jnp.uint32)).where(fires)
+    x = jnp.clip(s.cannon_x + (action == RIGHT) - (action == LEFT), 0, 9)
+    cannon = jnp.uint32(1) << x.astype(jnp.uint32)
+    friendly, enemy = friendly.up(), s.enemy.down()
+    terminated = (enemy.row_9 | s.aliens.row_9) & cannon != 0
+
+    moves = s.move_timer == 0
+    turns = moves & (s.aliens.columns() & jnp.where(s.moving_right, jnp.uint32(1 << 9), jnp.uint32(1)) != 0)
+    terminated |= turns & (s.aliens.row_9 != 0)
+    lower = s.aliens.down()
+    lower = lower._replace(rows_0_to_2=lower.rows_0_to_2 | s.aliens.row_9)  # round, once the game is over
+    sideways = s.aliens.right().where(s.moving_right, s.aliens.left())
+    aliens = lower.where(turns, sideways.where(moves, s.aliens))
+    terminated |= moves & (aliens.row_9 & cannon != 0)
+    move_timer = jnp.where(moves, jnp.minimum(s.aliens.size(), s.move_interval), s.move_timer)
+
+    shoots = s.enemy_shot_timer == 0
+    enemy |= shooter(aliens, cannon).where(shoots)
+    hit = aliens & friendly
+    aliens, friendly = aliens - hit, friendly - hit
+
+    cleared = ~aliens.any()
+    state = SpaceInvadersState(
+        cannon_x=x,
+        friendly=friendly,
+        enemy=enemy,
+        aliens=wave(x.shape).where(cleared, aliens),
+        moving_right=s.moving_right ^ turns,
+        move_interval=s.move_interval - (cleared & params.difficulty_ramping & (s.move_interval > FASTEST)),
+        move_timer=move_timer - 1,
+        enemy_shot_timer=jnp.where(shoots, SHOT_INTERVAL, s.enemy_shot_timer) - 1,
+        shot_timer=jnp.maximum(jnp.where(fires, SHOT_COOL_DOWN, s.shot_timer) - 1, 0),
+    )
+    return state, hit.size().astype(jnp.float32), terminated
+
+
+def shooter(aliens: Board, cannon: Array) -> Board:
+    """The alien that shoots: the lowest of the column nearest to the cannon, of two the left one.
+
+    Args:
+        aliens: at least one.
+        cannon: the cannon's column as a bit, uint32 `[...]`.
+    """
+    columns = aliens.columns()
+    left = columns & (2 * cannon - 1)
+    for shift in (1, 2, 4, 8):
+        left |= left >> shift
+    left ^= left >> 1  # the highest bit
+    right = columns & ~(2 * cannon - 1)
+    right &= -right  # the lowest bit
+    # Of l, r and c, the three columns, l is as near as r when c - l <= r - c, which is 2^c * 2^c <= 2^l * 2^r.
+    column = jnp.where((right == 0) | (cannon * cannon <= left * right), left, right)
+    a, b, c, d = (lowest(word & column * EVERY_ROW) for word in aliens)
+    return Board(jnp.where(b | c | d == 0, a, 0), jnp.where(c | d == 0, b, 0), jnp.where(d == 0, c, 0), d)
+
+
+def lowest(word: Array) -> Array:
+    """The lowest cell in each column of three rows."""
+    return word & ~(word >> 10 | word >> 20)
+
+
+def row_9(row: Array) -> Board:
+    """The board with these ten bits in row 9."""
+    return empty(row.shape)._replace(row_9=row)
+
+
+def boards(s: SpaceInvadersState) -> Array:
+    """The observation as a bit string."""
+    cannon = row_9(jnp.uint32(1) << s.cannon_x.astype(jnp.uint32))
+    moving_left, moving_right = s.aliens.where(~s.moving_right), s.aliens.where(s.moving_right)
+    return pack([cannon, s.aliens, moving_left, moving_right, s.friendly, s.enemy])
+
+
+SPACE_INVADERS = Game("SpaceInvaders-MinAtar", CHANNELS, (NOOP, LEFT, RIGHT, FIRE), 1, initial, step, boards)
