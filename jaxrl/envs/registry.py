@@ -48,9 +48,11 @@ def make(env_id: str, protocol: str | None = None, **options: Any) -> tuple[Any,
             raise ArgumentError(
                 f"{name} is not an option of {env_id}, which has {', '.join(known) or 'none'}, got {value!r}"
             )
-    if env_id in OWN:
-        rules = "gymnax" if protocol == "gymnax" else "original"
-        env: Any = MinAtar(GAMES[env_id], rules) if env_id in GAMES else GridWorld(**options)
+    if env_id in GAMES:
+        env: Any = MinAtar(GAMES[env_id], "gymnax" if protocol == "gymnax" else "original")
+        return env, env.default_params
+    if env_id == "GridWorld":
+        env = GridWorld(**options)
         return env, env.default_params
     if ":" in env_id:
         return _from_factory(env_id)
