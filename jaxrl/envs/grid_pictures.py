@@ -36,7 +36,7 @@ def grid_board(env: GridWorld, observation: np.ndarray) -> tuple[Image.Image, li
         draw.circle(centre, 0.32 * size, PALETTE[0], outline=BACKGROUND, width=2)
     picture = Image.new("RGB", (BOARD, BOARD), BACKGROUND)
     picture.paste(cells, ((BOARD - cells.width) // 2, (BOARD - cells.height) // 2))
-    seen = [(f"letter {cell}", LETTER) for cell in sorted(set("".join(rows))) if cell.islower()]
+    seen = [(f"floor {cell}", LETTER) for cell in sorted(set("".join(rows))) if cell.islower()]
     seen = [look for cell, look in LOOKS.items() if cell in "".join(rows)] + seen
     return picture, [("agent", PALETTE[0]), *seen]
 
@@ -55,40 +55,38 @@ def render_values(env: GridWorld, values: Any, policy: Any = None, title: str = 
         ArgumentError: a shape is none of these, or a value that would be shown is not finite.
     """
     rows = read_map(env.map).rows
-    height, width = len(rows), len(rows[0])
+    width, cells = len(rows[0]), "".join(rows)
     values = np.asarray(values, np.float64)
-    for name, table in (("values", values), ("policy", policy)):
-        if table is not None and np.shape(table) not in ((height * width, 4), (height * width,) * (name == "values")):
-            raise ArgumentError(f"{name} must have a row for each of {height * width} cells, got {np.shape(table)}")
+    if np.shape(values) not in ((len(cells),), (len(cells), 4)):
+        raise ArgumentError(f"values must be of shape [{len(cells)}] or [{len(cells)}, 4], got {np.shape(values)}")
+    if policy is not None and np.shape(policy) != (len(cells), 4):
+        raise ArgumentError(f"policy must be of shape [{len(cells)}, 4], got {np.shape(policy)}")
     best = values.max(1) if values.ndim == 2 else values
-    acts = ~np.isin(list("".join(rows)), list("#GHC"))
+    acts = ~np.isin(list(cells), list("#GHC"))
     if not np.isfinite(best[acts]).all():
         raise ArgumentError(f"values must be finite where the agent acts, got {best[acts & ~np.isfinite(best)][0]}")
     low, span = best[acts].min(), np.ptp(best[acts])
     if policy is not None:
         arrows = np.asarray(policy) > 0
-    elif values.ndim == 2:
-        arrows = values >= best[:, None] - 1e-4 * span
     else:
-        arrows = np.zeros((height * width, 4), bool)
+        arrows = values >= best[:, None] - 1e-4 * span if values.ndim == 2 else np.zeros((len(cells), 4), bool)
 
     size, margin = 64, 34 if title else 0
-    cells = _cells(rows, size)
-    draw, font = ImageDraw.Draw(cells), ImageFont.load_default(13)
-    for s in range(height * width):
-        y, x = divmod(s, width)
+    board = _cells(rows, size)
+    draw, font = ImageDraw.Draw(board), ImageFont.load_default(13)
+    for s, cell in enumerate(cells):
+        y, x = s // width * size, s % width * size
         if acts[s]:
             share = (best[s] - low) / span if span else 0.5
-            ink = INK if share < 0.7 else BACKGROUND
-            draw.rectangle((x * size + 3, y * size + 3, (x + 1) * size - 5, (y + 1) * size - 5), _shade(share))
-            draw.text((x * size + 7, y * size + 5), f"{best[s] + 0.0:.3g}", ink, font)  # + 0.0: no "-0"
+            ink = INK if share < 0.55 else BACKGROUND
+            draw.rectangle((x + 3, y + 3, x + size - 5, y + size - 5), _shade(share))
+            draw.text((x + 7, y + 5), f"{best[s] + 0.0:.3g}", ink, font)  # + 0.0: no "-0"
             for heading in HEADINGS[arrows[s]]:
-                _arrow(draw, np.array([(x + 0.5) * size - 1, (y + 0.58) * size]), heading, 0.3 * size, ink)
-        elif rows[y][x] != "#":
-            name = LOOKS[rows[y][x]][0]
-            draw.text(((x + 0.5) * size - 1, (y + 0.5) * size), name, BACKGROUND, font, anchor="mm")
-    picture = Image.new("RGB", (cells.width, cells.height + margin), BACKGROUND)
-    picture.paste(cells, (0, margin))
+                _arrow(draw, np.array((x + size // 2 - 1, y + size // 2 + 5)), heading, ink)
+        elif cell != "#":
+            draw.text((x + size // 2 - 1, y + size // 2), LOOKS[cell][0], BACKGROUND, font, anchor="mm")
+    picture = Image.new("RGB", (board.width, board.height + margin), BACKGROUND)
+    picture.paste(board, (0, margin))
     ImageDraw.Draw(picture).text((8, 7), title, INK, ImageFont.load_default(16))
     return picture
 
@@ -111,8 +109,7 @@ def _shade(share: float) -> Colour:
     return red, green, blue
 
 
-def _arrow(draw: ImageDraw.ImageDraw, centre: np.ndarray, heading: np.ndarray, length: float, ink: Colour) -> None:
-    tip, aside = centre + length * heading, 0.3 * length * heading[::-1]
-    neck = centre + 0.6 * length * heading
-    draw.line((*centre, *neck), ink, 2)
+def _arrow(draw: ImageDraw.ImageDraw, tail: np.ndarray, heading: np.ndarray, ink: Colour) -> None:
+    neck, tip, aside = tail + 12 * heading, tail + 19 * heading, 5 * heading[::-1]
+    draw.line((*tail, *neck), ink, 2)
     draw.polygon([tuple(tip), tuple(neck + aside), tuple(neck - aside)], ink)

@@ -31,7 +31,7 @@ MAPS = {
     "lecture": "G...\n....\n....\n...G\n",
     # Sutton & Barto (2018), example 6.6.
     "cliff": "............\n............\n............\nSCCCCCCCCCCG\nC = -100\n",
-    # Sutton, Precup & Singh (1999), https://doi.org/10.1016/S0004-3702(99)00052-1, figure 2; the goal is the east hallway.
+    # The rooms of Sutton, Precup & Singh (1999), https://doi.org/10.1016/S0004-3702(99)00052-1, with a hallway as goal.
     # The paper rewards the goal with 1 and moves with nothing; here a move costs 1, as in the maps above.
     "four_rooms": """
         #############
