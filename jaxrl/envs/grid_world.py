@@ -5,6 +5,7 @@ MDP to every cell and direction at once. Cell `(y, x)` of an `H × W` map is sta
 """
 
 import dataclasses
+from functools import partial
 from typing import Annotated, Any, NamedTuple
 
 import jax
@@ -33,8 +34,8 @@ class GridWorldParams:
     discount: float = 0.99
     """`γ` of the MDP. Steps do not use it, and learners have their own."""
     max_steps_in_episode: int = 200
-    """Steps after which an episode is truncated. In the named maps no terminal cell is more than 14 moves away; a policy
-    that bumps into a wall for ever is found out soon."""
+    """Steps after which an episode is truncated. In the named maps no terminal cell is more than 14 moves away, so that
+    this is ample, and a policy that bumps into a wall for ever is soon found out."""
 
     def replace(self, **changes: Any) -> "GridWorldParams":
         """A copy with some fields changed, as gymnax's parameters offer it."""
@@ -138,6 +139,7 @@ class GridWorld(Environment):
     def default_params(self) -> GridWorldParams:
         return GridWorldParams(read_map(self.map).reward, self.slip_probability)
 
+    @partial(jax.jit, static_argnames="self")
     def mdp(self, params: GridWorldParams) -> MDP:
         """The world as tables, for planning; a traced function of the parameters."""
         return grid_mdp(self.grid, params)
@@ -152,7 +154,7 @@ class GridWorld(Environment):
     ) -> tuple[GridWorldState, Array, Array]:
         uniform = _uniform(bits[0])
         slips = (uniform < params.slip_probability) & (action >= 0) & (action < 4)
-        across = jnp.where(action < UP, UP, RIGHT) + (uniform < params.slip_probability / 2)
+        across = jnp.where(action < UP, UP, RIGHT) + (uniform >= params.slip_probability / 2)
         entered, reward = enter(self.grid, params.reward, state.cell, jnp.where(slips, across, action))
         falls = jnp.ravel(self.grid.cliff)[entered]
         cell = jnp.where(falls, self._draw_start(bits), entered)
