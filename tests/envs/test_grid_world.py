@@ -163,6 +163,7 @@ def test_moves_walls_and_the_legend() -> None:
     assert step_from(env, params, 1, DOWN) == (1, -0.5, False)  # into a wall
     assert step_from(env, params, 1, RIGHT) == (2, 0.25, False)  # a letter's reward replaces the move's
     assert step_from(env, params, 2, UP) == (2, 0.25, False)  # bumping enters the cell anew
+    assert step_from(env, params, 11, UP) == (11, 2.0, False)  # whatever it bumps into
     assert step_from(env, params, 2, DOWN) == (0, -7.0, False)  # down the cliff, to the first start
     assert step_from(env, params, 2, DOWN, (0, 2**32 - 1)) == (9, -7.0, False)  # or to the last
     assert step_from(env, params, 12, RIGHT) == (13, -0.5, True)
