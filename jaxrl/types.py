@@ -48,6 +48,27 @@ class Transition(NamedTuple):
     next_observation: PyTree
 
 
+class MDP(NamedTuple):
+    """A finite Markov decision process as arrays: `(S, A, R, P, γ)` and the distribution of first states.
+
+    `S` states and `A` actions are counted from 0. Many problems of one size stack into a batch for `vmap`.
+
+    Attributes:
+        transition: `P[s, a, s']`, the probability that action `a` in state `s` leads to `s'`, float32 `[S, A, S]`.
+        reward: `R[s, a]`, the expected reward of action `a` in state `s`, float32 `[S, A]`.
+        discount: `γ`, float32 scalar in [0, 1].
+        terminal: states in which the episode is over, bool `[S]`. All their actions lead back to them with reward 0, so
+            that the equations of planning need no exception for them.
+        initial: `p(s_0)`, the probability that an episode begins in each state, float32 `[S]`.
+    """
+
+    transition: Array
+    reward: Array
+    discount: Array
+    terminal: Array
+    initial: Array
+
+
 class Agent(NamedTuple):
     """A learner as a record of pure functions. It knows no environment, no replay and no device.
 

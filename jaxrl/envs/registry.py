@@ -1,5 +1,6 @@
 """`make`: a world by its name. jaxrl's own first, then gymnax's, then a user's own factory."""
 
+import dataclasses
 import difflib
 import importlib
 from functools import cache
@@ -7,44 +8,65 @@ from typing import Any
 
 from jaxrl.arguments import ArgumentError
 from jaxrl.envs.base import Environment
+from jaxrl.envs.grid_world import GridWorld
 from jaxrl.envs.minatar import GAMES, MinAtar
 
 PROTOCOLS = ("original", "gymnax")
+OWN = (*GAMES, "GridWorld")
+"""The names of jaxrl's own worlds."""
 
 
 @cache
-def make(env_id: str, protocol: str | None = None) -> tuple[Any, Any]:
+def make(env_id: str, protocol: str | None = None, **options: Any) -> tuple[Any, Any]:
     """A world and its parameters.
 
     Args:
-        env_id: one of `env_ids()`, any name gymnax knows, or `"module:factory"` for a function of no arguments that
-            returns an environment with gymnax 1.0's interface, or such an environment and its parameters.
+        env_id: one of `OWN`, any name gymnax knows, or `"module:factory"` for a function of no arguments that returns
+            an environment with gymnax 1.0's interface, or such an environment and its parameters.
         protocol: for MinAtar's games "original" (the default: 6 actions, sticky 0.1, ramping, no cap) or "gymnax"
             (minimal actions, nothing sticky, episodes cut at 1000 steps).
+        options: for "GridWorld" the arguments of `jaxrl.envs.grid_world.GridWorld`: `map` and `slip_probability`.
 
     Returns:
         `(env, params)`. Two equal calls return the same objects, so nothing that depends on them is traced twice.
 
     Raises:
-        ArgumentError: unknown name (the nearest is suggested), unknown protocol, or a factory that cannot be used.
+        ArgumentError: unknown name (the nearest is suggested), unknown protocol, an option that the world does not
+            have or cannot use, or a factory that cannot be used.
     """
     if protocol is not None and protocol not in PROTOCOLS:
         raise ArgumentError(f"protocol must be one of {', '.join(PROTOCOLS)}, got {protocol!r}")
-    if env_id in GAMES:
-        env: Any = MinAtar(GAMES[env_id], "gymnax" if protocol == "gymnax" else "original")
-        return env, env.default_params
-    if protocol is not None:
+    if env_id not in OWN and ":" not in env_id:
+        _check_gymnax_has(env_id)
+    if protocol is not None and env_id not in GAMES:
         raise ArgumentError(
             f"protocol is a choice of {', '.join(GAMES)} only, got protocol={protocol!r} for {env_id!r}"
         )
+    known = [field.name for field in dataclasses.fields(GridWorld)] if env_id == "GridWorld" else []
+    for name, value in options.items():
+        if name not in known:
+            raise ArgumentError(
+                f"{name} is not an option of {env_id}, which has {', '.join(known) or 'none'}, got {value!r}"
+            )
+    if env_id in GAMES:
+        env: Any = MinAtar(GAMES[env_id], "gymnax" if protocol == "gymnax" else "original")
+        return env, env.default_params
+    if env_id == "GridWorld":
+        env = GridWorld(**options)
+        return env, env.default_params
     if ":" in env_id:
         return _from_factory(env_id)
-    import gymnax  # here, because it takes seconds and the games above do without
+    import gymnax
+
+    return gymnax.make(env_id)
+
+
+def _check_gymnax_has(env_id: str) -> None:
+    import gymnax  # here, because it takes seconds and jaxrl's own worlds do without
 
     if env_id not in gymnax.registered_envs:
-        near = difflib.get_close_matches(env_id, [*GAMES, *gymnax.registered_envs], n=1, cutoff=0.0)
+        near = difflib.get_close_matches(env_id, [*OWN, *gymnax.registered_envs], n=1, cutoff=0.0)
         raise ArgumentError(f"unknown environment {env_id!r}; the nearest known name is {near[0]!r}")
-    return gymnax.make(env_id)
 
 
 def _from_factory(path: str) -> tuple[Any, Any]:

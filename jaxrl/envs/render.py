@@ -6,16 +6,10 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from jaxrl.envs.grid_pictures import grid_board
+from jaxrl.envs.grid_world import GridWorld
 from jaxrl.envs.minatar import MinAtar
-
-PALETTE = (
-    (64, 156, 255), (255, 196, 61), (150, 110, 60), (239, 71, 111), (6, 214, 160),
-    (180, 130, 255), (255, 140, 66), (120, 220, 232), (230, 230, 230), (160, 200, 80),
-)  # fmt: skip
-"""Colours of a board's channels, in order."""
-BACKGROUND, GRID, INK, FAINT = (18, 20, 28), (32, 36, 48), (235, 235, 240), (140, 145, 160)
-BOARD = 400
-"""Height and width of the picture proper, in pixels."""
+from jaxrl.envs.palette import BACKGROUND, BOARD, FAINT, GRID, INK, PALETTE, Colour
 
 
 def render(env: Any, observation: Any, caption: Sequence[str] = ()) -> Image.Image:
@@ -27,12 +21,14 @@ def render(env: Any, observation: Any, caption: Sequence[str] = ()) -> Image.Ima
         caption: short lines for the side panel.
     """
     observation = np.asarray(observation, np.float32)
-    names: Sequence[str] = ()
-    if observation.ndim == 3:
+    legend: list[tuple[str, Colour]] = []
+    if isinstance(env, GridWorld):
+        board, legend = grid_board(env, observation)
+    elif observation.ndim == 3:
         names = (
             env.game.channels if isinstance(env, MinAtar) else [f"channel {c}" for c in range(observation.shape[-1])]
         )
-        board = _board(observation)
+        board, legend = _board(observation), [(name, _colour(c)) for c, name in enumerate(names)]
     elif getattr(env, "name", "") == "CartPole-v1":
         board = _cart_pole(observation)
     else:
@@ -42,14 +38,14 @@ def render(env: Any, observation: Any, caption: Sequence[str] = ()) -> Image.Ima
     draw, font = ImageDraw.Draw(picture), ImageFont.load_default(16)
     for i, line in enumerate(caption):
         draw.text((BOARD + 18, 16 + 24 * i), line, INK, font)
-    for c, name in enumerate(names):
-        y = BOARD - 24 * (len(names) - c) - 8
-        draw.rectangle((BOARD + 18, y + 3, BOARD + 32, y + 17), _colour(c))
+    for i, (name, colour) in enumerate(legend):
+        y = BOARD - 24 * (len(legend) - i) - 8
+        draw.rectangle((BOARD + 18, y + 3, BOARD + 32, y + 17), colour)
         draw.text((BOARD + 42, y), name, FAINT, font)
     return picture
 
 
-def _colour(channel: int) -> tuple[int, int, int]:
+def _colour(channel: int) -> Colour:
     return PALETTE[channel % len(PALETTE)]
 
 

@@ -1,0 +1,115 @@
+"""Pictures of Grid Worlds: where the agent is, and what a table of values or a policy says about every cell."""
+
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from jaxrl.arguments import ArgumentError
+from jaxrl.envs.grid_world import GridWorld
+from jaxrl.envs.maps import read_map
+from jaxrl.envs.palette import BACKGROUND, BOARD, GRID, INK, PALETTE, Colour
+
+LOOKS: dict[str, tuple[str, Colour]] = {
+    "#": ("wall", (84, 90, 108)),
+    "G": ("goal", PALETTE[4]),
+    "H": ("hole", PALETTE[3]),
+    "C": ("cliff", PALETTE[6]),
+    "S": ("start", PALETTE[1]),
+}
+"""What a cell is called and its colour; floor has none, small letters share one, and a start is only framed."""
+LETTER = PALETTE[5]
+LOW, MIDDLE, HIGH = (44, 32, 78), (36, 114, 148), (196, 226, 130)
+"""Colours of the lowest value, of the mean of the two, and of the highest."""
+HEADINGS = np.array([(1, 0), (-1, 0), (0, -1), (0, 1)])
+"""Where right, left, up and down point in a picture (x, y)."""
+
+
+def grid_board(env: GridWorld, observation: np.ndarray) -> tuple[Image.Image, list[tuple[str, Colour]]]:
+    """The board of an observation `[H, W, 3]`, and the names of its colours."""
+    rows = read_map(env.map).rows
+    size = BOARD // max(len(rows), len(rows[0]))
+    cells = _cells(rows, size)
+    draw = ImageDraw.Draw(cells)
+    for y, x in np.argwhere(observation[:, :, 0] > 0):
+        centre = ((x + 0.5) * size - 1, (y + 0.5) * size - 1)
+        draw.circle(centre, 0.32 * size, PALETTE[0], outline=BACKGROUND, width=2)
+    picture = Image.new("RGB", (BOARD, BOARD), BACKGROUND)
+    picture.paste(cells, ((BOARD - cells.width) // 2, (BOARD - cells.height) // 2))
+    seen = [(f"floor {cell}", LETTER) for cell in sorted(set("".join(rows))) if cell.islower()]
+    seen = [look for cell, look in LOOKS.items() if cell in "".join(rows)] + seen
+    return picture, [("agent", PALETTE[0]), *seen]
+
+
+def render_values(env: GridWorld, values: Any, policy: Any = None, title: str = "") -> Image.Image:
+    """The values of all cells as colours and numbers, and as arrows what to do there.
+
+    Args:
+        env: the world that the values are of.
+        values: `V(s)` as `[S]`, or `Q(s, a)` as `[S, A]`, whose maximum over the actions is then shown.
+        policy: `π(a | s)` as `[S, A]`; every action that has a probability gets an arrow. Without it every action gets
+            one whose `Q(s, a)` is the greatest, to within 1e-4 of the range of the values shown; with `V` none does.
+        title: one line above.
+
+    Raises:
+        ArgumentError: a shape is none of these, or a value that would be shown is not finite.
+    """
+    rows = read_map(env.map).rows
+    width, cells = len(rows[0]), "".join(rows)
+    values = np.asarray(values, np.float64)
+    if np.shape(values) not in ((len(cells),), (len(cells), 4)):
+        raise ArgumentError(f"values must be of shape [{len(cells)}] or [{len(cells)}, 4], got {np.shape(values)}")
+    if policy is not None and np.shape(policy) != (len(cells), 4):
+        raise ArgumentError(f"policy must be of shape [{len(cells)}, 4], got {np.shape(policy)}")
+    best = values.max(1) if values.ndim == 2 else values
+    acts = ~np.isin(list(cells), list("#GHC"))
+    if not np.isfinite(best[acts]).all():
+        raise ArgumentError(f"values must be finite where the agent acts, got {best[acts & ~np.isfinite(best)][0]}")
+    low, span = best[acts].min(), np.ptp(best[acts])
+    if policy is not None:
+        arrows = np.asarray(policy) > 0
+    else:
+        arrows = values >= best[:, None] - 1e-4 * span if values.ndim == 2 else np.zeros((len(cells), 4), bool)
+
+    size, margin = 64, 34 if title else 0
+    board = _cells(rows, size)
+    draw, font = ImageDraw.Draw(board), ImageFont.load_default(13)
+    for s, cell in enumerate(cells):
+        y, x = s // width * size, s % width * size
+        if acts[s]:
+            share = (best[s] - low) / span if span else 0.5
+            ink = INK if share < 0.55 else BACKGROUND
+            draw.rectangle((x + 3, y + 3, x + size - 5, y + size - 5), _shade(share))
+            draw.text((x + 7, y + 5), f"{best[s] + 0.0:.3g}", ink, font)  # + 0.0: no "-0"
+            for heading in HEADINGS[arrows[s]]:
+                _arrow(draw, np.array((x + size // 2 - 1, y + size // 2 + 5)), heading, ink)
+        elif cell != "#":
+            draw.text((x + size // 2 - 1, y + size // 2), LOOKS[cell][0], BACKGROUND, font, anchor="mm")
+    picture = Image.new("RGB", (board.width, board.height + margin), BACKGROUND)
+    picture.paste(board, (0, margin))
+    ImageDraw.Draw(picture).text((8, 7), title, INK, ImageFont.load_default(16))
+    return picture
+
+
+def _cells(rows: tuple[str, ...], size: int) -> Image.Image:
+    """The map alone, `size` pixels a cell."""
+    picture = Image.new("RGB", (len(rows[0]) * size, len(rows) * size), GRID)
+    draw = ImageDraw.Draw(picture)
+    for y, row in enumerate(rows):
+        for x, cell in enumerate(row):
+            colour = LETTER if cell.islower() else LOOKS.get(cell, ("floor", BACKGROUND))[1]
+            box = (x * size, y * size, (x + 1) * size - 2, (y + 1) * size - 2)
+            draw.rectangle(box, BACKGROUND if cell == "S" else colour, outline=colour, width=3)
+    return picture
+
+
+def _shade(share: float) -> Colour:
+    """The colour of a value that lies at `share`, 0 to 1, of the way from the lowest to the highest."""
+    red, green, blue = (int(np.interp(share, (0, 0.5, 1), levels)) for levels in zip(LOW, MIDDLE, HIGH, strict=True))
+    return red, green, blue
+
+
+def _arrow(draw: ImageDraw.ImageDraw, tail: np.ndarray, heading: np.ndarray, ink: Colour) -> None:
+    neck, tip, aside = tail + 12 * heading, tail + 19 * heading, 5 * heading[::-1]
+    draw.line((*tail, *neck), ink, 2)
+    draw.polygon([tuple(tip), tuple(neck + aside), tuple(neck - aside)], ink)

@@ -1,0 +1,180 @@
+"""Grid World: an agent on a board of cells, some of which end the episode (Sutton & Barto 2018, example 4.1).
+
+`enter` is the one description of its moves: the step of a world applies it to the agent's cell, and the tables of the
+MDP to every cell and direction at once. Cell `(y, x)` of an `H × W` map is state `y * W + x`.
+"""
+
+import dataclasses
+from functools import partial
+from typing import Annotated, Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from annotated_types import Interval
+
+from jaxrl.arguments import check
+from jaxrl.envs.base import Environment
+from jaxrl.envs.maps import MAPS, Grid, read_map
+from jaxrl.types import MDP, Array
+
+RIGHT, LEFT, UP, DOWN = range(4)
+"""The actions. The first two are across the last two, which is where a slip may lead."""
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class GridWorldParams:
+    """Traced parameters of a Grid World."""
+
+    reward: Array | np.ndarray
+    """The reward for entering each cell, float32 `[H, W]`."""
+    slip_probability: float = 0.0
+    """Probability that a move goes across the chosen direction, half of it to either side, in [0, 1]."""
+    discount: float = 0.99
+    """`γ` of the MDP. Steps do not use it, and learners have their own."""
+    max_steps_in_episode: int = 200
+    """Steps after which an episode is truncated. In the named maps no terminal cell is more than 14 moves away, so that
+    this is ample, and a policy that bumps into a wall for ever is soon found out."""
+
+    def replace(self, **changes: Any) -> "GridWorldParams":
+        """A copy with some fields changed, as gymnax's parameters offer it."""
+        return dataclasses.replace(self, **changes)
+
+
+class GridWorldState(NamedTuple):
+    """Both int32 `[...]`."""
+
+    cell: Array
+    """Where the agent is: `y * W + x`."""
+    time: Array
+    """Steps since the episode began."""
+
+
+def enter(grid: Grid, reward: Array | np.ndarray, cell: Array, direction: Array) -> tuple[Array, Array]:
+    """The cell that a move enters, and the reward for it; elementwise in `cell` and `direction`.
+
+    A move off the board or into a wall enters the cell it starts from, and so does a direction that is none. Terminal
+    cells and walls are never left, and nothing is earned in them.
+
+    Args:
+        grid: the map, `[H, W]`.
+        reward: for entering each cell, `[H, W]`.
+        cell: where the move starts, int `[...]`.
+        direction: where it goes, int `[...]`.
+    """
+    height, width = grid.wall.shape
+    wall, never_left = jnp.ravel(grid.wall), jnp.ravel(grid.wall | grid.terminal)
+    y = jnp.clip(cell // width + (direction == DOWN) - (direction == UP), 0, height - 1)
+    x = jnp.clip(cell % width + (direction == RIGHT) - (direction == LEFT), 0, width - 1)
+    ahead = y * width + x
+    entered = jnp.where(wall[ahead] | never_left[cell], cell, ahead)
+    return entered, jnp.where(never_left[cell], 0.0, jnp.ravel(reward)[entered])
+
+
+def grid_mdp(grid: Grid, params: GridWorldParams) -> MDP:
+    """The tables of a Grid World with `S = H * W` states; walls are states too, which nothing leads to.
+
+    A pure function of arrays: `jax.vmap(grid_mdp)(grids, params)` makes the tables of many maps of one size.
+    """
+    wall, terminal, cliff, start = (jnp.ravel(x) for x in grid)
+    states, directions = jnp.arange(wall.size), jnp.arange(4)
+    entered, reward = enter(grid, params.reward, states[:, None], directions)  # [S, direction]
+    initial = start / start.sum()
+    lands = jnp.where(cliff[entered][..., None], initial, entered[..., None] == states)  # [S, direction, S]
+    across = directions[:, None] // 2 != directions // 2
+    goes = jnp.where(across, params.slip_probability / 2, (1 - params.slip_probability) * jnp.eye(4))  # [A, direction]
+    return MDP(
+        # Not matrix products, which a GPU may round to ten bits.
+        transition=(goes[:, :, None] * lands[:, None]).sum(2),
+        reward=(goes * reward[:, None]).sum(2),
+        discount=jnp.asarray(params.discount, jnp.float32),
+        terminal=terminal,
+        initial=initial,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class GridWorld(Environment):
+    """An agent that moves right, left, up or down (actions 0 to 3) until it enters a terminal cell.
+
+    Args:
+        map: a name of `jaxrl.envs.maps.MAPS`, or a text as described there.
+        slip_probability: of the default parameters.
+
+    Any other action stays where it is, as if bumping into a wall, without slipping.
+
+    Random words: the upper 24 bits of word 0 decide whether and where a move slips, those of word 1 at which start an
+    episode begins or goes on after a fall from a cliff.
+
+    Raises:
+        ArgumentError: the map cannot be used, or the probability is not one.
+    """
+
+    map: str = "lecture"
+    slip_probability: Annotated[float, Interval(ge=0, le=1)] = 0.0
+
+    name = "GridWorld"
+    num_actions = 4
+    random_words = 2
+    channels = ("agent", "wall", "terminal")
+    """What each channel of the observation shows."""
+
+    def __post_init__(self) -> None:
+        check(self)
+        read_map(self.map)
+
+    @property
+    def grid(self) -> Grid:
+        """The map as arrays."""
+        return read_map(self.map).grid
+
+    @property
+    def protocol(self) -> str:  # type: ignore[override]
+        height, width = self.grid.wall.shape
+        name, cap = self.map if self.map in MAPS else "own", self.default_params.max_steps_in_episode
+        return f"{name} map, {height} × {width}, slip probability {self.slip_probability:g}, {cap}-step cap"
+
+    @property
+    def default_params(self) -> GridWorldParams:
+        return GridWorldParams(read_map(self.map).reward, self.slip_probability)
+
+    @partial(jax.jit, static_argnames="self")
+    def mdp(self, params: GridWorldParams) -> MDP:
+        """The world as tables, for planning; a traced function of the parameters."""
+        return grid_mdp(self.grid, params)
+
+    def initial(self, bits: Array, params: GridWorldParams) -> GridWorldState:
+        del params
+        cell = self._draw_start(bits)
+        return GridWorldState(cell, time=jnp.zeros_like(cell))
+
+    def transition(
+        self, state: GridWorldState, action: Array, bits: Array, params: GridWorldParams
+    ) -> tuple[GridWorldState, Array, Array]:
+        uniform = _uniform(bits[0])
+        slips = (uniform < params.slip_probability) & (action >= 0) & (action < 4)
+        across = jnp.where(action < UP, UP, RIGHT) + (uniform >= params.slip_probability / 2)
+        entered, reward = enter(self.grid, params.reward, state.cell, jnp.where(slips, across, action))
+        falls = jnp.ravel(self.grid.cliff)[entered]
+        cell = jnp.where(falls, self._draw_start(bits), entered)
+        return GridWorldState(cell, state.time + 1), reward, jnp.ravel(self.grid.terminal)[entered]
+
+    def encode(self, state: GridWorldState) -> Array:
+        """One word, the agent's cell."""
+        return state.cell.astype(jnp.uint32)[None]
+
+    def decode(self, words: Array) -> Array:
+        """bool `[..., H, W, 3]` (y, x, channel) of uint32 `[..., 1]`; only the agent ever changes."""
+        wall, terminal = self.grid.wall, self.grid.terminal
+        agent = (words == jnp.arange(wall.size, dtype=jnp.uint32)).reshape(*words.shape[:-1], *wall.shape)
+        return jnp.stack(jnp.broadcast_arrays(agent, wall, terminal), axis=-1)
+
+    def _draw_start(self, bits: Array) -> Array:
+        starts = np.flatnonzero(self.grid.start).astype(np.int32)
+        return jnp.asarray(starts)[(_uniform(bits[1]) * len(starts)).astype(jnp.int32)]
+
+
+def _uniform(word: Array) -> Array:
+    """A multiple of 2^-24 in [0, 1), float32 `[...]`, of uint32 `[...]`."""
+    return (word >> 8).astype(jnp.float32) * 2.0**-24
