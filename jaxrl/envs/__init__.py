@@ -3,6 +3,7 @@
 from jaxrl.envs.base import Environment
 from jaxrl.envs.minatar import GAMES
 from jaxrl.envs.registry import make, num_discrete_actions, protocol_of
+from jaxrl.envs.rollout import rollout
 from jaxrl.envs.vector import VectorEnv, VectorState, vectorize
 
 __all__ = [
@@ -13,5 +14,6 @@ __all__ = [
     "make",
     "num_discrete_actions",
     "protocol_of",
+    "rollout",
     "vectorize",
 ]
