@@ -35,7 +35,7 @@ class Options:
     """Rules of a MinAtar game: original (unless given) or gymnax."""
     seed: Annotated[int, Interval(ge=0, lt=2**31)] = 0
     """Where the randomness of world and policy comes from. Of a run of several seeds, the first is played."""
-    steps: Annotated[int, Interval(gt=0, le=10_000)] | None = None
+    steps: Annotated[int | None, Interval(gt=0, le=10_000)] = None
     """Steps to play; unless given, 400 for a film, and until you quit for the keyboard."""
     out: Path | None = None
     """The film; unless given, play.gif. The keyboard makes none."""

@@ -81,6 +81,21 @@ def test_evaluate_again(finished: Path) -> None:
     assert (code, len(err.splitlines())) == (2, 1)
 
 
+def test_play_films_a_run(finished: Path, tmp_path: Path) -> None:
+    film = tmp_path / "films" / "film.gif"
+    code, out, err = command("play", "--policy", str(finished), "--steps", "60", "--out", str(film))
+    assert code == 0, err
+    assert out.startswith("Breakout-MinAtar (original: 6 actions, sticky actions 0.1")
+    assert out.endswith(f"written to {film}\n")
+    with Image.open(film) as frames:
+        assert frames.n_frames >= 60
+    for name, value in (("--env", "CartPole-v1"), ("--protocol", "gymnax")):
+        code, _, err = command("play", "--policy", str(finished), name, value)
+        assert (code, len(err.splitlines())) == (2, 1)
+        assert err.startswith(f"error: {name} is ")
+        assert err.endswith(f"got {value}\n")
+
+
 def test_an_existing_run_is_not_overwritten_and_a_changed_one_not_resumed(finished: Path) -> None:
     arguments = [*SHORT, "--num-seeds", "2", "--seed", "3", "--out", str(finished)]
     before = commands.file_digest(finished / "config.json")
@@ -140,7 +155,7 @@ def test_the_list_of_experiments() -> None:
     process = commands.start("__main__")
     code, out, err = commands.finish(process)
     assert code == 0, err
-    for name in ("dqn_minatar", "dqn_cartpole", "evaluate"):
+    for name in ("dqn_minatar", "dqn_cartpole", "evaluate", "play"):
         assert f"python -m jaxrl.experiments.{name}" in out
 
 
