@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxrl import load
+from jaxrl import load, rollout
 from tests.integration import commands
 from tests.integration.commands import TINY, command, final_state, steps_on_disk
 
@@ -65,6 +65,7 @@ def test_load_gives_the_policy_of_each_seed(finished: Path) -> None:
     observation, _ = policy.env.reset(jax.random.key(0), policy.env_params)
     actions = jax.jit(policy)(observation[None], jax.random.key(1))
     assert (actions.shape, actions.dtype) == ((1,), jnp.int32)
+    assert rollout(policy.env, policy, jax.random.key(2), 3, 2, policy.env_params).action.shape == (3, 2)
     kernels = [p.agent_state.params["params"]["Dense_0"]["kernel"] for p in (policy, other)]
     assert not np.array_equal(*kernels)
     with pytest.raises(ValueError, match=r"seed must be in 3 .. 4, got 5"):
