@@ -38,17 +38,17 @@ def as_flag(error: ArgumentError, prefix: str = "") -> str:
     return f"{flag(prefix + name)} {rest}"
 
 
-def make_env(options: Options) -> tuple[Any, Any]:
-    """The world of a run and its parameters; its actions are discrete.
+def make_env(env_id: str, protocol: str | None) -> tuple[Any, Any]:
+    """A world with discrete actions and its parameters, by what `--env` and `--protocol` say.
 
     Raises:
         UsageError: there is no such world, or it cannot be learned here.
     """
     try:
-        env, env_params = envs.make(options.env, options.protocol)
+        env, env_params = envs.make(env_id, protocol)
         envs.num_discrete_actions(env, env_params)
     except ArgumentError as error:
-        raise UsageError(f"--env {options.env}: {error}") from error
+        raise UsageError(f"--env {env_id}: {error}") from error
     return env, env_params
 
 

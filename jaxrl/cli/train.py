@@ -2,6 +2,7 @@
 
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -15,15 +16,15 @@ from rich.table import Table
 from jaxrl.cli import checks, run_directory
 from jaxrl.cli.experiment import Experiment, Options
 from jaxrl.cli.record import record
-from jaxrl.envs import protocol_of, vectorize
+from jaxrl.envs import protocol_of, rollout, vectorize
 from jaxrl.training.checkpoint import CheckpointError, Checkpoints
 from jaxrl.training.evaluate import Evaluation, evaluate
 from jaxrl.training.hparams import repeat
 from jaxrl.training.population import population
-from jaxrl.training.report import film, interval_95, learning_curve, play
+from jaxrl.training.report import film, interval_95, learning_curve
 from jaxrl.training.run import DivergedError, RunResult, Sink, run
 from jaxrl.training.sinks import CSVSink, ProfileSink, ScreenSink, TensorBoardSink
-from jaxrl.types import Agent, Array, PyTree
+from jaxrl.types import Agent, Array, PyTree, Transition
 
 FILM_STEPS = 400
 
@@ -82,7 +83,7 @@ def train(experiment: Experiment, options: Options, console: Console) -> None:
     checks.check_options(options)
     directory = options.out or run_directory.default_directory(experiment.name)
     checks.check_directory(directory, experiment, options)
-    env, env_params = checks.make_env(options)
+    env, env_params = checks.make_env(options.env, options.protocol)
     agent, trainer = checks.build(experiment, env, env_params, options)
     protocol = protocol_of(env, env_params)
     seeds = range(options.seed, options.seed + options.num_seeds)
@@ -205,12 +206,11 @@ def shoot_film(
     agent: Agent, agent_state: PyTree, env: Any, env_params: Any, key: Array, directory: Path, options: Options
 ) -> None:
     """Films the greedy policy of the first seed."""
-    worlds = vectorize(env, env_params, 1)
-    observations, rewards, ended = jax.jit(
-        lambda agent_state, key: play(agent.policy, agent_state, worlds, key, FILM_STEPS)
-    )(agent_state, key)
-    whole = worlds.decode(observations)[:, 0]
-    film(env, whole, rewards[:, 0], ended[:, 0], directory / run_directory.FILM, options.env)
+
+    def play(agent_state: PyTree, key: Array) -> Transition:
+        return rollout(env, partial(agent.policy, agent_state), key, FILM_STEPS, 1, env_params)
+
+    film(env, jax.jit(play)(agent_state, key), directory / run_directory.FILM, options.env)
 
 
 def resume_command(experiment: Experiment, options: Options, directory: Path) -> str:

@@ -5,6 +5,7 @@ from jaxrl.envs.grid_world import GridWorld, GridWorldParams, grid_mdp
 from jaxrl.envs.maps import MAPS
 from jaxrl.envs.minatar import GAMES
 from jaxrl.envs.registry import make, num_discrete_actions, protocol_of
+from jaxrl.envs.rollout import rollout
 from jaxrl.envs.vector import VectorEnv, VectorState, vectorize
 
 __all__ = [
@@ -19,5 +20,6 @@ __all__ = [
     "make",
     "num_discrete_actions",
     "protocol_of",
+    "rollout",
     "vectorize",
 ]

@@ -34,11 +34,9 @@ def grid_board(env: GridWorld, observation: np.ndarray) -> tuple[Image.Image, li
     for y, x in np.argwhere(observation[:, :, 0] > 0):
         centre = ((x + 0.5) * size - 1, (y + 0.5) * size - 1)
         draw.circle(centre, 0.32 * size, PALETTE[0], outline=BACKGROUND, width=2)
-    picture = Image.new("RGB", (BOARD, BOARD), BACKGROUND)
-    picture.paste(cells, ((BOARD - cells.width) // 2, (BOARD - cells.height) // 2))
     seen = [(f"floor {cell}", LETTER) for cell in sorted(set("".join(rows))) if cell.islower()]
     seen = [look for cell, look in LOOKS.items() if cell in "".join(rows)] + seen
-    return picture, [("agent", PALETTE[0]), *seen]
+    return cells, [("agent", PALETTE[0]), *seen]
 
 
 def render_values(env: GridWorld, values: Any, policy: Any = None, title: str = "") -> Image.Image:

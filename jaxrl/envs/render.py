@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
+import jax
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from jaxrl.envs.base import Environment
 from jaxrl.envs.grid_pictures import grid_board
 from jaxrl.envs.grid_world import GridWorld
 from jaxrl.envs.minatar import MinAtar
@@ -20,32 +22,50 @@ def render(env: Any, observation: Any, caption: Sequence[str] = ()) -> Image.Ima
         observation: `[H, W, C]`, `[features]`, or any other array, which is flattened.
         caption: short lines for the side panel.
     """
-    observation = np.asarray(observation, np.float32)
-    legend: list[tuple[str, Colour]] = []
-    if isinstance(env, GridWorld):
-        board, legend = grid_board(env, observation)
-    elif observation.ndim == 3:
-        names = (
-            env.game.channels if isinstance(env, MinAtar) else [f"channel {c}" for c in range(observation.shape[-1])]
-        )
-        board, legend = _board(observation), [(name, _colour(c)) for c, name in enumerate(names)]
-    elif getattr(env, "name", "") == "CartPole-v1":
-        board = _cart_pole(observation)
-    else:
-        board = _bars(observation.reshape(-1))
+    drawing, legend = draw(env, observation)
     picture = Image.new("RGB", (BOARD + 180, BOARD), BACKGROUND)
-    picture.paste(board, (0, 0))
-    draw, font = ImageDraw.Draw(picture), ImageFont.load_default(16)
+    picture.paste(drawing, ((BOARD - drawing.width) // 2, (BOARD - drawing.height) // 2))
+    panel, font = ImageDraw.Draw(picture), ImageFont.load_default(15)
     for i, line in enumerate(caption):
-        draw.text((BOARD + 18, 16 + 24 * i), line, INK, font)
+        panel.text((BOARD + 18, 16 + 24 * i), line, INK, font)
     for i, (name, colour) in enumerate(legend):
         y = BOARD - 24 * (len(legend) - i) - 8
-        draw.rectangle((BOARD + 18, y + 3, BOARD + 32, y + 17), colour)
-        draw.text((BOARD + 42, y), name, FAINT, font)
+        panel.rectangle((BOARD + 18, y + 3, BOARD + 32, y + 17), colour)
+        panel.text((BOARD + 42, y), name, FAINT, font)
     return picture
 
 
+def render_state(env: Any, state: Any, env_params: Any = None, caption: Sequence[str] = ()) -> Image.Image:
+    """One state of a world as a picture of what an agent would see.
+
+    Args:
+        env: one of jaxrl's worlds, or any with gymnax 1.0's interface (`observe` included).
+        state: a single state, as `env.reset` and `env.step` return it.
+        env_params: the world's parameters, by default `env.default_params`.
+        caption: short lines for the side panel.
+    """
+    if isinstance(env, Environment):
+        return render(env, env.observe(state), caption)
+    env_params = env.default_params if env_params is None else env_params
+    return render(env, env.observe(jax.random.key(0), state, None, env_params), caption)
+
+
+def draw(env: Any, observation: Any) -> tuple[Image.Image, list[tuple[str, Colour]]]:
+    """An observation without anything around it, at most `BOARD` pixels wide and high, and the names of its colours."""
+    observation = np.asarray(observation, np.float32)
+    if isinstance(env, GridWorld):
+        return grid_board(env, observation)
+    if observation.ndim == 3:
+        channels = range(observation.shape[-1])
+        names = env.game.channels if isinstance(env, MinAtar) else [f"channel {c}" for c in channels]
+        return _board(observation), [(names[c], _colour(c)) for c in channels]
+    if getattr(env, "name", "") == "CartPole-v1":
+        return _cart_pole(observation), []
+    return _bars(observation.reshape(-1)), []
+
+
 def _colour(channel: int) -> Colour:
+    """They repeat after ten."""
     return PALETTE[channel % len(PALETTE)]
 
 
@@ -53,13 +73,13 @@ def _board(observation: np.ndarray) -> Image.Image:
     """A board `[H, W, C]`, one colour a channel, earlier channels on top."""
     height, width, channels = observation.shape
     cell = BOARD // max(height, width)
-    picture = Image.new("RGB", (BOARD, BOARD), GRID)
+    picture = Image.new("RGB", (width * cell, height * cell), GRID)
     draw = ImageDraw.Draw(picture)
     for y in range(height):
         for x in range(width):
             shown = [c for c in range(channels) if observation[y, x, c] > 0]
-            colour = _colour(shown[0]) if shown else BACKGROUND
-            draw.rectangle((x * cell, y * cell, (x + 1) * cell - 2, (y + 1) * cell - 2), colour)
+            fill = _colour(shown[0]) if shown else BACKGROUND
+            draw.rectangle((x * cell, y * cell, (x + 1) * cell - 2, (y + 1) * cell - 2), fill)
     return picture
 
 

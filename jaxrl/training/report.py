@@ -1,17 +1,15 @@
 """What a run leaves to look at: its learning curve and a film of its policy."""
 
 import csv
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
-from PIL.Image import Dither, Image
 
-from jaxrl.envs import VectorEnv, VectorState
-from jaxrl.envs.render import render
-from jaxrl.types import Array, PyTree
+from jaxrl.arguments import ArgumentError
+from jaxrl.types import Transition
 
 
 def interval_95(values: Sequence[float] | np.ndarray) -> float:
@@ -81,41 +79,42 @@ def learning_curve(metrics: Path, picture: Path, title: str, subtitle: str, fina
     plt.close(figure)
 
 
-def play(
-    policy: Callable[[PyTree, PyTree, Array], Array], agent_state: PyTree, envs: VectorEnv, key: Array, num_steps: int
-) -> tuple[PyTree, Array, Array]:
-    """`num_steps` steps of a policy: stored observations `[T, N, ...]`, rewards and ends of episodes, `[T, N]`."""
-
-    def body(worlds: VectorState, t: Array) -> tuple[VectorState, tuple[PyTree, Array, Array]]:
-        act_key, env_key = jax.random.split(jax.random.fold_in(play_key, t))
-        actions = policy(agent_state, envs.decode(worlds.observation), act_key)
-        worlds, transition, _ = envs.step(worlds, actions, env_key)
-        return worlds, (transition.observation, transition.reward, transition.terminated | transition.truncated)
-
-    reset_key, play_key = jax.random.split(key)
-    return jax.lax.scan(body, envs.reset(reset_key), jax.numpy.arange(num_steps))[1]
-
-
-def film(env: Any, observations: Array, rewards: Array, ended: Array, path: Path, title: str) -> None:
-    """Writes a GIF of one world.
+def film(env: Any, trajectory: Transition, path: str | Path, title: str | None = None) -> None:
+    """Writes a GIF of one world: a frame for each observation, and one more for what an episode ended with.
 
     Args:
         env: the world.
-        observations: whole observations `[T, *observation]`.
-        rewards: float `[T]`.
-        ended: whether the episode ended with this step, bool `[T]`.
+        trajectory: what `rollout` gives, `[T, 1]`, or one world of it, `[T]`.
         path: the GIF to write.
-        title: the first line of every frame's caption.
+        title: the first line of every frame's caption, by default the world's name.
+
+    Raises:
+        ArgumentError: the trajectory is of several worlds.
+        OSError: the file cannot be written.
     """
+    from PIL.Image import Dither, Image  # here, because training needs no pictures
+
+    from jaxrl.envs.render import render
+
+    num_worlds = np.shape(trajectory.reward)[1:]
+    if num_worlds not in ((), (1,)):
+        raise ArgumentError(f"trajectory must be of one world (`jax.tree.map(lambda x: x[:, 0], …)`), got {num_worlds}")
+    one = jax.tree.map(lambda x: np.asarray(x)[:, 0] if num_worlds else np.asarray(x), trajectory)
     frames: list[Image] = []
     episode, step, score = 1, 0, 0.0
-    for observation, reward, end in zip(np.asarray(observations), np.asarray(rewards), np.asarray(ended), strict=True):
-        frame = render(env, observation, (title, f"episode {episode}", f"step {step}", f"return {score:g}"))
+
+    def shoot(observation: np.ndarray) -> None:
+        caption = (env.name if title is None else title, f"episode {episode}", f"step {step}", f"return {score:g}")
+        frame = render(env, observation, caption)
         # The first frame's legend shows every colour, so that one palette serves all frames.
         frames.append(frame.quantize(palette=frames[0], dither=Dither.NONE) if frames else frame.quantize(128))
-        step, score = step + 1, score + float(reward)
-        if end:
+
+    for t in range(len(one.reward)):
+        shoot(one.observation[t])
+        step, score = step + 1, score + float(one.reward[t])
+        if one.terminated[t] or one.truncated[t]:
+            shoot(one.next_observation[t])
             episode, step, score = episode + 1, 0, 0.0
     # GIF times are multiples of 10 ms. Cart-pole's step is 20 ms; a board is watchable at 15 frames a second.
-    duration = 20 if np.ndim(observations) == 2 else 70
-    frames[0].save(path, save_all=True, append_images=frames[1:], duration=duration, loop=0)
+    duration = 20 if one.observation.ndim == 2 else 70
+    frames[0].save(path, format="GIF", save_all=True, append_images=frames[1:], duration=duration, loop=0)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxrl import load
+from jaxrl import load, rollout
 from tests.integration import commands
 from tests.integration.commands import TINY, command, final_state, steps_on_disk
 
@@ -65,6 +65,7 @@ def test_load_gives_the_policy_of_each_seed(finished: Path) -> None:
     observation, _ = policy.env.reset(jax.random.key(0), policy.env_params)
     actions = jax.jit(policy)(observation[None], jax.random.key(1))
     assert (actions.shape, actions.dtype) == ((1,), jnp.int32)
+    assert rollout(policy.env, policy, jax.random.key(2), 3, 2, policy.env_params).action.shape == (3, 2)
     kernels = [p.agent_state.params["params"]["Dense_0"]["kernel"] for p in (policy, other)]
     assert not np.array_equal(*kernels)
     with pytest.raises(ValueError, match=r"seed must be in 3 .. 4, got 5"):
@@ -79,6 +80,21 @@ def test_evaluate_again(finished: Path) -> None:
     assert "over 4 greedy episodes" in out
     code, _, err = command("evaluate", str(finished / "nothing"))
     assert (code, len(err.splitlines())) == (2, 1)
+
+
+def test_play_films_a_run(finished: Path, tmp_path: Path) -> None:
+    film = tmp_path / "films" / "film.gif"
+    code, out, err = command("play", "--policy", str(finished), "--steps", "60", "--out", str(film))
+    assert code == 0, err
+    assert out.startswith("Breakout-MinAtar (original: 6 actions, sticky actions 0.1")
+    assert out.endswith(f"written to {film}\n")
+    with Image.open(film) as frames:
+        assert frames.n_frames >= 60
+    for name, value in (("--env", "CartPole-v1"), ("--protocol", "gymnax")):
+        code, _, err = command("play", "--policy", str(finished), name, value)
+        assert (code, len(err.splitlines())) == (2, 1)
+        assert err.startswith(f"error: {name} is ")
+        assert err.endswith(f"got {value}\n")
 
 
 def test_an_existing_run_is_not_overwritten_and_a_changed_one_not_resumed(finished: Path) -> None:
@@ -140,7 +156,7 @@ def test_the_list_of_experiments() -> None:
     process = commands.start("__main__")
     code, out, err = commands.finish(process)
     assert code == 0, err
-    for name in ("dqn_minatar", "dqn_cartpole", "evaluate"):
+    for name in ("dqn_minatar", "dqn_cartpole", "evaluate", "play"):
         assert f"python -m jaxrl.experiments.{name}" in out
 
 

@@ -1,15 +1,21 @@
 """What a run leaves to look at."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
 
+from jaxrl import Transition
+from jaxrl.arguments import ArgumentError
 from jaxrl.cli.record import record
 from jaxrl.envs import make
-from jaxrl.envs.render import BACKGROUND, PALETTE, render
+from jaxrl.envs.render import BACKGROUND, PALETTE, render, render_state
 from jaxrl.training.report import film, interval_95, learning_curve
 from jaxrl.training.sinks import CSVSink, brief
 
@@ -37,16 +43,59 @@ def test_any_observation_can_be_drawn(observation) -> None:
     assert picture.size == (580, 400)
 
 
-def test_a_film_has_a_frame_a_step(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["Breakout-MinAtar", "CartPole-v1"])
+def test_a_state_is_drawn_as_its_observation(name: str) -> None:
+    env, params = make(name)
+    observation, state = env.reset(jax.random.key(0), params)
+    expected = render(env, observation, ("caption",))
+    assert render_state(env, state, params, ("caption",)) == expected
+    assert render_state(env, state) == render(env, observation)
+    assert render_state(env, state) != expected
+
+
+def test_ten_channels_can_be_told_apart(tmp_path: Path) -> None:
+    """Nine cells of each of ten channels, through a GIF."""
+    board = np.repeat(np.eye(10, dtype=bool)[:, None], 10, axis=1)
+    env = SimpleNamespace(name="a world of one's own")
+    nothing = np.zeros(1, bool)
+    film(env, Transition(board[None], nothing, nothing, nothing, nothing, board[None]), tmp_path / "film.gif")
+    with Image.open(tmp_path / "film.gif") as picture:
+        seen = np.array([picture.convert("RGB").getpixel((20, 40 * c + 20)) for c in range(10)])
+    np.testing.assert_allclose(seen, PALETTE, atol=8)
+    distances = np.abs(seen[:, None] - seen[None]).sum(axis=-1)
+    assert distances[~np.eye(10, dtype=bool)].min() > 100
+
+
+def a_walk() -> Transition:
+    """Breakout's ball goes right along a row, one cell a step; its first episode ends with the third of five steps."""
+    ball = np.zeros((6, 10, 10, 4), bool)
+    ball[np.arange(6), 3, np.arange(6), 1] = True
+    ended = np.array([0, 0, 1, 0, 0], bool)
+    return Transition(ball[:5], np.zeros(5, int), np.ones(5), ended, np.zeros(5, bool), ball[1:])
+
+
+@pytest.mark.parametrize("axis", [False, True], ids=["[T]", "[T, 1]"])
+def test_a_film_has_a_frame_a_step_and_one_for_each_end(tmp_path: Path, axis: bool) -> None:
     env, _ = make("Breakout-MinAtar")
-    observations = np.zeros((5, 10, 10, 4), bool)
-    observations[np.arange(5), 3, np.arange(5), 1] = True
-    film(env, observations, np.ones(5), np.array([0, 0, 1, 0, 0], bool), tmp_path / "film.gif", "a film")
-    with Image.open(tmp_path / "film.gif") as frames:
-        assert frames.n_frames == 5
-        frames.seek(3)
-        ball = frames.convert("RGB").getpixel((3 * 40 + 20, 3 * 40 + 20))
-    assert np.abs(np.subtract(ball, PALETTE[1])).max() < 8
+    trajectory = jax.tree.map(lambda x: x[:, None], a_walk()) if axis else a_walk()
+    film(env, trajectory, tmp_path / "film", "a film")
+    with Image.open(tmp_path / "film") as frames:
+        assert (frames.format, frames.n_frames) == ("GIF", 6)
+        for frame, column in enumerate((0, 1, 2, 3, 3, 4)):  # what the episode ended with, then where the next begins
+            frames.seek(frame)
+            ball = frames.convert("RGB").getpixel((column * 40 + 20, 3 * 40 + 20))
+            assert np.abs(np.subtract(ball, PALETTE[1])).max() < 8
+
+
+def test_a_film_is_of_one_world(tmp_path: Path) -> None:
+    two = jax.tree.map(lambda x: np.stack([x, x], axis=1), a_walk())
+    with pytest.raises(ArgumentError, match=r"^trajectory must be of one world .*, got \(2,\)$"):
+        film(make("Breakout-MinAtar")[0], two, tmp_path / "film.gif")
+
+
+def test_importing_jaxrl_imports_no_pillow() -> None:
+    code = "import sys, jaxrl; assert 'PIL' not in sys.modules; jaxrl.render_state; assert 'PIL' in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_a_learning_curve_of_rows_without_episodes(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from jaxrl.types import Array, PyTree
 
 NOOP, LEFT, UP, RIGHT, DOWN, FIRE = range(6)
 """MinAtar's actions, numbered as in the original."""
+ACTION_NAMES = ("no-op", "left", "up", "right", "down", "fire")
 
 NO_CAP = 2**31 - 1
 
@@ -89,6 +90,11 @@ class MinAtar(Environment):
     def actions(self) -> tuple[int, ...]:
         """What each action index means in MinAtar's numbering."""
         return tuple(range(6)) if self.rules == "original" else self.game.minimal_actions
+
+    @property
+    def action_names(self) -> tuple[str, ...]:
+        """What each action index does."""
+        return tuple(ACTION_NAMES[action] for action in self.actions)
 
     @property
     def num_actions(self) -> int:  # type: ignore[override]

@@ -1,0 +1,128 @@
+"""Playing a world by hand, in the terminal."""
+
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from functools import cache
+from itertools import groupby
+from typing import Any
+
+import blessed
+import jax
+import jax.numpy as jnp
+import numpy as np
+from PIL.Image import Image, Resampling
+from rich.color import Color
+from rich.console import Console, Group
+from rich.live import Live
+from rich.style import Style
+from rich.table import Table
+from rich.text import Text
+
+from jaxrl.envs import num_discrete_actions, vectorize
+from jaxrl.envs.render import draw
+
+KEYS = {
+    "KEY_LEFT": "left", "KEY_UP": "up", "KEY_RIGHT": "right", "KEY_DOWN": "down",
+    "a": "left", "w": "up", "d": "right", "s": "down", " ": "fire",
+}  # fmt: skip
+ARROWS = {"KEY_LEFT": "←", "KEY_UP": "↑", "KEY_RIGHT": "→", "KEY_DOWN": "↓"}
+ACTION_NAMES = {
+    "CartPole-v1": ("left", "right"),
+    "Acrobot-v1": ("left", "no-op", "right"),
+    "MountainCar-v0": ("left", "no-op", "right"),
+}
+"""What the actions of gymnax's worlds do; jaxrl's own say it in their `action_names`."""
+ROWS = 20
+"""Height of the picture in lines; a character is about twice as high as wide."""
+
+
+def play(env: Any, env_params: Any, title: str, seed: int, fps: float, num_steps: int | None) -> list[float]:
+    """Lets somebody play until they press q (or for `num_steps` steps): the returns of the episodes that ended.
+
+    A world with a no-op goes on at `fps` steps a second, whether a key is pressed or not. One without waits for a key:
+    there is nothing that it could do meanwhile.
+    """
+    actions, idle = key_bindings(env, env_params)
+    envs = vectorize(env, env_params, 1)
+    reset_key, play_key = jax.random.split(jax.random.key(seed))
+    worlds, t = envs.reset(reset_key), 0
+    returns: list[float] = []
+    step = jax.jit(envs.step).lower(worlds, jnp.zeros(1, jnp.int32), play_key).compile()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # unwinds, so that the terminal is itself again
+    terminal = blessed.Terminal()
+    with terminal.cbreak(), Live(console=Console(highlight=False), screen=True, auto_refresh=False) as live:
+        deadline = time.monotonic()
+        while num_steps is None or t < num_steps:
+            score = float(worlds.episode_return[0])
+            lines = [title, f"episode {len(returns) + 1}", f"step {worlds.episode_length[0]}", f"return {score:g}"]
+            lines += [f"last episode {returns[-1]:g}" if returns else "", "", *key_help(actions), ""]
+            observation = np.asarray(envs.decode(worlds.observation)[0], np.float32)
+            live.update(screen(env, observation, lines), refresh=True)
+            deadline = max(deadline + 1 / fps, time.monotonic())
+            action = read_action(terminal, actions, idle, deadline)
+            if action is None:
+                break
+            worlds, transition, _ = step(worlds, jnp.array([action], jnp.int32), jax.random.fold_in(play_key, t))
+            t += 1
+            if transition.terminated[0] or transition.truncated[0]:
+                returns.append(score + float(transition.reward[0]))
+    return returns
+
+
+def key_bindings(env: Any, env_params: Any) -> tuple[dict[str, int], int | None]:
+    """`(key -> action, the no-op if there is one)`. Digits give any action by its number."""
+    names = getattr(env, "action_names", ACTION_NAMES.get(getattr(env, "name", ""), ()))
+    digits = {str(i): i for i in range(min(num_discrete_actions(env, env_params), 10))}
+    named = {key: names.index(name) for key, name in KEYS.items() if name in names}
+    return digits | named, names.index("no-op") if "no-op" in names else None
+
+
+def key_help(actions: dict[str, int]) -> list[str]:
+    """What to press, in a few short lines."""
+    arrows = "".join(arrow for key, arrow in ARROWS.items() if key in actions)
+    letters = "".join(key.upper() for key in "wasd" if key in actions)
+    last_digit = max(key for key in actions if key.isdigit())
+    move = f"{arrows} or {letters}  move" if arrows else f"0 to {last_digit}  act"
+    return [move, *(["space  fire"] if " " in actions else []), "q  quit"]
+
+
+def read_action(terminal: blessed.Terminal, actions: dict[str, int], idle: int | None, deadline: float) -> int | None:
+    """The next action, or None to quit: the last key before the deadline, or the next key where there is no no-op."""
+    action = idle
+    while True:
+        key = terminal.inkey(timeout=None if idle is None else max(0.0, deadline - time.monotonic()))
+        name = key.name or key.lower()
+        if name == "q":
+            return None
+        action = actions.get(name, action)
+        if not key or (idle is None and action is not None):
+            return action
+
+
+def screen(env: Any, observation: np.ndarray, lines: Sequence[str]) -> Table:
+    """The picture of an observation, and beside it lines of text and the legend."""
+    picture, names = draw(env, observation)
+    height, width = observation.shape[:2] if observation.ndim == 3 else (1, 1)
+    dots = 2 * max(1, ROWS // max(height, width))  # the edge of a board's cell
+    legend = [Text.assemble(("■ ", paint(colour)), (name, "dim")) for name, colour in names]
+    table = Table.grid(padding=(0, 3))
+    table.add_row(blocks(picture, dots * width, dots * height), Group(*map(Text, lines), *legend))
+    return table
+
+
+def blocks(picture: Image, width: int, height: int) -> Text:
+    """A picture of `width` x `height` dots, two in each character: the colour of "▀" is above, its background below."""
+    dots = np.asarray(picture.resize((width, height), Resampling.BOX))
+    text = Text(no_wrap=True)
+    for above, below in zip(dots[::2].tolist(), dots[1::2].tolist(), strict=True):
+        for (top, bottom), run in groupby(zip(above, below, strict=True)):
+            text.append("▀" * len(list(run)), paint(tuple(top), tuple(bottom)))
+        text.append("\n")
+    return text
+
+
+@cache
+def paint(ink: tuple[int, ...], ground: tuple[int, ...] | None = None) -> Style:
+    return Style(color=Color.from_rgb(*ink), bgcolor=Color.from_rgb(*ground) if ground else None)

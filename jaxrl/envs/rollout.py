@@ -1,0 +1,62 @@
+"""`rollout`: a policy playing in N worlds, recorded, as one pure function."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxrl.arguments import ArgumentError
+from jaxrl.envs.vector import VectorState, vectorize
+from jaxrl.types import Array, PyTree, Transition
+
+
+def rollout(
+    env: Any,
+    policy: Callable[[PyTree, Array], Array],
+    key: Array,
+    num_steps: int,
+    num_envs: int,
+    env_params: Any = None,
+) -> Transition:
+    """`num_steps` steps of a policy in `num_envs` fresh worlds, which start anew where an episode ends.
+
+    Pure and traceable: call it under `jax.jit`, and `vmap` it over keys or over what the policy closes over.
+
+    Mind the memory: all observations are kept, whole, and so is what followed each. That is 2 × 400 bytes a step and
+    world of Breakout: 1000 steps of 1024 worlds fill 0.83 GB (and 0.05 GB more while they are unpacked). What a
+    function under `jit` does not return or use is not kept: without `next_observation` it is half of that, and rewards
+    and actions alone take 8 MB.
+
+    Args:
+        env: one of jaxrl's worlds, or any with gymnax 1.0's interface.
+        policy: `(observations[N, *observation], key) -> actions[N]`, such as a `TrainedPolicy`.
+        key: decides everything that is random.
+        num_steps: T.
+        num_envs: N.
+        env_params: the world's parameters, by default `env.default_params`.
+
+    Returns:
+        The transitions, every leaf `[T, N, ...]`. `next_observation` is what the action led to, before any reset.
+
+    Raises:
+        ArgumentError: a size below 1, or a policy that does not give one action a world.
+    """
+    for name, size in (("num_steps", num_steps), ("num_envs", num_envs)):
+        if size < 1:
+            raise ArgumentError(f"{name} must be >= 1, got {size}")
+    envs = vectorize(env, env.default_params if env_params is None else env_params, num_envs)
+
+    def body(worlds: VectorState, t: Array) -> tuple[VectorState, Transition]:
+        act_key, env_key = jax.random.split(jax.random.fold_in(play_key, t))
+        actions = policy(envs.decode(worlds.observation), act_key)
+        if jnp.shape(actions)[:1] != (num_envs,):
+            raise ArgumentError(f"policy must give {num_envs} actions, one a world, got shape {jnp.shape(actions)}")
+        worlds, transition, _ = envs.step(worlds, actions, env_key)
+        return worlds, transition
+
+    reset_key, play_key = jax.random.split(key)
+    stored = jax.lax.scan(body, envs.reset(reset_key), jnp.arange(num_steps))[1]
+    return stored._replace(
+        observation=envs.decode(stored.observation), next_observation=envs.decode(stored.next_observation)
+    )

@@ -1,0 +1,130 @@
+"""Plays a world: at random, by a trained policy, or by you."""
+
+import dataclasses
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Literal
+
+import jax
+import numpy as np
+import tyro
+from annotated_types import Interval
+
+from jaxrl.cli import terminal
+from jaxrl.cli.checks import UsageError, check_options, make_directory, make_env
+from jaxrl.cli.train import fail, prepare_jax
+from jaxrl.envs import num_discrete_actions, protocol_of, rollout
+from jaxrl.trained import TrainedPolicy, load
+from jaxrl.training import CheckpointError
+from jaxrl.training.report import film
+from jaxrl.types import Array, PyTree, Transition
+
+DEFAULT_ENV = "Breakout-MinAtar"
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    policy: str = "random"
+    """Who plays: random (all actions equally likely), keyboard (you, here in the terminal), or a run's directory."""
+    env: str | None = None
+    """The world: Breakout-MinAtar, any gymnax name, or module:factory for your own. Unless given, the run's, or
+    Breakout-MinAtar."""
+    protocol: Literal["original", "gymnax"] | None = None
+    """Rules of a MinAtar game: original (unless given) or gymnax."""
+    seed: Annotated[int, Interval(ge=0, lt=2**31)] = 0
+    """Where the randomness of world and policy comes from. Of a run of several seeds, the first is played."""
+    steps: Annotated[int | None, Interval(gt=0, le=10_000)] = None
+    """Steps to play; unless given, 400 for a film, and until you quit for the keyboard."""
+    out: Path | None = None
+    """The film; unless given, play.gif. The keyboard makes none."""
+    fps: Annotated[int, Interval(gt=0, le=60)] = 8
+    """Steps a second for the keyboard, in a world that goes on by itself; others wait for a key."""
+
+
+def main() -> None:
+    options = tyro.cli(Options, description=__doc__, prog="python -m jaxrl.experiments.play")
+    prepare_jax()
+    try:
+        check_options(options)
+        (by_hand if options.policy == "keyboard" else filmed)(options)
+    except UsageError as error:
+        fail(str(error), 2)
+    except (CheckpointError, OSError) as error:
+        fail(str(error), 1)
+    except KeyboardInterrupt:
+        fail("interrupted", 130)
+
+
+def by_hand(options: Options) -> None:
+    """Plays in the terminal."""
+    if options.out is not None:
+        raise UsageError(f"--out is for films, and --policy keyboard makes none, got {options.out}")
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise UsageError("--policy keyboard needs a terminal to play in; --policy random makes a film")
+    env_id = options.env or DEFAULT_ENV
+    env, env_params = make_env(env_id, options.protocol)
+    returns = terminal.play(env, env_params, env_id, options.seed, options.fps, options.steps)
+    tell(f"{env_id} ({protocol_of(env, env_params)})", returns)
+
+
+def filmed(options: Options) -> None:
+    """Films a random or a trained policy."""
+    path = options.out or Path("play.gif")
+    if path.suffix != ".gif" or path.is_dir():
+        raise UsageError(f"--out must be a file that ends in .gif, got {path}")
+    policy: Callable[[PyTree, PyTree, Array], Array]
+    if options.policy == "random":
+        env_id, agent_state = options.env or DEFAULT_ENV, ()
+        env, env_params = make_env(env_id, options.protocol)
+        policy = partial(random_actions, num_discrete_actions(env, env_params))
+    else:
+        trained = trained_policy(options)
+        env_id, env, env_params = trained.options.env, trained.env, trained.env_params
+        policy, agent_state = trained.agent.policy, trained.agent_state
+    make_directory(path.parent, "--out")
+
+    def play(agent_state: PyTree, key: Array) -> Transition:
+        return rollout(env, partial(policy, agent_state), key, options.steps or 400, 1, env_params)
+
+    trajectory = jax.device_get(jax.jit(play)(agent_state, jax.random.key(options.seed)))
+    film(env, trajectory, path, env_id)
+    ends = np.flatnonzero(trajectory.terminated | trajectory.truncated) + 1
+    tell(f"{env_id} ({protocol_of(env, env_params)})", [x.sum() for x in np.split(trajectory.reward[:, 0], ends)[:-1]])
+    print(f"written to {path}")
+
+
+def random_actions(num_actions: int, agent_state: PyTree, observations: PyTree, key: Array) -> Array:
+    """All actions equally likely, one for each observation."""
+    del agent_state
+    return jax.random.randint(key, (len(jax.tree.leaves(observations)[0]),), 0, num_actions)
+
+
+def trained_policy(options: Options) -> TrainedPolicy:
+    """The policy of a run.
+
+    Raises:
+        UsageError: there is no such run, or `--env` or `--protocol` contradicts it.
+    """
+    try:
+        trained = load(options.policy)
+    except ValueError as error:
+        raise UsageError(f"--policy must be random, keyboard or a run's directory: {error}") from error
+    env_id = trained.options.env
+    if options.env not in (None, env_id):
+        raise UsageError(f"--env is {env_id} in {options.policy}, got {options.env}")
+    if options.protocol is not None and make_env(env_id, options.protocol)[0] != trained.env:
+        protocol = protocol_of(trained.env, trained.env_params)
+        raise UsageError(f"--protocol is that of {options.policy} ({protocol}), got {options.protocol}")
+    return trained
+
+
+def tell(world: str, returns: Sequence[float]) -> None:
+    """Prints the rules played by and what came out."""
+    print(world)
+    print(f"returns of the episodes that ended: {', '.join(f'{x:g}' for x in returns) or 'none did'}")
+
+
+if __name__ == "__main__":
+    main()

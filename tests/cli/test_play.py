@@ -1,0 +1,139 @@
+"""`play`: films, and the keyboard in a pseudo-terminal."""
+
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+import termios
+import time
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from jaxrl.cli.terminal import key_bindings, key_help
+from jaxrl.envs import make
+from jaxrl.experiments import play
+
+
+@pytest.fixture
+def call(monkeypatch, capsys, tmp_path):
+    """Calls the command in an empty folder: its exit code, and the lines it printed on stdout and stderr."""
+
+    def call(*arguments: str) -> tuple[int, list[str], list[str]]:
+        monkeypatch.setattr(sys, "argv", ["play", *arguments])
+        code = 0
+        try:
+            play.main()
+        except SystemExit as end:
+            code = end.code
+        said = capsys.readouterr()
+        return code, said.out.splitlines(), said.err.splitlines()
+
+    monkeypatch.chdir(tmp_path)
+    return call
+
+
+def test_a_film_of_a_random_policy_says_what_came_out(call, tmp_path: Path) -> None:
+    code, out, _ = call("--env", "CartPole-v1", "--steps", "50", "--seed", "1")
+    assert code == 0
+    assert out[0] == "CartPole-v1 (default rules, 500-step cap)"
+    # Every reward of cart-pole is 1, so that a return is a length: what is left of the 50 steps is one open episode.
+    returns = [int(x) for x in out[1].removeprefix("returns of the episodes that ended: ").split(", ")]
+    assert 0 <= 50 - sum(returns) < 50
+    assert min(returns) >= 8
+    assert out[2] == "written to play.gif"
+    with Image.open(tmp_path / "play.gif") as film:
+        assert film.n_frames == 50 + len(returns)
+
+
+BAD = [
+    ("--policy nobody", "--policy must be random, keyboard or a run's directory: nobody holds no run"),
+    ("--policy keyboard", "--policy keyboard needs a terminal"),
+    ("--policy keyboard --out x.gif", "--out is for films, .*, got x.gif"),
+    ("--env Breakout", "--env Breakout: unknown environment"),
+    ("--env Pendulum-v1", "--env Pendulum-v1: .* continuous actions"),
+    ("--env CartPole-v1 --protocol gymnax", "--env CartPole-v1: .*, got protocol='gymnax'"),
+    ("--steps 0", "--steps must be > 0, got 0"),
+    ("--seed -1", "--seed must be >= 0, got -1"),
+    ("--fps 0", "--fps must be > 0, got 0"),
+    ("--out film.mp4", r"--out must be a file that ends in \.gif, got film\.mp4"),
+    ("--out A_FILE/film.gif", "--out A_FILE cannot be made"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), BAD, ids=[arguments for arguments, _ in BAD])
+def test_bad_input_is_one_line(call, tmp_path: Path, arguments: str, message: str) -> None:
+    (tmp_path / "A_FILE").write_text("")
+    code, out, err = call(*arguments.split())
+    assert (code, out, len(err)) == (2, [], 1)
+    assert re.match(f"error: {message}", err[0])
+    assert [path.name for path in tmp_path.iterdir()] == ["A_FILE"]
+
+
+def test_keys() -> None:
+    actions, idle = key_bindings(*make("Breakout-MinAtar", "gymnax"))
+    assert (actions["KEY_LEFT"], actions["d"], actions["0"], idle) == (1, 2, 0, 0)
+    assert key_help(actions) == ["←→ or AD  move", "q  quit"]
+    actions, idle = key_bindings(*make("Breakout-MinAtar"))
+    assert [actions[key] for key in ("KEY_LEFT", "KEY_UP", "d", "s", " ", "5")] == [1, 2, 3, 4, 5, 5]
+    actions, idle = key_bindings(*make("CartPole-v1"))
+    assert (actions, idle) == ({"0": 0, "1": 1, "KEY_LEFT": 0, "a": 0, "KEY_RIGHT": 1, "d": 1}, None)
+    assert key_help(key_bindings(*make("DiscountingChain-bsuite"))[0])[0] == "0 to 4  act"
+
+
+class Session:
+    """The command in a pseudo-terminal of 24 lines of 80 characters."""
+
+    def __init__(self, *arguments: str) -> None:
+        self.terminal, inside = pty.openpty()
+        self.before = termios.tcgetattr(self.terminal)
+        termios.tcsetwinsize(self.terminal, (24, 80))
+        command = [sys.executable, "-m", "jaxrl.experiments.play", "--policy", "keyboard", *arguments]
+        env = os.environ | {"TERM": "xterm-256color"}
+        self.process = subprocess.Popen(command, stdin=inside, stdout=inside, stderr=inside, env=env)
+        self.inside, self.shown = inside, ""
+
+    def wait_for(self, pattern: str) -> None:
+        """Reads on until what was shown since the last match, without its colours, matches."""
+        deadline = time.monotonic() + 60
+        while not (match := re.search(pattern, self.shown)):
+            assert time.monotonic() < deadline, f"{pattern!r} never came, but {self.shown[-2000:]!r}"
+            if select.select([self.terminal], [], [], 0.1)[0]:
+                self.shown += re.sub(r"\x1b\[[0-9;]*m", "", os.read(self.terminal, 65536).decode(errors="replace"))
+        self.shown = self.shown[match.end() :]
+
+    def type(self, keys: str) -> None:
+        os.write(self.terminal, keys.encode())
+
+    def assert_restored(self, code: int) -> None:
+        self.wait_for(re.escape("\x1b[?25h"))  # the cursor is shown again
+        self.wait_for(re.escape("\x1b[?1049l"))  # and the screen that was there before
+        assert self.process.wait(30) == code
+        assert termios.tcgetattr(self.terminal) == self.before
+        os.close(self.inside)
+        os.close(self.terminal)
+
+
+def test_the_keyboard_plays_cart_pole_key_by_key() -> None:
+    session = Session("--env", "CartPole-v1", "--steps", "22")
+    session.wait_for(r"(?s)CartPole-v1.*episode 1.*step 0.*return 0.*←→ or AD  move.*q  quit")
+    session.type("\x1b[D")
+    session.wait_for(r"(?s)step 1.*return 1")
+    session.type("xd")  # one key that means nothing, one that does
+    session.wait_for(r"(?s)step 2.*return 2")
+    session.type("a" * 20)
+    session.wait_for(r"(?s)episode 2.*last episode (8|9|10|11|12)\b")
+    session.assert_restored(0)
+
+
+@pytest.mark.parametrize(("end", "code"), [("q", 0), (signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_breakout_goes_on_by_itself_and_any_end_restores_the_terminal(end: str | signal.Signals, code: int) -> None:
+    session = Session("--fps", "30")
+    session.wait_for(r"(?s)step 0.*paddle.*ball.*trail.*brick")
+    session.wait_for("step 5")
+    session.type(end) if isinstance(end, str) else session.process.send_signal(end)
+    session.assert_restored(code)
