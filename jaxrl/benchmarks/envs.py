@@ -136,7 +136,7 @@ def from_pgx(world: str, protocol: str, num_envs: int) -> Worlds:
     from pgx.experimental import auto_reset
 
     game = re.sub(r"(?<!^)([A-Z])", r"_\1", world.removesuffix("-MinAtar")).lower()
-    env: Any = pgx.make(f"minatar-{game}")  # type: ignore[arg-type]
+    env: Any = pgx.make(f"minatar-{game}")
     step_worlds = jax.vmap(auto_reset(env.step, env.init))
 
     def reset(key: Array) -> tuple[PyTree, PyTree]:

@@ -60,7 +60,7 @@ def steps_in(program: Program, seconds: float) -> int:
 
 
 def measure(programs: Sequence[Program], seconds: float, repeats: int) -> list[Timing]:
-    """Times each program `repeats` times for about `seconds`; in turns, so that they share the machine's slow moments."""
+    """Times each program `repeats` times for about `seconds`; in turns, so that all meet the machine's slow moments."""
     num_steps = [steps_in(program, seconds) for program in programs]
     rounds = [[program.run(steps) for program, steps in zip(programs, num_steps, strict=True)] for _ in range(repeats)]
     return [

@@ -51,7 +51,8 @@ class Comparison(NamedTuple):
         peer: its name, or None.
         theirs: the peer's steps/s.
         fastest: whether no other peer is faster at this N.
-        compile_seconds: of jaxrl's slowest form, and of the peer.
+        compile_seconds: of jaxrl's slowest form.
+        peer_compile_seconds: the peer's.
     """
 
     num_envs: int
@@ -60,7 +61,8 @@ class Comparison(NamedTuple):
     peer: str | None
     theirs: float | None
     fastest: bool
-    compile_seconds: tuple[float, float | None]
+    compile_seconds: float
+    peer_compile_seconds: float | None
 
 
 def compare(rows: Rows) -> list[Comparison]:
@@ -76,10 +78,11 @@ def compare(rows: Rows) -> list[Comparison]:
                 num_envs=num_envs,
                 protocol=ours[0]["protocol"],
                 ours={row["form"]: row["steps_per_second"] for row in ours},
-                peer=peer and peer["implementation"],
-                theirs=peer and peer["steps_per_second"],
+                peer=peer["implementation"] if peer else None,
+                theirs=peer["steps_per_second"] if peer else None,
                 fastest=peer is not None and peer is max(peers, key=lambda row: row["steps_per_second"]),
-                compile_seconds=(max(row["compile_seconds"] for row in ours), peer and peer["compile_seconds"]),
+                compile_seconds=max(row["compile_seconds"] for row in ours),
+                peer_compile_seconds=peer["compile_seconds"] if peer else None,
             )
         )
     return comparisons
@@ -95,12 +98,12 @@ def short(speed: float) -> str:
 
 def cells(comparison: Comparison) -> list[str]:
     """One line of a table; see `header`."""
-    theirs, (compiling, peer_compiling) = comparison.theirs, comparison.compile_seconds
+    theirs, compiling = comparison.theirs, f"{comparison.compile_seconds:.1f}"
     ours = [short(x) if theirs is None else f"{short(x)} ({x / theirs:.1f}×)" for x in comparison.ours.values()]
     if theirs is None:
-        return [f"{comparison.num_envs:,}", *ours, "-", f"{compiling:.1f}"]
+        return [f"{comparison.num_envs:,}", *ours, "-", compiling]
     peer = f"{comparison.peer} {short(theirs)}" + (" *" if comparison.fastest else "")
-    return [f"{comparison.num_envs:,}", *ours, peer, f"{compiling:.1f}, {peer_compiling:.1f}"]
+    return [f"{comparison.num_envs:,}", *ours, peer, f"{compiling}, {comparison.peer_compile_seconds:.1f}"]
 
 
 def header(comparison: Comparison) -> list[str]:
@@ -145,8 +148,9 @@ def draw(rows: Rows, device: str, picture: Path) -> None:
     worlds = list(dict.fromkeys(row["world"] for row in rows))
     columns = min(3, len(worlds))
     height = -(-len(worlds) // columns)
+    size = (4.5 * columns + 2.5, 4 * height + 0.8)
     figure, panels = plt.subplots(
-        height, columns, figsize=(5 * columns + 2, 4 * height + 0.8), layout="constrained", squeeze=False, sharex=True
+        height, columns, figsize=size, layout="constrained", squeeze=False, sharex=True, sharey=True
     )
     labelled: dict[str, Any] = {}
     for world, axes in zip(worlds, panels.flat, strict=False):
@@ -163,8 +167,9 @@ def draw(rows: Rows, device: str, picture: Path) -> None:
                 marker="o" if name == "jaxrl" else "s",
                 markersize=4,
             )[0]
-        axes.set_title(world, loc="left", fontweight="bold")
-        axes.set_title(protocols(compare(here)).replace("; ", "\n"), loc="right", color="gray", fontsize=7)
+        axes.set_title(f"{world}\n\n", loc="left", fontweight="bold")
+        rules = protocols(compare(here)).replace("; ", "\n")
+        axes.text(0, 1.02, rules, transform=axes.transAxes, color="gray", fontsize=8)
         axes.set_xlabel("worlds stepped side by side, N")
         axes.set_ylabel("steps/s")
         axes.spines[["top", "right"]].set_visible(False)
