@@ -5,7 +5,8 @@ episodes that ended added up for each world. It gets and gives back all it carri
 and T is not known when it is compiled, so that it compiles once and no step can be left out. It differs in what
 happens to the observation that the next action would be chosen from:
 
-    ``boolean``  whole, bool `[N, 10, 10, C]`, written to memory every step
+    ``boolean``  whole, bool `[N, 10, 10, C]`, written to memory every step; as in any loop, XLA chooses the layout it
+                 is carried in, and a timed run includes changing to that and back, once
     ``packed``   as bits, uint32 `[N, words]`, every step stored in a ring of the newest steps, as a replay stores it
     ``none``     not computed: the game alone
     ``whole``    whatever the library's own step returns, written to memory every step: float32 `[N, 10, 10, C]` in

@@ -26,7 +26,7 @@ Steps per second of N worlds under a random policy, the median of {repeats} runs
 world and an N were compiled first and then run in turns. Actions come from one batched draw a step, episodes restart by
 themselves, and all that the loop carries is given back. What happens to jaxrl's observations:
 
-- `boolean`: the whole observation, bool `[N, 10, 10, C]`, is written to memory every step;
+- `boolean`: the whole observation, bool `[N, 10, 10, C]`, is written to memory every step (in the layout XLA chooses);
 - `packed`: the observation as bits; every step is stored in a ring of the newest steps, as in a replay;
 - `none`: no observation is computed;
 - `whole`: a gymnax world through `jaxrl.envs.vectorize`.
@@ -116,12 +116,10 @@ def protocols(comparisons: list[Comparison]) -> str:
     return "; ".join(rules)
 
 
-def screen_table(world: str, rows: Rows) -> Table:
+def screen_table(rows: Rows) -> Table:
     """The comparisons of one world."""
     comparisons = compare(rows)
-    table = Table(
-        title=f"{world} ({protocols(comparisons)})", title_justify="left", title_style="bold", box=None, padding=(0, 1)
-    )
+    table = Table(box=None, padding=(0, 2, 0, 0))
     for name in header(comparisons[0]):
         table.add_column(name, justify="right")
     for comparison in comparisons:
@@ -167,7 +165,7 @@ def draw(rows: Rows, device: str, picture: Path) -> None:
                 marker="o" if name == "jaxrl" else "s",
                 markersize=4,
             )[0]
-        axes.set_title(f"{world}\n\n", loc="left", fontweight="bold")
+        axes.set_title(world, loc="left", fontweight="bold", pad=28)
         rules = protocols(compare(here)).replace("; ", "\n")
         axes.text(0, 1.02, rules, transform=axes.transAxes, color="gray", fontsize=8)
         axes.set_xlabel("worlds stepped side by side, N")

@@ -81,7 +81,9 @@ def benchmark(options: Options, console: Console) -> None:
         for num_envs in sorted(set(options.num_envs)):
             with console.status(f"{world}, N = {num_envs:,}"):
                 rows += measure_world(world, num_envs, peers, options.seconds, options.repeats)
-        console.print(report.screen_table(world, [row for row in rows if row["world"] == world]))
+        here = [row for row in rows if row["world"] == world]
+        console.print(f"\n{world} ({report.protocols(report.compare(here))})", soft_wrap=True)
+        console.print(report.screen_table(here))
         if options.record is not None:
             found = results(rows, started, peers)
             run_directory.write_json(options.record / report.RESULTS, found)
