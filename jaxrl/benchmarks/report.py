@@ -26,7 +26,7 @@ Steps per second of N worlds under a random policy, the median of {repeats} runs
 world and an N were compiled first and then run in turns. Actions come from one batched draw a step, episodes restart by
 themselves, and all that the loop carries is given back. What happens to jaxrl's observations:
 
-- `boolean`: the whole observation, bool `[N, 10, 10, C]`, is written to memory every step (in the layout XLA chooses);
+- `boolean`: the whole observation, bool `[N, 10, 10, C]`, is written to memory every step, laid out as XLA chooses;
 - `packed`: the observation as bits; every step is stored in a ring of the newest steps, as in a replay;
 - `none`: no observation is computed;
 - `whole`: a gymnax world through `jaxrl.envs.vectorize`.
@@ -147,9 +147,8 @@ def draw(rows: Rows, device: str, picture: Path) -> None:
     columns = min(3, len(worlds))
     height = -(-len(worlds) // columns)
     size = (4.5 * columns + 2.5, 4 * height + 0.8)
-    figure, panels = plt.subplots(
-        height, columns, figsize=size, layout="constrained", squeeze=False, sharex=True, sharey=True
-    )
+    figure, panels = plt.subplots(height, columns, figsize=size, layout="constrained", squeeze=False, sharey=True)
+    sizes = sorted({row["num_envs"] for row in rows})
     labelled: dict[str, Any] = {}
     for world, axes in zip(worlds, panels.flat, strict=False):
         here = [row for row in rows if row["world"] == world]
@@ -168,14 +167,16 @@ def draw(rows: Rows, device: str, picture: Path) -> None:
         axes.set_title(world, loc="left", fontweight="bold", pad=28)
         rules = protocols(compare(here)).replace("; ", "\n")
         axes.text(0, 1.02, rules, transform=axes.transAxes, color="gray", fontsize=8)
+        axes.set_xticks(sizes, labels=[f"{num_envs:,}" for num_envs in sizes])
+        axes.set_xticks([], minor=True)
         axes.set_xlabel("worlds stepped side by side, N")
         axes.set_ylabel("steps/s")
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(alpha=0.2)
     for axes in panels.flat[len(worlds) :]:
         axes.axis("off")
-    figure.suptitle(f"Steps per second under a random policy\n{device}", fontsize=11)
-    figure.legend(labelled.values(), labelled.keys(), loc="outside right upper", frameon=False, fontsize=9)
+    figure.suptitle(f"Steps per second under a random policy\n{device}", fontsize=11, x=0.01, ha="left")
+    figure.legend(labelled.values(), labelled.keys(), loc="outside right center", frameon=False, fontsize=9)
     figure.savefig(picture, dpi=120)
     plt.close(figure)
 
