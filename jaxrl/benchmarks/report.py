@@ -165,8 +165,8 @@ def draw(rows: Rows, device: str, picture: Path) -> None:
                 markersize=4,
             )[0]
         axes.set_title(world, loc="left", fontweight="bold", pad=28)
-        rules = protocols(compare(here)).replace("; ", "\n")
-        axes.text(0, 1.02, rules, transform=axes.transAxes, color="gray", fontsize=8)
+        subtitle = protocols(compare(here)).replace("; ", "\n")
+        axes.text(0, 1.02, subtitle, transform=axes.transAxes, color="gray", fontsize=8)
         axes.set_xticks(sizes, labels=[f"{num_envs:,}" for num_envs in sizes])
         axes.set_xticks([], minor=True)
         axes.set_xlabel("worlds stepped side by side, N")
