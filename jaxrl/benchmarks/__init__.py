@@ -1,0 +1,1 @@
+"""What `python -m jaxrl.experiments.benchmark` measures, and how."""

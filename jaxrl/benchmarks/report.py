@@ -1,0 +1,198 @@
+"""What `benchmark envs` leaves to look at: tables, a plot, and a page that says how they were made."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from rich.table import Table
+
+Rows = list[dict[str, Any]]
+"""Rows of `jaxrl.benchmarks.envs.row`."""
+
+RESULTS, PLOT = "results.json", "steps_per_second.png"
+COLOURS = {
+    ("jaxrl", "none"): "tab:cyan", ("jaxrl", "packed"): "tab:blue", ("jaxrl", "boolean"): "navy",
+    ("jaxrl", "whole"): "navy", ("gymnax", "whole"): "tab:orange", ("pgx", "whole"): "tab:red",
+}  # fmt: skip
+
+PAGE = """# Steps per second of the worlds
+
+```
+{command}
+```
+
+![steps per second]({plot})
+
+Steps per second of N worlds under a random policy, the median of {repeats} runs of one compiled loop. All programs of a
+world and an N were compiled first and then run in turns. Actions come from one batched draw a step, episodes restart by
+themselves, and all that the loop carries is given back. What happens to jaxrl's observations:
+
+- `boolean`: the whole observation, bool `[N, 10, 10, C]`, is written to memory every step, laid out as XLA chooses;
+- `packed`: the observation as bits; every step is stored in a ring of the newest steps, as in a replay;
+- `none`: no observation is computed;
+- `whole`: a gymnax world through `jaxrl.envs.vectorize`.
+
+gymnax and pgx return whole observations (float32 and bool), which are written to memory every step too. Rules are those
+of the peer in the same row; `*` marks the faster peer of an N, and in parentheses is jaxrl's speed over that peer's.
+Compile times are seconds of tracing, lowering and compiling one loop with nothing cached, for jaxrl's slowest form and
+for the peer; a loop compiles once for any number of steps.
+
+{tables}
+{machine}, {backend}. Run on {date} at commit {commit}, with {versions}.
+"""
+
+
+class Comparison(NamedTuple):
+    """jaxrl's forms and a peer under the same rules, at one N.
+
+    Attributes:
+        num_envs: N.
+        protocol: the rules.
+        ours: steps/s of each form.
+        peer: its name, or None.
+        theirs: the peer's steps/s.
+        fastest: whether no other peer is faster at this N.
+        compile_seconds: of jaxrl's slowest form.
+        peer_compile_seconds: the peer's.
+    """
+
+    num_envs: int
+    protocol: str
+    ours: dict[str, float]
+    peer: str | None
+    theirs: float | None
+    fastest: bool
+    compile_seconds: float
+    peer_compile_seconds: float | None
+
+
+def compare(rows: Rows) -> list[Comparison]:
+    """The comparisons in the rows of one world, by N and rules."""
+    comparisons = []
+    for num_envs, rules in dict.fromkeys((row["num_envs"], row["rules"]) for row in rows):
+        here = [row for row in rows if row["num_envs"] == num_envs]
+        peers = [row for row in here if row["implementation"] != "jaxrl"]
+        ours = [row for row in here if row["rules"] == rules and row["implementation"] == "jaxrl"]
+        peer = next((row for row in peers if row["rules"] == rules), None)
+        comparisons.append(
+            Comparison(
+                num_envs=num_envs,
+                protocol=ours[0]["protocol"],
+                ours={row["form"]: row["steps_per_second"] for row in ours},
+                peer=peer["implementation"] if peer else None,
+                theirs=peer["steps_per_second"] if peer else None,
+                fastest=peer is not None and peer is max(peers, key=lambda row: row["steps_per_second"]),
+                compile_seconds=max(row["compile_seconds"] for row in ours),
+                peer_compile_seconds=peer["compile_seconds"] if peer else None,
+            )
+        )
+    return comparisons
+
+
+def short(speed: float) -> str:
+    """A speed with three digits, such as 1.23M."""
+    for unit, name in ((1e6, "M"), (1e3, "k")):
+        if speed >= unit:
+            return f"{speed / unit:.3g}{name}" if speed < 1000 * unit else f"{speed / unit:.0f}{name}"
+    return f"{speed:.3g}"
+
+
+def cells(comparison: Comparison) -> list[str]:
+    """One line of a table; see `header`."""
+    theirs, compiling = comparison.theirs, f"{comparison.compile_seconds:.1f}"
+    ours = [short(x) if theirs is None else f"{short(x)} ({x / theirs:.1f}×)" for x in comparison.ours.values()]
+    if theirs is None:
+        return [f"{comparison.num_envs:,}", *ours, "-", compiling]
+    peer = f"{comparison.peer} {short(theirs)}" + (" *" if comparison.fastest else "")
+    return [f"{comparison.num_envs:,}", *ours, peer, f"{compiling}, {comparison.peer_compile_seconds:.1f}"]
+
+
+def header(comparison: Comparison) -> list[str]:
+    return ["N", *comparison.ours, "peer", "compile s"]
+
+
+def protocols(comparisons: list[Comparison]) -> str:
+    """Under which rules the lines of a table were measured."""
+    rules = dict.fromkeys((f"beside {c.peer}: " if c.peer else "") + c.protocol for c in comparisons)
+    return "; ".join(rules)
+
+
+def screen_table(rows: Rows) -> Table:
+    """The comparisons of one world."""
+    comparisons = compare(rows)
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for name in header(comparisons[0]):
+        table.add_column(name, justify="right")
+    for comparison in comparisons:
+        table.add_row(*cells(comparison))
+    return table
+
+
+def markdown_table(world: str, rows: Rows) -> str:
+    """The same for the page."""
+    comparisons = compare(rows)
+    names = header(comparisons[0])
+    lines = [names, ["---:"] * len(names), *map(cells, comparisons)]
+    table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return f"## {world}\n\n{protocols(comparisons)}\n\n{table}\n"
+
+
+def draw(rows: Rows, device: str, picture: Path) -> None:
+    """Draws steps/s against N, one panel a world: jaxrl under a peer's rules is dashed as that peer is."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    worlds = list(dict.fromkeys(row["world"] for row in rows))
+    columns = min(3, len(worlds))
+    height = -(-len(worlds) // columns)
+    size = (4.5 * columns + 2.5, 4 * height + 0.8)
+    figure, panels = plt.subplots(height, columns, figsize=size, layout="constrained", squeeze=False, sharey=True)
+    sizes = sorted({row["num_envs"] for row in rows})
+    labelled: dict[str, Any] = {}
+    for world, axes in zip(worlds, panels.flat, strict=False):
+        here = [row for row in rows if row["world"] == world]
+        for line in dict.fromkeys((row["implementation"], row["form"], row["rules"]) for row in here):
+            points = [row for row in here if (row["implementation"], row["form"], row["rules"]) == line]
+            name, form, rules = line
+            label = f"jaxrl, {form}, {rules} rules" if name == "jaxrl" else name
+            labelled[label] = axes.loglog(
+                [row["num_envs"] for row in points],
+                [row["steps_per_second"] for row in points],
+                color=COLOURS[name, form],
+                linestyle="--" if rules == "pgx" else "-",
+                marker="o" if name == "jaxrl" else "s",
+                markersize=4,
+            )[0]
+        axes.set_title(world, loc="left", fontweight="bold", pad=28)
+        subtitle = protocols(compare(here)).replace("; ", "\n")
+        axes.text(0, 1.02, subtitle, transform=axes.transAxes, color="gray", fontsize=8)
+        axes.set_xticks(sizes, labels=[f"{num_envs:,}" for num_envs in sizes])
+        axes.set_xticks([], minor=True)
+        axes.set_xlabel("worlds stepped side by side, N")
+        axes.set_ylabel("steps/s")
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(alpha=0.2)
+    for axes in panels.flat[len(worlds) :]:
+        axes.axis("off")
+    figure.suptitle(f"Steps per second under a random policy\n{device}", fontsize=11, x=0.01, ha="left")
+    figure.legend(labelled.values(), labelled.keys(), loc="outside right center", frameon=False, fontsize=9)
+    figure.savefig(picture, dpi=120)
+    plt.close(figure)
+
+
+def page(results: dict[str, Any]) -> str:
+    """The page, in Markdown, of what `results.json` holds."""
+    rows, machine = results["rows"], results["machine"]
+    worlds = dict.fromkeys(row["world"] for row in rows)
+    return PAGE.format(
+        command=results["command"],
+        plot=PLOT,
+        repeats=len(rows[0]["seconds"]),
+        tables="\n".join(markdown_table(world, [row for row in rows if row["world"] == world]) for world in worlds),
+        machine=machine["device"],
+        backend=f"{machine['cores']} cores" if machine["backend"] != "cpu" else machine["system"],
+        date=results["started"][:10],
+        commit=results["commit"] or "none (an installed package)",
+        versions=", ".join(f"{name} {version}" for name, version in results["versions"].items()),
+    )
