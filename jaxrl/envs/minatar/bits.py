@@ -41,7 +41,8 @@ class Board(NamedTuple):
 
     def where(self, condition: Array, otherwise: "Board | None" = None) -> "Board":
         """This board where `condition` holds, elsewhere `otherwise`, an empty board unless given."""
-        return Board(*(jnp.where(condition, a, b) for a, b in zip(self, otherwise or (0,) * 4, strict=True)))
+        others: Sequence[Array | int] = (0, 0, 0, 0) if otherwise is None else otherwise
+        return Board(*(jnp.where(condition, a, b) for a, b in zip(self, others, strict=True)))
 
     def up(self) -> "Board":
         """Every row one higher; what was in row 0 is gone, row 9 is empty."""
@@ -72,7 +73,7 @@ class Board(NamedTuple):
 
     def size(self) -> Array:
         """Cells set, int32 `[...]`."""
-        return sum(jax.lax.population_count(word) for word in self).astype(jnp.int32)
+        return reduce(jnp.add, (jax.lax.population_count(word) for word in self)).astype(jnp.int32)
 
 
 def _or(words: Sequence[Array]) -> Array:

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from jaxrl.envs.minatar.bits import Board, cell, empty, locate, pack
 from jaxrl.envs.minatar.environment import DOWN, FIRE, LEFT, RIGHT, UP, Game, MinAtarParams
-from jaxrl.types import Array
+from jaxrl.types import Array, PyTree
 
 CHANNELS = (
     "submarine front", "submarine back", "friendly bullet", "trail", "enemy bullet", "enemy fish", "enemy submarine",
@@ -164,7 +164,7 @@ def spawn_diver(s: SeaquestState, bits: Array) -> SeaquestState:
     )
 
 
-def push(slots, new, now: Array):
+def push(slots: PyTree, new: PyTree, now: Array) -> PyTree:
     """Where `now`, slots with `new` in the first and everything else one further; the last is forgotten."""
 
     def one(slots: Array, new: Array) -> Array:
