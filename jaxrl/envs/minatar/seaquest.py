@@ -132,7 +132,7 @@ def step(s: SeaquestState, action: Array, bits: Array, params: MinAtarParams) ->
     """One step, in the order in which things happen."""
     s = materialize(spawn_diver(spawn_enemy(s, bits), bits))
     s = steer(s, action)
-    s, shot = materialize(move_bullets(s))
+    s, shot = move_bullets(s)
     s = move_divers(s)
     s, met, caught = materialize(move_enemies(s))
     s, hit = move_enemy_bullets(s)
@@ -220,17 +220,16 @@ def move_bullets(s: SeaquestState) -> tuple[SeaquestState, Array]:
     """Friendly bullets fly, and each hits one enemy in its new cell: a fish before a submarine, then the oldest."""
     x = s.bullets.x + jnp.where(s.bullets.right, 1, -1)
     y = jnp.where((x < 0) | (x > 9), NOWHERE, s.bullets.y)
-    hits = []
-    for i in range(BULLETS):
-        there = at(s.enemies, x[i], y[i])
-        fish = there & ~s.submarines
-        hits.append(oldest(jnp.where(fish != 0, fish, there)))
+    there = at(s.enemies, x, y)
+    fish = there & ~s.submarines
+    hits = oldest(jnp.where(fish != 0, fish, there))
     return shoot(s._replace(bullets=Bullets(x, y, s.bullets.right)), hits)
 
 
-def shoot(s: SeaquestState, hits: list[Array]) -> tuple[SeaquestState, Array]:
-    """The state without the enemies hit and the bullets that hit them, at most one for each; and their number."""
-    spent = jnp.stack([hit != 0 for hit in hits])
+def shoot(s: SeaquestState, hits: Array) -> tuple[SeaquestState, Array]:
+    """The state without the enemies that bullets hit, at most one each, `[2, ...]`, and without those; and how many."""
+    hits = materialize(hits)
+    spent = hits != 0
     enemies = s.enemies._replace(alive=s.enemies.alive & ~(hits[0] | hits[1]))
     bullets = s.bullets._replace(y=jnp.where(spent, NOWHERE, s.bullets.y))
     return s._replace(enemies=enemies, bullets=bullets), spent.sum(axis=0, dtype=jnp.int32)
@@ -267,12 +266,9 @@ def move_enemies(s: SeaquestState) -> tuple[SeaquestState, Array, Array]:
         bullets_right=s.bullets_right | shots & to_the_right,
         bullets_left=s.bullets_left | (shots - to_the_right),
     )
-    hits = []
-    for i in range(BULLETS):
-        there = at(moved, s.bullets.x[i], s.bullets.y[i]) & moves & ~rammed
-        submarines = there & s.submarines
-        hits.append(newest(jnp.where(submarines != 0, submarines, there)))
-    s, number = shoot(s, hits)
+    there = at(moved, s.bullets.x, s.bullets.y) & moves & ~rammed
+    submarines = there & s.submarines
+    s, number = shoot(s, newest(jnp.where(submarines != 0, submarines, there)))
     return s, number, caught
 
 
@@ -329,7 +325,7 @@ def boards(s: SeaquestState) -> Array:
     """The observation as a bit string."""
     nothing = empty(s.x.shape)
     fish, submarine = (board(s.enemies, s.enemies.alive & kind) for kind in (~s.submarines, s.submarines))
-    to_the_right = right_rows(s.enemies)
+    fish, submarine, to_the_right = materialize((fish, submarine, right_rows(s.enemies)))
     trail = ((fish | submarine) & to_the_right).left() | ((fish | submarine) - to_the_right).right()
     diver = bullet = nothing
     for i in range(2):
