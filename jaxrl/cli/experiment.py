@@ -19,8 +19,8 @@ class Options(Generic[HparamsT, ConfigT]):
     """Everything a run depends on, and everything the command line can set."""
 
     env: str
-    """The world: a MinAtar game (Asterix-, Breakout-, Freeway-, Seaquest- or SpaceInvaders-MinAtar), GridWorld, any gymnax
-    name, or module:factory for your own."""
+    """The world: a MinAtar game (Asterix-, Breakout-, Freeway-, Seaquest- or SpaceInvaders-MinAtar), GridWorld, any
+    gymnax name, or module:factory for your own."""
     total_steps: Annotated[int, Gt(0)]
     """Environment steps of one agent, warm-up included, rounded down to whole iterations."""
     hparams: HparamsT
