@@ -117,7 +117,7 @@ def ramp(s: AsterixState, params: MinAtarParams) -> AsterixState:
     ramping = params.difficulty_ramping & ((s.spawn_speed > 1) | (s.move_speed > 1))
     now = ramping & (s.ramp_timer < 0)
     return s._replace(
-        move_speed=s.move_speed - (now & (s.move_speed > 1) & (s.ramp_index % 2 == 1)),
+        move_speed=s.move_speed - (now & (s.move_speed > 1) & (s.ramp_index & 1 == 1)),
         spawn_speed=s.spawn_speed - (now & (s.spawn_speed > 1)),
         ramp_timer=jnp.where(now, RAMP_INTERVAL, s.ramp_timer - ramping),
         ramp_index=s.ramp_index + now,
