@@ -1,0 +1,219 @@
+"""Seaquest as the original keeps it, and as we do.
+
+A row lists fish, submarines and divers from the oldest to the newest. The order of bullets does not matter: friendly
+ones are listed by their cells, and of the enemies' only the cells count, because two in one cell do what one does.
+"""
+
+import random
+from typing import Any
+
+import numpy as np
+
+from jaxrl.envs.minatar.bits import Board
+from jaxrl.envs.minatar.seaquest import NOWHERE, Bullets, Divers, Enemies, SeaquestState
+from jaxrl.types import PyTree
+from tests.envs.minatar.originals import (
+    Arrays,
+    Original,
+    Row,
+    Words,
+    board_rows,
+    board_words,
+    coin,
+    compact,
+    int32,
+)
+
+SCALARS = {
+    "x": "sub_x",
+    "y": "sub_y",
+    "right": "sub_or",
+    "oxygen": "oxygen",
+    "diver_count": "diver_count",
+    "surface": "surface",
+    "enemy_spawn_speed": "e_spawn_speed",
+    "enemy_spawn_timer": "e_spawn_timer",
+    "diver_spawn_timer": "d_spawn_timer",
+    "move_speed": "move_speed",
+    "ramp_index": "ramp_index",
+    "shot_timer": "shot_timer",
+}
+"""Our names of the numbers, and the original's."""
+LISTS = {"fish": "e_fish", "submarines": "e_subs", "divers": "divers", "bullets": "f_bullets"}
+SLOTS = {"fish": (32, 4), "submarines": (32, 5), "divers": (2, 4), "bullets": (2, 3)}
+"""Items begin (x, y, moves right); all but bullets go on with the move timer, and submarines with the shot timer."""
+BOOLS = ("right", "surface")
+LEFT, UP, RIGHT, DOWN, FIRE = range(1, 6)
+
+
+def draws(game: Any, words: Words) -> list:
+    answers: list = []
+    if game.e_spawn_timer == 0:
+        answers += [coin(words[0] & 1 == 1), coin(words[1] < 2**32 // 3), 1 + (words[0] >> 1 & 7)]
+    if game.d_spawn_timer == 0:
+        answers += [coin(words[0] >> 4 & 1 == 1), 1 + (words[0] >> 5 & 7)]
+    return answers
+
+
+def read(game: Any) -> Row:
+    row: Row = {ours: getattr(game, its) for ours, its in SCALARS.items()}
+    row |= {ours: [tuple(item) for item in getattr(game, its)] for ours, its in LISTS.items()}
+    row["bullets"].sort()
+    row["enemy_right"], row["enemy_left"] = [0] * 10, [0] * 10
+    for x, y, right in game.e_bullets:
+        row["enemy_right" if right else "enemy_left"][y] |= 1 << x
+    return row
+
+
+def write(game: Any, row: Row) -> None:
+    for ours, its in SCALARS.items():
+        value = row[ours]
+        setattr(game, its, bool(value) if ours in BOOLS else value)
+    for ours, its in LISTS.items():
+        setattr(game, its, [[*item[:2], bool(item[2]), *item[3:]] for item in row[ours]])
+    game.e_bullets = [
+        [x, y, right]
+        for right, rows in ((True, row["enemy_right"]), (False, row["enemy_left"]))
+        for y in range(10)
+        for x in range(10)
+        if rows[y] >> x & 1
+    ]
+
+
+def arrays(s: PyTree) -> Arrays:
+    e, d, b = s.enemies, s.divers, s.bullets
+    alive, enemies_age, divers_age = e.y != NOWHERE, -np.arange(32)[:, None], -np.arange(2)[:, None]
+    boards = {"enemy_right": board_rows(s.enemy_right), "enemy_left": board_rows(s.enemy_left)}
+    return {name: getattr(s, name) for name in SCALARS} | boards | {
+        "fish": compact((e.x, e.y, e.right, e.move_timer), alive & ~e.submarine, enemies_age),
+        "submarines": compact((e.x, e.y, e.right, e.move_timer, e.shot_timer), alive & e.submarine, enemies_age),
+        "divers": compact((d.x, d.y, d.right, d.move_timer), d.y != NOWHERE, divers_age),
+        "bullets": compact((b.x, b.y, b.right), b.y != NOWHERE, b.x * 100 + b.y * 10 + b.right),
+    }  # fmt: skip
+
+
+def ours(a: Arrays) -> SeaquestState:
+    """Fish as the newest enemies, submarines as the oldest: only the order within each kind matters."""
+    fish = np.pad(a["fish"], ((0, 0), (0, 0), (0, 1)), constant_values=-1)
+    kinds = [np.insert(items, 5, kind, axis=2) for kind, items in enumerate((fish, a["submarines"]))]
+    x, y, right, move_timer, shot_timer, submarine = slots(np.concatenate(kinds[::-1], axis=1)[:, ::-1], 32)
+    divers, bullets = slots(a["divers"][:, ::-1], 2), slots(a["bullets"], 2)
+    return SeaquestState(
+        **{name: a[name] == 1 if name in BOOLS else int32(a[name]) for name in SCALARS},
+        bullets=Bullets(*bullets[:2], bullets[2] == 1),
+        enemies=Enemies(x, y, right == 1, submarine == 1, move_timer, shot_timer),
+        divers=Divers(*divers[:2], divers[2] == 1, divers[3]),
+        enemy_right=Board(*board_words(a["enemy_right"])),
+        enemy_left=Board(*board_words(a["enemy_left"])),
+    )
+
+
+def slots(items: np.ndarray, count: int) -> np.ndarray:
+    """Items `[B, items, fields]`, those with a y of -1 at the end and in row NOWHERE: int32 `[fields, count, B]`."""
+    used = items[..., 1] >= 0
+    assert used.sum(axis=1).max() <= count
+    first = np.argsort(~used, axis=1, kind="stable")[:, :count]
+    fields = np.take_along_axis(items, first[..., None], axis=1).T.astype(np.int32)
+    fields[1][fields[1] < 0] = NOWHERE
+    return fields
+
+
+def levels(rng: random.Random, ramps: int) -> Row:
+    """The speeds after so many ramps."""
+    return {
+        "enemy_spawn_speed": max(20 - ramps, 1),
+        "move_speed": max(5 - ramps // 2, 2),
+        "ramp_index": ramps,
+    }
+
+
+def late(rng: random.Random) -> Row:
+    """An empty sea at the fastest levels."""
+    return levels(rng, rng.choice((19, 19, rng.randrange(20)))) | {
+        **{"x": 5, "y": 4, "right": 0, "oxygen": 200, "diver_count": 0, "surface": 0, "shot_timer": 0},
+        **{"fish": [], "submarines": [], "divers": [], "bullets": []},
+        **{"enemy_right": [0] * 10, "enemy_left": [0] * 10},
+        **{"enemy_spawn_timer": 0, "diver_spawn_timer": rng.randrange(30)},
+    }
+
+
+def dense(rng: random.Random) -> Row:
+    """Much of everything in the few rows around the submarine, and most of it about to move."""
+    speeds = levels(rng, rng.randrange(20))
+    right, y = rng.randrange(2), rng.choice((0, 0, rng.randrange(9), rng.randrange(9)))
+    x = rng.randint(1, 9) if right else rng.randrange(9)
+    rows = [rng.randint(1, 8), min(max(y, 1), 8)]
+    direction = [rng.randrange(2) for _ in range(10)]
+    columns = [rng.randrange(10) for _ in range(3)]
+
+    def thing(facing: int | None = None) -> tuple[int, ...]:
+        row = rng.choice(rows)
+        facing = direction[row] if facing is None else facing
+        return rng.choice(columns), row, facing, rng.choice((0, rng.randint(0, speeds["move_speed"])))
+
+    crowd = rng.choice((1, 3, 6, 12))
+    fish = [thing() for _ in range(rng.randint(0, crowd))]
+    submarines = [(*thing(), rng.choice((0, rng.randint(0, 10)))) for _ in range(rng.randint(0, crowd))]
+    cool_down, diver_spawn_timer = rng.choice((0, rng.randint(0, 4))), rng.choice((0, rng.randint(0, 29)))
+    cells = {(rng.choice(columns) + rng.randint(-2, 2), rng.choice(rows)) for _ in range(rng.randint(0, 3))}
+    cells = {cell for cell in cells if 0 <= cell[0] <= 9} - {(x, y), *((i[0], i[1]) for i in (*fish, *submarines))}
+    bullets = sorted((*cell, rng.randrange(2)) for cell in cells)[: 1 if cool_down == 0 else 2]
+    at_most = 1 if diver_spawn_timer == 0 else 2
+    aboard_soon = [
+        (x, max(y, 1), 1, 3),
+        (x - 1, max(y, 1), 1, 0),
+        (x + 1, max(y, 1), 0, 0),
+        (*thing(rng.randrange(2)),),
+    ]
+    divers = [d for d in rng.sample(aboard_soon, rng.randint(0, at_most)) if 0 <= d[0] <= 9]
+    return speeds | {
+        **{"x": x, "y": y, "right": right, "surface": int(y == 0 and rng.random() < 0.5)},
+        "oxygen": rng.choice((0, 1, rng.randint(0, 200))),
+        "diver_count": rng.choice((0, 1, 5, 5, 6, 6, rng.randint(-3, 6))),
+        **{"fish": fish, "submarines": submarines, "divers": divers, "bullets": bullets},
+        **{"enemy_right": stray(rng), "enemy_left": stray(rng), "shot_timer": cool_down},
+        "enemy_spawn_timer": rng.choice((0, rng.randint(0, speeds["enemy_spawn_speed"]))),
+        "diver_spawn_timer": diver_spawn_timer,
+    }
+
+
+def stray(rng: random.Random) -> list[int]:
+    """Enemy bullets here and there, in rows 1 to 8."""
+    share = rng.choice((0.0, 0.05))
+    return [sum((rng.random() < share) << x for x in range(10)) if 1 <= y <= 8 else 0 for y in range(10)]
+
+
+def policy(row: Row, rng: random.Random) -> int:
+    """Keeps clear of what comes, shoots what is ahead, collects divers, and surfaces for air."""
+    x, y = row["x"], row["y"]
+    enemies = [(e[0], e[1], 1 if e[2] else -1) for e in (*row["fish"], *row["submarines"])]
+    aboard = row["diver_count"]
+    wants_air = (row["oxygen"] < 50 and aboard != 0) or aboard == 6
+    wants_diver = row["divers"] and aboard < 6 and not wants_air
+
+    def cost(x: int, y: int) -> float:
+        total = rng.random()
+        if wants_air:
+            total += y
+        elif wants_diver:
+            total += min(abs(x - d[0]) + abs(y - d[1]) for d in row["divers"])
+        elif y == 0 and aboard != 0 and row["oxygen"] > 50:
+            total += 3
+        if y == 0 and aboard == 0 and not row["surface"]:
+            total += 1000
+        for ex, ey, step in enemies:
+            if ey == y and -1 <= (ahead := (x - ex) * step) <= 3:
+                total += (200, 200, 100, 20)[max(ahead, 0)]
+        if row["enemy_right"][y] & 0b111 << x >> 2 or row["enemy_left"][y] & 0b111 << x:
+            total += 200
+        return total
+
+    ahead = range(x + 1, 10) if row["right"] else range(x)
+    if row["shot_timer"] == 0 and any(ey == y and ex in ahead for ex, ey, _ in enemies) and cost(x, y) < 190:
+        return FIRE
+    places = {0: (x, y), LEFT: (x - 1, y), RIGHT: (x + 1, y), UP: (x, y - 1), DOWN: (x, y + 1)}
+    on_board = {action: (px, py) for action, (px, py) in places.items() if 0 <= px <= 9 and 0 <= py <= 8}
+    return min(on_board, key=lambda action: cost(*on_board[action]))
+
+
+ORIGINAL = Original("seaquest", draws, read, write, arrays, ours, late, dense, policy, SLOTS)
