@@ -22,7 +22,7 @@ def draws(game: Any, words: Words) -> list:
 def read(game: Any) -> Row:
     x, y = DIRECTIONS[game.ball_dir]
     bricks = game.brick_map @ COLUMNS
-    assert not bricks[0] and not bricks[4:].any()
+    assert not bricks[[0, *range(4, 10)]].any()
     row = {ours: getattr(game, its) for ours, its in SCALARS.items()}
     return row | {"direction_x": x, "direction_y": y, "bricks": bricks[1:4]}
 

@@ -155,17 +155,21 @@ def dense(rng: random.Random) -> Row:
     fish = [thing() for _ in range(rng.randint(0, crowd))]
     submarines = [(*thing(), rng.choice((0, rng.randint(0, 10)))) for _ in range(rng.randint(0, crowd))]
     cool_down, diver_spawn_timer = rng.choice((0, rng.randint(0, 4))), rng.choice((0, rng.randint(0, 29)))
-    cells = {(rng.choice(columns) + rng.randint(-2, 2), rng.choice(rows)) for _ in range(rng.randint(0, 3))}
-    cells = {cell for cell in cells if 0 <= cell[0] <= 9} - {(x, y), *((i[0], i[1]) for i in (*fish, *submarines))}
-    bullets = sorted((*cell, rng.randrange(2)) for cell in cells)[: 1 if cool_down == 0 else 2]
+    cells = {
+        (min(max(rng.choice(columns) + rng.randint(-2, 2), 0), 9), rng.choice(rows)) for _ in range(rng.randint(0, 3))
+    }
+    cells = {c for c in cells if c[0] != x} - {(thing[0], thing[1]) for thing in (*fish, *submarines)}
+    # The submarine never overtakes its bullets: those to its right move right, those to its left move left.
+    bullets = sorted((*c, int(c[0] > x)) for c in cells)[: 1 if cool_down == 0 else 2]
     at_most = 1 if diver_spawn_timer == 0 else 2
-    aboard_soon = [
+    row = max(y, 1)
+    near = [
         (x, max(y, 1), 1, 3),
         (x - 1, max(y, 1), 1, 0),
         (x + 1, max(y, 1), 0, 0),
         (*thing(rng.randrange(2)),),
     ]
-    divers = [d for d in rng.sample(aboard_soon, rng.randint(0, at_most)) if 0 <= d[0] <= 9]
+    divers = [d for d in rng.sample(near, rng.randint(0, at_most)) if 0 <= d[0] <= 9]
     return speeds | {
         **{"x": x, "y": y, "right": right, "surface": int(y == 0 and rng.random() < 0.5)},
         "oxygen": rng.choice((0, 1, rng.randint(0, 200))),
