@@ -6,8 +6,8 @@ has a file here that knows how to go from one to another; a row holds all that m
 """
 
 import random
-from collections.abc import Callable, Sequence
-from functools import cache
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -22,6 +22,8 @@ Arrays = dict[str, np.ndarray]
 Words = Sequence[int]
 """The random words of one world and step."""
 
+WORLDS = 50
+"""Games played side by side; always as many, so that our step is compiled once."""
 COLUMNS = 1 << np.arange(10)
 
 
@@ -160,7 +162,7 @@ def int32(x: np.ndarray) -> np.ndarray:
 
 
 class Ours(NamedTuple):
-    """What our steps led to, NumPy, batch `B` first but for states."""
+    """What our steps led to, as `Outcome`; the batch `B` is the last axis of states, else the first."""
 
     reward: np.ndarray
     terminated: np.ndarray
@@ -171,33 +173,23 @@ class Ours(NamedTuple):
     next_observation: np.ndarray
 
 
-@cache
-def player(env: MinAtar) -> Callable[..., tuple[MinAtarState, Ours]]:
-    """Our steps, compiled: `(state, actions [T, N], words [T, W, N], params)` to the last state and `[T, N, ...]`."""
-
-    def play(state: MinAtarState, actions: Array, words: Array, params: MinAtarParams) -> tuple[MinAtarState, Ours]:
-        def body(state: MinAtarState, x: tuple[Array, Array]) -> tuple[MinAtarState, Ours]:
-            state, final, reward, terminated, truncated = env.advance(state, *x, params)
-            return state, Ours(reward, terminated, truncated, final, env.observe(final), state, env.observe(state))
-
-        return jax.lax.scan(body, state, (actions, words))
-
-    return jax.jit(play)
+def our_step(env: MinAtar, state: MinAtarState, action: Array, words: Array, params: MinAtarParams) -> Ours:
+    next_state, final, reward, terminated, truncated = env.advance(state, action, words, params)
+    return Ours(reward, terminated, truncated, final, env.observe(final), next_state, env.observe(next_state))
 
 
-def play_ours(env: MinAtar, state: MinAtarState, actions: np.ndarray, words: np.ndarray) -> tuple[MinAtarState, Ours]:
-    """The last state, and the steps with `[T, N]` made one axis."""
+Step = Callable[..., Ours]
+compiled_step: Step = jax.jit(our_step, static_argnums=0)
 
-    def states(leaf: Array) -> np.ndarray:
-        x = np.moveaxis(np.asarray(leaf), 0, -2)
-        return x.reshape(*x.shape[:-2], -1)
 
-    def others(leaf: Array) -> np.ndarray:
-        return np.asarray(leaf).reshape(-1, *leaf.shape[2:])
+def concatenate(parts: Sequence[Ours]) -> Ours:
+    """One after the other along the batch."""
 
-    state, ours = player(env)(state, actions.astype(np.int32), words, env.default_params)
-    names = ("state", "next_state")
-    return state, Ours(*(jax.tree.map(states if n in names else others, x) for n, x in ours._asdict().items()))
+    def join(*xs: Array, axis: int) -> np.ndarray:
+        return np.concatenate([np.asarray(x) for x in xs], axis)
+
+    fields = zip(Ours._fields, zip(*parts, strict=True), strict=True)
+    return Ours(*(jax.tree.map(partial(join, axis=-1 if "state" in name else 0), *xs) for name, xs in fields))
 
 
 def our_state(original: Original, rows: Sequence[Row]) -> MinAtarState:
@@ -233,40 +225,49 @@ def assert_equal(original: Original, outcomes: Sequence[Outcome], ours: Ours) ->
         assert not differs.any(), f"{name} differs in {differs.sum()} steps, first in {differs.argmax()}"
 
 
-def walk(env: MinAtar, original: Original, worlds: int, steps: int, seed: int, chunks: int = 1) -> list[Outcome]:
-    """Plays `worlds` games of both side by side, half of them from late starts, and asserts that all steps are equal.
+def walk(env: MinAtar, original: Original, steps: int, seed: int, chunk: int = 500) -> Iterator[list[Outcome]]:
+    """Plays `WORLDS` games of both side by side, half of them from late starts, and asserts that all steps are equal.
 
-    Actions follow the original's policy, in some worlds with many random ones, in some with none.
+    Actions follow the original's policy, in some worlds with many random ones, in some with none. Yields the outcomes
+    of `chunk` steps, `WORLDS` of each, at a time.
     """
     rng, choose = np.random.default_rng(seed), random.Random(seed)
 
-    def words(*shape: int) -> np.ndarray:
+    def draw(*shape: int) -> np.ndarray:
         return rng.integers(2**32, size=(*shape, env.random_words), dtype=np.uint32)
 
-    games = [World(original) for _ in range(worlds)]
+    games = [World(original) for _ in range(WORLDS)]
     for i, game in enumerate(games):
-        game.reset(words().tolist())
+        game.reset(draw().tolist())
         if i % 2:
             game.start(original.late(choose) | {"last_action": 0})
-    chaos = [(0.0, 0.02, 0.1, 0.3, 1.0)[i // 2 % 5] for i in range(worlds)]
+    chaos = [(0.0, 0.02, 0.1, 0.3, 1.0)[i // 2 % 5] for i in range(WORLDS)]
     rows = [game.read() for game in games]
     state = our_state(original, rows)
-    for _ in range(chunks):
-        drawn, outcomes = words(steps, worlds), []
-        for now in drawn.tolist():
-            for i, game in enumerate(games):
+    for start in range(0, steps, chunk):
+        outcomes, ours = [], []
+        for _ in range(start, min(start + chunk, steps)):
+            words = draw(WORLDS)
+            for i, (game, now) in enumerate(zip(games, words.tolist(), strict=True)):
                 at_random = choose.random() < chaos[i]
-                action = choose.randrange(6) if at_random else original.policy(rows[i], choose)
-                outcomes.append(game.act(action, now[i]))
+                outcomes.append(game.act(choose.randrange(6) if at_random else original.policy(rows[i], choose), now))
                 rows[i] = outcomes[-1].next_row
-        actions = np.array([o.action for o in outcomes]).reshape(steps, worlds)
-        state, ours = play_ours(env, state, actions, drawn.transpose(0, 2, 1))
-        assert_equal(original, outcomes, ours)
-    return outcomes
+            actions = np.array([outcome.action for outcome in outcomes[-WORLDS:]], np.int32)
+            ours.append(compiled_step(env, state, actions, words.T, env.default_params))
+            state = ours[-1].next_state
+        assert_equal(original, outcomes, concatenate(ours))
+        yield outcomes
 
 
-def single_steps(original: Original, random_words: int, count: int, seed: int) -> tuple[list[Row], np.ndarray, list]:
-    """Dense rows, the words that follow `[W, count]`, and what one action did to each."""
+class SingleSteps(NamedTuple):
+    """Dense states, the random words that followed (uint32 `[W, B]`), and what one action did to each."""
+
+    rows: list[Row]
+    words: np.ndarray
+    outcomes: list[Outcome]
+
+
+def single_steps(original: Original, random_words: int, count: int, seed: int = 0) -> SingleSteps:
     rng, choose, game = np.random.default_rng(seed), random.Random(seed), World(original)
     words = rng.integers(2**32, size=(count, random_words), dtype=np.uint32)
     rows, outcomes = [], []
@@ -274,9 +275,17 @@ def single_steps(original: Original, random_words: int, count: int, seed: int) -
         rows.append(original.dense(choose) | {"last_action": choose.randrange(6)})
         game.start(rows[-1])
         outcomes.append(game.act(choose.randrange(6), now))
-    return rows, words.T, outcomes
+    return SingleSteps(rows, words.T, outcomes)
 
 
-def our_single_steps(env: MinAtar, original: Original, rows: list[Row], words: np.ndarray, outcomes: list) -> Ours:
-    actions = np.array([o.action for o in outcomes])
-    return play_ours(env, our_state(original, rows), actions[None], words[None])[1]
+def our_single_steps(env: MinAtar, original: Original, steps: SingleSteps, step: Step, batch: int) -> Ours:
+    """Our steps from the same states, `batch` at once."""
+    state = our_state(original, steps.rows)
+    actions = np.array([outcome.action for outcome in steps.outcomes], np.int32)
+
+    def part(start: int) -> Ours:
+        some = slice(start, start + batch)
+        states = jax.tree.map(lambda leaf: leaf[..., some], state)
+        return step(env, states, actions[some], steps.words[:, some], env.default_params)
+
+    return concatenate([part(start) for start in range(0, len(actions), batch)])

@@ -163,12 +163,7 @@ def dense(rng: random.Random) -> Row:
     bullets = sorted((*c, int(c[0] > x)) for c in cells)[: 1 if cool_down == 0 else 2]
     at_most = 1 if diver_spawn_timer == 0 else 2
     row = max(y, 1)
-    near = [
-        (x, max(y, 1), 1, 3),
-        (x - 1, max(y, 1), 1, 0),
-        (x + 1, max(y, 1), 0, 0),
-        (*thing(rng.randrange(2)),),
-    ]
+    near = [(x, row, 1, 3), (x - 1, row, 1, 0), (x + 1, row, 0, 0), thing(rng.randrange(2))]
     divers = [d for d in rng.sample(near, rng.randint(0, at_most)) if 0 <= d[0] <= 9]
     return speeds | {
         **{"x": x, "y": y, "right": right, "surface": int(y == 0 and rng.random() < 0.5)},
