@@ -6,7 +6,7 @@ from typing import Any
 from jaxrl.envs.minatar.asterix import AsterixState
 from jaxrl.envs.minatar.bits import Board
 from jaxrl.types import PyTree
-from tests.envs.minatar.originals import Arrays, Original, Row, Words, board_rows, board_words, coin, int32
+from tests.envs.minatar.originals import Arrays, Original, Outcome, Row, Words, board_rows, board_words, coin, int32
 
 SCALARS = ("player_x", "player_y", "spawn_speed", "spawn_timer", "move_speed", "move_timer", "ramp_timer", "ramp_index")
 BOARDS = ("moving_right", "moving_left", "gold")
@@ -93,4 +93,18 @@ def policy(row: Row, rng: random.Random) -> int:
     return values.index(min(values))
 
 
-ORIGINAL = Original("asterix", draws, read, write, arrays, ours, late, dense, policy)
+def events(before: Row, after: Outcome) -> dict[str, bool]:
+    row = after.row
+    full = all(
+        right | left for right, left in zip(before["moving_right"][1:9], before["moving_left"][1:9], strict=True)
+    )
+    return {
+        "a spawn on a full board": before["spawn_timer"] == 0 and full,
+        "gold": after.reward == 1,
+        "an end": after.terminated,
+        "a ramp": row["ramp_index"] > before["ramp_index"],
+        "the fastest level": row["spawn_speed"] == row["move_speed"] == 1,
+    }
+
+
+ORIGINAL = Original("asterix", draws, read, write, arrays, ours, late, dense, policy, events)

@@ -7,7 +7,7 @@ import numpy as np
 
 from jaxrl.envs.minatar.breakout import BreakoutState
 from jaxrl.types import PyTree
-from tests.envs.minatar.originals import COLUMNS, Arrays, Original, Row, Words, int32
+from tests.envs.minatar.originals import COLUMNS, Arrays, Original, Outcome, Row, Words, int32
 
 SCALARS = {name: name for name in ("ball_x", "ball_y", "strike", "last_x", "last_y")} | {"paddle": "pos"}
 """Our names of the numbers, and the original's."""
@@ -77,4 +77,14 @@ def policy(row: Row, rng: random.Random) -> int:
     return 3 if gap > 0 else 1 if gap < 0 else 0
 
 
-ORIGINAL = Original("breakout", draws, read, write, arrays, ours, late, dense, policy)
+def events(before: Row, after: Outcome) -> dict[str, bool]:
+    return {
+        "a wall cleared": not any(after.row["bricks"]),
+        "a wall put back": sum(after.row["bricks"]) > sum(before["bricks"]),
+        "an end": after.terminated,
+        "a start from the left": after.terminated and after.next_row["ball_x"] == 0,
+        "a start from the right": after.terminated and after.next_row["ball_x"] == 9,
+    }
+
+
+ORIGINAL = Original("breakout", draws, read, write, arrays, ours, late, dense, policy, events)

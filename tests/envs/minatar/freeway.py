@@ -7,7 +7,7 @@ import numpy as np
 
 from jaxrl.envs.minatar.freeway import FreewayState
 from jaxrl.types import PyTree
-from tests.envs.minatar.originals import Arrays, Original, Row, Words, coin, int32
+from tests.envs.minatar.originals import Arrays, Original, Outcome, Row, Words, coin, int32
 
 SCALARS = {"chicken_y": "pos", "move_timer": "move_timer", "time_left": "terminate_timer"}
 """Our names of the numbers, and the original's."""
@@ -64,4 +64,12 @@ def policy(row: Row, rng: random.Random) -> int:
     return UP
 
 
-ORIGINAL = Original("freeway", draws, read, write, arrays, ours, late, dense, policy)
+def events(before: Row, after: Outcome) -> dict[str, bool]:
+    return {
+        "a crossing": after.reward == 1,
+        "a hit": after.reward == 0 and before["chicken_y"] < 8 and after.row["chicken_y"] == 9,
+        "the last act": before["time_left"] == 0 and after.terminated,
+    }
+
+
+ORIGINAL = Original("freeway", draws, read, write, arrays, ours, late, dense, policy, events)

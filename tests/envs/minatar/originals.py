@@ -40,6 +40,7 @@ class Original(NamedTuple):
         late: a random row from late in the game, the start of a walk.
         dense: a random row in which much is about to happen.
         policy: an action for a row, chosen so that the game goes on.
+        events: what a walk must have seen, and whether this step from this row shows it.
         lists: the fields of a row that are lists of varying length: the most they can hold, and numbers an item.
     """
 
@@ -52,6 +53,7 @@ class Original(NamedTuple):
     late: Callable[[random.Random], Row]
     dense: Callable[[random.Random], Row]
     policy: Callable[[Row, random.Random], int]
+    events: Callable[[Row, "Outcome"], dict[str, bool]]
     lists: dict[str, tuple[int, int]] = {}  # noqa: RUF012
 
 

@@ -15,6 +15,7 @@ from jaxrl.types import PyTree
 from tests.envs.minatar.originals import (
     Arrays,
     Original,
+    Outcome,
     Row,
     Words,
     board_rows,
@@ -128,9 +129,11 @@ def levels(rng: random.Random, ramps: int) -> Row:
 
 
 def late(rng: random.Random) -> Row:
-    """An empty sea at the fastest levels."""
+    """An empty sea at one of the fastest levels."""
+    at_surface = rng.randrange(2)
     return levels(rng, rng.choice((19, 19, rng.randrange(20)))) | {
-        **{"x": 5, "y": 4, "right": 0, "oxygen": 200, "diver_count": 0, "surface": 0, "shot_timer": 0},
+        **{"x": 5, "y": 4 * (1 - at_surface), "right": 0, "surface": at_surface, "shot_timer": 0},
+        **{"oxygen": rng.choice((3, 20, 200)), "diver_count": rng.choice((-2, -1, 0, 1, 5, 6))},
         **{"fish": [], "submarines": [], "divers": [], "bullets": []},
         **{"enemy_right": [0] * 10, "enemy_left": [0] * 10},
         **{"enemy_spawn_timer": 0, "diver_spawn_timer": rng.randrange(30)},
@@ -188,10 +191,11 @@ def policy(row: Row, rng: random.Random) -> int:
     enemies = [(e[0], e[1], 1 if e[2] else -1) for e in (*row["fish"], *row["submarines"])]
     aboard = row["diver_count"]
     wants_air = (row["oxygen"] < 50 and aboard != 0) or aboard == 6
+    rests = row["surface"] and rng.random() < 0.9  # so that the sea fills
     wants_diver = row["divers"] and aboard < 6 and not wants_air
 
     def cost(x: int, y: int) -> float:
-        total = rng.random()
+        total = rng.random() + 5 * y * rests
         if wants_air:
             total += y
         elif wants_diver:
@@ -215,4 +219,20 @@ def policy(row: Row, rng: random.Random) -> int:
     return min(on_board, key=lambda action: cost(*on_board[action]))
 
 
-ORIGINAL = Original("seaquest", draws, read, write, arrays, ours, late, dense, policy, SLOTS)
+def events(before: Row, after: Outcome) -> dict[str, bool]:
+    row = after.row
+    surfaces = row["surface"] and not before["surface"]
+    return {
+        "twenty enemies": len(row["fish"]) + len(row["submarines"]) >= 20,
+        "two divers": len(row["divers"]) == 2,
+        "surfacing with six divers": surfaces and before["diver_count"] == 6,
+        "surfacing with a negative count": surfaces and before["diver_count"] < 0,
+        "surfacing without a diver": after.terminated and row["y"] == 0 and before["y"] == 1 and not surfaces,
+        "an end for want of air": after.terminated and before["oxygen"] == 0,
+        "a hit": after.reward == 1,
+        "a ramp": row["ramp_index"] > before["ramp_index"],
+        "the fastest level": row["enemy_spawn_speed"] == 1,
+    }
+
+
+ORIGINAL = Original("seaquest", draws, read, write, arrays, ours, late, dense, policy, events, SLOTS)

@@ -8,7 +8,7 @@ import numpy as np
 from jaxrl.envs.minatar.bits import Board
 from jaxrl.envs.minatar.space_invaders import SpaceInvadersState
 from jaxrl.types import PyTree
-from tests.envs.minatar.originals import COLUMNS, Arrays, Original, Row, Words, board_rows, board_words, int32
+from tests.envs.minatar.originals import COLUMNS, Arrays, Original, Outcome, Row, Words, board_rows, board_words, int32
 
 SCALARS = {
     "cannon_x": "pos",
@@ -54,14 +54,14 @@ def ours(a: Arrays) -> SpaceInvadersState:
 
 
 def late(rng: random.Random) -> Row:
-    """The fastest wave, or a few aliens that are about to land."""
-    wave = [0b0011111100] * 4 + [0] * 6
+    """A whole wave, the end of one, or aliens that are about to land."""
+    wave, last = [0b0011111100] * 4 + [0] * 6, [0, 0, 0, 1 << rng.randrange(10), *[0] * 6]
     landing = [0] * 7 + [rng.getrandbits(9) | 1, 0, 0]
     return dense(rng) | {
         "friendly": [0] * 10,
         "enemy": [0] * 10,
-        "aliens": rng.choice((wave, landing)),
-        "move_interval": 6,
+        "aliens": rng.choice((wave, last, last, landing)),
+        "move_interval": rng.randint(6, 12),
         "move_timer": 6,
     }
 
@@ -104,4 +104,17 @@ def policy(row: Row, rng: random.Random) -> int:
     return min(places, key=lambda action: danger(places[action]))
 
 
-ORIGINAL = Original("space_invaders", draws, read, write, arrays, ours, late, dense, policy)
+def events(before: Row, after: Outcome) -> dict[str, bool]:
+    def size(row: Row) -> int:
+        return sum(line.bit_count() for line in row["aliens"])
+
+    return {
+        "a new wave": size(after.row) > size(before),
+        "a faster wave": after.row["move_interval"] < before["move_interval"],
+        "the fastest wave": after.row["move_interval"] == 6,
+        "an end by aliens that landed": after.terminated and before["aliens"][9] > 0,
+        "another end": after.terminated and before["aliens"][9] == 0,
+    }
+
+
+ORIGINAL = Original("space_invaders", draws, read, write, arrays, ours, late, dense, policy, events)

@@ -1,0 +1,43 @@
+"""Our games equal the originals, step by step: states, rewards, ends and observations."""
+
+from collections import Counter
+
+import pytest
+
+from jaxrl.envs import make
+from tests.envs.minatar import ORIGINALS
+from tests.envs.minatar.originals import (
+    WORLDS,
+    assert_equal,
+    compiled_step,
+    our_single_steps,
+    single_steps,
+    walk,
+)
+
+
+@pytest.mark.parametrize("name", ORIGINALS)
+def test_walks(name: str) -> None:
+    env, _ = make(name)
+    original, seen = ORIGINALS[name], Counter()
+    outcomes = [outcome for part in walk(env, original, steps=400, seed=0) for outcome in part]
+    for before, after in zip(outcomes, outcomes[WORLDS:], strict=False):
+        seen.update({what: int(shown) for what, shown in original.events(before.next_row, after).items()})
+    assert min(seen.values()) >= 3, seen
+
+
+@pytest.mark.parametrize("name", ORIGINALS)
+def test_single_steps_from_dense_states(name: str) -> None:
+    env, _ = make(name)
+    steps = single_steps(ORIGINALS[name], env.random_words, count=5000)
+    assert_equal(ORIGINALS[name], steps.outcomes, our_single_steps(env, ORIGINALS[name], steps, compiled_step, WORLDS))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3000)
+@pytest.mark.parametrize("name", ORIGINALS)
+def test_walks_of_a_million_steps(name: str) -> None:
+    env, _ = make(name)
+    for seed in range(1, 9):
+        for _ in walk(env, ORIGINALS[name], steps=2520, seed=seed):
+            pass  # each part is compared as it is played
