@@ -92,7 +92,7 @@ class Environment(ABC):
 
         `final_state` is what the action led to, `state` where the next action starts: the same, or a fresh episode.
         """
-        final, reward, terminated = self.transition(state, action, bits, params)
+        final, reward, terminated = materialize(self.transition(state, action, bits, params))
         truncated = self.is_truncated(final, params) & ~terminated
         done = terminated | truncated
         fresh = self.restart(final, bits, params)

@@ -86,7 +86,7 @@ def spawn(s: AsterixState, bits: Array) -> AsterixState:
         free = jnp.where(i < rank, free & (free - 1), free)  # drops the lowest
     row = free & -free  # bit y, or nothing when no row is free
     edge = jnp.where(rightward, jnp.uint32(1), jnp.uint32(1 << 9))
-    new = from_rows(lambda y: jnp.where(row >> y & 1 == 1, edge, 0))
+    new = from_rows(jnp.stack([jnp.where(row >> y & 1 == 1, edge, 0) for y in range(1, 9)]))
     now = s.spawn_timer == 0
     return s._replace(
         moving_right=s.moving_right | new.where(now & rightward),

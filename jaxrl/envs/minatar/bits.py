@@ -3,13 +3,14 @@
 y is the row (0 at the top), x the column (0 at the left). All words of a board have the batch's shape, `[...]`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import reduce
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
+from jaxrl.envs.base import materialize
 from jaxrl.types import Array
 
 CELLS = 100
@@ -97,10 +98,11 @@ def locate(y: Array, x: Array) -> tuple[Array, Array]:
     return word, jnp.uint32(1) << ((y - 3 * word) * 10 + x).astype(jnp.uint32)
 
 
-def from_rows(row: Callable[[int], Array]) -> Board:
-    """The board whose row y is the ten bits `row(y)`, uint32 `[...]`."""
-    rows = [row(y) for y in range(10)]
-    return Board(*(_or([bits << 10 * k for k, bits in enumerate(rows[i : i + 3])]) for i in range(0, 10, 3)))
+def from_rows(rows: Array) -> Board:
+    """The board whose rows 1 to 8 are these ten bits each, uint32 `[8, ...]`; rows 0 and 9 are empty."""
+    nothing = jnp.zeros_like(rows[0])
+    words = [nothing, *rows, nothing]
+    return Board(*(_or([bits << 10 * k for k, bits in enumerate(words[i : i + 3])]) for i in range(0, 10, 3)))
 
 
 def num_words(channels: int) -> int:

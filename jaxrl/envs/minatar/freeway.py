@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from jaxrl.envs.minatar.bits import ROW, Board, cell, from_rows, pack
+from jaxrl.envs.minatar.bits import ROW, cell, from_rows, pack
 from jaxrl.envs.minatar.environment import DOWN, NOOP, UP, Game, MinAtarParams
 from jaxrl.types import Array
 
@@ -89,13 +89,7 @@ def boards(s: FreewayState) -> Array:
     to_the_left, to_the_right = car >> 1 | (car & 1) << 9, car << 1 & ROW | car >> 9
     mark = jnp.where(s.car_speed > 0, to_the_left, to_the_right)
     lanes = [car, *(jnp.where(abs(s.car_speed) == v, mark, 0) for v in range(1, 6))]
-    return pack([chicken, *(traffic(lane) for lane in lanes)])
-
-
-def traffic(lanes: Array) -> Board:
-    """The board whose rows 1 to 8 are these ten bits each, uint32 `[8, ...]`."""
-    nothing = jnp.zeros_like(lanes[0])
-    return from_rows(lambda y: lanes[y - 1] if 1 <= y <= 8 else nothing)
+    return pack([chicken, *(from_rows(lane) for lane in lanes)])
 
 
 FREEWAY = Game("Freeway-MinAtar", CHANNELS, (NOOP, UP, DOWN), 3, initial, step, boards)

@@ -1,13 +1,28 @@
 """Seaquest: a submarine hunts fish and enemy submarines, rescues divers, and must surface for air with one aboard."""
 
+from functools import reduce
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from jaxrl.envs.minatar.bits import Board, cell, empty, locate, pack
+from jaxrl.envs.base import materialize
+from jaxrl.envs.minatar.bits import ROW, Board, cell, empty, from_rows, pack
 from jaxrl.envs.minatar.environment import DOWN, FIRE, LEFT, RIGHT, UP, Game, MinAtarParams
-from jaxrl.types import Array, PyTree
+from jaxrl.envs.minatar.slots import (
+    Numbers,
+    add_one,
+    equal,
+    everywhere,
+    newest,
+    oldest,
+    push,
+    push_number,
+    put,
+    subtract_one,
+    value,
+)
+from jaxrl.types import Array
 
 CHANNELS = (
     "submarine front", "submarine back", "friendly bullet", "trail", "enemy bullet", "enemy fish", "enemy submarine",
@@ -17,45 +32,40 @@ MAX_OXYGEN, MAX_DIVERS = 200, 6
 ENEMY_SPAWN_SPEED, DIVER_SPAWN_SPEED = 20, 30
 MOVE_SPEED, FASTEST, DIVER_MOVE_SPEED = 5, 2, 5
 SHOT_COOL_DOWN, ENEMY_SHOT_INTERVAL = 5, 10
-ENEMIES, BULLETS, DIVERS = 32, 2, 2
-"""Slots. At most 30 enemies live at once, and at most 2 friendly bullets and 2 divers."""
+BULLETS = 2
+"""At most two friendly bullets fly at once."""
 NOWHERE = 12
-"""The row of an empty slot; a board shows nothing there."""
+"""The row of a friendly bullet that is not there; a board shows nothing for it."""
 
 
-class Enemies(NamedTuple):
-    """Slots `[32, ...]`, the newest first: every spawn moves all one slot on. int32, or bool."""
+class Swimmers(NamedTuple):
+    """Enemies or divers, in rows 1 to 8, the newest in slot 0; see `jaxrl.envs.minatar.slots`.
 
-    x: Array
-    y: Array
-    """1 to 8, or NOWHERE."""
+    32 slots are enough: at most 30 enemies, or 2 divers, live at once.
+    """
+
+    alive: Array
+    x: Numbers
+    """4 bits: 0 to 9."""
+    row: Numbers
+    """3 bits: y - 1."""
     right: Array
-    """bool; the way it goes."""
-    submarine: Array
-    """bool; submarines shoot, fish do not."""
-    move_timer: Array
-    shot_timer: Array
-
-
-class Divers(NamedTuple):
-    """Slots `[2, ...]`, the newest first."""
-
-    x: Array
-    y: Array
-    right: Array
-    move_timer: Array
+    """Those that go to the right; all enemies in one row go the same way."""
+    move_timer: Numbers
+    """3 bits."""
 
 
 class Bullets(NamedTuple):
-    """Friendly bullets, slots `[2, ...]`."""
+    """Friendly bullets, `[2, ...]`."""
 
     x: Array
     y: Array
     right: Array
+    """bool."""
 
 
 class SeaquestState(NamedTuple):
-    """Scalars int32 `[...]` where nothing else is said."""
+    """int32 `[...]` where nothing else is said."""
 
     x: Array
     """Column of the submarine's front, 0 to 9."""
@@ -66,15 +76,19 @@ class SeaquestState(NamedTuple):
     oxygen: Array
     """0 to 200; one unit a step under water."""
     diver_count: Array
-    """Divers aboard, at most 6; negative after surfacing with a count of 6 and then again."""
+    """Divers aboard, at most 6; every surfacing takes one, also from a count that is negative."""
     surface: Array
     """bool; at the surface since an earlier step."""
     bullets: Bullets
-    enemies: Enemies
-    divers: Divers
-    enemy_right: Board
-    """The enemies' bullets that fly right."""
-    enemy_left: Board
+    enemies: Swimmers
+    submarines: Array
+    """Which enemies are submarines; the others are fish."""
+    enemy_shot_timer: Numbers
+    """4 bits; of submarines."""
+    divers: Swimmers
+    bullets_right: Board
+    """The enemies' bullets that fly to the right."""
+    bullets_left: Board
     enemy_spawn_speed: Array
     """Steps between two spawns of enemies, 1 to 20."""
     enemy_spawn_timer: Array
@@ -88,44 +102,39 @@ class SeaquestState(NamedTuple):
 
 def initial(bits: Array) -> SeaquestState:
     """A new game; the same always."""
-    shape = bits.shape[1:]
-
-    def full(value: int, *slots: int) -> Array:
-        return jnp.full((*slots, *shape), value, jnp.int32)
-
-    def no(*slots: int) -> Array:
-        return jnp.zeros((*slots, *shape), bool)
-
+    zero, none = jnp.zeros(bits.shape[1:], jnp.int32), jnp.zeros(bits.shape[1:], jnp.uint32)
+    nobody = Swimmers(alive=none, x=(none,) * 4, row=(none,) * 3, right=none, move_timer=(none,) * 3)
+    bullet = jnp.zeros((BULLETS, *zero.shape), jnp.int32)
     return SeaquestState(
-        x=full(5),
-        y=full(0),
-        right=no(),
-        oxygen=full(MAX_OXYGEN),
-        diver_count=full(0),
-        surface=~no(),
-        bullets=Bullets(full(0, BULLETS), full(NOWHERE, BULLETS), no(BULLETS)),
-        enemies=Enemies(
-            full(0, ENEMIES), full(NOWHERE, ENEMIES), no(ENEMIES), no(ENEMIES), full(0, ENEMIES), full(0, ENEMIES)
-        ),
-        divers=Divers(full(0, DIVERS), full(NOWHERE, DIVERS), no(DIVERS), full(0, DIVERS)),
-        enemy_right=empty(shape),
-        enemy_left=empty(shape),
-        enemy_spawn_speed=full(ENEMY_SPAWN_SPEED),
-        enemy_spawn_timer=full(ENEMY_SPAWN_SPEED),
-        diver_spawn_timer=full(DIVER_SPAWN_SPEED),
-        move_speed=full(MOVE_SPEED),
-        ramp_index=full(0),
-        shot_timer=full(0),
+        x=zero + 5,
+        y=zero,
+        right=zero == 1,
+        oxygen=zero + MAX_OXYGEN,
+        diver_count=zero,
+        surface=zero == 0,
+        bullets=Bullets(x=bullet, y=bullet + NOWHERE, right=bullet == 1),
+        enemies=nobody,
+        submarines=none,
+        enemy_shot_timer=(none,) * 4,
+        divers=nobody,
+        bullets_right=empty(zero.shape),
+        bullets_left=empty(zero.shape),
+        enemy_spawn_speed=zero + ENEMY_SPAWN_SPEED,
+        enemy_spawn_timer=zero + ENEMY_SPAWN_SPEED,
+        diver_spawn_timer=zero + DIVER_SPAWN_SPEED,
+        move_speed=zero + MOVE_SPEED,
+        ramp_index=zero,
+        shot_timer=zero,
     )
 
 
 def step(s: SeaquestState, action: Array, bits: Array, params: MinAtarParams) -> tuple[SeaquestState, Array, Array]:
     """One step, in the order in which things happen."""
-    s = spawn_diver(spawn_enemy(s, bits), bits)
+    s = materialize(spawn_diver(spawn_enemy(s, bits), bits))
     s = steer(s, action)
     s, shot = move_bullets(s)
     s = move_divers(s)
-    s, rammed_or_shot, caught = move_enemies(s)
+    s, met, caught = materialize(move_enemies(s))
     s, hit = move_enemy_bullets(s)
     s = s._replace(
         enemy_spawn_timer=jnp.maximum(s.enemy_spawn_timer - 1, 0),
@@ -133,7 +142,7 @@ def step(s: SeaquestState, action: Array, bits: Array, params: MinAtarParams) ->
         shot_timer=jnp.maximum(s.shot_timer - 1, 0),
     )
     s, rescued, drowned = breathe(s, params)
-    return s, (shot + rammed_or_shot + rescued).astype(jnp.float32), caught | hit | drowned
+    return s, (shot + met + rescued).astype(jnp.float32), caught | hit | drowned
 
 
 def spawn_enemy(s: SeaquestState, bits: Array) -> SeaquestState:
@@ -141,36 +150,55 @@ def spawn_enemy(s: SeaquestState, bits: Array) -> SeaquestState:
 
     Bit 0 of word 0 chooses its side, bits 1 to 3 its row; word 1 whether it is a submarine, one time in three.
     """
-    right, y = (bits[0] & 1) == 1, 1 + (bits[0] >> 1 & 7).astype(jnp.int32)
-    submarine = bits[1] < 2**32 // 3
-    now = s.enemy_spawn_timer == 0
-    blocked = ((s.enemies.y == y) & (s.enemies.right != right)).any(axis=0)
-    new = Enemies(
-        jnp.where(right, 0, 9), y, right, submarine, s.move_speed, jnp.full_like(s.move_speed, ENEMY_SHOT_INTERVAL)
-    )
+    right, row = (bits[0] & 1) == 1, bits[0] >> 1 & 7
+    e, due = s.enemies, s.enemy_spawn_timer == 0
+    other_way = e.alive & equal(e.row, row) & (e.right ^ everywhere(right))
+    now = due & (other_way == 0)
+    interval = jnp.full_like(s.move_speed, ENEMY_SHOT_INTERVAL)
     return s._replace(
-        enemies=push(s.enemies, new, now & ~blocked),
-        enemy_spawn_timer=jnp.where(now, s.enemy_spawn_speed, s.enemy_spawn_timer),
+        enemies=enter(e, now, right, row, s.move_speed),
+        submarines=push(s.submarines, now, bits[1] < 2**32 // 3),
+        enemy_shot_timer=push_number(s.enemy_shot_timer, now, interval),
+        enemy_spawn_timer=jnp.where(due, s.enemy_spawn_speed, s.enemy_spawn_timer),
     )
 
 
 def spawn_diver(s: SeaquestState, bits: Array) -> SeaquestState:
     """When it is time, a diver enters; bit 4 of word 0 chooses the side, bits 5 to 7 the row."""
-    right, y = (bits[0] >> 4 & 1) == 1, 1 + (bits[0] >> 5 & 7).astype(jnp.int32)
     now = s.diver_spawn_timer == 0
-    new = Divers(jnp.where(right, 0, 9), y, right, jnp.full_like(y, DIVER_MOVE_SPEED))
+    rest = jnp.full_like(s.diver_spawn_timer, DIVER_MOVE_SPEED)
     return s._replace(
-        divers=push(s.divers, new, now), diver_spawn_timer=jnp.where(now, DIVER_SPAWN_SPEED, s.diver_spawn_timer)
+        divers=enter(s.divers, now, (bits[0] >> 4 & 1) == 1, bits[0] >> 5 & 7, rest),
+        diver_spawn_timer=jnp.where(now, DIVER_SPAWN_SPEED, s.diver_spawn_timer),
     )
 
 
-def push(slots: PyTree, new: PyTree, now: Array) -> PyTree:
-    """Where `now`, slots with `new` in the first and everything else one further; the last is forgotten."""
+def enter(swimmers: Swimmers, now: Array, right: Array, row: Array, rest: Array) -> Swimmers:
+    """Where `now` holds, one more, from the left if it goes to the right, that rests before its first move."""
+    return Swimmers(
+        alive=push(swimmers.alive, now, now),
+        x=push_number(swimmers.x, now, jnp.where(right, 0, 9)),
+        row=push_number(swimmers.row, now, row),
+        right=push(swimmers.right, now, right),
+        move_timer=push_number(swimmers.move_timer, now, rest),
+    )
 
-    def one(slots: Array, new: Array) -> Array:
-        return jnp.where(now, jnp.concatenate([new[None], slots[:-1]]), slots)
 
-    return jax.tree.map(one, slots, new)
+def swim(swimmers: Swimmers, moves: Array, rest: Array | int) -> Swimmers:
+    """Those in `moves` go one column on, or away; the others rest one step less."""
+    s = swimmers
+    leaves = moves & (s.right & equal(s.x, 9) | ~s.right & equal(s.x, 0))
+    return s._replace(
+        alive=s.alive & ~leaves,
+        x=subtract_one(add_one(s.x, moves & s.right), moves & ~s.right),
+        move_timer=put(subtract_one(s.move_timer, ~moves), moves, rest),
+    )
+
+
+def at(swimmers: Swimmers, x: Array, y: Array) -> Array:
+    """Those in a cell."""
+    inside = everywhere((y >= 1) & (y <= 8))
+    return swimmers.alive & equal(swimmers.x, x) & equal(swimmers.row, y - 1) & inside
 
 
 def steer(s: SeaquestState, action: Array) -> SeaquestState:
@@ -188,101 +216,67 @@ def steer(s: SeaquestState, action: Array) -> SeaquestState:
     )
 
 
-def shoot(enemies: Enemies, bullets: Bullets, targets: Array, order: Array) -> tuple[Enemies, Bullets, Array]:
-    """Each bullet takes one target in its cell with it, the one that comes first.
-
-    Args:
-        enemies: `[32, ...]`.
-        bullets: `[2, ...]`; no two share a cell.
-        targets: which enemies can be hit, bool `[32, ...]`.
-        order: who is hit when several are in the cell: the lowest, int32 `[32, ...]`, no two equal.
-
-    Returns:
-        the enemies and the bullets that are left, and the number of hits, int32 `[...]`.
-    """
-    dead, spent = jnp.zeros_like(targets), []
-    for i in range(BULLETS):
-        there = targets & (enemies.x == bullets.x[i]) & (enemies.y == bullets.y[i])
-        rank = jnp.where(there, order, 2 * ENEMIES)
-        best = rank.min(axis=0)
-        dead |= there & (rank == best)
-        spent.append(best < 2 * ENEMIES)
-    gone = jnp.stack(spent)
-    enemies = enemies._replace(y=jnp.where(dead, NOWHERE, enemies.y))
-    return enemies, bullets._replace(y=jnp.where(gone, NOWHERE, bullets.y)), gone.sum(axis=0, dtype=jnp.int32)
-
-
 def move_bullets(s: SeaquestState) -> tuple[SeaquestState, Array]:
-    """Friendly bullets fly and hit: of several enemies in a cell a fish before a submarine, then the oldest."""
+    """Friendly bullets fly, and each hits one enemy in its new cell: a fish before a submarine, then the oldest."""
     x = s.bullets.x + jnp.where(s.bullets.right, 1, -1)
     y = jnp.where((x < 0) | (x > 9), NOWHERE, s.bullets.y)
-    order = jnp.where(s.enemies.submarine, 2 * ENEMIES - 1, ENEMIES - 1) - slot_index(s)
-    enemies, bullets, hits = shoot(s.enemies, s.bullets._replace(x=x, y=y), s.enemies.y < NOWHERE, order)
-    return s._replace(enemies=enemies, bullets=bullets), hits
+    there = at(s.enemies, x, y)
+    fish = there & ~s.submarines
+    hits = oldest(jnp.where(fish != 0, fish, there))
+    return shoot(s._replace(bullets=Bullets(x, y, s.bullets.right)), hits)
 
 
-def slot_index(s: SeaquestState) -> Array:
-    """The enemies' slots, int32 `[32, 1 ...]`."""
-    return jnp.arange(ENEMIES).reshape(ENEMIES, *[1] * s.x.ndim)
+def shoot(s: SeaquestState, hits: Array) -> tuple[SeaquestState, Array]:
+    """The state without the enemies that bullets hit, at most one each, `[2, ...]`, and without those; and how many."""
+    hits = materialize(hits)
+    spent = hits != 0
+    enemies = s.enemies._replace(alive=s.enemies.alive & ~(hits[0] | hits[1]))
+    bullets = s.bullets._replace(y=jnp.where(spent, NOWHERE, s.bullets.y))
+    return s._replace(enemies=enemies, bullets=bullets), spent.sum(axis=0, dtype=jnp.int32)
 
 
 def move_divers(s: SeaquestState) -> SeaquestState:
-    """Divers move, the newest first, and come aboard while there is room."""
-    count, d = s.diver_count, s.divers
-    step_x, moves = jnp.where(d.right, 1, -1), d.move_timer == 0
-    x, y, timer = [], [], []
-    for i in range(DIVERS):
-        here = (d.x[i] == s.x) & (d.y[i] == s.y) & (count < MAX_DIVERS)
-        moved = d.x[i] + step_x[i]
-        there = ~here & moves[i] & (moved == s.x) & (d.y[i] == s.y) & (count < MAX_DIVERS)
-        gone = here | there | moves[i] & ((moved < 0) | (moved > 9))
-        count += here | there
-        x.append(jnp.where(moves[i], moved, d.x[i]))
-        y.append(jnp.where(gone, NOWHERE, d.y[i]))
-        timer.append(jnp.where(moves[i], DIVER_MOVE_SPEED, d.move_timer[i] - 1))
-    divers = Divers(jnp.stack(x), jnp.stack(y), d.right, jnp.stack(timer))
-    return s._replace(diver_count=count, divers=divers)
+    """Divers move, and come aboard before or after it while there is room, the newest first."""
+    d = s.divers
+    moved = swim(d, d.alive & equal(d.move_timer, 0), DIVER_MOVE_SPEED)
+    met = at(d, s.x, s.y) | at(moved, s.x, s.y)
+    room = MAX_DIVERS - s.diver_count
+    aboard = jnp.where(room >= 2, met, jnp.where(room == 1, newest(met), 0))
+    count = s.diver_count + jax.lax.population_count(aboard).astype(jnp.int32)
+    return s._replace(diver_count=count, divers=moved._replace(alive=moved.alive & ~aboard))
 
 
 def move_enemies(s: SeaquestState) -> tuple[SeaquestState, Array, Array]:
-    """Fish and submarines move, may ram the submarine or a bullet, and submarines shoot.
+    """Enemies move, submarines shoot, and each friendly bullet may hit one that met it: the state, hits, and the end.
 
-    Only an enemy that moved can have met a bullet, since no bullet that is left shares a cell with one that did not.
-    Of several enemies that met it a submarine is hit before a fish, then the newest.
+    Only an enemy that moved can have met a bullet, since no bullet that is left shares a cell with one that did not. Of
+    several a submarine is hit before a fish, then the newest. It still shoots in this step.
     """
     e = s.enemies
-    alive, moves = e.y < NOWHERE, e.move_timer == 0
-    x = jnp.where(moves, e.x + jnp.where(e.right, 1, -1), e.x)
-    inside = (x >= 0) & (x <= 9)
-    row = e.y == s.y
-    caught = (row & ((e.x == s.x) | (x == s.x))).any(axis=0)
+    moves = e.alive & equal(e.move_timer, 0)
+    moved = swim(e, moves, s.move_speed)
+    rammed = at(moved, s.x, s.y)
+    caught = (at(e, s.x, s.y) | rammed) != 0
 
-    # Submarines shoot after they moved, even those that are hit in this very step.
-    shoots = alive & e.submarine & (e.shot_timer == 0)
-    enemy_right = s.enemy_right | board(e.y, x, shoots & inside & e.right)
-    enemy_left = s.enemy_left | board(e.y, x, shoots & inside & ~e.right)
-
-    moved = Enemies(
-        x=x,
-        y=jnp.where(inside, e.y, NOWHERE),
-        right=e.right,
-        submarine=e.submarine,
-        move_timer=jnp.where(moves, s.move_speed, e.move_timer - 1),
-        shot_timer=jnp.where(shoots, ENEMY_SHOT_INTERVAL, e.shot_timer - 1),
+    shoots = e.alive & s.submarines & equal(s.enemy_shot_timer, 0)
+    shots, to_the_right = board(moved, shoots & moved.alive), right_rows(e)
+    s = s._replace(
+        enemies=moved,
+        enemy_shot_timer=put(subtract_one(s.enemy_shot_timer, ~shoots), shoots, ENEMY_SHOT_INTERVAL),
+        bullets_right=s.bullets_right | shots & to_the_right,
+        bullets_left=s.bullets_left | (shots - to_the_right),
     )
-    targets = moves & inside & ~(row & (x == s.x))
-    order = jnp.where(e.submarine, 0, ENEMIES) + slot_index(s)
-    enemies, bullets, hits = shoot(moved, s.bullets, targets & alive, order)
-    s = s._replace(enemies=enemies, bullets=bullets, enemy_right=enemy_right, enemy_left=enemy_left)
-    return s, hits, caught
+    there = at(moved, s.bullets.x, s.bullets.y) & moves & ~rammed
+    submarines = there & s.submarines
+    s, number = shoot(s, newest(jnp.where(submarines != 0, submarines, there)))
+    return s, number, caught
 
 
 def move_enemy_bullets(s: SeaquestState) -> tuple[SeaquestState, Array]:
     """The enemies' bullets fly; whether one hits the submarine before or after."""
-    submarine = cell(s.y, s.x)
-    right, left = s.enemy_right.right(), s.enemy_left.left()
-    hit = ((s.enemy_right | s.enemy_left | right | left) & submarine).any()
-    return s._replace(enemy_right=right, enemy_left=left), hit
+    right, left = s.bullets_right.right(), s.bullets_left.left()
+    hit = (s.bullets_right | s.bullets_left | right | left) & cell(s.y, s.x)
+    return s._replace(bullets_right=right, bullets_left=left), hit.any()
 
 
 def breathe(s: SeaquestState, params: MinAtarParams) -> tuple[SeaquestState, Array, Array]:
@@ -297,7 +291,7 @@ def breathe(s: SeaquestState, params: MinAtarParams) -> tuple[SeaquestState, Arr
         oxygen=jnp.where(surfaces, MAX_OXYGEN, s.oxygen - below),
         diver_count=jnp.where(full, 0, s.diver_count) - surfaces,
         surface=~below & (s.surface | surfaces),
-        move_speed=s.move_speed - (ramps & (s.move_speed > FASTEST) & (s.ramp_index % 2 == 1)),
+        move_speed=s.move_speed - (ramps & (s.move_speed > FASTEST) & (s.ramp_index & 1 == 1)),
         enemy_spawn_speed=s.enemy_spawn_speed - (ramps & (s.enemy_spawn_speed > 1)),
         ramp_index=s.ramp_index + ramps,
     )
@@ -309,33 +303,50 @@ def gauge(oxygen: Array) -> Array:
     return jnp.maximum(oxygen, 0) * 10 // MAX_OXYGEN
 
 
-def board(y: Array, x: Array, shown: Array) -> Board:
-    """The board of all slots `[slots, ...]` that are `shown`."""
-    word, bit = locate(y, x)
-    words = (jnp.where(shown & (word == i), bit, jnp.uint32(0)) for i in range(4))
-    return Board(*(jax.lax.reduce(w, jnp.uint32(0), jax.lax.bitwise_or, (0,)) for w in words))
+def board(swimmers: Swimmers, slots: Array) -> Board:
+    """The cells of some swimmers."""
+    rows = slots & in_rows(swimmers)
+    columns = [jnp.where(rows & equal(swimmers.x, x) == 0, jnp.uint32(0), jnp.uint32(1 << x)) for x in range(10)]
+    return from_rows(materialize(reduce(jnp.bitwise_or, columns)))
+
+
+def in_rows(swimmers: Swimmers) -> Array:
+    """The swimmers in each of rows 1 to 8, uint32 `[8, ...]`."""
+    return equal(swimmers.row, jnp.arange(8).reshape(8, *[1] * swimmers.right.ndim))
+
+
+def right_rows(enemies: Swimmers) -> Board:
+    """All cells of the rows whose enemies go to the right."""
+    slots = enemies.alive & enemies.right & in_rows(enemies)
+    return from_rows(jnp.where(slots == 0, jnp.uint32(0), jnp.uint32(ROW)))
 
 
 def boards(s: SeaquestState) -> Array:
     """The observation as a bit string."""
-    e, d, b = s.enemies, s.divers, s.bullets
-    to_right = board(e.y, e.x, e.right) | board(d.y, d.x, d.right)
-    to_left = board(e.y, e.x, ~e.right) | board(d.y, d.x, ~d.right)
+    nothing = empty(s.x.shape)
+    fish, submarine = (board(s.enemies, s.enemies.alive & kind) for kind in (~s.submarines, s.submarines))
+    fish, submarine, to_the_right = materialize((fish, submarine, right_rows(s.enemies)))
+    trail = ((fish | submarine) & to_the_right).left() | ((fish | submarine) - to_the_right).right()
+    diver = bullet = nothing
+    for i in range(2):
+        here = cell(1 + value(s.divers.row, i), value(s.divers.x, i)).where(s.divers.alive >> i & 1 == 1)
+        right = s.divers.right >> i & 1 == 1
+        diver, trail = diver | here, trail | here.left().where(right, here.right())
+        bullet |= cell(s.bullets.y[i], s.bullets.x[i])
     oxygen = (jnp.uint32(1) << gauge(s.oxygen).astype(jnp.uint32)) - 1
     aboard = jnp.clip(s.diver_count, 0, MAX_DIVERS).astype(jnp.uint32)
-    nothing = empty(s.x.shape)
     return pack(
         [
             cell(s.y, s.x),
             cell(s.y, jnp.where(s.right, s.x - 1, s.x + 1)),
-            board(b.y, b.x, b.y < NOWHERE),
-            to_right.left() | to_left.right(),
-            s.enemy_right | s.enemy_left,
-            board(e.y, e.x, ~e.submarine),
-            board(e.y, e.x, e.submarine),
+            bullet,
+            trail,
+            s.bullets_right | s.bullets_left,
+            fish,
+            submarine,
             nothing._replace(row_9=oxygen),
             nothing._replace(row_9=((jnp.uint32(1) << aboard) - 1) << (9 - aboard)),
-            board(d.y, d.x, d.y < NOWHERE),
+            diver,
         ]
     )
 
