@@ -10,7 +10,6 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxrl.envs.base import materialize
 from jaxrl.types import Array
 
 CELLS = 100

@@ -1,7 +1,10 @@
 """MinAtar's games against the originals."""
 
+from functools import cache
+
+from jaxrl.envs.minatar import GAMES
 from tests.envs.minatar import asterix, breakout, freeway, seaquest, space_invaders
-from tests.envs.minatar.originals import Original
+from tests.envs.minatar.originals import Original, SingleSteps, single_steps
 
 ORIGINALS: dict[str, Original] = {
     "Asterix-MinAtar": asterix.ORIGINAL,
@@ -10,3 +13,9 @@ ORIGINALS: dict[str, Original] = {
     "Seaquest-MinAtar": seaquest.ORIGINAL,
     "SpaceInvaders-MinAtar": space_invaders.ORIGINAL,
 }
+
+
+@cache
+def dense_steps(name: str) -> SingleSteps:
+    """5,000 steps of an original from dense states."""
+    return single_steps(ORIGINALS[name], GAMES[name].random_words, count=5000)

@@ -5,12 +5,13 @@ ones are listed by their cells, and of the enemies' only the cells count, becaus
 """
 
 import random
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from jaxrl.envs.minatar.bits import Board
-from jaxrl.envs.minatar.seaquest import NOWHERE, Bullets, Divers, Enemies, SeaquestState
+from jaxrl.envs.minatar.seaquest import NOWHERE, Bullets, SeaquestState, Swimmers
 from jaxrl.types import PyTree
 from tests.envs.minatar.originals import (
     Arrays,
@@ -41,7 +42,7 @@ SCALARS = {
 }
 """Our names of the numbers, and the original's."""
 LISTS = {"fish": "e_fish", "submarines": "e_subs", "divers": "divers", "bullets": "f_bullets"}
-SLOTS = {"fish": (32, 4), "submarines": (32, 5), "divers": (2, 4), "bullets": (2, 3)}
+SLOTS = {"fish": (32, 4), "submarines": (32, 5), "divers": (32, 4), "bullets": (2, 3)}
 """Items begin (x, y, moves right); all but bullets go on with the move timer, and submarines with the shot timer."""
 BOOLS = ("right", "surface")
 LEFT, UP, RIGHT, DOWN, FIRE = range(1, 6)
@@ -60,9 +61,9 @@ def read(game: Any) -> Row:
     row: Row = {ours: getattr(game, its) for ours, its in SCALARS.items()}
     row |= {ours: [tuple(item) for item in getattr(game, its)] for ours, its in LISTS.items()}
     row["bullets"].sort()
-    row["enemy_right"], row["enemy_left"] = [0] * 10, [0] * 10
+    row["bullets_right"], row["bullets_left"] = [0] * 10, [0] * 10
     for x, y, right in game.e_bullets:
-        row["enemy_right" if right else "enemy_left"][y] |= 1 << x
+        row["bullets_right" if right else "bullets_left"][y] |= 1 << x
     return row
 
 
@@ -74,7 +75,7 @@ def write(game: Any, row: Row) -> None:
         setattr(game, its, [[*item[:2], bool(item[2]), *item[3:]] for item in row[ours]])
     game.e_bullets = [
         [x, y, right]
-        for right, rows in ((True, row["enemy_right"]), (False, row["enemy_left"]))
+        for right, rows in ((True, row["bullets_right"]), (False, row["bullets_left"]))
         for y in range(10)
         for x in range(10)
         if rows[y] >> x & 1
@@ -82,41 +83,62 @@ def write(game: Any, row: Row) -> None:
 
 
 def arrays(s: PyTree) -> Arrays:
-    e, d, b = s.enemies, s.divers, s.bullets
-    alive, enemies_age, divers_age = e.y != NOWHERE, -np.arange(32)[:, None], -np.arange(2)[:, None]
-    boards = {"enemy_right": board_rows(s.enemy_right), "enemy_left": board_rows(s.enemy_left)}
-    return {name: getattr(s, name) for name in SCALARS} | boards | {
-        "fish": compact((e.x, e.y, e.right, e.move_timer), alive & ~e.submarine, enemies_age),
-        "submarines": compact((e.x, e.y, e.right, e.move_timer, e.shot_timer), alive & e.submarine, enemies_age),
-        "divers": compact((d.x, d.y, d.right, d.move_timer), d.y != NOWHERE, divers_age),
+    def swimmers(these: Swimmers, kind: np.ndarray, *more: np.ndarray) -> np.ndarray:
+        fields = number(these.x), number(these.row) + 1, number((these.right,)), number(these.move_timer), *more
+        return compact(fields, number((these.alive & kind,)) == 1, -np.arange(32)[:, None])
+
+    e, b, everyone = s.enemies, s.bullets, np.uint32(0xFFFFFFFF)
+    return {name: getattr(s, name) for name in SCALARS} | {
+        "fish": swimmers(e, ~s.submarines),
+        "submarines": swimmers(e, s.submarines, number(s.enemy_shot_timer)),
+        "divers": swimmers(s.divers, everyone),
         "bullets": compact((b.x, b.y, b.right), b.y != NOWHERE, b.x * 100 + b.y * 10 + b.right),
-    }  # fmt: skip
+        "bullets_right": board_rows(s.bullets_right),
+        "bullets_left": board_rows(s.bullets_left),
+    }
+
+
+def number(words: Sequence[np.ndarray]) -> np.ndarray:
+    """The numbers in our slots, the lowest bits first: int `[32, B]`."""
+    bits = [word >> np.arange(32, dtype=np.uint32)[:, None] & 1 for word in words]
+    return sum(bit.astype(int) << k for k, bit in enumerate(bits))
+
+
+def slots(numbers: np.ndarray, count: int) -> tuple[np.ndarray, ...]:
+    """Our words of the numbers `[B, 32]`."""
+    return tuple(((numbers >> k & 1) << np.arange(32)).sum(axis=1).astype(np.uint32) for k in range(count))
 
 
 def ours(a: Arrays) -> SeaquestState:
     """Fish as the newest enemies, submarines as the oldest: only the order within each kind matters."""
+
+    def swimmers(items: np.ndarray) -> Swimmers:
+        x, y, right, move_timer = items[..., :4].transpose(2, 0, 1)  # what a slot holds that is not alive is no matter
+        return Swimmers(*slots(y > 0, 1), slots(x, 4), slots(y - 1, 3), *slots(right, 1), slots(move_timer, 3))
+
     fish = np.pad(a["fish"], ((0, 0), (0, 0), (0, 1)), constant_values=-1)
     kinds = [np.insert(items, 5, kind, axis=2) for kind, items in enumerate((fish, a["submarines"]))]
-    x, y, right, move_timer, shot_timer, submarine = slots(np.concatenate(kinds[::-1], axis=1)[:, ::-1], 32)
-    divers, bullets = slots(a["divers"][:, ::-1], 2), slots(a["bullets"], 2)
+    enemies = newest_first(np.concatenate(kinds[::-1], axis=1))
+    x, y, right = a["bullets"].T.astype(np.int32)
     return SeaquestState(
         **{name: a[name] == 1 if name in BOOLS else int32(a[name]) for name in SCALARS},
-        bullets=Bullets(*bullets[:2], bullets[2] == 1),
-        enemies=Enemies(x, y, right == 1, submarine == 1, move_timer, shot_timer),
-        divers=Divers(*divers[:2], divers[2] == 1, divers[3]),
-        enemy_right=Board(*board_words(a["enemy_right"])),
-        enemy_left=Board(*board_words(a["enemy_left"])),
+        bullets=Bullets(x, np.where(y < 0, NOWHERE, y), right == 1),
+        enemies=swimmers(enemies),
+        submarines=slots(enemies[..., 5], 1)[0],
+        enemy_shot_timer=slots(enemies[..., 4], 4),
+        divers=swimmers(newest_first(a["divers"])),
+        bullets_right=Board(*board_words(a["bullets_right"])),
+        bullets_left=Board(*board_words(a["bullets_left"])),
     )
 
 
-def slots(items: np.ndarray, count: int) -> np.ndarray:
-    """Items `[B, items, fields]`, those with a y of -1 at the end and in row NOWHERE: int32 `[fields, count, B]`."""
+def newest_first(items: np.ndarray) -> np.ndarray:
+    """Items `[B, items, fields]`, those with a y of -1 at the end: `[B, 32, fields]`."""
+    items = items[:, ::-1]
     used = items[..., 1] >= 0
-    assert used.sum(axis=1).max() <= count
-    first = np.argsort(~used, axis=1, kind="stable")[:, :count]
-    fields = np.take_along_axis(items, first[..., None], axis=1).T.astype(np.int32)
-    fields[1][fields[1] < 0] = NOWHERE
-    return fields
+    assert used.sum(axis=1).max() <= 32
+    order = np.argsort(~used, axis=1, kind="stable")[:, :32]
+    return np.take_along_axis(items, order[..., None], axis=1)
 
 
 def levels(rng: random.Random, ramps: int) -> Row:
@@ -135,7 +157,7 @@ def late(rng: random.Random) -> Row:
         **{"x": 5, "y": 4 * (1 - at_surface), "right": 0, "surface": at_surface, "shot_timer": 0},
         **{"oxygen": rng.choice((3, 20, 200)), "diver_count": rng.choice((-2, -1, 0, 1, 5, 6))},
         **{"fish": [], "submarines": [], "divers": [], "bullets": []},
-        **{"enemy_right": [0] * 10, "enemy_left": [0] * 10},
+        **{"bullets_right": [0] * 10, "bullets_left": [0] * 10},
         **{"enemy_spawn_timer": 0, "diver_spawn_timer": rng.randrange(30)},
     }
 
@@ -173,7 +195,7 @@ def dense(rng: random.Random) -> Row:
         "oxygen": rng.choice((0, 1, rng.randint(0, 200))),
         "diver_count": rng.choice((0, 1, 5, 5, 6, 6, rng.randint(-3, 6))),
         **{"fish": fish, "submarines": submarines, "divers": divers, "bullets": bullets},
-        **{"enemy_right": stray(rng), "enemy_left": stray(rng), "shot_timer": cool_down},
+        **{"bullets_right": stray(rng), "bullets_left": stray(rng), "shot_timer": cool_down},
         "enemy_spawn_timer": rng.choice((0, rng.randint(0, speeds["enemy_spawn_speed"]))),
         "diver_spawn_timer": diver_spawn_timer,
     }
@@ -207,7 +229,7 @@ def policy(row: Row, rng: random.Random) -> int:
         for ex, ey, step in enemies:
             if ey == y and -1 <= (ahead := (x - ex) * step) <= 3:
                 total += (200, 200, 100, 20)[max(ahead, 0)]
-        if row["enemy_right"][y] & 0b111 << x >> 2 or row["enemy_left"][y] & 0b111 << x:
+        if row["bullets_right"][y] & 0b111 << x >> 2 or row["bullets_left"][y] & 0b111 << x:
             total += 200
         return total
 
