@@ -4,6 +4,8 @@ import dataclasses
 import operator
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+import jax
+import numpy as np
 from annotated_types import Ge, Gt, Interval, Le, Lt
 
 BOUNDS: tuple[tuple[Any, str, str, Any], ...] = (
@@ -43,9 +45,11 @@ def check(record: Any, prefix: str = "") -> None:
 
 
 def _check_bounds(name: str, x: Any, hint: Any) -> None:
-    """A NaN is within no bounds."""
+    """A NaN is within no bounds. The values of traced arrays are not known yet, and pass."""
+    if isinstance(x, jax.core.Tracer):
+        return
     for item in getattr(hint, "__metadata__", ()):
         for bound in item if isinstance(item, Interval) else (item,):
             for kind, limit_name, symbol, holds in BOUNDS:
-                if isinstance(bound, kind) and not holds(x, limit := getattr(bound, limit_name)):
+                if isinstance(bound, kind) and not np.all(holds(x, limit := getattr(bound, limit_name))):
                     raise ArgumentError(f"{name} must be {symbol} {limit}, got {x}")

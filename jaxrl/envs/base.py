@@ -5,6 +5,7 @@ serves a single world (scalar leaves) and `N` of them (leaves with a last axis `
 same draws to an original. The gymnax-style `reset` and `step` below wrap it with a key.
 """
 
+import dataclasses
 from abc import ABC, abstractmethod
 from functools import partial
 from typing import Any
@@ -13,6 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax.experimental.xla_metadata import set_xla_metadata
 
+from jaxrl.arguments import check
 from jaxrl.types import Array, PyTree
 
 
@@ -31,6 +33,20 @@ def materialize(tree: PyTree) -> PyTree:
         return _identity(tree)
 
 
+class EnvParams:
+    """Traced parameters of a world: a registered dataclass with at least `max_steps_in_episode`."""
+
+    def replace(self, **changes: Any) -> Any:
+        """A copy with some fields changed, as gymnax's parameters offer it.
+
+        Raises:
+            ArgumentError: a value is out of the bounds that its field declares.
+        """
+        params = dataclasses.replace(self, **changes)  # type: ignore[type-var]
+        check(params)
+        return params
+
+
 class Environment(ABC):
     """A world with discrete actions. Instances are immutable, hashable, and equal when made equally.
 
@@ -41,17 +57,19 @@ class Environment(ABC):
     random_words: int
     """`W`: 32-bit random words one world uses a step (and a reset)."""
     num_actions: int
-    protocol: str
-    """One line that says under which rules scores are taken; always printed beside a score."""
 
     @property
     @abstractmethod
-    def default_params(self) -> Any:
-        """The traced parameters of the world, with at least `max_steps_in_episode`."""
+    def default_params(self) -> EnvParams:
+        """The traced parameters of the world."""
 
     @property
     @abstractmethod
     def name(self) -> str: ...
+
+    @abstractmethod
+    def protocol(self, params: Any) -> str:
+        """One line that says under which rules scores are taken; always printed beside a score."""
 
     @abstractmethod
     def initial(self, bits: Array, params: Any) -> PyTree:

@@ -6,7 +6,7 @@ MDP to every cell and direction at once. Cell `(y, x)` of an `H × W` map is sta
 
 import dataclasses
 from functools import partial
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +14,7 @@ import numpy as np
 from annotated_types import Interval
 
 from jaxrl.arguments import check
-from jaxrl.envs.base import Environment
+from jaxrl.envs.base import Environment, EnvParams
 from jaxrl.envs.maps import MAPS, Grid, read_map
 from jaxrl.types import MDP, Array
 
@@ -24,22 +24,18 @@ RIGHT, LEFT, UP, DOWN = range(4)
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
-class GridWorldParams:
+class GridWorldParams(EnvParams):
     """Traced parameters of a Grid World."""
 
     reward: Array | np.ndarray
     """The reward for entering each cell, float32 `[H, W]`."""
-    slip_probability: float = 0.0
-    """Probability that a move goes across the chosen direction, half of it to either side, in [0, 1]."""
-    discount: float = 0.99
+    slip_probability: Annotated[float, Interval(ge=0, le=1)] = 0.0
+    """Probability that a move goes across the chosen direction, half of it to either side."""
+    discount: Annotated[float, Interval(ge=0, le=1)] = 0.99
     """`γ` of the MDP. Steps do not use it, and learners have their own."""
-    max_steps_in_episode: int = 200
+    max_steps_in_episode: Annotated[int, Interval(ge=1, lt=2**31)] = 200
     """Steps after which an episode is truncated. In the named maps no terminal cell is more than 14 moves away, so that
     this is ample, and a policy that bumps into a wall for ever is soon found out."""
-
-    def replace(self, **changes: Any) -> "GridWorldParams":
-        """A copy with some fields changed, as gymnax's parameters offer it."""
-        return dataclasses.replace(self, **changes)
 
 
 class GridWorldState(NamedTuple):
@@ -117,6 +113,7 @@ class GridWorld(Environment):
     name = "GridWorld"
     num_actions = 4
     random_words = 2
+    action_names = ("right", "left", "up", "down")
     channels = ("agent", "wall", "terminal")
     """What each channel of the observation shows."""
 
@@ -129,11 +126,11 @@ class GridWorld(Environment):
         """The map as arrays."""
         return read_map(self.map).grid
 
-    @property
-    def protocol(self) -> str:  # type: ignore[override]
+    def protocol(self, params: GridWorldParams) -> str:
         height, width = self.grid.wall.shape
-        name, cap = self.map if self.map in MAPS else "own", self.default_params.max_steps_in_episode
-        return f"{name} map, {height} × {width}, slip probability {self.slip_probability:g}, {cap}-step cap"
+        name = self.map if self.map in MAPS else "own"
+        cap = params.max_steps_in_episode
+        return f"{name} map, {height} × {width}, slip probability {params.slip_probability:g}, {cap}-step cap"
 
     @property
     def default_params(self) -> GridWorldParams:

@@ -9,11 +9,14 @@ from typing import Any
 from jaxrl.arguments import ArgumentError
 from jaxrl.envs.base import Environment
 from jaxrl.envs.grid_world import GridWorld
-from jaxrl.envs.minatar import GAMES, MinAtar
+from jaxrl.envs.minatar import GAMES, MinAtar, MinAtarParams
 
 PROTOCOLS = ("original", "gymnax")
-OWN = (*GAMES, "GridWorld")
-"""The names of jaxrl's own worlds."""
+OPTIONS: dict[str, list[str]] = {
+    **{game: [field.name for field in dataclasses.fields(MinAtarParams)] for game in GAMES},
+    "GridWorld": [field.name for field in dataclasses.fields(GridWorld)],
+}
+"""jaxrl's own worlds by name, and what can be chosen about each."""
 
 
 @cache
@@ -21,11 +24,12 @@ def make(env_id: str, protocol: str | None = None, **options: Any) -> tuple[Any,
     """A world and its parameters.
 
     Args:
-        env_id: one of `OWN`, any name gymnax knows, or `"module:factory"` for a function of no arguments that returns
-            an environment with gymnax 1.0's interface, or such an environment and its parameters.
+        env_id: one of `OPTIONS`, any name gymnax knows, or `"module:factory"` for a function of no arguments that
+            returns an environment with gymnax 1.0's interface, or such an environment and its parameters.
         protocol: for MinAtar's games "original" (the default: 6 actions, sticky 0.1, ramping, no cap) or "gymnax"
-            (minimal actions, nothing sticky, episodes cut at 1000 steps).
-        options: for "GridWorld" the arguments of `jaxrl.envs.grid_world.GridWorld`: `map` and `slip_probability`.
+            (minimal actions, nothing sticky, episodes cut at 1000 steps, Freeway's at 2500).
+        options: for "GridWorld" the arguments of `jaxrl.envs.grid_world.GridWorld`: `map` and `slip_probability`; for
+            MinAtar's games the fields of `MinAtarParams`, such as `sticky_action_prob`.
 
     Returns:
         `(env, params)`. Two equal calls return the same objects, so nothing that depends on them is traced twice.
@@ -36,24 +40,24 @@ def make(env_id: str, protocol: str | None = None, **options: Any) -> tuple[Any,
     """
     if protocol is not None and protocol not in PROTOCOLS:
         raise ArgumentError(f"protocol must be one of {', '.join(PROTOCOLS)}, got {protocol!r}")
-    if env_id not in OWN and ":" not in env_id:
+    if env_id not in OPTIONS and ":" not in env_id:
         _check_gymnax_has(env_id)
     if protocol is not None and env_id not in GAMES:
         raise ArgumentError(
             f"protocol is a choice of {', '.join(GAMES)} only, got protocol={protocol!r} for {env_id!r}"
         )
-    known = [field.name for field in dataclasses.fields(GridWorld)] if env_id == "GridWorld" else []
+    known = OPTIONS.get(env_id, ())
     for name, value in options.items():
         if name not in known:
             raise ArgumentError(
                 f"{name} is not an option of {env_id}, which has {', '.join(known) or 'none'}, got {value!r}"
             )
-    if env_id in GAMES:
-        env: Any = MinAtar(GAMES[env_id], "gymnax" if protocol == "gymnax" else "original")
-        return env, env.default_params
     if env_id == "GridWorld":
-        env = GridWorld(**options)
-        return env, env.default_params
+        grid_world = GridWorld(**options)
+        return grid_world, grid_world.default_params
+    if env_id in GAMES:
+        game = MinAtar(GAMES[env_id], "gymnax" if protocol == "gymnax" else "original")
+        return game, game.default_params.replace(**options)
     if ":" in env_id:
         return _from_factory(env_id)
     import gymnax
@@ -65,7 +69,7 @@ def _check_gymnax_has(env_id: str) -> None:
     import gymnax  # here, because it takes seconds and jaxrl's own worlds do without
 
     if env_id not in gymnax.registered_envs:
-        near = difflib.get_close_matches(env_id, [*OWN, *gymnax.registered_envs], n=1, cutoff=0.0)
+        near = difflib.get_close_matches(env_id, [*OPTIONS, *gymnax.registered_envs], n=1, cutoff=0.0)
         raise ArgumentError(f"unknown environment {env_id!r}; the nearest known name is {near[0]!r}")
 
 
@@ -100,6 +104,6 @@ def num_discrete_actions(env: Any, params: Any) -> int:
 def protocol_of(env: Any, params: Any) -> str:
     """One line that says under which rules a score was taken."""
     if isinstance(env, Environment):
-        return env.protocol
+        return env.protocol(params)
     cap = getattr(params, "max_steps_in_episode", None)
     return "default rules, " + ("no step cap" if cap is None else f"{int(cap)}-step cap")

@@ -294,7 +294,7 @@ def test_equal_calls_make_one_world() -> None:
     assert hash(make("GridWorld", slip_probability=0.1, map="cliff")[0]) == hash(env)
     assert make("GridWorld", map="lecture") == make("GridWorld")
     assert make("GridWorld")[0] != env
-    assert env.protocol == "cliff map, 4 × 12, slip probability 0.1, 200-step cap"
+    assert env.protocol(params) == "cliff map, 4 × 12, slip probability 0.1, 200-step cap"
 
 
 def test_changed_parameters_retrace_nothing() -> None:

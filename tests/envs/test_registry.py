@@ -44,7 +44,7 @@ def test_a_factory_of_ones_own() -> None:
 
 def test_own_worlds_do_without_gymnax() -> None:
     program = (
-        "import sys, jaxrl; [jaxrl.make(name) for name in jaxrl.envs.registry.OWN]; print('gymnax' in sys.modules)"
+        "import sys, jaxrl; [jaxrl.make(name) for name in jaxrl.envs.registry.OPTIONS]; print('gymnax' in sys.modules)"
     )
     out = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
     assert out == "False\n"
@@ -67,10 +67,32 @@ def test_bad_names(name: str, protocol: str | None, message: str) -> None:
         make(name, protocol)
 
 
-@pytest.mark.parametrize("name", ["Breakout-MinAtar", "CartPole-v1", "builtins:dict"])
-def test_options_are_refused_where_there_are_none(name: str) -> None:
-    with pytest.raises(ValueError, match=f"^map is not an option of {name}, which has none, got 'cliff'$"):
-        make(name, map="cliff")
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("Breakout-MinAtar", "sticky_action_prob, difficulty_ramping, max_steps_in_episode"),
+        ("GridWorld", "map, slip_probability"),
+        ("CartPole-v1", "none"),
+        ("builtins:dict", "none"),
+    ],
+)
+def test_options_that_a_world_does_not_have(name: str, options: str) -> None:
+    with pytest.raises(ValueError, match=f"^speed is not an option of {name}, which has {options}, got 3$"):
+        make(name, speed=3)
+
+
+def test_options_of_minatar() -> None:
+    env, params = make("Asterix-MinAtar", sticky_action_prob=0.25, difficulty_ramping=False, max_steps_in_episode=50)
+    assert (params.sticky_action_prob, params.difficulty_ramping, params.max_steps_in_episode) == (0.25, False, 50)
+    assert protocol_of(env, params) == "original: 6 actions, sticky actions 0.25, no difficulty ramping, 50-step cap"
+    for value in (-0.1, 1.5, float("nan")):
+        message = rf"^sticky_action_prob must be .* got {value}$"
+        with pytest.raises(ValueError, match=message):
+            make("Asterix-MinAtar", sticky_action_prob=value)
+        with pytest.raises(ValueError, match=message):
+            params.replace(sticky_action_prob=value)
+    many = jax.vmap(lambda p: params.replace(sticky_action_prob=p))(jax.numpy.array([0.0, 1.0]))
+    assert many.sticky_action_prob.shape == (2,)
 
 
 def test_continuous_actions_are_refused() -> None:

@@ -2,12 +2,13 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from annotated_types import Interval
 
-from jaxrl.envs.base import Environment
+from jaxrl.envs.base import Environment, EnvParams
 from jaxrl.envs.minatar import bits as bit_boards
 from jaxrl.types import Array, PyTree
 
@@ -20,19 +21,15 @@ NO_CAP = 2**31 - 1
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
-class MinAtarParams:
+class MinAtarParams(EnvParams):
     """Traced parameters of every MinAtar game."""
 
-    sticky_action_prob: float = 0.1
-    """Probability that the previous executed action is executed again instead of the chosen one, in [0, 1]."""
+    sticky_action_prob: Annotated[float, Interval(ge=0, le=1)] = 0.1
+    """Probability that the previous executed action is executed again instead of the chosen one."""
     difficulty_ramping: bool = True
     """Whether the game gets harder as it goes on (Asterix, Seaquest and Space Invaders)."""
-    max_steps_in_episode: int = NO_CAP
+    max_steps_in_episode: Annotated[int, Interval(ge=1, le=NO_CAP)] = NO_CAP
     """Steps after which an episode is truncated; the default is no cap."""
-
-    def replace(self, **changes: Any) -> "MinAtarParams":
-        """A copy with some fields changed, as gymnax's parameters offer it."""
-        return dataclasses.replace(self, **changes)
 
 
 class Game(NamedTuple):
@@ -46,6 +43,7 @@ class Game(NamedTuple):
         initial: `(bits[W, ...]) -> state`.
         step: `(state, action, bits, params) -> (state, reward, terminated)`.
         boards: `(state) -> uint32 [words, ...]`, the observation as the bit string of `jaxrl.envs.minatar.bits`.
+        gymnax_cap: steps after which gymnax cuts an episode.
     """
 
     name: str
@@ -55,6 +53,7 @@ class Game(NamedTuple):
     initial: Callable[[Array], PyTree]
     step: Callable[[PyTree, Array, Array, MinAtarParams], tuple[PyTree, Array, Array]]
     boards: Callable[[PyTree], Array]
+    gymnax_cap: int = 1000
 
 
 class MinAtarState(NamedTuple):
@@ -74,7 +73,7 @@ class MinAtar(Environment):
     Args:
         game: the rules.
         rules: "original" plays as MinAtar's authors did (6 actions, sticky 0.1, ramping, no cap); "gymnax" as gymnax
-            does (only the actions that do something, nothing sticky, episodes cut at 1000 steps).
+            does (only the actions that do something, nothing sticky, episodes cut at 1000 steps, Freeway's at 2500).
 
     An action outside `0 .. num_actions - 1` acts as a no-op.
     """
@@ -104,17 +103,18 @@ class MinAtar(Environment):
     def random_words(self) -> int:  # type: ignore[override]
         return self.game.random_words
 
-    @property
-    def protocol(self) -> str:  # type: ignore[override]
-        if self.rules == "original":
-            return "original: 6 actions, sticky actions 0.1, difficulty ramping, no step cap"
-        return f"gymnax: {self.num_actions} actions, no sticky actions, difficulty ramping, 1000-step cap"
+    def protocol(self, params: MinAtarParams) -> str:
+        sticky = f"sticky actions {params.sticky_action_prob:g}" if params.sticky_action_prob else "no sticky actions"
+        ramping = "difficulty ramping" if params.difficulty_ramping else "no difficulty ramping"
+        cap = params.max_steps_in_episode
+        capped = "no step cap" if cap == NO_CAP else f"{cap}-step cap"
+        return f"{self.rules}: {self.num_actions} actions, {sticky}, {ramping}, {capped}"
 
     @property
     def default_params(self) -> MinAtarParams:
         if self.rules == "original":
             return MinAtarParams()
-        return MinAtarParams(sticky_action_prob=0.0, max_steps_in_episode=1000)
+        return MinAtarParams(sticky_action_prob=0.0, max_steps_in_episode=self.game.gymnax_cap)
 
     def initial(self, bits: Array, params: MinAtarParams) -> MinAtarState:
         del params

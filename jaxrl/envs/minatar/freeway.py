@@ -92,4 +92,4 @@ def boards(s: FreewayState) -> Array:
     return pack([chicken, *(from_rows(lane) for lane in lanes)])
 
 
-FREEWAY = Game("Freeway-MinAtar", CHANNELS, (NOOP, UP, DOWN), 3, initial, step, boards)
+FREEWAY = Game("Freeway-MinAtar", CHANNELS, (NOOP, UP, DOWN), 3, initial, step, boards, gymnax_cap=2500)
