@@ -2,7 +2,7 @@
 
 from functools import cache
 
-from jaxrl.envs.minatar import GAMES
+from jaxrl.envs import make
 from tests.envs.minatar import asterix, breakout, freeway, seaquest, space_invaders
 from tests.envs.minatar.originals import Original, SingleSteps, single_steps
 
@@ -18,4 +18,5 @@ ORIGINALS: dict[str, Original] = {
 @cache
 def dense_steps(name: str) -> SingleSteps:
     """5,000 steps of an original from dense states."""
-    return single_steps(ORIGINALS[name], GAMES[name].random_words, count=5000)
+    env, params = make(name)
+    return single_steps(env, ORIGINALS[name], params, count=5000)

@@ -96,9 +96,9 @@ class Outcome(NamedTuple):
 class World:
     """A game of the original that starts again when it has ended."""
 
-    def __init__(self, original: Original) -> None:
+    def __init__(self, original: Original, params: MinAtarParams) -> None:
         self.original, self.draws = original, Draws()
-        self.env = minatar.Environment(original.name, sticky_action_prob=0.1, difficulty_ramping=True)
+        self.env = minatar.Environment(original.name, params.sticky_action_prob, params.difficulty_ramping)
         self.env.random = self.env.env.random = self.draws
 
     def start(self, row: Row) -> None:
@@ -238,7 +238,7 @@ def walk(env: MinAtar, original: Original, steps: int, seed: int, chunk: int = 5
     def draw(*shape: int) -> np.ndarray:
         return rng.integers(2**32, size=(*shape, env.random_words), dtype=np.uint32)
 
-    games = [World(original) for _ in range(WORLDS)]
+    games = [World(original, env.default_params) for _ in range(WORLDS)]
     for i, game in enumerate(games):
         game.reset(draw().tolist())
         if i % 2:
@@ -264,20 +264,21 @@ def walk(env: MinAtar, original: Original, steps: int, seed: int, chunk: int = 5
 class SingleSteps(NamedTuple):
     """Dense states, the random words that followed (uint32 `[W, B]`), and what one action did to each."""
 
+    params: MinAtarParams
     rows: list[Row]
     words: np.ndarray
     outcomes: list[Outcome]
 
 
-def single_steps(original: Original, random_words: int, count: int, seed: int = 0) -> SingleSteps:
-    rng, choose, game = np.random.default_rng(seed), random.Random(seed), World(original)
-    words = rng.integers(2**32, size=(count, random_words), dtype=np.uint32)
+def single_steps(env: MinAtar, original: Original, params: MinAtarParams, count: int, seed: int = 0) -> SingleSteps:
+    rng, choose, game = np.random.default_rng(seed), random.Random(seed), World(original, params)
+    words = rng.integers(2**32, size=(count, env.random_words), dtype=np.uint32)
     rows, outcomes = [], []
     for now in words.tolist():
         rows.append(original.dense(choose) | {"last_action": choose.randrange(6)})
         game.start(rows[-1])
         outcomes.append(game.act(choose.randrange(6), now))
-    return SingleSteps(rows, words.T, outcomes)
+    return SingleSteps(params, rows, words.T, outcomes)
 
 
 def our_single_steps(env: MinAtar, original: Original, steps: SingleSteps, step: Step, batch: int) -> Ours:
@@ -288,6 +289,6 @@ def our_single_steps(env: MinAtar, original: Original, steps: SingleSteps, step:
     def part(start: int) -> Ours:
         some = slice(start, start + batch)
         states = jax.tree.map(lambda leaf: leaf[..., some], state)
-        return step(env, states, actions[some], steps.words[:, some], env.default_params)
+        return step(env, states, actions[some], steps.words[:, some], steps.params)
 
     return concatenate([part(start) for start in range(0, len(actions), batch)])

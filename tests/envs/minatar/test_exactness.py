@@ -11,6 +11,7 @@ from tests.envs.minatar.originals import (
     assert_equal,
     compiled_step,
     our_single_steps,
+    single_steps,
     walk,
 )
 
@@ -30,6 +31,16 @@ def test_single_steps_from_dense_states(name: str) -> None:
     env, _ = make(name)
     ours = our_single_steps(env, ORIGINALS[name], dense_steps(name), compiled_step, WORLDS)
     assert_equal(ORIGINALS[name], dense_steps(name).outcomes, ours)
+
+
+@pytest.mark.parametrize("name", ORIGINALS)
+def test_other_parameters_are_exact_too_and_compile_nothing(name: str) -> None:
+    env, params = make(name)
+    params = params.replace(sticky_action_prob=0.5, difficulty_ramping=False, max_steps_in_episode=10**6)
+    compiled = compiled_step._cache_size()
+    steps = single_steps(env, ORIGINALS[name], params, count=500)
+    assert_equal(ORIGINALS[name], steps.outcomes, our_single_steps(env, ORIGINALS[name], steps, compiled_step, WORLDS))
+    assert compiled_step._cache_size() == compiled
 
 
 @pytest.mark.slow
