@@ -1,15 +1,16 @@
 """Every random draw has its distribution, and draws are independent of one another and of what sticks."""
 
 import random
+from functools import partial
 from itertools import combinations
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from jaxrl.envs import make
-from jaxrl.envs.minatar import GAMES, MinAtarState
+from jaxrl.envs.minatar import GAMES, MinAtar, MinAtarState
+from jaxrl.types import PyTree
 from tests.envs.minatar import ORIGINALS, asterix, freeway, seaquest
 from tests.envs.minatar.originals import Row, our_state
 
@@ -26,13 +27,21 @@ def assert_independent(*draws: tuple[np.ndarray, list[float]]) -> None:
         assert (abs(count - N * p) <= 5 * np.sqrt(N * p * (1 - p))).all()
 
 
-def step(name: str, row: Row, action: int = 0, last_action: int = 1) -> tuple[MinAtarState, MinAtarState, np.ndarray]:
+@partial(jax.jit, static_argnums=0)
+def advance(env: MinAtar, *args: PyTree) -> tuple[MinAtarState, ...]:
+    return env.advance(*args)
+
+
+def step(
+    name: str, row: Row, action: int = 0, last_action: int = 1, sticky: float = 0.1
+) -> tuple[MinAtarState, MinAtarState, np.ndarray]:
     """Where one step from a row leads in `N` worlds: the state, that after a restart, and whether the action stuck."""
     env, params = make(name)
     state = our_state(ORIGINALS[name], [row | {"last_action": last_action}])
-    state = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (*leaf.shape[:-1], N)), state)
+    state = jax.tree.map(lambda leaf: np.broadcast_to(leaf, (*leaf.shape[:-1], N)), state)
     words = jax.random.bits(jax.random.key(0), (env.random_words, N))
-    next_state, final, *_ = env.advance(state, jnp.full(N, action), words, params)
+    actions = np.full(N, action, np.int32)
+    next_state, final, *_ = advance(env, state, actions, words, params.replace(sticky_action_prob=sticky))
     final, next_state = jax.tree.map(np.asarray, (final, next_state))
     return final, next_state, final.last_action == last_action
 
@@ -93,11 +102,7 @@ def test_seaquest_draws_enemies_and_divers() -> None:
 @pytest.mark.parametrize("name", GAMES)
 @pytest.mark.parametrize("probability", [0.0, 0.1, 0.25, 1.0])
 def test_actions_stick_with_their_probability(name: str, probability: float) -> None:
-    env, params = make(name)
-    words = jax.random.bits(jax.random.key(1), (env.random_words, N))
-    state = env.initial(words, params)._replace(last_action=jnp.full(N, 3))
-    params = params.replace(sticky_action_prob=probability)
-    after, _, _ = env.transition(state, jnp.ones(N, jnp.int32), words, params)
-    assert set(np.unique(after.last_action)) <= {1, 3}
-    tolerance = 5 * np.sqrt(probability * (1 - probability) / N)
-    assert abs(float((after.last_action == 3).mean()) - probability) <= tolerance
+    row = ORIGINALS[name].late(random.Random(0))
+    state, _, stuck = step(name, row, action=1, last_action=3, sticky=probability)
+    assert set(np.unique(state.last_action)) <= {1, 3}
+    assert abs(stuck.mean() - probability) <= 5 * np.sqrt(probability * (1 - probability) / N)
