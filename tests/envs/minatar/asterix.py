@@ -107,4 +107,4 @@ def events(before: Row, after: Outcome) -> dict[str, bool]:
     }
 
 
-ORIGINAL = Original("asterix", draws, read, write, arrays, ours, late, dense, policy, events)
+ORIGINAL = Original("asterix", draws, read, write, arrays, ours, late, dense, policy, events, lists={})

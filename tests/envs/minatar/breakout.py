@@ -87,4 +87,4 @@ def events(before: Row, after: Outcome) -> dict[str, bool]:
     }
 
 
-ORIGINAL = Original("breakout", draws, read, write, arrays, ours, late, dense, policy, events)
+ORIGINAL = Original("breakout", draws, read, write, arrays, ours, late, dense, policy, events, lists={})

@@ -72,4 +72,4 @@ def events(before: Row, after: Outcome) -> dict[str, bool]:
     }
 
 
-ORIGINAL = Original("freeway", draws, read, write, arrays, ours, late, dense, policy, events)
+ORIGINAL = Original("freeway", draws, read, write, arrays, ours, late, dense, policy, events, lists={})

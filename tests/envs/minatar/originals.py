@@ -54,7 +54,7 @@ class Original(NamedTuple):
     dense: Callable[[random.Random], Row]
     policy: Callable[[Row, random.Random], int]
     events: Callable[[Row, "Outcome"], dict[str, bool]]
-    lists: dict[str, tuple[int, int]] = {}  # noqa: RUF012
+    lists: dict[str, tuple[int, int]]
 
 
 def coin(yes: bool) -> float:
@@ -227,16 +227,18 @@ def assert_equal(original: Original, outcomes: Sequence[Outcome], ours: Ours) ->
         assert not differs.any(), f"{name} differs in {differs.sum()} steps, first in {differs.argmax()}"
 
 
-def walk(env: MinAtar, original: Original, steps: int, seed: int, chunk: int = 500) -> Iterator[list[Outcome]]:
+def walk(
+    env: MinAtar, original: Original, steps: int, seed: int, chunk: int = 500, always: int = 0
+) -> Iterator[list[Outcome]]:
     """Plays `WORLDS` games of both side by side, half of them from late starts, and asserts that all steps are equal.
 
     Actions follow the original's policy, in some worlds with many random ones, in some with none. Yields the outcomes
-    of `chunk` steps, `WORLDS` of each, at a time.
+    of `chunk` steps, `WORLDS` of each, at a time. The bits `always` are set in all random words.
     """
     rng, choose = np.random.default_rng(seed), random.Random(seed)
 
     def draw(*shape: int) -> np.ndarray:
-        return rng.integers(2**32, size=(*shape, env.random_words), dtype=np.uint32)
+        return rng.integers(2**32, size=(*shape, env.random_words), dtype=np.uint32) | np.uint32(always)
 
     games = [World(original, env.default_params) for _ in range(WORLDS)]
     for i, game in enumerate(games):

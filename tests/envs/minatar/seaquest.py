@@ -180,12 +180,10 @@ def dense(rng: random.Random) -> Row:
     fish = [thing() for _ in range(rng.randint(0, crowd))]
     submarines = [(*thing(), rng.choice((0, rng.randint(0, 10)))) for _ in range(rng.randint(0, crowd))]
     cool_down, diver_spawn_timer = rng.choice((0, rng.randint(0, 4))), rng.choice((0, rng.randint(0, 29)))
-    cells = {
-        (min(max(rng.choice(columns) + rng.randint(-2, 2), 0), 9), rng.choice(rows)) for _ in range(rng.randint(0, 3))
-    }
-    cells = {c for c in cells if c[0] != x} - {(thing[0], thing[1]) for thing in (*fish, *submarines)}
+    places = {(rng.choice(columns) + rng.randint(-2, 2), rng.choice(rows)) for _ in range(rng.randint(0, 3))}
+    free = {p for p in places if 0 <= p[0] <= 9 and p[0] != x} - {enemy[:2] for enemy in (*fish, *submarines)}
     # The submarine never overtakes its bullets: those to its right move right, those to its left move left.
-    bullets = sorted((*c, int(c[0] > x)) for c in cells)[: 1 if cool_down == 0 else 2]
+    bullets = sorted((*place, int(place[0] > x)) for place in free)[: 1 if cool_down == 0 else 2]
     at_most = 1 if diver_spawn_timer == 0 else 2
     row = max(y, 1)
     near = [(x, row, 1, 3), (x - 1, row, 1, 0), (x + 1, row, 0, 0), thing(rng.randrange(2))]

@@ -117,4 +117,4 @@ def events(before: Row, after: Outcome) -> dict[str, bool]:
     }
 
 
-ORIGINAL = Original("space_invaders", draws, read, write, arrays, ours, late, dense, policy, events)
+ORIGINAL = Original("space_invaders", draws, read, write, arrays, ours, late, dense, policy, events, lists={})

@@ -33,6 +33,13 @@ def test_single_steps_from_dense_states(name: str) -> None:
     assert_equal(ORIGINALS[name], dense_steps(name).outcomes, ours)
 
 
+def test_a_sea_as_full_as_it_gets() -> None:
+    env, _ = make("Seaquest-MinAtar")
+    # All enemies go to the right, so that there is room for each: one a step at the fastest level, for 29 steps.
+    (outcomes,) = walk(env, ORIGINALS["Seaquest-MinAtar"], steps=100, seed=0, always=1)
+    assert max(len(outcome.row["fish"]) + len(outcome.row["submarines"]) for outcome in outcomes) == 29
+
+
 @pytest.mark.parametrize("name", ORIGINALS)
 def test_other_parameters_are_exact_too_and_compile_nothing(name: str) -> None:
     env, params = make(name)
