@@ -2,6 +2,7 @@
 
 __version__ = "0.1.0"
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from jaxrl.agents import DQNConfig, DQNHparams, dqn
@@ -10,22 +11,23 @@ from jaxrl.networks import q_network
 from jaxrl.trained import TrainedPolicy, load
 from jaxrl.training import Checkpoints, OffPolicyConfig, evaluate, off_policy, population, repeat, run
 from jaxrl.training.report import film
-from jaxrl.types import Agent, Trainer, TrainState, Transition
+from jaxrl.types import MDP, Agent, Trainer, TrainState, Transition
 
 if TYPE_CHECKING:
+    from jaxrl.envs.grid_pictures import render_values
     from jaxrl.envs.render import render, render_state
 else:
+    _PICTURES = {"render": "render", "render_state": "render", "render_values": "grid_pictures"}
 
     def __getattr__(name: str) -> Any:
         """Imports Pillow when a picture is first asked for."""
-        if name in ("render", "render_state"):
-            from jaxrl.envs import render
-
-            return getattr(render, name)
+        if name in _PICTURES:
+            return getattr(import_module(f"jaxrl.envs.{_PICTURES[name]}"), name)
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 __all__ = [
+    "MDP",
     "Agent",
     "Checkpoints",
     "DQNConfig",
@@ -45,6 +47,7 @@ __all__ = [
     "q_network",
     "render",
     "render_state",
+    "render_values",
     "repeat",
     "rollout",
     "run",

@@ -48,7 +48,7 @@ def make_env(env_id: str, protocol: str | None) -> tuple[Any, Any]:
         env, env_params = envs.make(env_id, protocol)
         envs.num_discrete_actions(env, env_params)
     except ArgumentError as error:
-        raise UsageError(f"--env {env_id}: {error}") from error
+        raise UsageError(as_flag(error).replace("--env-id ", "--env ", 1)) from error
     return env, env_params
 
 

@@ -19,14 +19,15 @@ class Options(Generic[HparamsT, ConfigT]):
     """Everything a run depends on, and everything the command line can set."""
 
     env: str
-    """The world: Breakout-MinAtar, any gymnax name, or module:factory for your own."""
+    """The world: a MinAtar game (Asterix-, Breakout-, Freeway-, Seaquest- or SpaceInvaders-MinAtar), GridWorld, any
+    gymnax name, or module:factory for your own."""
     total_steps: Annotated[int, Gt(0)]
     """Environment steps of one agent, warm-up included, rounded down to whole iterations."""
     hparams: HparamsT
     config: ConfigT
     protocol: Literal["original", "gymnax"] | None = None
     """Rules of a MinAtar game: original (6 actions, sticky 0.1, no cap; unless given) or gymnax (minimal actions,
-    nothing sticky, 1000-step cap)."""
+    nothing sticky, 1000-step cap, Freeway's 2500)."""
     seed: Annotated[int, Interval(ge=0, lt=2**31)] = 0
     """Where all randomness comes from; with several seeds, the first of them."""
     num_seeds: Annotated[int, Interval(gt=0, lt=2**31)] = 1

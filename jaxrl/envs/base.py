@@ -28,7 +28,10 @@ def materialize(tree: PyTree) -> PyTree:
 
     XLA's CPU compiler makes one loop of each result and repeats in it everything that the result depends on: without
     this, each of the words of an observation would play the whole step again, which made Asterix four times as slow.
+    Other compilers make one kernel of many results by themselves.
     """
+    if jax.default_backend() != "cpu":
+        return tree
     with set_xla_metadata(inlineable="false"):
         return _identity(tree)
 

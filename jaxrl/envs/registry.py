@@ -70,7 +70,7 @@ def _check_gymnax_has(env_id: str) -> None:
 
     if env_id not in gymnax.registered_envs:
         near = difflib.get_close_matches(env_id, [*OPTIONS, *gymnax.registered_envs], n=1, cutoff=0.0)
-        raise ArgumentError(f"unknown environment {env_id!r}; the nearest known name is {near[0]!r}")
+        raise ArgumentError(f"env_id must be a known name (the nearest is {near[0]!r}), got {env_id!r}")
 
 
 def _from_factory(path: str) -> tuple[Any, Any]:
@@ -78,12 +78,15 @@ def _from_factory(path: str) -> tuple[Any, Any]:
     try:
         factory = getattr(importlib.import_module(module_name), name)
     except (ImportError, AttributeError, ValueError) as error:
-        raise ArgumentError(f"cannot import the environment factory {path!r}: {error}") from error
+        raise ArgumentError(f"env_id must name a factory that can be imported ({error}), got {path!r}") from error
     made = factory()
     env = made[0] if isinstance(made, tuple) else made
     missing = [method for method in ("reset", "step", "action_space") if not hasattr(env, method)]
     if missing:
-        raise ArgumentError(f"{path!r} made a {type(env).__name__} without {missing[0]}() of gymnax 1.0's interface")
+        raise ArgumentError(
+            f"env_id must name a factory of worlds with gymnax 1.0's interface, got {path!r}, whose "
+            f"{type(env).__name__} has no {missing[0]}()"
+        )
     return made if isinstance(made, tuple) else (env, env.default_params)
 
 
@@ -97,7 +100,7 @@ def num_discrete_actions(env: Any, params: Any) -> int:
         return env.num_actions
     space = env.action_space(params)
     if not hasattr(space, "n"):
-        raise ArgumentError(f"{env.name} has continuous actions ({type(space).__name__}); discrete ones are needed")
+        raise ArgumentError(f"env must have discrete actions, got {env.name} with a {type(space).__name__} of them")
     return int(space.n)
 
 

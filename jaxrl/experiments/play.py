@@ -29,8 +29,8 @@ class Options:
     policy: str = "random"
     """Who plays: random (all actions equally likely), keyboard (you, here in the terminal), or a run's directory."""
     env: str | None = None
-    """The world: Breakout-MinAtar, any gymnax name, or module:factory for your own. Unless given, the run's, or
-    Breakout-MinAtar."""
+    """The world: a MinAtar game such as Seaquest-MinAtar, GridWorld, any gymnax name, or module:factory for your own.
+    Unless given, the run's, or Breakout-MinAtar."""
     protocol: Literal["original", "gymnax"] | None = None
     """Rules of a MinAtar game: original (unless given) or gymnax."""
     seed: Annotated[int, Interval(ge=0, lt=2**31)] = 0

@@ -11,10 +11,10 @@ from jaxrl.experiments import dqn_minatar
 BAD = [
     (
         "--env Breakout-MinAtr",
-        "--env Breakout-MinAtr: unknown environment .* the nearest known name is 'Breakout-MinAtar'",
+        r"--env must be a known name \(the nearest is 'Breakout-MinAtar'\), got 'Breakout-MinAtr'",
     ),
-    ("--env Pendulum-v1", "--env Pendulum-v1: .*continuous actions"),
-    ("--env nowhere:factory", "--env nowhere:factory: cannot import"),
+    ("--env Pendulum-v1", "--env must have discrete actions, got Pendulum-v1"),
+    ("--env nowhere:factory", "--env must name a factory that can be imported .* got 'nowhere:factory'"),
     ("--env CartPole-v1 --protocol gymnax", "got protocol='gymnax' for 'CartPole-v1'"),
     ("--total-steps 0", "--total-steps must be > 0, got 0"),
     ("--total-steps 5000", r"--total-steps must be at least \d+ .*, got 5000"),

@@ -53,13 +53,21 @@ def test_own_worlds_do_without_gymnax() -> None:
 @pytest.mark.parametrize(
     ("name", "protocol", "message"),
     [
-        ("Breakout-MinAtr", None, "the nearest known name is 'Breakout-MinAtar'"),
-        ("GridWord", None, "the nearest known name is 'GridWorld'"),
+        (
+            "Breakout-MinAtr",
+            None,
+            "env_id must be a known name (the nearest is 'Breakout-MinAtar'), got",
+        ),
+        ("GridWord", None, "env_id must be a known name (the nearest is 'GridWorld'), got 'GridWord'"),
         ("GridWorld", "original", "got protocol='original' for 'GridWorld'"),
         ("Breakout-MinAtar", "atari", "protocol must be one of original, gymnax, got 'atari'"),
         ("CartPole-v1", "original", "got protocol='original' for 'CartPole-v1'"),
-        ("no_such_module:factory", None, "cannot import the environment factory 'no_such_module:factory'"),
-        ("builtins:dict", None, "'builtins:dict' made a dict without reset()"),
+        (
+            "no_such_module:factory",
+            None,
+            "env_id must name a factory that can be imported (No module",
+        ),
+        ("builtins:dict", None, "got 'builtins:dict', whose dict has no reset()"),
     ],
 )
 def test_bad_names(name: str, protocol: str | None, message: str) -> None:
@@ -96,5 +104,5 @@ def test_options_of_minatar() -> None:
 
 
 def test_continuous_actions_are_refused() -> None:
-    with pytest.raises(ValueError, match="continuous actions"):
+    with pytest.raises(ValueError, match="env must have discrete actions, got Pendulum-v1 with a Box of them"):
         num_discrete_actions(*make("Pendulum-v1"))

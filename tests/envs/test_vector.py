@@ -5,22 +5,23 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrl.envs import make, vectorize
+from jaxrl.envs import make, num_discrete_actions, vectorize
 
 T, N = 300, 8
 
 
-@pytest.fixture(scope="module", params=["Breakout-MinAtar", "CartPole-v1"])
+CAPS = {"Breakout-MinAtar": 12, "Seaquest-MinAtar": 70, "GridWorld": 6, "CartPole-v1": 25}
+"""Worlds, and caps that some episodes reach and some do not."""
+
+
+@pytest.fixture(scope="module", params=CAPS)
 def played(request):
     env, params = make(request.param)
-    if request.param == "Breakout-MinAtar":
-        params = params.replace(max_steps_in_episode=12)
-    else:
-        params = params.replace(max_steps_in_episode=25)
+    params = params.replace(max_steps_in_episode=CAPS[request.param])
     envs = vectorize(env, params, N)
 
     def body(state, key):
-        actions = jax.random.randint(key, (N,), 0, 2)
+        actions = jax.random.randint(key, (N,), 0, num_discrete_actions(env, params))
         state, transition, metrics = envs.step(state, actions, key)
         return state, (transition, metrics, state.observation)
 

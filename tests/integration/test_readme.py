@@ -10,10 +10,12 @@ def test_the_examples_run(capsys, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     pattern = r"<!-- The tests run this example\. -->\n```python\n(.*?)```"
     examples = re.findall(pattern, README.read_text(), re.DOTALL)
-    assert len(examples) == 2
+    assert len(examples) == 3
     for example in examples:
         exec(compile(example, str(README), "exec"), {})
     said = capsys.readouterr().out
+    for picture in ("seaquest.png", "seaquest.gif", "grid.png"):
+        assert (tmp_path / picture).stat().st_size > 1000
     assert "loss of each agent: [" in said
     assert float(said.split("return of the last episodes: ")[1]) > 5
 
