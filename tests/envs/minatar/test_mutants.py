@@ -29,7 +29,7 @@ MUTANTS = {
         Mutant("the wrong free row", "spawn", "i < rank", "i <= rank"),
         Mutant("a meeting counts before the move only", "step", "caught | move & moved_caught", "caught"),
         Mutant("all rows can be reached", "step", "(action == UP), 1, 8", "(action == UP), 0, 9"),
-        Mutant("the speed changes at even ramps", "ramp", "% 2 == 1", "% 2 == 0"),
+        Mutant("the speed changes at even ramps", "ramp", "& 1 == 1", "& 1 == 0"),
         Mutant("a ramp every 101 steps", "ramp", "s.ramp_timer < 0", "s.ramp_timer <= 0"),
     ],
     "Breakout-MinAtar": [
