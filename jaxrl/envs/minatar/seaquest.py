@@ -9,19 +9,7 @@ import jax.numpy as jnp
 from jaxrl.envs.base import materialize
 from jaxrl.envs.minatar.bits import ROW, Board, cell, empty, from_rows, pack
 from jaxrl.envs.minatar.environment import DOWN, FIRE, LEFT, RIGHT, UP, Game, MinAtarParams
-from jaxrl.envs.minatar.slots import (
-    Numbers,
-    add_one,
-    equal,
-    everywhere,
-    newest,
-    oldest,
-    push,
-    push_number,
-    put,
-    subtract_one,
-    value,
-)
+from jaxrl.envs.minatar.slots import add_one, bits_of, each, equal, everywhere, newest, oldest, push, put, subtract_one
 from jaxrl.types import Array
 
 CHANNELS = (
@@ -45,14 +33,14 @@ class Swimmers(NamedTuple):
     """
 
     alive: Array
-    x: Numbers
-    """4 bits: 0 to 9."""
-    row: Numbers
-    """3 bits: y - 1."""
+    x: Array
+    """Number of 4 bits: 0 to 9."""
+    row: Array
+    """Number of 3 bits: y - 1."""
     right: Array
     """Those that go to the right; all enemies in one row go the same way."""
-    move_timer: Numbers
-    """3 bits."""
+    move_timer: Array
+    """Number of 3 bits."""
 
 
 class Bullets(NamedTuple):
@@ -83,8 +71,8 @@ class SeaquestState(NamedTuple):
     enemies: Swimmers
     submarines: Array
     """Which enemies are submarines; the others are fish."""
-    enemy_shot_timer: Numbers
-    """4 bits; of submarines."""
+    enemy_shot_timer: Array
+    """Number of 4 bits; of submarines."""
     divers: Swimmers
     bullets_right: Board
     """The enemies' bullets that fly to the right."""
@@ -103,7 +91,7 @@ class SeaquestState(NamedTuple):
 def initial(bits: Array) -> SeaquestState:
     """A new game; the same always."""
     zero, none = jnp.zeros(bits.shape[1:], jnp.int32), jnp.zeros(bits.shape[1:], jnp.uint32)
-    nobody = Swimmers(alive=none, x=(none,) * 4, row=(none,) * 3, right=none, move_timer=(none,) * 3)
+    nobody = Swimmers(none, bits_of(zero, 4), bits_of(zero, 3), none, bits_of(zero, 3))
     bullet = jnp.zeros((BULLETS, *zero.shape), jnp.int32)
     return SeaquestState(
         x=zero + 5,
@@ -115,7 +103,7 @@ def initial(bits: Array) -> SeaquestState:
         bullets=Bullets(x=bullet, y=bullet + NOWHERE, right=bullet == 1),
         enemies=nobody,
         submarines=none,
-        enemy_shot_timer=(none,) * 4,
+        enemy_shot_timer=bits_of(zero, 4),
         divers=nobody,
         bullets_right=empty(zero.shape),
         bullets_left=empty(zero.shape),
@@ -154,11 +142,10 @@ def spawn_enemy(s: SeaquestState, bits: Array) -> SeaquestState:
     e, due = s.enemies, s.enemy_spawn_timer == 0
     other_way = e.alive & equal(e.row, row) & (e.right ^ everywhere(right))
     now = due & (other_way == 0)
-    interval = jnp.full_like(s.move_speed, ENEMY_SHOT_INTERVAL)
     return s._replace(
         enemies=enter(e, now, right, row, s.move_speed),
-        submarines=push(s.submarines, now, bits[1] < 2**32 // 3),
-        enemy_shot_timer=push_number(s.enemy_shot_timer, now, interval),
+        submarines=push(s.submarines, now, everywhere(bits[1] < 2**32 // 3)),
+        enemy_shot_timer=push(s.enemy_shot_timer, now, bits_of(jnp.full_like(row, ENEMY_SHOT_INTERVAL), 4)),
         enemy_spawn_timer=jnp.where(due, s.enemy_spawn_speed, s.enemy_spawn_timer),
     )
 
@@ -166,9 +153,9 @@ def spawn_enemy(s: SeaquestState, bits: Array) -> SeaquestState:
 def spawn_diver(s: SeaquestState, bits: Array) -> SeaquestState:
     """When it is time, a diver enters; bit 4 of word 0 chooses the side, bits 5 to 7 the row."""
     now = s.diver_spawn_timer == 0
-    rest = jnp.full_like(s.diver_spawn_timer, DIVER_MOVE_SPEED)
+    right, row = (bits[0] >> 4 & 1) == 1, bits[0] >> 5 & 7
     return s._replace(
-        divers=enter(s.divers, now, (bits[0] >> 4 & 1) == 1, bits[0] >> 5 & 7, rest),
+        divers=enter(s.divers, now, right, row, jnp.full_like(row, DIVER_MOVE_SPEED)),
         diver_spawn_timer=jnp.where(now, DIVER_SPAWN_SPEED, s.diver_spawn_timer),
     )
 
@@ -176,11 +163,11 @@ def spawn_diver(s: SeaquestState, bits: Array) -> SeaquestState:
 def enter(swimmers: Swimmers, now: Array, right: Array, row: Array, rest: Array) -> Swimmers:
     """Where `now` holds, one more, from the left if it goes to the right, that rests before its first move."""
     return Swimmers(
-        alive=push(swimmers.alive, now, now),
-        x=push_number(swimmers.x, now, jnp.where(right, 0, 9)),
-        row=push_number(swimmers.row, now, row),
-        right=push(swimmers.right, now, right),
-        move_timer=push_number(swimmers.move_timer, now, rest),
+        alive=push(swimmers.alive, now, everywhere(now)),
+        x=push(swimmers.x, now, bits_of(jnp.where(right, 0, 9), 4)),
+        row=push(swimmers.row, now, bits_of(row, 3)),
+        right=push(swimmers.right, now, everywhere(right)),
+        move_timer=push(swimmers.move_timer, now, bits_of(rest, 3)),
     )
 
 
@@ -306,13 +293,14 @@ def gauge(oxygen: Array) -> Array:
 def board(swimmers: Swimmers, slots: Array) -> Board:
     """The cells of some swimmers."""
     rows = slots & in_rows(swimmers)
-    columns = [jnp.where(rows & equal(swimmers.x, x) == 0, jnp.uint32(0), jnp.uint32(1 << x)) for x in range(10)]
-    return from_rows(materialize(reduce(jnp.bitwise_or, columns)))
+    columns = enumerate(each(swimmers.x, 10))
+    cells = (jnp.where(rows & column == 0, jnp.uint32(0), jnp.uint32(1 << x)) for x, column in columns)
+    return from_rows(materialize(reduce(jnp.bitwise_or, cells)))
 
 
 def in_rows(swimmers: Swimmers) -> Array:
-    """The swimmers in each of rows 1 to 8, uint32 `[8, ...]`."""
-    return equal(swimmers.row, jnp.arange(8).reshape(8, *[1] * swimmers.right.ndim))
+    """The swimmers, alive or not, in each of rows 1 to 8: `[8, ...]`."""
+    return equal(swimmers.row, jnp.arange(8).reshape(8, *[1] * swimmers.alive.ndim))
 
 
 def right_rows(enemies: Swimmers) -> Board:
@@ -323,23 +311,19 @@ def right_rows(enemies: Swimmers) -> Board:
 
 def boards(s: SeaquestState) -> Array:
     """The observation as a bit string."""
+    e, d, b = s.enemies, s.divers, s.bullets
+    fish, submarine = board(e, e.alive & ~s.submarines), board(e, e.alive & s.submarines)
+    to_the_right, to_the_left = board(d, d.alive & d.right), board(d, d.alive & ~d.right)
+    diver, enemy, rows = to_the_right | to_the_left, fish | submarine, right_rows(e)
+    trail = ((enemy & rows) | to_the_right).left() | ((enemy - rows) | to_the_left).right()
     nothing = empty(s.x.shape)
-    fish, submarine = (board(s.enemies, s.enemies.alive & kind) for kind in (~s.submarines, s.submarines))
-    fish, submarine, to_the_right = materialize((fish, submarine, right_rows(s.enemies)))
-    trail = ((fish | submarine) & to_the_right).left() | ((fish | submarine) - to_the_right).right()
-    diver = bullet = nothing
-    for i in range(2):
-        here = cell(1 + value(s.divers.row, i), value(s.divers.x, i)).where(s.divers.alive >> i & 1 == 1)
-        right = s.divers.right >> i & 1 == 1
-        diver, trail = diver | here, trail | here.left().where(right, here.right())
-        bullet |= cell(s.bullets.y[i], s.bullets.x[i])
     oxygen = (jnp.uint32(1) << gauge(s.oxygen).astype(jnp.uint32)) - 1
     aboard = jnp.clip(s.diver_count, 0, MAX_DIVERS).astype(jnp.uint32)
     return pack(
         [
             cell(s.y, s.x),
             cell(s.y, jnp.where(s.right, s.x - 1, s.x + 1)),
-            bullet,
+            cell(b.y[0], b.x[0]) | cell(b.y[1], b.x[1]),
             trail,
             s.bullets_right | s.bullets_left,
             fish,

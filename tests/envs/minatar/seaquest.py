@@ -104,9 +104,9 @@ def number(words: Sequence[np.ndarray]) -> np.ndarray:
     return sum(bit.astype(int) << k for k, bit in enumerate(bits))
 
 
-def slots(numbers: np.ndarray, count: int) -> tuple[np.ndarray, ...]:
-    """Our words of the numbers `[B, 32]`."""
-    return tuple(((numbers >> k & 1) << np.arange(32)).sum(axis=1).astype(np.uint32) for k in range(count))
+def slots(numbers: np.ndarray, count: int) -> np.ndarray:
+    """Our words of the numbers `[B, 32]`: `[count, B]`."""
+    return np.stack([((numbers >> k & 1) << np.arange(32)).sum(axis=1).astype(np.uint32) for k in range(count)])
 
 
 def ours(a: Arrays) -> SeaquestState:
