@@ -53,7 +53,7 @@ def check(options: Options, peers: list[str]) -> None:
         try:
             lineup(world, 1, peers)
         except ArgumentError as error:
-            raise UsageError(f"--worlds {world}: {error}") from error
+            raise UsageError(str(error).replace("env_id", "--worlds", 1)) from error
     if options.record is not None:
         make_directory(options.record, "--record")
 

@@ -146,7 +146,7 @@ def test_a_peer_that_is_not_installed_is_named(monkeypatch) -> None:
 
 
 BAD = [
-    ("--worlds Breakout-MinAtr", "--worlds Breakout-MinAtr: unknown environment .*'Breakout-MinAtar'"),
+    ("--worlds Breakout-MinAtr", "--worlds must be a known name .*, got 'Breakout-MinAtr'"),
     ("--worlds", "--worlds must name at least one, got none"),
     ("--num-envs 0", "--num-envs must be > 0, got 0"),
     ("--seconds nan", "--seconds must be > 0, got nan"),
