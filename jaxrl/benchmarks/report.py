@@ -96,10 +96,15 @@ def short(speed: float) -> str:
     return f"{speed:.3g}"
 
 
+def ratio(x: float) -> str:
+    """A ratio such as 1.5 or 15; its third digit says nothing."""
+    return f"{x:.1f}" if x < 10 else f"{x:.0f}"
+
+
 def cells(comparison: Comparison) -> list[str]:
     """One line of a table; see `header`."""
     theirs, compiling = comparison.theirs, f"{comparison.compile_seconds:.1f}"
-    ours = [short(x) if theirs is None else f"{short(x)} ({x / theirs:.1f}×)" for x in comparison.ours.values()]
+    ours = [short(x) if theirs is None else f"{short(x)} ({ratio(x / theirs)}×)" for x in comparison.ours.values()]
     if theirs is None:
         return [f"{comparison.num_envs:,}", *ours, "-", compiling]
     peer = f"{comparison.peer} {short(theirs)}" + (" *" if comparison.fastest else "")

@@ -50,6 +50,7 @@ def test_log_and_flatten(world) -> None:
     np.testing.assert_array_equal(info["returned_episode_lengths"][done], [len(episode) for episode in episodes])
 
 
+@pytest.mark.parametrize("world", ["Freeway-MinAtar"], indirect=True)
 def test_the_rollout_helper(world) -> None:
     env, params = world
     board = (10, 10, len(env.game.channels))

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
+from jaxrl.envs.base import materialize
 from jaxrl.envs.minatar.bits import ROW, cell, from_rows, pack
 from jaxrl.envs.minatar.environment import DOWN, NOOP, UP, Game, MinAtarParams
 from jaxrl.types import Array
@@ -87,7 +88,7 @@ def boards(s: FreewayState) -> Array:
     chicken = cell(s.chicken_y, jnp.full_like(s.chicken_y, CHICKEN_X))
     car = jnp.uint32(1) << s.car_x.astype(jnp.uint32)
     to_the_left, to_the_right = car >> 1 | (car & 1) << 9, car << 1 & ROW | car >> 9
-    mark = jnp.where(s.car_speed > 0, to_the_left, to_the_right)
+    car, mark = materialize((car, jnp.where(s.car_speed > 0, to_the_left, to_the_right)))
     lanes = [car, *(jnp.where(abs(s.car_speed) == v, mark, 0) for v in range(1, 6))]
     return pack([chicken, *(from_rows(lane) for lane in lanes)])
 
