@@ -2,6 +2,7 @@
 
 import dataclasses
 import operator
+from numbers import Number
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import jax
@@ -42,12 +43,16 @@ def check(record: Any, prefix: str = "") -> None:
                 _check_bounds(name, x, get_args(hint)[0])
         elif value is not None:
             _check_bounds(name, value, hint)
+        elif getattr(hint, "__metadata__", ()) and type(None) not in get_args(get_args(hint)[0]):
+            raise ArgumentError(f"{name} must have a value, got None")
 
 
 def _check_bounds(name: str, x: Any, hint: Any) -> None:
     """A NaN is within no bounds. The values of traced arrays are not known yet, and pass."""
     if isinstance(x, jax.core.Tracer):
         return
+    if getattr(hint, "__metadata__", ()) and not isinstance(x, Number | np.ndarray | jax.Array):
+        raise ArgumentError(f"{name} must be a number, got {x!r}")
     for item in getattr(hint, "__metadata__", ()):
         for bound in item if isinstance(item, Interval) else (item,):
             for kind, limit_name, symbol, holds in BOUNDS:

@@ -14,7 +14,7 @@ LOOKS: dict[str, tuple[str, Colour]] = {
     "#": ("wall", (84, 90, 108)),
     "G": ("goal", PALETTE[4]),
     "H": ("hole", PALETTE[3]),
-    "C": ("cliff", PALETTE[6]),
+    "C": ("cliff", PALETTE[2]),
     "S": ("start", PALETTE[1]),
 }
 """What a cell is called and its colour; floor has none, small letters share one, and a start is only framed."""
@@ -80,7 +80,7 @@ def render_values(env: GridWorld, values: Any, policy: Any = None, title: str = 
             draw.rectangle((x + 3, y + 3, x + size - 5, y + size - 5), _shade(share))
             draw.text((x + 7, y + 5), f"{best[s] + 0.0:.3g}", ink, font)  # + 0.0: no "-0"
             for heading in HEADINGS[arrows[s]]:
-                _arrow(draw, np.array((x + size // 2 - 1, y + size // 2 + 5)), heading, ink)
+                _arrow(draw, np.array((x + size // 2 - 1, y + size // 2 + 10)), heading, ink)
         elif cell != "#":
             draw.text((x + size // 2 - 1, y + size // 2), LOOKS[cell][0], BACKGROUND, font, anchor="mm")
     picture = Image.new("RGB", (board.width, board.height + margin), BACKGROUND)

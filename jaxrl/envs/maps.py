@@ -109,6 +109,8 @@ def read_map(map: str) -> Map:
         ArgumentError: an unknown name (the nearest is suggested), an unknown character, rows of unequal length, a line
             of the legend that cannot be read, no start, or a start from which no terminal cell can be reached.
     """
+    if not isinstance(map, str):
+        raise ArgumentError(f"map must be a text, got {map!r}")
     if map not in MAPS and "\n" not in map:
         near = difflib.get_close_matches(map, MAPS, n=1, cutoff=0.0)[0]
         raise ArgumentError(

@@ -3,7 +3,8 @@
 import dataclasses
 import difflib
 import importlib
-from functools import cache
+from collections.abc import Hashable
+from functools import lru_cache
 from typing import Any
 
 from jaxrl.arguments import ArgumentError
@@ -19,7 +20,6 @@ OPTIONS: dict[str, list[str]] = {
 """jaxrl's own worlds by name, and what can be chosen about each."""
 
 
-@cache
 def make(env_id: str, protocol: str | None = None, **options: Any) -> tuple[Any, Any]:
     """A world and its parameters.
 
@@ -38,6 +38,16 @@ def make(env_id: str, protocol: str | None = None, **options: Any) -> tuple[Any,
         ArgumentError: unknown name (the nearest is suggested), unknown protocol, an option that the world does not
             have or cannot use, or a factory that cannot be used.
     """
+    for name, value in {"env_id": env_id, "protocol": protocol, **options}.items():
+        if not isinstance(value, Hashable):
+            raise ArgumentError(f"{name} must be a plain value (arrays go into params.replace), got {value!r}")
+    if not isinstance(env_id, str):
+        raise ArgumentError(f"env_id must be a name, got {env_id!r}")
+    return _make(env_id, protocol, **options)
+
+
+@lru_cache(maxsize=None, typed=True)
+def _make(env_id: str, protocol: str | None, **options: Any) -> tuple[Any, Any]:
     if protocol is not None and protocol not in PROTOCOLS:
         raise ArgumentError(f"protocol must be one of {', '.join(PROTOCOLS)}, got {protocol!r}")
     if env_id not in OPTIONS and ":" not in env_id:

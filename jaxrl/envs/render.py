@@ -80,6 +80,10 @@ def _board(observation: np.ndarray) -> Image.Image:
             shown = [c for c in range(channels) if observation[y, x, c] > 0]
             fill = _colour(shown[0]) if shown else BACKGROUND
             draw.rectangle((x * cell, y * cell, (x + 1) * cell - 2, (y + 1) * cell - 2), fill)
+            if len(shown) > 1:  # as a dot, what else is there
+                inset = cell // 3
+                corners = (x * cell + inset, y * cell + inset, (x + 1) * cell - 2 - inset, (y + 1) * cell - 2 - inset)
+                draw.rectangle(corners, _colour(shown[1]))
     return picture
 
 

@@ -1,6 +1,7 @@
 """`rollout`: a policy playing in N worlds, recorded, as one pure function."""
 
 from collections.abc import Callable
+from numbers import Integral
 from typing import Any
 
 import jax
@@ -40,11 +41,13 @@ def rollout(
         The transitions, every leaf `[T, N, ...]`. `next_observation` is what the action led to, before any reset.
 
     Raises:
-        ArgumentError: a size below 1, or a policy that does not give one action a world.
+        ArgumentError: a size that is not a whole number of at least 1, `make`'s pair instead of a world, or a policy
+            that does not give one action a world.
     """
-    for name, size in (("num_steps", num_steps), ("num_envs", num_envs)):
-        if size < 1:
-            raise ArgumentError(f"{name} must be >= 1, got {size}")
+    if not isinstance(num_steps, Integral) or num_steps < 1:
+        raise ArgumentError(f"num_steps must be a whole number >= 1, got {num_steps}")
+    if isinstance(env, tuple):
+        raise ArgumentError(f"env must be a world alone, without its parameters, got {env}")
     envs = vectorize(env, env.default_params if env_params is None else env_params, num_envs)
 
     def body(worlds: VectorState, t: Array) -> tuple[VectorState, Transition]:

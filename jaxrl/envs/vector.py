@@ -1,11 +1,13 @@
 """N worlds in lockstep: one batched random draw a step, auto-reset, and exact episode statistics."""
 
 from collections.abc import Callable
+from numbers import Integral
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
+from jaxrl.arguments import ArgumentError
 from jaxrl.envs.base import Environment
 from jaxrl.types import Array, Mean, Metrics, PyTree, Transition
 
@@ -45,7 +47,13 @@ class VectorEnv(NamedTuple):
 
 
 def vectorize(env: Any, params: Any, num_envs: int) -> VectorEnv:
-    """`num_envs` copies of a world, jaxrl's own or any with gymnax 1.0's interface, stepped in lockstep."""
+    """`num_envs` copies of a world, jaxrl's own or any with gymnax 1.0's interface, stepped in lockstep.
+
+    Raises:
+        ArgumentError: `num_envs` is not a whole number of at least 1.
+    """
+    if not isinstance(num_envs, Integral) or num_envs < 1:
+        raise ArgumentError(f"num_envs must be a whole number >= 1, got {num_envs}")
     reset_worlds, step_worlds = (_own if isinstance(env, Environment) else _gymnax)(env, params, num_envs)
 
     def reset(key: Array) -> VectorState:

@@ -345,7 +345,7 @@ def test_pictures_of_values() -> None:
 
     def arrows(picture: np.ndarray, cell: int) -> list[int]:
         """Directions in which a picture differs from the one without arrows, 14 pixels from where arrows begin."""
-        y, x = cell // 4 * 64 + 37, cell % 4 * 64 + 31
+        y, x = cell // 4 * 64 + 42, cell % 4 * 64 + 31
         ahead = {RIGHT: (y, x + 14), LEFT: (y, x - 14), UP: (y - 14, x), DOWN: (y + 14, x)}
         return [a for a, at in ahead.items() if (picture[at] != plain[at]).any()]
 

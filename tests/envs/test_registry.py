@@ -106,3 +106,27 @@ def test_options_of_minatar() -> None:
 def test_continuous_actions_are_refused() -> None:
     with pytest.raises(ValueError, match="env must have discrete actions, got Pendulum-v1 with a Box of them"):
         num_discrete_actions(*make("Pendulum-v1"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"env_id": 3}, "^env_id must be a name, got 3$"),
+        ({"env_id": "GridWorld", "map": ["S.", ".G"]}, "^map must be a plain value .*, got "),
+        ({"env_id": "GridWorld", "map": 3}, "^map must be a text, got 3$"),
+        ({"env_id": "GridWorld", "slip_probability": "x"}, "^slip_probability must be a number, got 'x'$"),
+        ({"env_id": "Freeway-MinAtar", "sticky_action_prob": None}, "^sticky_action_prob must have a value, got None$"),
+        (
+            {"env_id": "Freeway-MinAtar", "sticky_action_prob": jax.numpy.ones(())},
+            "^sticky_action_prob must be a pl",
+        ),
+    ],
+)
+def test_values_of_the_wrong_kind(arguments: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make(**arguments)
+
+
+def test_a_probability_of_1_and_of_one_are_not_the_same_call() -> None:
+    make("GridWorld", slip_probability=1)
+    assert type(make("GridWorld", slip_probability=1.0)[1].slip_probability) is float

@@ -80,8 +80,8 @@ def test_parameters_are_the_default_ones_unless_given() -> None:
 @pytest.mark.parametrize(
     ("num_steps", "num_envs", "actions", "message"),
     [
-        (0, 1, 1, "num_steps must be >= 1, got 0"),
-        (1, -2, 1, "num_envs must be >= 1, got -2"),
+        (0, 1, 1, "num_steps must be a whole number >= 1, got 0"),
+        (1, -2, 1, "num_envs must be a whole number >= 1, got -2"),
         (1, 2, 3, "policy must give 2 actions, one a world, got shape (3,)"),
     ],
 )

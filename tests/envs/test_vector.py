@@ -79,3 +79,9 @@ def test_a_packed_board_unpacks_to_what_is_seen() -> None:
     assert (board.shape, board.dtype) == ((3, 10, 10, 4), jnp.bool_)
     assert state.observation.nbytes == 3 * 13 * 4
     np.testing.assert_array_equal(board.sum(axis=(1, 2)), [[1, 1, 1, 30]] * 3)
+
+
+@pytest.mark.parametrize("num_envs", [0, -1, 1.5])
+def test_a_number_of_worlds_that_cannot_be(num_envs) -> None:
+    with pytest.raises(ValueError, match=f"^num_envs must be a whole number >= 1, got {num_envs}$"):
+        vectorize(*make("Breakout-MinAtar"), num_envs)
