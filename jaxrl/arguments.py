@@ -43,18 +43,25 @@ def check(record: Any, prefix: str = "") -> None:
                 _check_bounds(name, x, get_args(hint)[0])
         elif value is not None:
             _check_bounds(name, value, hint)
-        elif getattr(hint, "__metadata__", ()) and type(None) not in get_args(get_args(hint)[0]):
+        elif _bounds(hint) and type(None) not in get_args(get_args(hint)[0]):
             raise ArgumentError(f"{name} must have a value, got None")
+
+
+def _bounds(hint: Any) -> list[Any]:
+    """The bounds that an annotation declares."""
+    items = getattr(hint, "__metadata__", ())
+    flat = [bound for item in items for bound in (item if isinstance(item, Interval) else (item,))]
+    return [bound for bound in flat if isinstance(bound, tuple(kind for kind, *_ in BOUNDS))]
 
 
 def _check_bounds(name: str, x: Any, hint: Any) -> None:
     """A NaN is within no bounds. The values of traced arrays are not known yet, and pass."""
-    if isinstance(x, jax.core.Tracer):
+    bounds = _bounds(hint)
+    if not bounds or isinstance(x, jax.core.Tracer):
         return
-    if getattr(hint, "__metadata__", ()) and not isinstance(x, Number | np.ndarray | jax.Array):
+    if not isinstance(x, Number | np.ndarray | jax.Array):
         raise ArgumentError(f"{name} must be a number, got {x!r}")
-    for item in getattr(hint, "__metadata__", ()):
-        for bound in item if isinstance(item, Interval) else (item,):
-            for kind, limit_name, symbol, holds in BOUNDS:
-                if isinstance(bound, kind) and not np.all(holds(x, limit := getattr(bound, limit_name))):
-                    raise ArgumentError(f"{name} must be {symbol} {limit}, got {x}")
+    for bound in bounds:
+        for kind, limit_name, symbol, holds in BOUNDS:
+            if isinstance(bound, kind) and not np.all(holds(x, limit := getattr(bound, limit_name))):
+                raise ArgumentError(f"{name} must be {symbol} {limit}, got {x}")
