@@ -1,7 +1,42 @@
-"""The mathematics of one transition. No networks, no state; time indices follow rlax; the caller vmaps."""
+"""The mathematics of one transition or one trajectory.
 
+No networks, no state; time indices follow rlax; the caller vmaps.
+"""
+
+from jaxrl.ops.distributions import categorical_entropy, categorical_log_prob, normal_entropy, normal_log_prob
 from jaxrl.ops.losses import huber_loss, squared_loss
-from jaxrl.ops.q_learning import double_q_learning_target, q_learning_target
+from jaxrl.ops.policy_gradients import clipped_surrogate_pg_loss, policy_gradient_loss, score_function_surrogate
+from jaxrl.ops.q_learning import (
+    double_q_learning_target,
+    expected_sarsa_target,
+    q_learning_target,
+    sarsa_target,
+)
+from jaxrl.ops.returns import (
+    discounted_returns,
+    generalized_advantage_estimation,
+    lambda_returns,
+    n_step_bootstrapped_returns,
+)
 from jaxrl.ops.schedules import linear_schedule
 
-__all__ = ["double_q_learning_target", "huber_loss", "linear_schedule", "q_learning_target", "squared_loss"]
+__all__ = [
+    "categorical_entropy",
+    "categorical_log_prob",
+    "clipped_surrogate_pg_loss",
+    "discounted_returns",
+    "double_q_learning_target",
+    "expected_sarsa_target",
+    "generalized_advantage_estimation",
+    "huber_loss",
+    "lambda_returns",
+    "linear_schedule",
+    "n_step_bootstrapped_returns",
+    "normal_entropy",
+    "normal_log_prob",
+    "policy_gradient_loss",
+    "q_learning_target",
+    "sarsa_target",
+    "score_function_surrogate",
+    "squared_loss",
+]

@@ -1,4 +1,4 @@
-"""Targets of the Bellman equation for action values, Q*(s, a) = E[r + γ max_a' Q*(s', a')]."""
+"""Targets of the Bellman equations for action values, such as Q*(s, a) = E[r + γ max_a' Q*(s', a')]."""
 
 import jax.numpy as jnp
 
@@ -34,3 +34,37 @@ def double_q_learning_target(r_t: Array, discount_t: Array, q_t_value: Array, q_
         y, scalar.
     """
     return r_t + discount_t * q_t_value[jnp.argmax(q_t_selector)]
+
+
+def sarsa_target(r_t: Array, discount_t: Array, q_t: Array, a_t: Array) -> Array:
+    """Target of Sarsa, y = r + γ Q(s', a').
+
+    Rummery & Niranjan 1994 ("modified connectionist Q-learning"); Sutton & Barto 2018, section 6.4.
+
+    Args:
+        r_t: reward of the step, scalar.
+        discount_t: γ, or 0 if the step terminated the episode, scalar.
+        q_t: Q(s', ·), `[num_actions]`.
+        a_t: a', the action taken in s', integer scalar. If the step terminated the episode any action will do.
+
+    Returns:
+        y, scalar.
+    """
+    return r_t + discount_t * q_t[a_t]
+
+
+def expected_sarsa_target(r_t: Array, discount_t: Array, q_t: Array, probs_a_t: Array) -> Array:
+    """Target of Expected Sarsa, y = r + γ Σ_a' π(a' | s') Q(s', a').
+
+    van Seijen et al. 2009 (A Theoretical and Empirical Analysis of Expected Sarsa); Sutton & Barto 2018, section 6.6.
+
+    Args:
+        r_t: reward of the step, scalar.
+        discount_t: γ, or 0 if the step terminated the episode, scalar.
+        q_t: Q(s', ·), `[num_actions]`.
+        probs_a_t: π(· | s'), `[num_actions]`; the greedy policy's make this `q_learning_target`.
+
+    Returns:
+        y, scalar.
+    """
+    return r_t + discount_t * jnp.dot(probs_a_t, q_t)

@@ -1,0 +1,62 @@
+"""Log-probabilities and entropies of the distributions policies are made of, in nats."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+
+from jaxrl.types import Array
+
+
+def categorical_log_prob(logits: Array, action: Array) -> Array:
+    """log π(action), where π = softmax(logits).
+
+    Args:
+        logits: unnormalised log-probabilities, `[num_actions]`; −inf masks an action, not all of them.
+        action: integer scalar in [0, num_actions).
+
+    Returns:
+        Log-probability, scalar; −inf of a masked action.
+    """
+    return jax.nn.log_softmax(logits)[action]
+
+
+def categorical_entropy(logits: Array) -> Array:
+    """−Σ_a π(a) log π(a), where π = softmax(logits); between 0 and log(num_actions).
+
+    Args:
+        logits: unnormalised log-probabilities, `[num_actions]`; −inf masks an action, not all of them.
+
+    Returns:
+        Entropy, scalar; it and its gradient are finite with masked actions too.
+    """
+    log_probs = jax.nn.log_softmax(logits)
+    probs = jnp.exp(log_probs)
+    return -jnp.dot(probs, jnp.where(probs > 0, log_probs, 0.0))  # 0 log 0 = 0
+
+
+def normal_log_prob(mean: Array, log_std: Array, action: Array) -> Array:
+    """Log-density of a normal distribution with a diagonal covariance.
+
+    Args:
+        mean: `[D]`.
+        log_std: logarithm of the standard deviations, `[D]`.
+        action: `[D]`.
+
+    Returns:
+        Log-density, scalar: the sum over the dimensions.
+    """
+    standardized = (action - mean) * jnp.exp(-log_std)
+    return -jnp.sum(0.5 * jnp.square(standardized) + log_std + 0.5 * math.log(2 * math.pi))
+
+
+def normal_entropy(log_std: Array) -> Array:
+    """Differential entropy of a normal distribution with a diagonal covariance, Σ_d (log σ_d + ½ log 2πe).
+
+    Args:
+        log_std: logarithm of the standard deviations, `[D]`.
+
+    Returns:
+        Entropy, scalar: the sum over the dimensions. It is negative for small deviations.
+    """
+    return jnp.sum(log_std + 0.5 * math.log(2 * math.pi * math.e))
