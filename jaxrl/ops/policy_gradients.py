@@ -11,13 +11,13 @@ from jaxrl.types import Array
 
 
 def score_function_surrogate(f_x: Array, log_prob: Array, baseline: ArrayLike = 0.0) -> Array:
-    """A function with the value f(x) and the gradient (f(x) − b) ∇ log p_θ(x) + ∇ f(x), elementwise.
+    """Has the value f(x) and the gradient (f(x) − b) ∇ log p_θ(x) + ∇ f(x), elementwise.
 
     The score-function estimator of any sampled computation J(θ) = E_{x~p_θ}[f(x)]. Averaged over samples x ~ p_θ it is
     an unbiased estimate of J, and its gradient one of ∇J, though nothing is differentiated through the sampling (a
     world's steps, a choice among networks, a place to look at). f may depend on θ itself. Williams 1992; Schulman et
-    al. 2015 (https://arxiv.org/abs/1506.05254), theorem 1; the terms that leave the value alone are those of DiCE
-    (Foerster et al. 2018, https://arxiv.org/abs/1802.05098). Only first derivatives are those of J.
+    al. 2015 (https://arxiv.org/abs/1506.05254), theorem 1; in the form of DiCE (Foerster et al. 2018,
+    https://arxiv.org/abs/1802.05098), by which higher derivatives are those of J too.
 
     Args:
         f_x: f(x) of each sample, `[...]`.
@@ -29,8 +29,9 @@ def score_function_surrogate(f_x: Array, log_prob: Array, baseline: ArrayLike = 
     Returns:
         The surrogate, `[...]`: to be maximised if J is.
     """
-    score = log_prob - jax.lax.stop_gradient(log_prob)  # zero, with the gradient ∇ log p
-    return f_x + jax.lax.stop_gradient(f_x - baseline) * score
+    # Zero, with all derivatives of p / p: the first is that of log p.
+    score = jnp.expm1(log_prob - jax.lax.stop_gradient(log_prob))
+    return f_x + (f_x - jax.lax.stop_gradient(baseline)) * score
 
 
 def policy_gradient_loss(log_prob_t: Array, adv_t: Array) -> Array:

@@ -10,11 +10,12 @@ A trajectory may cross the ends of episodes. Each array says its part, `[T]`:
                     nothing of the next episode leaks into this one
 
 The end of the trajectory itself needs no mark: there every estimate bootstraps from `v_t[-1]`. Gradients flow through
-all arguments; losses stop those of their targets. All functions raise `ValueError` for arrays that are not `[T]`.
+all arguments. A second axis in any of them raises `ValueError`: the caller vmaps.
 """
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
 
 from jaxrl.types import Array
@@ -77,12 +78,12 @@ def n_step_bootstrapped_returns(r_t: Array, discount_t: Array, v_t: Array, n: in
     if n < 1:
         raise ValueError(f"n must be > 0, got {n}")
     lambda_t = jnp.asarray(lambda_t)
-    start = jnp.arange(len(r_t))
-    window = start[:, None] + jnp.arange(n)
+    start = np.arange(len(r_t))
+    window = start[:, None] + np.arange(n)
     # Steps past the end change nothing: x = 0 + 1 · x.
     b = jnp.pad(r_t + discount_t * (1 - lambda_t) * v_t, (0, n - 1))[window]
     a = jnp.pad(discount_t * lambda_t, (0, n - 1), constant_values=1)[window]
-    end = v_t[jnp.minimum(start + n, len(r_t)) - 1]
+    end = v_t[np.minimum(start + n, len(r_t)) - 1]
     return jax.vmap(_backwards)(b, a, end)[:, 0]
 
 

@@ -1,0 +1,130 @@
+"""Policy gradients: against the exact gradient, by enumeration of all outcomes; by hand; and rlax as oracle."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import rlax
+
+from jaxrl import ops
+
+K1, K2 = 5, 3
+OUTCOMES = np.array(list(itertools.product(range(K1), range(K2))))
+
+
+@pytest.fixture(scope="module")
+def theta():
+    keys = jax.random.split(jax.random.key(0), 2)
+    return {"first": jax.random.normal(keys[0], (K1,)), "second": jax.random.normal(keys[1], (K1, K2))}
+
+
+def log_prob(theta, x):
+    """x1 ~ p_θ, then x2 ~ p_θ(· | x1)."""
+    return jax.nn.log_softmax(theta["first"])[x[0]] + jax.nn.log_softmax(theta["second"][x[0]])[x[1]]
+
+
+def f_of_sample(theta, x):
+    return jnp.sin(1.0 + 3 * x[0] - x[1]) + 2.0 * x[1]
+
+
+def f_of_both(theta, x):
+    return f_of_sample(theta, x) * jnp.exp(theta["first"][0]) + theta["second"][x[0], x[1]] ** 2
+
+
+def surrogate(theta, x, f, baseline):
+    return ops.score_function_surrogate(f(theta, x), log_prob(theta, x), baseline(theta))
+
+
+def expectation(theta, f):
+    return sum(jnp.exp(log_prob(theta, x)) * f(theta, x) for x in jnp.asarray(OUTCOMES))
+
+
+@pytest.mark.parametrize("baseline", [lambda _: 0.0, lambda _: -3.5, lambda theta: theta["first"].sum()])
+@pytest.mark.parametrize("f", [f_of_sample, f_of_both])
+def test_surrogate_is_unbiased(theta, f, baseline) -> None:
+    """The mean of its value, its gradient and its second derivative over all outcomes are those of J(θ)."""
+    direction = jax.tree.map(jnp.cos, theta)
+
+    def derivatives(function):
+        """Value, gradient, and the second derivative times a direction."""
+        grad = jax.grad(function)
+        return function(theta), *jax.jvp(grad, (theta,), (direction,))
+
+    @jax.jit
+    def exact_and_estimated():
+        estimates = jax.vmap(lambda x: derivatives(lambda theta: surrogate(theta, x, f, baseline)))(OUTCOMES)
+        probs = jnp.exp(jax.vmap(log_prob, (None, 0))(theta, OUTCOMES))
+        return derivatives(lambda theta: expectation(theta, f)), jax.tree.map(
+            lambda leaf: jnp.tensordot(probs, leaf, 1), estimates
+        )
+
+    exact, estimated = exact_and_estimated()
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5), estimated, exact)
+
+
+def test_surrogate_by_hand() -> None:
+    """Value f, gradient (f − b) in log p, 1 in f and 0 in b, elementwise."""
+    f_x, log_p, baseline = jnp.array([2.0, -1.0]), jnp.array([-0.5, -3.0]), jnp.array([0.5, 0.25])
+    np.testing.assert_array_equal(ops.score_function_surrogate(f_x, log_p, baseline), f_x)
+    gradients = jax.vmap(jax.grad(ops.score_function_surrogate, argnums=(0, 1, 2)))(f_x, log_p, baseline)
+    np.testing.assert_allclose(gradients, [[1, 1], [1.5, -1.25], [0, 0]])
+
+
+@pytest.mark.parametrize(("baseline", "variance"), [(0.0, 27.5625), (10.0, 0.0625), (10.5, 0.0)])
+def test_a_baseline_lowers_the_variance(baseline: float, variance: float) -> None:
+    """A fair coin with f = 10 or 11: ∂ log p = ±½, so without a baseline the gradient is 5 or −5.5, mean −¼."""
+
+    def of_sample(x):
+        return jax.grad(
+            lambda theta: ops.score_function_surrogate(10.0 + x, ops.categorical_log_prob(theta, x), baseline)
+        )(jnp.zeros(2))[0]
+
+    gradients = jax.vmap(of_sample)(jnp.arange(2))
+    assert gradients.mean() == pytest.approx(-0.25)
+    assert gradients.var() == pytest.approx(variance, abs=1e-6)
+
+
+def test_policy_gradient_loss() -> None:
+    log_prob_t, adv_t = jnp.array([-0.5, -2.0]), jnp.array([2.0, -3.0])
+    np.testing.assert_allclose(ops.policy_gradient_loss(log_prob_t, adv_t), [1, -6])
+    gradients = jax.vmap(jax.grad(ops.policy_gradient_loss, argnums=(0, 1)))(log_prob_t, adv_t)
+    np.testing.assert_allclose(gradients, [[-2, 3], [0, 0]])
+
+
+def test_policy_gradient_equals_rlax(theta) -> None:
+    logits, action, adv_t = theta["second"], np.array([0, 2, 1, 1, 0]), np.linspace(-1, 2, K1, dtype=np.float32)
+
+    def ours(logits):
+        return ops.policy_gradient_loss(jax.vmap(ops.categorical_log_prob)(logits, action), adv_t).mean()
+
+    def theirs(logits):
+        return rlax.policy_gradient_loss(logits, action, adv_t, np.ones(K1, np.float32))
+
+    (value, grad), (expected, expected_grad) = jax.jit(
+        lambda x: (jax.value_and_grad(ours)(x), jax.value_and_grad(theirs)(x))
+    )(logits)
+    assert value == pytest.approx(expected, rel=1e-5)
+    np.testing.assert_allclose(grad, expected_grad, rtol=1e-5, atol=1e-7)
+
+
+def test_clipped_surrogate_by_hand() -> None:
+    """Only a step that would gain, the ratio already past its bound, has no gradient; nor has the advantage."""
+    ratio = jnp.array([1.0, 1.5, 1.5, 0.5, 0.5])
+    adv_t = jnp.array([2.0, 2.0, -2.0, 2.0, -2.0])
+    np.testing.assert_allclose(ops.clipped_surrogate_pg_loss(ratio, adv_t, 0.2), [-2, -2.4, 3, -1, 1.6], rtol=1e-6)
+    by_ratio, by_adv = jax.vmap(jax.grad(ops.clipped_surrogate_pg_loss, argnums=(0, 1)), (0, 0, None))(
+        ratio, adv_t, 0.2
+    )
+    np.testing.assert_allclose(by_ratio, [-2, 0, 2, -2, 0])
+    np.testing.assert_array_equal(by_adv, 0)
+
+
+def test_clipped_surrogate_equals_numpy_and_rlax() -> None:
+    rng = np.random.default_rng(0)
+    ratio, adv_t = rng.uniform(0.5, 1.5, 64).astype(np.float32), rng.normal(size=64).astype(np.float32)
+    ours = jax.jit(jax.vmap(ops.clipped_surrogate_pg_loss, (0, 0, None)))(ratio, adv_t, 0.1)
+    expected = [-min(r * a, min(max(r, 0.9), 1.1) * a) for r, a in zip(ratio, adv_t, strict=True)]
+    np.testing.assert_allclose(ours, expected, rtol=1e-5)
+    np.testing.assert_allclose(ours.mean(), rlax.clipped_surrogate_pg_loss(ratio, adv_t, 0.1), rtol=1e-5)

@@ -1,0 +1,171 @@
+"""Returns and advantages: values worked out by hand, and NumPy, episode by episode, and rlax as oracles."""
+
+import itertools
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import rlax
+
+from jaxrl import ops
+
+N, T, GAMMA, LAMBDA = 3, 12, 0.9, 0.8
+TERMINATED = np.zeros((N, T), bool)
+TRUNCATED = np.zeros((N, T), bool)
+# World 0: one episode without an end. World 1: both kinds, an episode of one step, and an end at the last step.
+TERMINATED[1, [2, 3]], TRUNCATED[1, [7, 11]] = True, True
+# World 2: truncated at its first step, terminated at its last.
+TRUNCATED[2, 0], TERMINATED[2, 11] = True, True
+
+
+@pytest.fixture(scope="module")
+def trajectories():
+    """Rewards, values before and values after each step, `[N, T]`. The latter agree except at the end of an episode."""
+    rng = np.random.default_rng(0)
+    r_t, v_tm1, v_end = rng.normal(size=(3, N, T)).astype(np.float32)
+    v_t = np.where(TERMINATED | TRUNCATED, v_end, np.append(v_tm1[:, 1:], v_end[:, -1:], axis=1))
+    return r_t, v_tm1, v_t
+
+
+def marks(lambda_: float) -> tuple[np.ndarray, np.ndarray]:
+    """Discounts and λ `[N, T]` of the trajectories, as the module's docstring asks for them."""
+    discount_t = np.where(TERMINATED, 0, GAMMA).astype(np.float32)
+    return discount_t, np.where(TERMINATED | TRUNCATED, 0, lambda_).astype(np.float32)
+
+
+def by_episode(estimate, n_world, *arrays):
+    """`estimate(*arrays of one episode, terminated)`, for each episode of a world on its own: `[T]`."""
+    ends = np.flatnonzero((TERMINATED | TRUNCATED)[n_world]) + 1
+    bounds = sorted({0, T, *ends})
+    parts = [
+        estimate(*(x[n_world, start:end].astype(float) for x in arrays), TERMINATED[n_world, end - 1])
+        for start, end in itertools.pairwise(bounds)
+    ]
+    return np.concatenate(parts)
+
+
+def n_step_return(r, values, terminated, t, n):
+    """The n-step return of step t of one episode; `values` are those after each step."""
+    end = min(t + n, len(r))
+    bootstrap = 0.0 if terminated and end == len(r) else values[end - 1]
+    return sum(GAMMA ** (k - t) * r[k] for k in range(t, end)) + GAMMA ** (end - t) * bootstrap
+
+
+def lambda_return(r, values, terminated, t):
+    """The mixture of all n-step returns, (1 - λ) Σ λ^(n-1) G^(n), the last with what weight is left."""
+    steps = len(r) - t
+    weights = [(1 - LAMBDA) * LAMBDA ** (n - 1) for n in range(1, steps)] + [LAMBDA ** (steps - 1)]
+    return sum(w * n_step_return(r, values, terminated, t, n) for n, w in enumerate(weights, 1))
+
+
+@pytest.mark.parametrize(
+    ("function", "expected"),
+    [
+        (lambda r, d, v: ops.discounted_returns(r, d, 8.0), [1 + 0.5 * 4, 2 + 0.5 * 4, 0 + 0.5 * 8]),
+        (lambda r, d, v: ops.discounted_returns(r, d, v), [1 + 0.5 * 4, 2 + 0.5 * 4, 0 + 0.5 * 8]),
+        (ops.lambda_returns, [3, 4, 4]),
+        (partial(ops.lambda_returns, lambda_=0.0), [1 + 0.5 * 2, 2 + 0.5 * 6, 4]),
+        (partial(ops.lambda_returns, lambda_=0.5), [1 + 0.5 * (1 + 2.25), 2 + 0.5 * (3 + 2), 4]),
+        (partial(ops.lambda_returns, lambda_=jnp.array([1.0, 0.0, 1.0])), [1 + 0.5 * 5, 2 + 0.5 * 6, 4]),
+        (partial(ops.n_step_bootstrapped_returns, n=1), [2, 5, 4]),
+        (partial(ops.n_step_bootstrapped_returns, n=2), [1 + 0.5 * 5, 2 + 0.5 * 4, 4]),
+        (lambda r, d, v: ops.generalized_advantage_estimation(r, d, 0.5, jnp.array([1, 2, 6]), v), [1.625, 2.5, -2]),
+    ],
+)
+def test_by_hand(function, expected) -> None:
+    r_t, discount_t, v_t = jnp.array([1.0, 2.0, 0.0]), jnp.full(3, 0.5), jnp.array([2.0, 6.0, 8.0])
+    np.testing.assert_allclose(function(r_t, discount_t, v_t), expected)
+
+
+def test_lambda_returns_equal_each_episode_alone(trajectories) -> None:
+    r_t, _, v_t = trajectories
+    ours = jax.jit(jax.vmap(ops.lambda_returns))(r_t, marks(LAMBDA)[0], v_t, marks(LAMBDA)[1])
+
+    def episode(r, values, terminated):
+        return [lambda_return(r, values, terminated, t) for t in range(len(r))]
+
+    np.testing.assert_allclose(ours, [by_episode(episode, i, r_t, v_t) for i in range(N)], rtol=1e-4, atol=1e-5)
+
+
+def test_advantages_equal_each_episode_alone(trajectories) -> None:
+    r_t, v_tm1, v_t = trajectories
+    discount_t, lambda_ = marks(LAMBDA)
+    ours = jax.jit(jax.vmap(ops.generalized_advantage_estimation))(r_t, discount_t, lambda_, v_tm1, v_t)
+
+    def episode(r, before, after, terminated):
+        discounts = np.append(np.full(len(r) - 1, GAMMA), 0.0 if terminated else GAMMA)
+        delta = r + discounts * after - before
+        return [sum((GAMMA * LAMBDA) ** (k - t) * delta[k] for k in range(t, len(r))) for t in range(len(r))]
+
+    np.testing.assert_allclose(ours, [by_episode(episode, i, r_t, v_tm1, v_t) for i in range(N)], rtol=1e-4, atol=1e-5)
+    returns = jax.vmap(ops.lambda_returns)(r_t, discount_t, v_t, lambda_)
+    np.testing.assert_allclose(ours, returns - v_tm1, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("n", [1, 3, T + 5])
+def test_n_step_returns_equal_each_episode_alone(trajectories, n: int) -> None:
+    r_t, _, v_t = trajectories
+    discount_t, lambda_t = marks(1.0)
+    ours = jax.jit(jax.vmap(partial(ops.n_step_bootstrapped_returns, n=n)))(r_t, discount_t, v_t, lambda_t=lambda_t)
+
+    def episode(r, values, terminated):
+        return [n_step_return(r, values, terminated, t, n) for t in range(len(r))]
+
+    np.testing.assert_allclose(ours, [by_episode(episode, i, r_t, v_t) for i in range(N)], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("steps", [1, T])
+def test_equal_rlax(trajectories, steps: int) -> None:
+    r_t, v_tm1, v_t = (x[1, :steps] for x in trajectories)
+    rng = np.random.default_rng(1)
+    discount_t, lambda_ = rng.random((2, steps), np.float32)
+    values = np.append(v_tm1, v_t[-1])
+
+    def all_of(library, advantages):
+        return {
+            "discounted, scalar": library.discounted_returns(r_t, discount_t, v_t[-1]),
+            "discounted": library.discounted_returns(r_t, discount_t, v_t),
+            "lambda, scalar": library.lambda_returns(r_t, discount_t, v_t, 0.7),
+            "lambda": library.lambda_returns(r_t, discount_t, v_t, lambda_),
+            **{f"{n} steps": library.n_step_bootstrapped_returns(r_t, discount_t, v_t, n, lambda_) for n in (1, 4, 20)},
+            "advantages": advantages(),
+        }
+
+    ours = jax.jit(
+        lambda: all_of(
+            ops,
+            lambda: ops.generalized_advantage_estimation(r_t, discount_t, lambda_, values[:-1], values[1:]),
+        )
+    )()
+    theirs = jax.jit(
+        lambda: all_of(rlax, lambda: rlax.truncated_generalized_advantage_estimation(r_t, discount_t, lambda_, values))
+    )()
+    for name in ours:
+        np.testing.assert_allclose(ours[name], theirs[name], rtol=1e-4, atol=1e-5, err_msg=name)
+
+
+def test_gradients_of_a_long_trajectory() -> None:
+    """∂G_0/∂r_t = γ^t and ∂G_0/∂v_T = γ^T, over a thousand steps."""
+    steps, gamma = 1000, 0.999
+
+    def first_return(r_t, v_t):
+        return ops.discounted_returns(r_t, jnp.full(steps, gamma), v_t)[0]
+
+    by_reward, by_value = jax.jit(jax.grad(first_return, argnums=(0, 1)))(jnp.ones(steps), 0.0)
+    np.testing.assert_allclose(by_reward, gamma ** np.arange(steps), rtol=1e-3)
+    assert by_value == pytest.approx(gamma**steps, rel=1e-3)
+
+
+def test_bad_shapes_and_numbers_are_refused() -> None:
+    one, two = jnp.ones(4), jnp.ones((4, 4))
+    for r_t, v_t in ((two, two), (one, two), (one, one[:, None])):
+        with pytest.raises(ValueError, match=r"\[T\]"):
+            ops.lambda_returns(r_t, one, v_t)
+        with pytest.raises(ValueError, match=r"\[T\]"):
+            ops.n_step_bootstrapped_returns(r_t, one, v_t, 2)
+        with pytest.raises(ValueError, match=r"\[T\]"):
+            ops.generalized_advantage_estimation(r_t, one, 1.0, one, v_t)
+    with pytest.raises(ValueError, match="n must be > 0"):
+        ops.n_step_bootstrapped_returns(one, one, one, 0)
