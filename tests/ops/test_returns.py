@@ -60,28 +60,41 @@ def lambda_return(r, values, terminated, t):
     return sum(w * n_step_return(r, values, terminated, t, n) for n, w in enumerate(weights, 1))
 
 
-@pytest.mark.parametrize(
-    ("function", "expected"),
-    [
-        (lambda r, d, v: ops.discounted_returns(r, d, 8.0), [1 + 0.5 * 4, 2 + 0.5 * 4, 0 + 0.5 * 8]),
-        (lambda r, d, v: ops.discounted_returns(r, d, v), [1 + 0.5 * 4, 2 + 0.5 * 4, 0 + 0.5 * 8]),
-        (ops.lambda_returns, [3, 4, 4]),
-        (partial(ops.lambda_returns, lambda_=0.0), [1 + 0.5 * 2, 2 + 0.5 * 6, 4]),
-        (partial(ops.lambda_returns, lambda_=0.5), [1 + 0.5 * (1 + 2.25), 2 + 0.5 * (3 + 2), 4]),
-        (partial(ops.lambda_returns, lambda_=jnp.array([1.0, 0.0, 1.0])), [1 + 0.5 * 5, 2 + 0.5 * 6, 4]),
-        (partial(ops.n_step_bootstrapped_returns, n=1), [2, 5, 4]),
-        (partial(ops.n_step_bootstrapped_returns, n=2), [1 + 0.5 * 5, 2 + 0.5 * 4, 4]),
-        (lambda r, d, v: ops.generalized_advantage_estimation(r, d, 0.5, jnp.array([1, 2, 6]), v), [1.625, 2.5, -2]),
-    ],
-)
-def test_by_hand(function, expected) -> None:
-    r_t, discount_t, v_t = jnp.array([1.0, 2.0, 0.0]), jnp.full(3, 0.5), jnp.array([2.0, 6.0, 8.0])
-    np.testing.assert_allclose(function(r_t, discount_t, v_t), expected)
+def test_by_hand() -> None:
+    r_t, discount_t, v_t = np.float32([1, 2, 0]), np.float32([0.5, 0.5, 0.5]), np.float32([2, 6, 8])
+    lambda_, v_tm1 = np.float32([1, 0, 1]), np.float32([1, 2, 6])
+    expected = {
+        "discounted, scalar": [1 + 0.5 * 4, 2 + 0.5 * 4, 0 + 0.5 * 8],
+        "discounted": [1 + 0.5 * 4, 2 + 0.5 * 4, 0 + 0.5 * 8],
+        "lambda = 1": [1 + 0.5 * 4, 2 + 0.5 * 4, 0 + 0.5 * 8],
+        "lambda = 0": [1 + 0.5 * 2, 2 + 0.5 * 6, 4],
+        "lambda = 0.5": [1 + 0.5 * (1 + 2.25), 2 + 0.5 * (3 + 2), 4],
+        "lambda = 1, 0, 1": [1 + 0.5 * 5, 2 + 0.5 * 6, 4],
+        "1 step": [1 + 0.5 * 2, 2 + 0.5 * 6, 4],
+        "2 steps": [1 + 0.5 * 5, 2 + 0.5 * 4, 4],
+        "advantages": [1 + 0.25 * 2.5, 3 + 0.25 * -2, -2],
+    }
+    computed = jax.jit(
+        lambda: {
+            "discounted, scalar": ops.discounted_returns(r_t, discount_t, 8.0),
+            "discounted": ops.discounted_returns(r_t, discount_t, v_t),
+            "lambda = 1": ops.lambda_returns(r_t, discount_t, v_t),
+            "lambda = 0": ops.lambda_returns(r_t, discount_t, v_t, 0.0),
+            "lambda = 0.5": ops.lambda_returns(r_t, discount_t, v_t, 0.5),
+            "lambda = 1, 0, 1": ops.lambda_returns(r_t, discount_t, v_t, lambda_),
+            "1 step": ops.n_step_bootstrapped_returns(r_t, discount_t, v_t, 1),
+            "2 steps": ops.n_step_bootstrapped_returns(r_t, discount_t, v_t, 2),
+            "advantages": ops.generalized_advantage_estimation(r_t, discount_t, 0.5, v_tm1, v_t),
+        }
+    )()
+    for name, value in expected.items():
+        np.testing.assert_allclose(computed[name], value, err_msg=name)
 
 
 def test_lambda_returns_equal_each_episode_alone(trajectories) -> None:
     r_t, _, v_t = trajectories
-    ours = jax.jit(jax.vmap(ops.lambda_returns))(r_t, marks(LAMBDA)[0], v_t, marks(LAMBDA)[1])
+    discount_t, lambda_ = marks(LAMBDA)
+    ours = jax.jit(jax.vmap(ops.lambda_returns))(r_t, discount_t, v_t, lambda_)
 
     def episode(r, values, terminated):
         return [lambda_return(r, values, terminated, t) for t in range(len(r))]
@@ -92,16 +105,23 @@ def test_lambda_returns_equal_each_episode_alone(trajectories) -> None:
 def test_advantages_equal_each_episode_alone(trajectories) -> None:
     r_t, v_tm1, v_t = trajectories
     discount_t, lambda_ = marks(LAMBDA)
-    ours = jax.jit(jax.vmap(ops.generalized_advantage_estimation))(r_t, discount_t, lambda_, v_tm1, v_t)
+
+    @jax.jit
+    @jax.vmap
+    def advantages_and_returns(r_t, discount_t, lambda_, v_tm1, v_t):
+        advantages = ops.generalized_advantage_estimation(r_t, discount_t, lambda_, v_tm1, v_t)
+        return advantages, ops.lambda_returns(r_t, discount_t, v_t, lambda_)
+
+    advantages, returns = advantages_and_returns(r_t, discount_t, lambda_, v_tm1, v_t)
 
     def episode(r, before, after, terminated):
         discounts = np.append(np.full(len(r) - 1, GAMMA), 0.0 if terminated else GAMMA)
         delta = r + discounts * after - before
         return [sum((GAMMA * LAMBDA) ** (k - t) * delta[k] for k in range(t, len(r))) for t in range(len(r))]
 
-    np.testing.assert_allclose(ours, [by_episode(episode, i, r_t, v_tm1, v_t) for i in range(N)], rtol=1e-4, atol=1e-5)
-    returns = jax.vmap(ops.lambda_returns)(r_t, discount_t, v_t, lambda_)
-    np.testing.assert_allclose(ours, returns - v_tm1, rtol=1e-4, atol=1e-5)
+    expected = [by_episode(episode, i, r_t, v_tm1, v_t) for i in range(N)]
+    np.testing.assert_allclose(advantages, expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(advantages, returns - v_tm1, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("n", [1, 3, T + 5])
@@ -133,15 +153,13 @@ def test_equal_rlax(trajectories, steps: int) -> None:
             "advantages": advantages(),
         }
 
-    ours = jax.jit(
-        lambda: all_of(
-            ops,
-            lambda: ops.generalized_advantage_estimation(r_t, discount_t, lambda_, values[:-1], values[1:]),
-        )
-    )()
-    theirs = jax.jit(
-        lambda: all_of(rlax, lambda: rlax.truncated_generalized_advantage_estimation(r_t, discount_t, lambda_, values))
-    )()
+    def ours_advantages():
+        return ops.generalized_advantage_estimation(r_t, discount_t, lambda_, values[:-1], values[1:])
+
+    def rlax_advantages():
+        return rlax.truncated_generalized_advantage_estimation(r_t, discount_t, lambda_, values)
+
+    ours, theirs = jax.jit(lambda: (all_of(ops, ours_advantages), all_of(rlax, rlax_advantages)))()
     for name in ours:
         np.testing.assert_allclose(ours[name], theirs[name], rtol=1e-4, atol=1e-5, err_msg=name)
 
@@ -159,13 +177,14 @@ def test_gradients_of_a_long_trajectory() -> None:
 
 
 def test_bad_shapes_and_numbers_are_refused() -> None:
-    one, two = jnp.ones(4), jnp.ones((4, 4))
+    one, two = np.ones(4, np.float32), np.ones((4, 4), np.float32)
     for r_t, v_t in ((two, two), (one, two), (one, one[:, None])):
-        with pytest.raises(ValueError, match=r"\[T\]"):
-            ops.lambda_returns(r_t, one, v_t)
-        with pytest.raises(ValueError, match=r"\[T\]"):
-            ops.n_step_bootstrapped_returns(r_t, one, v_t, 2)
-        with pytest.raises(ValueError, match=r"\[T\]"):
-            ops.generalized_advantage_estimation(r_t, one, 1.0, one, v_t)
+        for refuse in (
+            ops.lambda_returns,
+            partial(ops.n_step_bootstrapped_returns, n=2),
+            lambda r_t, discount_t, v_t: ops.generalized_advantage_estimation(r_t, discount_t, 1.0, one, v_t),
+        ):
+            with pytest.raises(ValueError, match=r"\[T\]"):
+                jax.eval_shape(refuse, r_t, one, v_t)
     with pytest.raises(ValueError, match="n must be > 0"):
         ops.n_step_bootstrapped_returns(one, one, one, 0)
