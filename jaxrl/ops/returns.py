@@ -113,8 +113,8 @@ def generalized_advantage_estimation(
 def _backwards(b: Array, a: Array, end: ArrayLike) -> Array:
     """x_t = b_t + a_t x_{t+1}, x_T = end: `[T]` from `[T]`, `[T]` and a scalar.
 
-    A plain scan: on a CPU neither unrolling it nor `associative_scan` was faster over all sizes tried (T of 128 and
-    1000, 4 and 64 trajectories), and both compiled several times longer.
+    A plain scan: on a CPU `associative_scan` took 2 to 10 times as long and an unrolled scan mostly longer too (T of
+    128 and 1000, 4 and 64 trajectories), and both compiled several times longer.
     """
     if b.ndim != 1 or a.shape != b.shape:
         raise ValueError(f"a trajectory has arrays [T], vmap over other axes; got shapes {b.shape} and {a.shape}")

@@ -67,6 +67,8 @@ def test_surrogate_by_hand() -> None:
     np.testing.assert_array_equal(ops.score_function_surrogate(f_x, log_p, baseline), f_x)
     gradients = jax.jit(jax.vmap(jax.grad(ops.score_function_surrogate, argnums=(0, 1, 2))))(f_x, log_p, baseline)
     np.testing.assert_allclose(gradients, [[1, 1], [1.5, -1.25], [0, 0]])
+    by_log_prob = jax.grad(ops.score_function_surrogate, argnums=1)
+    assert jax.grad(by_log_prob, argnums=2)(2.0, -0.5, 0.5) == 0
 
 
 def test_a_baseline_lowers_the_variance() -> None:
