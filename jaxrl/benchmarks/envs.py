@@ -10,7 +10,8 @@ happens to the observation that the next action would be chosen from:
     ``packed``   as bits, uint32 `[N, words]`, every step stored in a ring of the newest steps, as a replay stores it
     ``none``     not computed: the game alone
     ``whole``    whatever the library's own step returns, written to memory every step: float32 `[N, 10, 10, C]` in
-                 gymnax, bool in pgx. For a gymnax world in jaxrl it is what `jaxrl.envs.vectorize` adds to gymnax.
+                 gymnax, bool in pgx. For a gymnax world in jaxrl it is what `jaxrl.envs.vectorize` adds to gymnax, and
+                 for CartPole-v1 float32 `[N, 4]`, instead of ``boolean``.
 
 The rules are the peer's: jaxrl plays once by gymnax's and once by pgx's, and is compared with the one it plays by.
 Both are run as their users run them, `jax.vmap` over one key a world.
@@ -187,9 +188,11 @@ def lineup(world: str, num_envs: int, peers: Sequence[str]) -> list[Worlds]:
         return together
     env, params = make(world)
     protocol = protocol_of(env, params)
+    peer = [from_gymnax(world, protocol, num_envs)] if "gymnax" in peers and world != "GridWorld" else []
+    if world == "CartPole-v1":
+        return [*(own(env, params, form, "gymnax", protocol, num_envs) for form in ("whole", *FORMS[1:])), *peer]
     if isinstance(env, Environment):
         return [own(env, params, form, "its own", protocol, num_envs) for form in FORMS]
-    peer = [from_gymnax(world, protocol, num_envs)] if "gymnax" in peers else []
     return [vectorized(env, params, num_envs), *peer]
 
 

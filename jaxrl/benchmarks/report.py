@@ -29,7 +29,8 @@ themselves, and all that the loop carries is given back. What happens to jaxrl's
 - `boolean`: the whole observation, bool `[N, 10, 10, C]`, is written to memory every step, laid out as XLA chooses;
 - `packed`: the observation as bits; every step is stored in a ring of the newest steps, as in a replay;
 - `none`: no observation is computed;
-- `whole`: a gymnax world through `jaxrl.envs.vectorize`.
+- `whole`: CartPole-v1's four numbers, float32 `[N, 4]`, written likewise; or a gymnax world through
+  `jaxrl.envs.vectorize`.
 
 gymnax and pgx return whole observations (float32 and bool), which are written to memory every step too. Rules are those
 of the peer in the same row; `*` marks the faster peer of an N, and in parentheses is jaxrl's speed over that peer's.

@@ -29,7 +29,6 @@ KEYS = {
 }  # fmt: skip
 ARROWS = {"KEY_LEFT": "←", "KEY_UP": "↑", "KEY_RIGHT": "→", "KEY_DOWN": "↓"}
 ACTION_NAMES = {
-    "CartPole-v1": ("left", "right"),
     "Acrobot-v1": ("left", "no-op", "right"),
     "MountainCar-v0": ("left", "no-op", "right"),
 }

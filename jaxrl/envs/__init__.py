@@ -1,21 +1,28 @@
 """The worlds, and how to make and step them."""
 
 from jaxrl.envs.base import Environment
+from jaxrl.envs.cart_pole import CartPole, CartPoleParams
 from jaxrl.envs.grid_world import GridWorld, GridWorldParams, grid_mdp
 from jaxrl.envs.maps import MAPS
 from jaxrl.envs.minatar import GAMES
-from jaxrl.envs.registry import make, num_discrete_actions, protocol_of
+from jaxrl.envs.registry import make, protocol_of
 from jaxrl.envs.rollout import rollout
+from jaxrl.envs.spaces import Box, Discrete, action_space_of, num_discrete_actions
 from jaxrl.envs.vector import VectorEnv, VectorState, vectorize
 
 __all__ = [
     "GAMES",
     "MAPS",
+    "Box",
+    "CartPole",
+    "CartPoleParams",
+    "Discrete",
     "Environment",
     "GridWorld",
     "GridWorldParams",
     "VectorEnv",
     "VectorState",
+    "action_space_of",
     "grid_mdp",
     "make",
     "num_discrete_actions",

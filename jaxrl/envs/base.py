@@ -36,6 +36,11 @@ def materialize(tree: PyTree) -> PyTree:
         return _identity(tree)
 
 
+def uniform(bits: Array) -> Array:
+    """A multiple of 2^-24 in [0, 1) from the upper 24 bits of each word: float32 `[...]` of uint32 `[...]`."""
+    return (bits >> 8).astype(jnp.float32) * 2.0**-24
+
+
 class EnvParams:
     """Traced parameters of a world: a registered dataclass with at least `max_steps_in_episode`."""
 

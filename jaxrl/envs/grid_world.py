@@ -14,7 +14,7 @@ import numpy as np
 from annotated_types import Interval
 
 from jaxrl.arguments import check
-from jaxrl.envs.base import Environment, EnvParams
+from jaxrl.envs.base import Environment, EnvParams, uniform
 from jaxrl.envs.maps import MAPS, Grid, read_map
 from jaxrl.types import MDP, Array
 
@@ -149,9 +149,9 @@ class GridWorld(Environment):
     def transition(
         self, state: GridWorldState, action: Array, bits: Array, params: GridWorldParams
     ) -> tuple[GridWorldState, Array, Array]:
-        uniform = _uniform(bits[0])
-        slips = (uniform < params.slip_probability) & (action >= 0) & (action < 4)
-        across = jnp.where(action < UP, UP, RIGHT) + (uniform >= params.slip_probability / 2)
+        drawn = uniform(bits[0])
+        slips = (drawn < params.slip_probability) & (action >= 0) & (action < 4)
+        across = jnp.where(action < UP, UP, RIGHT) + (drawn >= params.slip_probability / 2)
         entered, reward = enter(self.grid, params.reward, state.cell, jnp.where(slips, across, action))
         falls = jnp.ravel(self.grid.cliff)[entered]
         cell = jnp.where(falls, self._draw_start(bits), entered)
@@ -169,9 +169,4 @@ class GridWorld(Environment):
 
     def _draw_start(self, bits: Array) -> Array:
         starts = np.flatnonzero(self.grid.start).astype(np.int32)
-        return jnp.asarray(starts)[(_uniform(bits[1]) * len(starts)).astype(jnp.int32)]
-
-
-def _uniform(word: Array) -> Array:
-    """A multiple of 2^-24 in [0, 1), float32 `[...]`, of uint32 `[...]`."""
-    return (word >> 8).astype(jnp.float32) * 2.0**-24
+        return jnp.asarray(starts)[(uniform(bits[1]) * len(starts)).astype(jnp.int32)]

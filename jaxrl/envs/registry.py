@@ -9,12 +9,14 @@ from typing import Any
 
 from jaxrl.arguments import ArgumentError
 from jaxrl.envs.base import Environment
+from jaxrl.envs.cart_pole import CartPole, CartPoleParams
 from jaxrl.envs.grid_world import GridWorld
 from jaxrl.envs.minatar import GAMES, MinAtar, MinAtarParams
 
 PROTOCOLS = ("original", "gymnax")
 OPTIONS: dict[str, list[str]] = {
     **{game: [field.name for field in dataclasses.fields(MinAtarParams)] for game in GAMES},
+    "CartPole-v1": [field.name for field in dataclasses.fields(CartPoleParams)],
     "GridWorld": [field.name for field in dataclasses.fields(GridWorld)],
 }
 """jaxrl's own worlds by name, and what can be chosen about each."""
@@ -29,7 +31,8 @@ def make(env_id: str, protocol: str | None = None, **options: Any) -> tuple[Any,
         protocol: for MinAtar's games "original" (the default: 6 actions, sticky 0.1, ramping, no cap) or "gymnax"
             (minimal actions, nothing sticky, episodes cut at 1000 steps, Freeway's at 2500).
         options: for "GridWorld" the arguments of `jaxrl.envs.grid_world.GridWorld`: `map` and `slip_probability`; for
-            MinAtar's games the fields of `MinAtarParams`, such as `sticky_action_prob`.
+            MinAtar's games the fields of `MinAtarParams`, such as `sticky_action_prob`; for "CartPole-v1" those of
+            `CartPoleParams`.
 
     Returns:
         `(env, params)`. Two equal calls return the same objects, so nothing that depends on them is traced twice.
@@ -65,6 +68,9 @@ def _make(env_id: str, protocol: str | None, **options: Any) -> tuple[Any, Any]:
     if env_id == "GridWorld":
         grid_world = GridWorld(**options)
         return grid_world, grid_world.default_params
+    if env_id == "CartPole-v1":
+        cart_pole = CartPole()
+        return cart_pole, cart_pole.default_params.replace(**options)
     if env_id in GAMES:
         game = MinAtar(GAMES[env_id], "gymnax" if protocol == "gymnax" else "original")
         return game, game.default_params.replace(**options)
@@ -98,20 +104,6 @@ def _from_factory(path: str) -> tuple[Any, Any]:
             f"{type(env).__name__} has no {missing[0]}()"
         )
     return made if isinstance(made, tuple) else (env, env.default_params)
-
-
-def num_discrete_actions(env: Any, params: Any) -> int:
-    """The number of actions of a world.
-
-    Raises:
-        ArgumentError: its actions are not discrete.
-    """
-    if isinstance(env, Environment):
-        return env.num_actions
-    space = env.action_space(params)
-    if not hasattr(space, "n"):
-        raise ArgumentError(f"env must have discrete actions, got {env.name} with a {type(space).__name__} of them")
-    return int(space.n)
 
 
 def protocol_of(env: Any, params: Any) -> str:

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from jaxrl.arguments import ArgumentError
 from jaxrl.envs.base import Environment
+from jaxrl.envs.spaces import is_box
 from jaxrl.types import Array, Mean, Metrics, PyTree, Transition
 
 
@@ -34,9 +35,9 @@ class VectorEnv(NamedTuple):
     Attributes:
         num_envs: N.
         reset: `(key) -> VectorState`.
-        step: `(VectorState, actions[N], key) -> (VectorState, Transition [N], Metrics)`. The transition's observations
-            are in stored form; its `next_observation` is the true one, from before any reset. The metrics are
-            `episode_return` and `episode_length` over the episodes that ended in this step.
+        step: `(VectorState, actions[N], key) -> (VectorState, Transition [N], Metrics)`, with `actions[N, D]` for a
+            box. The transition's observations are in stored form; its `next_observation` is the true one, from before
+            any reset. The metrics are `episode_return` and `episode_length` over the episodes that ended in this step.
         decode: stored observations `[..., stored]` to what an agent sees `[..., *observation]`.
     """
 
@@ -48,6 +49,9 @@ class VectorEnv(NamedTuple):
 
 def vectorize(env: Any, params: Any, num_envs: int) -> VectorEnv:
     """`num_envs` copies of a world, jaxrl's own or any with gymnax 1.0's interface, stepped in lockstep.
+
+    Where actions are a box, a world gets them clipped to it. The transition has them as they were given, because those
+    are the actions that a policy gave a probability to.
 
     Raises:
         ArgumentError: `num_envs` is not a whole number of at least 1.
@@ -101,12 +105,15 @@ def _own(env: Environment, params: Any, num_envs: int) -> tuple[Callable, Callab
 
 def _gymnax(env: Any, params: Any, num_envs: int) -> tuple[Callable, Callable]:
     """Any world with gymnax 1.0's interface; it resets itself and reports the true last observation."""
+    space = env.action_space(params)
 
     def reset(key: Array) -> tuple[PyTree, PyTree]:
         return jax.vmap(env.reset, in_axes=(0, None))(jax.random.split(key, num_envs), params)
 
     def step(worlds: PyTree, actions: Array, key: Array) -> tuple:
         keys = jax.random.split(key, num_envs)
+        if is_box(space):
+            actions = jnp.clip(actions, space.low, space.high)
         observation, worlds, reward, terminated, truncated, info = jax.vmap(env.step, in_axes=(0, 0, 0, None))(
             keys, worlds, actions, params
         )

@@ -9,7 +9,7 @@ from annotated_types import Interval
 
 from jaxrl import replay
 from jaxrl.arguments import ArgumentError, check
-from jaxrl.envs import VectorEnv, VectorState, vectorize
+from jaxrl.envs import Box, Discrete, VectorEnv, VectorState, action_space_of, vectorize
 from jaxrl.training import metrics as metrics_lib
 from jaxrl.training.hparams import traced
 from jaxrl.types import Agent, Array, Hparams, Metrics, PyTree, Trainer, TrainState
@@ -33,10 +33,13 @@ class OffPolicyConfig:
     """Environment steps taken before learning starts, rounded up to whole slabs of num_envs."""
 
 
-def _layout(envs: VectorEnv) -> replay.Packing:
+def _layout(envs: VectorEnv, space: Discrete | Box) -> replay.Packing:
     """How one transition of these worlds is packed."""
     worlds = jax.eval_shape(envs.reset, jax.random.key(0))
-    actions = jax.ShapeDtypeStruct((envs.num_envs,), jnp.int32)
+    if isinstance(space, Discrete):
+        actions = jax.ShapeDtypeStruct((envs.num_envs,), jnp.int32)
+    else:
+        actions = jax.ShapeDtypeStruct((envs.num_envs, *space.low.shape), jnp.float32)
     _, transitions, _ = jax.eval_shape(envs.step, worlds, actions, jax.random.key(0))
     return replay.packing(jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), transitions))
 
@@ -56,13 +59,14 @@ def off_policy(agent: Agent, env: Any, env_params: Any, config: OffPolicyConfig)
     Its `TrainState.replay` is the packed ring `[slots, N, words]`.
 
     Raises:
-        ArgumentError: a size is out of bounds, or a batch larger than the replay.
+        ArgumentError: a size is out of bounds, a batch larger than the replay, or the world's actions are neither
+            discrete nor a box of them (see `action_space_of`).
     """
     _check_sizes(config)
     envs = vectorize(env, env_params, config.num_envs)
     slab = config.num_envs
     warmup_slabs = -(-max(config.warmup_steps, config.batch_size) // slab)
-    layout = _layout(envs)
+    layout = _layout(envs, action_space_of(env, env_params))
 
     def rollout(state: TrainState, slabs: Array, keys: Array) -> tuple[TrainState, Metrics]:
         def body(carry: tuple[VectorState, Array], x: tuple[Array, Array]) -> tuple[tuple[VectorState, Array], Metrics]:

@@ -19,7 +19,7 @@ def test_equal_calls_make_equal_worlds_that_retrace_nothing() -> None:
         return env.reset(key)[0]
 
     counted = jax.jit(count, static_argnums=0)
-    for name in ("Breakout-MinAtar", "GridWorld", "CartPole-v1"):
+    for name in ("Breakout-MinAtar", "GridWorld", "Acrobot-v1"):
         traces = 0
         for _ in range(2):
             env, params = make(name)
@@ -29,8 +29,8 @@ def test_equal_calls_make_equal_worlds_that_retrace_nothing() -> None:
 
 
 def test_gymnax_worlds_are_found() -> None:
-    env, params = make("CartPole-v1")
-    assert num_discrete_actions(env, params) == 2
+    env, params = make("Acrobot-v1")
+    assert num_discrete_actions(env, params) == 3
     assert protocol_of(env, params) == "default rules, 500-step cap"
 
 
@@ -61,7 +61,7 @@ def test_own_worlds_do_without_gymnax() -> None:
         ("GridWord", None, "env_id must be a known name (the nearest is 'GridWorld'), got 'GridWord'"),
         ("GridWorld", "original", "got protocol='original' for 'GridWorld'"),
         ("Breakout-MinAtar", "atari", "protocol must be one of original, gymnax, got 'atari'"),
-        ("CartPole-v1", "original", "got protocol='original' for 'CartPole-v1'"),
+        ("Acrobot-v1", "original", "got protocol='original' for 'Acrobot-v1'"),
         (
             "no_such_module:factory",
             None,
@@ -80,7 +80,7 @@ def test_bad_names(name: str, protocol: str | None, message: str) -> None:
     [
         ("Breakout-MinAtar", "sticky_action_prob, difficulty_ramping, max_steps_in_episode"),
         ("GridWorld", "map, slip_probability"),
-        ("CartPole-v1", "none"),
+        ("Acrobot-v1", "none"),
         ("builtins:dict", "none"),
     ],
 )

@@ -24,7 +24,7 @@ def world(name: str):
     return env, params.replace(max_steps_in_episode=9)
 
 
-@pytest.mark.parametrize("name", ["Breakout-MinAtar", "CartPole-v1"])
+@pytest.mark.parametrize("name", ["Breakout-MinAtar", "gymnax.environments.classic_control.cartpole:CartPole"])
 def test_equals_a_loop_written_by_hand(name: str) -> None:
     env, params = world(name)
     ours = jax.jit(lambda key: rollout(env, policy, key, T, N, params))(jax.random.key(3))

@@ -43,7 +43,7 @@ def test_any_observation_can_be_drawn(observation) -> None:
     assert picture.size == (580, 400)
 
 
-@pytest.mark.parametrize("name", ["Breakout-MinAtar", "CartPole-v1"])
+@pytest.mark.parametrize("name", ["Breakout-MinAtar", "CartPole-v1", "Acrobot-v1"])
 def test_a_state_is_drawn_as_its_observation(name: str) -> None:
     env, params = make(name)
     observation, state = env.reset(jax.random.key(0), params)

@@ -12,6 +12,7 @@ import pytest
 from jaxrl import DQNHparams, OffPolicyConfig, make, off_policy, population, replay
 from jaxrl.training import repeat, traced
 from jaxrl.training.run import start
+from jaxrl.types import Agent, Mean
 
 STEPS = 12
 
@@ -133,3 +134,22 @@ def test_progress_starts_at_nothing(small_trainer, hparams) -> None:
     progress = jax.jit(lambda key: start(small_trainer, key, hparams))(jax.random.key(0))
     assert progress.nan_iteration == -1
     assert all(mean.sum == 0 and mean.count == 0 for mean in progress.metrics.values())
+
+
+def test_a_replay_holds_actions_of_a_box(hparams) -> None:
+    """What is sampled is what was done, outside the box too, to the bit."""
+    env, params = make("Pendulum-v1")
+
+    def act(state, observations, key, env_steps):
+        return 4 * observations[:, :1], ()
+
+    def update(state, batch, key, env_steps):
+        error = jnp.abs(batch.action - 4 * batch.observation[:, :1])
+        return state, {"error": Mean(error.sum(), jnp.int32(error.size))}, ()
+
+    agent = Agent(lambda key, hparams, observation: (), act, lambda state, observations, key: None, update)
+    config = OffPolicyConfig(num_envs=4, batch_size=8, replay_capacity=64, warmup_steps=16)
+    trainer = off_policy(agent, env, params, config)
+    state, metrics = jax.jit(trainer.step)(jax.jit(trainer.init)(jax.random.key(0), hparams))
+    assert metrics["error"] == (0, 8)
+    assert state.replay.shape == (16, 4, 3 + 1 + 1 + 1 + 1 + 3)

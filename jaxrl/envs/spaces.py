@@ -1,0 +1,68 @@
+"""What actions a world takes."""
+
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from jaxrl.arguments import ArgumentError
+from jaxrl.envs.base import Environment
+
+
+class Discrete(NamedTuple):
+    """Actions `0 .. num_actions - 1`, int `[...]`."""
+
+    num_actions: int
+
+
+class Box(NamedTuple):
+    """Actions float `[..., D]` between bounds, both float32 `[D]` and finite."""
+
+    low: np.ndarray
+    high: np.ndarray
+
+
+def action_space_of(env: Any, params: Any) -> Discrete | Box:
+    """The actions of a world, jaxrl's own or any with gymnax 1.0's interface.
+
+    Args:
+        env: the world.
+        params: its parameters, which the bounds of a box may depend on; they must not be traced then.
+
+    Raises:
+        ArgumentError: its actions are of any other kind, such as several at once, or without bounds.
+    """
+    if isinstance(env, Environment):
+        return Discrete(env.num_actions)
+    space = env.action_space(params)
+    if getattr(space, "shape", None) == () and hasattr(space, "n"):
+        return Discrete(int(space.n))
+    if is_box(space) and len(space.shape) == 1 and jnp.issubdtype(space.dtype, jnp.floating):
+        low, high = (np.broadcast_to(np.asarray(x, np.float32), space.shape) for x in (space.low, space.high))
+        if np.isfinite(low).all() and np.isfinite(high).all():
+            return Box(low, high)
+    raise ArgumentError(
+        "env must have discrete actions or a box of them with one axis and finite bounds, "
+        f"got {_name(env)} with {space!r}"
+    )
+
+
+def num_discrete_actions(env: Any, params: Any) -> int:
+    """The number of actions of a world.
+
+    Raises:
+        ArgumentError: its actions are not discrete.
+    """
+    space = action_space_of(env, params)
+    if isinstance(space, Box):
+        raise ArgumentError(f"env must have discrete actions, got {_name(env)} with a Box of them")
+    return space.num_actions
+
+
+def is_box(space: Any) -> bool:
+    """Whether a space of gymnax's, or of anybody's who follows it, is a box, whatever its shape."""
+    return hasattr(space, "low") and hasattr(space, "high")
+
+
+def _name(env: Any) -> str:
+    return getattr(env, "name", type(env).__name__)

@@ -1,0 +1,104 @@
+"""What actions worlds take, and how those of a box reach them."""
+
+from types import SimpleNamespace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from gymnax.environments import spaces
+from gymnax.environments.classic_control.pendulum import Pendulum
+
+from jaxrl import Transition, make, rollout, vectorize
+from jaxrl.arguments import ArgumentError
+from jaxrl.envs import Box, Discrete, action_space_of, num_discrete_actions
+from jaxrl.training import evaluate
+
+T, N = 12, 3
+
+
+def world_with(space) -> SimpleNamespace:
+    return SimpleNamespace(name="a world", action_space=lambda params: space)
+
+
+def test_action_spaces() -> None:
+    assert action_space_of(*make("Breakout-MinAtar")) == Discrete(6)
+    assert action_space_of(*make("Acrobot-v1")) == Discrete(3)
+    env, params = make("Pendulum-v1")
+    for torque in (2.0, 3.5):
+        space = action_space_of(env, params.replace(max_torque=torque))
+        assert isinstance(space, Box)
+        np.testing.assert_array_equal(space, [[-torque], [torque]])
+        assert space.low.dtype == space.high.dtype == np.float32
+    box = spaces.Box(jnp.array([-1.0, -2.0]), 3, (2,))
+    np.testing.assert_array_equal(action_space_of(world_with(box), None), [[-1, -2], [3, 3]])
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        spaces.Box(-1, 1, ()),
+        spaces.Box(-1, 1, (2, 2)),
+        spaces.Box(-np.inf, 1, (2,)),
+        spaces.Box(0, 5, (2,), jnp.int32),
+        spaces.Dict({"left": spaces.Discrete(2)}),
+        spaces.Tuple([spaces.Discrete(2), spaces.Discrete(2)]),
+        SimpleNamespace(nvec=np.array([2, 2]), shape=(2,)),  # as gymnasium's MultiDiscrete
+        SimpleNamespace(n=4, shape=(4,)),  # as gymnasium's MultiBinary
+    ],
+    ids=lambda space: repr(space)[:40],
+)
+def test_actions_of_other_kinds_are_refused(space) -> None:
+    for ask in (action_space_of, num_discrete_actions):
+        with pytest.raises(ArgumentError, match=r"^env must have discrete actions.*, got a world with "):
+            ask(world_with(space), None)
+
+
+class Echo(Pendulum):
+    """A pendulum that rewards with the torque it is given."""
+
+    def step_env(self, key, state, action, params):
+        observation, state, _, terminated, info = super().step_env(key, state, action, params)
+        return observation, state, action[0], terminated, info
+
+
+def four_sines(observations: jax.Array, key: jax.Array) -> jax.Array:
+    """Torques from -4 to 4."""
+    return 4 * observations[:, 1:2]
+
+
+@pytest.fixture(scope="module")
+def echoed() -> Transition:
+    env = Echo()
+    params = env.default_params.replace(max_steps_in_episode=5)
+    return jax.device_get(jax.jit(lambda key: rollout(env, four_sines, key, T, N, params))(jax.random.key(0)))
+
+
+def test_a_world_gets_actions_clipped_to_its_box(echoed: Transition) -> None:
+    assert (echoed.action.shape, echoed.action.dtype) == ((T, N, 1), np.float32)
+    assert (np.abs(echoed.action) > 2).any()
+    assert (np.abs(echoed.action) < 2).any()
+    np.testing.assert_array_equal(echoed.action, 4 * echoed.observation[..., 1:2])  # kept as they were given
+    np.testing.assert_array_equal(echoed.reward, np.clip(echoed.action[..., 0], -2, 2))
+    assert echoed.truncated.sum() == T // 5 * N
+
+
+def test_an_evaluation_with_actions_of_a_box() -> None:
+    env = Echo()
+    worlds = vectorize(env, env.default_params.replace(max_steps_in_episode=5), N)
+    result = jax.jit(
+        lambda key: evaluate(lambda _, observations, key: jnp.full((N, 1), 7.0), (), worlds, key, max_steps=9)
+    )(jax.random.key(0))
+    np.testing.assert_array_equal(result.episode_return, [10.0] * N)
+    assert result.ended.all()
+
+
+@pytest.mark.parametrize("name", ["Pendulum-v1", "MountainCarContinuous-v0"])
+def test_gymnax_worlds_with_a_box_of_actions_step(name: str) -> None:
+    env, params = make(name)
+    envs = vectorize(env, params, N)
+    state = jax.eval_shape(envs.reset, jax.random.key(0))
+    action = jax.ShapeDtypeStruct((N, 1), jnp.float32)
+    after, transition, _ = jax.eval_shape(envs.step, state, action, jax.random.key(0))
+    assert jax.tree.map(jnp.shape, after) == jax.tree.map(jnp.shape, state)
+    assert (transition.action.shape, transition.reward.shape) == ((N, 1), (N,))
