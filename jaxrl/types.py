@@ -74,7 +74,7 @@ class Agent(NamedTuple):
 
     Attributes:
         init: `(key, hparams, observation) -> agent_state`. `observation` is one example, without a batch axis.
-        act: `(agent_state, observations[N], key, env_steps) -> (actions[N], extras)`, exploring.
+        act: `(agent_state, observations[N], key, env_steps) -> actions[N]`, exploring.
         policy: `(agent_state, observations[N], key) -> actions[N]`, for evaluation and use.
         update: `(agent_state, batch, key, env_steps) -> (agent_state, metrics, extras)`. `batch` is a `Transition` of
             `[B]`; `extras` holds what a data source may need, such as one TD error a sample.
@@ -84,7 +84,7 @@ class Agent(NamedTuple):
     """
 
     init: Callable[[Array, Hparams, PyTree], PyTree]
-    act: Callable[[PyTree, PyTree, Array, Array], tuple[Array, PyTree]]
+    act: Callable[[PyTree, PyTree, Array, Array], Array]
     policy: Callable[[PyTree, PyTree, Array], Array]
     update: Callable[[PyTree, Transition, Array, Array], tuple[PyTree, Metrics, PyTree]]
 

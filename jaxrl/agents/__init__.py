@@ -1,5 +1,20 @@
 """The learners, one file an algorithm."""
 
+from jaxrl.agents.a2c import A2CHparams, a2c
 from jaxrl.agents.dqn import DQNConfig, DQNHparams, dqn
+from jaxrl.agents.ppo import PPOConfig, PPOHparams, ppo
+from jaxrl.agents.reinforce import ReinforceConfig, ReinforceHparams, reinforce
 
-__all__ = ["DQNConfig", "DQNHparams", "dqn"]
+__all__ = [
+    "A2CHparams",
+    "DQNConfig",
+    "DQNHparams",
+    "PPOConfig",
+    "PPOHparams",
+    "ReinforceConfig",
+    "ReinforceHparams",
+    "a2c",
+    "dqn",
+    "ppo",
+    "reinforce",
+]

@@ -83,8 +83,8 @@ def dqn(network: Network, config: DQNConfig | None = None) -> Agent:
         params = network.init(key, jax.tree.map(lambda x: x[None], observation))
         return DQNState(params, params, optimizer(hparams).init(params), hparams)
 
-    def act(state: DQNState, observations: PyTree, key: Array, env_steps: Array) -> tuple[Array, PyTree]:
-        return epsilon_greedy(key, network.apply(state.params, observations), epsilon_at(state.hparams, env_steps)), ()
+    def act(state: DQNState, observations: PyTree, key: Array, env_steps: Array) -> Array:
+        return epsilon_greedy(key, network.apply(state.params, observations), epsilon_at(state.hparams, env_steps))
 
     def policy(state: DQNState, observations: PyTree, key: Array) -> Array:
         return epsilon_greedy(key, network.apply(state.params, observations), state.hparams.epsilon_eval)

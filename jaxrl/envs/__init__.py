@@ -7,7 +7,7 @@ from jaxrl.envs.maps import MAPS
 from jaxrl.envs.minatar import GAMES
 from jaxrl.envs.registry import make, protocol_of
 from jaxrl.envs.rollout import rollout
-from jaxrl.envs.spaces import Box, Discrete, action_space_of, num_discrete_actions
+from jaxrl.envs.spaces import Box, Discrete, action_space_of, check_actions, num_discrete_actions
 from jaxrl.envs.vector import VectorEnv, VectorState, vectorize
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "VectorEnv",
     "VectorState",
     "action_space_of",
+    "check_actions",
     "grid_mdp",
     "make",
     "num_discrete_actions",

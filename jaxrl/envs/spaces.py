@@ -66,3 +66,25 @@ def is_box(space: Any) -> bool:
 
 def _name(env: Any) -> str:
     return getattr(env, "name", type(env).__name__)
+
+
+def check_actions(actions: Any, space: Discrete | Box, num_envs: int) -> None:
+    """Refuses a policy that does not fit the world.
+
+    Args:
+        actions: what the policy gives for `num_envs` observations, or its `jax.ShapeDtypeStruct`.
+        space: the world's actions.
+        num_envs: N.
+
+    Raises:
+        ArgumentError: they are not int `[N]` for discrete actions, or not float `[N, D]` for a box of them.
+    """
+    discrete = isinstance(space, Discrete)
+    shape = (num_envs,) if discrete else (num_envs, *space.low.shape)
+    kind = jnp.integer if discrete else jnp.floating
+    if not (hasattr(actions, "shape") and actions.shape == shape and jnp.issubdtype(actions.dtype, kind)):
+        got = f"{actions.dtype}{list(actions.shape)}" if hasattr(actions, "shape") else repr(actions)
+        raise ArgumentError(
+            f"agent must act with {'int' if discrete else 'float'}{list(shape)} in this world of "
+            f"{'discrete' if discrete else 'continuous'} actions, got {got}"
+        )

@@ -1,5 +1,8 @@
 """Networks, as flax modules. The only place that imports flax."""
 
-from jaxrl.networks.q_networks import Network, QNetwork, q_network
+from jaxrl.networks.actor_critic import ActorCritic, actor_critic
+from jaxrl.networks.flat import Flat
+from jaxrl.networks.network import Network
+from jaxrl.networks.q_networks import QNetwork, q_network
 
-__all__ = ["Network", "QNetwork", "q_network"]
+__all__ = ["ActorCritic", "Flat", "Network", "QNetwork", "actor_critic", "q_network"]

@@ -1,23 +1,12 @@
 """Action-value networks: from a batch of observations to Q(s, ·) of every action at once."""
 
 from collections.abc import Sequence
-from typing import Any, Protocol
 
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxrl.arguments import ArgumentError
+from jaxrl.networks.network import check_one_array
 from jaxrl.types import Array, PyTree
-
-
-class Network(Protocol):
-    """What an agent needs of a network; every flax linen module is one."""
-
-    def init(self, key: Array, observations: PyTree, /) -> PyTree:
-        """Parameters, from example observations `[N, *observation]`."""
-
-    def apply(self, params: PyTree, observations: PyTree, /) -> Any:
-        """Outputs `[N, ...]` of observations `[N, *observation]`."""
 
 
 class Dense(nn.Module):
@@ -79,8 +68,5 @@ def q_network(observation: PyTree, num_actions: int, hidden_sizes: Sequence[int]
     Raises:
         ArgumentError: the observation is not one array.
     """
-    if not hasattr(observation, "shape"):
-        raise ArgumentError(
-            f"no default network for observations that are a {type(observation).__name__}; pass your own"
-        )
+    check_one_array(observation)
     return QNetwork(num_actions, tuple(hidden_sizes))

@@ -4,6 +4,7 @@ from jaxrl.training.checkpoint import CheckpointError, Checkpoints
 from jaxrl.training.evaluate import Evaluation, evaluate
 from jaxrl.training.hparams import repeat, traced
 from jaxrl.training.off_policy import OffPolicyConfig, off_policy
+from jaxrl.training.on_policy import OnPolicyConfig, on_policy
 from jaxrl.training.population import population
 from jaxrl.training.run import DivergedError, Progress, RunResult, run
 
@@ -13,10 +14,12 @@ __all__ = [
     "DivergedError",
     "Evaluation",
     "OffPolicyConfig",
+    "OnPolicyConfig",
     "Progress",
     "RunResult",
     "evaluate",
     "off_policy",
+    "on_policy",
     "population",
     "repeat",
     "run",

@@ -72,7 +72,7 @@ def off_policy(agent: Agent, env: Any, env_params: Any, config: OffPolicyConfig)
         def body(carry: tuple[VectorState, Array], x: tuple[Array, Array]) -> tuple[tuple[VectorState, Array], Metrics]:
             (worlds, memory), (slabs, (act_key, env_key)) = carry, x
             env_steps = slabs.astype(jnp.float32) * slab
-            actions, _ = agent.act(state.agent, envs.decode(worlds.observation), act_key, env_steps)
+            actions = agent.act(state.agent, envs.decode(worlds.observation), act_key, env_steps)
             worlds, transition, metrics = envs.step(worlds, actions, env_key)
             return (worlds, replay.write(memory, layout.pack(transition), slabs)), metrics
 

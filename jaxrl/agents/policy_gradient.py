@@ -1,0 +1,111 @@
+"""What REINFORCE, A2C and PPO share: a policy with a value, its optimizer, and the advantages of a rollout."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Annotated, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from annotated_types import Ge, Gt, Interval
+
+from jaxrl import ops
+from jaxrl.networks import Network
+from jaxrl.types import Agent, Array, Mean, Metrics, PyTree, Transition
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class PolicyGradientHparams:
+    """What may be swept: traced values that live in the state, so that no change of them recompiles."""
+
+    learning_rate: Annotated[float, Interval(gt=0, lt=1e30)] = 1e-3
+    """Adam's step size at the beginning, > 0."""
+    learning_rate_decay_steps: Annotated[float, Ge(0)] = 0.0
+    """Environment steps over which the step size falls linearly to zero; 0: it does not fall."""
+    discount: Annotated[float, Interval(ge=0, le=1)] = 0.99
+    """γ per step, in [0, 1]."""
+    value_weight: Annotated[float, Ge(0)] = 0.5
+    """Weight of the value's loss."""
+    entropy_weight: Annotated[float, Ge(0)] = 0.01
+    """Weight of the policy's entropy, which keeps it exploring."""
+    max_grad_norm: Annotated[float, Gt(0)] = 0.5
+    """Gradients with a larger global norm are scaled down to it, > 0."""
+
+
+class PolicyGradientState(NamedTuple):
+    params: PyTree
+    opt_state: optax.OptState
+    hparams: PolicyGradientHparams
+
+
+Update = Callable[[PolicyGradientState, Transition, Array, Array], tuple[PolicyGradientState, Metrics, PyTree]]
+
+
+def policy_gradient_agent(network: Network, update: Update) -> Agent:
+    """The agent around an update: it samples from its policy to act, and takes the mode of it to be evaluated.
+
+    Args:
+        network: observations `[N, ...]` to a `jaxrl.distributions.Distribution` over actions and values `[N]`.
+        update: as `Agent.update`.
+    """
+
+    def init(key: Array, hparams: PolicyGradientHparams, observation: PyTree) -> PolicyGradientState:
+        params = network.init(key, jax.tree.map(lambda x: x[None], observation))
+        return PolicyGradientState(params, optimizer(hparams, jnp.float32(0)).init(params), hparams)
+
+    def act(state: PolicyGradientState, observations: PyTree, key: Array, env_steps: Array) -> Array:
+        del env_steps
+        return network.apply(state.params, observations)[0].sample(key)
+
+    def policy(state: PolicyGradientState, observations: PyTree, key: Array) -> Array:
+        del key
+        return network.apply(state.params, observations)[0].mode()
+
+    return Agent(init, act, policy, update)
+
+
+def optimizer(hparams: PolicyGradientHparams, env_steps: Array) -> optax.GradientTransformation:
+    """Adam behind a clip of the global gradient norm. Its state's shape does not depend on the values."""
+    decay = hparams.learning_rate_decay_steps
+    fraction = jnp.where(decay > 0, ops.linear_schedule(env_steps, 1.0, 0.0, decay), 1.0)
+    return optax.chain(
+        optax.clip_by_global_norm(hparams.max_grad_norm), optax.adam(hparams.learning_rate * fraction, eps=1e-5)
+    )
+
+
+def gradient_step(
+    state: PolicyGradientState, loss: Callable[[PyTree], tuple[Array, dict[str, Array]]], env_steps: Array
+) -> tuple[PolicyGradientState, Metrics]:
+    """One step of the optimizer down a loss of the parameters, `(params) -> (loss, what to report)`, all scalars."""
+    grads, report = jax.grad(loss, has_aux=True)(state.params)
+    updates, opt_state = optimizer(state.hparams, env_steps).update(grads, state.opt_state, state.params)
+    state = PolicyGradientState(optax.apply_updates(state.params, updates), opt_state, state.hparams)
+    return state, {name: Mean(x, jnp.int32(1)) for name, x in report.items()}
+
+
+def merge_time(tree: PyTree) -> PyTree:
+    """Leaves `[T, N, ...]` as `[T * N, ...]`, one batch for a network."""
+    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), tree)
+
+
+def values_of(network: Network, params: PyTree, observations: PyTree) -> Array:
+    """V(s) `[T, N]` of observations `[T, N, ...]`."""
+    shape = jax.tree.leaves(observations)[0].shape[:2]
+    return network.apply(params, merge_time(observations))[1].reshape(shape)
+
+
+def advantages_and_returns(
+    network: Network, params: PyTree, batch: Transition, discount: Array, gae_lambda: Array
+) -> tuple[Array, Array]:
+    """Generalized advantages, and the λ-returns that the values shall learn, both `[T, N]`, of a rollout `[T, N]`.
+
+    What the true last observation of a truncated episode is worth counts; nothing counts across the end of an episode.
+    """
+    v_tm1 = values_of(network, params, batch.observation)
+    v_t = values_of(network, params, batch.next_observation)
+    discount_t = jnp.where(batch.terminated, 0.0, discount)
+    lambda_t = jnp.where(batch.terminated | batch.truncated, 0.0, gae_lambda)
+    estimate = jax.vmap(ops.generalized_advantage_estimation, in_axes=1, out_axes=1)
+    advantages = estimate(batch.reward, discount_t, lambda_t, v_tm1, v_t)
+    return advantages, advantages + v_tm1

@@ -1,0 +1,77 @@
+"""Distributions over actions: what a policy network says about a batch of observations.
+
+Pytrees, so that they pass through `jit`, `vmap` and `scan`; the mathematics is in `jaxrl.ops`.
+"""
+
+from typing import NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+
+from jaxrl import ops
+from jaxrl.types import Array
+
+
+class Distribution(Protocol):
+    """π(a | s) for `N` observations."""
+
+    def sample(self, key: Array) -> Array:
+        """One action for each observation, `[N, ...]`."""
+
+    def mode(self) -> Array:
+        """The most probable action for each observation, `[N, ...]`."""
+
+    def log_prob(self, actions: Array) -> Array:
+        """log π(a | s), `[N]`."""
+
+    def entropy(self) -> Array:
+        """−E[log π(a | s)], `[N]`."""
+
+
+class Categorical(NamedTuple):
+    """Discrete actions, int32 `[N]`, with probabilities softmax(logits).
+
+    Attributes:
+        logits: `[N, num_actions]`; −∞ for an action that must not be taken.
+    """
+
+    logits: Array
+
+    def sample(self, key: Array) -> Array:
+        """By inversion, from one uniform number an observation; an action without probability is never drawn."""
+        cumulative = jnp.cumsum(jax.nn.softmax(self.logits), axis=-1)
+        uniform = jax.random.uniform(key, self.logits.shape[:-1]) * cumulative[..., -1]
+        return (cumulative <= uniform[..., None]).sum(-1, dtype=jnp.int32)
+
+    def mode(self) -> Array:
+        return jnp.argmax(self.logits, axis=-1).astype(jnp.int32)
+
+    def log_prob(self, actions: Array) -> Array:
+        return jax.vmap(ops.categorical_log_prob)(self.logits, actions)
+
+    def entropy(self) -> Array:
+        return jax.vmap(ops.categorical_entropy)(self.logits)
+
+
+class Normal(NamedTuple):
+    """Continuous actions, float32 `[N, D]`, each coordinate by itself.
+
+    Attributes:
+        mean: `[N, D]`.
+        log_std: logarithm of the standard deviation, `[N, D]`.
+    """
+
+    mean: Array
+    log_std: Array
+
+    def sample(self, key: Array) -> Array:
+        return self.mean + jnp.exp(self.log_std) * jax.random.normal(key, self.mean.shape)
+
+    def mode(self) -> Array:
+        return self.mean
+
+    def log_prob(self, actions: Array) -> Array:
+        return jax.vmap(ops.normal_log_prob)(self.mean, self.log_std, actions)
+
+    def entropy(self) -> Array:
+        return jax.vmap(ops.normal_entropy)(self.log_std)

@@ -1,0 +1,20 @@
+"""PPO balances a cart-pole."""
+
+from jaxrl.agents import PPOHparams
+from jaxrl.cli import Experiment, Options, main
+from jaxrl.cli.on_policy import PPO, build
+
+experiment = Experiment(
+    name="ppo_cartpole",
+    algorithm="PPO",
+    build=build,
+    defaults=Options(
+        env="CartPole-v1",
+        total_steps=500_000,
+        hparams=PPOHparams(learning_rate=2.5e-4),
+        config=PPO(num_envs=4, rollout_length=128),
+    ),
+)
+
+if __name__ == "__main__":
+    main(experiment)

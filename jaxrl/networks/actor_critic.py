@@ -1,0 +1,77 @@
+"""Actor and critic: from a batch of observations to a policy and a value."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+
+from jaxrl.distributions import Categorical, Distribution, Normal
+from jaxrl.envs import Box, Discrete
+from jaxrl.networks.flat import Flat
+from jaxrl.networks.network import check_one_array
+from jaxrl.types import Array, PyTree
+
+ACTIVATIONS = {"tanh": jnp.tanh, "relu": jax.nn.relu}
+
+
+class MLP(nn.Module):
+    """Dense layers on flattened observations: `[N, ...]` to `[N, outputs]`, initialized orthogonally.
+
+    The scales, √2 within and a small one for the last layer of a policy, are those of Andrychowicz et al. 2021
+    (https://arxiv.org/abs/2006.05990).
+    """
+
+    hidden_sizes: Sequence[int]
+    outputs: int
+    output_scale: float
+    activation: Literal["tanh", "relu"] = "tanh"
+
+    @nn.compact
+    def __call__(self, observations: Array) -> Array:
+        x = observations.reshape(len(observations), -1).astype(jnp.float32)
+        for size in self.hidden_sizes:
+            x = ACTIVATIONS[self.activation](nn.Dense(size, kernel_init=nn.initializers.orthogonal(2**0.5))(x))
+        return nn.Dense(self.outputs, kernel_init=nn.initializers.orthogonal(self.output_scale))(x)
+
+
+class ActorCritic(nn.Module):
+    """π(· | s) and V(s): observations `[N, ...]` to a `Distribution` and values `[N]`, from two separate networks.
+
+    A discrete policy is categorical. A continuous one is normal around a mean that the actor gives, in units of half the
+    range of each action around its middle; its standard deviation is a parameter of its own, the same in all states.
+    """
+
+    action_space: Discrete | Box
+    hidden_sizes: Sequence[int] = (64, 64)
+    activation: Literal["tanh", "relu"] = "tanh"
+
+    @nn.compact
+    def __call__(self, observations: Array) -> tuple[Distribution, Array]:
+        space = self.action_space
+        outputs = space.num_actions if isinstance(space, Discrete) else len(space.low)
+        actor = MLP(self.hidden_sizes, outputs, 0.01, self.activation, name="actor")(observations)
+        value = MLP(self.hidden_sizes, 1, 1.0, self.activation, name="critic")(observations)[:, 0]
+        if isinstance(space, Discrete):
+            return Categorical(actor), value
+        low, high = np.asarray(space.low), np.asarray(space.high)
+        log_std = self.param("log_std", nn.initializers.zeros, low.shape) + np.log((high - low) / 2)
+        mean = (high + low) / 2 + (high - low) / 2 * actor
+        return Normal(mean, jnp.broadcast_to(log_std, mean.shape)), value
+
+
+def actor_critic(
+    observation: PyTree,
+    action_space: Discrete | Box,
+    hidden_sizes: Sequence[int] = (64, 64),
+    activation: Literal["tanh", "relu"] = "tanh",
+) -> Flat:
+    """The usual policy and value networks for an observation, an array or a `jax.ShapeDtypeStruct` without batch axis.
+
+    Raises:
+        ArgumentError: the observation is not one array.
+    """
+    check_one_array(observation)
+    return Flat(ActorCritic(action_space, tuple(hidden_sizes), activation))

@@ -1,0 +1,74 @@
+"""The rollout trainer: act in N worlds for T steps, then learn from what happened, once."""
+
+import dataclasses
+from typing import Annotated, Any
+
+import jax
+import jax.numpy as jnp
+from annotated_types import Interval
+
+from jaxrl.arguments import check
+from jaxrl.envs import VectorState, action_space_of, check_actions, vectorize
+from jaxrl.random import inline
+from jaxrl.training import metrics as metrics_lib
+from jaxrl.training.hparams import traced
+from jaxrl.types import Agent, Array, Hparams, Metrics, Trainer, TrainState, Transition
+
+
+@dataclasses.dataclass(frozen=True)
+class OnPolicyConfig:
+    """What decides the program: static values."""
+
+    num_envs: Annotated[int, Interval(gt=0, lt=2**31)] = 64
+    """N, worlds stepped side by side."""
+    rollout_length: Annotated[int, Interval(gt=0, lt=2**31)] = 128
+    """T, steps of every world between two rounds of learning."""
+    fresh_worlds: bool = False
+    """Begin every rollout in fresh worlds, instead of where the last one stopped."""
+
+
+def on_policy(agent: Agent, env: Any, env_params: Any, config: OnPolicyConfig) -> Trainer:
+    """A trainer for agents that learn from what they have just done.
+
+    Each iteration steps all worlds `rollout_length` times and then calls `Agent.update` once, with the whole rollout: a
+    `Transition` of `[T, N]`.
+
+    Raises:
+        ArgumentError: a size is out of bounds; from `init`: the agent does not act as the world takes it.
+    """
+    check(config)
+    envs, space = vectorize(env, env_params, config.num_envs), action_space_of(env, env_params)
+    steps_per_iteration = config.num_envs * config.rollout_length
+
+    def rollout(state: TrainState, keys: Array, env_steps: Array) -> tuple[VectorState, Transition, Metrics]:
+        def body(worlds: VectorState, keys: Array) -> tuple[VectorState, tuple[Transition, Metrics]]:
+            act_key, env_key = inline(keys)
+            actions = agent.act(state.agent, envs.decode(worlds.observation), act_key, env_steps)
+            worlds, transition, metrics = envs.step(worlds, actions, env_key)
+            return worlds, (transition, metrics)
+
+        worlds, (batch, metrics) = jax.lax.scan(body, state.envs, keys)
+        batch = batch._replace(
+            observation=envs.decode(batch.observation), next_observation=envs.decode(batch.next_observation)
+        )
+        return worlds, batch, metrics_lib.total(metrics)
+
+    def init(key: Array, hparams: Hparams) -> TrainState:
+        agent_key, env_key, run_key = jax.random.split(key, 3)
+        worlds = envs.reset(env_key)
+        observations = envs.decode(worlds.observation)
+        agent_state = agent.init(agent_key, traced(hparams), jax.tree.map(lambda x: x[0], observations))
+        check_actions(jax.eval_shape(agent.act, agent_state, observations, agent_key, 0.0), space, config.num_envs)
+        return TrainState(jnp.int32(0), run_key, agent_state, worlds)
+
+    def step(state: TrainState) -> tuple[TrainState, Metrics]:
+        reset_key, update_key, rollout_key = jax.random.split(jax.random.fold_in(state.key, state.iteration), 3)
+        if config.fresh_worlds:
+            state = state._replace(envs=envs.reset(reset_key))
+        env_steps = state.iteration.astype(jnp.float32) * steps_per_iteration
+        keys = jax.random.split(rollout_key, (config.rollout_length, 2))
+        worlds, batch, acting = rollout(state, keys, env_steps)
+        agent_state, learning, _ = agent.update(state.agent, batch, update_key, env_steps)
+        return state._replace(iteration=state.iteration + 1, agent=agent_state, envs=worlds), acting | learning
+
+    return Trainer(init, step, steps_per_iteration, warmup_steps=0)
