@@ -8,8 +8,9 @@ import jax
 import jax.numpy as jnp
 
 from jaxrl.arguments import ArgumentError
-from jaxrl.envs.base import Environment
+from jaxrl.envs.base import Environment, materialize
 from jaxrl.envs.spaces import is_box
+from jaxrl.random import inline
 from jaxrl.types import Array, Mean, Metrics, PyTree, Transition
 
 
@@ -87,7 +88,7 @@ def _own(env: Environment, params: Any, num_envs: int) -> tuple[Callable, Callab
     """jaxrl's own worlds: natively batched, all their randomness from one draw; observations stay packed."""
 
     def draw(key: Array) -> Array:
-        return jax.random.bits(key, (env.random_words, num_envs))
+        return materialize(jax.random.bits(inline(key), (env.random_words, num_envs)))
 
     def packed(worlds: PyTree) -> Array:
         return jnp.moveaxis(env.encode(worlds), 0, -1)
@@ -111,7 +112,7 @@ def _gymnax(env: Any, params: Any, num_envs: int) -> tuple[Callable, Callable]:
         return jax.vmap(env.reset, in_axes=(0, None))(jax.random.split(key, num_envs), params)
 
     def step(worlds: PyTree, actions: Array, key: Array) -> tuple:
-        keys = jax.random.split(key, num_envs)
+        keys = jax.random.split(inline(key), num_envs)
         if is_box(space):
             actions = jnp.clip(actions, space.low, space.high)
         observation, worlds, reward, terminated, truncated, info = jax.vmap(env.step, in_axes=(0, 0, 0, None))(

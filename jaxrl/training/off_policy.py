@@ -10,6 +10,7 @@ from annotated_types import Interval
 from jaxrl import replay
 from jaxrl.arguments import ArgumentError, check
 from jaxrl.envs import Box, Discrete, VectorEnv, VectorState, action_space_of, vectorize
+from jaxrl.random import inline
 from jaxrl.training import metrics as metrics_lib
 from jaxrl.training.hparams import traced
 from jaxrl.types import Agent, Array, Hparams, Metrics, PyTree, Trainer, TrainState
@@ -102,10 +103,10 @@ def off_policy(agent: Agent, env: Any, env_params: Any, config: OffPolicyConfig)
         memory = replay.allocate(config.replay_capacity, slab, layout.num_words)
         state = TrainState(jnp.int32(0), run_key, agent_state, worlds, memory)
         # Warm-up is acting at the start of the exploration schedule, without learning.
-        return rollout(state, jnp.int32(0), jax.random.split(warmup_key, (warmup_slabs, 2)))[0]
+        return rollout(state, jnp.int32(0), jax.random.split(inline(warmup_key), (warmup_slabs, 2)))[0]
 
     def step(state: TrainState) -> tuple[TrainState, Metrics]:
-        key = jax.random.fold_in(state.key, state.iteration)
+        key = inline(jax.random.fold_in(state.key, state.iteration))
         keys = jax.random.split(key, (config.rollout_length + config.updates_per_iteration, 2))
         slabs = warmup_slabs + state.iteration * config.rollout_length
         state, acting = rollout(state, slabs, keys[: config.rollout_length])

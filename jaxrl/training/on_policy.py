@@ -42,7 +42,7 @@ def on_policy(agent: Agent, env: Any, env_params: Any, config: OnPolicyConfig) -
 
     def rollout(state: TrainState, keys: Array, env_steps: Array) -> tuple[VectorState, Transition, Metrics]:
         def body(worlds: VectorState, keys: Array) -> tuple[VectorState, tuple[Transition, Metrics]]:
-            act_key, env_key = inline(keys)
+            act_key, env_key = keys
             actions = agent.act(state.agent, envs.decode(worlds.observation), act_key, env_steps)
             worlds, transition, metrics = envs.step(worlds, actions, env_key)
             return worlds, (transition, metrics)
@@ -62,7 +62,7 @@ def on_policy(agent: Agent, env: Any, env_params: Any, config: OnPolicyConfig) -
         return TrainState(jnp.int32(0), run_key, agent_state, worlds)
 
     def step(state: TrainState) -> tuple[TrainState, Metrics]:
-        reset_key, update_key, rollout_key = jax.random.split(jax.random.fold_in(state.key, state.iteration), 3)
+        reset_key, update_key, rollout_key = jax.random.split(inline(jax.random.fold_in(state.key, state.iteration)), 3)
         if config.fresh_worlds:
             state = state._replace(envs=envs.reset(reset_key))
         env_steps = state.iteration.astype(jnp.float32) * steps_per_iteration
