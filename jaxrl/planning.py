@@ -9,7 +9,7 @@ repeating it leads from any start to Q*, and how far a step went tells how far t
 
 All functions are pure and take one MDP; `jax.vmap` or `jax.lax.map` them over many, or over policies. They compute in
 the precision of the tables. For γ = 0.99, float32 can certify about four digits of the greatest value. To have more,
-make the tables and plan under `jax.enable_x64(True)`: a Grid World's are then float64, and twelve digits can be had.
+make the tables and plan, and use what comes out, under `jax.enable_x64(True)`: twelve digits can be had then.
 """
 
 from collections.abc import Callable
