@@ -5,6 +5,7 @@ __version__ = "0.1.0"
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from jaxrl import planning
 from jaxrl.agents import DQNConfig, DQNHparams, dqn
 from jaxrl.envs import make, rollout, vectorize
 from jaxrl.networks import q_network
@@ -43,6 +44,7 @@ __all__ = [
     "load",
     "make",
     "off_policy",
+    "planning",
     "population",
     "q_network",
     "render",

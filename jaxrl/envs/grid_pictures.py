@@ -39,7 +39,9 @@ def grid_board(env: GridWorld, observation: np.ndarray) -> tuple[Image.Image, li
     return cells, [("agent", PALETTE[0]), *seen]
 
 
-def render_values(env: GridWorld, values: Any, policy: Any = None, title: str = "") -> Image.Image:
+def render_values(
+    env: GridWorld, values: Any, policy: Any = None, title: str = "", limits: tuple[float, float] | None = None
+) -> Image.Image:
     """The values of all cells as colours and numbers, and as arrows what to do there.
 
     Args:
@@ -48,6 +50,8 @@ def render_values(env: GridWorld, values: Any, policy: Any = None, title: str = 
         policy: `π(a | s)` as `[S, A]`; every action that has a probability gets an arrow. Without it every action gets
             one whose `Q(s, a)` is the greatest, to within 1e-4 of the range of the values shown; with `V` none does.
         title: one line above.
+        limits: the values of the darkest and of the lightest colour, for pictures to compare; unless given, the least
+            and the greatest value shown.
 
     Raises:
         ArgumentError: a shape is none of these, or a value that would be shown is not finite.
@@ -69,13 +73,15 @@ def render_values(env: GridWorld, values: Any, policy: Any = None, title: str = 
     else:
         arrows = values >= best[:, None] - 1e-4 * span if values.ndim == 2 else np.zeros((len(cells), 4), bool)
 
+    darkest, lightest = limits or (low, low + span)
+
     size, margin = 64, 34 if title else 0
     board = _cells(rows, size)
     draw, font = ImageDraw.Draw(board), ImageFont.load_default(13)
     for s, cell in enumerate(cells):
         y, x = s // width * size, s % width * size
         if acts[s]:
-            share = (best[s] - low) / span if span else 0.5
+            share = (best[s] - darkest) / (lightest - darkest) if lightest > darkest else 0.5
             ink = INK if share < 0.55 else BACKGROUND
             draw.rectangle((x + 3, y + 3, x + size - 5, y + size - 5), _shade(share))
             draw.text((x + 7, y + 5), f"{best[s] + 0.0:.3g}", ink, font)  # + 0.0: no "-0"

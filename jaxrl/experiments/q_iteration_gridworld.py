@@ -1,0 +1,319 @@
+"""Solves a Grid World by Q iteration, and shows how Q_i becomes Q*."""
+
+import dataclasses
+import difflib
+import time
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import tyro
+from annotated_types import Gt, Interval
+from PIL import Image
+from rich.console import Console
+from rich.table import Table
+
+from jaxrl import planning
+from jaxrl.arguments import ArgumentError
+from jaxrl.cli import run_directory
+from jaxrl.cli.checks import UsageError, as_flag, check_options, make_directory
+from jaxrl.cli.train import fail, prepare_jax
+from jaxrl.envs import make
+from jaxrl.envs.grid_pictures import render_values
+from jaxrl.envs.grid_world import GridWorld
+from jaxrl.envs.maps import MAPS
+from jaxrl.envs.palette import BACKGROUND, INK
+from jaxrl.types import MDP, Array
+
+NAME = "q_iteration_gridworld"
+ITERATES, FILM, POLICIES, CONVERGENCE = "iterates.png", "iterates.gif", "policies.png", "convergence.png"
+FRAMES = 60
+"""Most frames of the film; of more iterations, it leaves out some, ever more towards the end."""
+GAP = 24
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    map: str = "lecture"
+    """lecture, cliff, four_rooms, frozen_lake_4x4, frozen_lake_8x8, or a text file with your own map."""
+    discount: Annotated[float, Interval(ge=0, le=1)] = 0.9
+    """γ. With 1, no bound on the error is known."""
+    slip_probability: Annotated[float, Interval(ge=0, le=1)] = 0.0
+    """Probability that a move goes across the chosen direction, half of it to either side."""
+    tolerance: Annotated[float, Gt(0)] = 1e-5
+    """Stop once no entry of Q_i can be further than this from Q*."""
+    seed: Annotated[int | None, Interval(ge=0, lt=2**31)] = None
+    """Start from a random Q_0, drawn with this seed; unless given, from zero."""
+    out: Path | None = None
+    """Where to write; unless given, runs/q_iteration_gridworld/DATE-TIME."""
+
+
+class Solution(NamedTuple):
+    """What there is to show; NumPy arrays.
+
+    Attributes:
+        iterates: `Q_0` to `Q_n`, `[n + 1, S, A]`.
+        best: `Q*` as near as float64 comes, `[S, A]`.
+        error_bound: of `Q_n`.
+        random_values: `V^π` of the policy that takes all actions with the same probability, `[S]`.
+        returns: the expected returns of the random and of the greedy policy.
+        seconds: the time that Q iteration took, compiled.
+    """
+
+    iterates: np.ndarray
+    best: np.ndarray
+    error_bound: float
+    random_values: np.ndarray
+    returns: tuple[float, float]
+    seconds: float
+
+
+def main() -> None:
+    options = tyro.cli(Options, description=__doc__, prog=f"python -m jaxrl.experiments.{NAME}")
+    prepare_jax()
+    try:
+        with jax.enable_x64(True):
+            run(options, Console(highlight=False))
+    except UsageError as error:
+        fail(str(error), 2)
+    except OSError as error:
+        fail(str(error), 1)
+    except KeyboardInterrupt:
+        fail("interrupted", 130)
+
+
+def run(options: Options, console: Console) -> None:
+    """Solves, draws, and says where it lies.
+
+    Raises:
+        UsageError: an option cannot be used.
+    """
+    check_options(options)
+    env = make_world(options)
+    directory = options.out or run_directory.default_directory(NAME)
+    if run_directory.holds_a_run(directory) or (directory / run_directory.SUMMARY).exists():
+        raise UsageError(f"--out must name a directory without a run, got {directory}")
+    make_directory(directory, "--out")
+    mdp = env.mdp(env.default_params.replace(discount=options.discount))
+    solution = solve(mdp, first_q(env, mdp, options.seed), options)
+    heading = describe(env, options)
+    draw_iterates(env, solution, heading, directory)
+    draw_policies(env, solution, heading, directory / POLICIES)
+    draw_convergence(solution, options, heading, directory / CONVERGENCE)
+    summary = summarize(options, solution)
+    run_directory.write_json(directory / run_directory.SUMMARY, summary)
+    show(summary, directory, console)
+
+
+def make_world(options: Options) -> GridWorld:
+    """The world of a named map or of a file.
+
+    Raises:
+        UsageError: there is no such map, or it cannot be used.
+    """
+    path, text = Path(options.map), options.map
+    if text not in MAPS:
+        if not path.is_file():
+            near = difflib.get_close_matches(text, MAPS, n=1, cutoff=0.0)[0]
+            raise UsageError(
+                f"--map must be a file or one of {', '.join(MAPS)} (the nearest is {near!r}), got {text!r}"
+            )
+        try:
+            text = path.read_text() + "\n"
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"--map must be a text file that can be read ({error}), got {path}") from error
+    try:
+        return make("GridWorld", map=text, slip_probability=options.slip_probability)[0]
+    except ArgumentError as error:
+        raise UsageError(as_flag(error)) from error
+
+
+def describe(env: GridWorld, options: Options) -> str:
+    height, width = env.grid.wall.shape
+    slips = f", slip probability {options.slip_probability:g}" if options.slip_probability else ""
+    return f"{Path(options.map).stem.replace('_', ' ')}, {height} × {width}{slips}, $\\gamma$ = {options.discount:g}"
+
+
+def first_q(env: GridWorld, mdp: MDP, seed: int | None) -> Array:
+    """`Q_0`, `[S, A]`: zero, or normal numbers as large as the rewards; zero where an episode is over, and in walls."""
+    if seed is None:
+        return jnp.zeros(mdp.reward.shape)
+    q = jax.random.normal(jax.random.key(seed), mdp.reward.shape) * abs(mdp.reward).max()
+    return jnp.where(np.ravel(env.grid.terminal | env.grid.wall)[:, None], 0.0, q)
+
+
+def solve(mdp: MDP, start: Array, options: Options) -> Solution:
+    """Q iteration and what to compare it with.
+
+    Raises:
+        UsageError: without discount, values are infinite.
+    """
+    policy = jnp.full(mdp.reward.shape, 1 / mdp.reward.shape[1])
+    random_values = planning.policy_evaluation(mdp, policy)
+    if not np.isfinite(random_values).all():
+        raise UsageError(f"--discount must be < 1 if some floor leads to no terminal cell, got {options.discount:g}")
+    planning.q_value_iteration(mdp, options.tolerance, 1, start)  # compiles
+    before = time.perf_counter()
+    plan = jax.block_until_ready(planning.q_value_iteration(mdp, options.tolerance, initial_q=start))
+    seconds = time.perf_counter() - before
+
+    def step(q: Array, _: None) -> tuple[Array, Array]:
+        q = planning.bellman_backup(mdp, q.max(1))
+        return q, q
+
+    iterates = jax.jit(lambda q: jax.lax.scan(step, q, length=int(plan.iterations))[1])(start)
+    best = planning.q_value_iteration(mdp, 1e-15, 100_000, plan.q_values).q_values
+    returns = [planning.expected_return(mdp, policy), (mdp.initial * best.max(1)).sum()]
+    return Solution(
+        iterates=np.concatenate([start[None], iterates]),
+        best=np.asarray(best),
+        error_bound=float(plan.error_bound),
+        random_values=np.asarray(random_values),
+        returns=(float(returns[0]), float(returns[1])),
+        seconds=seconds,
+    )
+
+
+def draw_iterates(env: GridWorld, solution: Solution, heading: str, directory: Path) -> None:
+    """Draws a few `Q_i` side by side, and a film of them all; a colour means the same value everywhere."""
+    last = len(solution.iterates) - 1
+    acts = ~np.ravel(env.grid.wall | env.grid.terminal | env.grid.cliff)
+    shown = solution.iterates.max(2)[:, acts]
+    limits = float(shown.min()), float(shown.max())
+
+    def panel(i: int) -> tuple[str, Image.Image]:
+        title = f"$V_{{{i}}}(s) = \\max_a\\, Q_{{{i}}}(s, a)$"
+        return title, render_values(env, solution.iterates[i], limits=limits)
+
+    chosen = range(last + 1) if last < 6 else sorted({0, *(round(x) for x in np.geomspace(1, last, 5))})
+    sheet(heading, [panel(i) for i in chosen]).save(directory / ITERATES)
+
+    chosen = sorted({*range(min(last + 1, FRAMES // 2)), *np.geomspace(1, max(last, 1), FRAMES // 2).astype(int), last})
+    frames = [sheet(heading, [panel(i)], most=640) for i in chosen]
+    palette = frames[len(frames) // 2].quantize(128)
+    frames = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
+    times = [max(100, 8000 // len(frames) // 10 * 10)] * (len(frames) - 1) + [2500]
+    frames[0].save(directory / FILM, save_all=True, append_images=frames[1:], duration=times, loop=0)
+
+
+def draw_policies(env: GridWorld, solution: Solution, heading: str, picture: Path) -> None:
+    """Draws the random policy beside the optimal one, each with its values; colours have a scale of their own."""
+    everywhere = np.full(solution.best.shape, 0.25)
+    panels = [
+        (r"random policy $\pi$:  $V^\pi(s)$", render_values(env, solution.random_values, everywhere)),
+        (r"optimal policy $\pi^*$:  $V^*(s)$", render_values(env, solution.best)),
+    ]
+    sheet(heading, panels).save(picture)
+
+
+def sheet(heading: str, panels: list[tuple[str, Image.Image]], most: int = 2400) -> Image.Image:
+    """Pictures of one size with their titles, in rows under a heading, at most `most` pixels wide."""
+    titles = [write(title, 15) for title, _ in panels]
+    top = write(heading, 12)
+    width = max(*(picture.width for _, picture in panels), *(title.width for title in titles)) + GAP
+    height = panels[0][1].height + 40 + GAP
+    # As many columns as make the whole most like a page of 3 : 2.
+    columns = min(
+        range(1, len(panels) + 1), key=lambda n: abs(np.log(n * width / (-(-len(panels) // n) * height) / 1.5))
+    )
+    rows = -(-len(panels) // columns)
+    size = max(columns * width, top.width + GAP) + GAP, rows * height + top.height + 2 * GAP
+    page = Image.new("RGB", size, BACKGROUND)
+    page.paste(top, (GAP, GAP))
+    for n, ((_, picture), title) in enumerate(zip(panels, titles, strict=True)):
+        x, y = GAP + n % columns * width, top.height + 2 * GAP + n // columns * height
+        page.paste(title, (x, y + 34 - title.height))
+        page.paste(picture, (x, y + 40))
+    scale = min(1.0, most / page.width)
+    return page.resize((round(page.width * scale), round(page.height * scale)), Image.Resampling.LANCZOS)
+
+
+def write(text: str, size: float) -> Image.Image:
+    """A line of text, with formulas between dollar signs."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(dpi=100, facecolor="#{:02x}{:02x}{:02x}".format(*BACKGROUND))
+    canvas = FigureCanvasAgg(figure)
+    line = figure.text(0, 0, text, size=size, color="#{:02x}{:02x}{:02x}".format(*INK))
+    box = line.get_window_extent(canvas.get_renderer())
+    figure.set_size_inches(np.ceil(box.width + 2) / 100, np.ceil(box.height + 2) / 100)
+    line.set_position(((1 - box.x0) / (box.width + 2), (1 - box.y0) / (box.height + 2)))
+    canvas.draw()
+    return Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3])
+
+
+def draw_convergence(solution: Solution, options: Options, heading: str, picture: Path) -> None:
+    """Draws the true error and what bounds it against i."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    q, gamma = solution.iterates, options.discount
+    i = np.arange(len(q))
+    error = abs(q - solution.best).max((1, 2))
+    change = abs(np.diff(q, axis=0)).max((1, 2))
+    rounding = 1e-13 * abs(solution.best).max()
+    marks = ("o-", "s-") if len(q) < 100 else ("-", "-")
+
+    def seen(x: np.ndarray) -> np.ndarray:
+        """What is no more than rounding becomes nan, which is not drawn."""
+        return np.where(x > rounding, x, np.nan)
+
+    figure = Figure(figsize=(8, 4.8), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    axes.set_yscale("log")
+    if gamma < 1:
+        distance = r"$\gamma^i\; \Vert Q_0 - Q^*\Vert$, what each step is sure to gain"
+        axes.plot(i, seen(gamma**i * error[0]), color="tab:gray", linestyle=":", label=distance)
+        bound = r"$\frac{\gamma}{1 - \gamma}\, \Vert Q_i - Q_{i-1}\Vert$, known after step i"
+        axes.plot(i[1:], seen(gamma / (1 - gamma) * change), marks[1], color="tab:orange", markersize=4, label=bound)
+        axes.axhline(options.tolerance, color="tab:green", linewidth=1, linestyle="--", label="tolerance")
+    label = r"$\Vert Q_i - Q^*\Vert$, the true error" + (" (0 at the end)" if error[-1] <= rounding else "")
+    axes.plot(i, seen(error), marks[0], color="tab:blue", markersize=4, label=label)
+    axes.set_title(r"$Q_i \to Q^*$" + "\n", loc="left", fontweight="bold")
+    axes.text(0, 1.02, f"{heading}; greatest difference over all (s, a)", transform=axes.transAxes, color="gray")
+    axes.set_xlabel("iteration i")
+    axes.set_ylabel("error")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(alpha=0.2)
+    figure.legend(loc="outside lower center", frameon=False, ncols=2)
+    figure.savefig(picture, dpi=120)
+
+
+def summarize(options: Options, solution: Solution) -> dict[str, Any]:
+    """What `summary.json` says; a bound or a return that is not finite is null."""
+    return {
+        "map": options.map,
+        "discount": options.discount,
+        "slip_probability": options.slip_probability,
+        "tolerance": options.tolerance,
+        "seed": options.seed,
+        "iterations": len(solution.iterates) - 1,
+        "error_bound": solution.error_bound if np.isfinite(solution.error_bound) else None,
+        "random_return": solution.returns[0],
+        "optimal_return": solution.returns[1],
+        "seconds": round(solution.seconds, 6),
+        "device": run_directory.device_name(),
+    }
+
+
+def show(summary: dict[str, Any], directory: Path, console: Console) -> None:
+    """A short table of what came out, and where it lies."""
+    table = Table(show_header=False, box=None, padding=(0, 2))
+    bound = summary["error_bound"]
+    reached = "nothing is known of with γ = 1" if bound is None else f"at most {bound:.2g}"
+    table.add_row("iterations", f"{summary['iterations']} in {1000 * summary['seconds']:.3g} ms")
+    table.add_row("distance to Q*", reached)
+    table.add_row("expected return", f"{summary['optimal_return']:.5g}, and {summary['random_return']:.5g} at random")
+    for name in (ITERATES, FILM, POLICIES, CONVERGENCE, run_directory.SUMMARY):
+        table.add_row(name, str(directory / name))
+    console.print(table)
+
+
+if __name__ == "__main__":
+    main()

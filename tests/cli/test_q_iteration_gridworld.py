@@ -1,0 +1,107 @@
+"""`q_iteration_gridworld`: what it writes, and bad input."""
+
+import json
+import re
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+from jaxrl.envs import make
+from jaxrl.envs.grid_pictures import render_values
+from jaxrl.experiments import q_iteration_gridworld as command
+
+
+@pytest.fixture
+def call(monkeypatch, capsys, tmp_path):
+    """Calls the command in an empty folder: its exit code, and the lines it printed on stdout and stderr."""
+
+    def call(*arguments: str) -> tuple[int, list[str], list[str]]:
+        monkeypatch.setattr(sys, "argv", ["q_iteration_gridworld", *arguments])
+        code = 0
+        try:
+            command.main()
+        except SystemExit as end:
+            code = end.code
+        said = capsys.readouterr()
+        return code, said.out.splitlines(), said.err.splitlines()
+
+    monkeypatch.chdir(tmp_path)
+    return call
+
+
+def test_a_map_of_ones_own(call, tmp_path: Path) -> None:
+    (tmp_path / "map.txt").write_text("S.G")
+    code, out, err = call("--map", "map.txt", "--discount", "0.5", "--out", "run")
+    assert (code, err) == (0, [])
+    run = tmp_path / "run"
+    assert sorted(path.name for path in run.iterdir()) == [
+        "convergence.png", "iterates.gif", "iterates.png", "policies.png", "summary.json"
+    ]  # fmt: skip
+    assert all(any(str(Path("run") / path.name) in line for line in out) for path in run.iterdir())
+    summary = json.loads((run / "summary.json").read_text())
+    # V_1 is (-1, -1), V_2 is (-1.5, -1), which is V*; so Q_3 is Q*, and Q_4 = Q_3 shows that it is.
+    assert summary["iterations"] == 4
+    assert summary["error_bound"] < 1e-5
+    assert summary["optimal_return"] == -1.5
+    # V(S) = -1 + (3 V(S) + V(b)) / 8 and V(b) = -1 + (2 V(b) + V(S)) / 8: 29 V(S) = -56.
+    np.testing.assert_allclose(summary["random_return"], -56 / 29)
+    with Image.open(run / "iterates.gif") as film:
+        assert film.n_frames == 5
+    for name in ("iterates.png", "policies.png", "convergence.png"):
+        with Image.open(run / name) as picture:
+            assert len(picture.convert("RGB").getcolors(1 << 24)) > 50
+    assert not jax.config.jax_enable_x64  # which it turns on for itself
+
+    code, _, err = call("--map", "map.txt", "--out", "run")
+    assert (code, err) == (2, ["error: --out must name a directory without a run, got run"])
+
+
+def test_pictures_with_the_same_limits_can_be_compared() -> None:
+    env, _ = make("GridWorld")
+    one, three = (render_values(env, np.full(16, x), limits=(0.0, 4.0)).getpixel((100, 50)) for x in (1.0, 3.0))
+    mixed = render_values(env, np.repeat([1.0, 3.0], 8), limits=(0.0, 4.0))
+    assert [mixed.getpixel((100, y)) for y in (50, 178)] == [one, three]
+    assert one != three
+
+
+def test_from_a_random_q_and_without_discount(call, tmp_path: Path) -> None:
+    (tmp_path / "map.txt").write_text("S.G\n")
+    code, out, _ = call("--map", "map.txt", "--discount", "1", "--seed", "3")
+    assert code == 0
+    assert any("nothing is known" in line for line in out)
+    (directory,) = (tmp_path / "runs" / "q_iteration_gridworld").iterdir()
+    summary = json.loads((directory / "summary.json").read_text())
+    assert (summary["error_bound"], summary["optimal_return"], summary["seed"]) == (None, -2.0, 3)
+
+
+BAD = [
+    ("--map lectur", "--map must be a file or one of lecture, .*nearest is 'lecture'.*got 'lectur'"),
+    ("--map A_FILE", r"--map must be made of #.FSGHC .* got at row 0, column 0 '\?'"),
+    ("--map .", "--map must be a file or one of .*, got '.'"),
+    ("--discount 1.5", "--discount must be <= 1, got 1.5"),
+    ("--discount nan", "--discount must be >= 0, got nan"),
+    ("--slip-probability -0.1", "--slip-probability must be >= 0, got -0.1"),
+    ("--tolerance 0", "--tolerance must be > 0, got 0"),
+    ("--seed -1", "--seed must be >= 0, got -1"),
+    ("--out A_FILE", "--out A_FILE cannot be made"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), BAD, ids=[arguments for arguments, _ in BAD])
+def test_bad_input_is_one_line(call, monkeypatch, tmp_path: Path, arguments: str, message: str) -> None:
+    monkeypatch.setattr(command, "solve", lambda *_: pytest.fail("it started to compile"))
+    (tmp_path / "A_FILE").write_text("??\n")
+    code, out, err = call(*arguments.split())
+    assert (code, out, len(err)) == (2, [], 1)
+    assert re.match(f"error: {message}", err[0]), err[0]
+    assert [path.name for path in tmp_path.iterdir()] == ["A_FILE"]
+
+
+def test_floor_that_leads_nowhere_needs_a_discount(call, tmp_path: Path) -> None:
+    (tmp_path / "map.txt").write_text("SG#.\n")
+    code, _, err = call("--map", "map.txt", "--discount", "1", "--out", "run")
+    assert (code, err) == (2, ["error: --discount must be < 1 if some floor leads to no terminal cell, got 1"])
