@@ -40,8 +40,8 @@ class MLP(nn.Module):
 class ActorCritic(nn.Module):
     """π(· | s) and V(s): observations `[N, ...]` to a `Distribution` and values `[N]`, from two separate networks.
 
-    A discrete policy is categorical. A continuous one is normal around a mean that the actor gives, in units of half the
-    range of each action around its middle; its standard deviation is a parameter of its own, the same in all states.
+    A discrete policy is categorical. A continuous one is normal around a mean that the actor gives, in units of half
+    the range of each action around its middle; its standard deviation is a parameter, the same in all states.
     """
 
     action_space: Discrete | Box
