@@ -11,7 +11,7 @@ from jaxrl import load
 from tests.integration import commands
 from tests.integration.commands import TINY, final_state, rows, steps_on_disk, unfinished_writes
 
-TOTAL = 400_000
+TOTAL = 200_000
 ARGUMENTS = [*TINY, "--total-steps", str(TOTAL)]
 
 
@@ -21,9 +21,9 @@ def test_sigkill_at_any_moment(tmp_path: Path) -> None:
     assert code == 0, err
 
     moments = random.Random(0)
-    arguments = [*ARGUMENTS, "--checkpoint-every", "0.05", "--out", str(killed)]
+    arguments = [*ARGUMENTS, "--checkpoint-every", "0.01", "--out", str(killed)]
     while_writing = between = 0
-    for attempt in range(5):
+    for attempt in range(4):
         progress = steps_on_disk(killed)
         resume = ["--resume"] if progress else []
         if not progress:
