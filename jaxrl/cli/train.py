@@ -83,7 +83,7 @@ def train(experiment: Experiment, options: Options, console: Console) -> None:
     checks.check_options(options)
     directory = options.out or run_directory.default_directory(experiment.name)
     checks.check_directory(directory, experiment, options)
-    env, env_params = checks.make_env(options.env, options.protocol)
+    env, env_params = checks.make_env(options.env, options.protocol, options.env_options)
     agent, trainer = checks.build(experiment, env, env_params, options)
     protocol = protocol_of(env, env_params)
     seeds = range(options.seed, options.seed + options.num_seeds)

@@ -1,8 +1,10 @@
 """The commands, as a newcomer types them."""
 
 import csv
+import dataclasses
 import json
 import os
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -14,19 +16,21 @@ import pytest
 from PIL import Image
 
 from jaxrl import load, rollout
+from jaxrl.cli.checks import UsageError, check_directory
+from jaxrl.experiments import dqn_minatar
 from tests.integration import commands
 from tests.integration.commands import TINY, command, final_state, steps_on_disk
 
 SHORT = [*TINY, "--total-steps", "20000"]
+CHOSEN = ["--num-seeds", "2", "--seed", "3", "--env-options", "sticky_action_prob=0.2"]
+PROTOCOL = "original: 6 actions, sticky actions 0.2"
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory) -> Path:
-    """A finished run of two seeds."""
+    """A finished run of two seeds, in a world with an option of its own."""
     run = tmp_path_factory.mktemp("runs") / "finished"
-    code, out, err = command(
-        "dqn_minatar", *SHORT, "--num-seeds", "2", "--seed", "3", "--tensorboard", "--out", str(run)
-    )
+    code, out, err = command("dqn_minatar", *SHORT, *CHOSEN, "--tensorboard", "--out", str(run))
     assert code == 0, err
     assert "evaluation return" in out
     assert "steps/s" in out
@@ -36,7 +40,7 @@ def finished(tmp_path_factory) -> Path:
 def test_the_run_directory(finished: Path) -> None:
     summary = json.loads((finished / "summary.json").read_text())
     assert summary["env"] == "Breakout-MinAtar"
-    assert summary["protocol"].startswith("original: 6 actions, sticky actions 0.1")
+    assert summary["protocol"].startswith(PROTOCOL)
     assert summary["seeds"] == [3, 4]
     assert summary["eval_episodes"] == 16
     for name in ("algorithm", "seed", "env_steps", "eval_return_mean", "eval_return_std", "eval_truncated",
@@ -44,6 +48,7 @@ def test_the_run_directory(finished: Path) -> None:
         assert name in summary
     config = json.loads((finished / "config.json").read_text())
     assert config["options"]["config.num_envs"] == 16
+    assert config["options"]["env_options"] == ["sticky_action_prob=0.2"]
     assert config["versions"]["jax"] == jax.__version__
     assert config["machine"]["cores"] == os.cpu_count()
     assert "commit" in config
@@ -62,6 +67,7 @@ def test_the_run_directory(finished: Path) -> None:
 
 def test_load_gives_the_policy_of_each_seed(finished: Path) -> None:
     policy, other = load(finished), load(finished, seed=4)
+    assert policy.env_params.sticky_action_prob == 0.2
     observation, _ = policy.env.reset(jax.random.key(0), policy.env_params)
     actions = jax.jit(policy)(observation[None], jax.random.key(1))
     assert (actions.shape, actions.dtype) == ((1,), jnp.int32)
@@ -86,11 +92,11 @@ def test_play_films_a_run(finished: Path, tmp_path: Path) -> None:
     film = tmp_path / "films" / "film.gif"
     code, out, err = command("play", "--policy", str(finished), "--steps", "60", "--out", str(film))
     assert code == 0, err
-    assert out.startswith("Breakout-MinAtar (original: 6 actions, sticky actions 0.1")
+    assert out.startswith(f"Breakout-MinAtar ({PROTOCOL}")
     assert out.endswith(f"written to {film}\n")
     with Image.open(film) as frames:
         assert frames.n_frames >= 60
-    for name, value in (("--env", "CartPole-v1"), ("--protocol", "gymnax")):
+    for name, value in (("--env", "CartPole-v1"), ("--protocol", "gymnax"), ("--env-options", "a=1")):
         code, _, err = command("play", "--policy", str(finished), name, value)
         assert (code, len(err.splitlines())) == (2, 1)
         assert err.startswith(f"error: {name} is ")
@@ -98,7 +104,7 @@ def test_play_films_a_run(finished: Path, tmp_path: Path) -> None:
 
 
 def test_an_existing_run_is_not_overwritten_and_a_changed_one_not_resumed(finished: Path) -> None:
-    arguments = [*SHORT, "--num-seeds", "2", "--seed", "3", "--out", str(finished)]
+    arguments = [*SHORT, *CHOSEN, "--out", str(finished)]
     before = commands.file_digest(finished / "config.json")
     code, _, err = command("dqn_minatar", *arguments)
     assert (code, len(err.splitlines())) == (2, 1)
@@ -107,6 +113,23 @@ def test_an_existing_run_is_not_overwritten_and_a_changed_one_not_resumed(finish
     assert (code, len(err.splitlines())) == (2, 1)
     assert "--hparams.discount is 0.5, but 0.99" in err
     assert commands.file_digest(finished / "config.json") == before
+
+
+def test_options_of_the_world_are_part_of_a_run(finished: Path, tmp_path: Path) -> None:
+    """A run from before there were such options has none."""
+    now = load(finished).options
+    again = dataclasses.replace(now, out=finished, resume=True)
+    check_directory(finished, dqn_minatar.experiment, again)
+    with pytest.raises(UsageError, match=r"^--resume: --env-options is \[\], but \['sticky_action_prob=0.2'\] in "):
+        check_directory(finished, dqn_minatar.experiment, dataclasses.replace(again, env_options=()))
+    old = shutil.copytree(finished, tmp_path / "old")
+    config = json.loads((old / "config.json").read_text())
+    del config["options"]["env_options"]
+    (old / "config.json").write_text(json.dumps(config))
+    check_directory(old, dqn_minatar.experiment, dataclasses.replace(again, env_options=()))
+    policy = load(old)
+    assert policy.options.env_options == ()
+    assert policy.env_params.sticky_action_prob == 0.1
 
 
 def test_sigint_saves_and_says_how_to_resume(tmp_path: Path) -> None:
