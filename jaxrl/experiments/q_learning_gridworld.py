@@ -25,7 +25,8 @@ class MeasuredState(NamedTuple):
 
     Attributes:
         learner: the state of Q-learning.
-        best: `Q*(s, a)` for the learner's own discount, and zero in states where it never acts, `[S, A]`.
+        best: `Q*(s, a)` for the learner's own discount, as near as float32 comes, and zero in states where it never
+            acts, `[S, A]`.
     """
 
     learner: QLearningState
@@ -41,21 +42,23 @@ def build(env: Any, env_params: Any, config: OnPolicyConfig) -> tuple[Agent, Tra
     if not isinstance(env, GridWorld):
         raise ArgumentError(f"a table needs a world with numbered states, which is GridWorld, got {type(env).__name__}")
     learner = q_learning(env.grid.wall.size, env.num_actions, env.state_of)
-    agent = measured(learner, lambda discount: optimal_q(env, env_params, discount))
+    agent = measured(learner, lambda discount: env.mdp(env_params.replace(discount=discount)))
     return agent, on_policy(agent, env, env_params, config)
 
 
-def measured(agent: Agent, optimal: Callable[[Any], tuple[Array, Array]]) -> Agent:
+def measured(agent: Agent, mdp_of: Callable[[Array], MDP]) -> Agent:
     """The same agent with one more metric, `max_error`: the greatest |Q(s, a) − Q*(s, a)| where it acts.
 
     Args:
         agent: Q-learning.
-        optimal: `(discount) -> (Q*, where the agent acts)`, as `optimal_q`.
+        mdp_of: the tables of its world, `(discount) -> MDP`.
     """
 
     def init(key: Array, hparams: QLearningHparams, observation: PyTree) -> MeasuredState:
-        best, acts = optimal(hparams.discount)
-        return MeasuredState(agent.init(key, hparams, observation), jnp.where(acts[:, None], best, 0.0))
+        mdp = mdp_of(hparams.discount)
+        best = planning.q_value_iteration(mdp, tolerance=1e-9).q_values
+        acts = acting_states(mdp)[:, None]
+        return MeasuredState(agent.init(key, hparams, observation), jnp.where(acts, best, 0.0))
 
     def act(state: MeasuredState, observations: PyTree, key: Array, env_steps: Array) -> Array:
         return agent.act(state.learner, observations, key, env_steps)
@@ -74,12 +77,6 @@ def measured(agent: Agent, optimal: Callable[[Any], tuple[Array, Array]]) -> Age
     return Agent(init, act, policy, update)
 
 
-def optimal_q(env: GridWorld, env_params: GridWorldParams, discount: Any) -> tuple[Array, Array]:
-    """`Q*` `[S, A]`, as near as the precision allows, and where the agent may come to act, bool `[S]`."""
-    mdp = env.mdp(env_params.replace(discount=discount))
-    return planning.q_value_iteration(mdp, 1e-12).q_values, acting_states(mdp)
-
-
 def acting_states(mdp: MDP) -> Array:
     """States that some actions lead to from a first state, and that are not terminal, bool `[S]`."""
     leads = (mdp.transition > 0).any(1) & ~mdp.terminal[:, None]
@@ -95,13 +92,12 @@ def report(env: GridWorld, env_params: GridWorldParams, agent_states: MeasuredSt
 
     Draws the first seed's table beside Q*, and how the errors fell.
     """
-    learner = agent_states.learner
-    discount = float(np.asarray(learner.hparams.discount)[0])
-    with jax.enable_x64(True):
-        best, acts = (np.asarray(x) for x in optimal_q(env, env_params, discount))
-    errors = abs(np.asarray(learner.q_values, np.float64) - best)[:, acts].max((1, 2))
+    learner, best = jax.device_get(agent_states)
+    acts = np.asarray(acting_states(env.mdp(env_params)))
+    errors = abs(learner.q_values - best)[:, acts].max((1, 2))
+    discount = learner.hparams.discount[0]
     heading = f"{env.protocol(env_params)}, $\\gamma$ = {discount:.6g}"
-    draw_values(env, np.asarray(learner.q_values[0]), best, acts, heading, directory / VALUES)
+    draw_values(env, learner.q_values[0], best[0], acts, heading, directory / VALUES)
     draw_error(directory / run_directory.METRICS, heading, directory / ERROR)
     return {
         "max_error": float(errors.max()),
@@ -158,10 +154,10 @@ experiment = Experiment(
     build=build,
     defaults=Options(
         env="GridWorld",
-        total_steps=1_000_000,
-        log_every=4_000,
+        total_steps=150_000,
+        log_every=500,
         hparams=QLearningHparams(discount=0.9, epsilon=0.3),
-        config=OnPolicyConfig(num_envs=16, rollout_length=1),
+        config=OnPolicyConfig(num_envs=1, rollout_length=1),
     ),
     report=report,
     pictures=(VALUES, ERROR),
