@@ -10,7 +10,7 @@ import tyro
 from annotated_types import Gt, Interval
 
 from jaxrl.arguments import ArgumentError
-from jaxrl.types import Agent, Trainer
+from jaxrl.types import Agent, PyTree, Trainer
 
 HparamsT = TypeVar("HparamsT")
 ConfigT = TypeVar("ConfigT")
@@ -136,9 +136,15 @@ class Experiment(NamedTuple):
         algorithm: what to call the learner in summaries and plots.
         build: `(env, env_params, config) -> (Agent, Trainer)`.
         defaults: the options of a plain call.
+        report: `(env, env_params, agent_states, directory) -> entries`, or None: what else there is to say about the
+            trained agents of all seeds, leaves `[A, ...]`. Its entries go into `summary.json`, and those that are
+            single numbers onto the screen. It may read the run's `metrics.csv`, and draws `pictures`.
+        pictures: names of the files that `report` writes into the directory.
     """
 
     name: str
     algorithm: str
     build: Callable[[Any, Any, Any], tuple[Agent, Trainer]]
     defaults: Options
+    report: Callable[[Any, Any, PyTree, Path], dict[str, Any]] | None = None
+    pictures: tuple[str, ...] = ()
