@@ -94,9 +94,10 @@ def run(options: Options, console: Console) -> None:
     directory = options.out or run_directory.default_directory(NAME)
     if run_directory.holds_a_run(directory) or (directory / run_directory.SUMMARY).exists():
         raise UsageError(f"--out must name a directory without a run, got {directory}")
-    make_directory(directory, "--out")
     mdp = env.mdp(env.default_params.replace(discount=options.discount))
-    solution = solve(mdp, first_q(env, mdp, options.seed), options)
+    random_values = values_at_random(mdp)
+    make_directory(directory, "--out")
+    solution = solve(mdp, random_values, first_q(env, mdp, options.seed), options)
     heading = describe(env, options)
     draw_iterates(env, solution, heading, directory)
     draw_policies(env, solution, heading, directory / POLICIES)
@@ -143,16 +144,21 @@ def first_q(env: GridWorld, mdp: MDP, seed: int | None) -> Array:
     return jnp.where(np.ravel(env.grid.terminal | env.grid.wall)[:, None], 0.0, q)
 
 
-def solve(mdp: MDP, start: Array, options: Options) -> Solution:
-    """Q iteration and what to compare it with.
+def values_at_random(mdp: MDP) -> Array:
+    """`V^π(s)` of the policy that takes all actions with the same probability, `[S]`.
 
     Raises:
         UsageError: without discount, values are infinite.
     """
     policy = jnp.full(mdp.reward.shape, 1 / mdp.reward.shape[1])
-    random_values = planning.policy_evaluation(mdp, policy)
-    if not np.isfinite(random_values).all():
-        raise UsageError(f"--discount must be < 1 if some floor leads to no terminal cell, got {options.discount:g}")
+    values = planning.policy_evaluation(mdp, policy)
+    if not np.isfinite(values).all():
+        raise UsageError(f"--discount must be < 1 if some floor leads to no terminal cell, got {mdp.discount:g}")
+    return values
+
+
+def solve(mdp: MDP, random_values: Array, start: Array, options: Options) -> Solution:
+    """Q iteration and what to compare it with."""
     planning.q_value_iteration(mdp, options.tolerance, 1, start)  # compiles
     before = time.perf_counter()
     plan = jax.block_until_ready(planning.q_value_iteration(mdp, options.tolerance, initial_q=start))
@@ -164,7 +170,7 @@ def solve(mdp: MDP, start: Array, options: Options) -> Solution:
 
     iterates = jax.jit(lambda q: jax.lax.scan(step, q, length=int(plan.iterations))[1])(start)
     best = planning.q_value_iteration(mdp, 1e-15, 100_000, plan.q_values).q_values
-    returns = [planning.expected_return(mdp, policy), (mdp.initial * best.max(1)).sum()]
+    returns = [(mdp.initial * values).sum() for values in (random_values, best.max(1))]
     return Solution(
         iterates=np.concatenate([start[None], iterates]),
         best=np.asarray(best),
