@@ -253,27 +253,26 @@ def test_the_exact_policy_gradient() -> None:
         np.testing.assert_allclose(gradient[i, i % 4], slope, rtol=1e-5, atol=1e-7)
 
 
-def random_grid(key: jax.Array) -> Grid:
-    """A map of 7 × 7: 15 % walls, three goals, and walls instead of cells from which no goal can be reached."""
-    height = jax.random.uniform(key, (7, 7))
-    wall, goal = height < 0.15, height >= jnp.sort(height, axis=None)[-3]
-
-    def flood(_, wet):
-        edged = jnp.pad(wet, 1)
-        return (wet | edged[1:-1, 2:] | edged[1:-1, :-2] | edged[2:, 1:-1] | edged[:-2, 1:-1]) & ~wall
-
-    reached = jax.lax.fori_loop(0, 49, flood, goal)
-    return Grid(wall=~reached, terminal=goal, cliff=jnp.zeros_like(goal), start=reached & ~goal)
+def random_grids(number: int) -> Grid:
+    """Maps of 7 × 7: 15 % walls, three goals, and walls instead of cells from which no goal can be reached."""
+    height = np.random.default_rng(0).uniform(size=(number, 7, 7))
+    wall, goal = height < 0.15, height >= np.sort(height.reshape(number, -1))[:, -3, None, None]
+    reached = goal
+    for _ in range(49):
+        edged = np.pad(reached, ((0, 0), (1, 1), (1, 1)))
+        beside = edged[:, 1:-1, 2:] | edged[:, 1:-1, :-2] | edged[:, 2:, 1:-1] | edged[:, :-2, 1:-1]
+        reached = reached | (beside & ~wall)
+    return Grid(wall=~reached, terminal=goal, cliff=np.zeros_like(goal), start=reached & ~goal)
 
 
 def test_many_maps_in_one_call() -> None:
     params = GridWorldParams(reward=-np.ones((7, 7)), slip_probability=0.1)
 
-    def solve(key: jax.Array) -> tuple[MDP, planning.Plan]:
-        mdp = grid_mdp(random_grid(key), params)
+    def solve(grid: Grid) -> tuple[MDP, planning.Plan]:
+        mdp = grid_mdp(grid, params)
         return mdp, planning.value_iteration(mdp)
 
-    mdps, plans = jax.jit(lambda keys: jax.lax.map(solve, keys))(jax.random.split(jax.random.key(0), 64))
+    mdps, plans = jax.jit(lambda grids: jax.lax.map(solve, grids))(random_grids(64))
     assert len(set(plans.iterations.tolist())) > 1
     assert plans.error_bound.max() <= 1e-5
     assert (error(plans, mdps) <= plans.error_bound).all()
