@@ -55,7 +55,7 @@ def measured(agent: Agent, mdp_of: Callable[[Array], MDP]) -> Agent:
     """
 
     def init(key: Array, hparams: QLearningHparams, observation: PyTree) -> MeasuredState:
-        mdp = mdp_of(jnp.asarray(hparams.discount))
+        mdp = mdp_of(hparams.discount)
         best = planning.q_value_iteration(mdp, tolerance=1e-9).q_values
         acts = acting_states(mdp)[:, None]
         return MeasuredState(agent.init(key, hparams, observation), jnp.where(acts, best, 0.0))
