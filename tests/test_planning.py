@@ -53,19 +53,29 @@ def one(batch, i: int):
     return jax.tree.map(lambda x: x[i], batch)
 
 
-def backup(mdp: MDP, q: np.ndarray) -> np.ndarray:
-    """T Q of one problem or of many in NumPy, in more than double precision where the machine has it."""
-    transition, reward = (np.asarray(x, np.longdouble) for x in (mdp.transition, mdp.reward))
-    discount = np.asarray(mdp.discount, np.longdouble)[..., None, None]
-    return reward + discount * (transition @ q.max(-1)[..., None, :, None])[..., 0]
+def backup(mdp: MDP, values: np.ndarray) -> np.ndarray:
+    """T of one problem or of many in NumPy, in more than double precision where the machine has it."""
+    transition, reward, discount = (np.asarray(x, np.longdouble) for x in mdp[:3])
+    return reward + discount[..., None, None] * (transition @ values[..., None, :, None])[..., 0]
 
 
 def optimal_q(mdp: MDP) -> np.ndarray:
-    q = np.zeros(mdp.reward.shape, np.longdouble)
-    for _ in range(100_000):
-        before, q = q, backup(mdp, q)
-        if abs(q - before).max() <= 1e-18 * abs(q).max():
+    """Policy iteration in NumPy; each policy's equations are solved in double precision and refined in more."""
+    q = np.asarray(mdp.reward, np.longdouble)
+    states = np.arange(q.shape[-2])
+    for _ in range(100):
+        greedy = q.argmax(-1)[..., None]
+        transition = np.take_along_axis(np.asarray(mdp.transition), greedy[..., None], -2)[..., 0, :]
+        identity = states[:, None] == states
+        matrix = identity - np.asarray(mdp.discount, np.longdouble)[..., None, None] * transition
+        values = np.zeros(q.shape[:-1], np.longdouble)
+        for _ in range(4):
+            residual = np.take_along_axis(backup(mdp, values), greedy, -1)[..., 0] - values
+            values += np.linalg.solve(matrix.astype(float), residual.astype(float)[..., None])[..., 0]
+        before, q = q, backup(mdp, values)
+        if abs(q - before).max() <= 1e-16 * abs(q).max():
             break
+    assert abs(q - backup(mdp, q.max(-1))).max() <= 1e-16 * abs(q).max()
     return q
 
 
@@ -121,7 +131,7 @@ def test_the_lectures_values() -> None:
     policy = planning.q_value_iteration(world(discount=1.0)).policy
     assert policy[3].tolist() == [0, 0.5, 0, 0.5]  # from the upper right corner, left or down
     # From a random Q too: the value of an episode that is over stays zero.
-    start = jax.random.normal(jax.random.key(0), (16, 4)) - 20
+    start = np.random.default_rng(0).normal(size=(16, 4)) - 20
     plan = planning.q_value_iteration(world(discount=1.0), initial_q=start)
     np.testing.assert_array_equal(plan.values, np.negative(distances))
 
@@ -168,7 +178,7 @@ def test_backups_bring_tables_nearer() -> None:
     after = jax.jit(jax.vmap(jax.vmap(planning.bellman_backup), (None, 0)))(mdps, q.max(-1))
     far, near = (abs(x[0] - x[1]).max((1, 2)) for x in (q, after))
     assert (near <= 0.9 * far + 1e-12).all()
-    np.testing.assert_allclose(after[0], backup(mdps, q[0]).astype(float), rtol=1e-12)
+    np.testing.assert_allclose(after[0], backup(mdps, q[0].max(-1)).astype(float), rtol=1e-12)
 
 
 def test_methods_agree_and_evaluation_of_the_best_is_the_best() -> None:
@@ -224,42 +234,45 @@ def test_without_discount_a_policy_that_never_ends_has_no_value(slip_probability
 
 def test_the_exact_policy_gradient() -> None:
     """One state with two actions and a reward each: ∂J/∂θ of a softmax by hand, γ = 0.5."""
-    mdp = table([[[1], [1]]], [[1, 3]], 0.5)
-    gradient = jax.grad(lambda theta: planning.expected_return(mdp, jax.nn.softmax(theta)[None]))(jnp.zeros(2))
-    np.testing.assert_allclose(gradient, [-1, 1], rtol=1e-6)  # J = 2 Σ π r, and ∂J/∂θ_a = 2 π_a (r_a - Σ π r)
+
+    @jax.jit
+    @jax.value_and_grad
+    def value(theta, mdp: MDP):
+        return planning.expected_return(mdp, jax.nn.softmax(theta))
+
+    _, gradient = value(np.zeros((1, 2)), table([[[1], [1]]], [[1, 3]], 0.5))
+    np.testing.assert_allclose(gradient, [[-1, 1]], rtol=1e-6)  # J = 2 Σ π r, ∂J/∂θ_a = 2 π_a (r_a - Σ π r)
 
     mdp = one(random_mdps(1, 0.9), 0)
     theta = np.random.default_rng(0).normal(size=(16, 4))
-    value = jax.jit(lambda theta: planning.expected_return(mdp, jax.nn.softmax(theta)))
-    gradient = jax.jit(jax.grad(value))(theta)
+    gradient = value(theta, mdp)[1]
     for i in range(16):
         step = np.zeros((16, 4))
         step[i, i % 4] = 1e-5
-        slope = (value(theta + step) - value(theta - step)) / 2e-5
+        slope = (value(theta + step, mdp)[0] - value(theta - step, mdp)[0]) / 2e-5
         np.testing.assert_allclose(gradient[i, i % 4], slope, rtol=1e-5, atol=1e-7)
 
 
-def random_grid(key: jax.Array) -> Grid:
-    """A map of 7 × 7: 15 % walls, three goals, and walls instead of cells from which no goal can be reached."""
-    height = jax.random.uniform(key, (7, 7))
-    wall, goal = height < 0.15, height >= jnp.sort(height, axis=None)[-3]
-
-    def flood(_, wet):
-        edged = jnp.pad(wet, 1)
-        return (wet | edged[1:-1, 2:] | edged[1:-1, :-2] | edged[2:, 1:-1] | edged[:-2, 1:-1]) & ~wall
-
-    reached = jax.lax.fori_loop(0, 49, flood, goal)
-    return Grid(wall=~reached, terminal=goal, cliff=jnp.zeros_like(goal), start=reached & ~goal)
+def random_grids(number: int) -> Grid:
+    """Maps of 7 × 7: 15 % walls, three goals, and walls instead of cells from which no goal can be reached."""
+    height = np.random.default_rng(0).uniform(size=(number, 7, 7))
+    wall, goal = height < 0.15, height >= np.sort(height.reshape(number, -1))[:, -3, None, None]
+    reached = goal
+    for _ in range(49):
+        edged = np.pad(reached, ((0, 0), (1, 1), (1, 1)))
+        beside = edged[:, 1:-1, 2:] | edged[:, 1:-1, :-2] | edged[:, 2:, 1:-1] | edged[:, :-2, 1:-1]
+        reached = reached | (beside & ~wall)
+    return Grid(wall=~reached, terminal=goal, cliff=np.zeros_like(goal), start=reached & ~goal)
 
 
 def test_many_maps_in_one_call() -> None:
     params = GridWorldParams(reward=-np.ones((7, 7)), slip_probability=0.1)
 
-    def solve(key: jax.Array) -> tuple[MDP, planning.Plan]:
-        mdp = grid_mdp(random_grid(key), params)
+    def solve(grid: Grid) -> tuple[MDP, planning.Plan]:
+        mdp = grid_mdp(grid, params)
         return mdp, planning.value_iteration(mdp)
 
-    mdps, plans = jax.jit(lambda keys: jax.lax.map(solve, keys))(jax.random.split(jax.random.key(0), 64))
+    mdps, plans = jax.jit(lambda grids: jax.lax.map(solve, grids))(random_grids(64))
     assert len(set(plans.iterations.tolist())) > 1
     assert plans.error_bound.max() <= 1e-5
     assert (error(plans, mdps) <= plans.error_bound).all()

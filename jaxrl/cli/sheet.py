@@ -1,5 +1,7 @@
 """Pictures side by side, with titles that may hold formulas."""
 
+from functools import cache
+
 import numpy as np
 from PIL import Image
 
@@ -30,6 +32,7 @@ def sheet(heading: str, panels: list[tuple[str, Image.Image]], most: int = 2400)
     return page.resize((round(page.width * scale), round(page.height * scale)), Image.Resampling.LANCZOS)
 
 
+@cache  # the frames of a film say much the same
 def write(text: str, size: float) -> Image.Image:
     """A line of text, with formulas between dollar signs."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
