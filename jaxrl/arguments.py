@@ -38,6 +38,8 @@ def check(record: Any, prefix: str = "") -> None:
             check(value, name + ".")
         elif get_origin(hint) is Literal and value not in get_args(hint):
             raise ArgumentError(f"{name} must be one of {', '.join(get_args(hint))}, got {value}")
+        elif hint is bool and not isinstance(value, Number | np.bool_ | np.ndarray | jax.Array):
+            raise ArgumentError(f"{name} must be true or false, got {value!r}")
         elif isinstance(value, tuple):
             for x in value:
                 _check_bounds(name, x, get_args(hint)[0])

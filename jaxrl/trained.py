@@ -8,7 +8,7 @@ from typing import Any
 import jax
 
 from jaxrl.cli import run_directory
-from jaxrl.cli.experiment import Experiment, Options, unflatten
+from jaxrl.cli.experiment import Experiment, Options, make_options, unflatten
 from jaxrl.envs import make
 from jaxrl.training.checkpoint import Checkpoints
 from jaxrl.training.hparams import repeat
@@ -55,7 +55,7 @@ def load(directory: str | Path, seed: int | None = None) -> TrainedPolicy:
     seed = options.seed if seed is None else seed
     if not 0 <= seed - options.seed < options.num_seeds:
         raise ValueError(f"seed must be in {options.seed} .. {options.seed + options.num_seeds - 1}, got {seed}")
-    env, env_params = make(options.env, options.protocol)
+    env, env_params = make(options.env, options.protocol, **make_options(options.env_options))
     agent, trainer = experiment.build(env, env_params, options.config)
     key, hparams = jax.random.key(0), options.hparams
     if options.num_seeds > 1:

@@ -16,6 +16,16 @@ from jaxrl.envs.maps import Grid
 METHODS = (planning.q_value_iteration, planning.value_iteration, planning.policy_iteration)
 
 
+tables = jax.jit(grid_mdp)
+"""One program for all maps of a size; all tests but a few use tables of 16 states and 4 actions, and float64."""
+
+
+@pytest.fixture(autouse=True)
+def double():
+    with jax.enable_x64(True):
+        yield
+
+
 @pytest.fixture(params=[False, True], ids=["float32", "float64"])
 def precision(request):
     with jax.enable_x64(request.param):
@@ -30,13 +40,13 @@ def table(transition, reward, discount, initial=None) -> MDP:
     return MDP(transition, reward, jnp.asarray(discount, float), jnp.zeros(states, bool), initial)
 
 
-def random_mdps(number: int, discount: float, states: int = 6, actions: int = 3) -> MDP:
+def random_mdps(number: int, discount: float, states: int = 16, actions: int = 4) -> MDP:
     """Problems that share nothing; every transition is possible."""
     rng = np.random.default_rng(number)
     transition = rng.dirichlet(np.full(states, 0.3), (number, states, actions))
     reward = 10 * rng.normal(size=(number, states, actions))
-    tables = [table(transition[i], reward[i], discount) for i in range(number)]
-    return jax.tree.map(lambda *x: jnp.stack(x), *tables)
+    each = [table(transition[i], reward[i], discount) for i in range(number)]
+    return jax.tree.map(lambda *x: jnp.asarray(np.stack(x)), *each)
 
 
 def one(batch, i: int):
@@ -44,9 +54,10 @@ def one(batch, i: int):
 
 
 def backup(mdp: MDP, q: np.ndarray) -> np.ndarray:
-    """T Q in NumPy, in more than double precision where the machine has it."""
+    """T Q of one problem or of many in NumPy, in more than double precision where the machine has it."""
     transition, reward = (np.asarray(x, np.longdouble) for x in (mdp.transition, mdp.reward))
-    return reward + np.longdouble(mdp.discount) * (transition @ q.max(1))
+    discount = np.asarray(mdp.discount, np.longdouble)[..., None, None]
+    return reward + discount * (transition @ q.max(-1)[..., None, :, None])[..., 0]
 
 
 def optimal_q(mdp: MDP) -> np.ndarray:
@@ -65,9 +76,10 @@ def error(plan: planning.Plan, mdp: MDP) -> np.ndarray:
 
 def world(map: str = "lecture", slip_probability: float = 0.0, discount: float = 0.99) -> MDP:
     env, params = make("GridWorld", map=map, slip_probability=slip_probability)
-    return env.mdp(params.replace(discount=discount))
+    return tables(env.grid, params.replace(discount=discount))
 
 
+MAZE = "...#\n.#..\n...#\n#..G"
 STAY_OR_GO = [[[1, 0], [0, 1]], [[0, 1], [1, 0]]]
 """Two states; action 0 stays, action 1 goes to the other one."""
 
@@ -117,17 +129,17 @@ def test_the_lectures_values() -> None:
 @pytest.mark.parametrize("method", METHODS)
 def test_random_problems(method) -> None:
     """A batch has each problem's own result and bound."""
-    with jax.enable_x64(True):
-        mdps = random_mdps(8, 0.99)
-        plans = jax.vmap(method)(mdps)
-        assert plans.error_bound.max() <= 1e-5
+    mdps = random_mdps(4, 0.99)
+    plans = jax.vmap(method)(mdps)
+    assert plans.error_bound.max() <= 1e-5
+    assert (error(plans, mdps) <= plans.error_bound).all()
+    if method is not planning.policy_iteration:
         assert len(set(plans.iterations.tolist())) > 1
-        for i in range(8):
-            assert error(one(plans, i), one(mdps, i)) <= plans.error_bound[i]
-            alone = method(one(mdps, i))
-            assert plans.iterations[i] == alone.iterations
-            np.testing.assert_allclose(plans.q_values[i], alone.q_values, rtol=1e-12)
-            np.testing.assert_allclose(plans.error_bound[i], alone.error_bound, rtol=0.2)
+    for i in range(4):
+        alone = method(one(mdps, i))
+        assert plans.iterations[i] == alone.iterations
+        np.testing.assert_allclose(plans.q_values[i], alone.q_values, rtol=1e-12)
+        np.testing.assert_allclose(plans.error_bound[i], alone.error_bound, rtol=0.2)
 
 
 @pytest.mark.parametrize("method", METHODS[:2])
@@ -141,42 +153,39 @@ def test_the_bound_holds_at_every_iteration(precision: bool, method) -> None:
 
 
 def test_a_tolerance_beyond_the_precision_ends_and_is_not_certified(precision: bool) -> None:
-    plan = planning.q_value_iteration(world("four_rooms", 0.1), tolerance=1e-30)
+    plan = planning.q_value_iteration(world(MAZE, 0.1), tolerance=1e-30)
     assert plan.iterations < 5000
     assert 1e-30 < plan.error_bound < (1e-10 if precision else 5e-3)
     assert plan.q_values.dtype == (jnp.float64 if precision else jnp.float32)
     # What float32's roundings do with such a discount, nothing bounds.
-    near_one = planning.q_value_iteration(world("four_rooms", discount=1 - 1e-7))
+    near_one = planning.q_value_iteration(world(MAZE, discount=1 - 1e-7))
     assert np.isfinite(near_one.error_bound) == precision
 
 
 def test_backups_bring_tables_nearer() -> None:
-    mdps = random_mdps(8, 0.9)
-    q = 20 * jax.random.normal(jax.random.key(1), (2, 8, 6, 3))
-    after = jax.vmap(jax.vmap(planning.bellman_backup), (None, 0))(mdps, q.max(-1))
+    mdps = random_mdps(4, 0.9)
+    q = 20 * np.random.default_rng(1).normal(size=(2, 4, 16, 4))
+    after = jax.jit(jax.vmap(jax.vmap(planning.bellman_backup), (None, 0)))(mdps, q.max(-1))
     far, near = (abs(x[0] - x[1]).max((1, 2)) for x in (q, after))
-    assert (near <= 0.9 * far + 1e-5).all()
-    np.testing.assert_allclose(
-        after[0, 3], backup(one(mdps, 3), np.asarray(q[0, 3])).astype(float), rtol=1e-4, atol=1e-4
-    )
+    assert (near <= 0.9 * far + 1e-12).all()
+    np.testing.assert_allclose(after[0], backup(mdps, q[0]).astype(float), rtol=1e-12)
 
 
 def test_methods_agree_and_evaluation_of_the_best_is_the_best() -> None:
-    with jax.enable_x64(True):
-        mdp = world("cliff", slip_probability=2 / 3, discount=0.95)
-        plans = [method(mdp, 1e-9) for method in METHODS[:2]] + [planning.policy_iteration(mdp)]
-        assert plans[2].iterations < 12
-        for plan in plans:
-            assert plan.error_bound <= 1e-9
-            np.testing.assert_allclose(plan.q_values, optimal_q(mdp).astype(float), atol=1e-9)
-            np.testing.assert_allclose(planning.policy_evaluation(mdp, plan.policy), plan.values, atol=1e-8)
-        best = planning.expected_return(mdp, plans[0].policy)
-        np.testing.assert_allclose(best, (mdp.initial * plans[0].values).sum(), atol=1e-8)
+    mdp = world("S...\n....\n....\nSCCG\nC = -9", slip_probability=2 / 3, discount=0.95)
+    plans = [method(mdp, 1e-9) for method in METHODS[:2]] + [planning.policy_iteration(mdp)]
+    assert plans[2].iterations < 12
+    for plan in plans:
+        assert plan.error_bound <= 1e-9
+        np.testing.assert_allclose(plan.q_values, optimal_q(mdp).astype(float), atol=1e-9)
+        np.testing.assert_allclose(planning.policy_evaluation(mdp, plan.policy), plan.values, atol=1e-8)
+    best = planning.expected_return(mdp, plans[0].policy)
+    np.testing.assert_allclose(best, (mdp.initial * plans[0].values).sum(), atol=1e-8)
 
 
 def test_ties_share_and_stop_policy_iteration() -> None:
     assert planning.greedy_policy(jnp.array([[1, 3, 3], [2, 1, 0]])).tolist() == [[0, 0.5, 0.5], [1, 0, 0]]
-    mdp = table(np.full((3, 2, 3), 1 / 3), np.ones((3, 2)), 0.9)  # all policies are the same
+    mdp = table(np.full((2, 2, 2), 1 / 2), np.ones((2, 2)), 0.9)  # all policies are the same
     plan = planning.policy_iteration(mdp)
     assert plan.iterations <= 2
     np.testing.assert_allclose(plan.q_values, 10.0, rtol=1e-5)
@@ -199,13 +208,13 @@ def test_the_random_policys_values_are_figure_4_1s() -> None:
 
 @pytest.mark.parametrize("slip_probability", [0.0, 0.1])
 def test_without_discount_a_policy_that_never_ends_has_no_value(slip_probability: float) -> None:
-    right = jnp.zeros((169, 4)).at[:, 0].set(1.0)  # ends up at a wall
-    rooms = [world("four_rooms", slip_probability, discount) for discount in (1.0, 0.9)]
+    right = jnp.zeros((16, 4)).at[:, 0].set(1.0)  # ends up at a wall
+    rooms = [world(MAZE, slip_probability, discount) for discount in (1.0, 0.9)]
     if slip_probability == 0:
         assert np.isnan(planning.policy_evaluation(rooms[0], right)).all()
         assert np.isnan(planning.expected_return(rooms[0], right))
     assert np.isfinite(planning.policy_evaluation(rooms[1], right)).all()
-    random = jnp.full((169, 4), 0.25)
+    random = jnp.full((16, 4), 0.25)
     assert np.isfinite(planning.policy_evaluation(rooms[0], random)).all()  # walls are no policy's loops
     # Rounded probabilities, such as a softmax has, which do not add up to one.
     thirds = jax.nn.softmax(jnp.zeros((2, 3)))
@@ -219,43 +228,41 @@ def test_the_exact_policy_gradient() -> None:
     gradient = jax.grad(lambda theta: planning.expected_return(mdp, jax.nn.softmax(theta)[None]))(jnp.zeros(2))
     np.testing.assert_allclose(gradient, [-1, 1], rtol=1e-6)  # J = 2 Σ π r, and ∂J/∂θ_a = 2 π_a (r_a - Σ π r)
 
-    with jax.enable_x64(True):
-        mdp = one(random_mdps(1, 0.9), 0)
-        theta = jax.random.normal(jax.random.key(0), (6, 3))
-        value = jax.jit(lambda theta: planning.expected_return(mdp, jax.nn.softmax(theta)))
-        gradient = jax.jit(jax.grad(value))(theta)
-        for i in range(18):
-            step = jnp.zeros(18).at[i].set(1e-5).reshape(6, 3)
-            slope = (value(theta + step) - value(theta - step)) / 2e-5
-            np.testing.assert_allclose(gradient.ravel()[i], slope, rtol=1e-5, atol=1e-7)
+    mdp = one(random_mdps(1, 0.9), 0)
+    theta = np.random.default_rng(0).normal(size=(16, 4))
+    value = jax.jit(lambda theta: planning.expected_return(mdp, jax.nn.softmax(theta)))
+    gradient = jax.jit(jax.grad(value))(theta)
+    for i in range(16):
+        step = np.zeros((16, 4))
+        step[i, i % 4] = 1e-5
+        slope = (value(theta + step) - value(theta - step)) / 2e-5
+        np.testing.assert_allclose(gradient[i, i % 4], slope, rtol=1e-5, atol=1e-7)
 
 
 def random_grid(key: jax.Array) -> Grid:
-    """A map of 10 × 10: 15 % walls, three goals, and walls instead of cells from which no goal can be reached."""
-    height = jax.random.uniform(key, (10, 10))
+    """A map of 7 × 7: 15 % walls, three goals, and walls instead of cells from which no goal can be reached."""
+    height = jax.random.uniform(key, (7, 7))
     wall, goal = height < 0.15, height >= jnp.sort(height, axis=None)[-3]
 
     def flood(_, wet):
         edged = jnp.pad(wet, 1)
         return (wet | edged[1:-1, 2:] | edged[1:-1, :-2] | edged[2:, 1:-1] | edged[:-2, 1:-1]) & ~wall
 
-    reached = jax.lax.fori_loop(0, 100, flood, goal)
+    reached = jax.lax.fori_loop(0, 49, flood, goal)
     return Grid(wall=~reached, terminal=goal, cliff=jnp.zeros_like(goal), start=reached & ~goal)
 
 
 def test_many_maps_in_one_call() -> None:
-    with jax.enable_x64(True):
-        params = GridWorldParams(reward=-jnp.ones((10, 10)), slip_probability=0.1)
-        grids = jax.vmap(random_grid)(jax.random.split(jax.random.key(0), 64))
+    params = GridWorldParams(reward=-np.ones((7, 7)), slip_probability=0.1)
 
-        def solve(grid: Grid) -> planning.Plan:
-            return planning.value_iteration(grid_mdp(grid, params))
+    def solve(key: jax.Array) -> tuple[MDP, planning.Plan]:
+        mdp = grid_mdp(random_grid(key), params)
+        return mdp, planning.value_iteration(mdp)
 
-        plans = jax.jit(lambda grids: jax.lax.map(solve, grids))(grids)
-        tables = jax.jit(jax.vmap(lambda grid: grid_mdp(grid, params)))(grids)
-        assert plans.error_bound.max() <= 1e-5
-        for i in range(64):
-            assert error(one(plans, i), one(tables, i)) <= plans.error_bound[i]
+    mdps, plans = jax.jit(lambda keys: jax.lax.map(solve, keys))(jax.random.split(jax.random.key(0), 64))
+    assert len(set(plans.iterations.tolist())) > 1
+    assert plans.error_bound.max() <= 1e-5
+    assert (error(plans, mdps) <= plans.error_bound).all()
 
 
 @pytest.mark.parametrize(

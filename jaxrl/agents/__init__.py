@@ -3,6 +3,7 @@
 from jaxrl.agents.a2c import A2CHparams, a2c
 from jaxrl.agents.dqn import DQNConfig, DQNHparams, dqn
 from jaxrl.agents.ppo import PPOConfig, PPOHparams, ppo
+from jaxrl.agents.q_learning import QLearningHparams, q_learning
 from jaxrl.agents.reinforce import ReinforceConfig, ReinforceHparams, reinforce
 
 __all__ = [
@@ -11,10 +12,12 @@ __all__ = [
     "DQNHparams",
     "PPOConfig",
     "PPOHparams",
+    "QLearningHparams",
     "ReinforceConfig",
     "ReinforceHparams",
     "a2c",
     "dqn",
     "ppo",
+    "q_learning",
     "reinforce",
 ]

@@ -3,10 +3,12 @@
 from pathlib import Path
 from typing import Any
 
+import jax
+
 from jaxrl import envs
 from jaxrl.arguments import ArgumentError, check
 from jaxrl.cli import run_directory
-from jaxrl.cli.experiment import NOT_PART_OF_THE_RUN, Experiment, Options, flatten
+from jaxrl.cli.experiment import NOT_PART_OF_THE_RUN, EnvOptions, Experiment, Options, flatten, make_options
 from jaxrl.training.checkpoint import Checkpoints
 from jaxrl.types import Agent, Trainer
 
@@ -38,16 +40,20 @@ def as_flag(error: ArgumentError, prefix: str = "") -> str:
     return f"{flag(prefix + name)} {rest}"
 
 
-def make_env(env_id: str, protocol: str | None) -> tuple[Any, Any]:
-    """A world with discrete actions and its parameters, by what `--env` and `--protocol` say.
+def make_env(env_id: str, protocol: str | None, env_options: EnvOptions) -> tuple[Any, Any]:
+    """A world with discrete actions and its parameters, by what `--env`, `--protocol` and `--env-options` say.
 
     Raises:
         UsageError: there is no such world, or it cannot be learned here.
     """
+    options: dict[str, Any] = {}
     try:
-        env, env_params = envs.make(env_id, protocol)
+        options = make_options(env_options)
+        env, env_params = envs.make(env_id, protocol, **options)
         envs.num_discrete_actions(env, env_params)
     except ArgumentError as error:
+        if str(error).partition(" ")[0] in options:
+            raise UsageError(f"--env-options: {error}") from error
         raise UsageError(as_flag(error).replace("--env-id ", "--env ", 1)) from error
     return env, env_params
 
@@ -60,6 +66,10 @@ def build(experiment: Experiment, env: Any, env_params: Any, options: Options) -
     """
     try:
         agent, trainer = experiment.build(env, env_params, options.config)
+        # Traced here for its errors, and not again by `run`.
+        trainer = trainer._replace(init=jax.jit(trainer.init), step=jax.jit(trainer.step))
+        state = jax.eval_shape(trainer.init, jax.random.key(0), options.hparams)
+        jax.eval_shape(trainer.step, state)
     except ArgumentError as error:
         if hasattr(options.config, str(error).split(" ")[0]):
             raise UsageError(as_flag(error, "config.")) from error
@@ -109,7 +119,7 @@ def check_directory(directory: Path, experiment: Experiment, options: Options) -
         raise UsageError(f"--resume: {error}") from error
     if config["experiment"] != experiment.name:
         raise UsageError(f"--resume: {directory} holds a run of {config['experiment']}, not of {experiment.name}")
-    before, now = config["options"], flatten(options)
+    before, now = flatten(experiment.defaults) | config["options"], flatten(options)  # it may be older than an option
     for path in sorted(before.keys() | now.keys()):
         if path not in NOT_PART_OF_THE_RUN and before.get(path) != now.get(path):
             raise UsageError(f"--resume: {flag(path)} is {now.get(path)}, but {before.get(path)} in {directory}")

@@ -6,12 +6,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Generic, Literal, NamedTuple, TypeVar
 
+import tyro
 from annotated_types import Gt, Interval
 
-from jaxrl.types import Agent, Trainer
+from jaxrl.arguments import ArgumentError
+from jaxrl.types import Agent, PyTree, Trainer
 
 HparamsT = TypeVar("HparamsT")
 ConfigT = TypeVar("ConfigT")
+
+EnvOptions = Annotated[tuple[str, ...], tyro.conf.arg(metavar="[NAME=VALUE ...]")]
+"""Options of a world as the command line gives them."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,8 +24,8 @@ class Options(Generic[HparamsT, ConfigT]):
     """Everything a run depends on, and everything the command line can set."""
 
     env: str
-    """The world: a MinAtar game (Asterix-, Breakout-, Freeway-, Seaquest- or SpaceInvaders-MinAtar), GridWorld, any
-    gymnax name, or module:factory for your own."""
+    """The world: a MinAtar game (Asterix-, Breakout-, Freeway-, Seaquest- or SpaceInvaders-MinAtar), CartPole-v1,
+    GridWorld, any gymnax name, or module:factory for your own."""
     total_steps: Annotated[int, Gt(0)]
     """Environment steps of one agent, warm-up included, rounded down to whole iterations."""
     hparams: HparamsT
@@ -28,6 +33,9 @@ class Options(Generic[HparamsT, ConfigT]):
     protocol: Literal["original", "gymnax"] | None = None
     """Rules of a MinAtar game: original (6 actions, sticky 0.1, no cap; unless given) or gymnax (minimal actions,
     nothing sticky, 1000-step cap, Freeway's 2500)."""
+    env_options: EnvOptions = ()
+    """Options of the world, such as map=cliff slip_probability=0.1 for GridWorld; see jaxrl.make for what each has. A
+    value is a number, true or false, or else text."""
     seed: Annotated[int, Interval(ge=0, lt=2**31)] = 0
     """Where all randomness comes from; with several seeds, the first of them."""
     num_seeds: Annotated[int, Interval(gt=0, lt=2**31)] = 1
@@ -61,6 +69,30 @@ NOT_PART_OF_THE_RUN = (
     "profile", "debug_nans",
 )  # fmt: skip
 """Options that may change between a run and its continuation."""
+
+
+def make_options(env_options: EnvOptions) -> dict[str, Any]:
+    """The same as arguments of `jaxrl.make`: each value an int, a float or a bool if it reads as one, or else a str.
+
+    Raises:
+        ArgumentError: one is not of the form NAME=VALUE, or its name is that of another argument of `make`.
+    """
+    options: dict[str, Any] = {}
+    for text in env_options:
+        name, equals, value = text.partition("=")
+        if not equals or name in ("", "env_id", "protocol"):
+            raise ArgumentError(f"env_options must be NAME=VALUE, with an option of the world, got {text!r}")
+        options[name] = _read(value)
+    return options
+
+
+def _read(text: str) -> int | float | bool | str:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            pass
+    return {"true": True, "false": False}.get(text.lower(), text)
 
 
 def flatten(options: Options) -> dict[str, Any]:
@@ -104,9 +136,15 @@ class Experiment(NamedTuple):
         algorithm: what to call the learner in summaries and plots.
         build: `(env, env_params, config) -> (Agent, Trainer)`.
         defaults: the options of a plain call.
+        report: `(env, env_params, agent_states, directory) -> entries`, or None: what else there is to say about the
+            trained agents of all seeds, leaves `[A, ...]`. Its entries go into `summary.json`, and those that are
+            single numbers onto the screen. It may read the run's `metrics.csv`, and draws `pictures`.
+        pictures: names of the files that `report` writes into the directory.
     """
 
     name: str
     algorithm: str
     build: Callable[[Any, Any, Any], tuple[Agent, Trainer]]
     defaults: Options
+    report: Callable[[Any, Any, PyTree, Path], dict[str, Any]] | None = None
+    pictures: tuple[str, ...] = ()

@@ -8,23 +8,30 @@ from typing import Any
 from jaxrl.cli import run_directory
 
 
-def record(run: Path, directory: Path) -> None:
-    """Copies the results of a finished run (no checkpoints) into `directory`, and writes its `README.md`."""
+def record(run: Path, directory: Path, pictures: tuple[str, ...] = ()) -> None:
+    """Copies the results of a finished run (no checkpoints) into `directory`, and writes its `README.md`.
+
+    Args:
+        run: the run's directory.
+        directory: where they go.
+        pictures: the experiment's own.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     for name in (run_directory.CONFIG, run_directory.METRICS, run_directory.SUMMARY, run_directory.CURVE,
-                 run_directory.FILM):  # fmt: skip
+                 run_directory.FILM, *pictures):  # fmt: skip
         shutil.copyfile(run / name, directory / name)
     config = run_directory.read_config(run)
     summary = json.loads((run / run_directory.SUMMARY).read_text())
-    (directory / "README.md").write_text(page(config, summary))
+    (directory / "README.md").write_text(page(config, summary, pictures))
 
 
-def page(config: dict[str, Any], summary: dict[str, Any]) -> str:
+def page(config: dict[str, Any], summary: dict[str, Any], pictures: tuple[str, ...]) -> str:
     """The page, in Markdown."""
     returns = dict(zip(summary["seeds"], summary["eval_return_per_seed"], strict=True))
     rows = "\n".join(f"| {seed} | {value:.2f} |" for seed, value in returns.items())
     versions = ", ".join(f"{name} {version}" for name, version in config["versions"].items())
     interval = summary["eval_return_interval_95"]
+    more = "".join(f"\n![{Path(name).stem}]({name})\n" for name in pictures)
     spread = f" ± {interval:.2f} (95 % interval over seeds)" if interval else ""
     return f"""# {summary["algorithm"]} on {summary["env"]}
 
@@ -43,7 +50,7 @@ Protocol: {summary["protocol"]}.
 ![learning curve]({run_directory.CURVE})
 
 ![the policy of seed {summary["seed"]} playing]({run_directory.FILM})
-
+{more}
 {summary["train_seconds"]:.0f} s of training after {summary["compile_seconds"]:.0f} s of compiling:
 {summary["env_steps_per_second"]:,.0f} environment steps/s, all seeds together, on {summary["device"]}.
 Run on {config["started"][:10]} at commit {config["commit"] or "none (an installed package)"}, with {versions}.

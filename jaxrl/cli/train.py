@@ -83,7 +83,7 @@ def train(experiment: Experiment, options: Options, console: Console) -> None:
     checks.check_options(options)
     directory = options.out or run_directory.default_directory(experiment.name)
     checks.check_directory(directory, experiment, options)
-    env, env_params = checks.make_env(options.env, options.protocol)
+    env, env_params = checks.make_env(options.env, options.protocol, options.env_options)
     agent, trainer = checks.build(experiment, env, env_params, options)
     protocol = protocol_of(env, env_params)
     seeds = range(options.seed, options.seed + options.num_seeds)
@@ -125,13 +125,14 @@ def train(experiment: Experiment, options: Options, console: Console) -> None:
 
     agent_states = result.state.agent if many else jax.tree.map(lambda x: x[None], result.state.agent)
     evaluation = evaluate_seeds(agent, agent_states, env, env_params, eval_keys, options)
-    summary = summarize(experiment, options, protocol, result, evaluation)
+    entries = experiment.report(env, env_params, agent_states, directory) if experiment.report else {}
+    summary = summarize(experiment, options, protocol, result, evaluation) | entries
     run_directory.write_json(directory / run_directory.SUMMARY, summary)
     draw_curve(experiment, options, directory, protocol, summary["eval_return_per_seed"])
     shoot_film(agent, jax.tree.map(lambda x: x[0], agent_states), env, env_params, film_keys[0], directory, options)
     if options.record is not None:
-        record(directory, options.record)
-    show(summary, directory, console)
+        record(directory, options.record, experiment.pictures)
+    show(summary, entries, experiment.pictures, directory, console)
 
 
 def key_streams(seeds: range) -> tuple[Array, Array, Array]:
@@ -219,8 +220,10 @@ def resume_command(experiment: Experiment, options: Options, directory: Path) ->
     return run_directory.command(experiment, [*arguments, *place, "--resume"])
 
 
-def show(summary: dict[str, Any], directory: Path, console: Console) -> None:
-    """A short table of what came out, and where it lies."""
+def show(
+    summary: dict[str, Any], entries: dict[str, Any], pictures: tuple[str, ...], directory: Path, console: Console
+) -> None:
+    """A short table of what came out, with the experiment's own entries, and where it lies."""
     table = Table(show_header=False, box=None, padding=(0, 2))
     interval, seeds = summary["eval_return_interval_95"], summary["num_seeds"]
     spread = (
@@ -228,11 +231,14 @@ def show(summary: dict[str, Any], directory: Path, console: Console) -> None:
     )
     table.add_row("evaluation return", f"{summary['eval_return_mean']:.2f} {spread}")
     table.add_row("greedy episodes", f"{summary['eval_episodes']}, {summary['eval_truncated']} cut short")
+    for name, value in entries.items():
+        if isinstance(value, int | float):
+            table.add_row(name.replace("_", " "), f"{value:,}" if isinstance(value, int) else f"{value:.2g}")
     table.add_row("environment steps", f"{summary['env_steps']:,}" + (f" a seed, {seeds} seeds" if seeds > 1 else ""))
     seconds = f"{summary['train_seconds']:.1f} s training, {summary['compile_seconds']:.1f} s compiling"
     table.add_row("time", f"{seconds}, {summary['env_steps_per_second']:,.0f} steps/s")
     table.add_row("device", summary["device"])
-    for name in (run_directory.CURVE, run_directory.FILM, run_directory.METRICS, run_directory.SUMMARY,
+    for name in (run_directory.CURVE, run_directory.FILM, *pictures, run_directory.METRICS, run_directory.SUMMARY,
                  run_directory.CHECKPOINTS):  # fmt: skip
         table.add_row(name.split(".")[0].replace("_", " "), str(directory / name))
     console.print(table)

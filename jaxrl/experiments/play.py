@@ -14,6 +14,7 @@ from annotated_types import Interval
 
 from jaxrl.cli import terminal
 from jaxrl.cli.checks import UsageError, check_options, make_directory, make_env
+from jaxrl.cli.experiment import EnvOptions
 from jaxrl.cli.train import fail, prepare_jax
 from jaxrl.envs import num_discrete_actions, protocol_of, rollout
 from jaxrl.trained import TrainedPolicy, load
@@ -29,10 +30,13 @@ class Options:
     policy: str = "random"
     """Who plays: random (all actions equally likely), keyboard (you, here in the terminal), or a run's directory."""
     env: str | None = None
-    """The world: a MinAtar game such as Seaquest-MinAtar, GridWorld, any gymnax name, or module:factory for your own.
-    Unless given, the run's, or Breakout-MinAtar."""
+    """The world: a MinAtar game such as Seaquest-MinAtar, CartPole-v1, GridWorld, any gymnax name, or module:factory
+    for your own. Unless given, the run's, or Breakout-MinAtar."""
     protocol: Literal["original", "gymnax"] | None = None
     """Rules of a MinAtar game: original (unless given) or gymnax."""
+    env_options: EnvOptions = ()
+    """Options of the world, such as map=cliff slip_probability=0.1 for GridWorld; see jaxrl.make for what each has. A
+    value is a number, true or false, or else text."""
     seed: Annotated[int, Interval(ge=0, lt=2**31)] = 0
     """Where the randomness of world and policy comes from. Of a run of several seeds, the first is played."""
     steps: Annotated[int | None, Interval(gt=0, le=10_000)] = None
@@ -64,7 +68,7 @@ def by_hand(options: Options) -> None:
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise UsageError("--policy keyboard needs a terminal to play in; --policy random makes a film")
     env_id = options.env or DEFAULT_ENV
-    env, env_params = make_env(env_id, options.protocol)
+    env, env_params = make_env(env_id, options.protocol, options.env_options)
     returns = terminal.play(env, env_params, env_id, options.seed, options.fps, options.steps)
     tell(f"{env_id} ({protocol_of(env, env_params)})", returns)
 
@@ -77,7 +81,7 @@ def filmed(options: Options) -> None:
     policy: Callable[[PyTree, PyTree, Array], Array]
     if options.policy == "random":
         env_id, agent_state = options.env or DEFAULT_ENV, ()
-        env, env_params = make_env(env_id, options.protocol)
+        env, env_params = make_env(env_id, options.protocol, options.env_options)
         policy = partial(random_actions, num_discrete_actions(env, env_params))
     else:
         trained = trained_policy(options)
@@ -105,7 +109,7 @@ def trained_policy(options: Options) -> TrainedPolicy:
     """The policy of a run.
 
     Raises:
-        UsageError: there is no such run, or `--env` or `--protocol` contradicts it.
+        UsageError: there is no such run, or `--env`, `--protocol` or `--env-options` contradicts it.
     """
     try:
         trained = load(options.policy)
@@ -114,7 +118,11 @@ def trained_policy(options: Options) -> TrainedPolicy:
     env_id = trained.options.env
     if options.env not in (None, env_id):
         raise UsageError(f"--env is {env_id} in {options.policy}, got {options.env}")
-    if options.protocol is not None and make_env(env_id, options.protocol)[0] != trained.env:
+    env_options = trained.options.env_options
+    if options.env_options and set(options.env_options) != set(env_options):
+        theirs, given = (" ".join(x) or "empty" for x in (env_options, options.env_options))
+        raise UsageError(f"--env-options is {theirs} in {options.policy}, got {given}")
+    if options.protocol is not None and make_env(env_id, options.protocol, env_options)[0] != trained.env:
         protocol = protocol_of(trained.env, trained.env_params)
         raise UsageError(f"--protocol is that of {options.policy} ({protocol}), got {options.protocol}")
     return trained

@@ -19,19 +19,18 @@ from jaxrl import planning
 from jaxrl.arguments import ArgumentError
 from jaxrl.cli import run_directory
 from jaxrl.cli.checks import UsageError, as_flag, check_options, make_directory
+from jaxrl.cli.sheet import sheet
 from jaxrl.cli.train import fail, prepare_jax
 from jaxrl.envs import make
 from jaxrl.envs.grid_pictures import render_values
 from jaxrl.envs.grid_world import GridWorld
 from jaxrl.envs.maps import MAPS
-from jaxrl.envs.palette import BACKGROUND, INK
 from jaxrl.types import MDP, Array
 
 NAME = "q_iteration_gridworld"
 ITERATES, FILM, POLICIES, CONVERGENCE = "iterates.png", "iterates.gif", "policies.png", "convergence.png"
 FRAMES = 60
 """Most frames of the film; of more iterations, it leaves out some, ever more towards the end."""
-GAP = 24
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,9 +94,10 @@ def run(options: Options, console: Console) -> None:
     directory = options.out or run_directory.default_directory(NAME)
     if run_directory.holds_a_run(directory) or (directory / run_directory.SUMMARY).exists():
         raise UsageError(f"--out must name a directory without a run, got {directory}")
-    make_directory(directory, "--out")
     mdp = env.mdp(env.default_params.replace(discount=options.discount))
-    solution = solve(mdp, first_q(env, mdp, options.seed), options)
+    random_values = values_at_random(mdp)
+    make_directory(directory, "--out")
+    solution = solve(mdp, random_values, first_q(env, mdp, options.seed), options)
     heading = describe(env, options)
     draw_iterates(env, solution, heading, directory)
     draw_policies(env, solution, heading, directory / POLICIES)
@@ -144,16 +144,21 @@ def first_q(env: GridWorld, mdp: MDP, seed: int | None) -> Array:
     return jnp.where(np.ravel(env.grid.terminal | env.grid.wall)[:, None], 0.0, q)
 
 
-def solve(mdp: MDP, start: Array, options: Options) -> Solution:
-    """Q iteration and what to compare it with.
+def values_at_random(mdp: MDP) -> Array:
+    """`V^π(s)` of the policy that takes all actions with the same probability, `[S]`.
 
     Raises:
         UsageError: without discount, values are infinite.
     """
     policy = jnp.full(mdp.reward.shape, 1 / mdp.reward.shape[1])
-    random_values = planning.policy_evaluation(mdp, policy)
-    if not np.isfinite(random_values).all():
-        raise UsageError(f"--discount must be < 1 if some floor leads to no terminal cell, got {options.discount:g}")
+    values = planning.policy_evaluation(mdp, policy)
+    if not np.isfinite(values).all():
+        raise UsageError(f"--discount must be < 1 if some floor leads to no terminal cell, got {mdp.discount:g}")
+    return values
+
+
+def solve(mdp: MDP, random_values: Array, start: Array, options: Options) -> Solution:
+    """Q iteration and what to compare it with."""
     planning.q_value_iteration(mdp, options.tolerance, 1, start)  # compiles
     before = time.perf_counter()
     plan = jax.block_until_ready(planning.q_value_iteration(mdp, options.tolerance, initial_q=start))
@@ -165,7 +170,7 @@ def solve(mdp: MDP, start: Array, options: Options) -> Solution:
 
     iterates = jax.jit(lambda q: jax.lax.scan(step, q, length=int(plan.iterations))[1])(start)
     best = planning.q_value_iteration(mdp, 1e-15, 100_000, plan.q_values).q_values
-    returns = [planning.expected_return(mdp, policy), (mdp.initial * best.max(1)).sum()]
+    returns = [(mdp.initial * values).sum() for values in (random_values, best.max(1))]
     return Solution(
         iterates=np.concatenate([start[None], iterates]),
         best=np.asarray(best),
@@ -206,43 +211,6 @@ def draw_policies(env: GridWorld, solution: Solution, heading: str, picture: Pat
         (r"optimal policy $\pi^*$:  $V^*(s)$", render_values(env, solution.best)),
     ]
     sheet(heading, panels).save(picture)
-
-
-def sheet(heading: str, panels: list[tuple[str, Image.Image]], most: int = 2400) -> Image.Image:
-    """Pictures of one size with their titles, in rows under a heading, at most `most` pixels wide."""
-    titles = [write(title, 15) for title, _ in panels]
-    top = write(heading, 12)
-    width = max(*(picture.width for _, picture in panels), *(title.width for title in titles)) + GAP
-    height = panels[0][1].height + 40 + GAP
-    # As many columns as make the whole most like a page of 3 : 2.
-    columns = min(
-        range(1, len(panels) + 1), key=lambda n: abs(np.log(n * width / (-(-len(panels) // n) * height) / 1.5))
-    )
-    rows = -(-len(panels) // columns)
-    size = max(columns * width, top.width + GAP) + GAP, rows * height + top.height + 2 * GAP
-    page = Image.new("RGB", size, BACKGROUND)
-    page.paste(top, (GAP, GAP))
-    for n, ((_, picture), title) in enumerate(zip(panels, titles, strict=True)):
-        x, y = GAP + n % columns * width, top.height + 2 * GAP + n // columns * height
-        page.paste(title, (x, y + 34 - title.height))
-        page.paste(picture, (x, y + 40))
-    scale = min(1.0, most / page.width)
-    return page.resize((round(page.width * scale), round(page.height * scale)), Image.Resampling.LANCZOS)
-
-
-def write(text: str, size: float) -> Image.Image:
-    """A line of text, with formulas between dollar signs."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(dpi=100, facecolor="#{:02x}{:02x}{:02x}".format(*BACKGROUND))
-    canvas = FigureCanvasAgg(figure)
-    line = figure.text(0, 0, text, size=size, color="#{:02x}{:02x}{:02x}".format(*INK))
-    box = line.get_window_extent(canvas.get_renderer())
-    figure.set_size_inches(np.ceil(box.width + 2) / 100, np.ceil(box.height + 2) / 100)
-    line.set_position(((1 - box.x0) / (box.width + 2), (1 - box.y0) / (box.height + 2)))
-    canvas.draw()
-    return Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3])
 
 
 def draw_convergence(solution: Solution, options: Options, heading: str, picture: Path) -> None:

@@ -21,6 +21,17 @@ def interval_95(values: Sequence[float] | np.ndarray) -> float:
     return float(stats.t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values)))
 
 
+def read_curves(metrics: Path, column: str) -> dict[str, list[tuple[int, float]]]:
+    """`(environment steps, value)` of one column of a run's `metrics.csv`, for each seed; empty cells are left out."""
+    curves: dict[str, list[tuple[int, float]]] = {}
+    with metrics.open(newline="") as file:
+        for row in csv.DictReader(file):
+            curve = curves.setdefault(row["seed"], [])
+            if row[column]:
+                curve.append((int(row["env_steps"]), float(row[column])))
+    return curves
+
+
 def learning_curve(metrics: Path, picture: Path, title: str, subtitle: str, final: Sequence[float]) -> None:
     """Draws the training return against environment steps.
 
@@ -36,12 +47,7 @@ def learning_curve(metrics: Path, picture: Path, title: str, subtitle: str, fina
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
 
-    curves: dict[str, list[tuple[int, float]]] = {}
-    with metrics.open(newline="") as file:
-        for row in csv.DictReader(file):
-            curve = curves.setdefault(row["seed"], [])
-            if row["episode_return"]:
-                curve.append((int(row["env_steps"]), float(row["episode_return"])))
+    curves = read_curves(metrics, "episode_return")
     figure, axes = plt.subplots(figsize=(8, 4.5), layout="constrained")
     steps = sorted({x for curve in curves.values() for x, _ in curve})
     if steps:

@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from jaxrl.cli import main
+from jaxrl.cli.experiment import make_options
 from jaxrl.experiments import dqn_minatar, ppo_cartpole
 
 BAD = [
@@ -16,6 +17,21 @@ BAD = [
     ("--env Pendulum-v1", "--env must have discrete actions, got Pendulum-v1"),
     ("--env nowhere:factory", "--env must name a factory that can be imported .* got 'nowhere:factory'"),
     ("--env CartPole-v1 --protocol gymnax", "got protocol='gymnax' for 'CartPole-v1'"),
+    (
+        "--env-options sticky_actions=0.1",
+        "--env-options: sticky_actions is not an option of Breakout-MinAtar, which has sticky_action_prob, .* got 0.1$",
+    ),
+    ("--env-options sticky_action_prob=2", "--env-options: sticky_action_prob must be <= 1, got 2$"),
+    ("--env-options sticky_action_prob=often", "--env-options: sticky_action_prob must be a number, got 'often'$"),
+    ("--env-options difficulty_ramping=maybe", "--env-options: difficulty_ramping must be true or false, got 'maybe'$"),
+    ("--env-options sticky_action_prob 0", "--env-options must be NAME=VALUE, .*, got 'sticky_action_prob'$"),
+    ("--env-options =1", "--env-options must be NAME=VALUE, .*, got '=1'$"),
+    ("--env-options protocol=gymnax", "--env-options must be NAME=VALUE, .*, got 'protocol=gymnax'$"),
+    ("--env GridWorld --env-options map=S.", "--env-options: map must .*, got 'S.'$"),
+    (
+        "--env Acrobot-v1 --env-options gravity=3",
+        "--env-options: gravity is not an option of Acrobot-v1, which has none",
+    ),
     ("--total-steps 0", "--total-steps must be > 0, got 0"),
     ("--total-steps 5000", r"--total-steps must be at least \d+ .*, got 5000"),
     ("--num-seeds 0", "--num-seeds must be > 0, got 0"),
@@ -120,3 +136,10 @@ def test_flags_that_do_not_parse(call, tmp_path, arguments: str) -> None:
     assert code == 2
     assert lines
     assert not list(tmp_path.iterdir())
+
+
+def test_values_of_a_worlds_options_are_numbers_truths_or_text() -> None:
+    options = make_options(("a=3", "b=-0.5", "c=1e-3", "d=True", "e=false", "f=cliff", "g=S.\n.G\nmove = -1", "h="))
+    expected = {"a": 3, "b": -0.5, "c": 0.001, "d": True, "e": False, "f": "cliff", "g": "S.\n.G\nmove = -1", "h": ""}
+    assert options == expected
+    assert [type(value) for value in options.values()] == [type(value) for value in expected.values()]

@@ -105,3 +105,4 @@ def test_floor_that_leads_nowhere_needs_a_discount(call, tmp_path: Path) -> None
     (tmp_path / "map.txt").write_text("SG#.\n")
     code, _, err = call("--map", "map.txt", "--discount", "1", "--out", "run")
     assert (code, err) == (2, ["error: --discount must be < 1 if some floor leads to no terminal cell, got 1"])
+    assert [path.name for path in tmp_path.iterdir()] == ["map.txt"]

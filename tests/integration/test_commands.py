@@ -1,10 +1,15 @@
 """The commands, as a newcomer types them."""
 
 import csv
+import dataclasses
 import json
 import os
+import shutil
 import signal
+import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -14,19 +19,22 @@ import pytest
 from PIL import Image
 
 from jaxrl import load, rollout
+from jaxrl.cli import main
+from jaxrl.cli.checks import UsageError, check_directory
+from jaxrl.experiments import dqn_cartpole, dqn_minatar, evaluate, play
 from tests.integration import commands
 from tests.integration.commands import TINY, command, final_state, steps_on_disk
 
 SHORT = [*TINY, "--total-steps", "20000"]
+CHOSEN = ["--num-seeds", "2", "--seed", "3", "--env-options", "sticky_action_prob=0.2"]
+PROTOCOL = "original: 6 actions, sticky actions 0.2"
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory) -> Path:
-    """A finished run of two seeds."""
+    """A finished run of two seeds, in a world with an option of its own."""
     run = tmp_path_factory.mktemp("runs") / "finished"
-    code, out, err = command(
-        "dqn_minatar", *SHORT, "--num-seeds", "2", "--seed", "3", "--tensorboard", "--out", str(run)
-    )
+    code, out, err = command("dqn_minatar", *SHORT, *CHOSEN, "--tensorboard", "--out", str(run))
     assert code == 0, err
     assert "evaluation return" in out
     assert "steps/s" in out
@@ -36,7 +44,7 @@ def finished(tmp_path_factory) -> Path:
 def test_the_run_directory(finished: Path) -> None:
     summary = json.loads((finished / "summary.json").read_text())
     assert summary["env"] == "Breakout-MinAtar"
-    assert summary["protocol"].startswith("original: 6 actions, sticky actions 0.1")
+    assert summary["protocol"].startswith(PROTOCOL)
     assert summary["seeds"] == [3, 4]
     assert summary["eval_episodes"] == 16
     for name in ("algorithm", "seed", "env_steps", "eval_return_mean", "eval_return_std", "eval_truncated",
@@ -44,6 +52,7 @@ def test_the_run_directory(finished: Path) -> None:
         assert name in summary
     config = json.loads((finished / "config.json").read_text())
     assert config["options"]["config.num_envs"] == 16
+    assert config["options"]["env_options"] == ["sticky_action_prob=0.2"]
     assert config["versions"]["jax"] == jax.__version__
     assert config["machine"]["cores"] == os.cpu_count()
     assert "commit" in config
@@ -62,6 +71,7 @@ def test_the_run_directory(finished: Path) -> None:
 
 def test_load_gives_the_policy_of_each_seed(finished: Path) -> None:
     policy, other = load(finished), load(finished, seed=4)
+    assert policy.env_params.sticky_action_prob == 0.2
     observation, _ = policy.env.reset(jax.random.key(0), policy.env_params)
     actions = jax.jit(policy)(observation[None], jax.random.key(1))
     assert (actions.shape, actions.dtype) == ((1,), jnp.int32)
@@ -74,39 +84,73 @@ def test_load_gives_the_policy_of_each_seed(finished: Path) -> None:
         load(finished / "checkpoints")
 
 
-def test_evaluate_again(finished: Path) -> None:
+@pytest.fixture
+def call(monkeypatch, capsys):
+    """A command in this process, which is quicker: exit code, stdout and stderr."""
+
+    def call(main: Callable[[], None], *arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["command", *arguments])
+        try:
+            main()
+            code = 0
+        except SystemExit as end:
+            code = end.code
+        return code, *capsys.readouterr()
+
+    return call
+
+
+def test_evaluate_again(finished: Path, call) -> None:
     code, out, err = command("evaluate", str(finished), "--episodes", "4", "--max-steps", "30")
     assert code == 0, err
     assert "over 4 greedy episodes" in out
-    code, _, err = command("evaluate", str(finished / "nothing"))
+    code, _, err = call(evaluate.main, str(finished / "nothing"))
     assert (code, len(err.splitlines())) == (2, 1)
 
 
-def test_play_films_a_run(finished: Path, tmp_path: Path) -> None:
+def test_play_films_a_run(finished: Path, tmp_path: Path, call) -> None:
     film = tmp_path / "films" / "film.gif"
     code, out, err = command("play", "--policy", str(finished), "--steps", "60", "--out", str(film))
     assert code == 0, err
-    assert out.startswith("Breakout-MinAtar (original: 6 actions, sticky actions 0.1")
+    assert out.startswith(f"Breakout-MinAtar ({PROTOCOL}")
     assert out.endswith(f"written to {film}\n")
     with Image.open(film) as frames:
         assert frames.n_frames >= 60
-    for name, value in (("--env", "CartPole-v1"), ("--protocol", "gymnax")):
-        code, _, err = command("play", "--policy", str(finished), name, value)
+    for name, value in (("--env", "CartPole-v1"), ("--protocol", "gymnax"), ("--env-options", "a=1")):
+        code, _, err = call(play.main, "--policy", str(finished), name, value)
         assert (code, len(err.splitlines())) == (2, 1)
         assert err.startswith(f"error: {name} is ")
         assert err.endswith(f"got {value}\n")
 
 
-def test_an_existing_run_is_not_overwritten_and_a_changed_one_not_resumed(finished: Path) -> None:
-    arguments = [*SHORT, "--num-seeds", "2", "--seed", "3", "--out", str(finished)]
+def test_an_existing_run_is_not_overwritten_and_a_changed_one_not_resumed(finished: Path, call) -> None:
+    train = partial(main, dqn_minatar.experiment)
+    arguments = [*SHORT, *CHOSEN, "--out", str(finished)]
     before = commands.file_digest(finished / "config.json")
-    code, _, err = command("dqn_minatar", *arguments)
+    code, _, err = call(train, *arguments)
     assert (code, len(err.splitlines())) == (2, 1)
     assert "already holds a run" in err
-    code, _, err = command("dqn_minatar", *arguments, "--resume", "--hparams.discount", "0.5")
+    code, _, err = call(train, *arguments, "--resume", "--hparams.discount", "0.5")
     assert (code, len(err.splitlines())) == (2, 1)
     assert "--hparams.discount is 0.5, but 0.99" in err
     assert commands.file_digest(finished / "config.json") == before
+
+
+def test_options_of_the_world_are_part_of_a_run(finished: Path, tmp_path: Path) -> None:
+    """A run from before there were such options has none."""
+    now = load(finished).options
+    again = dataclasses.replace(now, out=finished, resume=True)
+    check_directory(finished, dqn_minatar.experiment, again)
+    with pytest.raises(UsageError, match=r"^--resume: --env-options is \[\], but \['sticky_action_prob=0.2'\] in "):
+        check_directory(finished, dqn_minatar.experiment, dataclasses.replace(again, env_options=()))
+    old = shutil.copytree(finished, tmp_path / "old")
+    config = json.loads((old / "config.json").read_text())
+    del config["options"]["env_options"]
+    (old / "config.json").write_text(json.dumps(config))
+    check_directory(old, dqn_minatar.experiment, dataclasses.replace(again, env_options=()))
+    policy = load(old)
+    assert policy.options.env_options == ()
+    assert policy.env_params.sticky_action_prob == 0.1
 
 
 def test_sigint_saves_and_says_how_to_resume(tmp_path: Path) -> None:
@@ -127,14 +171,12 @@ def test_sigint_saves_and_says_how_to_resume(tmp_path: Path) -> None:
     assert len(steps_on_disk(run)) == 1
 
 
-def test_a_full_disk_stops_the_run_and_leaves_the_last_checkpoint(tmp_path: Path) -> None:
+def test_a_full_disk_stops_the_run_and_leaves_the_last_checkpoint(finished: Path, tmp_path: Path) -> None:
     """As far as a process can tell: no file may grow beyond a limit that the checkpoints exceed."""
-    run = tmp_path / "run"
-    code, _, err = command("dqn_minatar", *SHORT, "--out", str(run))
-    assert code == 0, err
+    run = shutil.copytree(finished, tmp_path / "run")
     before = final_state(run)
     limited = ["sh", "-c", 'ulimit -f 40; exec "$@"', "sh"]
-    arguments = [*TINY, "--total-steps", "60000", "--out", str(run), "--resume"]
+    arguments = [*TINY, *CHOSEN, "--total-steps", "40000", "--out", str(run), "--resume"]
     code, _, err = command("dqn_minatar", *arguments, prefix=limited)
     assert code == 1
     assert "error: cannot write checkpoint" in err
@@ -142,12 +184,12 @@ def test_a_full_disk_stops_the_run_and_leaves_the_last_checkpoint(tmp_path: Path
     load(run)
 
 
-def test_a_world_of_ones_own(tmp_path: Path) -> None:
+def test_a_world_of_ones_own(tmp_path: Path, call) -> None:
     """Any module on the path will do; here gymnax's own, under the name of its class."""
     run = tmp_path / "run"
     factory = "gymnax.environments.classic_control.cartpole:CartPole"
-    code, _, err = command("dqn_cartpole", "--env", factory, "--total-steps", "3000", "--eval-episodes", "4",
-                           "--eval-max-steps", "20", "--out", str(run))  # fmt: skip
+    arguments = [*TINY, "--env", factory, "--total-steps", "3000", "--out", str(run)]
+    code, _, err = call(partial(main, dqn_cartpole.experiment), *arguments)
     assert code == 0, err
     assert load(run).env.name == "CartPole-v1"
 

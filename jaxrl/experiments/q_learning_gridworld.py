@@ -1,0 +1,24 @@
+"""Q-learning in a Grid World, measured against Q*."""
+
+from jaxrl.agents import QLearningHparams
+from jaxrl.cli import Experiment, Options, main
+from jaxrl.cli.q_learning import ERROR, VALUES, build, report
+from jaxrl.training import OnPolicyConfig
+
+experiment = Experiment(
+    name="q_learning_gridworld",
+    algorithm="Q-learning",
+    build=build,
+    defaults=Options(
+        env="GridWorld",
+        total_steps=150_000,
+        log_every=500,
+        hparams=QLearningHparams(discount=0.9, epsilon=0.3),
+        config=OnPolicyConfig(num_envs=1, rollout_length=1),
+    ),
+    report=report,
+    pictures=(VALUES, ERROR),
+)
+
+if __name__ == "__main__":
+    main(experiment)
