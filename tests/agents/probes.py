@@ -1,5 +1,9 @@
-"""Tiny worlds whose values are known exactly, all of them one world with traced parameters: one program learns all."""
+"""What the tests of agents learn, and how: tiny worlds whose values are known exactly.
 
+All of them are one world with traced parameters, so that one program learns them all.
+"""
+
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -7,7 +11,18 @@ import jax.numpy as jnp
 import numpy as np
 from gymnax.environments import spaces
 
+from jaxrl.agents import (
+    A2CHparams,
+    PPOConfig,
+    PPOHparams,
+    ReinforceConfig,
+    ReinforceHparams,
+    a2c,
+    ppo,
+    reinforce,
+)
 from jaxrl.envs import Environment
+from tests.compiling import quick_jit
 
 DISCOUNT = 0.5
 FOREVER = 2**31 - 1
@@ -125,3 +140,26 @@ class Aim:
 
 
 TARGETS = np.float32([-0.5, 0.25])
+
+
+ON_POLICY_AGENTS = {
+    "a2c": (a2c, A2CHparams),
+    "ppo": (partial(ppo, config=PPOConfig(num_epochs=2, num_minibatches=2)), PPOHparams),
+} | {
+    weight: (partial(reinforce, config=ReinforceConfig(weight)), ReinforceHparams)
+    for weight in ("trajectory", "reward_to_go", "baseline")
+}
+"""How each agent is made of a network, and the record of its hyperparameters."""
+
+
+def trained(make_trainer, params, iterations: int):
+    """The agent's state after training in each of the worlds that `params` stacks, one program for all of them."""
+
+    @quick_jit
+    @jax.vmap
+    def train(params):
+        trainer, hparams = make_trainer(params)
+        state = trainer.init(jax.random.key(0), hparams)
+        return jax.lax.fori_loop(0, iterations, lambda _, state: trainer.step(state)[0], state).agent
+
+    return train(params)

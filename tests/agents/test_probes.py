@@ -1,7 +1,6 @@
 """Every agent in tiny worlds whose values are known exactly: what it must learn, and where a cut is not an end."""
 
 import dataclasses
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -9,21 +8,12 @@ import numpy as np
 import pytest
 
 from jaxrl import DQNHparams, OffPolicyConfig, dqn, off_policy
-from jaxrl.agents import (
-    A2CHparams,
-    PPOConfig,
-    PPOHparams,
-    ReinforceConfig,
-    ReinforceHparams,
-    a2c,
-    ppo,
-    reinforce,
-)
 from jaxrl.envs import Box, Discrete
 from jaxrl.networks import QNetwork, actor_critic
 from jaxrl.training import OnPolicyConfig, on_policy
 from tests.agents.probes import (
     DISCOUNT,
+    ON_POLICY_AGENTS,
     PLACES,
     PROBES,
     STACKED,
@@ -32,33 +22,12 @@ from tests.agents.probes import (
     Probe,
     exact_q,
     is_visited,
+    trained,
 )
 
 ROLLOUTS = OnPolicyConfig(num_envs=8, rollout_length=8)
 FRESH = dataclasses.replace(ROLLOUTS, fresh_worlds=True)
 LEARN = {"learning_rate": 1e-2, "discount": DISCOUNT, "entropy_weight": 0.0}
-
-ON_POLICY = {
-    "a2c": (a2c, A2CHparams(**LEARN), ROLLOUTS),
-    "ppo": (lambda net: ppo(net, PPOConfig(num_epochs=2, num_minibatches=2)), PPOHparams(**LEARN), ROLLOUTS),
-} | {
-    weight: (lambda net, weight=weight: reinforce(net, ReinforceConfig(weight)), ReinforceHparams(**LEARN), FRESH)
-    for weight in ("trajectory", "reward_to_go", "baseline")
-}
-
-
-def trained(make_trainer, params, iterations: int):
-    """The agent's state after training in each of the worlds that `params` stacks, one program for all of them."""
-
-    # These programs take longer to compile than to run.
-    @partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
-    @jax.vmap
-    def train(params):
-        trainer, hparams = make_trainer(params)
-        state = trainer.init(jax.random.key(0), hparams)
-        return jax.lax.fori_loop(0, iterations, lambda _, state: trainer.step(state)[0], state).agent
-
-    return train(params)
 
 
 def test_exact_values_of_the_probes() -> None:
@@ -86,9 +55,10 @@ def test_dqn_learns_the_exact_values() -> None:
         np.testing.assert_allclose(q[seen], exact_q(params)[seen], atol=0.03, err_msg=name)
 
 
-@pytest.mark.parametrize("algorithm", ON_POLICY)
+@pytest.mark.parametrize("algorithm", ON_POLICY_AGENTS)
 def test_a_policy_becomes_optimal_and_its_values_exact(algorithm: str) -> None:
-    make_agent, hparams, config = ON_POLICY[algorithm]
+    make_agent, hparams = ON_POLICY_AGENTS[algorithm]
+    hparams, config = hparams(**LEARN), ROLLOUTS if algorithm in ("a2c", "ppo") else FRESH
     network = actor_critic(jax.ShapeDtypeStruct((2,), jnp.float32), Discrete(2), hidden_sizes=(16,))
     agents = trained(lambda params: (on_policy(make_agent(network), Probe(), params, config), hparams), STACKED, 600)
     policies, values = jax.jit(jax.vmap(network.apply, (0, None)))(agents.params, PLACES.reshape(4, 2))
@@ -106,7 +76,8 @@ def test_a_policy_becomes_optimal_and_its_values_exact(algorithm: str) -> None:
 
 @pytest.mark.parametrize("algorithm", ["a2c", "ppo", "baseline"])
 def test_a_continuous_policy_finds_its_target(algorithm: str) -> None:
-    make_agent, hparams, config = ON_POLICY[algorithm]
+    make_agent, hparams = ON_POLICY_AGENTS[algorithm]
+    hparams, config = hparams(**LEARN), ROLLOUTS if algorithm in ("a2c", "ppo") else FRESH
     space = Box(np.float32([-1]), np.float32([1]))
     network = actor_critic(jax.ShapeDtypeStruct((1,), jnp.float32), space, hidden_sizes=(16,))
     agents = trained(lambda key: (on_policy(make_agent(network), Aim(), None, config), hparams), jnp.arange(1), 600)

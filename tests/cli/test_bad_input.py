@@ -7,7 +7,7 @@ import pytest
 
 from jaxrl.cli import main
 from jaxrl.cli.experiment import make_options
-from jaxrl.experiments import dqn_minatar
+from jaxrl.experiments import dqn_minatar, ppo_cartpole
 
 BAD = [
     (
@@ -68,16 +68,33 @@ BAD = [
     ("--seed 2147483648", "--seed must be < 2147483648, got 2147483648"),
 ]
 
+BAD_PPO = [
+    ("--hparams.gae-lambda 1.1", "--hparams.gae-lambda must be <= 1, got 1.1"),
+    ("--hparams.gae-lambda -0.1", "--hparams.gae-lambda must be >= 0, got -0.1"),
+    ("--hparams.clip 0", "--hparams.clip must be > 0, got 0"),
+    ("--hparams.learning-rate-decay-steps -1", "--hparams.learning-rate-decay-steps must be >= 0, got -1"),
+    ("--hparams.entropy-weight -1", "--hparams.entropy-weight must be >= 0, got -1"),
+    ("--config.num-epochs 0", "--config.num-epochs must be > 0, got 0"),
+    ("--config.num-minibatches 0", "--config.num-minibatches must be > 0, got 0"),
+    (
+        "--config.num-minibatches 3",
+        r"--config.num-minibatches must divide num_envs \* rollout_length = 512, got 3",
+    ),
+    ("--config.rollout-length 0", "--config.rollout-length must be > 0, got 0"),
+    ("--config.hidden-sizes 64 0", "--config.hidden-sizes must be > 0, got 0"),
+    ("--total-steps 511", r"--total-steps must be at least 512 .*, got 511"),
+]
+
 
 @pytest.fixture
 def call(monkeypatch, capsys, tmp_path):
     """Calls the command, and gives its exit code and the lines on stderr."""
 
-    def call(*arguments: str) -> tuple[int, list[str]]:
-        monkeypatch.setattr(sys, "argv", ["dqn_minatar", *arguments])
+    def call(*arguments: str, experiment=dqn_minatar.experiment) -> tuple[int, list[str]]:
+        monkeypatch.setattr(sys, "argv", [experiment.name, *arguments])
         monkeypatch.setattr("jaxrl.cli.train.run", lambda *args, **kwargs: pytest.fail("it started to compile"))
         with pytest.raises(SystemExit) as end:
-            main(dqn_minatar.experiment)
+            main(experiment)
         return end.value.code, capsys.readouterr().err.strip().splitlines()
 
     monkeypatch.chdir(tmp_path)
@@ -93,6 +110,24 @@ def test_one_line_names_the_flag(call, tmp_path, arguments: str, message: str) -
     assert len(lines) == 1
     assert re.search(message, lines[0]), lines[0]
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["A_FILE", "EMPTY"]
+
+
+@pytest.mark.parametrize(("arguments", "message"), BAD_PPO, ids=[arguments for arguments, _ in BAD_PPO])
+def test_one_line_names_the_flag_of_ppo(call, tmp_path, arguments: str, message: str) -> None:
+    code, lines = call(*arguments.split(), experiment=ppo_cartpole.experiment)
+    assert code == 2
+    assert len(lines) == 1
+    assert re.search(message, lines[0]), lines[0]
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_activation_that_there_is_not(call, tmp_path) -> None:
+    """The parser's own message, which is several lines in a frame."""
+    code, lines = call("--config.activation", "gelu", experiment=ppo_cartpole.experiment)
+    assert code == 2
+    assert any("--config.activation" in line for line in lines)
+    assert "gelu" in "".join(lines)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("arguments", ["--hparams.learning-rte 1", "--config.num-envs many", "--no-such-flag"])

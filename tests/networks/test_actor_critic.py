@@ -9,6 +9,7 @@ from jaxrl.arguments import ArgumentError
 from jaxrl.distributions import Categorical, Normal
 from jaxrl.envs import Box, Discrete
 from jaxrl.networks import ActorCritic, actor_critic
+from tests.compiling import quick_jit
 
 OBSERVATIONS = np.random.default_rng(0).normal(size=(50, 2, 3)).astype(np.float32)
 BOX = Box(np.float32([-2, 0, 5]), np.float32([2, 10, 6]))
@@ -16,7 +17,7 @@ BOX = Box(np.float32([-2, 0, 5]), np.float32([2, 10, 6]))
 
 def initialized(space, **more):
     network = ActorCritic(space, hidden_sizes=(16, 16), **more)
-    return network, jax.jit(network.init)(jax.random.key(0), OBSERVATIONS)
+    return network, quick_jit(network.init)(jax.random.key(0), OBSERVATIONS)
 
 
 @pytest.mark.parametrize("activation", ["tanh", "relu"])
@@ -50,7 +51,7 @@ def test_actor_and_critic_share_nothing(space) -> None:
     def of_values(params):
         return network.apply(params, OBSERVATIONS)[1].sum()
 
-    policy, values = (jax.jit(jax.grad(loss))(params)["params"] for loss in (of_policy, of_values))
+    policy, values = (quick_jit(jax.grad(loss))(params)["params"] for loss in (of_policy, of_values))
     for zero, other in ((policy["critic"], values["critic"]), (values["actor"], policy["actor"])):
         assert all((np.asarray(x) == 0).all() for x in jax.tree.leaves(zero))
         assert all((np.asarray(x) != 0).any() for x in jax.tree.leaves(other))

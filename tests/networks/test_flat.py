@@ -8,6 +8,7 @@ from jax.flatten_util import ravel_pytree
 
 from jaxrl.envs import Box
 from jaxrl.networks import ActorCritic, Flat
+from tests.compiling import quick_jit
 
 NETWORK = ActorCritic(Box(np.float32([-1, 0]), np.float32([1, 4])), hidden_sizes=(5,))
 OBSERVATIONS = np.random.default_rng(0).normal(size=(6, 3)).astype(np.float32)
@@ -21,7 +22,7 @@ def loss(network, params):
 @pytest.fixture(scope="module")
 def params():
     """Of the network, and of the flat one."""
-    return (jax.jit(network.init)(jax.random.key(0), OBSERVATIONS) for network in (NETWORK, Flat(NETWORK)))
+    return (quick_jit(network.init)(jax.random.key(0), OBSERVATIONS) for network in (NETWORK, Flat(NETWORK)))
 
 
 def test_it_is_the_network(params) -> None:
@@ -33,15 +34,15 @@ def test_it_is_the_network(params) -> None:
     jax.tree.map(  # the number of observations does not matter
         np.testing.assert_array_equal, flat.unravel(vector, OBSERVATIONS[:1]), tree
     )
-    gradient = jax.jit(jax.grad(lambda p: loss(NETWORK, p)))(tree)
-    flat_gradient = jax.jit(jax.grad(lambda p: loss(flat, p)))(vector)
+    gradient = quick_jit(jax.grad(lambda p: loss(NETWORK, p)))(tree)
+    flat_gradient = quick_jit(jax.grad(lambda p: loss(flat, p)))(vector)
     np.testing.assert_allclose(flat_gradient, ravel_pytree(gradient)[0], rtol=1e-6)
     assert np.count_nonzero(flat_gradient) > 0.9 * len(vector)
 
 
 def test_many_at_once() -> None:
     flat = Flat(NETWORK)
-    vectors = jax.jit(jax.vmap(flat.init, (0, None)))(jax.random.split(jax.random.key(1), 3), OBSERVATIONS)
+    vectors = quick_jit(jax.vmap(flat.init, (0, None)))(jax.random.split(jax.random.key(1), 3), OBSERVATIONS)
     policies, values = jax.vmap(flat.apply, (0, None))(vectors, OBSERVATIONS)
     assert (policies.mean.shape, values.shape) == ((3, 6, 2), (3, 6))
     for i in range(3):

@@ -1,0 +1,48 @@
+"""Agents in a small Grid World against exact planning: DQN's values are Q*, and policies earn the optimal return."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxrl import DQNHparams, OffPolicyConfig, dqn, off_policy, planning
+from jaxrl.envs import Discrete, GridWorld
+from jaxrl.networks import QNetwork, actor_critic
+from jaxrl.training import OnPolicyConfig, on_policy
+from tests.agents.probes import ON_POLICY_AGENTS, trained
+
+DISCOUNT = 0.9
+ENV = GridWorld(map="...\n.#.\nH.G\nH = -5\nG = 2")
+PARAMS = ENV.default_params.replace(discount=DISCOUNT)
+MDP = ENV.mdp(PARAMS)
+PLAN = planning.policy_iteration(MDP)
+CELLS = np.flatnonzero(ENV.grid.start)
+"""Where an agent can be: every cell of floor is a start."""
+OBSERVATIONS = ENV.decode(jnp.arange(9, dtype=jnp.uint32)[:, None])
+
+
+def exact_return(actions) -> np.ndarray:
+    """What the deterministic policy of `actions` `[S]` earns from each cell."""
+    return np.asarray(planning.policy_evaluation(MDP, jax.nn.one_hot(actions, 4)))
+
+
+def test_dqn_learns_q_star() -> None:
+    network = QNetwork(num_actions=4, hidden_sizes=(32,), conv_features=2)
+    hparams = DQNHparams(learning_rate=5e-3, discount=DISCOUNT, epsilon_end=1.0, target_update_rate=0.05)
+    config = OffPolicyConfig(num_envs=16, batch_size=64, replay_capacity=2048, warmup_steps=1024)
+    agents = trained(lambda _: (off_policy(dqn(network), ENV, PARAMS, config), hparams), jnp.arange(1), iterations=1500)
+    q_values = network.apply(jax.tree.map(lambda x: x[0], agents.params), OBSERVATIONS)
+    np.testing.assert_allclose(q_values[CELLS], PLAN.q_values[CELLS], atol=0.1)
+
+
+@pytest.mark.parametrize("algorithm", ["a2c", "ppo", "baseline"])
+def test_policies_become_optimal(algorithm: str) -> None:
+    make_agent, hparams = ON_POLICY_AGENTS[algorithm]
+    hparams = hparams(learning_rate=1e-2, discount=DISCOUNT)
+    observation, _ = jax.eval_shape(ENV.reset, jax.random.key(0), PARAMS)
+    agent = make_agent(actor_critic(observation, Discrete(4), (32,)))
+    config = OnPolicyConfig(num_envs=16, rollout_length=16, fresh_worlds=algorithm == "baseline")
+    agents = trained(lambda _: (on_policy(agent, ENV, PARAMS, config), hparams), jnp.arange(1), iterations=300)
+    state = jax.tree.map(lambda x: x[0], agents)
+    actions = agent.policy(state, OBSERVATIONS, jax.random.key(0))
+    np.testing.assert_allclose(exact_return(actions)[CELLS], PLAN.values[CELLS], atol=1e-4)

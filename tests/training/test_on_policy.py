@@ -1,0 +1,185 @@
+"""The rollout trainer: what it hands to the agent, populations, resuming, and policies that do not fit the world."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxrl import make
+from jaxrl.agents import PPOConfig, PPOHparams, ppo
+from jaxrl.arguments import ArgumentError
+from jaxrl.envs import Box, Discrete
+from jaxrl.networks import actor_critic
+from jaxrl.training import Checkpoints, OnPolicyConfig, on_policy, population, repeat, run
+from jaxrl.training.checkpoint import fingerprint
+from jaxrl.types import Agent, Mean
+from tests.compiling import quick_jit
+
+T, N = 12, 4
+ITERATION = T * N
+GRID, GRID_PARAMS = make("GridWorld", map="...\n.#.\n..G", slip_probability=0.1)
+GRID_PARAMS = GRID_PARAMS.replace(max_steps_in_episode=5)
+HPARAMS = PPOHparams(learning_rate=1e-2)
+
+
+@pytest.fixture(scope="module")
+def trainer():
+    observation, _ = jax.eval_shape(GRID.reset, jax.random.key(0), GRID_PARAMS)
+    agent = ppo(actor_critic(observation, Discrete(4), (8,)), PPOConfig(num_epochs=2, num_minibatches=2))
+    return on_policy(agent, GRID, GRID_PARAMS, OnPolicyConfig(num_envs=N, rollout_length=T))
+
+
+@pytest.fixture(scope="module")
+def compiled(trainer):
+    """init and three iterations, of one agent and of a population."""
+    many = population(trainer)
+    return {
+        name: (
+            quick_jit(t.init),
+            quick_jit(lambda s, t=t: jax.lax.scan(lambda s, _: t.step(s), s, length=3)),
+        )
+        for name, t in {"solo": trainer, "many": many}.items()
+    }
+
+
+def data(x):
+    return jax.random.key_data(x) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x
+
+
+def test_each_of_three_agents_equals_its_solo_run(compiled) -> None:
+    rates, keys = np.float32([1e-3, 1e-2, 3e-2]), jax.random.split(jax.random.key(5), 3)
+    init, train = compiled["many"]
+    many, _ = train(init(keys, dataclasses.replace(repeat(HPARAMS, 3), learning_rate=rates)))
+    assert many.iteration.shape == ()
+    init, train = compiled["solo"]
+    for i, rate in enumerate(rates):
+        solo, _ = train(init(keys[i], dataclasses.replace(HPARAMS, learning_rate=rate)))
+        member = jax.tree.map(lambda x, i=i: x[i], many._replace(iteration=many.iteration[None].repeat(3)))
+        jax.tree.map(
+            lambda a, b: np.testing.assert_allclose(np.asarray(data(a)), np.asarray(data(b)), rtol=1e-4, atol=1e-5),
+            solo,
+            member,
+        )
+        np.testing.assert_array_equal(solo.envs.worlds.cell, member.envs.worlds.cell)
+    assert not np.allclose(many.agent.params[0], many.agent.params[1])
+
+
+def test_other_hyperparameters_and_seeds_compile_nothing(compiled) -> None:
+    init, train = compiled["solo"]
+    states = []
+    for seed in range(3):
+        hparams = dataclasses.replace(HPARAMS, clip=0.1 * (seed + 1), gae_lambda=1.0 - 0.1 * seed, discount=0.9)
+        states.append(train(init(jax.random.key(seed), hparams))[0])
+    assert train._cache_size() == 1
+    assert init._cache_size() <= 2  # one entry for records of Python numbers, one for records of arrays
+    assert not np.array_equal(states[0].agent.params, states[1].agent.params)
+    assert not np.array_equal(states[0].key, states[1].key)
+
+
+def test_its_clock_is_environment_steps(trainer) -> None:
+    assert (trainer.steps_per_iteration, trainer.warmup_steps) == (ITERATION, 0)
+
+
+def spy() -> Agent:
+    """Acts at random and learns nothing."""
+
+    def init(key, hparams, observation):
+        return None
+
+    def act(state, observations, key, env_steps):
+        return jax.random.randint(key, (len(observations),), 0, 4)
+
+    def update(state, batch, key, env_steps):
+        return state, {"env_steps": Mean(env_steps, jnp.int32(1))}, ()
+
+    return Agent(init, act, act, update)
+
+
+def rollouts_of(fresh_worlds: bool, iterations: int):
+    """Transitions of each iteration, leaves `[iterations, T, N, ...]`, and the clock that updates saw."""
+    batches = []
+
+    def update(state, batch, key, env_steps):
+        return batch, {"env_steps": Mean(env_steps, jnp.int32(1))}, ()
+
+    config = OnPolicyConfig(num_envs=N, rollout_length=T, fresh_worlds=fresh_worlds)
+    trainer = on_policy(spy()._replace(update=update), GRID, GRID_PARAMS, config)
+    state = quick_jit(trainer.init)(jax.random.key(0), HPARAMS)
+    step, clock = quick_jit(trainer.step), []
+    for _ in range(iterations):
+        state, metrics = step(state._replace(agent=None))
+        batches.append(state.agent)
+        clock.append(float(metrics["env_steps"].sum))
+    return jax.tree.map(lambda *x: np.stack(x), *batches), clock
+
+
+@pytest.mark.parametrize("fresh_worlds", [False, True])
+def test_a_rollout_is_what_happened(fresh_worlds: bool) -> None:
+    batches, clock = rollouts_of(fresh_worlds, 3)
+    assert clock == [0, ITERATION, 2 * ITERATION]
+    assert batches.observation.shape == (3, T, N, 3, 3, 3)
+    done = batches.terminated | batches.truncated
+    assert batches.terminated.sum() > 5
+    assert batches.truncated.sum() > 5
+    assert not (batches.terminated & batches.truncated).any()
+    # Within an episode the next observation is the next transition's; after an end it is the true last one.
+    goes_on = (batches.next_observation[:, :-1] == batches.observation[:, 1:]).all((-1, -2, -3))
+    assert goes_on[~done[:, :-1]].all()
+    at_goal = batches.next_observation[..., 2, 2, 0]
+    np.testing.assert_array_equal(at_goal, batches.terminated)
+    assert not batches.observation[..., 2, 2, 0].any()
+    # From one rollout to the next, worlds go on where they were, or begin anew.
+    last, first = batches.next_observation[:-1, -1], batches.observation[1:, 0]
+    continued = (last == first).all((-1, -2, -3))
+    ongoing = ~done[:-1, -1]
+    assert ongoing.any()
+    assert continued[ongoing].all() != fresh_worlds
+    # An episode of at most 5 steps, counted from the beginning of a fresh rollout.
+    steps = np.zeros((3, N), int)
+    for t in range(T):
+        steps += 1
+        if fresh_worlds:
+            np.testing.assert_array_equal(batches.truncated[:, t], (steps == 5) & ~batches.terminated[:, t])
+        steps[done[:, t]] = 0
+
+
+def test_a_stopped_run_resumes_to_the_same_bits(trainer, tmp_path) -> None:
+    def train(name: str, iterations: int, resume: bool = False):
+        checkpoints = Checkpoints(tmp_path / name)
+        return run(
+            trainer, jax.random.key(0), HPARAMS, ITERATION * iterations, checkpoints=checkpoints, resume=resume,
+            log_every=ITERATION, tell=lambda line: None,
+        )  # fmt: skip
+
+    whole = train("whole", 5)
+    train("parts", 2)
+    resumed = train("parts", 5, resume=True)
+    assert fingerprint(whole.state) == fingerprint(resumed.state)
+    for name in ("policy_loss", "approx_kl", "clip_fraction", "entropy"):
+        assert whole.row[name] == resumed.row[name]
+
+
+@pytest.mark.parametrize(
+    ("env", "space", "message"),
+    [
+        ("Pendulum-v1", Discrete(3), r"agent must act with float\[4, 1\] .* continuous actions, got int32\[4\]"),
+        ("CartPole-v1", Box(-np.ones(1), np.ones(1)), r"must act with int\[4\] .* discrete .* got float32\[4, 1\]"),
+        ("Pendulum-v1", Box(-np.ones(2), np.ones(2)), r"agent must act with float\[4, 1\] .* got float32\[4, 2\]"),
+    ],
+)  # fmt: skip
+def test_a_policy_that_does_not_fit_the_world(env: str, space, message: str) -> None:
+    """Found out while tracing."""
+    env, params = make(env)
+    observation, _ = jax.eval_shape(env.reset, jax.random.key(0), params)
+    agent = ppo(actor_critic(observation, space, (8,)))
+    trainer = on_policy(agent, env, params, OnPolicyConfig(num_envs=N, rollout_length=T))
+    with pytest.raises(ArgumentError, match=message):
+        jax.eval_shape(trainer.init, jax.random.key(0), HPARAMS)
+
+
+@pytest.mark.parametrize("size", ["num_envs", "rollout_length"])
+def test_sizes_are_checked(size: str) -> None:
+    with pytest.raises(ArgumentError, match=f"{size} must be > 0, got 0"):
+        on_policy(spy(), GRID, GRID_PARAMS, OnPolicyConfig(**{size: 0}))
