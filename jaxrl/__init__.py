@@ -5,12 +5,34 @@ __version__ = "0.1.0"
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from jaxrl import planning
-from jaxrl.agents import DQNConfig, DQNHparams, dqn
-from jaxrl.envs import make, rollout, vectorize
-from jaxrl.networks import q_network
+from jaxrl import ops, planning
+from jaxrl.agents import (
+    A2CHparams,
+    DQNConfig,
+    DQNHparams,
+    PPOConfig,
+    PPOHparams,
+    ReinforceConfig,
+    ReinforceHparams,
+    a2c,
+    dqn,
+    ppo,
+    reinforce,
+)
+from jaxrl.envs import action_space_of, make, rollout, vectorize
+from jaxrl.networks import actor_critic, q_network
 from jaxrl.trained import TrainedPolicy, load
-from jaxrl.training import Checkpoints, OffPolicyConfig, evaluate, off_policy, population, repeat, run
+from jaxrl.training import (
+    Checkpoints,
+    OffPolicyConfig,
+    OnPolicyConfig,
+    evaluate,
+    off_policy,
+    on_policy,
+    population,
+    repeat,
+    run,
+)
 from jaxrl.training.report import film
 from jaxrl.types import MDP, Agent, Trainer, TrainState, Transition
 
@@ -29,24 +51,37 @@ else:
 
 __all__ = [
     "MDP",
+    "A2CHparams",
     "Agent",
     "Checkpoints",
     "DQNConfig",
     "DQNHparams",
     "OffPolicyConfig",
+    "OnPolicyConfig",
+    "PPOConfig",
+    "PPOHparams",
+    "ReinforceConfig",
+    "ReinforceHparams",
     "TrainState",
     "TrainedPolicy",
     "Trainer",
     "Transition",
+    "a2c",
+    "action_space_of",
+    "actor_critic",
     "dqn",
     "evaluate",
     "film",
     "load",
     "make",
     "off_policy",
+    "on_policy",
+    "ops",
     "planning",
     "population",
+    "ppo",
     "q_network",
+    "reinforce",
     "render",
     "render_state",
     "render_values",

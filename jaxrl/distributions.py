@@ -7,6 +7,7 @@ from typing import NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 from jaxrl import ops
 from jaxrl.types import Array
@@ -51,6 +52,18 @@ class Categorical(NamedTuple):
 
     def entropy(self) -> Array:
         return jax.vmap(ops.categorical_entropy)(self.logits)
+
+
+def epsilon_greedy(q_values: Array, epsilon: ArrayLike) -> Categorical:
+    """A greedy action, or with probability ε any one; of several greedy ones, each is as likely.
+
+    Args:
+        q_values: `Q(s, a)`, `[N, num_actions]`.
+        epsilon: ε, in [0, 1].
+    """
+    greedy = q_values == q_values.max(-1, keepdims=True)
+    probabilities = epsilon / q_values.shape[-1] + (1 - epsilon) * greedy / greedy.sum(-1, keepdims=True)
+    return Categorical(jnp.log(probabilities))
 
 
 class Normal(NamedTuple):

@@ -1,5 +1,7 @@
 """JAX's default random numbers, lowered so that a loop may draw a few of them at little cost."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -55,7 +57,7 @@ def _split(key: Array, shape: tuple[int, ...]) -> Array:
     return jnp.stack(_threefry2x32(key, _counts(shape)), axis=-1)
 
 
-def _fold_in(key: Array, data: Array) -> Array:
+def _fold_in(key: Array, data: Any) -> Array:
     return jnp.stack(_threefry2x32(key, (jnp.uint32(0), jnp.asarray(data).astype(jnp.uint32))))
 
 

@@ -27,6 +27,6 @@ def small_trainer(small_agent):
     return off_policy(small_agent, *make("Breakout-MinAtar"), SMALL)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def hparams():
     return DQNHparams(learning_rate=1e-3, epsilon_decay_steps=200.0)

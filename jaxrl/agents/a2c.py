@@ -1,8 +1,8 @@
 """Advantage actor-critic (Mnih et al. 2016, https://arxiv.org/abs/1602.01783; here all worlds move in lockstep).
 
 REINFORCE judges an action by everything that followed, which is noisy and has to wait for the end of the episode. An
-actor-critic asks a critic instead: how much better than V(s) was the action, going by the few rewards up to the end of a
-short rollout and the value V of where they led?
+actor-critic asks a critic instead: how much better than V(s) was the action, going by the few rewards up to the end of
+a short rollout and by the value V of where they led?
 """
 
 import dataclasses
@@ -27,8 +27,10 @@ from jaxrl.types import Agent, Array, Metrics, PyTree, Transition
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class A2CHparams(PolicyGradientHparams):
+    """What may be swept: traced values that live in the state, so that no change of them recompiles."""
+
     gae_lambda: Annotated[float, Interval(ge=0, le=1)] = 1.0
-    """λ of the advantages, in [0, 1]: 1 counts every reward up to the end of the rollout (n-step returns), 0 only one."""
+    """λ of the advantages, in [0, 1]: 1 counts all rewards up to the end of the rollout (n-step returns), 0 one."""
 
 
 def a2c(network: Network) -> Agent:

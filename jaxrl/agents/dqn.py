@@ -12,10 +12,10 @@ import jax
 import jax.numpy as jnp
 import optax
 from annotated_types import Ge, Gt, Interval
-from jax.typing import ArrayLike
 
 from jaxrl import ops
 from jaxrl.arguments import check
+from jaxrl.distributions import epsilon_greedy
 from jaxrl.networks import Network
 from jaxrl.types import Agent, Array, Mean, Metrics, PyTree, Transition
 
@@ -84,10 +84,11 @@ def dqn(network: Network, config: DQNConfig | None = None) -> Agent:
         return DQNState(params, params, optimizer(hparams).init(params), hparams)
 
     def act(state: DQNState, observations: PyTree, key: Array, env_steps: Array) -> Array:
-        return epsilon_greedy(key, network.apply(state.params, observations), epsilon_at(state.hparams, env_steps))
+        epsilon = epsilon_at(state.hparams, env_steps)
+        return epsilon_greedy(network.apply(state.params, observations), epsilon).sample(key)
 
     def policy(state: DQNState, observations: PyTree, key: Array) -> Array:
-        return epsilon_greedy(key, network.apply(state.params, observations), state.hparams.epsilon_eval)
+        return epsilon_greedy(network.apply(state.params, observations), state.hparams.epsilon_eval).sample(key)
 
     def targets(state: DQNState, batch: Transition) -> Array:
         discount_t = jnp.where(batch.terminated, 0.0, state.hparams.discount)
@@ -132,11 +133,3 @@ def optimizer(hparams: DQNHparams) -> optax.GradientTransformation:
 def epsilon_at(hparams: DQNHparams, env_steps: Array) -> Array:
     """Exploration after `env_steps` environment steps."""
     return ops.linear_schedule(env_steps, hparams.epsilon_start, hparams.epsilon_end, hparams.epsilon_decay_steps)
-
-
-def epsilon_greedy(key: Array, q_values: Array, epsilon: ArrayLike) -> Array:
-    """Actions int32 `[N]`: the greedy one of `q_values` `[N, num_actions]`, or with probability epsilon any one."""
-    num_envs, num_actions = q_values.shape
-    explore, choice = jax.random.uniform(key, (2, num_envs))
-    anything = jnp.minimum((choice * num_actions).astype(jnp.int32), num_actions - 1)
-    return jnp.where(explore < epsilon, anything, jnp.argmax(q_values, axis=-1).astype(jnp.int32))

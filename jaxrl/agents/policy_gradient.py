@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -36,7 +36,8 @@ class PolicyGradientHparams:
 class PolicyGradientState(NamedTuple):
     params: PyTree
     opt_state: optax.OptState
-    hparams: PolicyGradientHparams
+    hparams: Any
+    """A `PolicyGradientHparams`, or the learner's own kind of it."""
 
 
 Update = Callable[[PolicyGradientState, Transition, Array, Array], tuple[PolicyGradientState, Metrics, PyTree]]

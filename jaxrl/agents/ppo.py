@@ -28,6 +28,8 @@ from jaxrl.types import Agent, Array, Metrics, PyTree, Transition
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class PPOHparams(PolicyGradientHparams):
+    """What may be swept: traced values that live in the state, so that no change of them recompiles."""
+
     gae_lambda: Annotated[float, Interval(ge=0, le=1)] = 0.95
     """λ of the advantages, in [0, 1]."""
     clip: Annotated[float, Gt(0)] = 0.2
@@ -115,8 +117,8 @@ def shuffle(key: Array, size: int) -> Array:
     """A random order of `size` things, int32 `[size]`.
 
     Sorts random words whose low bits are the things themselves; `jax.random.permutation` sorts words and things side by
-    side, which takes a CPU four times as long. Two equal words, which stay in their order, are a matter of 1 in 2^20 for
-    4096 things.
+    side, which takes a CPU four times as long. Of two things with the same random bits (for 4096 things there are 20 of
+    them) the lower comes first.
     """
     low_bits = (1 << max(size - 1, 1).bit_length()) - 1
     words = jax.random.bits(key, (size,)) & ~jnp.uint32(low_bits) | jnp.arange(size, dtype=jnp.uint32)

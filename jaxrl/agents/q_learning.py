@@ -19,11 +19,9 @@ from typing import Annotated, NamedTuple
 import jax
 import jax.numpy as jnp
 from annotated_types import Interval
-from jax.typing import ArrayLike
 
 from jaxrl import ops
-from jaxrl.distributions import Categorical
-from jaxrl.planning import greedy_policy
+from jaxrl.distributions import epsilon_greedy
 from jaxrl.types import Agent, Array, Mean, Metrics, PyTree, Transition
 
 
@@ -85,10 +83,10 @@ def q_learning(num_states: int, num_actions: int, state_of: Callable[[PyTree], A
 
     def act(state: QLearningState, observations: PyTree, key: Array, env_steps: Array) -> Array:
         del env_steps
-        return epsilon_greedy(key, state.q_values[state_of(observations)], state.hparams.epsilon)
+        return epsilon_greedy(state.q_values[state_of(observations)], state.hparams.epsilon).sample(key)
 
     def policy(state: QLearningState, observations: PyTree, key: Array) -> Array:
-        return epsilon_greedy(key, state.q_values[state_of(observations)], state.hparams.epsilon_eval)
+        return epsilon_greedy(state.q_values[state_of(observations)], state.hparams.epsilon_eval).sample(key)
 
     def update(
         state: QLearningState, batch: Transition, key: Array, env_steps: Array
@@ -113,12 +111,3 @@ def q_learning(num_states: int, num_actions: int, state_of: Callable[[PyTree], A
         return QLearningState(q_values, visits, hparams), metrics, td_error
 
     return Agent(init, act, policy, update)
-
-
-def epsilon_greedy(key: Array, q_values: Array, epsilon: ArrayLike) -> Array:
-    """Actions int32 `[N]`: a greedy one of `q_values` `[N, A]`, or with probability epsilon any one.
-
-    Of several greedy ones each is as likely: a table begins with nothing else.
-    """
-    probabilities = epsilon / q_values.shape[-1] + (1 - epsilon) * greedy_policy(q_values)
-    return Categorical(jnp.log(probabilities)).sample(key)

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+import jax
+
 from jaxrl import envs
 from jaxrl.arguments import ArgumentError, check
 from jaxrl.cli import run_directory
@@ -64,6 +66,10 @@ def build(experiment: Experiment, env: Any, env_params: Any, options: Options) -
     """
     try:
         agent, trainer = experiment.build(env, env_params, options.config)
+        # Traced here for its errors, and not again by `run`.
+        trainer = trainer._replace(init=jax.jit(trainer.init), step=jax.jit(trainer.step))
+        state = jax.eval_shape(trainer.init, jax.random.key(0), options.hparams)
+        jax.eval_shape(trainer.step, state)
     except ArgumentError as error:
         if hasattr(options.config, str(error).split(" ")[0]):
             raise UsageError(as_flag(error, "config.")) from error

@@ -79,12 +79,10 @@ def check_actions(actions: Any, space: Discrete | Box, num_envs: int) -> None:
     Raises:
         ArgumentError: they are not int `[N]` for discrete actions, or not float `[N, D]` for a box of them.
     """
-    discrete = isinstance(space, Discrete)
-    shape = (num_envs,) if discrete else (num_envs, *space.low.shape)
-    kind = jnp.integer if discrete else jnp.floating
+    kind, name = (jnp.integer, "int") if isinstance(space, Discrete) else (jnp.floating, "float")
+    shape = (num_envs,) if isinstance(space, Discrete) else (num_envs, *space.low.shape)
     if not (hasattr(actions, "shape") and actions.shape == shape and jnp.issubdtype(actions.dtype, kind)):
         got = f"{actions.dtype}{list(actions.shape)}" if hasattr(actions, "shape") else repr(actions)
         raise ArgumentError(
-            f"agent must act with {'int' if discrete else 'float'}{list(shape)} in this world of "
-            f"{'discrete' if discrete else 'continuous'} actions, got {got}"
+            f"agent must act with {name}{list(shape)}, for this world has the actions {space}, got {got}"
         )

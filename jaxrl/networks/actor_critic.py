@@ -1,6 +1,6 @@
 """Actor and critic: from a batch of observations to a policy and a value."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import jax
@@ -18,10 +18,12 @@ ACTIVATIONS = {"tanh": jnp.tanh, "relu": jax.nn.relu}
 
 
 class MLP(nn.Module):
-    """Dense layers on flattened observations: `[N, ...]` to `[N, outputs]`, initialized orthogonally.
+    """Dense layers on flattened observations: `[N, ...]` to `[N, outputs]`.
 
-    The scales, √2 within and a small one for the last layer of a policy, are those of Andrychowicz et al. 2021
-    (https://arxiv.org/abs/2006.05990).
+    Weights begin as truncated normal numbers of standard deviation √(2 / inputs), those of the last layer with
+    `output_scale / √inputs`: a small one for a policy matters (Andrychowicz et al. 2021,
+    https://arxiv.org/abs/2006.05990). They are not orthogonal, because jaxlib's QR factorization of many matrices at
+    once, which a population would need, can block for ever on a CPU with two cores.
     """
 
     hidden_sizes: Sequence[int]
@@ -33,15 +35,20 @@ class MLP(nn.Module):
     def __call__(self, observations: Array) -> Array:
         x = observations.reshape(len(observations), -1).astype(jnp.float32)
         for size in self.hidden_sizes:
-            x = ACTIVATIONS[self.activation](nn.Dense(size, kernel_init=nn.initializers.orthogonal(2**0.5))(x))
-        return nn.Dense(self.outputs, kernel_init=nn.initializers.orthogonal(self.output_scale))(x)
+            x = ACTIVATIONS[self.activation](nn.Dense(size, kernel_init=weights(2**0.5))(x))
+        return nn.Dense(self.outputs, kernel_init=weights(self.output_scale))(x)
+
+
+def weights(scale: float) -> Callable[..., Array]:
+    """Initial weights of standard deviation `scale / √inputs`."""
+    return nn.initializers.variance_scaling(scale**2, "fan_in", "truncated_normal")
 
 
 class ActorCritic(nn.Module):
     """π(· | s) and V(s): observations `[N, ...]` to a `Distribution` and values `[N]`, from two separate networks.
 
-    A discrete policy is categorical. A continuous one is normal around a mean that the actor gives, in units of half the
-    range of each action around its middle; its standard deviation is a parameter of its own, the same in all states.
+    A discrete policy is categorical. A continuous one is normal around a mean that the actor gives, in units of half
+    the range of each action around its middle; its standard deviation is a parameter, the same in all states.
     """
 
     action_space: Discrete | Box

@@ -10,8 +10,9 @@ import pytest
 from flax import linen as nn
 
 from jaxrl import DQNConfig, DQNHparams, Transition, dqn, make
-from jaxrl.agents.dqn import epsilon_at, epsilon_greedy, optimizer
+from jaxrl.agents.dqn import epsilon_at, optimizer
 from jaxrl.cli.dqn import Config, build
+from jaxrl.distributions import epsilon_greedy
 
 
 class Table(nn.Module):
@@ -96,10 +97,10 @@ def test_exploration() -> None:
     hparams = DQNHparams(epsilon_start=0.8, epsilon_end=0.2, epsilon_decay_steps=100)
     assert epsilon_at(hparams, 50.0) == pytest.approx(0.5)
     q_values = jnp.tile(jnp.array([0.0, 3.0, 1.0]), (60_000, 1))
-    actions = np.asarray(epsilon_greedy(jax.random.key(0), q_values, 0.3))
+    actions = np.asarray(epsilon_greedy(q_values, 0.3).sample(jax.random.key(0)))
     np.testing.assert_allclose(np.bincount(actions) / 60_000, [0.1, 0.8, 0.1], atol=0.01)
-    assert set(np.asarray(epsilon_greedy(jax.random.key(0), q_values, 0.0))) == {1}
-    assert set(np.asarray(epsilon_greedy(jax.random.key(0), q_values, 1.0))) == {0, 1, 2}
+    assert set(np.asarray(epsilon_greedy(q_values, 0.0).sample(jax.random.key(0)))) == {1}
+    assert set(np.asarray(epsilon_greedy(q_values, 1.0).sample(jax.random.key(0)))) == {0, 1, 2}
 
 
 def test_changing_a_hyperparameter_compiles_nothing() -> None:

@@ -1,6 +1,7 @@
-"""Tiny worlds whose values are known exactly: what an agent must learn, and where truncation must be told apart."""
+"""Every agent in tiny worlds whose values are known exactly: what it must learn, and where a cut is not an end."""
 
-from typing import NamedTuple
+import dataclasses
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -8,91 +9,109 @@ import numpy as np
 import pytest
 
 from jaxrl import DQNHparams, OffPolicyConfig, dqn, off_policy
-from jaxrl.envs import Environment
-from jaxrl.networks import QNetwork
+from jaxrl.agents import (
+    A2CHparams,
+    PPOConfig,
+    PPOHparams,
+    ReinforceConfig,
+    ReinforceHparams,
+    a2c,
+    ppo,
+    reinforce,
+)
+from jaxrl.envs import Box, Discrete
+from jaxrl.networks import QNetwork, actor_critic
+from jaxrl.training import OnPolicyConfig, on_policy
+from tests.agents.probes import (
+    DISCOUNT,
+    PLACES,
+    PROBES,
+    STACKED,
+    TARGETS,
+    Aim,
+    Probe,
+    exact_q,
+    is_visited,
+)
 
-DISCOUNT = 0.5
+ROLLOUTS = OnPolicyConfig(num_envs=8, rollout_length=8)
+FRESH = dataclasses.replace(ROLLOUTS, fresh_worlds=True)
+LEARN = {"learning_rate": 1e-2, "discount": DISCOUNT, "entropy_weight": 0.0}
 
-
-class ProbeParams(NamedTuple):
-    max_steps_in_episode: int = 2**31 - 1
-
-
-class ProbeState(NamedTuple):
-    cue: jax.Array
-    time: jax.Array
-
-
-class Probe(Environment):
-    """An observation of (cue, time), two actions, rewards and ends as a subclass says."""
-
-    random_words, num_actions, protocol, name = 1, 2, "probe", "Probe"
-    default_params = ProbeParams()
-
-    def initial(self, bits, params):
-        cue = (bits[0] & 1).astype(jnp.int32)
-        return ProbeState(cue, jnp.zeros_like(cue))
-
-    def encode(self, state):
-        return jnp.stack([state.cue, state.time]).astype(jnp.uint32)
-
-    def decode(self, words):
-        return words.astype(jnp.float32)
-
-
-class ConstantReward(Probe):
-    """One step, reward 1: Q = 1 everywhere."""
-
-    def transition(self, state, action, bits, params):
-        return state._replace(time=state.time + 1), jnp.ones(action.shape), jnp.ones(action.shape, bool)
-
-
-class CueAndAction(Probe):
-    """One step, reward 1 if the action equals the cue, else -1: Q = ±1."""
-
-    def transition(self, state, action, bits, params):
-        reward = jnp.where(action == state.cue, 1.0, -1.0)
-        return state._replace(time=state.time + 1), reward, jnp.ones(action.shape, bool)
+ON_POLICY = {
+    "a2c": (a2c, A2CHparams(**LEARN), ROLLOUTS),
+    "ppo": (lambda net: ppo(net, PPOConfig(num_epochs=2, num_minibatches=2)), PPOHparams(**LEARN), ROLLOUTS),
+} | {
+    weight: (lambda net, weight=weight: reinforce(net, ReinforceConfig(weight)), ReinforceHparams(**LEARN), FRESH)
+    for weight in ("trajectory", "reward_to_go", "baseline")
+}
 
 
-class Delayed(Probe):
-    """Two steps, reward 1 at the end: Q = discount, then 1."""
+def trained(make_trainer, params, iterations: int):
+    """The agent's state after training in each of the worlds that `params` stacks, one program for all of them."""
 
-    def transition(self, state, action, bits, params):
-        last = state.time == 1
-        return state._replace(time=state.time + 1), last.astype(jnp.float32), last
+    # These programs take longer to compile than to run.
+    @partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+    @jax.vmap
+    def train(params):
+        trainer, hparams = make_trainer(params)
+        state = trainer.init(jax.random.key(0), hparams)
+        return jax.lax.fori_loop(0, iterations, lambda _, state: trainer.step(state)[0], state).agent
 
-
-class Truncates(Probe):
-    """Reward 1 a step for ever, in episodes cut off after one step: Q = 1 / (1 - discount), not 1."""
-
-    default_params = ProbeParams(max_steps_in_episode=1)
-
-    def encode(self, state):
-        return jnp.stack([state.cue, jnp.zeros_like(state.time)]).astype(jnp.uint32)
-
-    def transition(self, state, action, bits, params):
-        return state._replace(time=state.time + 1), jnp.ones(action.shape), jnp.zeros(action.shape, bool)
+    return train(params)
 
 
-PROBES = [
-    (ConstantReward, [[0, 0], [1, 0]], [[1, 1], [1, 1]]),
-    (CueAndAction, [[0, 0], [1, 0]], [[1, -1], [-1, 1]]),
-    (Delayed, [[0, 0], [0, 1]], [[DISCOUNT] * 2, [1, 1]]),
-    (Truncates, [[0, 0], [1, 0]], [[1 / (1 - DISCOUNT)] * 2] * 2),
-]
+def test_exact_values_of_the_probes() -> None:
+    """By hand, lest the oracle be wrong."""
+    best = {name: exact_q(params).max(-1)[:, 0] for name, params in PROBES.items()}
+    assert best["constant"][0] == 1
+    np.testing.assert_array_equal(best["delayed"], [DISCOUNT, 1])
+    np.testing.assert_array_equal(best["action, then cue and action"], [1 + DISCOUNT, 1])
+    assert best["cut off"][0] == 1 / (1 - DISCOUNT)
+    np.testing.assert_array_equal(exact_q(PROBES["cue and action"])[0], [[1, -1], [-1, 1]])
 
 
-@pytest.mark.parametrize(("probe", "observations", "expected"), PROBES, ids=[probe.__name__ for probe, *_ in PROBES])
-def test_dqn_learns_the_exact_values(probe, observations, expected) -> None:
+def test_dqn_learns_the_exact_values() -> None:
     network = QNetwork(num_actions=2, hidden_sizes=(32,))
-    env = probe()
     config = OffPolicyConfig(num_envs=8, batch_size=32, replay_capacity=512, warmup_steps=256)
-    trainer = off_policy(dqn(network), env, env.default_params, config)
     hparams = DQNHparams(
         learning_rate=5e-3, discount=DISCOUNT, epsilon_end=1.0, target_update_rate=0.1, max_grad_norm=100.0
     )
-    state = jax.jit(trainer.init)(jax.random.key(0), hparams)
-    state, _ = jax.jit(lambda state: jax.lax.scan(lambda s, _: trainer.step(s), state, length=1500))(state)
-    q_values = network.apply(state.agent.params, jnp.array(observations, jnp.float32))
-    np.testing.assert_allclose(q_values, expected, atol=0.03)
+    agents = trained(lambda params: (off_policy(dqn(network), Probe(), params, config), hparams), STACKED, 1500)
+    q_values = jax.vmap(jax.vmap(jax.vmap(network.apply, (None, 0)), (None, 0)), (0, None))(
+        agents.params, PLACES[:, :, None]
+    )[:, :, :, 0]
+    for (name, params), q in zip(PROBES.items(), q_values, strict=True):
+        seen = is_visited(params)
+        np.testing.assert_allclose(q[seen], exact_q(params)[seen], atol=0.03, err_msg=name)
+
+
+@pytest.mark.parametrize("algorithm", ON_POLICY)
+def test_a_policy_becomes_optimal_and_its_values_exact(algorithm: str) -> None:
+    make_agent, hparams, config = ON_POLICY[algorithm]
+    network = actor_critic(jax.ShapeDtypeStruct((2,), jnp.float32), Discrete(2), hidden_sizes=(16,))
+    agents = trained(lambda params: (on_policy(make_agent(network), Probe(), params, config), hparams), STACKED, 600)
+    policies, values = jax.jit(jax.vmap(network.apply, (0, None)))(agents.params, PLACES.reshape(4, 2))
+    probabilities = np.asarray(jax.nn.softmax(policies.logits)).reshape(-1, 2, 2, 2)
+    for i, (name, params) in enumerate(PROBES.items()):
+        q, seen = exact_q(params), is_visited(params)
+        matters = seen[:, None] & (q.max(-1) > q.min(-1) + 0.1)
+        best = np.take_along_axis(probabilities[i], q.argmax(-1)[..., None], -1)[..., 0]
+        assert (best[matters] > 0.95).all(), name
+        # REINFORCE knows of no values beyond what it has seen of an episode.
+        expected = q.max(-1) if name != "cut off" or algorithm in ("a2c", "ppo") else np.ones((2, 2))
+        if algorithm in ("a2c", "ppo", "baseline"):
+            np.testing.assert_allclose(values[i].reshape(2, 2)[seen], expected[seen], atol=0.05, err_msg=name)
+
+
+@pytest.mark.parametrize("algorithm", ["a2c", "ppo", "baseline"])
+def test_a_continuous_policy_finds_its_target(algorithm: str) -> None:
+    make_agent, hparams, config = ON_POLICY[algorithm]
+    space = Box(np.float32([-1]), np.float32([1]))
+    network = actor_critic(jax.ShapeDtypeStruct((1,), jnp.float32), space, hidden_sizes=(16,))
+    agents = trained(lambda key: (on_policy(make_agent(network), Aim(), None, config), hparams), jnp.arange(1), 600)
+    policy, value = network.apply(agents.params[0], TARGETS[:, None])
+    np.testing.assert_allclose(policy.mode()[:, 0], TARGETS, atol=0.05)
+    std = np.exp(policy.log_std[:, 0])
+    assert (std < 0.3).all()
+    np.testing.assert_allclose(value, -np.square(std), atol=0.03)

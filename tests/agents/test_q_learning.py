@@ -7,7 +7,8 @@ import pytest
 
 from jaxrl import Transition, make, planning
 from jaxrl.agents import QLearningHparams, q_learning
-from jaxrl.agents.q_learning import QLearningState, epsilon_greedy
+from jaxrl.agents.q_learning import QLearningState
+from jaxrl.distributions import epsilon_greedy
 from jaxrl.training import OnPolicyConfig, on_policy, traced
 
 Q = np.array([[1.0, 2.0], [3.0, 5.0], [0.5, -1.0]], np.float32)
@@ -65,7 +66,7 @@ def test_transitions_of_one_pair_are_combined(shape) -> None:
 
 def test_exploration_and_ties() -> None:
     q_values = jnp.tile(jnp.array([0.0, 3.0, 3.0]), (30_000, 1))
-    actions = np.asarray(jax.jit(epsilon_greedy)(jax.random.key(0), q_values, 0.3))
+    actions = np.asarray(epsilon_greedy(q_values, 0.3).sample(jax.random.key(0)))
     np.testing.assert_allclose(np.bincount(actions) / 30_000, [0.1, 0.45, 0.45], atol=0.015)
     observations, state = jnp.ones(1000, jnp.int32), state_of(epsilon=1.0)
     greedy = jax.jit(AGENT.policy)(state, observations, jax.random.key(0))

@@ -13,7 +13,8 @@ from PIL import Image
 
 from jaxrl import load, make
 from jaxrl.cli import main
-from jaxrl.experiments.q_learning_gridworld import acting_states, experiment
+from jaxrl.cli.q_learning import acting_states
+from jaxrl.experiments.q_learning_gridworld import experiment
 
 SMALL = [
     *("--env-options", "map=S.G\nH#.\nH = -5", "--config.num-envs", "4", "--hparams.learning-rate-exponent", "0"),

@@ -12,7 +12,7 @@ from jaxrl import make
 T = 60
 
 
-@pytest.fixture(params=["Breakout-MinAtar", "Seaquest-MinAtar"])
+@pytest.fixture(params=["Breakout-MinAtar"])
 def world(request):
     """A game whose episodes end after 25 steps at the latest."""
     env, params = make(request.param)
@@ -49,7 +49,6 @@ def test_log_and_flatten(world) -> None:
     np.testing.assert_array_equal(info["returned_episode_lengths"][done], [len(episode) for episode in episodes])
 
 
-@pytest.mark.parametrize("world", ["Breakout-MinAtar"], indirect=True)
 def test_the_rollout_helper(world) -> None:
     env, params = world
     board = (10, 10, len(env.game.channels))

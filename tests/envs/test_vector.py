@@ -11,7 +11,7 @@ T, N = 300, 8
 
 
 GYMNAX = "gymnax.environments.classic_control.cartpole:CartPole"
-CAPS = {"Breakout-MinAtar": 12, "Seaquest-MinAtar": 70, "GridWorld": 6, "CartPole-v1": 25, GYMNAX: 25}
+CAPS = {"Breakout-MinAtar": 12, "GridWorld": 6, "CartPole-v1": 25, GYMNAX: 25}
 """Worlds, and caps that some episodes reach and some do not."""
 
 

@@ -11,24 +11,24 @@ from jaxrl import load
 from tests.integration import commands
 from tests.integration.commands import TINY, final_state, rows, steps_on_disk, unfinished_writes
 
-TOTAL = 400_000
+TOTAL = 200_000
 ARGUMENTS = [*TINY, "--total-steps", str(TOTAL)]
 
 
 def test_sigkill_at_any_moment(tmp_path: Path) -> None:
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    code, _, err = commands.command("dqn_minatar", *ARGUMENTS, "--out", str(whole))
+    code, _, err = commands.command("dqn_cartpole", *ARGUMENTS, "--out", str(whole))
     assert code == 0, err
 
     moments = random.Random(0)
-    arguments = [*ARGUMENTS, "--checkpoint-every", "0.05", "--out", str(killed)]
+    arguments = [*ARGUMENTS, "--checkpoint-every", "0.01", "--out", str(killed)]
     while_writing = between = 0
-    for attempt in range(6):
+    for attempt in range(4):
         progress = steps_on_disk(killed)
         resume = ["--resume"] if progress else []
         if not progress:
             shutil.rmtree(killed, ignore_errors=True)
-        process = commands.start("dqn_minatar", *arguments, *resume)
+        process = commands.start("dqn_cartpole", *arguments, *resume)
         # Let it get further than last time, so that the run ends; then kill it in the middle of a write, or anywhere.
         seen = progress[-1] if progress else -1
         writing = attempt % 2 == 0
@@ -46,7 +46,7 @@ def test_sigkill_at_any_moment(tmp_path: Path) -> None:
     assert while_writing >= 1
     assert while_writing + between >= 3
 
-    code, out, err = commands.command("dqn_minatar", *ARGUMENTS, "--out", str(killed), "--resume")
+    code, out, err = commands.command("dqn_cartpole", *ARGUMENTS, "--out", str(killed), "--resume")
     assert code == 0, err
     assert "resuming at" in out
     assert not unfinished_writes(killed)

@@ -3,6 +3,7 @@
 import dataclasses
 import importlib
 import os
+import shutil
 import signal
 from pathlib import Path
 
@@ -10,10 +11,12 @@ import jax
 import numpy as np
 import pytest
 
-from jaxrl import OffPolicyConfig, make, off_policy
+from jaxrl import OffPolicyConfig, dqn, make, off_policy
+from jaxrl.networks import QNetwork
 from jaxrl.training import CheckpointError, Checkpoints, DivergedError, population, repeat, run
 from jaxrl.training.checkpoint import fingerprint
 from jaxrl.training.sinks import CLOCK_COLUMNS, CSVSink
+from tests.conftest import SMALL
 
 run_module = importlib.import_module("jaxrl.training.run")  # not the function of that name
 
@@ -36,26 +39,53 @@ class Ticks:
             self.action()
 
 
+def train_into(folder: Path, trainer, hparams, total_steps: int = TOTAL, sinks=(), key=None, **more):
+    """`(result, folder)` of a run with rows and checkpoints."""
+    folder.mkdir(exist_ok=True)
+    key = jax.random.key(0) if key is None else key
+    sinks = [CSVSink(folder / "metrics.csv", [0]), *sinks]
+    checkpoints = Checkpoints(folder / "checkpoints")
+    more = {"log_every": LOG_EVERY, "tell": lambda line: None} | more
+    return run(trainer, key, hparams, total_steps, sinks=sinks, checkpoints=checkpoints, **more), folder
+
+
+@pytest.fixture(scope="module")
+def small_trainer():
+    """Cart-pole, because it compiles in no time; the host loop does not know the world."""
+    return off_policy(dqn(QNetwork(num_actions=2, hidden_sizes=(8,))), *make("CartPole-v1"), SMALL)
+
+
 @pytest.fixture
 def train(small_trainer, hparams, tmp_path):
     """Trains into a folder: `train(name, total_steps=…, resume=…, …)`."""
 
-    def train(name: str, total_steps: int = TOTAL, sinks=(), hparams=hparams, trainer=small_trainer, key=None, **more):
-        folder = tmp_path / name
-        folder.mkdir(exist_ok=True)
-        key = jax.random.key(0) if key is None else key
-        sinks = [CSVSink(folder / "metrics.csv", [0]), *sinks]
-        checkpoints = Checkpoints(folder / "checkpoints")
-        more = {"log_every": LOG_EVERY, "tell": lambda line: None} | more
-        return run(trainer, key, hparams, total_steps, sinks=sinks, checkpoints=checkpoints, **more), folder
+    def train(name: str, total_steps: int = TOTAL, hparams=hparams, trainer=small_trainer, **more):
+        return train_into(tmp_path / name, trainer, hparams, total_steps, **more)
 
     return train
 
 
-@pytest.fixture(autouse=True)
-def short_calls(monkeypatch):
+@pytest.fixture(scope="module", autouse=True)
+def short_calls():
     """Calls of a few iterations, so that the tests' short runs have many of them."""
-    monkeypatch.setattr(run_module, "CALL_SECONDS", 1e-3)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(run_module, "CALL_SECONDS", 1e-3)
+        yield
+
+
+@pytest.fixture(scope="module")
+def whole(small_trainer, hparams, short_calls, tmp_path_factory):
+    """A run that nothing disturbed: `(result, folder)`. Tests that write into its folder take a copy."""
+    return train_into(tmp_path_factory.mktemp("runs") / "whole", small_trainer, hparams)
+
+
+@pytest.fixture(scope="module")
+def in_two_parts(small_trainer, hparams, short_calls, tmp_path_factory) -> Path:
+    """The folder of the same run, ended half-way and resumed: it holds two checkpoints."""
+    folder = tmp_path_factory.mktemp("runs") / "parts"
+    train_into(folder, small_trainer, hparams, TOTAL // 2)
+    train_into(folder, small_trainer, hparams, resume=True)
+    return folder
 
 
 def rows(folder: Path, clock: bool = False) -> list[str]:
@@ -69,8 +99,8 @@ def same(a, b) -> bool:
     return fingerprint(a.state) == fingerprint(b.state)
 
 
-def test_rows_come_at_fixed_steps_however_long_a_call_is(train, monkeypatch) -> None:
-    short, short_folder = train("short")
+def test_rows_come_at_fixed_steps_however_long_a_call_is(whole, train, monkeypatch) -> None:
+    short, short_folder = whole
     monkeypatch.setattr(run_module, "CALL_SECONDS", 100.0)
     ticks = Ticks()
     long, long_folder = train("long", sinks=[ticks])
@@ -84,8 +114,7 @@ def test_rows_come_at_fixed_steps_however_long_a_call_is(train, monkeypatch) -> 
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_saves_and_the_resumed_run_has_the_same_bits(train, number) -> None:
-    whole, whole_folder = train("whole")
+def test_a_signal_saves_and_the_resumed_run_has_the_same_bits(whole, train, number) -> None:
     before = signal.getsignal(number)
     stopped, folder = train("stopped", sinks=[Ticks(4, lambda: os.kill(os.getpid(), number))])
     assert not stopped.finished
@@ -95,13 +124,13 @@ def test_a_signal_saves_and_the_resumed_run_has_the_same_bits(train, number) -> 
     resumed, _ = train("stopped", resume=True, tell=said.append)
     assert said == [f"resuming at {stopped.env_steps} environment steps"]
     assert resumed.finished
-    assert same(whole, resumed)
-    assert rows(folder) == rows(whole_folder)
+    assert same(whole[0], resumed)
+    assert rows(folder) == rows(whole[1])
 
 
-def test_a_finished_run_can_be_extended(train) -> None:
+def test_a_finished_run_can_be_extended(whole, train, tmp_path) -> None:
+    shutil.copytree(whole[1], tmp_path / "extended")
     whole, whole_folder = train("whole", TOTAL + 80)
-    train("extended", TOTAL)
     extended, folder = train("extended", TOTAL + 80, resume=True)
     assert same(whole, extended)
     assert rows(folder) == rows(whole_folder)
@@ -110,9 +139,9 @@ def test_a_finished_run_can_be_extended(train) -> None:
     assert rows(folder) == rows(whole_folder)
 
 
-def test_rows_beyond_the_checkpoint_are_written_once(train) -> None:
+def test_rows_beyond_the_checkpoint_are_written_once(whole, train) -> None:
     """As after SIGKILL: rows are on disk that the newest checkpoint has not seen, the last of them cut in half."""
-    _, whole_folder = train("whole")
+    _, whole_folder = whole
     _, folder = train("killed", sinks=[Ticks(9, lambda: os.kill(os.getpid(), signal.SIGINT))])
     lines = (whole_folder / "metrics.csv").read_text().splitlines()
     have = len((folder / "metrics.csv").read_text().splitlines())
@@ -161,10 +190,8 @@ def damage(step_folder: Path, how: str) -> None:
 
 
 @pytest.mark.parametrize("how", ["truncated", "missing", "altered", "emptied"])
-def test_a_damaged_checkpoint_falls_back_to_the_one_before(train, how: str) -> None:
-    whole, whole_folder = train("whole")
-    train("damaged", TOTAL // 2)
-    _, folder = train("damaged", TOTAL, resume=True)
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(whole, in_two_parts, train, how: str, tmp_path) -> None:
+    folder = shutil.copytree(in_two_parts, tmp_path / "damaged")
     steps = sorted(int(path.name) for path in (folder / "checkpoints").iterdir())
     assert len(steps) == 2
     damage(folder / "checkpoints" / str(steps[-1]), how)
@@ -172,13 +199,13 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(train, how: str) -> N
     resumed, _ = train("damaged", TOTAL, resume=True, tell=said.append)
     assert f"checkpoint {steps[-1]} is damaged" in said[0]
     assert (folder / f"checkpoints-damaged-{steps[-1]}").is_dir()
-    assert same(whole, resumed)
-    assert rows(folder) == rows(whole_folder)
+    assert same(whole[0], resumed)
+    assert rows(folder) == rows(whole[1])
     assert sorted(int(path.name) for path in (folder / "checkpoints").iterdir()) == steps
 
 
-def test_no_usable_checkpoint_is_an_error(train) -> None:
-    _, folder = train("broken")
+def test_no_usable_checkpoint_is_an_error(whole, train, tmp_path) -> None:
+    folder = shutil.copytree(whole[1], tmp_path / "broken")
     for step in (folder / "checkpoints").iterdir():
         damage(step, "truncated")
     with pytest.raises(CheckpointError, match=r"no usable checkpoint in .* is damaged"):
@@ -189,7 +216,7 @@ def test_no_usable_checkpoint_is_an_error(train) -> None:
 def test_a_nan_stops_the_run_and_names_the_step(train, hparams, debug_nans: bool, tmp_path) -> None:
     """The first update makes the parameters NaN, the second one's loss shows it."""
     with pytest.raises(DivergedError, match=rf"at environment step {24 if debug_nans else 32}") as error:
-        train("nan", hparams=dataclasses.replace(hparams, learning_rate=np.inf), debug_nans=debug_nans)
+        train("nan", hparams=dataclasses.replace(hparams, learning_rate=np.nan), debug_nans=debug_nans)
     if debug_nans:
         assert "encountered in" in str(error.value)  # which operation, and which line of ours asked for it
         assert "dqn.py:" in str(error.value)
@@ -200,7 +227,7 @@ def test_a_nan_stops_the_run_and_names_the_step(train, hparams, debug_nans: bool
 
 def test_a_nan_of_the_last_update_is_not_saved(train, hparams, tmp_path) -> None:
     with pytest.raises(DivergedError, match="the agent's parameters became NaN at environment step 24"):
-        train("nan", total_steps=24, hparams=dataclasses.replace(hparams, learning_rate=np.inf))
+        train("nan", total_steps=24, hparams=dataclasses.replace(hparams, learning_rate=np.nan))
     assert not list((tmp_path / "nan").glob("checkpoints/*"))
 
 
@@ -210,14 +237,14 @@ def test_a_state_larger_than_the_memory_is_refused_before_it_compiles(small_agen
         run(huge, jax.random.key(0), hparams, 100_000)
 
 
-def test_a_new_run_does_not_mix_with_an_old_one(train) -> None:
-    train("used")
+def test_a_new_run_does_not_mix_with_an_old_one(whole, train, tmp_path) -> None:
+    shutil.copytree(whole[1], tmp_path / "used")
     with pytest.raises(ValueError, match="already holds checkpoints; pass resume=True"):
         train("used")
 
 
-def test_a_checkpoint_of_something_else_is_not_called_damaged(train, small_trainer, hparams, tmp_path) -> None:
-    _, folder = train("one")
+def test_a_checkpoint_of_something_else_is_not_called_damaged(whole, train, small_trainer, hparams, tmp_path) -> None:
+    folder = shutil.copytree(whole[1], tmp_path / "one")
     before = sorted(folder.rglob("*"))
     with pytest.raises(CheckpointError, match="leaves of other names, shapes or kinds"):
         train("one", resume=True, trainer=population(small_trainer), key=jax.random.split(jax.random.key(0), 2),
@@ -225,10 +252,10 @@ def test_a_checkpoint_of_something_else_is_not_called_damaged(train, small_train
     assert sorted(folder.rglob("*")) == before
 
 
-def test_an_emptied_metrics_file_is_begun_again(train) -> None:
-    _, folder = train("emptied", TOTAL // 2)
+def test_an_emptied_metrics_file_is_begun_again(whole, train, tmp_path) -> None:
+    folder = shutil.copytree(whole[1], tmp_path / "emptied")
     (folder / "metrics.csv").write_text("")
-    train("emptied", TOTAL, resume=True)
+    train("emptied", TOTAL + LOG_EVERY, resume=True)
     assert rows(folder)[0].startswith("seed,env_steps")
 
 

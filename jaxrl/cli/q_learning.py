@@ -1,0 +1,148 @@
+"""How the experiment with Q-learning is put together: an agent measured against Q*, and the pictures of both."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+
+from jaxrl import planning
+from jaxrl.agents.q_learning import QLearningHparams, QLearningState, q_learning
+from jaxrl.arguments import ArgumentError
+from jaxrl.cli import run_directory
+from jaxrl.envs.grid_world import GridWorld, GridWorldParams
+from jaxrl.training import OnPolicyConfig, on_policy
+from jaxrl.types import MDP, Agent, Array, Mean, Metrics, PyTree, Trainer, Transition
+
+VALUES, ERROR = "values.png", "error.png"
+
+
+class MeasuredState(NamedTuple):
+    """A learner, and what it should learn.
+
+    Attributes:
+        learner: the state of Q-learning.
+        best: `Q*(s, a)` for the learner's own discount, as near as float32 comes, and zero in states where it never
+            acts, `[S, A]`.
+    """
+
+    learner: QLearningState
+    best: Array
+
+
+def build(env: Any, env_params: Any, config: OnPolicyConfig) -> tuple[Agent, Trainer]:
+    """Q-learning in a Grid World, measured.
+
+    Raises:
+        ArgumentError: the world is no Grid World.
+    """
+    if not isinstance(env, GridWorld):
+        raise ArgumentError(f"a table needs a world with numbered states, which is GridWorld, got {type(env).__name__}")
+    learner = q_learning(env.grid.wall.size, env.num_actions, env.state_of)
+    agent = measured(learner, lambda discount: env.mdp(env_params.replace(discount=discount)))
+    return agent, on_policy(agent, env, env_params, config)
+
+
+def measured(agent: Agent, mdp_of: Callable[[ArrayLike], MDP]) -> Agent:
+    """The same agent with one more metric, `max_error`: the greatest |Q(s, a) − Q*(s, a)| where it acts.
+
+    Args:
+        agent: Q-learning.
+        mdp_of: the tables of its world, `(discount) -> MDP`.
+    """
+
+    def init(key: Array, hparams: QLearningHparams, observation: PyTree) -> MeasuredState:
+        mdp = mdp_of(hparams.discount)
+        best = planning.q_value_iteration(mdp, tolerance=1e-9).q_values
+        acts = acting_states(mdp)[:, None]
+        return MeasuredState(agent.init(key, hparams, observation), jnp.where(acts, best, 0.0))
+
+    def act(state: MeasuredState, observations: PyTree, key: Array, env_steps: Array) -> Array:
+        return agent.act(state.learner, observations, key, env_steps)
+
+    def policy(state: MeasuredState, observations: PyTree, key: Array) -> Array:
+        return agent.policy(state.learner, observations, key)
+
+    def update(
+        state: MeasuredState, batch: Transition, key: Array, env_steps: Array
+    ) -> tuple[MeasuredState, Metrics, PyTree]:
+        learner, metrics, extras = agent.update(state.learner, batch, key, env_steps)
+        # Where it never acts, its table stays zero.
+        error = Mean(abs(learner.q_values - state.best).max(), jnp.int32(1))
+        return MeasuredState(learner, state.best), metrics | {"max_error": error}, extras
+
+    return Agent(init, act, policy, update)
+
+
+def acting_states(mdp: MDP) -> Array:
+    """States that some actions lead to from a first state, and that are not terminal, bool `[S]`."""
+    leads = (mdp.transition > 0).any(1) & ~mdp.terminal[:, None]
+
+    def spread(_: Array, reached: Array) -> Array:
+        return reached | (reached[:, None] & leads).any(0)
+
+    return jax.lax.fori_loop(0, len(leads), spread, mdp.initial > 0) & ~mdp.terminal
+
+
+def report(env: GridWorld, env_params: GridWorldParams, agent_states: MeasuredState, directory: Path) -> dict[str, Any]:
+    """How far each seed's table is from Q*, over the actions of all cells where the agent may come to act.
+
+    Draws the first seed's table beside Q*, and how the errors fell.
+    """
+    learner, best = jax.device_get(agent_states)
+    acts = np.asarray(acting_states(env.mdp(env_params)))
+    errors = abs(learner.q_values - best)[:, acts].max((1, 2))
+    discount = learner.hparams.discount[0]
+    heading = f"{env.protocol(env_params)}, $\\gamma$ = {discount:.6g}"
+    draw_values(env, learner.q_values[0], best[0], acts, heading, directory / VALUES)
+    draw_error(directory / run_directory.METRICS, heading, directory / ERROR)
+    return {
+        "max_error": float(errors.max()),
+        "max_error_per_seed": errors.tolist(),
+        "least_visits": int(learner.visits[:, acts].min()),
+    }
+
+
+def draw_values(
+    env: GridWorld, q_values: np.ndarray, best: np.ndarray, acts: np.ndarray, heading: str, picture: Path
+) -> None:
+    """Draws what was learned beside what there is to learn; a colour means the same value in both."""
+    from jaxrl.cli.sheet import sheet
+    from jaxrl.envs.grid_pictures import render_values
+
+    shown = best.max(1)[acts]
+    limits = float(shown.min()), float(shown.max())
+    panels = [
+        (r"learned:  $\max_a\, Q(s, a)$", render_values(env, q_values, limits=limits)),
+        (r"optimal:  $\max_a\, Q^*(s, a)$", render_values(env, best, limits=limits)),
+    ]
+    sheet(heading, panels).save(picture)
+
+
+def draw_error(metrics: Path, heading: str, picture: Path) -> None:
+    """Draws `max_error` against environment steps: each seed, and the mean of several."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    from jaxrl.training.report import read_curves
+
+    curves = [np.transpose(curve) for curve in read_curves(metrics, "max_error").values()]
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    many = len(curves) > 1
+    for steps, error in curves:
+        axes.loglog(steps, error, color="tab:blue", linewidth=0.8 if many else 1.5, alpha=0.3 if many else 1.0)
+    if many:
+        axes.loglog(curves[0][0], np.mean([error for _, error in curves], 0), color="tab:blue")
+    axes.set_title(r"$Q \to Q^*$" + "\n", loc="left", fontweight="bold")
+    seeds = f"; {len(curves)} seeds and their mean" if many else ""
+    axes.text(0, 1.02, heading + seeds, transform=axes.transAxes, color="gray", fontsize=9)
+    axes.set_xlabel("environment steps")
+    axes.set_ylabel(r"$\max_{s, a}\ |Q(s, a) - Q^*(s, a)|$")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(alpha=0.2)
+    figure.savefig(picture, dpi=120)

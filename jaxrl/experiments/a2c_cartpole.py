@@ -1,0 +1,20 @@
+"""A2C balances a cart-pole."""
+
+from jaxrl.agents import A2CHparams
+from jaxrl.cli import Experiment, Options, main
+from jaxrl.cli.on_policy import A2C, build
+
+experiment = Experiment(
+    name="a2c_cartpole",
+    algorithm="A2C",
+    build=build,
+    defaults=Options(
+        env="CartPole-v1",
+        total_steps=500_000,
+        hparams=A2CHparams(learning_rate=2e-3),
+        config=A2C(num_envs=16, rollout_length=16),
+    ),
+)
+
+if __name__ == "__main__":
+    main(experiment)

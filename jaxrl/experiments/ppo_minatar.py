@@ -1,0 +1,20 @@
+"""PPO learns MinAtar's Breakout."""
+
+from jaxrl.agents import PPOHparams
+from jaxrl.cli import Experiment, Options, main
+from jaxrl.cli.on_policy import PPO, build
+
+experiment = Experiment(
+    name="ppo_minatar",
+    algorithm="PPO",
+    build=build,
+    defaults=Options(
+        env="Breakout-MinAtar",
+        total_steps=1_000_000,
+        hparams=PPOHparams(learning_rate=5e-3, learning_rate_decay_steps=1e6),
+        config=PPO(num_envs=64, rollout_length=128, num_minibatches=8, activation="relu"),
+    ),
+)
+
+if __name__ == "__main__":
+    main(experiment)

@@ -1,0 +1,20 @@
+"""PPO swings a pendulum up."""
+
+from jaxrl.agents import PPOHparams
+from jaxrl.cli import Experiment, Options, main
+from jaxrl.cli.on_policy import PPO, build
+
+experiment = Experiment(
+    name="ppo_pendulum",
+    algorithm="PPO",
+    build=build,
+    defaults=Options(
+        env="Pendulum-v1",
+        total_steps=1_000_000,
+        hparams=PPOHparams(learning_rate=1e-3, discount=0.95, entropy_weight=0.0),
+        config=PPO(num_envs=16, rollout_length=200, num_minibatches=16, num_epochs=10),
+    ),
+)
+
+if __name__ == "__main__":
+    main(experiment)

@@ -1,0 +1,116 @@
+"""REINFORCE estimates the exact policy gradient of a known MDP, and each of its weights is less noisy than the last."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxrl import planning
+from jaxrl.agents import ReinforceHparams
+from jaxrl.agents.reinforce import first_episode, reinforce_loss
+from jaxrl.distributions import Categorical
+from jaxrl.envs import GridWorld, rollout
+from jaxrl.types import Transition
+
+TRAJECTORIES, STEPS, DISCOUNT = 40_000, 40, 0.8
+ENV = GridWorld(map="Sa\n.G\na = 1", slip_probability=0.2)
+ENV_PARAMS = ENV.default_params.replace(discount=DISCOUNT)
+MDP = ENV.mdp(ENV_PARAMS)
+LOGITS = jnp.float32([[0.5, -0.5, 0.2, 0.4], [0.3, 0.1, 0.0, -0.4], [0.6, 0.0, 0.2, -0.3], [0.0, 0.0, 0.0, 0.0]])
+CRITICS = {
+    "exact": planning.policy_evaluation(MDP, jax.nn.softmax(LOGITS)),
+    "wrong": jnp.float32([3.0, -2.0, 1.0, 5.0]),
+}
+HPARAMS = ReinforceHparams(discount=DISCOUNT)
+
+
+class Table(NamedTuple):
+    """A policy whose parameters are the logits of each cell, and a critic that is given."""
+
+    values: jax.Array
+
+    def init(self, key, observations): ...
+
+    def apply(self, logits, observations):
+        cells = observations[..., 0].reshape(len(observations), -1).argmax(-1)
+        return Categorical(logits[cells]), self.values[cells]
+
+
+@pytest.fixture(scope="module")
+def exact_gradient() -> np.ndarray:
+    gradient = jax.jit(jax.grad(lambda logits: planning.expected_return(MDP, jax.nn.softmax(logits))))
+    return np.asarray(gradient(LOGITS))
+
+
+@pytest.fixture(scope="module")
+def trajectories() -> Transition:
+    """Rollouts `[T, N]` that go on in further episodes, as those of a trainer do."""
+
+    def policy(observations, key):
+        return Table(CRITICS["exact"]).apply(LOGITS, observations)[0].sample(key)
+
+    play = jax.jit(lambda key: rollout(ENV, policy, key, STEPS, TRAJECTORIES, ENV_PARAMS))
+    return play(jax.random.key(1))
+
+
+@pytest.fixture(scope="module")
+def estimates(trajectories):
+    """The estimate that each trajectory gives, `[N, S, A]`, by weight."""
+
+    def estimate(weight, values, trajectories):
+        def gradient(trajectory):
+            batch = jax.tree.map(lambda x: x[:, None], trajectory)
+            loss = lambda logits: reinforce_loss(Table(values), weight, logits, batch, HPARAMS)[1]["policy_loss"]  # noqa: E731
+            return -jax.grad(loss)(LOGITS)
+
+        return jax.vmap(gradient, in_axes=1)(trajectories)
+
+    kinds = {
+        "trajectory": ("trajectory", CRITICS["exact"]),
+        "reward_to_go": ("reward_to_go", CRITICS["exact"]),
+        "baseline": ("baseline", CRITICS["exact"]),
+        "baseline, wrong critic": ("baseline", CRITICS["wrong"]),
+    }
+    return {name: np.asarray(jax.jit(estimate, static_argnums=0)(*kind, trajectories)) for name, kind in kinds.items()}
+
+
+def test_the_rollouts_are_long_enough(trajectories) -> None:
+    """What the rest of an episode could add is far below the standard errors below."""
+    unfinished = np.asarray(first_episode(trajectories))[-1].mean()
+    assert unfinished * DISCOUNT**STEPS < 1e-5
+
+
+@pytest.mark.parametrize("kind", ["trajectory", "reward_to_go", "baseline", "baseline, wrong critic"])
+def test_the_mean_estimate_is_the_exact_policy_gradient(estimates, exact_gradient, kind: str) -> None:
+    samples = estimates[kind].astype(np.float64)
+    error = samples.mean(0) - exact_gradient
+    standard_error = samples.std(0) / np.sqrt(TRAJECTORIES)
+    assert (np.abs(error) <= 4 * standard_error + 1e-6).all(), error / standard_error
+    # The estimate is good enough for that to mean something.
+    assert np.linalg.norm(standard_error) < 0.06 * np.linalg.norm(exact_gradient)
+
+
+def test_each_weight_is_less_noisy_than_the_last(estimates) -> None:
+    variance = {kind: float(samples.var(0, dtype=np.float64).sum()) for kind, samples in estimates.items()}
+    print("trace of the covariance of one trajectory's estimate:", variance)
+    assert variance["reward_to_go"] < 0.3 * variance["trajectory"]
+    assert variance["baseline"] < 0.7 * variance["reward_to_go"]
+    assert variance["baseline, wrong critic"] > 2 * variance["baseline"]
+
+
+@pytest.mark.parametrize("weight", ["trajectory", "reward_to_go", "baseline"])
+def test_the_estimate_of_many_is_the_mean_of_the_estimates(trajectories, estimates, weight: str) -> None:
+    def loss(logits, batch):
+        return reinforce_loss(Table(CRITICS["exact"]), weight, logits, batch, HPARAMS)[1]["policy_loss"]
+
+    together = jax.jit(jax.grad(loss))(LOGITS, jax.tree.map(lambda x: x[:, :8], trajectories))
+    np.testing.assert_allclose(-together, estimates[weight][:8].mean(0), rtol=1e-4, atol=1e-5)
+
+
+def test_only_the_first_episode_counts() -> None:
+    terminated = jnp.array([[0, 1, 0], [0, 0, 0], [1, 0, 0], [0, 1, 0]], bool)
+    truncated = jnp.array([[0, 0, 0], [0, 0, 1], [0, 0, 0], [0, 0, 0]], bool)
+    batch = Transition(None, None, None, terminated, truncated, None)
+    np.testing.assert_array_equal(first_episode(batch), np.array([[1, 1, 1], [1, 0, 1], [1, 0, 0], [0, 0, 0]], bool))

@@ -1,0 +1,73 @@
+"""The usual policy and value networks."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxrl.arguments import ArgumentError
+from jaxrl.distributions import Categorical, Normal
+from jaxrl.envs import Box, Discrete
+from jaxrl.networks import ActorCritic, actor_critic
+
+OBSERVATIONS = np.random.default_rng(0).normal(size=(50, 2, 3)).astype(np.float32)
+BOX = Box(np.float32([-2, 0, 5]), np.float32([2, 10, 6]))
+
+
+def initialized(space, **more):
+    network = ActorCritic(space, hidden_sizes=(16, 16), **more)
+    return network, jax.jit(network.init)(jax.random.key(0), OBSERVATIONS)
+
+
+@pytest.mark.parametrize("activation", ["tanh", "relu"])
+def test_a_discrete_policy_begins_nearly_uniform(activation: str) -> None:
+    network, params = initialized(Discrete(4), activation=activation)
+    policy, values = network.apply(params, OBSERVATIONS)
+    assert isinstance(policy, Categorical)
+    assert (policy.logits.shape, values.shape) == ((50, 4), (50,))
+    np.testing.assert_allclose(jax.nn.softmax(policy.logits), 0.25, atol=0.02)
+    assert np.std(policy.logits) > 1e-5  # and yet it tells observations apart
+    assert np.std(values) > 0.1
+
+
+def test_a_continuous_policy_begins_in_the_middle_of_its_box() -> None:
+    network, params = initialized(BOX)
+    policy, _ = network.apply(params, OBSERVATIONS)
+    assert isinstance(policy, Normal)
+    half = (BOX.high - BOX.low) / 2
+    np.testing.assert_allclose((policy.mean - (BOX.low + half)) / half, np.zeros((50, 3)), atol=0.1)
+    np.testing.assert_allclose(np.exp(policy.log_std), np.tile(half, (50, 1)), rtol=1e-6)
+
+
+@pytest.mark.parametrize("space", [Discrete(3), BOX], ids=["discrete", "box"])
+def test_actor_and_critic_share_nothing(space) -> None:
+    network, params = initialized(space)
+    actions = jnp.zeros(50, jnp.int32) if isinstance(space, Discrete) else jnp.zeros((50, 3))
+
+    def of_policy(params):
+        return network.apply(params, OBSERVATIONS)[0].log_prob(actions).sum()
+
+    def of_values(params):
+        return network.apply(params, OBSERVATIONS)[1].sum()
+
+    policy, values = (jax.jit(jax.grad(loss))(params)["params"] for loss in (of_policy, of_values))
+    for zero, other in ((policy["critic"], values["critic"]), (values["actor"], policy["actor"])):
+        assert all((np.asarray(x) == 0).all() for x in jax.tree.leaves(zero))
+        assert all((np.asarray(x) != 0).any() for x in jax.tree.leaves(other))
+
+
+def test_observations_of_several_parts_are_refused() -> None:
+    with pytest.raises(ArgumentError, match="no default network for observations that are a dict"):
+        actor_critic({"eye": jnp.zeros(3)}, Discrete(2))
+
+
+def test_sizes_may_be_a_list() -> None:
+    """And the network can still be hashed, as static arguments must be."""
+    network = actor_critic(OBSERVATIONS[0], Discrete(2), [4])
+    assert hash(network) == hash(actor_critic(OBSERVATIONS[0], Discrete(2), (4,)))
+
+
+def test_integer_observations() -> None:
+    network = actor_critic(jax.ShapeDtypeStruct((4, 4), jnp.bool_), Discrete(2), (4,))
+    params = network.init(jax.random.key(0), jnp.zeros((1, 4, 4), bool))
+    assert network.apply(params, jnp.ones((3, 4, 4), bool))[1].dtype == jnp.float32

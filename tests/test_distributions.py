@@ -1,0 +1,82 @@
+"""Distributions over actions: how often each is drawn, against NumPy's and SciPy's formulas."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import stats
+
+from jaxrl.distributions import Categorical, Normal
+
+DRAWS = 100_000
+LOGITS = np.float32([[0.0, -np.inf, 1.0, 2.0], [-np.inf, -np.inf, 5.0, -np.inf], [30.0, -80.0, 29.0, -np.inf]])
+MEAN, LOG_STD = np.float32([[0.0, 2.0], [-1.0, 0.5]]), np.float32([[0.0, -1.0], [0.5, -3.0]])
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    weights = np.exp(logits.astype(np.float64) - logits.max(-1, keepdims=True))
+    return weights / weights.sum(-1, keepdims=True)
+
+
+@pytest.fixture(scope="module")
+def categorical():
+    """Draws `[DRAWS, 3]`."""
+    rows = jnp.tile(LOGITS, (DRAWS, 1))
+    return np.asarray(Categorical(rows).sample(jax.random.key(0))).reshape(DRAWS, 3)
+
+
+def test_actions_are_drawn_as_often_as_they_are_probable(categorical) -> None:
+    assert categorical.dtype == np.int32
+    for actions, probabilities in zip(categorical.T, softmax(LOGITS), strict=True):
+        counts = np.bincount(actions, minlength=4)
+        spread = np.sqrt(DRAWS * probabilities * (1 - probabilities))
+        assert (np.abs(counts - DRAWS * probabilities) <= 4 * spread + 1e-3).all()
+
+
+def test_an_action_without_probability_is_never_drawn(categorical) -> None:
+    assert not (LOGITS[np.arange(3), categorical] == -np.inf).any()
+
+
+@pytest.mark.parametrize("uniform", [0.0, np.nextafter(np.float32(1), np.float32(0))])
+def test_not_at_the_ends_of_the_uniform_numbers_either(monkeypatch, uniform) -> None:
+    """The least and the greatest number that a generator gives."""
+    monkeypatch.setattr(jax.random, "uniform", lambda key, shape: jnp.full(shape, uniform))
+    logits = np.concatenate([LOGITS, [[-np.inf, 0.1, 0.2, -np.inf], [-np.inf, 0.3, -np.inf, 0.1]]])
+    actions = Categorical(jnp.float32(logits)).sample(jax.random.key(0))
+    finite = np.isfinite(logits)
+    if uniform == 0:
+        np.testing.assert_array_equal(actions, finite.argmax(1))
+    else:
+        assert finite[np.arange(5), actions].all()
+
+
+def test_categorical_against_numpy() -> None:
+    distribution, probabilities = Categorical(jnp.array(LOGITS)), softmax(LOGITS)
+    with np.errstate(divide="ignore"):
+        expected = np.log(probabilities)[np.arange(3), [3, 2, 2]]
+    np.testing.assert_allclose(distribution.log_prob(jnp.array([3, 2, 2])), expected, rtol=1e-5)
+    np.testing.assert_allclose(distribution.entropy(), [stats.entropy(p) for p in probabilities], rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(distribution.mode(), [3, 2, 0])
+    assert distribution.mode().dtype == jnp.int32
+
+
+def test_normal_draws() -> None:
+    rows = Normal(*(jnp.tile(x, (DRAWS, 1)) for x in (MEAN, LOG_STD)))
+    draws = np.asarray(rows.sample(jax.random.key(1))).reshape(DRAWS, 2, 2)
+    for i, j in np.ndindex(2, 2):
+        assert stats.kstest(draws[:, i, j], stats.norm(MEAN[i, j], np.exp(LOG_STD[i, j])).cdf).pvalue > 1e-3
+        assert abs(np.corrcoef(draws[:, i, 0], draws[:, i, 1])[0, 1]) < 4 / np.sqrt(DRAWS)
+
+
+def test_normal_against_scipy() -> None:
+    distribution = Normal(jnp.array(MEAN), jnp.array(LOG_STD))
+    actions = np.float32([[0.3, 1.5], [2.0, 0.5]])
+    oracle = stats.norm(MEAN.astype(np.float64), np.exp(LOG_STD.astype(np.float64)))
+    np.testing.assert_allclose(distribution.log_prob(actions), oracle.logpdf(actions).sum(1), rtol=1e-5)
+    np.testing.assert_allclose(distribution.entropy(), oracle.entropy().sum(1), rtol=1e-5)
+    np.testing.assert_array_equal(distribution.mode(), MEAN)
+
+
+def test_they_pass_through_transformations() -> None:
+    both = jax.jit(jax.vmap(lambda x: (Categorical(x), Normal(x, x))))(jnp.ones((2, 3, 4)))
+    assert both[0].logits.shape == both[1].mean.shape == (2, 3, 4)
