@@ -4,14 +4,13 @@ import dataclasses
 import difflib
 import time
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import tyro
 from annotated_types import Gt, Interval
-from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
@@ -19,18 +18,23 @@ from jaxrl import planning
 from jaxrl.arguments import ArgumentError
 from jaxrl.cli import run_directory
 from jaxrl.cli.checks import UsageError, as_flag, check_options, make_directory
-from jaxrl.cli.sheet import sheet
+from jaxrl.cli.q_iteration import (
+    CONVERGENCE,
+    FILM,
+    ITERATES,
+    POLICIES,
+    Solution,
+    draw_convergence,
+    draw_iterates,
+    draw_policies,
+)
 from jaxrl.cli.train import fail, prepare_jax
 from jaxrl.envs import make
-from jaxrl.envs.grid_pictures import render_values
 from jaxrl.envs.grid_world import GridWorld
 from jaxrl.envs.maps import MAPS
 from jaxrl.types import MDP, Array
 
 NAME = "q_iteration_gridworld"
-ITERATES, FILM, POLICIES, CONVERGENCE = "iterates.png", "iterates.gif", "policies.png", "convergence.png"
-FRAMES = 60
-"""Most frames of the film; of more iterations, it leaves out some, ever more towards the end."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,26 +51,6 @@ class Options:
     """Start from a random Q_0, drawn with this seed; unless given, from zero."""
     out: Path | None = None
     """Where to write; unless given, runs/q_iteration_gridworld/DATE-TIME."""
-
-
-class Solution(NamedTuple):
-    """What there is to show; NumPy arrays.
-
-    Attributes:
-        iterates: `Q_0` to `Q_n`, `[n + 1, S, A]`.
-        best: `Q*` as near as float64 comes, `[S, A]`.
-        error_bound: of `Q_n`.
-        random_values: `V^π` of the policy that takes all actions with the same probability, `[S]`.
-        returns: the expected returns of the random and of the greedy policy.
-        seconds: the time that Q iteration took, compiled.
-    """
-
-    iterates: np.ndarray
-    best: np.ndarray
-    error_bound: float
-    random_values: np.ndarray
-    returns: tuple[float, float]
-    seconds: float
 
 
 def main() -> None:
@@ -101,7 +85,7 @@ def run(options: Options, console: Console) -> None:
     heading = describe(env, options)
     draw_iterates(env, solution, heading, directory)
     draw_policies(env, solution, heading, directory / POLICIES)
-    draw_convergence(solution, options, heading, directory / CONVERGENCE)
+    draw_convergence(solution, options.discount, options.tolerance, heading, directory / CONVERGENCE)
     summary = summarize(options, solution)
     run_directory.write_json(directory / run_directory.SUMMARY, summary)
     show(summary, directory, console)
@@ -179,78 +163,6 @@ def solve(mdp: MDP, random_values: Array, start: Array, options: Options) -> Sol
         returns=(float(returns[0]), float(returns[1])),
         seconds=seconds,
     )
-
-
-def draw_iterates(env: GridWorld, solution: Solution, heading: str, directory: Path) -> None:
-    """Draws a few `Q_i` side by side, and a film of them all; a colour means the same value everywhere."""
-    last = len(solution.iterates) - 1
-    acts = ~np.ravel(env.grid.wall | env.grid.terminal | env.grid.cliff)
-    shown = solution.iterates.max(2)[:, acts]
-    limits = float(shown.min()), float(shown.max())
-
-    def panel(i: int) -> tuple[str, Image.Image]:
-        title = f"$V_{{{i}}}(s) = \\max_a\\, Q_{{{i}}}(s, a)$"
-        return title, render_values(env, solution.iterates[i], limits=limits)
-
-    chosen = range(last + 1) if last < 6 else sorted({0, *(round(x) for x in np.geomspace(1, last, 5))})
-    sheet(heading, [panel(i) for i in chosen]).save(directory / ITERATES)
-
-    chosen = sorted({*range(min(last + 1, FRAMES // 2)), *np.geomspace(1, max(last, 1), FRAMES // 2).astype(int), last})
-    frames = [sheet(heading, [panel(i)], most=640) for i in chosen]
-    palette = frames[len(frames) // 2].quantize(128)
-    frames = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
-    times = [max(100, 8000 // len(frames) // 10 * 10)] * (len(frames) - 1) + [2500]
-    frames[0].save(directory / FILM, save_all=True, append_images=frames[1:], duration=times, loop=0)
-
-
-def draw_policies(env: GridWorld, solution: Solution, heading: str, picture: Path) -> None:
-    """Draws the random policy beside the optimal one, each with its values; colours have a scale of their own."""
-    everywhere = np.full(solution.best.shape, 0.25)
-    panels = [
-        (r"random policy $\pi$:  $V^\pi(s)$", render_values(env, solution.random_values, everywhere)),
-        (r"optimal policy $\pi^*$:  $V^*(s)$", render_values(env, solution.best)),
-    ]
-    sheet(heading, panels).save(picture)
-
-
-def draw_convergence(solution: Solution, options: Options, heading: str, picture: Path) -> None:
-    """Draws the true error and what bounds it against i."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
-
-    q, gamma = solution.iterates, options.discount
-    i = np.arange(len(q))
-    error = abs(q - solution.best).max((1, 2))
-    change = abs(np.diff(q, axis=0)).max((1, 2))
-    rounding = 1e-13 * abs(solution.best).max()
-    marks = ("o-", "s-") if len(q) < 100 else ("-", "-")
-
-    def seen(x: np.ndarray) -> np.ndarray:
-        """What is no more than rounding becomes nan, which is not drawn."""
-        return np.where(x > rounding, x, np.nan)
-
-    figure = Figure(figsize=(8, 4.8), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots()
-    axes.set_yscale("log")
-    if gamma < 1:
-        distance = r"$\gamma^i\; \Vert Q_0 - Q^*\Vert$, what each step is sure to gain"
-        axes.plot(i, seen(gamma**i * error[0]), color="tab:gray", linestyle=":", label=distance)
-        bound = r"$\frac{\gamma}{1 - \gamma}\, \Vert Q_i - Q_{i-1}\Vert$, known after step i"
-        axes.plot(i[1:], seen(gamma / (1 - gamma) * change), marks[1], color="tab:orange", markersize=4, label=bound)
-        axes.axhline(options.tolerance, color="tab:green", linewidth=1, linestyle="--", label="tolerance")
-    label = r"$\Vert Q_i - Q^*\Vert$, the true error" + (" (0 at the end)" if error[-1] <= rounding else "")
-    axes.plot(i, seen(error), marks[0], color="tab:blue", markersize=4, label=label)
-    axes.set_title(r"$Q_i \to Q^*$" + "\n", loc="left", fontweight="bold")
-    axes.text(0, 1.02, f"{heading}; greatest difference over all (s, a)", transform=axes.transAxes, color="gray")
-    axes.set_xlabel("iteration i")
-    axes.set_ylabel("error")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(alpha=0.2)
-    figure.legend(loc="outside lower center", frameon=False, ncols=2)
-    figure.savefig(picture, dpi=120)
 
 
 def summarize(options: Options, solution: Solution) -> dict[str, Any]:
