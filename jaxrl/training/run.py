@@ -161,8 +161,8 @@ def _quickly() -> dict[str, Any]:
 def _one_by_one() -> dict[str, Any]:
     """Compiler options for a loop of small kernels: handing each of them to another core costs more than it takes.
 
-    On two cores PPO on a cart-pole runs 1.5 times as fast, in the same bits; kernels that are large enough still use all
-    cores by themselves.
+    On two cores PPO on a cart-pole runs 1.5 times as fast, in the same bits; large kernels still use all cores by
+    themselves.
     """
     cpu = jax.default_backend() == "cpu"
     return {"xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED"} if cpu else {}

@@ -165,7 +165,7 @@ class ScreenSink:
 def brief(x: float) -> str:
     """A number in a few characters, such as 950, 31.2k or 4M."""
     for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if x >= size:
+        if x >= 0.9995 * size:  # three digits round the rest up to it
             return f"{x / size:.3g}{letter}"
     return f"{x:.0f}"
 

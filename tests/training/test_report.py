@@ -115,7 +115,7 @@ def test_a_learning_curve_of_rows_without_episodes(tmp_path: Path) -> None:
 
 
 def test_numbers_in_a_few_characters() -> None:
-    assert [brief(x) for x in (0.4, 950, 31_234, 4e6, 2.5e9)] == ["0", "950", "31.2k", "4M", "2.5G"]
+    assert [brief(x) for x in (0.4, 950, 31_234, 999_936, 4e6, 2.5e9)] == ["0", "950", "31.2k", "1M", "4M", "2.5G"]
 
 
 def test_a_record_says_how_it_was_made(tmp_path: Path) -> None:
