@@ -12,7 +12,8 @@ from jaxrl.training import OnPolicyConfig, on_policy
 from tests.agents.probes import ON_POLICY_AGENTS, trained
 
 DISCOUNT = 0.9
-ENV = GridWorld(map="...\n.#.\nH.G\nH = -5\nG = 2")
+# Falling into the hole is worse than walking for ever, -10: no policy is tempted to get it over with.
+ENV = GridWorld(map="...\n.#.\nH.G\nH = -12\nG = 2")
 PARAMS = ENV.default_params.replace(discount=DISCOUNT)
 MDP = ENV.mdp(PARAMS)
 PLAN = planning.policy_iteration(MDP)
@@ -27,12 +28,12 @@ def exact_return(actions) -> np.ndarray:
 
 
 def test_dqn_learns_q_star() -> None:
-    network = QNetwork(num_actions=4, hidden_sizes=(32,), conv_features=2)
+    network = QNetwork(num_actions=4, hidden_sizes=(32,), conv_features=16)
     hparams = DQNHparams(learning_rate=5e-3, discount=DISCOUNT, epsilon_end=1.0, target_update_rate=0.05)
     config = OffPolicyConfig(num_envs=16, batch_size=64, replay_capacity=2048, warmup_steps=1024)
-    agents = trained(lambda _: (off_policy(dqn(network), ENV, PARAMS, config), hparams), jnp.arange(1), iterations=1500)
+    agents = trained(lambda _: (off_policy(dqn(network), ENV, PARAMS, config), hparams), jnp.arange(1), iterations=1000)
     q_values = network.apply(jax.tree.map(lambda x: x[0], agents.params), OBSERVATIONS)
-    np.testing.assert_allclose(q_values[CELLS], PLAN.q_values[CELLS], atol=0.1)
+    np.testing.assert_allclose(q_values[CELLS], PLAN.q_values[CELLS], atol=0.01)
 
 
 @pytest.mark.parametrize("algorithm", ["a2c", "ppo", "baseline"])
