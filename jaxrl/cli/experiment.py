@@ -60,13 +60,16 @@ class Options(Generic[HparamsT, ConfigT]):
     """Write a profile of a few calls of the compiled program into this directory (for TensorBoard or Perfetto)."""
     debug_nans: bool = False
     """Stop at the operation that makes the first NaN. Slow."""
+    sequential: bool = False
+    """On a CPU, run kernels one after another instead of several at once: the same bits, and faster for small networks
+    in few worlds."""
     deterministic: bool = False
     """On a GPU, use only operations that give the same bits every time. On a CPU they always do."""
 
 
 NOT_PART_OF_THE_RUN = (
     "total_steps", "eval_episodes", "eval_max_steps", "out", "resume", "checkpoint_every", "record", "tensorboard",
-    "profile", "debug_nans",
+    "profile", "debug_nans", "sequential",
 )  # fmt: skip
 """Options that may change between a run and its continuation."""
 

@@ -113,6 +113,7 @@ def train(experiment: Experiment, options: Options, console: Console) -> None:
             checkpoint_every=options.checkpoint_every,
             resume=options.resume,
             debug_nans=options.debug_nans,
+            sequential=options.sequential,
             tell=lambda line: console.print(f"note: {line}", soft_wrap=True),
         )
     except DivergedError:

@@ -11,8 +11,9 @@ experiment = Experiment(
     defaults=Options(
         env="CartPole-v1",
         total_steps=500_000,
-        hparams=A2CHparams(learning_rate=2e-3),
-        config=A2C(num_envs=16, rollout_length=16),
+        hparams=A2CHparams(learning_rate=2e-3, learning_rate_decay_steps=5e5),
+        config=A2C(num_envs=16, rollout_length=8),
+        sequential=True,
     ),
 )
 

@@ -10,9 +10,10 @@ experiment = Experiment(
     build=build,
     defaults=Options(
         env="CartPole-v1",
-        total_steps=500_000,
-        hparams=PPOHparams(learning_rate=2.5e-4),
+        total_steps=300_000,
+        hparams=PPOHparams(learning_rate=1e-3),
         config=PPO(num_envs=4, rollout_length=128),
+        sequential=True,
     ),
 )
 

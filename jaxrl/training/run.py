@@ -93,6 +93,7 @@ def run(
     checkpoint_every: float = 60.0,
     resume: bool = False,
     debug_nans: bool = False,
+    sequential: bool = False,
     tell: Callable[[str], None] = print,
 ) -> RunResult:
     """Trains until `total_steps`, or until SIGINT or SIGTERM.
@@ -107,6 +108,9 @@ def run(
         checkpoint_every: seconds between two checkpoints; one is also written at the end and on a signal.
         resume: continue from the newest whole checkpoint instead of starting anew.
         debug_nans: run step by step and stop at the operation that makes the first NaN. Slow.
+        sequential: on a CPU, run the program's kernels one after another instead of several at once, to the same bits.
+            Where they are many and small, as with small networks in few worlds, handing one to another core takes
+            longer than the kernel; large ones use all cores by themselves.
         tell: takes one-line messages for the user.
 
     Raises:
@@ -122,7 +126,7 @@ def run(
         clock = time.perf_counter()
         beginning = jax.jit(lambda key, hparams: start(trainer, key, hparams)).trace(key, hparams)
         _check_memory(beginning.out_info)
-        advance = _step_by_step(trainer) if debug_nans else _compiled(trainer, beginning.out_info)
+        advance = _step_by_step(trainer) if debug_nans else _compiled(trainer, beginning.out_info, sequential)
         compile_seconds = time.perf_counter() - clock
         seconds_before = 0.0
         if resume and checkpoints is not None:
@@ -156,16 +160,6 @@ def _check_arguments(trainer: Trainer, total_steps: int, checkpoints: Checkpoint
 def _quickly() -> dict[str, Any]:
     """Compiler options for a program that runs once: on a CPU, compiling it quickly saves more than running it fast."""
     return {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else {}
-
-
-def _one_by_one() -> dict[str, Any]:
-    """Compiler options for a loop of small kernels: handing each of them to another core costs more than it takes.
-
-    On two cores PPO on a cart-pole runs 1.5 times as fast, in the same bits; large kernels still use all cores by
-    themselves.
-    """
-    cpu = jax.default_backend() == "cpu"
-    return {"xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED"} if cpu else {}
 
 
 def _restore(checkpoints: Checkpoints, shapes: Progress, tell: Callable[[str], None]) -> tuple[Progress, float]:
@@ -331,14 +325,16 @@ def _iterate(trainer: Trainer, progress: Progress) -> Progress:
     return Progress(state, metrics_lib.add(progress.metrics, metrics), nan_iteration)
 
 
-def _compiled(trainer: Trainer, shapes: Progress) -> Callable[[Progress, int], Progress]:
+def _compiled(trainer: Trainer, shapes: Progress, sequential: bool) -> Callable[[Progress, int], Progress]:
     """One program for any number of iterations: the count is an argument of the loop, not a shape."""
+    one_by_one = sequential and jax.default_backend() == "cpu"
+    options = {"xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED"} if one_by_one else {}
 
     def advance(progress: Progress, iterations: Array) -> Progress:
         return jax.lax.fori_loop(0, iterations, lambda _, progress: _iterate(trainer, progress), progress)
 
     count = jax.ShapeDtypeStruct((), jnp.int32)
-    program = jax.jit(advance, donate_argnums=0).lower(shapes, count).compile(compiler_options=_one_by_one())
+    program = jax.jit(advance, donate_argnums=0).lower(shapes, count).compile(compiler_options=options)
     return lambda progress, iterations: program(progress, jnp.int32(iterations))
 
 
