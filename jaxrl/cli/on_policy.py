@@ -7,6 +7,7 @@ import jax
 from annotated_types import Gt
 
 from jaxrl.agents import PPOConfig, ReinforceConfig, a2c, ppo, reinforce
+from jaxrl.arguments import ArgumentError
 from jaxrl.envs import action_space_of
 from jaxrl.networks import Network, actor_critic
 from jaxrl.training import OnPolicyConfig, on_policy
@@ -32,6 +33,9 @@ class PPO(PPOConfig, A2C):
 class Reinforce(ReinforceConfig, A2C):
     """All static values of a REINFORCE run."""
 
+    fresh_worlds: bool = True
+    """Begin every rollout in fresh worlds: REINFORCE learns from whole episodes, and needs it."""
+
 
 def build(env: Any, env_params: Any, config: A2C) -> tuple[Agent, Trainer]:
     """The agent that the configuration is of, with the usual networks for the world's observations and actions."""
@@ -45,5 +49,7 @@ def make_agent(network: Network, config: A2C) -> Agent:
     if isinstance(config, PPO):
         return ppo(network, config)
     if isinstance(config, Reinforce):
+        if not config.fresh_worlds:
+            raise ArgumentError("fresh_worlds must be true, as REINFORCE learns from whole episodes, got False")
         return reinforce(network, config)
     return a2c(network)

@@ -328,7 +328,9 @@ def _iterate(trainer: Trainer, progress: Progress) -> Progress:
 def _compiled(trainer: Trainer, shapes: Progress, sequential: bool) -> Callable[[Progress, int], Progress]:
     """One program for any number of iterations: the count is an argument of the loop, not a shape."""
     one_by_one = sequential and jax.default_backend() == "cpu"
-    options = {"xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED"} if one_by_one else {}
+    options: dict[str, str | bool] = (
+        {"xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED"} if one_by_one else {}
+    )
 
     def advance(progress: Progress, iterations: Array) -> Progress:
         return jax.lax.fori_loop(0, iterations, lambda _, progress: _iterate(trainer, progress), progress)

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 README = Path(__file__).parents[2] / "README.md"
-SHORTER = {"length=500": "length=5", "total_steps=20_000": "total_steps=6_000"}
+SHORTER = {"length=500": "length=5", "total_steps=20_000": "total_steps=6_000", "key(0), 10_000": "key(0), 16"}
 """The loops of the examples, as long as is needed to see that they run."""
 
 
@@ -12,7 +12,7 @@ def test_the_examples_run(capsys, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     pattern = r"<!-- The tests run this example\. -->\n```python\n(.*?)```"
     examples = re.findall(pattern, README.read_text(), re.DOTALL)
-    assert len(examples) == 3
+    assert len(examples) == 4
     for long, short in SHORTER.items():
         assert sum(long in example for example in examples) == 1
         examples = [example.replace(long, short) for example in examples]
@@ -22,6 +22,7 @@ def test_the_examples_run(capsys, tmp_path: Path, monkeypatch) -> None:
     for picture in ("seaquest.png", "seaquest.gif", "grid.png"):
         assert (tmp_path / picture).stat().st_size > 1000
     assert "loss of each agent: [" in said
+    assert float(said.split("Q*: (16, 100, 4) within ")[1].split()[0]) <= 1e-5
     assert float(said.split("return of the last episodes: ")[1]) > 5
 
 
