@@ -11,7 +11,7 @@ experiment = Experiment(
     defaults=Options(
         env="Breakout-MinAtar",
         total_steps=1_000_000,
-        hparams=PPOHparams(learning_rate=5e-3, learning_rate_decay_steps=1e6),
+        hparams=PPOHparams(learning_rate=5e-3, learning_rate_decay_steps=1e6, gae_lambda=0.9),
         config=PPO(num_envs=64, rollout_length=128, num_minibatches=8, activation="relu"),
     ),
 )
