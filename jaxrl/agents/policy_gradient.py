@@ -10,6 +10,7 @@ import optax
 from annotated_types import Ge, Gt, Interval
 
 from jaxrl import ops
+from jaxrl.arguments import ArgumentError
 from jaxrl.networks import Network
 from jaxrl.types import Agent, Array, Mean, Metrics, PyTree, Transition
 
@@ -49,10 +50,15 @@ def policy_gradient_agent(network: Network, update: Update) -> Agent:
     Args:
         network: observations `[N, ...]` to a `jaxrl.distributions.Distribution` over actions and values `[N]`.
         update: as `Agent.update`.
+
+    Raises:
+        ArgumentError: from the agent's `init`: the network gives something else.
     """
 
     def init(key: Array, hparams: PolicyGradientHparams, observation: PyTree) -> PolicyGradientState:
-        params = network.init(key, jax.tree.map(lambda x: x[None], observation))
+        one = jax.tree.map(lambda x: x[None], observation)
+        params = network.init(key, one)
+        _check_outputs(jax.eval_shape(network.apply, params, jax.tree.map(lambda x: jnp.concatenate([x, x]), one)))
         return PolicyGradientState(params, optimizer(hparams, jnp.float32(0)).init(params), hparams)
 
     def act(state: PolicyGradientState, observations: PyTree, key: Array, env_steps: Array) -> Array:
@@ -64,6 +70,18 @@ def policy_gradient_agent(network: Network, update: Update) -> Agent:
         return network.apply(state.params, observations)[0].mode()
 
     return Agent(init, act, policy, update)
+
+
+def _check_outputs(outputs: Any) -> None:
+    """Refuses a network that does not give a distribution and values for each of two observations.
+
+    Raises:
+        ArgumentError: it gives something else.
+    """
+    if not (isinstance(outputs, tuple) and len(outputs) == 2 and hasattr(outputs[0], "log_prob")):
+        raise ArgumentError(f"network must give a jaxrl.distributions.Distribution and values, got {outputs}")
+    if getattr(outputs[1], "shape", None) != (2,):
+        raise ArgumentError(f"network must give values [N], here [2], got {outputs[1]}")
 
 
 def optimizer(hparams: PolicyGradientHparams, env_steps: Array) -> optax.GradientTransformation:

@@ -56,7 +56,7 @@ def ppo(network: Network, config: PPOConfig | None = None) -> Agent:
     Returns:
         An agent for rollouts `[T, N]` whose hyperparameters are `PPOHparams` and whose metrics are `policy_loss`,
         `value_loss`, `entropy`, `approx_kl` (of the new policy from the rollout's) and `clip_fraction`. Its `update`
-        raises `ArgumentError` if the minibatches do not divide the rollout.
+        raises `ArgumentError` if the minibatches do not divide the rollout, or are of one transition each.
     """
     config = config or PPOConfig()
     check(config)
@@ -94,6 +94,8 @@ def ppo(network: Network, config: PPOConfig | None = None) -> Agent:
             raise ArgumentError(
                 f"num_minibatches must divide num_envs * rollout_length = {size}, got {config.num_minibatches}"
             )
+        if size == config.num_minibatches:  # one advantage is its own mean, and would be zero
+            raise ArgumentError(f"num_minibatches must be < num_envs * rollout_length = {size}, got {size}")
         targets = advantages_and_returns(network, state.params, batch, state.hparams.discount, state.hparams.gae_lambda)
         observations, actions, *targets = merge_time((batch.observation, batch.action, *targets))
         log_probs = network.apply(state.params, observations)[0].log_prob(actions)

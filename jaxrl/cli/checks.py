@@ -41,7 +41,7 @@ def as_flag(error: ArgumentError, prefix: str = "") -> str:
 
 
 def make_env(env_id: str, protocol: str | None, env_options: EnvOptions) -> tuple[Any, Any]:
-    """A world with discrete actions and its parameters, by what `--env`, `--protocol` and `--env-options` say.
+    """A world and its parameters, by what `--env`, `--protocol` and `--env-options` say.
 
     Raises:
         UsageError: there is no such world, or it cannot be learned here.
@@ -50,7 +50,7 @@ def make_env(env_id: str, protocol: str | None, env_options: EnvOptions) -> tupl
     try:
         options = make_options(env_options)
         env, env_params = envs.make(env_id, protocol, **options)
-        envs.num_discrete_actions(env, env_params)
+        envs.action_space_of(env, env_params)
     except ArgumentError as error:
         if str(error).partition(" ")[0] in options:
             raise UsageError(f"--env-options: {error}") from error
@@ -73,6 +73,8 @@ def build(experiment: Experiment, env: Any, env_params: Any, options: Options) -
     except ArgumentError as error:
         if hasattr(options.config, str(error).split(" ")[0]):
             raise UsageError(as_flag(error, "config.")) from error
+        if str(error).startswith("env "):
+            raise UsageError(as_flag(error)) from error
         raise UsageError(f"--env {options.env}: {error}") from error
     least = trainer.warmup_steps + trainer.steps_per_iteration
     if options.total_steps < least:

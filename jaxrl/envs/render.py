@@ -15,7 +15,7 @@ from jaxrl.envs.palette import BACKGROUND, BOARD, FAINT, GRID, INK, PALETTE, Col
 
 
 def render(env: Any, observation: Any, caption: Sequence[str] = ()) -> Image.Image:
-    """One observation as a picture: a board, a cart-pole, or bars for any other vector.
+    """One observation as a picture: a board, a cart-pole, a pendulum, or bars for any other vector.
 
     Args:
         env: the world that the observation is from.
@@ -61,6 +61,8 @@ def draw(env: Any, observation: Any) -> tuple[Image.Image, list[tuple[str, Colou
         return _board(observation), [(names[c], _colour(c)) for c in channels]
     if getattr(env, "name", "") == "CartPole-v1":
         return _cart_pole(observation), []
+    if getattr(env, "name", "") == "Pendulum-v1":
+        return _pendulum(observation), []
     return _bars(observation.reshape(-1)), []
 
 
@@ -98,6 +100,17 @@ def _cart_pole(observation: np.ndarray) -> Image.Image:
     top = (x + np.sin(angle) * scale * 1.6, ground - 34 - np.cos(angle) * scale * 1.6)
     draw.line((x, ground - 34, *top), PALETTE[1], 9)
     draw.ellipse((x - 6, ground - 40, x + 6, ground - 28), INK)
+    return picture
+
+
+def _pendulum(observation: np.ndarray) -> Image.Image:
+    """A rod from (cos, sin, angular velocity); upright is cos = 1, and angles count counterclockwise."""
+    picture = Image.new("RGB", (BOARD, BOARD), BACKGROUND)
+    draw = ImageDraw.Draw(picture)
+    middle, length = BOARD / 2, 0.38 * BOARD
+    draw.ellipse((middle - length, middle - length, middle + length, middle + length), outline=GRID, width=2)
+    draw.line((middle, middle, middle - length * observation[1], middle - length * observation[0]), PALETTE[1], 12)
+    draw.ellipse((middle - 8, middle - 8, middle + 8, middle + 8), INK)
     return picture
 
 

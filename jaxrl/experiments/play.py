@@ -12,11 +12,12 @@ import numpy as np
 import tyro
 from annotated_types import Interval
 
+from jaxrl.arguments import ArgumentError
 from jaxrl.cli import terminal
-from jaxrl.cli.checks import UsageError, check_options, make_directory, make_env
+from jaxrl.cli.checks import UsageError, as_flag, check_options, make_directory, make_env
 from jaxrl.cli.experiment import EnvOptions
 from jaxrl.cli.train import fail, prepare_jax
-from jaxrl.envs import num_discrete_actions, protocol_of, rollout
+from jaxrl.envs import Box, Discrete, action_space_of, num_discrete_actions, protocol_of, rollout
 from jaxrl.trained import TrainedPolicy, load
 from jaxrl.training import CheckpointError
 from jaxrl.training.report import film
@@ -69,6 +70,10 @@ def by_hand(options: Options) -> None:
         raise UsageError("--policy keyboard needs a terminal to play in; --policy random makes a film")
     env_id = options.env or DEFAULT_ENV
     env, env_params = make_env(env_id, options.protocol, options.env_options)
+    try:
+        num_discrete_actions(env, env_params)
+    except ArgumentError as error:
+        raise UsageError(as_flag(error)) from error
     returns = terminal.play(env, env_params, env_id, options.seed, options.fps, options.steps)
     tell(f"{env_id} ({protocol_of(env, env_params)})", returns)
 
@@ -82,7 +87,7 @@ def filmed(options: Options) -> None:
     if options.policy == "random":
         env_id, agent_state = options.env or DEFAULT_ENV, ()
         env, env_params = make_env(env_id, options.protocol, options.env_options)
-        policy = partial(random_actions, num_discrete_actions(env, env_params))
+        policy = partial(random_actions, action_space_of(env, env_params))
     else:
         trained = trained_policy(options)
         env_id, env, env_params = trained.options.env, trained.env, trained.env_params
@@ -99,10 +104,13 @@ def filmed(options: Options) -> None:
     print(f"written to {path}")
 
 
-def random_actions(num_actions: int, agent_state: PyTree, observations: PyTree, key: Array) -> Array:
+def random_actions(space: Discrete | Box, agent_state: PyTree, observations: PyTree, key: Array) -> Array:
     """All actions equally likely, one for each observation."""
     del agent_state
-    return jax.random.randint(key, (len(jax.tree.leaves(observations)[0]),), 0, num_actions)
+    n = len(jax.tree.leaves(observations)[0])
+    if isinstance(space, Discrete):
+        return jax.random.randint(key, (n,), 0, space.num_actions)
+    return jax.random.uniform(key, (n, len(space.low)), minval=space.low, maxval=space.high)
 
 
 def trained_policy(options: Options) -> TrainedPolicy:

@@ -189,7 +189,9 @@ def show(summary: dict[str, Any], directory: Path, console: Console) -> None:
     reached = "nothing is known of with γ = 1" if bound is None else f"at most {bound:.2g}"
     table.add_row("iterations", f"{summary['iterations']} in {1000 * summary['seconds']:.3g} ms")
     table.add_row("distance to Q*", reached)
-    table.add_row("expected return", f"{summary['optimal_return']:.5g}, and {summary['random_return']:.5g} at random")
+    table.add_row(
+        "expected discounted return", f"{summary['optimal_return']:.5g}, and {summary['random_return']:.5g} at random"
+    )
     for name in (ITERATES, FILM, POLICIES, CONVERGENCE, run_directory.SUMMARY):
         table.add_row(name, str(directory / name))
     console.print(table)

@@ -52,6 +52,7 @@ def lambda_returns(r_t: Array, discount_t: Array, v_t: Array, lambda_: ArrayLike
     Returns:
         G, `[T]`.
     """
+    _check_values(r_t, v_t)
     lambda_ = jnp.asarray(lambda_)
     return _backwards(r_t + discount_t * (1 - lambda_) * v_t, discount_t * lambda_, v_t[-1])
 
@@ -107,7 +108,14 @@ def generalized_advantage_estimation(
     Returns:
         A, `[T]`.
     """
+    _check_values(r_t, v_tm1, v_t)
     return _backwards(r_t + discount_t * v_t - v_tm1, discount_t * jnp.asarray(lambda_), 0.0)
+
+
+def _check_values(r_t: Array, *values: Array) -> None:
+    for v in values:
+        if jnp.shape(v) != jnp.shape(r_t):
+            raise ValueError(f"values must be [T] as the rewards are, got shapes {jnp.shape(v)} and {jnp.shape(r_t)}")
 
 
 def _backwards(b: Array, a: Array, end: ArrayLike) -> Array:

@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxrl.arguments import check
 from jaxrl.training import metrics as metrics_lib
 from jaxrl.training.checkpoint import Checkpoints
 from jaxrl.types import Array, Hparams, Metrics, PyTree, Trainer, TrainState
@@ -116,12 +117,14 @@ def run(
     Raises:
         DivergedError: a NaN appeared. The rows up to it are written; no checkpoint is, so the last is from before.
         CheckpointError: a checkpoint could not be written, or none could be read.
-        ValueError: too few steps, or checkpoints that are there though the run is new, or not though it is resumed.
+        ValueError: a hyperparameter out of bounds, too few steps, or checkpoints that are there though the run is new,
+            or not though it is resumed.
         MemoryError: the state is larger than the memory there is.
     """
     # Under `jit` the step is traced once, for its shapes as well as for its program.
     trainer = trainer._replace(step=jax.jit(trainer.step))
     try:
+        check(hparams, "hparams.")
         _check_arguments(trainer, total_steps, checkpoints, resume)
         clock = time.perf_counter()
         beginning = jax.jit(lambda key, hparams: start(trainer, key, hparams)).trace(key, hparams)

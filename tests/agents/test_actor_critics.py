@@ -2,12 +2,14 @@
 
 import dataclasses
 import math
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from flax import linen as nn
 
 from jaxrl.agents import A2CHparams, PPOConfig, PPOHparams, a2c, ppo
 from jaxrl.agents.policy_gradient import advantages_and_returns, optimizer
@@ -220,3 +222,27 @@ def test_the_step_size_falls_linearly_to_zero() -> None:
     # Adam's first step is the step size, up to its ε.
     assert [step(steps, 100.0) for steps in (0, 25, 100, 200)] == pytest.approx([-0.5, -0.375, 0, 0], rel=1e-4)
     assert [step(steps, 0.0) for steps in (0, 1000)] == pytest.approx([-0.5, -0.5], rel=1e-4)
+
+
+class Outputs(nn.Module):
+    """A network that gives what `wrong` makes of logits `[N, 2]` and values `[N, 1]`."""
+
+    wrong: Callable
+
+    @nn.compact
+    def __call__(self, observations):
+        return self.wrong(nn.Dense(2)(observations), nn.Dense(1)(observations))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (lambda logits, values: (Categorical(logits), values), r"network must give values \[N\]"),
+        (lambda logits, values: (Categorical(logits), values[:, 0].mean()), r"network must give values \[N\]"),
+        (lambda logits, values: (logits, values[:, 0]), "network must give a jaxrl.distributions.Distribution"),
+        (lambda logits, values: logits, "network must give a jaxrl.distributions.Distribution"),
+    ],
+)
+def test_networks_that_give_something_else_are_named(wrong, message: str) -> None:
+    with pytest.raises(ArgumentError, match=message):
+        jax.eval_shape(lambda key: ppo(Outputs(wrong)).init(key, PPOHparams(), jnp.zeros(3)), jax.random.key(0))

@@ -76,6 +76,7 @@ BAD_PPO = [
     ("--hparams.entropy-weight -1", "--hparams.entropy-weight must be >= 0, got -1"),
     ("--config.num-epochs 0", "--config.num-epochs must be > 0, got 0"),
     ("--config.num-minibatches 0", "--config.num-minibatches must be > 0, got 0"),
+    ("--config.num-minibatches 512", r"--config.num-minibatches must be < num_envs \* rollout_length = 512, got 512"),
     (
         "--config.num-minibatches 3",
         r"--config.num-minibatches must divide num_envs \* rollout_length = 512, got 3",

@@ -5,6 +5,7 @@ import importlib
 import os
 import shutil
 import signal
+import sys
 from pathlib import Path
 
 import jax
@@ -212,11 +213,18 @@ def test_no_usable_checkpoint_is_an_error(whole, train, tmp_path) -> None:
         train("broken", resume=True)
 
 
+@pytest.fixture
+def unchecked(monkeypatch, hparams):
+    """Hyperparameters that make the parameters NaN, and a host loop that lets them pass."""
+    monkeypatch.setattr(sys.modules["jaxrl.training.run"], "check", lambda *_: None)
+    return dataclasses.replace(hparams, learning_rate=np.nan)
+
+
 @pytest.mark.parametrize("debug_nans", [False, True])
-def test_a_nan_stops_the_run_and_names_the_step(train, hparams, debug_nans: bool, tmp_path) -> None:
+def test_a_nan_stops_the_run_and_names_the_step(train, unchecked, debug_nans: bool, tmp_path) -> None:
     """The first update makes the parameters NaN, the second one's loss shows it."""
     with pytest.raises(DivergedError, match=rf"at environment step {24 if debug_nans else 32}") as error:
-        train("nan", hparams=dataclasses.replace(hparams, learning_rate=np.nan), debug_nans=debug_nans)
+        train("nan", hparams=unchecked, debug_nans=debug_nans)
     if debug_nans:
         assert "encountered in" in str(error.value)  # which operation, and which line of ours asked for it
         assert "dqn.py:" in str(error.value)
@@ -225,9 +233,9 @@ def test_a_nan_stops_the_run_and_names_the_step(train, hparams, debug_nans: bool
     assert not list((tmp_path / "nan").glob("checkpoints/*"))
 
 
-def test_a_nan_of_the_last_update_is_not_saved(train, hparams, tmp_path) -> None:
+def test_a_nan_of_the_last_update_is_not_saved(train, unchecked, tmp_path) -> None:
     with pytest.raises(DivergedError, match="the agent's parameters became NaN at environment step 24"):
-        train("nan", total_steps=24, hparams=dataclasses.replace(hparams, learning_rate=np.nan))
+        train("nan", total_steps=24, hparams=unchecked)
     assert not list((tmp_path / "nan").glob("checkpoints/*"))
 
 
@@ -257,6 +265,11 @@ def test_an_emptied_metrics_file_is_begun_again(whole, train, tmp_path) -> None:
     (folder / "metrics.csv").write_text("")
     train("emptied", TOTAL + LOG_EVERY, resume=True)
     assert rows(folder)[0].startswith("seed,env_steps")
+
+
+def test_hyperparameters_out_of_bounds_are_refused(train, hparams) -> None:
+    with pytest.raises(ValueError, match=r"hparams\.discount must be <= 1, got 1\.1"):
+        train("bad", hparams=dataclasses.replace(hparams, discount=1.1))
 
 
 def test_too_few_steps_are_refused(train) -> None:
