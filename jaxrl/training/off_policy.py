@@ -9,7 +9,7 @@ from annotated_types import Interval
 
 from jaxrl import replay
 from jaxrl.arguments import ArgumentError, check
-from jaxrl.envs import Box, Discrete, VectorEnv, VectorState, action_space_of, vectorize
+from jaxrl.envs import Box, Discrete, VectorEnv, VectorState, action_space_of, check_actions, vectorize
 from jaxrl.random import inline
 from jaxrl.training import metrics as metrics_lib
 from jaxrl.training.hparams import traced
@@ -61,13 +61,14 @@ def off_policy(agent: Agent, env: Any, env_params: Any, config: OffPolicyConfig)
 
     Raises:
         ArgumentError: a size is out of bounds, a batch larger than the replay, or the world's actions are neither
-            discrete nor a box of them (see `action_space_of`).
+            discrete nor a box of them (see `action_space_of`); from `init`: the agent acts with something else.
     """
     _check_sizes(config)
     envs = vectorize(env, env_params, config.num_envs)
     slab = config.num_envs
     warmup_slabs = -(-max(config.warmup_steps, config.batch_size) // slab)
-    layout = _layout(envs, action_space_of(env, env_params))
+    space = action_space_of(env, env_params)
+    layout = _layout(envs, space)
 
     def rollout(state: TrainState, slabs: Array, keys: Array) -> tuple[TrainState, Metrics]:
         def body(carry: tuple[VectorState, Array], x: tuple[Array, Array]) -> tuple[tuple[VectorState, Array], Metrics]:
@@ -98,8 +99,9 @@ def off_policy(agent: Agent, env: Any, env_params: Any, config: OffPolicyConfig)
     def init(key: Array, hparams: Hparams) -> TrainState:
         agent_key, env_key, warmup_key, run_key = jax.random.split(key, 4)
         worlds = envs.reset(env_key)
-        observation = jax.tree.map(lambda x: x[0], envs.decode(worlds.observation))
-        agent_state = agent.init(agent_key, traced(hparams), observation)
+        observations = envs.decode(worlds.observation)
+        agent_state = agent.init(agent_key, traced(hparams), jax.tree.map(lambda x: x[0], observations))
+        check_actions(jax.eval_shape(agent.act, agent_state, observations, agent_key, 0.0), space, slab)
         memory = replay.allocate(config.replay_capacity, slab, layout.num_words)
         state = TrainState(jnp.int32(0), run_key, agent_state, worlds, memory)
         # Warm-up is acting at the start of the exploration schedule, without learning.

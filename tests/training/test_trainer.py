@@ -141,7 +141,7 @@ def test_a_replay_holds_actions_of_a_box(hparams) -> None:
     env, params = make("Pendulum-v1")
 
     def act(state, observations, key, env_steps):
-        return 4 * observations[:, :1], ()
+        return 4 * observations[:, :1]
 
     def update(state, batch, key, env_steps):
         error = jnp.abs(batch.action - 4 * batch.observation[:, :1])
