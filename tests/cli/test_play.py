@@ -57,12 +57,17 @@ def test_options_of_a_world_reach_it(call) -> None:
     assert out[0] == "GridWorld (cliff map, 4 × 12, slip probability 0.25, 200-step cap)"
 
 
+def test_a_world_of_continuous_actions_is_filmed(call) -> None:
+    code, out, _ = call("--env", "Pendulum-v1", "--steps", "3")
+    assert code == 0
+    assert out[-1] == "written to play.gif"
+
+
 BAD = [
     ("--policy nobody", "--policy must be random, keyboard or a run's directory: nobody holds no run"),
     ("--policy keyboard", "--policy keyboard needs a terminal"),
     ("--policy keyboard --out x.gif", "--out is for films, .*, got x.gif"),
     ("--env Breakout", "--env must be a known name"),
-    ("--env Pendulum-v1", "--env must have discrete actions, got Pendulum-v1"),
     ("--env CartPole-v1 --protocol gymnax", "--protocol .*, got protocol='gymnax' for 'CartPole-v1'"),
     ("--env CartPole-v1 --env-options tau=0", "--env-options: tau must be > 0, got 0"),
     ("--steps 0", "--steps must be > 0, got 0"),
