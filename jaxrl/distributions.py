@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from jaxrl import ops
+from jaxrl.planning import greedy_policy
 from jaxrl.types import Array
 
 
@@ -61,8 +62,7 @@ def epsilon_greedy(q_values: Array, epsilon: ArrayLike) -> Categorical:
         q_values: `Q(s, a)`, `[N, num_actions]`.
         epsilon: ε, in [0, 1].
     """
-    greedy = q_values == q_values.max(-1, keepdims=True)
-    probabilities = epsilon / q_values.shape[-1] + (1 - epsilon) * greedy / greedy.sum(-1, keepdims=True)
+    probabilities = epsilon / q_values.shape[-1] + (1 - epsilon) * greedy_policy(q_values)
     return Categorical(jnp.log(probabilities))
 
 

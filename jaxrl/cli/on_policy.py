@@ -16,7 +16,7 @@ from jaxrl.types import Agent, Trainer
 
 @dataclasses.dataclass(frozen=True)
 class A2C(OnPolicyConfig):
-    """All static values of an A2C run, and what those of the other runs begin with."""
+    """All static values of an A2C run; PPO and REINFORCE have these and their own."""
 
     hidden_sizes: tuple[Annotated[int, Gt(0)], ...] = (64, 64)
     """Units of each dense layer of the policy's network, and of the value's."""
@@ -37,19 +37,29 @@ class Reinforce(ReinforceConfig, A2C):
     """Begin every rollout in fresh worlds: REINFORCE learns from whole episodes, and needs it."""
 
 
-def build(env: Any, env_params: Any, config: A2C) -> tuple[Agent, Trainer]:
-    """The agent that the configuration is of, with the usual networks for the world's observations and actions."""
+def usual_network(env: Any, env_params: Any, config: A2C) -> Network:
+    """The usual policy and value networks for the world's observations and actions."""
     observation, _ = jax.eval_shape(env.reset, jax.random.key(0), env_params)
-    network = actor_critic(observation, action_space_of(env, env_params), config.hidden_sizes, config.activation)
-    agent = make_agent(network, config)
+    return actor_critic(observation, action_space_of(env, env_params), config.hidden_sizes, config.activation)
+
+
+def build_a2c(env: Any, env_params: Any, config: A2C) -> tuple[Agent, Trainer]:
+    agent = a2c(usual_network(env, env_params, config))
     return agent, on_policy(agent, env, env_params, config)
 
 
-def make_agent(network: Network, config: A2C) -> Agent:
-    if isinstance(config, PPO):
-        return ppo(network, config)
-    if isinstance(config, Reinforce):
-        if not config.fresh_worlds:
-            raise ArgumentError("fresh_worlds must be true, as REINFORCE learns from whole episodes, got False")
-        return reinforce(network, config)
-    return a2c(network)
+def build_ppo(env: Any, env_params: Any, config: PPO) -> tuple[Agent, Trainer]:
+    agent = ppo(usual_network(env, env_params, config), config)
+    return agent, on_policy(agent, env, env_params, config)
+
+
+def build_reinforce(env: Any, env_params: Any, config: Reinforce) -> tuple[Agent, Trainer]:
+    """REINFORCE and its trainer.
+
+    Raises:
+        ArgumentError: the worlds are not fresh.
+    """
+    if not config.fresh_worlds:
+        raise ArgumentError("fresh_worlds must be true, as REINFORCE learns from whole episodes, got False")
+    agent = reinforce(usual_network(env, env_params, config), config)
+    return agent, on_policy(agent, env, env_params, config)

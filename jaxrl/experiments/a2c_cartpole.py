@@ -2,12 +2,12 @@
 
 from jaxrl.agents import A2CHparams
 from jaxrl.cli import Experiment, Options, main
-from jaxrl.cli.on_policy import A2C, build
+from jaxrl.cli.on_policy import A2C, build_a2c
 
 experiment = Experiment(
     name="a2c_cartpole",
     algorithm="A2C",
-    build=build,
+    build=build_a2c,
     defaults=Options(
         env="CartPole-v1",
         total_steps=500_000,

@@ -2,12 +2,12 @@
 
 from jaxrl.agents import PPOHparams
 from jaxrl.cli import Experiment, Options, main
-from jaxrl.cli.on_policy import PPO, build
+from jaxrl.cli.on_policy import PPO, build_ppo
 
 experiment = Experiment(
     name="ppo_cartpole",
     algorithm="PPO",
-    build=build,
+    build=build_ppo,
     defaults=Options(
         env="CartPole-v1",
         total_steps=300_000,

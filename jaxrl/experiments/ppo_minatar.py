@@ -2,12 +2,12 @@
 
 from jaxrl.agents import PPOHparams
 from jaxrl.cli import Experiment, Options, main
-from jaxrl.cli.on_policy import PPO, build
+from jaxrl.cli.on_policy import PPO, build_ppo
 
 experiment = Experiment(
     name="ppo_minatar",
     algorithm="PPO",
-    build=build,
+    build=build_ppo,
     defaults=Options(
         env="Breakout-MinAtar",
         total_steps=1_000_000,

@@ -2,12 +2,12 @@
 
 from jaxrl.agents import ReinforceHparams
 from jaxrl.cli import Experiment, Options, main
-from jaxrl.cli.on_policy import Reinforce, build
+from jaxrl.cli.on_policy import Reinforce, build_reinforce
 
 experiment = Experiment(
     name="reinforce_cartpole",
     algorithm="REINFORCE",
-    build=build,
+    build=build_reinforce,
     defaults=Options(
         env="CartPole-v1",
         total_steps=2_000_000,

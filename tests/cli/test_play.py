@@ -9,6 +9,7 @@ import subprocess
 import sys
 import termios
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -20,21 +21,8 @@ from jaxrl.experiments import play
 
 
 @pytest.fixture
-def call(monkeypatch, capsys, tmp_path):
-    """Calls the command in an empty folder: its exit code, and the lines it printed on stdout and stderr."""
-
-    def call(*arguments: str) -> tuple[int, list[str], list[str]]:
-        monkeypatch.setattr(sys, "argv", ["play", *arguments])
-        code = 0
-        try:
-            play.main()
-        except SystemExit as end:
-            code = end.code
-        said = capsys.readouterr()
-        return code, said.out.splitlines(), said.err.splitlines()
-
-    monkeypatch.chdir(tmp_path)
-    return call
+def call(run_main):
+    return partial(run_main, play.main)
 
 
 def test_a_film_of_a_random_policy_says_what_came_out(call, tmp_path: Path) -> None:

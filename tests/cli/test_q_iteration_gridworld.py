@@ -2,7 +2,7 @@
 
 import json
 import re
-import sys
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -16,21 +16,8 @@ from jaxrl.experiments import q_iteration_gridworld as command
 
 
 @pytest.fixture
-def call(monkeypatch, capsys, tmp_path):
-    """Calls the command in an empty folder: its exit code, and the lines it printed on stdout and stderr."""
-
-    def call(*arguments: str) -> tuple[int, list[str], list[str]]:
-        monkeypatch.setattr(sys, "argv", ["q_iteration_gridworld", *arguments])
-        code = 0
-        try:
-            command.main()
-        except SystemExit as end:
-            code = end.code
-        said = capsys.readouterr()
-        return code, said.out.splitlines(), said.err.splitlines()
-
-    monkeypatch.chdir(tmp_path)
-    return call
+def call(run_main):
+    return partial(run_main, command.main)
 
 
 def test_a_map_of_ones_own(call, tmp_path: Path) -> None:

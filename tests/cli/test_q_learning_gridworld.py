@@ -2,7 +2,7 @@
 
 import csv
 import json
-import sys
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -23,19 +23,13 @@ SMALL = [
 
 
 @pytest.fixture
-def call(monkeypatch, capsys, tmp_path):
-    """Calls the command in an empty folder: its exit code, and what it printed on stdout and stderr."""
+def call(run_main, monkeypatch):
+    """Calls the command, with a short film: its exit code, and what it printed on stdout and stderr."""
 
     def call(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["q_learning_gridworld", *arguments])
-        code = 0
-        try:
-            main(experiment)
-        except SystemExit as end:
-            code = end.code
-        return code, *capsys.readouterr()
+        code, out, err = run_main(partial(main, experiment), *arguments)
+        return code, "".join(f"{line}\n" for line in out), "".join(f"{line}\n" for line in err)
 
-    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("jaxrl.cli.train.FILM_STEPS", 10)
     return call
 

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from annotated_types import Interval
 
-from jaxrl.envs.base import Environment, EnvParams
+from jaxrl.envs.base import Environment, EnvParams, uniform
 from jaxrl.envs.minatar import bits as bit_boards
 from jaxrl.types import Array, PyTree
 
@@ -128,8 +128,8 @@ class MinAtar(Environment):
         self, state: MinAtarState, action: Array, bits: Array, params: MinAtarParams
     ) -> tuple[MinAtarState, Array, Array]:
         chosen = sum((jnp.where(action == i, code, 0) for i, code in enumerate(self.actions)), jnp.int32(NOOP))
-        uniform = (bits[0] >> 8).astype(jnp.float32) * 2.0**-24
-        executed = jnp.where(uniform < params.sticky_action_prob, state.last_action, chosen)
+        drawn = uniform(bits[0])
+        executed = jnp.where(drawn < params.sticky_action_prob, state.last_action, chosen)
         game, reward, terminated = self.game.step(state.game, executed, bits, params)
         return MinAtarState(game, executed, state.time + 1), reward, terminated
 
