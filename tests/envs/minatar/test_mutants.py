@@ -92,7 +92,7 @@ MUTANTS = {
 OF_ALL_GAMES = [
     Mutant("the end of an episode resets what sticks", "restart", "last_action=state.last_action", ""),
     Mutant("the chosen action sticks", "transition", "MinAtarState(game, executed", "MinAtarState(game, chosen"),
-    Mutant("actions stick too rarely", "transition", "uniform < params", "2 * uniform < params"),
+    Mutant("actions stick too rarely", "transition", "drawn < params", "2 * drawn < params"),
 ]
 
 
