@@ -3,6 +3,12 @@
 No networks, no state; time indices follow rlax; the caller vmaps.
 """
 
+from jaxrl.ops.distributional import (
+    categorical_l2_project,
+    categorical_q_learning_loss,
+    quantile_q_learning_loss,
+    quantile_regression_loss,
+)
 from jaxrl.ops.distributions import categorical_entropy, categorical_log_prob, normal_entropy, normal_log_prob
 from jaxrl.ops.losses import huber_loss, squared_loss
 from jaxrl.ops.policy_gradients import clipped_surrogate_pg_loss, policy_gradient_loss, score_function_surrogate
@@ -17,12 +23,15 @@ from jaxrl.ops.returns import (
     generalized_advantage_estimation,
     lambda_returns,
     n_step_bootstrapped_returns,
+    n_step_return,
 )
-from jaxrl.ops.schedules import linear_schedule
+from jaxrl.ops.schedules import linear_decay, linear_schedule
 
 __all__ = [
     "categorical_entropy",
+    "categorical_l2_project",
     "categorical_log_prob",
+    "categorical_q_learning_loss",
     "clipped_surrogate_pg_loss",
     "discounted_returns",
     "double_q_learning_target",
@@ -30,12 +39,16 @@ __all__ = [
     "generalized_advantage_estimation",
     "huber_loss",
     "lambda_returns",
+    "linear_decay",
     "linear_schedule",
     "n_step_bootstrapped_returns",
+    "n_step_return",
     "normal_entropy",
     "normal_log_prob",
     "policy_gradient_loss",
     "q_learning_target",
+    "quantile_q_learning_loss",
+    "quantile_regression_loss",
     "sarsa_target",
     "score_function_surrogate",
     "squared_loss",

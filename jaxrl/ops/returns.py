@@ -88,6 +88,31 @@ def n_step_bootstrapped_returns(r_t: Array, discount_t: Array, v_t: Array, n: in
     return jax.vmap(_backwards)(b, a, end)[:, 0]
 
 
+def n_step_return(r_t: Array, discount_t: Array, ended_t: Array) -> tuple[Array, Array, Array]:
+    """The n-step return of a trajectory's first step without its bootstrap, and what that needs.
+
+    The steps k = 0, …, m count: up to and including the first that ended its episode, else all n. Their n-step return
+    (Sutton & Barto 2018, equation 7.1) is `n_step_bootstrapped_returns`' first one,
+
+        r_0 + γ_0 (r_1 + γ_1 (… r_m)) + (γ_0 γ_1 … γ_m) v_m = `return + discount * v_m`,
+
+    where v_m values the observation that step m led to. So the n steps make one long transition for any agent that
+    learns from single ones.
+
+    Args:
+        r_t: rewards, `[n]`.
+        discount_t: γ, or 0 where the step terminated the episode, `[n]`.
+        ended_t: the step terminated or truncated the episode, bool `[n]`. What follows the first such step is ignored.
+
+    Returns:
+        The discounted sum of rewards, the product of discounts, and m, an int32: scalars.
+    """
+    last = jnp.argmax(jnp.append(ended_t[:-1], True))
+    counts = jnp.arange(len(r_t)) <= last
+    discount_t = jnp.where(counts, discount_t, 1.0)
+    return _backwards(jnp.where(counts, r_t, 0.0), discount_t, 0.0)[0], jnp.prod(discount_t), last
+
+
 def generalized_advantage_estimation(
     r_t: Array, discount_t: Array, lambda_: ArrayLike, v_tm1: Array, v_t: Array
 ) -> Array:

@@ -136,6 +136,58 @@ def test_n_step_returns_equal_each_episode_alone(trajectories, n: int) -> None:
     np.testing.assert_allclose(ours, [by_episode(episode, i, r_t, v_t) for i in range(N)], rtol=1e-4, atol=1e-5)
 
 
+def test_n_step_return_by_hand() -> None:
+    r_t, discount_t = np.float32([1, 2, 4]), np.float32([0.5, 0.5, 0.5])
+    expected = {  # the step that ended the episode: (sum of rewards, product of discounts, last step)
+        (): (1 + 0.5 * 2 + 0.25 * 4, 0.125, 2),
+        (0,): (1, 0.5, 0),
+        (1,): (1 + 0.5 * 2, 0.25, 1),
+        (1, 2): (1 + 0.5 * 2, 0.25, 1),
+        (2,): (1 + 0.5 * 2 + 0.25 * 4, 0.125, 2),
+    }
+    ended_t = np.array([[k in ends for k in range(3)] for ends in expected])
+    computed = jax.jit(jax.vmap(ops.n_step_return, (None, None, 0)))(r_t, discount_t, ended_t)
+    np.testing.assert_allclose(np.stack(computed, axis=1), list(expected.values()))
+    assert computed[2].dtype == np.int32
+    # A termination says that nothing follows; what does follow in the replay is another episode, here of NaN.
+    terminated = ops.n_step_return(
+        jnp.array([1, 2, np.nan]), jnp.array([0.5, 0, np.nan]), jnp.array([False, True, True])
+    )
+    np.testing.assert_allclose(np.stack(terminated), [2, 0, 1])
+
+
+def test_n_step_return_of_random_ends_equals_numpy() -> None:
+    rng = np.random.default_rng(2)
+    windows, n = 64, 5
+    r_t = rng.normal(size=(windows, n)).astype(np.float32)
+    terminated, truncated = rng.random((2, windows, n)) < 0.15
+    discount_t = np.where(terminated, 0, rng.random((windows, n))).astype(np.float32)
+    expected = []
+    for r, discounts, ends in zip(r_t, discount_t, terminated | truncated, strict=True):
+        total, weight, k = 0.0, 1.0, 0
+        while True:
+            total, weight = total + weight * r[k], weight * discounts[k]
+            if ends[k] or k == n - 1:
+                break
+            k += 1
+        expected.append((total, weight, k))
+    computed = jax.jit(jax.vmap(ops.n_step_return))(r_t, discount_t, terminated | truncated)
+    np.testing.assert_allclose(np.stack(computed, axis=1), expected, rtol=1e-5, atol=1e-6)
+    assert len(np.unique(computed[2])) == n  # ends at every place, and none
+
+
+@pytest.mark.parametrize("n", [1, 3, T])
+def test_n_step_return_with_its_bootstrap_equals_n_step_bootstrapped_returns(trajectories, n: int) -> None:
+    r_t, _, v_t = trajectories
+    discount_t, lambda_t = marks(1.0)
+    expected = jax.vmap(partial(ops.n_step_bootstrapped_returns, n=n))(r_t, discount_t, v_t, lambda_t=lambda_t)
+    starts = np.arange(T - n + 1)
+    windows = [x[:, starts[:, None] + np.arange(n)] for x in (r_t, discount_t, TERMINATED | TRUNCATED)]
+    sums, discounts, last = jax.jit(jax.vmap(jax.vmap(ops.n_step_return)))(*windows)
+    bootstraps = np.take_along_axis(v_t, starts + np.asarray(last), axis=1)
+    np.testing.assert_allclose(sums + discounts * bootstraps, expected[:, starts], rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("steps", [1, T])
 def test_equal_rlax(trajectories, steps: int) -> None:
     r_t, v_tm1, v_t = (x[1, :steps] for x in trajectories)
@@ -186,5 +238,7 @@ def test_bad_shapes_and_numbers_are_refused() -> None:
         ):
             with pytest.raises(ValueError, match=r"\[T\]"):
                 jax.eval_shape(refuse, r_t, one, v_t)
+    with pytest.raises(ValueError, match=r"\[T\]"):
+        jax.eval_shape(ops.n_step_return, two, two, two > 0)
     with pytest.raises(ValueError, match="n must be > 0"):
         ops.n_step_bootstrapped_returns(one, one, one, 0)

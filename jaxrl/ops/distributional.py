@@ -1,0 +1,118 @@
+"""Q-learning of the distribution of returns: of the random variable Z(s, a) whose mean is Q(s, a).
+
+Z satisfies a Bellman equation too: Z(s, a) has the distribution of r + γ Z(s', a'), where a' has the greatest mean. A
+network describes Z(s, a) by K numbers: logits of fixed returns (categorical, C51), or returns of fixed probability
+(quantiles, QR-DQN).
+"""
+
+import jax
+import jax.numpy as jnp
+from jax.scipy.special import xlogy
+
+from jaxrl.ops.losses import huber_loss
+from jaxrl.types import Array
+
+
+def categorical_l2_project(z_p: Array, probs: Array, z_q: Array) -> Array:
+    """Moves the mass of each atom to the nearest two atoms of another support, more to the nearer one.
+
+    (Φ p)_i = Σ_j [1 − |clip(z_p_j) − z_q_i| / Δz]_0^1 p_j (Bellemare et al. 2017, https://arxiv.org/abs/1707.06887,
+    equation 7). It keeps the mass, and the mean too if no atom lies beyond the ends of `z_q`.
+
+    Args:
+        z_p: atoms that carry the mass, in any order and at any distance, `[K']`.
+        probs: their probabilities p, `[K']`.
+        z_q: atoms to move it to, ascending, at equal distances Δz, at least two, `[K]`.
+
+    Returns:
+        Probabilities of `z_q`, `[K]`.
+    """
+    spacing = (z_q[-1] - z_q[0]) / (len(z_q) - 1)
+    distance = jnp.abs(jnp.clip(z_p, z_q[0], z_q[-1]) - z_q[:, None])
+    # Not a matrix product: accelerators may round its factors to a few bits, and the mass would not be kept.
+    return jnp.sum(jnp.maximum(1 - distance / spacing, 0) * probs, axis=1)
+
+
+def categorical_q_learning_loss(
+    q_atoms: Array,
+    q_logits_tm1: Array,
+    a_tm1: Array,
+    r_t: Array,
+    discount_t: Array,
+    q_logits_t: Array,
+    q_t_selector: Array,
+) -> Array:
+    """Loss of categorical Q-learning (C51), KL(Φ(r + γ Z(s', a')) ‖ Z(s, a)) with a' = argmax Q_selector(s', ·).
+
+    Bellemare et al. 2017 (https://arxiv.org/abs/1707.06887), algorithm 1. That is the cross-entropy minus the entropy
+    of the target, which changes no gradient but makes 0 the loss of a perfect prediction.
+
+    Args:
+        q_atoms: the returns that have a probability, ascending, at equal distances, `[K]`.
+        q_logits_tm1: logits of Z(s, ·), `[num_actions, K]`.
+        a_tm1: a, the action taken in s, integer scalar.
+        r_t: reward of the step, or of n of them, scalar.
+        discount_t: γ, or γ^n of n steps, or 0 if the last one terminated the episode, scalar.
+        q_logits_t: logits of Z(s', ·), of the target network, `[num_actions, K]`.
+        q_t_selector: Q(s', ·) that chooses the action (the target network's, or the online network's for Double
+            Q-learning), `[num_actions]`.
+
+    Returns:
+        Loss, scalar, ≥ 0 up to rounding. No gradient flows into the target.
+    """
+    probs_t = jax.nn.softmax(q_logits_t[jnp.argmax(q_t_selector)])
+    target = categorical_l2_project(r_t + discount_t * q_atoms, probs_t, q_atoms)
+    target = jax.lax.stop_gradient(target)
+    return jnp.sum(xlogy(target, target) - target * jax.nn.log_softmax(q_logits_tm1[a_tm1]))
+
+
+def quantile_regression_loss(quantiles: Array, targets: Array, huber_delta: float = 1.0) -> Array:
+    """Σ_i mean_j |τ_i − 1{u_ij < 0}| L_δ(u_ij) / δ of the errors u_ij = target_j − quantile_i, with the Huber loss L_δ.
+
+    Its minimiser has quantile i where a share τ_i = (2i + 1) / 2K of the targets lies below, i from 0, the midpoints of
+    K equal shares: Dabney et al. 2018a (https://arxiv.org/abs/1710.10044), lemma 2 and equations 9 and 10; with the
+    division by δ, Dabney et al. 2018b (https://arxiv.org/abs/1806.06923), equation 3. It makes |u| the limit of
+    L_δ(u) / δ as δ → 0.
+
+    Args:
+        quantiles: `[K]`.
+        targets: samples of the distribution, equally probable, `[K']`.
+        huber_delta: δ ≥ 0, static, in units of return; the loss is linear in larger errors. 0: quantile regression.
+
+    Returns:
+        Loss, scalar.
+    """
+    tau = (jnp.arange(len(quantiles)) + 0.5) / len(quantiles)
+    error = targets - quantiles[:, None]
+    size = huber_loss(error, huber_delta) / huber_delta if huber_delta else jnp.abs(error)
+    return jnp.sum(jnp.mean(jnp.abs(tau[:, None] - (error < 0)) * size, axis=1))
+
+
+def quantile_q_learning_loss(
+    q_quantiles_tm1: Array,
+    a_tm1: Array,
+    r_t: Array,
+    discount_t: Array,
+    q_quantiles_t: Array,
+    q_t_selector: Array,
+    huber_delta: float = 1.0,
+) -> Array:
+    """Loss of quantile Q-learning (QR-DQN): regression of the quantiles of Z(s, a) towards r + γ Z(s', a').
+
+    Dabney et al. 2018a (https://arxiv.org/abs/1710.10044), algorithm 1; a' = argmax Q_selector(s', ·).
+
+    Args:
+        q_quantiles_tm1: quantiles of Z(s, ·), `[num_actions, K]`.
+        a_tm1: a, the action taken in s, integer scalar.
+        r_t: reward of the step, or of n of them, scalar.
+        discount_t: γ, or γ^n of n steps, or 0 if the last one terminated the episode, scalar.
+        q_quantiles_t: quantiles of Z(s', ·), of the target network, `[num_actions, K']`.
+        q_t_selector: Q(s', ·) that chooses the action (the target network's, or the online network's for Double
+            Q-learning), `[num_actions]`.
+        huber_delta: δ of `quantile_regression_loss`.
+
+    Returns:
+        Loss, scalar. No gradient flows into the targets.
+    """
+    targets = r_t + discount_t * q_quantiles_t[jnp.argmax(q_t_selector)]
+    return quantile_regression_loss(q_quantiles_tm1[a_tm1], jax.lax.stop_gradient(targets), huber_delta)
