@@ -12,28 +12,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.experimental.xla_metadata import set_xla_metadata
 
 from jaxrl.arguments import check
+from jaxrl.materialize import materialize
 from jaxrl.types import Array, PyTree
-
-
-@jax.jit
-def _identity(tree: PyTree) -> PyTree:
-    return tree
-
-
-def materialize(tree: PyTree) -> PyTree:
-    """The same arrays, worked out once and kept, whatever is computed from them.
-
-    XLA's CPU compiler makes one loop of each result and repeats in it everything that the result depends on: without
-    this, each of the words of an observation would play the whole step again, which made Asterix four times as slow.
-    Other compilers make one kernel of many results by themselves.
-    """
-    if jax.default_backend() != "cpu":
-        return tree
-    with set_xla_metadata(inlineable="false"):
-        return _identity(tree)
 
 
 def uniform(bits: Array) -> Array:

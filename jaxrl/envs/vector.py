@@ -8,8 +8,9 @@ import jax
 import jax.numpy as jnp
 
 from jaxrl.arguments import ArgumentError
-from jaxrl.envs.base import Environment, materialize
+from jaxrl.envs.base import Environment
 from jaxrl.envs.spaces import is_box
+from jaxrl.materialize import materialize
 from jaxrl.random import inline
 from jaxrl.types import Array, Mean, Metrics, PyTree, Transition
 

@@ -2,7 +2,8 @@
 
 from jaxrl.networks.actor_critic import ActorCritic, actor_critic
 from jaxrl.networks.flat import Flat
+from jaxrl.networks.layers import Dense, NoisyDense
 from jaxrl.networks.network import Network
 from jaxrl.networks.q_networks import QNetwork, q_network
 
-__all__ = ["ActorCritic", "Flat", "Network", "QNetwork", "actor_critic", "q_network"]
+__all__ = ["ActorCritic", "Dense", "Flat", "Network", "NoisyDense", "QNetwork", "actor_critic", "q_network"]

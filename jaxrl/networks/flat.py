@@ -26,9 +26,9 @@ class Flat:
         """Parameters `[P]`, from example observations `[N, *observation]`."""
         return jnp.concatenate([jnp.ravel(x) for x in jax.tree.leaves(self.network.init(key, observations))])
 
-    def apply(self, params: Array, observations: PyTree) -> Any:
+    def apply(self, params: Array, observations: PyTree, *, rngs: dict[str, Array] | None = None) -> Any:
         """Outputs of observations `[N, *observation]`."""
-        return self.network.apply(self.unravel(params, observations), observations)
+        return self.network.apply(self.unravel(params, observations), observations, rngs=rngs)
 
     def unravel(self, params: Array, observations: PyTree) -> PyTree:
         """The network's own parameters, from the vector and example observations `[N, *observation]`."""

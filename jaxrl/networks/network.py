@@ -12,8 +12,8 @@ class Network(Protocol):
     def init(self, key: Array, observations: PyTree, /) -> PyTree:
         """Parameters, from example observations `[N, *observation]`."""
 
-    def apply(self, params: PyTree, observations: PyTree, /) -> Any:
-        """Outputs `[N, ...]` of observations `[N, *observation]`."""
+    def apply(self, params: PyTree, observations: PyTree, /, *, rngs: dict[str, Array] | None = None) -> Any:
+        """Outputs `[N, ...]` of observations `[N, *observation]`; `rngs` are the keys of named random streams."""
 
 
 def check_one_array(observation: PyTree) -> None:

@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from jaxrl.envs.base import materialize
 from jaxrl.envs.minatar.bits import ROW, cell, from_rows, pack
 from jaxrl.envs.minatar.environment import DOWN, NOOP, UP, Game, MinAtarParams
+from jaxrl.materialize import materialize
 from jaxrl.types import Array
 
 CHANNELS = ("chicken", "car", "speed 1", "speed 2", "speed 3", "speed 4", "speed 5")
