@@ -1,5 +1,7 @@
 """Bad input, found before anything compiles and before anything is written."""
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -58,24 +60,41 @@ def make_env(env_id: str, protocol: str | None, env_options: EnvOptions) -> tupl
     return env, env_params
 
 
-def build(experiment: Experiment, env: Any, env_params: Any, options: Options) -> tuple[Agent, Trainer]:
-    """The experiment's agent and trainer, found able to run.
-
-    Raises:
-        UsageError: sizes that do not fit each other or the world.
-    """
+@contextlib.contextmanager
+def errors_as_flags(options: Options) -> Iterator[None]:
+    """Turns an `ArgumentError` into a `UsageError` that names the flag."""
     try:
-        agent, trainer = experiment.build(env, env_params, options.config)
-        # Traced here for its errors, and not again by `run`.
-        trainer = trainer._replace(init=jax.jit(trainer.init), step=jax.jit(trainer.step))
-        state = jax.eval_shape(trainer.init, jax.random.key(0), options.hparams)
-        jax.eval_shape(trainer.step, state)
+        yield
     except ArgumentError as error:
         if hasattr(options.config, str(error).split(" ")[0]):
             raise UsageError(as_flag(error, "config.")) from error
         if str(error).startswith("env "):
             raise UsageError(as_flag(error)) from error
         raise UsageError(f"--env {options.env}: {error}") from error
+
+
+def construct(experiment: Experiment, env: Any, env_params: Any, options: Options) -> tuple[Agent, Trainer]:
+    """The experiment's agent and trainer.
+
+    Raises:
+        UsageError: what they refuse when they are made.
+    """
+    with errors_as_flags(options):
+        return experiment.build(env, env_params, options.config)
+
+
+def build(experiment: Experiment, env: Any, env_params: Any, options: Options) -> tuple[Agent, Trainer]:
+    """The experiment's agent and trainer, found able to run.
+
+    Raises:
+        UsageError: sizes that do not fit each other or the world.
+    """
+    agent, trainer = construct(experiment, env, env_params, options)
+    # Traced here for its errors, and not again by `run`.
+    trainer = trainer._replace(init=jax.jit(trainer.init), step=jax.jit(trainer.step))
+    with errors_as_flags(options):
+        state = jax.eval_shape(trainer.init, jax.random.key(0), options.hparams)
+        jax.eval_shape(trainer.step, state)
     least = trainer.warmup_steps + trainer.steps_per_iteration
     if options.total_steps < least:
         raise UsageError(

@@ -15,6 +15,7 @@ from jaxrl.arguments import ArgumentError
 from jaxrl.cli import run_directory
 from jaxrl.envs.grid_world import GridWorld, GridWorldParams
 from jaxrl.training import OnPolicyConfig, on_policy
+from jaxrl.training.report import figure_over_steps, read_curves
 from jaxrl.types import MDP, Agent, Array, Mean, Metrics, PyTree, Trainer, Transition
 
 VALUES, ERROR = "values.png", "error.png"
@@ -124,25 +125,12 @@ def draw_values(
 
 def draw_error(metrics: Path, heading: str, picture: Path) -> None:
     """Draws `max_error` against environment steps: each seed, and the mean of several."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    from jaxrl.training.report import read_curves
-
     curves = [np.transpose(curve) for curve in read_curves(metrics, "max_error").values()]
-    figure = Figure(figsize=(8, 4.5), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots()
     many = len(curves) > 1
+    seeds = f"; {len(curves)} seeds and their mean" if many else ""
+    figure, axes = figure_over_steps(r"$Q \to Q^*$", heading + seeds, r"$\max_{s, a}\ |Q(s, a) - Q^*(s, a)|$")
     for steps, error in curves:
         axes.loglog(steps, error, color="tab:blue", linewidth=0.8 if many else 1.5, alpha=0.3 if many else 1.0)
     if many:
         axes.loglog(curves[0][0], np.mean([error for _, error in curves], 0), color="tab:blue")
-    axes.set_title(r"$Q \to Q^*$" + "\n", loc="left", fontweight="bold")
-    seeds = f"; {len(curves)} seeds and their mean" if many else ""
-    axes.text(0, 1.02, heading + seeds, transform=axes.transAxes, color="gray", fontsize=9)
-    axes.set_xlabel("environment steps")
-    axes.set_ylabel(r"$\max_{s, a}\ |Q(s, a) - Q^*(s, a)|$")
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(alpha=0.2)
-    figure.savefig(picture, dpi=120)
+    figure.savefig(picture)

@@ -4,6 +4,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import shlex
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -50,7 +51,7 @@ def write_config(directory: Path, experiment: Experiment, options: Options, prot
             "algorithm": experiment.algorithm,
             "protocol": protocol,
             "options": flatten(options),
-            "command": command(experiment, sys.argv[1:]),
+            "command": command(experiment.name),
             "started": now(),
             "commit": commit(),
             **provenance(),
@@ -62,7 +63,7 @@ def note_resumption(directory: Path, experiment: Experiment, options: Options) -
     """Notes in `config.json` that the run goes on: from here, and to what total."""
     config = read_config(directory)
     config["options"]["total_steps"] = options.total_steps
-    entry = {"command": command(experiment, sys.argv[1:]), "started": now(), "commit": commit(), **provenance()}
+    entry = {"command": command(experiment.name), "started": now(), "commit": commit(), **provenance()}
     config.setdefault("resumed", []).append(entry)
     write_json(directory / CONFIG, config)
 
@@ -89,11 +90,18 @@ def read_config(directory: Path) -> dict[str, Any]:
     return config
 
 
-def command(experiment: Experiment, arguments: list[str]) -> str:
-    """The command line of an experiment."""
-    import shlex
+def command(experiment: str) -> str:
+    """The command line of this process; of the experiment's own module where no such module was started."""
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    module = spec.name if spec and spec.name.startswith("jaxrl.experiments.") else f"jaxrl.experiments.{experiment}"
+    return shlex.join(["python", "-m", module, *sys.argv[1:]])
 
-    return shlex.join(["python", "-m", f"jaxrl.experiments.{experiment.name}", *arguments])
+
+def resume_command(experiment: str, directory: Path) -> str:
+    """The command line that continues what this one began in `directory`."""
+    parts = [part for part in shlex.split(command(experiment)) if part != "--resume"]
+    place = [] if any(part.split("=")[0] == "--out" for part in parts) else ["--out", str(directory)]
+    return shlex.join([*parts, *place, "--resume"])
 
 
 def provenance() -> dict[str, Any]:

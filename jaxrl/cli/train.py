@@ -1,7 +1,9 @@
 """The command of every training experiment: check, train, evaluate, and leave a run directory to look at."""
 
+import contextlib
 import os
 import sys
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
@@ -42,8 +44,18 @@ def main(experiment: Experiment) -> None:
     )
     prepare_jax(options.deterministic)
     console = Console(highlight=False)
+    with errors_in_one_line():
+        directory, summary = train(experiment, options, console)
+        if summary is None:
+            console.print("continue with")
+            console.print(f"  {run_directory.resume_command(experiment.name, directory)}", soft_wrap=True)
+
+
+@contextlib.contextmanager
+def errors_in_one_line() -> Iterator[None]:
+    """Ends the process with one line and a status for every error that a user can do something about."""
     try:
-        train(experiment, options, console)
+        yield
     except checks.UsageError as error:
         fail(str(error), 2)
     except (CheckpointError, DivergedError, MemoryError, OSError) as error:
@@ -73,8 +85,11 @@ def prepare_jax(deterministic: bool = False) -> None:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 
-def train(experiment: Experiment, options: Options, console: Console) -> None:
+def train(experiment: Experiment, options: Options, console: Console) -> tuple[Path, dict[str, Any] | None]:
     """Trains as the options say, and writes the run directory.
+
+    Returns:
+        The directory, and what its `summary.json` says: None if a signal stopped the run, which can be continued.
 
     Raises:
         UsageError: the options cannot be run; nothing was written.
@@ -120,9 +135,8 @@ def train(experiment: Experiment, options: Options, console: Console) -> None:
         draw_curve(experiment, options, directory, protocol, [])
         raise
     if not result.finished:
-        console.print(f"stopped at {result.env_steps:,} environment steps; the run is saved. Continue with")
-        console.print(f"  {resume_command(experiment, options, directory)}", soft_wrap=True)
-        return
+        console.print(f"stopped at {result.env_steps:,} environment steps; the run is saved")
+        return directory, None
 
     agent_states = result.state.agent if many else jax.tree.map(lambda x: x[None], result.state.agent)
     evaluation = evaluate_seeds(agent, agent_states, env, env_params, eval_keys, options)
@@ -134,6 +148,7 @@ def train(experiment: Experiment, options: Options, console: Console) -> None:
     if options.record is not None:
         record(directory, options.record, experiment.pictures)
     show(summary, entries, experiment.pictures, directory, console)
+    return directory, summary
 
 
 def key_streams(seeds: range) -> tuple[Array, Array, Array]:
@@ -213,12 +228,6 @@ def shoot_film(
         return rollout(env, partial(agent.policy, agent_state), key, FILM_STEPS, 1, env_params)
 
     film(env, jax.jit(play)(agent_state, key), directory / run_directory.FILM, options.env)
-
-
-def resume_command(experiment: Experiment, options: Options, directory: Path) -> str:
-    arguments = [argument for argument in sys.argv[1:] if argument != "--resume"]
-    place = [] if options.out else ["--out", str(directory)]
-    return run_directory.command(experiment, [*arguments, *place, "--resume"])
 
 
 def show(

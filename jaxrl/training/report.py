@@ -3,13 +3,17 @@
 import csv
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
 
 from jaxrl.arguments import ArgumentError
 from jaxrl.types import Transition
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 
 def interval_95(values: Sequence[float] | np.ndarray) -> float:
@@ -32,6 +36,35 @@ def read_curves(metrics: Path, column: str) -> dict[str, list[tuple[int, float]]
     return curves
 
 
+def read_returns(metrics: Path) -> tuple[np.ndarray, np.ndarray]:
+    """The training returns in a run's `metrics.csv`: environment steps `[X]`, and returns `[A, X]` of all seeds.
+
+    A last row of less than half the usual number of steps is left out: it saw few episodes, most of them short.
+    """
+    curves = [curve for curve in read_curves(metrics, "episode_return").values() if curve]
+    steps = np.array(sorted({x for curve in curves for x, _ in curve}))
+    if len(steps) > 2 and 2 * (steps[-1] - steps[-2]) < steps[1] - steps[0]:
+        steps = steps[:-1]
+    return steps, np.array([np.interp(steps, *np.transpose(curve)) for curve in curves]).reshape(len(curves), -1)
+
+
+def figure_over_steps(title: str, subtitle: str, label: str) -> "tuple[Figure, Axes]":
+    """An empty picture of something that changes with environment steps."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 4.5), layout="constrained", dpi=120)
+    axes = figure.subplots()
+    axes.set_title(f"{title}\n", loc="left", fontweight="bold")
+    axes.text(0, 1.02, subtitle, transform=axes.transAxes, color="gray", fontsize=9)
+    axes.set_xlabel("environment steps")
+    axes.set_ylabel(label)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.margins(x=0.01)
+    axes.xaxis.set_major_formatter(lambda x, _: f"{x / 1e6:g}M" if x >= 1e6 else f"{x / 1e3:g}k" if x else "0")
+    axes.grid(alpha=0.2)
+    return figure, axes
+
+
 def learning_curve(metrics: Path, picture: Path, title: str, subtitle: str, final: Sequence[float]) -> None:
     """Draws the training return against environment steps.
 
@@ -42,30 +75,20 @@ def learning_curve(metrics: Path, picture: Path, title: str, subtitle: str, fina
         subtitle: under which rules.
         final: the mean evaluation return of each seed, marked at the end of the curve; may be empty.
     """
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
-    curves = read_curves(metrics, "episode_return")
-    figure, axes = plt.subplots(figsize=(8, 4.5), layout="constrained")
-    steps = sorted({x for curve in curves.values() for x, _ in curve})
-    if steps:
-        returns = np.stack([np.interp(steps, *np.transpose(curve)) for curve in curves.values() if curve])
+    figure, axes = figure_over_steps(title, subtitle, "episode return")
+    steps, returns = read_returns(metrics)
+    if len(steps):
         mean = returns.mean(0)
-        label = "training return" + (
-            f", mean of {len(returns)} seeds and its 95 % interval" if len(returns) > 1 else ""
-        )
-        axes.plot(steps, mean, color="tab:blue", label=label)
+        seeds = f", mean of {len(returns)} seeds and its 95 % interval" if len(returns) > 1 else ""
+        axes.plot(steps, mean, color="tab:blue", label="training return" + seeds)
         if len(returns) > 1:
             half = np.array([interval_95(column) for column in returns.T])
             axes.fill_between(steps, mean - half, mean + half, color="tab:blue", alpha=0.2, linewidth=0)
             axes.plot(steps, returns.T, color="tab:blue", alpha=0.3, linewidth=0.8)
         if len(final):
             half_width = interval_95(final)
-            label = f"greedy evaluation at the end, {np.mean(final):.1f}" + (
-                f" ± {half_width:.1f}" if half_width else ""
-            )
+            spread = f" ± {half_width:.1f}" if half_width else ""
+            label = f"greedy evaluation at the end, {np.mean(final):.1f}{spread}"
             axes.errorbar(
                 steps[-1], np.mean(final), half_width or None, fmt="o", color="tab:orange", capsize=4, label=label
             )
@@ -73,16 +96,7 @@ def learning_curve(metrics: Path, picture: Path, title: str, subtitle: str, fina
         low, high = min(0.0, returns.min()), max(returns.max(), *final, 1e-3)
         axes.set_ylim(low - 0.05 * (high - low), high + 0.25 * (high - low))
         axes.legend(loc="upper left", frameon=False)
-    axes.set_title(f"{title}\n", loc="left", fontweight="bold")
-    axes.text(0, 1.02, subtitle, transform=axes.transAxes, color="gray", fontsize=9)
-    axes.set_xlabel("environment steps")
-    axes.set_ylabel("episode return")
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.margins(x=0.01)
-    axes.xaxis.set_major_formatter(lambda x, _: f"{x / 1e6:g}M" if x >= 1e6 else f"{x / 1e3:g}k" if x else "0")
-    axes.grid(alpha=0.2)
-    figure.savefig(picture, dpi=120)
-    plt.close(figure)
+    figure.savefig(picture)
 
 
 def film(env: Any, trajectory: Transition, path: str | Path, title: str | None = None) -> None:
