@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING, Any
 from jaxrl import ops, planning
 from jaxrl.agents import (
     A2CHparams,
-    DQNConfig,
     DQNHparams,
-    PPOConfig,
+    MinibatchConfig,
     PPOHparams,
+    PQNHparams,
     QLearningHparams,
     ReinforceConfig,
     ReinforceHparams,
     a2c,
     dqn,
     ppo,
+    pqn,
     q_learning,
     reinforce,
 )
@@ -36,7 +37,7 @@ from jaxrl.training import (
     run,
 )
 from jaxrl.training.report import film
-from jaxrl.types import MDP, Agent, Trainer, TrainState, Transition
+from jaxrl.types import MDP, Agent, Sample, Trainer, TrainState, Transition
 
 if TYPE_CHECKING:
     from jaxrl.envs.grid_pictures import render_values
@@ -56,15 +57,16 @@ __all__ = [
     "A2CHparams",
     "Agent",
     "Checkpoints",
-    "DQNConfig",
     "DQNHparams",
+    "MinibatchConfig",
     "OffPolicyConfig",
     "OnPolicyConfig",
-    "PPOConfig",
     "PPOHparams",
+    "PQNHparams",
     "QLearningHparams",
     "ReinforceConfig",
     "ReinforceHparams",
+    "Sample",
     "TrainState",
     "TrainedPolicy",
     "Trainer",
@@ -83,6 +85,7 @@ __all__ = [
     "planning",
     "population",
     "ppo",
+    "pqn",
     "q_learning",
     "q_network",
     "reinforce",

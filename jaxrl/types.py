@@ -48,6 +48,19 @@ class Transition(NamedTuple):
     next_observation: PyTree
 
 
+class Sample(NamedTuple):
+    """What a replay hands to its agent.
+
+    Attributes:
+        transitions: stretches of `n` consecutive steps of one world, `[n, B]`; an episode may end within one, and what
+            follows then belongs to the next. DQN learns towards targets over the `n` steps.
+        weights: of the loss of each stretch, float32 `[B]`: 1, unless some are drawn more often than others.
+    """
+
+    transitions: Transition
+    weights: Array
+
+
 class MDP(NamedTuple):
     """A finite Markov decision process as arrays: `(S, A, R, P, γ)` and the distribution of first states.
 
@@ -77,7 +90,8 @@ class Agent(NamedTuple):
         act: `(agent_state, observations[N], key, env_steps) -> actions[N]`, exploring.
         policy: `(agent_state, observations[N], key) -> actions[N]`, for evaluation and use.
         update: `(agent_state, batch, key, env_steps) -> (agent_state, metrics, extras)`. `batch` is a `Transition` of
-            `[B]`; `extras` holds what a data source may need, such as one TD error a sample.
+            `[T, N]` from a rollout, or a `Sample` from a replay; `extras` holds what the data source may need: for a
+            prioritised replay, one error `[B]` a sample.
 
     `env_steps` is the trainer's clock as a float32 scalar: environment steps one agent has taken so far, over all its
     worlds. Schedules depend on it and on nothing else, so a run can be extended.
@@ -86,7 +100,7 @@ class Agent(NamedTuple):
     init: Callable[[Array, Hparams, PyTree], PyTree]
     act: Callable[[PyTree, PyTree, Array, Array], Array]
     policy: Callable[[PyTree, PyTree, Array], Array]
-    update: Callable[[PyTree, Transition, Array, Array], tuple[PyTree, Metrics, PyTree]]
+    update: Callable[[PyTree, Any, Array, Array], tuple[PyTree, Metrics, PyTree]]
 
 
 class TrainState(NamedTuple):

@@ -8,7 +8,7 @@ os.environ["JAX_COMPILATION_CACHE_DIR"] = _CACHE.name  # before jax is imported;
 
 import pytest  # noqa: E402
 
-from jaxrl import DQNConfig, DQNHparams, OffPolicyConfig, dqn, make, off_policy  # noqa: E402
+from jaxrl import DQNHparams, OffPolicyConfig, dqn, make, off_policy  # noqa: E402
 from jaxrl.cli.train import prepare_jax  # noqa: E402
 from jaxrl.networks import QNetwork  # noqa: E402
 
@@ -19,7 +19,7 @@ SMALL = OffPolicyConfig(num_envs=4, batch_size=8, replay_capacity=64, warmup_ste
 
 @pytest.fixture(scope="session")
 def small_agent():
-    return dqn(QNetwork(num_actions=6, hidden_sizes=(8,), conv_features=2), DQNConfig())
+    return dqn(QNetwork(num_actions=6, hidden_sizes=(8,), conv_features=2))
 
 
 @pytest.fixture(scope="session")

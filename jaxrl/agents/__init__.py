@@ -1,23 +1,26 @@
 """The learners, one file an algorithm."""
 
 from jaxrl.agents.a2c import A2CHparams, a2c
-from jaxrl.agents.dqn import DQNConfig, DQNHparams, dqn
-from jaxrl.agents.ppo import PPOConfig, PPOHparams, ppo
+from jaxrl.agents.dqn import DQNHparams, dqn
+from jaxrl.agents.minibatches import MinibatchConfig
+from jaxrl.agents.ppo import PPOHparams, ppo
+from jaxrl.agents.pqn import PQNHparams, pqn
 from jaxrl.agents.q_learning import QLearningHparams, q_learning
 from jaxrl.agents.reinforce import ReinforceConfig, ReinforceHparams, reinforce
 
 __all__ = [
     "A2CHparams",
-    "DQNConfig",
     "DQNHparams",
-    "PPOConfig",
+    "MinibatchConfig",
     "PPOHparams",
+    "PQNHparams",
     "QLearningHparams",
     "ReinforceConfig",
     "ReinforceHparams",
     "a2c",
     "dqn",
     "ppo",
+    "pqn",
     "q_learning",
     "reinforce",
 ]

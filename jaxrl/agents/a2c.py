@@ -12,12 +12,12 @@ import jax
 from annotated_types import Interval
 
 from jaxrl import ops
+from jaxrl.agents.minibatches import merge_time
 from jaxrl.agents.policy_gradient import (
     PolicyGradientHparams,
     PolicyGradientState,
     advantages_and_returns,
     gradient_step,
-    merge_time,
     policy_gradient_agent,
 )
 from jaxrl.networks import Network

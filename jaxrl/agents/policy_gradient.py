@@ -10,6 +10,7 @@ import optax
 from annotated_types import Ge, Gt, Interval
 
 from jaxrl import ops
+from jaxrl.agents.minibatches import apply_in_chunks
 from jaxrl.arguments import ArgumentError
 from jaxrl.networks import Network
 from jaxrl.types import Agent, Array, Mean, Metrics, PyTree, Transition
@@ -86,11 +87,8 @@ def _check_outputs(outputs: Any) -> None:
 
 def optimizer(hparams: PolicyGradientHparams, env_steps: Array) -> optax.GradientTransformation:
     """Adam behind a clip of the global gradient norm. Its state's shape does not depend on the values."""
-    decay = hparams.learning_rate_decay_steps
-    fraction = jnp.where(decay > 0, ops.linear_schedule(env_steps, 1.0, 0.0, decay), 1.0)
-    return optax.chain(
-        optax.clip_by_global_norm(hparams.max_grad_norm), optax.adam(hparams.learning_rate * fraction, eps=1e-5)
-    )
+    rate = hparams.learning_rate * ops.linear_decay(env_steps, hparams.learning_rate_decay_steps)
+    return optax.chain(optax.clip_by_global_norm(hparams.max_grad_norm), optax.adam(rate, eps=1e-5))
 
 
 def gradient_step(
@@ -103,15 +101,9 @@ def gradient_step(
     return state, {name: Mean(x, jnp.int32(1)) for name, x in report.items()}
 
 
-def merge_time(tree: PyTree) -> PyTree:
-    """Leaves `[T, N, ...]` as `[T * N, ...]`, one batch for a network."""
-    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), tree)
-
-
 def values_of(network: Network, params: PyTree, observations: PyTree) -> Array:
     """V(s) `[T, N]` of observations `[T, N, ...]`."""
-    shape = jax.tree.leaves(observations)[0].shape[:2]
-    return network.apply(params, merge_time(observations))[1].reshape(shape)
+    return apply_in_chunks(lambda x: network.apply(params, x)[1], observations)
 
 
 def advantages_and_returns(

@@ -20,11 +20,11 @@ import jax
 import jax.numpy as jnp
 
 from jaxrl import ops
+from jaxrl.agents.minibatches import merge_time
 from jaxrl.agents.policy_gradient import (
     PolicyGradientHparams,
     PolicyGradientState,
     gradient_step,
-    merge_time,
     policy_gradient_agent,
 )
 from jaxrl.arguments import check

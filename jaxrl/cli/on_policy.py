@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 import jax
 from annotated_types import Gt
 
-from jaxrl.agents import PPOConfig, ReinforceConfig, a2c, ppo, reinforce
+from jaxrl.agents import MinibatchConfig, ReinforceConfig, a2c, ppo, reinforce
 from jaxrl.arguments import ArgumentError
 from jaxrl.envs import action_space_of
 from jaxrl.networks import Network, actor_critic
@@ -25,7 +25,7 @@ class A2C(OnPolicyConfig):
 
 
 @dataclasses.dataclass(frozen=True)
-class PPO(PPOConfig, A2C):
+class PPO(MinibatchConfig, A2C):
     """All static values of a PPO run."""
 
 

@@ -1,11 +1,13 @@
-"""Measures the worlds' steps per second beside gymnax and pgx."""
+"""Measures the worlds' steps per second beside gymnax and pgx, and the time of prioritised sampling."""
 
 import dataclasses
 import importlib.metadata
+import itertools
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import jax
 import tyro
@@ -13,18 +15,18 @@ from annotated_types import Interval
 from rich.console import Console
 
 from jaxrl.arguments import ArgumentError
-from jaxrl.benchmarks import report
+from jaxrl.benchmarks import replay, report
 from jaxrl.benchmarks.envs import PEERS, lineup, measure_world, missing_modules
 from jaxrl.cli import run_directory
-from jaxrl.cli.checks import UsageError, check_options, make_directory
+from jaxrl.cli.checks import UsageError, check_options, flag, make_directory
 from jaxrl.cli.train import fail
 from jaxrl.envs import GAMES
 
 
 @dataclasses.dataclass(frozen=True)
-class Options:
-    what: tyro.conf.Positional[Literal["envs"]]
-    """envs: steps per second of N worlds under a random policy, and compile times."""
+class Envs:
+    """Steps per second of N worlds under a random policy, and compile times."""
+
     worlds: tuple[str, ...] = (*GAMES, "CartPole-v1")
     """Which worlds."""
     num_envs: tuple[Annotated[int, Interval(gt=0, le=2**24)], ...] = (1, 64, 1024, 4096, 65536)
@@ -39,17 +41,38 @@ class Options:
     """Keep results, plot and a page that explains them in this directory (such as experiments/benchmark_envs)."""
 
 
-def check(options: Options, peers: list[str]) -> None:
+@dataclasses.dataclass(frozen=True)
+class Replay:
+    """Time of prioritised sampling: by the sum tree, and by a cumulative sum over all priorities."""
+
+    capacities: tuple[Annotated[int, Interval(gt=0, le=2**30)], ...] = (100_000, 1_000_000)
+    """Numbers of transitions."""
+    agents: tuple[Annotated[int, Interval(gt=0, le=2**20)], ...] = (1, 64)
+    """Numbers of agents in one program, each with its own priorities."""
+    batch_sizes: tuple[Annotated[int, Interval(gt=0, le=2**20)], ...] = (32, 256)
+    """Transitions sampled a step."""
+    seconds: Annotated[float, Interval(gt=0, le=3600)] = 0.5
+    """About how long one timed run takes; it has at least 8 steps."""
+    repeats: Annotated[int, Interval(gt=0, lt=2**31)] = 5
+    """Timed runs of each program, of which the median counts."""
+    record: Path | None = None
+    """Keep results and a page that explains them in this directory (such as experiments/benchmark_replay)."""
+
+
+Options = Annotated[Envs, tyro.conf.subcommand("envs")] | Annotated[Replay, tyro.conf.subcommand("replay")]
+
+
+def check(options: Envs | Replay, peers: Sequence[str] = ()) -> None:
     """Checks all that can be checked before anything compiles.
 
     Raises:
         UsageError: an option cannot be used.
     """
     check_options(options)
-    for name in ("worlds", "num_envs"):
-        if not getattr(options, name):
-            raise UsageError(f"--{name.replace('_', '-')} must name at least one, got none")
-    for world in options.worlds:
+    for field in dataclasses.fields(options):
+        if getattr(options, field.name) == ():
+            raise UsageError(f"{flag(field.name)} must name at least one, got none")
+    for world in options.worlds if isinstance(options, Envs) else ():
         try:
             lineup(world, 1, peers)
         except ArgumentError as error:
@@ -58,7 +81,7 @@ def check(options: Options, peers: list[str]) -> None:
         make_directory(options.record, "--record")
 
 
-def results(rows: report.Rows, started: str, peers: list[str]) -> dict[str, Any]:
+def results(rows: report.Rows, started: str, peers: Sequence[str] = ()) -> dict[str, Any]:
     """What `results.json` says: the rows, and how and where they were made."""
     provenance = run_directory.provenance()
     for module in (module for peer in peers for module in PEERS[peer]):
@@ -67,7 +90,7 @@ def results(rows: report.Rows, started: str, peers: list[str]) -> dict[str, Any]
     return {"command": command, "started": started, "commit": run_directory.commit(), **provenance, "rows": rows}
 
 
-def benchmark(options: Options, console: Console) -> None:
+def benchmark_envs(options: Envs, console: Console) -> None:
     """Measures, shows, and records after every world, so that a long call that is stopped leaves what it found."""
     peers = []
     for peer in PEERS if options.peers else ():
@@ -91,11 +114,26 @@ def benchmark(options: Options, console: Console) -> None:
             report.draw(rows, run_directory.device_name(), options.record / report.PLOT)
 
 
+def benchmark_replay(options: Replay, console: Console) -> None:
+    """The same for prioritised sampling."""
+    check(options)
+    started, rows = run_directory.now(), []
+    for sizes in itertools.product(options.capacities, options.agents, options.batch_sizes):
+        with console.status("{:,} transitions, A = {:,}, B = {:,}".format(*sizes)):
+            rows += replay.measure_replay(*sizes, options.seconds, options.repeats)
+        if options.record is not None:
+            found = results(rows, started)
+            run_directory.write_json(options.record / report.RESULTS, found)
+            (options.record / "README.md").write_text(replay.page(found))
+    console.print(replay.screen_table(rows))
+
+
 def main() -> None:
-    options = tyro.cli(Options, description=__doc__, prog="python -m jaxrl.experiments.benchmark")
+    options: Any = tyro.cli(Options, description=__doc__, prog="python -m jaxrl.experiments.benchmark")
     jax.config.update("jax_enable_compilation_cache", False)  # compile times are measured
     try:
-        benchmark(options, Console(highlight=False))
+        run = benchmark_envs if isinstance(options, Envs) else benchmark_replay
+        run(options, Console(highlight=False))
     except UsageError as error:
         fail(str(error), 2)
     except OSError as error:

@@ -1,6 +1,18 @@
 """Replay memories: rings of packed transitions, as pure functions."""
 
 from jaxrl.replay.packing import Packing, packing
-from jaxrl.replay.ring import allocate, sample, write
+from jaxrl.replay.ring import allocate, gather, num_slots, write
+from jaxrl.replay.sampling import PrioritisedHparams, Sampler, prioritised, uniform
 
-__all__ = ["Packing", "allocate", "packing", "sample", "write"]
+__all__ = [
+    "Packing",
+    "PrioritisedHparams",
+    "Sampler",
+    "allocate",
+    "gather",
+    "num_slots",
+    "packing",
+    "prioritised",
+    "uniform",
+    "write",
+]

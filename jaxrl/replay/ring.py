@@ -29,13 +29,12 @@ def write(replay: Array, slab: Array, slabs_written: Array) -> Array:
     return jax.lax.dynamic_update_index_in_dim(replay, slab, position, axis=0)
 
 
-def sample(replay: Array, key: Array, slabs_written: Array, batch_size: int) -> Array:
-    """`batch_size` packed transitions, uint32 `[B, words]`, uniformly and with replacement from all that are stored.
+def gather(replay: Array, index: Array, n_step: int = 1) -> Array:
+    """The packed transitions at each index and the next `n_step - 1` of the same world: uint32 `[n_step, B, words]`.
 
-    `slabs_written`: slabs ever written, at least 1, int32 scalar. Costs O(batch_size), whatever the capacity.
+    `index`: `slot * N + world`, `[B]`. After the last slot comes the first.
     """
     slots, num_envs, num_words = replay.shape
-    stored = jnp.minimum(slabs_written, slots) * num_envs
-    # One draw, where `randint` makes two. The remainder favours the first indices, by a part in 4,000 at a million.
-    index = jax.random.bits(key, (batch_size,)) % stored.astype(jnp.uint32)
-    return replay.reshape(slots * num_envs, num_words).at[index].get(mode="promise_in_bounds")
+    steps = jnp.arange(n_step, dtype=jnp.uint32)[:, None] * num_envs
+    rows = (index.astype(jnp.uint32) + steps) % (slots * num_envs)
+    return replay.reshape(slots * num_envs, num_words).at[rows].get(mode="promise_in_bounds")

@@ -1,19 +1,19 @@
 """The replay trainer: act in N worlds, store every transition, learn from random ones."""
 
 import dataclasses
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import jax
 import jax.numpy as jnp
-from annotated_types import Interval
+from annotated_types import Gt, Interval
 
 from jaxrl import replay
 from jaxrl.arguments import ArgumentError, check
-from jaxrl.envs import Box, Discrete, VectorEnv, VectorState, action_space_of, check_actions, vectorize
+from jaxrl.envs import Box, Discrete, VectorEnv, action_space_of, check_actions, vectorize
 from jaxrl.random import inline
 from jaxrl.training import metrics as metrics_lib
 from jaxrl.training.hparams import traced
-from jaxrl.types import Agent, Array, Hparams, Metrics, PyTree, Trainer, TrainState
+from jaxrl.types import Agent, Array, Hparams, Metrics, PyTree, Sample, Trainer, TrainState
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +32,13 @@ class OffPolicyConfig:
     """Transitions kept, rounded up to whole slabs of num_envs."""
     warmup_steps: Annotated[int, Interval(ge=0, lt=2**31)] = 5_000
     """Environment steps taken before learning starts, rounded up to whole slabs of num_envs."""
+    n_step: Annotated[int, Gt(0)] = 1
+    """Consecutive steps of each stretch that is learned from (Sutton 1988)."""
+    replay: Literal["uniform", "prioritised"] = "uniform"
+    """How the replay is sampled; prioritised (Schaul et al. 2016) prefers what was learned least."""
+
+
+SAMPLERS = {"uniform": replay.uniform, "prioritised": replay.prioritised}
 
 
 def _layout(envs: VectorEnv, space: Discrete | Box) -> replay.Packing:
@@ -56,54 +63,62 @@ def _check_sizes(config: OffPolicyConfig) -> None:
 def off_policy(agent: Agent, env: Any, env_params: Any, config: OffPolicyConfig) -> Trainer:
     """A trainer for agents that learn from a replay.
 
-    Each iteration steps all worlds `rollout_length` times and then learns `updates_per_iteration` times.
-    Its `TrainState.replay` is the packed ring `[slots, N, words]`.
+    Each iteration steps all worlds `rollout_length` times and then learns `updates_per_iteration` times. Its
+    `TrainState.replay` is the packed ring `[slots, N, words]` and the sampler's own state. A prioritised replay takes
+    its hyperparameters, those of `PrioritisedHparams`, from the agent's record, and its errors from `Agent.update`.
 
     Raises:
-        ArgumentError: a size is out of bounds, a batch larger than the replay, or the world's actions are neither
-            discrete nor a box of them (see `action_space_of`); from `init`: the agent acts with something else.
+        ArgumentError: a size is out of bounds, a batch larger than the replay, n_step longer than it, or the world's
+            actions are neither discrete nor a box of them (see `action_space_of`); from `init`: the agent acts with
+            something else.
     """
     _check_sizes(config)
     envs = vectorize(env, env_params, config.num_envs)
     slab = config.num_envs
-    warmup_slabs = -(-max(config.warmup_steps, config.batch_size) // slab)
+    sampler = SAMPLERS[config.replay](replay.num_slots(config.replay_capacity, slab), slab, config.n_step)
+    warmup_slabs = -(-max(config.warmup_steps, config.batch_size) // slab) + config.n_step - 1
     space = action_space_of(env, env_params)
     layout = _layout(envs, space)
 
     def rollout(state: TrainState, slabs: Array, keys: Array) -> tuple[TrainState, Metrics]:
-        def body(carry: tuple[VectorState, Array], x: tuple[Array, Array]) -> tuple[tuple[VectorState, Array], Metrics]:
-            (worlds, memory), (slabs, (act_key, env_key)) = carry, x
+        def body(carry: PyTree, x: PyTree) -> tuple[PyTree, Metrics]:
+            (worlds, (memory, chances)), (slabs, (act_key, env_key)) = carry, x
             env_steps = slabs.astype(jnp.float32) * slab
             actions = agent.act(state.agent, envs.decode(worlds.observation), act_key, env_steps)
             worlds, transition, metrics = envs.step(worlds, actions, env_key)
-            return (worlds, replay.write(memory, layout.pack(transition), slabs)), metrics
+            memory = replay.write(memory, layout.pack(transition), slabs)
+            return (worlds, (memory, sampler.written(chances, slabs + 1))), metrics
 
         inputs = (slabs + jnp.arange(len(keys)), keys)
         (worlds, memory), metrics = jax.lax.scan(body, (state.envs, state.replay), inputs)
         return state._replace(envs=worlds, replay=memory), metrics_lib.total(metrics)
 
     def learn(state: TrainState, slabs: Array, keys: Array) -> tuple[TrainState, Metrics]:
-        def body(agent_state: PyTree, keys: Array) -> tuple[PyTree, Metrics]:
-            sample_key, update_key = keys
-            batch = layout.unpack(replay.sample(state.replay, sample_key, slabs, config.batch_size))
-            batch = batch._replace(
-                observation=envs.decode(batch.observation), next_observation=envs.decode(batch.next_observation)
-            )
-            env_steps = slabs.astype(jnp.float32) * slab
-            agent_state, metrics, _ = agent.update(agent_state, batch, update_key, env_steps)
-            return agent_state, metrics
+        memory, chances = state.replay
+        env_steps = slabs.astype(jnp.float32) * slab
 
-        agent_state, metrics = jax.lax.scan(body, state.agent, keys)
-        return state._replace(agent=agent_state), metrics_lib.total(metrics)
+        def body(carry: PyTree, keys: Array) -> tuple[PyTree, Metrics]:
+            (agent_state, chances), (sample_key, update_key) = carry, keys
+            index, weights = sampler.sample(chances, sample_key, slabs, config.batch_size)
+            steps = layout.unpack(replay.gather(memory, index, config.n_step))
+            steps = steps._replace(
+                observation=envs.decode(steps.observation), next_observation=envs.decode(steps.next_observation)
+            )
+            agent_state, metrics, errors = agent.update(agent_state, Sample(steps, weights), update_key, env_steps)
+            return (agent_state, sampler.learned(chances, index, errors)), metrics
+
+        (agent_state, chances), metrics = jax.lax.scan(body, (state.agent, chances), keys)
+        return state._replace(agent=agent_state, replay=(memory, chances)), metrics_lib.total(metrics)
 
     def init(key: Array, hparams: Hparams) -> TrainState:
         agent_key, env_key, warmup_key, run_key = jax.random.split(key, 4)
         worlds = envs.reset(env_key)
         observations = envs.decode(worlds.observation)
-        agent_state = agent.init(agent_key, traced(hparams), jax.tree.map(lambda x: x[0], observations))
+        hparams = traced(hparams)
+        agent_state = agent.init(agent_key, hparams, jax.tree.map(lambda x: x[0], observations))
         check_actions(jax.eval_shape(agent.act, agent_state, observations, agent_key, 0.0), space, slab)
         memory = replay.allocate(config.replay_capacity, slab, layout.num_words)
-        state = TrainState(jnp.int32(0), run_key, agent_state, worlds, memory)
+        state = TrainState(jnp.int32(0), run_key, agent_state, worlds, (memory, sampler.init(hparams)))
         # Warm-up is acting at the start of the exploration schedule, without learning.
         return rollout(state, jnp.int32(0), jax.random.split(inline(warmup_key), (warmup_slabs, 2)))[0]
 

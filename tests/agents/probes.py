@@ -13,7 +13,7 @@ from gymnax.environments import spaces
 
 from jaxrl.agents import (
     A2CHparams,
-    PPOConfig,
+    MinibatchConfig,
     PPOHparams,
     ReinforceConfig,
     ReinforceHparams,
@@ -144,7 +144,7 @@ TARGETS = np.float32([-0.5, 0.25])
 
 ON_POLICY_AGENTS = {
     "a2c": (a2c, A2CHparams),
-    "ppo": (partial(ppo, config=PPOConfig(num_epochs=2, num_minibatches=2)), PPOHparams),
+    "ppo": (partial(ppo, config=MinibatchConfig(num_epochs=2, num_minibatches=2)), PPOHparams),
 } | {
     weight: (partial(reinforce, config=ReinforceConfig(weight)), ReinforceHparams)
     for weight in ("trajectory", "reward_to_go", "baseline")

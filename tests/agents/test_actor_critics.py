@@ -11,9 +11,9 @@ import optax
 import pytest
 from flax import linen as nn
 
-from jaxrl.agents import A2CHparams, PPOConfig, PPOHparams, a2c, ppo
+from jaxrl.agents import A2CHparams, MinibatchConfig, PPOHparams, a2c, ppo
+from jaxrl.agents.minibatches import shuffle
 from jaxrl.agents.policy_gradient import advantages_and_returns, optimizer
-from jaxrl.agents.ppo import shuffle
 from jaxrl.arguments import ArgumentError
 from jaxrl.distributions import Categorical
 from jaxrl.types import Transition
@@ -150,8 +150,8 @@ PPO_HPARAMS = PPOHparams(
 
 def test_ppo_begins_at_a_ratio_of_one_and_then_clips() -> None:
     """Two epochs of one minibatch: two gradients, and what was reported of each."""
-    once, first = updated(ppo(Table(), PPOConfig(num_epochs=1, num_minibatches=1)), PPO_HPARAMS)
-    twice, both = updated(ppo(Table(), PPOConfig(num_epochs=2, num_minibatches=1)), PPO_HPARAMS)
+    once, first = updated(ppo(Table(), MinibatchConfig(num_epochs=1, num_minibatches=1)), PPO_HPARAMS)
+    twice, both = updated(ppo(Table(), MinibatchConfig(num_epochs=2, num_minibatches=1)), PPO_HPARAMS)
 
     # At a ratio of one the clipped loss has the gradient of the advantages' own.
     at_first = numerical_gradient(lambda params: numpy_loss(params, PPO_HPARAMS, normalize=True), OLD)
@@ -187,7 +187,7 @@ def test_ppo_learns_from_each_transition_once_an_epoch() -> None:
     numbers, zeros, ones = np.arange(24).reshape(4, 6), np.zeros((4, 6), int), np.ones((4, 6))
     batch = rollout_of(numbers, zeros, ones, terminated=ones, truncated=zeros, next_states=zeros)
     hparams = PPOHparams(learning_rate=0.0, value_weight=1.0, max_grad_norm=1e9)
-    state, _ = updated(ppo(OneValueEach(), PPOConfig(num_epochs=1, num_minibatches=4)), hparams, batch)
+    state, _ = updated(ppo(OneValueEach(), MinibatchConfig(num_epochs=1, num_minibatches=4)), hparams, batch)
     mean = np.asarray(optax.tree_utils.tree_get(state.opt_state, "mu"))
     minibatch = 3 - np.log(-mean * 6 / (1 - BETA)) / math.log(BETA)  # of its six, one after another
     np.testing.assert_allclose(np.sort(minibatch), np.repeat(np.arange(4), 6), atol=1e-3)
@@ -196,7 +196,7 @@ def test_ppo_learns_from_each_transition_once_an_epoch() -> None:
 
 def test_minibatches_that_do_not_divide_are_refused() -> None:
     with pytest.raises(ArgumentError, match=r"num_minibatches must divide num_envs \* rollout_length = 6, got 4"):
-        updated(ppo(Table(), PPOConfig(num_minibatches=4)), PPO_HPARAMS)
+        updated(ppo(Table(), MinibatchConfig(num_minibatches=4)), PPO_HPARAMS)
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 1000])

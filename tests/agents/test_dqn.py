@@ -9,9 +9,11 @@ import optax
 import pytest
 from flax import linen as nn
 
-from jaxrl import DQNConfig, DQNHparams, Transition, dqn, make
-from jaxrl.agents.dqn import epsilon_at, optimizer
-from jaxrl.cli.dqn import Config, build
+from jaxrl import DQNHparams, Sample, Transition, dqn, make
+from jaxrl.agents.action_values import expected_value
+from jaxrl.agents.deep_q import epsilon_at
+from jaxrl.agents.dqn import optimizer
+from jaxrl.cli.q_networks import DQN, Hparams, build_dqn
 from jaxrl.distributions import epsilon_greedy
 
 
@@ -23,19 +25,21 @@ class Table(nn.Module):
         return observations @ self.param("q", lambda _: jnp.array([[1.0, 2.0], [3.0, 5.0], [0.5, -1.0]]))
 
 
-def batch_of(states, actions, rewards, terminated, truncated, next_states) -> Transition:
+def batch_of(states, actions, rewards, terminated, truncated, next_states, weights=1.0) -> Sample:
+    """Of stretches `[n][B]`."""
     one_hot = jnp.eye(3)
-    return Transition(
+    transitions = Transition(
         one_hot[jnp.array(states)],
         jnp.array(actions),
         jnp.array(rewards, jnp.float32),
-        jnp.array(terminated),
-        jnp.array(truncated),
+        jnp.array(terminated, bool),
+        jnp.array(truncated, bool),
         one_hot[jnp.array(next_states)],
     )
+    return Sample(transitions, jnp.broadcast_to(jnp.float32(weights), len(states[0])))
 
 
-BATCH = batch_of([0, 1, 2], [1, 0, 1], [1.0, 2.0, 4.0], [False, True, False], [False, False, True], [1, 2, 1])
+BATCH = batch_of([[0, 1, 2]], [[1, 0, 1]], [[1, 2, 4]], [[0, 1, 0]], [[0, 0, 1]], [[1, 2, 1]])
 
 
 def state_of(agent, target=None, **hparams):
@@ -53,15 +57,41 @@ def test_td_errors_by_hand() -> None:
     assert metrics["q_mean"].sum == pytest.approx((2 + 3 - 1) / 3)
 
 
+def test_n_step_errors_by_hand() -> None:
+    """A stretch ends with its episode: at a termination with nothing, at a truncation with a value; what follows counts
+    no more."""
+    batch = batch_of(
+        states=[[0, 0, 0], [1, 1, 1], [2, 0, 0]],
+        actions=[[1, 1, 1], [0, 0, 0], [1, 0, 0]],
+        rewards=[[1, 1, 1], [2, 2, 2], [4, 100, 100]],
+        terminated=[[0, 0, 0], [0, 1, 0], [0, 0, 0]],
+        truncated=[[0, 0, 0], [0, 0, 1], [0, 0, 0]],
+        next_states=[[1, 1, 1], [2, 2, 2], [1, 1, 1]],
+    )
+    agent = dqn(Table())
+    _, _, td_error = agent.update(state_of(agent), batch, jax.random.key(0), 0.0)
+    q, gamma = 2.0, 0.5
+    expected = [1 + gamma * (2 + gamma * (4 + gamma * 5)), 1 + gamma * 2, 1 + gamma * (2 + gamma * 0.5)]
+    np.testing.assert_allclose(td_error, np.array(expected) - q, rtol=1e-6)
+
+
+def test_weights_scale_what_is_learned() -> None:
+    agent = dqn(Table())
+    weighted = BATCH._replace(weights=jnp.float32([1, 0, 0.5]))
+    _, metrics, td_error = agent.update(state_of(agent), weighted, jax.random.key(0), 0.0)
+    np.testing.assert_allclose(td_error, agent.update(state_of(agent), BATCH, jax.random.key(0), 0.0)[2])
+    assert metrics["loss"].sum == pytest.approx((1.5 - 0.5 + 0.5 * (7.5 - 0.5)) / 3)
+
+
 def test_double_dqn_selects_online_and_values_with_the_target() -> None:
     target = [[0.0, 0.0], [10.0, 20.0], [0.0, 0.0]]
     for double, online, value in ((True, 1, 20.0), (False, 1, 20.0)):
-        agent = dqn(Table(), DQNConfig(double=double))
+        agent = dqn(Table(), double=double)
         _, _, td_error = agent.update(state_of(agent, target), BATCH, jax.random.key(0), 0.0)
         assert td_error[0] == pytest.approx(1 + 0.5 * value - 2), online
     target = [[0.0, 0.0], [30.0, 20.0], [0.0, 0.0]]  # now the target's favourite is not the online one
     for double, value in ((True, 20.0), (False, 30.0)):
-        agent = dqn(Table(), DQNConfig(double=double))
+        agent = dqn(Table(), double=double)
         _, _, td_error = agent.update(state_of(agent, target), BATCH, jax.random.key(0), 0.0)
         assert td_error[0] == pytest.approx(1 + 0.5 * value - 2)
 
@@ -70,7 +100,7 @@ def test_double_dqn_selects_online_and_values_with_the_target() -> None:
     ("loss", "gradient_of_error"), [("squared", lambda e: e), ("huber", lambda e: np.clip(e, -1, 1))]
 )
 def test_the_update_is_adam_on_the_bellman_loss(loss, gradient_of_error) -> None:
-    agent = dqn(Table(), DQNConfig(loss=loss))
+    agent = dqn(Table(), expected_value(loss))
     state = state_of(agent, learning_rate=0.01, max_grad_norm=0.7)
     new, _, td_error = agent.update(state, BATCH, jax.random.key(0), 0.0)
     grads = np.zeros((3, 2), np.float32)
@@ -123,6 +153,6 @@ def test_the_optimizers_state_does_not_depend_on_the_values() -> None:
 
 def test_a_network_of_ones_own() -> None:
     env, params = make("CartPole-v1")
-    agent, trainer = build(env, params, Config(num_envs=4, batch_size=4, warmup_steps=8, hidden_sizes=(8,)))
-    state, _ = jax.jit(trainer.step)(jax.jit(trainer.init)(jax.random.key(0), DQNHparams()))
+    agent, trainer = build_dqn(env, params, DQN(num_envs=4, batch_size=4, warmup_steps=8, hidden_sizes=(8,)))
+    state, _ = jax.jit(trainer.step)(jax.jit(trainer.init)(jax.random.key(0), Hparams()))
     assert agent.policy(state.agent, jnp.zeros((3, 4)), jax.random.key(0)).shape == (3,)

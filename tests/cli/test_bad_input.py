@@ -7,7 +7,7 @@ import pytest
 
 from jaxrl.cli import main
 from jaxrl.cli.experiment import make_options
-from jaxrl.experiments import dqn_minatar, ppo_cartpole
+from jaxrl.experiments import dqn_minatar, ppo_cartpole, pqn_minatar
 
 BAD = [
     (
@@ -66,6 +66,17 @@ BAD = [
     ("--out A_FILE", "--out .* is not a directory"),
     ("--out A_FILE/run", "--out .* cannot be made: Not a directory"),
     ("--seed 2147483648", "--seed must be < 2147483648, got 2147483648"),
+    ("--config.num-atoms 1 --config.values quantiles", "--config.num-atoms must be >= 2, got 1"),
+    ("--config.values categorical --config.v-min 5 --config.v-max 5", "--config.v-min must be < v_max = 5.0, got 5.0"),
+    ("--config.values categorical --config.v-max inf", "--config.v-max must be finite, got inf"),
+    ("--config.n-step 0", "--config.n-step must be > 0, got 0"),
+    (
+        "--config.n-step 4 --config.replay-capacity 768",
+        "--config.n-step must be at least 1 and at most the 3 slabs of the replay, got 4",
+    ),
+    ("--hparams.priority-exponent 1.5", "--hparams.priority-exponent must be <= 1, got 1.5"),
+    ("--hparams.priority-exponent -0.5", "--hparams.priority-exponent must be >= 0, got -0.5"),
+    ("--hparams.importance-exponent-end 2", "--hparams.importance-exponent-end must be <= 1, got 2"),
 ]
 
 BAD_PPO = [
@@ -84,6 +95,19 @@ BAD_PPO = [
     ("--config.rollout-length 0", "--config.rollout-length must be > 0, got 0"),
     ("--config.hidden-sizes 64 0", "--config.hidden-sizes must be > 0, got 0"),
     ("--total-steps 511", r"--total-steps must be at least 512 .*, got 511"),
+]
+
+
+BAD_PQN = [
+    ("--hparams.q-lambda 1.1", "--hparams.q-lambda must be <= 1, got 1.1"),
+    ("--hparams.q-lambda -0.1", "--hparams.q-lambda must be >= 0, got -0.1"),
+    (
+        "--config.num-minibatches 3",
+        r"--config.num-minibatches must divide num_envs \* rollout_length = 4096, got 3",
+    ),
+    ("--config.num-envs 0", "--config.num-envs must be > 0, got 0"),
+    ("--config.conv-features 0", "--config.conv-features must be > 0, got 0"),
+    ("--env Pendulum-v1", "--env must have discrete actions, got Pendulum-v1"),
 ]
 
 
@@ -113,9 +137,16 @@ def test_one_line_names_the_flag(call, tmp_path, arguments: str, message: str) -
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["A_FILE", "EMPTY"]
 
 
-@pytest.mark.parametrize(("arguments", "message"), BAD_PPO, ids=[arguments for arguments, _ in BAD_PPO])
-def test_one_line_names_the_flag_of_ppo(call, tmp_path, arguments: str, message: str) -> None:
-    code, lines = call(*arguments.split(), experiment=ppo_cartpole.experiment)
+OF_OTHERS = [
+    pytest.param(experiment, arguments, message, id=f"{experiment.name} {arguments}")
+    for experiment, bad in ((ppo_cartpole.experiment, BAD_PPO), (pqn_minatar.experiment, BAD_PQN))
+    for arguments, message in bad
+]
+
+
+@pytest.mark.parametrize(("experiment", "arguments", "message"), OF_OTHERS)
+def test_one_line_names_the_flag_of_others(call, tmp_path, experiment, arguments: str, message: str) -> None:
+    code, lines = call(*arguments.split(), experiment=experiment)
     assert code == 2
     assert len(lines) == 1
     assert re.search(message, lines[0]), lines[0]

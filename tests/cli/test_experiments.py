@@ -25,5 +25,5 @@ def test_the_defaults_can_run(name: str) -> None:
 
 
 def test_there_is_one_for_each_learner() -> None:
-    learners = {"q_learning", "dqn", "reinforce", "a2c", "ppo"}
+    learners = {"q_learning", "dqn", "pqn", "rainbow", "reinforce", "a2c", "ppo"}
     assert learners <= {name.rpartition("_")[0] for name in NAMES}

@@ -41,16 +41,3 @@ def test_the_ring_forgets_the_oldest() -> None:
     for t in range(5):
         memory = replay.write(memory, jnp.full((4, 1), t, jnp.uint32), jnp.int32(t))
     assert sorted(set(np.asarray(memory).ravel())) == [2, 3, 4]
-
-
-@pytest.mark.parametrize("written", [1, 2, 3, 7])
-def test_sampling_is_uniform_over_all_that_is_stored_and_nothing_else(written: int) -> None:
-    memory = replay.allocate(capacity=12, num_envs=4, num_words=1)
-    for t in range(written):
-        memory = replay.write(memory, (t * 4 + jnp.arange(4, dtype=jnp.uint32))[:, None] + 1, jnp.int32(t))
-    drawn = np.asarray(replay.sample(memory, jax.random.key(0), jnp.int32(written), 24_000))
-    kinds, counts = np.unique(drawn, return_counts=True)
-    oldest = max(written - 3, 0) * 4
-    np.testing.assert_array_equal(kinds, np.arange(oldest, written * 4) + 1)
-    expected = 24_000 / len(kinds)
-    assert np.abs(counts - expected).max() < 5 * np.sqrt(expected)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jaxrl import make
-from jaxrl.agents import PPOConfig, PPOHparams, ppo
+from jaxrl.agents import MinibatchConfig, PPOHparams, ppo
 from jaxrl.arguments import ArgumentError
 from jaxrl.envs import Box, Discrete
 from jaxrl.networks import actor_critic
@@ -27,7 +27,7 @@ HPARAMS = PPOHparams(learning_rate=1e-2)
 @pytest.fixture(scope="module")
 def trainer():
     observation, _ = jax.eval_shape(GRID.reset, jax.random.key(0), GRID_PARAMS)
-    agent = ppo(actor_critic(observation, Discrete(4), (8,)), PPOConfig(num_epochs=2, num_minibatches=2))
+    agent = ppo(actor_critic(observation, Discrete(4), (8,)), MinibatchConfig(num_epochs=2, num_minibatches=2))
     return on_policy(agent, GRID, GRID_PARAMS, OnPolicyConfig(num_envs=N, rollout_length=T))
 
 

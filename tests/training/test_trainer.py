@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrl import DQNHparams, OffPolicyConfig, make, off_policy, population, replay
+from jaxrl import DQNHparams, OffPolicyConfig, make, off_policy, population
 from jaxrl.training import repeat, traced
 from jaxrl.training.run import start
 from jaxrl.types import Agent, Mean
@@ -48,7 +48,7 @@ def test_each_of_three_agents_equals_its_solo_run(compiled, hparams) -> None:
         # The worlds and the replay to the bit, parameters up to the order of sums in a matrix product.
         for a, b in zip(jax.tree.leaves(solo), jax.tree.leaves(member), strict=True):
             np.testing.assert_allclose(np.asarray(data(a)), np.asarray(data(b)), rtol=1e-4, atol=1e-6)
-        np.testing.assert_array_equal(solo.replay, member.replay)
+        np.testing.assert_array_equal(solo.replay[0], member.replay[0])
         np.testing.assert_allclose(solo_metrics["loss"].sum, many_metrics["loss"].sum[:, i], rtol=1e-3, atol=1e-6)
 
 
@@ -66,7 +66,7 @@ def test_seeds_differ_from_the_first_weight_on(compiled, hparams) -> None:
     inits, _ = compiled
     state = inits["many"](jax.random.split(jax.random.key(0), 3), repeat(hparams, 3))
     kernel = state.agent.params["params"]["Dense_0"]["kernel"]
-    memory = state.replay
+    memory, _ = state.replay
     for i in range(3):
         assert not np.array_equal(kernel[i], kernel[i - 1])
         assert not np.array_equal(memory[i], memory[i - 1])
@@ -80,7 +80,7 @@ def test_every_stored_transition_is_one_that_happened(small_agent, hparams) -> N
     state = jax.jit(trainer.init)(jax.random.key(0), hparams)
     state, _ = jax.jit(lambda s: jax.lax.scan(lambda s, _: trainer.step(s), s, length=150))(state)
     written = 16 // 4 + 150
-    memory = np.asarray(state.replay[:written])  # [T, N, words]
+    memory = np.asarray(state.replay[0][:written])  # [T, N, words]
     observation, action, reward, terminated, truncated, after = np.split(memory, [13, 14, 15, 16, 17], axis=-1)
     done = terminated[..., 0].astype(bool)
     assert done.sum() > 20
@@ -111,23 +111,16 @@ def test_the_replay_is_written_in_place(small_agent, agents: int, hparams) -> No
 
     program = jax.jit(advance, donate_argnums=0).lower(shapes, jnp.int32(0)).compile()
     made = re.findall(r"= \w+\[([\d,]+)\]\S* ([\w-]+)\(", program.as_text())
-    large = {op for shape, op in made if math.prod(map(int, shape.split(","))) >= shapes.replay.size}
+    large = {op for shape, op in made if math.prod(map(int, shape.split(","))) >= shapes.replay[0].size}
     # A fusion is listed for what it holds as well; all else hands the array on without touching it.
     assert "dynamic-update-slice" in large
     assert large <= {"dynamic-update-slice", "fusion", "parameter", "get-tuple-element", "bitcast"}
-    assert program.memory_analysis().temp_size_in_bytes < shapes.replay.size * 4
+    assert program.memory_analysis().temp_size_in_bytes < shapes.replay[0].size * 4
 
 
 def test_a_batch_larger_than_the_replay_is_refused(small_agent) -> None:
     with pytest.raises(ValueError, match="batch_size must be at most replay_capacity, got 64 and 32"):
         off_policy(small_agent, *make("Breakout-MinAtar"), OffPolicyConfig(batch_size=64, replay_capacity=32))
-
-
-def test_sampling_reaches_only_what_was_written(small_trainer, hparams) -> None:
-    state = jax.jit(small_trainer.init)(jax.random.key(0), hparams)
-    slabs = small_trainer.warmup_steps // 4
-    drawn = replay.sample(state.replay, jax.random.key(1), jnp.int32(slabs), 2000)
-    assert (np.asarray(drawn) != 0).any(axis=-1).all()
 
 
 def test_progress_starts_at_nothing(small_trainer, hparams) -> None:
@@ -144,7 +137,8 @@ def test_a_replay_holds_actions_of_a_box(hparams) -> None:
         return 4 * observations[:, :1]
 
     def update(state, batch, key, env_steps):
-        error = jnp.abs(batch.action - 4 * batch.observation[:, :1])
+        steps, _ = batch
+        error = jnp.abs(steps.action - 4 * steps.observation[..., :1])
         return state, {"error": Mean(error.sum(), jnp.int32(error.size))}, ()
 
     agent = Agent(lambda key, hparams, observation: (), act, lambda state, observations, key: None, update)
@@ -152,4 +146,4 @@ def test_a_replay_holds_actions_of_a_box(hparams) -> None:
     trainer = off_policy(agent, env, params, config)
     state, metrics = jax.jit(trainer.step)(jax.jit(trainer.init)(jax.random.key(0), hparams))
     assert metrics["error"] == (0, 8)
-    assert state.replay.shape == (16, 4, 3 + 1 + 1 + 1 + 1 + 3)
+    assert state.replay[0].shape == (16, 4, 3 + 1 + 1 + 1 + 1 + 3)

@@ -1,0 +1,109 @@
+"""How the experiments with Q-networks are put together: DQN, its descendants up to Rainbow, and PQN."""
+
+import dataclasses
+from typing import Annotated, Any, Literal
+
+import jax
+from annotated_types import Ge, Gt
+
+from jaxrl.agents import DQNHparams, MinibatchConfig, action_values, dqn, pqn
+from jaxrl.agents.action_values import ActionValues
+from jaxrl.envs import num_discrete_actions
+from jaxrl.networks import Dense, NoisyDense, QNetwork, q_network
+from jaxrl.replay import PrioritisedHparams
+from jaxrl.training import OffPolicyConfig, OnPolicyConfig, off_policy, on_policy
+from jaxrl.types import Agent, Trainer
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Hparams(PrioritisedHparams, DQNHparams):
+    """All traced values of a DQN run."""
+
+
+@dataclasses.dataclass(frozen=True)
+class NetworkConfig:
+    hidden_sizes: tuple[Annotated[int, Gt(0)], ...] = (128,)
+    """Units of each dense layer."""
+    conv_features: Annotated[int, Gt(0)] = 16
+    """Features of the 3 × 3 convolution before them, where the world shows a board."""
+    layer_norm: bool = False
+    """Normalise each layer's features."""
+
+
+@dataclasses.dataclass(frozen=True)
+class DQN(NetworkConfig, OffPolicyConfig):
+    """All static values of a DQN run."""
+
+    double: bool = False
+    """Double DQN: the online network chooses the action whose target value is used (van Hasselt et al. 2016)."""
+    dueling: bool = False
+    """Two streams, of the state's value and of each action's advantage (Wang et al. 2016)."""
+    noisy: bool = False
+    """Dense layers with learned noise, which explore in ε's place: see the epsilons (Fortunato et al. 2018)."""
+    values: Literal["expected", "categorical", "quantiles"] = "expected"
+    """What is learned of each action's return: its expected value, a distribution over num_atoms fixed values (C51,
+    Bellemare et al. 2017), or num_atoms quantiles (QR-DQN, Dabney et al. 2018)."""
+    loss: Literal["huber", "squared"] = "huber"
+    """Loss of expected values: huber (error clipped to [-1, 1], Mnih et al. 2015) or squared (Mnih et al. 2013)."""
+    num_atoms: Annotated[int, Ge(2)] = 51
+    """Numbers that describe each distribution."""
+    v_min: float = 0.0
+    """The least return that a categorical distribution knows."""
+    v_max: float = 20.0
+    """The greatest; more than v_min."""
+
+
+@dataclasses.dataclass(frozen=True)
+class PQN(MinibatchConfig, NetworkConfig, OnPolicyConfig):
+    """All static values of a PQN run."""
+
+    num_envs: Annotated[int, Gt(0)] = 128
+    """N, worlds stepped side by side."""
+    rollout_length: Annotated[int, Gt(0)] = 32
+    """T, steps of every world between two rounds of learning."""
+    num_epochs: Annotated[int, Gt(0)] = 2
+    """Times that each rollout is learned from."""
+    num_minibatches: Annotated[int, Gt(0)] = 32
+    """Gradient steps of an epoch; they share the rollout's num_envs * rollout_length transitions equally."""
+    layer_norm: bool = True
+    """Normalise each layer's features, without which learning may diverge."""
+
+
+def usual_network(env: Any, env_params: Any, config: NetworkConfig, **options: Any) -> QNetwork:
+    observation, _ = jax.eval_shape(env.reset, jax.random.key(0), env_params)
+    return q_network(
+        observation,
+        num_discrete_actions(env, env_params),
+        config.hidden_sizes,
+        conv_features=config.conv_features,
+        layer_norm=config.layer_norm,
+        **options,
+    )
+
+
+def usual_values(config: DQN) -> ActionValues:
+    """What the network says of each action.
+
+    Raises:
+        ArgumentError: fewer than 2 atoms, or bounds the wrong way round.
+    """
+    if config.values == "categorical":
+        return action_values.categorical(config.v_min, config.v_max, config.num_atoms)
+    if config.values == "quantiles":
+        return action_values.quantiles(config.num_atoms)
+    return action_values.expected_value(config.loss)
+
+
+def build_dqn(env: Any, env_params: Any, config: DQN) -> tuple[Agent, Trainer]:
+    """DQN, or what its parts make of it."""
+    values = usual_values(config)
+    dense = NoisyDense if config.noisy else Dense
+    network = usual_network(env, env_params, config, outputs=values.shape, dueling=config.dueling, dense=dense)
+    agent = dqn(network, values, config.double)
+    return agent, off_policy(agent, env, env_params, config)
+
+
+def build_pqn(env: Any, env_params: Any, config: PQN) -> tuple[Agent, Trainer]:
+    agent = pqn(usual_network(env, env_params, config), config)
+    return agent, on_policy(agent, env, env_params, config)

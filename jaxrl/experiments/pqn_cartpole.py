@@ -1,0 +1,21 @@
+"""PQN balances a cart-pole."""
+
+from jaxrl.agents import PQNHparams
+from jaxrl.cli import Experiment, Options, main
+from jaxrl.cli.q_networks import PQN, build_pqn
+
+experiment = Experiment(
+    name="pqn_cartpole",
+    algorithm="PQN",
+    build=build_pqn,
+    defaults=Options(
+        env="CartPole-v1",
+        total_steps=500_000,
+        log_every=10_000,
+        hparams=PQNHparams(learning_rate=2.5e-4, epsilon_end=0.2, epsilon_decay_steps=100_000, q_lambda=0.95),
+        config=PQN(num_envs=32, rollout_length=64, num_minibatches=16, num_epochs=4, hidden_sizes=(128, 128)),
+    ),
+)
+
+if __name__ == "__main__":
+    main(experiment)

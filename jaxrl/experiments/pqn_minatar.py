@@ -1,0 +1,20 @@
+"""PQN learns MinAtar's Breakout."""
+
+from jaxrl.agents import PQNHparams
+from jaxrl.cli import Experiment, Options, main
+from jaxrl.cli.q_networks import PQN, build_pqn
+
+experiment = Experiment(
+    name="pqn_minatar",
+    algorithm="PQN",
+    build=build_pqn,
+    defaults=Options(
+        env="Breakout-MinAtar",
+        total_steps=1_500_000,
+        hparams=PQNHparams(learning_rate=1e-3, epsilon_end=0.01, epsilon_decay_steps=200_000),
+        config=PQN(),
+    ),
+)
+
+if __name__ == "__main__":
+    main(experiment)

@@ -1,0 +1,30 @@
+"""Rainbow learns MinAtar's Breakout."""
+
+from jaxrl.cli import Experiment, Options, main
+from jaxrl.cli.q_networks import DQN, Hparams, build_dqn
+
+experiment = Experiment(
+    name="rainbow_minatar",
+    algorithm="Rainbow",
+    build=build_dqn,
+    defaults=Options(
+        env="Breakout-MinAtar",
+        total_steps=1_000_000,
+        hparams=Hparams(
+            learning_rate=5e-4, epsilon_start=0.0, epsilon_end=0.0, epsilon_eval=0.0, importance_exponent_steps=1e6
+        ),
+        config=DQN(
+            num_envs=64,
+            batch_size=256,
+            n_step=3,
+            replay="prioritised",
+            double=True,
+            dueling=True,
+            noisy=True,
+            values="categorical",
+        ),
+    ),
+)
+
+if __name__ == "__main__":
+    main(experiment)

@@ -1,0 +1,87 @@
+"""PQN: its λ-returns against a trajectory by hand and rlax, and its update against RAdam on them."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+import rlax
+
+from jaxrl.agents import MinibatchConfig, PQNHparams, pqn
+from jaxrl.arguments import ArgumentError
+from jaxrl.types import Transition
+
+Q = np.float32([[1.0, 2.0], [3.0, 5.0], [0.5, -1.0]])
+GAMMA, LAMBDA = 0.5, 0.8
+HPARAMS = PQNHparams(learning_rate=0.01, discount=GAMMA, q_lambda=LAMBDA, epsilon_start=0.0, epsilon_end=0.0)
+
+
+class Table:
+    """Q of three states, which observations are the numbers of."""
+
+    def init(self, key, observations):
+        return jnp.array(Q)
+
+    def apply(self, params, observations, *, rngs=None):
+        return params[observations]
+
+
+# World 0 goes on throughout; world 1 is cut off after its first step and begins again; world 2 ends after its second.
+BATCH = Transition(
+    observation=jnp.array([[0, 0, 0], [1, 2, 1], [2, 1, 0]]),
+    action=jnp.array([[0, 1, 0], [1, 0, 1], [0, 1, 1]]),
+    reward=jnp.float32([[1, 2, 3], [4, 5, 6], [7, 8, 9]]),
+    terminated=jnp.array([[0, 0, 0], [0, 0, 1], [0, 0, 0]], bool),
+    truncated=jnp.array([[0, 1, 0], [0, 0, 0], [0, 0, 0]], bool),
+    next_observation=jnp.array([[1, 1, 1], [2, 1, 2], [0, 2, 1]]),
+)
+
+
+def returns_by_hand() -> np.ndarray:
+    """V = max Q is 2, 5, 0.5."""
+    far = 1 - LAMBDA
+    a2 = 7 + GAMMA * 2
+    a1 = 4 + GAMMA * (far * 0.5 + LAMBDA * a2)
+    a0 = 1 + GAMMA * (far * 5 + LAMBDA * a1)
+    b2 = 8 + GAMMA * 0.5
+    b1 = 5 + GAMMA * (far * 5 + LAMBDA * b2)
+    b0 = 2 + GAMMA * 5
+    c2 = 9 + GAMMA * 5
+    c1 = 6
+    c0 = 3 + GAMMA * (far * 5 + LAMBDA * c1)
+    return np.float32([[a0, b0, c0], [a1, b1, c1], [a2, b2, c2]])
+
+
+def updated(batch=BATCH, config=MinibatchConfig(num_epochs=1, num_minibatches=1)):  # noqa: B008
+    agent = pqn(Table(), config)
+    state = agent.init(jax.random.key(0), HPARAMS, jnp.int32(0))
+    return agent.update(state, batch, jax.random.key(1), jnp.float32(0))
+
+
+def test_the_targets_bootstrap_at_the_right_step() -> None:
+    expected = returns_by_hand()
+    chosen = Q[BATCH.observation, BATCH.action]
+    _, metrics, _ = updated()
+    assert metrics["loss"].sum == pytest.approx(0.5 * np.square(expected - chosen).mean(), rel=1e-6)
+    # And rlax, world by world, where no episode is cut off.
+    for world in (0, 2):
+        v_t = Q.max(-1)[BATCH.next_observation[:, world]]
+        discount = GAMMA * (1 - np.float32(BATCH.terminated[:, world]))
+        theirs = rlax.lambda_returns(BATCH.reward[:, world], discount, v_t, LAMBDA)
+        np.testing.assert_allclose(theirs, expected[:, world], rtol=1e-6)
+
+
+def test_the_update_is_radam_on_the_squared_error() -> None:
+    grads = np.zeros_like(Q)
+    error = returns_by_hand() - Q[BATCH.observation, BATCH.action]
+    np.add.at(grads, (np.array(BATCH.observation), np.array(BATCH.action)), -error / error.size)
+    reference = optax.chain(optax.clip_by_global_norm(HPARAMS.max_grad_norm), optax.radam(HPARAMS.learning_rate))
+    updates, _ = reference.update(jnp.array(grads), reference.init(jnp.array(Q)), jnp.array(Q))
+    np.testing.assert_allclose(updated()[0].params, Q + updates, rtol=1e-5)
+
+
+def test_every_epoch_learns_from_each_transition_once() -> None:
+    _, metrics, _ = updated(config=MinibatchConfig(num_epochs=2, num_minibatches=3))
+    assert metrics["loss"].count == 6
+    with pytest.raises(ArgumentError, match=r"num_minibatches must divide num_envs \* rollout_length = 9, got 2"):
+        updated(config=MinibatchConfig(num_minibatches=2))

@@ -1,0 +1,207 @@
+"""Samplers: what may be drawn, how often, and what it weighs."""
+
+import dataclasses
+import math
+import re
+from operator import itemgetter
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxrl import replay
+from jaxrl.arguments import ArgumentError
+from jaxrl.replay import ring
+from jaxrl.replay.sampling import PrioritisedHparams, prioritised, uniform
+
+SLOTS, N = 5, 3
+HPARAMS = PrioritisedHparams(priority_exponent=0.5, importance_exponent_steps=100.0)
+
+
+def priorities(state) -> np.ndarray:
+    """p_i of every index, and what pads the leaves."""
+    return np.asarray(state.tree[0])
+
+
+@pytest.mark.parametrize("n_step", [1, 2, 3, SLOTS])
+def test_a_stretch_begins_wherever_all_of_it_is_stored(n_step: int) -> None:
+    """Around the ring twice, against a list of the slabs that are stored."""
+    memory = ring.allocate(SLOTS * N, N, 2)
+    alike, by_priority = uniform(SLOTS, N, n_step), prioritised(SLOTS, N, n_step)
+    state = by_priority.init(HPARAMS)
+    written, learned = jax.jit(by_priority.written), jax.jit(by_priority.learned)
+    draws = [jax.jit(sampler.sample, static_argnums=3) for sampler in (alike, by_priority)]
+    gather = jax.jit(ring.gather, static_argnums=2)
+    stored: list[int] = []  # slab numbers, the oldest first
+    for number in range(2 * SLOTS + 3):
+        slab = jnp.stack([jnp.full(N, number), jnp.arange(N)], axis=-1).astype(jnp.uint32)
+        memory = ring.write(memory, slab, jnp.int32(number))
+        stored = [*stored, number][-SLOTS:]
+        slabs = jnp.int32(number + 1)
+        state = written(state, slabs)
+        begins = [first for first in stored if first + n_step - 1 in stored]
+        eligible = sorted(first % SLOTS * N + world for first in begins for world in range(N))
+        np.testing.assert_array_equal(priorities(state).nonzero()[0], eligible)
+        if not begins:
+            continue
+        for sample, sampler_state in zip(draws, ((), state), strict=True):
+            index, weight = sample(sampler_state, jax.random.key(number), slabs, 512)
+            np.testing.assert_array_equal(np.unique(index), eligible)
+            assert (index.dtype, weight.dtype, weight.shape) == (jnp.int32, jnp.float32, (512,))
+            stretch = np.asarray(gather(memory, index, n_step))
+            assert stretch.shape == (n_step, 512, 2)
+            assert set(stretch[0, :, 0]) == set(begins)
+            np.testing.assert_array_equal(stretch[..., 0], stretch[0, :, 0] + np.arange(n_step)[:, None])
+            np.testing.assert_array_equal(stretch[..., 1], np.broadcast_to(index % N, (n_step, 512)))
+        state = learned(state, index, jnp.ones(512))
+
+
+def test_uniform_sampling_spends_one_draw() -> None:
+    for slabs in (2, SLOTS, 3 * SLOTS + 1):
+        index, weight = uniform(SLOTS, N).sample((), jax.random.key(7), jnp.int32(slabs), 32)
+        np.testing.assert_array_equal(index, jax.random.bits(jax.random.key(7), (32,)) % (min(slabs, SLOTS) * N))
+        assert (weight == 1).all()
+
+
+def test_uniform_sampling_is_uniform_around_the_ring() -> None:
+    index, _ = uniform(SLOTS, N, 3).sample((), jax.random.key(0), jnp.int32(SLOTS + 2), 9000)
+    counts = np.bincount(index, minlength=SLOTS * N)
+    eligible = counts > 0
+    assert eligible.sum() == 3 * N
+    assert np.abs(counts[eligible] - 1000).max() < 5 * math.sqrt(1000)
+
+
+def test_what_is_new_comes_with_the_greatest_priority() -> None:
+    sampler = prioritised(SLOTS, N)
+    state = sampler.written(sampler.init(HPARAMS), jnp.int32(1))
+    np.testing.assert_array_equal(priorities(state)[:N], 1)
+    state = sampler.learned(state, jnp.array([0, 1, 2, 0]), jnp.array([-9.0, 0.25, 0.0, -9.0]))
+    np.testing.assert_allclose(priorities(state)[:N], [3, 0.5, 1e-3], rtol=1e-5)
+    state = sampler.written(state, jnp.int32(2))
+    np.testing.assert_allclose(priorities(state)[N : 2 * N], 3, rtol=1e-6)
+    state = sampler.learned(state, jnp.array([0, 3]), jnp.array([0.0, 0.0]))
+    state = sampler.written(state, jnp.int32(3))  # the greatest so far, not the greatest that is stored
+    np.testing.assert_allclose(priorities(state)[2 * N : 3 * N], 3, rtol=1e-6)
+
+
+def test_weights_by_hand() -> None:
+    """Eight transitions, four of p = 2 and four of p = 1: P = 1/6 and 1/12, count · P = 4/3 and 2/3."""
+    sampler = prioritised(slots=4, num_envs=4)
+    hparams = PrioritisedHparams(1.0, importance_exponent_start=0.2, importance_exponent_end=0.8,
+                                 importance_exponent_steps=16.0)  # fmt: skip
+    state = sampler.init(hparams)
+    for slabs in (1, 2):
+        state = sampler.written(state, jnp.int32(slabs))
+    state = sampler.learned(state, jnp.arange(8), jnp.array([2.0] * 4 + [1.0] * 4))
+    # Of six equal parts of the sum, four are those of p = 2, and the other two have two transitions each.
+    index, weight = sampler.sample(state, jax.random.key(0), jnp.int32(2), 6)
+    assert index[:4].tolist() == [0, 1, 2, 3]
+    assert index[4] in (4, 5)
+    assert index[5] in (6, 7)
+    beta = 0.2 + (0.8 - 0.2) * 8 / 16  # two slabs of four, of sixteen
+    expected = np.array([4 / 3] * 4 + [2 / 3] * 2) ** -beta
+    np.testing.assert_allclose(weight, expected / expected.max(), rtol=1e-5)
+    assert expected[0] / expected.max() == pytest.approx(0.5**0.5)
+    later = sampler.sample(state, jax.random.key(0), jnp.int32(40), 6)[1]
+    np.testing.assert_allclose(later[0], 0.5**0.8, rtol=1e-5)
+
+
+def test_how_often_each_is_drawn() -> None:
+    """In proportion to p_i over many batches, and in each batch as evenly as its equal parts make it."""
+    slots, num_envs, batch_size, batches = 10, 20, 64, 2000
+    sampler = prioritised(slots, num_envs)
+    state = sampler.init(PrioritisedHparams(priority_exponent=1.0))
+    for slabs in range(1, slots + 1):
+        state = sampler.written(state, jnp.int32(slabs))
+    error = np.random.default_rng(0).exponential(size=200) ** 3
+    error[7], error[8] = error.sum() / 9, 0.0
+    state = sampler.learned(state, jnp.arange(200), jnp.asarray(error, jnp.float32))
+    keys = jax.random.split(jax.random.key(0), batches)
+    index, _ = jax.jit(jax.vmap(lambda key: sampler.sample(state, key, jnp.int32(slots), batch_size)))(keys)
+    counts = np.stack([np.bincount(row, minlength=200) for row in np.asarray(index)])
+    p = error + 1e-6
+    expected = batch_size * p / p.sum()
+    assert (counts >= np.floor(expected) - 1).all()
+    assert (counts <= np.ceil(expected) + 1).all()
+    deviation = np.abs(counts.mean(axis=0) - expected)
+    assert (deviation <= 5 * np.sqrt(np.maximum(expected, 1 / batches) / batches)).all()
+
+
+def test_exponent_zero_is_uniform() -> None:
+    sampler = prioritised(SLOTS, N)
+    state = sampler.init(dataclasses.replace(HPARAMS, priority_exponent=0.0))
+    for slabs in range(1, SLOTS + 1):
+        state = sampler.written(state, jnp.int32(slabs))
+    state = sampler.learned(state, jnp.arange(SLOTS * N), 10.0 ** jnp.arange(SLOTS * N))
+    index, weight = sampler.sample(state, jax.random.key(0), jnp.int32(SLOTS), SLOTS * N)
+    np.testing.assert_array_equal(index, np.arange(SLOTS * N))  # each once: the parts are all alike
+    assert (weight == 1).all()
+
+
+def loop(sampler: replay.Sampler, num_envs: int, batch_size: int):
+    """What a training step does, many times: a slab, a sample, and its new errors."""
+
+    def body(t, carry):
+        state, key, seen = carry
+        state = sampler.written(state, t + 1)
+        key, sample_key = jax.random.split(key)
+        index, weight = sampler.sample(state, sample_key, t + 1, batch_size)
+        error = jnp.sin(index.astype(jnp.float32) + t) * weight
+        return sampler.learned(state, index, error), key, (seen[0] + index, seen[1] + weight)
+
+    return lambda carry, steps: jax.lax.fori_loop(1, steps, body, carry)
+
+
+def begin(sampler: replay.Sampler, batch_size: int, hparams, key):
+    state = sampler.written(sampler.init(hparams), jnp.int32(1))
+    return state, key, (jnp.zeros(batch_size, jnp.int32), jnp.zeros(batch_size))
+
+
+def test_each_agent_of_many_equals_its_solo_run() -> None:
+    sampler = prioritised(64, 8, 2)
+    run = loop(sampler, 8, 16)
+    many = PrioritisedHparams(
+        priority_exponent=jnp.array([0.0, 0.5, 1.0]),
+        importance_exponent_start=jnp.array([0.4, 0.0, 1.0]),
+        importance_exponent_end=jnp.ones(3),
+        importance_exponent_steps=jnp.array([100.0, 0.0, 1e6]),
+    )
+    keys = jax.random.split(jax.random.key(0), 3)
+    together = jax.jit(lambda keys, many: jax.vmap(lambda key, h: run(begin(sampler, 16, h, key), 200))(keys, many))(
+        keys, many
+    )
+    solo = jax.jit(lambda key, h: run(begin(sampler, 16, h, key), 200))
+    for i in range(3):
+        alone = solo(keys[i], jax.tree.map(itemgetter(i), many))
+        np.testing.assert_array_equal(together[2][0][i], alone[2][0])
+        np.testing.assert_allclose(together[2][1][i], alone[2][1], rtol=1e-5)
+        for level, same in zip(together[0].tree, alone[0].tree, strict=True):
+            np.testing.assert_allclose(level[i], same, rtol=1e-5)
+
+
+@pytest.mark.parametrize("agents", [1, 3])
+@pytest.mark.parametrize("n_step", [1, 3])
+def test_the_tree_is_changed_in_place(agents: int, n_step: int) -> None:
+    """No copy and no select as large as its leaves in the compiled program."""
+    sampler = prioritised(512, 8, n_step)
+    run = loop(sampler, 8, 16)
+    start = lambda key: begin(sampler, 16, HPARAMS, key)  # noqa: E731
+    key = jax.random.key(0)
+    if agents > 1:
+        run, start, key = jax.vmap(run, in_axes=(0, None)), jax.vmap(start), jax.random.split(key, agents)
+    shapes = jax.eval_shape(start, key)
+    program = jax.jit(run, donate_argnums=0).lower(shapes, jnp.int32(0)).compile()
+    size = shapes[0].tree[0].size
+    made = re.findall(r"= \w+\[([\d,]+)\]\S* ([\w-]+)\(", program.as_text())
+    large = {op for shape, op in made if math.prod(map(int, shape.split(","))) >= size}
+    assert "dynamic-update-slice" in large
+    assert large <= {"dynamic-update-slice", "scatter", "fusion", "parameter", "get-tuple-element", "bitcast"}
+    assert program.memory_analysis().temp_size_in_bytes < size * 4
+
+
+@pytest.mark.parametrize("make", [uniform, prioritised])
+@pytest.mark.parametrize("n_step", [0, -1, SLOTS + 1])
+def test_a_stretch_must_fit(make, n_step: int) -> None:
+    with pytest.raises(ArgumentError, match=rf"^n_step must be .*5.*, got {n_step}"):
+        make(SLOTS, N, n_step)
