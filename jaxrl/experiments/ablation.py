@@ -11,10 +11,13 @@ from typing import Any, Literal, NamedTuple
 import tyro
 from rich.console import Console
 
-from jaxrl.cli import Options, ablation, checks, run_directory
+from jaxrl.cli import Options, checks, run_directory, study
 from jaxrl.cli.q_networks import DQN, Hparams
-from jaxrl.cli.train import errors_in_one_line, prepare_jax, train
+from jaxrl.cli.train import errors_in_one_line, prepare_jax
 from jaxrl.experiments import dqn_minatar
+from jaxrl.training.report import figure_over_steps
+
+PICTURE = "ablation.png"
 
 Name = Literal[
     "dqn", "double", "dueling", "n-step", "prioritised", "noisy", "categorical", "quantiles", "rainbow", "no-replay",
@@ -45,7 +48,7 @@ VARIANTS: dict[Name, Variant] = {
     "dqn": Variant("DQN"),
     **PARTS,
     "rainbow": Variant("Rainbow", ALL, NO_EPSILON),
-    "no-replay": Variant("DQN without replay"),  # see `variant_options`
+    "no-replay": Variant("DQN without replay"),  # see `variant_run`
     "no-target-network": Variant("DQN without target network", {}, {"target_update_rate": 1.0}),
 }
 
@@ -69,39 +72,25 @@ def main() -> None:
     prepare_jax(options.deterministic)
     console = Console(highlight=False)
     with errors_in_one_line():
-        run_all(options, console)
-
-
-def run_all(options: AblationOptions, console: Console) -> None:
-    """Trains what is not trained yet, then draws.
-
-    Raises:
-        UsageError: the options cannot be run.
-    """
-    directory = options.out or run_directory.default_directory("ablation")
-    variants = {name: variant_options(options, name, directory / name) for name in options.variants}
-    check(options, variants)
-    for name, its_options in variants.items():
-        if options.resume and (directory / name / run_directory.SUMMARY).exists():
-            continue
-        experiment = dqn_minatar.experiment._replace(algorithm=VARIANTS[name].label)
-        console.rule(VARIANTS[name].label, align="left")
-        if train(experiment, its_options, console)[1] is None:
-            console.print("continue with")
-            console.print(f"  {run_directory.resume_command('ablation', directory)}", soft_wrap=True)
+        directory = options.out or run_directory.default_directory("ablation")
+        if len(options.variants) != len(set(options.variants)) or not options.variants:
+            raise checks.UsageError(f"--variants must be different ones, got {' '.join(options.variants) or 'none'}")
+        runs = {str(name): variant_run(options, name, directory / name) for name in options.variants}
+        study.check(runs, options.out, options.resume)
+        found = study.train_all("ablation", runs, directory, console)
+        if found is None:
             return
-    found = ablation.results(directory, {str(name): VARIANTS[name].label for name in options.variants})
-    title = f"DQN and its parts on {options.env}"
-    ablation.draw(directory, found, title)
-    if options.record is not None:
-        ablation.record(directory, options.record, found, title)
-    console.rule(align="left")
-    console.print(ablation.table(found))
-    console.print(f"picture: {directory / ablation.PICTURE}", soft_wrap=True)
+        found.sort(key=lambda result: -result["eval_return_mean"])
+        title = f"DQN and its parts on {options.env}"
+        draw(directory, found, title)
+        if options.record is not None:
+            study.record(directory, options.record, found, title, PICTURE)
+        console.print(study.table(found))
+        console.print(f"picture: {directory / PICTURE}", soft_wrap=True)
 
 
-def variant_options(options: AblationOptions, name: Name, out: Path) -> Options:
-    """The options of one variant: a run of dqn_minatar in a directory of its own."""
+def variant_run(options: AblationOptions, name: Name, out: Path) -> study.Run:
+    """A run of dqn_minatar, in a directory of its own."""
     variant = VARIANTS[name]
     fields = {field.name: getattr(options, field.name) for field in dataclasses.fields(Options)}
     fields["config"] = dataclasses.replace(options.config, **variant.config)
@@ -109,26 +98,34 @@ def variant_options(options: AblationOptions, name: Name, out: Path) -> Options:
     if name == "no-replay":  # it holds what the worlds have just done, and nothing else
         n = options.config.num_envs
         fields["config"] = dataclasses.replace(options.config, batch_size=n, replay_capacity=n)
-    resume = options.resume and run_directory.holds_a_run(out)
-    return Options(**fields | {"out": out, "resume": resume, "record": None})
+    fields |= {"out": out, "resume": study.resumes(options.resume, out), "record": None}
+    return study.Run(variant.label, dqn_minatar.experiment._replace(algorithm=variant.label), Options(**fields))
 
 
-def check(options: AblationOptions, variants: dict[Name, Options]) -> None:
-    """Finds what cannot be run before anything is trained.
+def draw(directory: Path, found: list[dict[str, Any]], title: str) -> None:
+    """Draws all training returns, means over seeds, and the evaluations at the end with their 95 % intervals."""
+    from matplotlib import colormaps
 
-    Raises:
-        UsageError: there is such a thing.
-    """
-    if len(options.variants) != len(set(options.variants)):
-        raise checks.UsageError(f"--variants must be different ones, got {' '.join(options.variants)}")
-    if not options.variants:
-        raise checks.UsageError("--variants must name at least one")
-    if options.resume and options.out is None:
-        raise checks.UsageError("--resume needs --out DIR, the ablation to continue")
-    env, env_params = checks.make_env(options.env, options.protocol, options.env_options)
-    for its_options in variants.values():
-        checks.check_options(its_options)
-        checks.construct(dqn_minatar.experiment, env, env_params, its_options)
+    figure, axes = figure_over_steps(title, f"{found[0]['protocol']}; {found[0]['num_seeds']} seeds", "episode return")
+    figure.set_layout_engine("none")
+    figure.set_size_inches(13, 5.5)
+    axes.set_position((0.06, 0.12, 0.52, 0.74))
+    bars = figure.add_axes((0.74, 0.12, 0.24, 0.74))
+    for place, result in enumerate(found):
+        color = "black" if result["name"] == "dqn" else colormaps["tab20"](place % 20)
+        line = "--" if result["name"].startswith("no-") else "-"
+        axes.plot(*study.smooth_returns(directory, result), line, color=color, label=result["label"])
+        mean, half_width = result["eval_return_mean"], result["eval_return_interval_95"]
+        bars.errorbar(mean, -place, xerr=half_width, fmt="o", color=color, capsize=3)
+        bars.plot(result["eval_return_per_seed"], [-place] * result["num_seeds"], "|", color=color, markersize=9)
+    bars.set_yticks([-place for place in range(len(found))], [result["label"] for result in found])
+    returns = [value for result in found for value in result["eval_return_per_seed"]]
+    bars.set_xlim(min(0, *returns), 1.15 * max(*returns, 1e-3))
+    bars.set_xlabel("greedy evaluation at the end: seeds, mean, 95 % interval", fontsize=9)
+    bars.spines[["top", "right"]].set_visible(False)
+    bars.grid(alpha=0.2)
+    axes.legend(loc="upper left", frameon=False, fontsize=8)
+    figure.savefig(directory / PICTURE)
 
 
 if __name__ == "__main__":

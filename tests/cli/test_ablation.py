@@ -6,7 +6,6 @@ import dataclasses
 import pytest
 from PIL import Image
 
-from jaxrl.cli import checks
 from jaxrl.experiments import ablation, dqn_minatar, rainbow_minatar
 
 SMALL = (
@@ -48,7 +47,7 @@ def test_it_trains_draws_records_and_goes_on(call, tmp_path) -> None:
     ("arguments", "message"),
     [
         ("--variants dqn dqn", "error: --variants must be different ones, got dqn dqn"),
-        ("--resume", "error: --resume needs --out DIR, the ablation to continue"),
+        ("--resume", "error: --resume needs --out DIR, the study to continue"),
         (
             "--config.n-step 40",
             "error: --config.n-step must be at least 1 and at most the 16 slabs of the replay, got 40",
@@ -72,13 +71,7 @@ def test_rainbow_is_all_parts_at_once() -> None:
             assert dataclasses.replace(plain, **part.config) != plain
 
 
-def test_each_variant_is_built_as_its_name_says() -> None:
+def test_without_replay_it_learns_from_the_newest_steps(tmp_path) -> None:
     options = ablation.AblationOptions(**vars(dqn_minatar.experiment.defaults))
-    env, env_params = checks.make_env("Breakout-MinAtar", None, ())
-    steps = {}
-    for name in ablation.VARIANTS:
-        its = ablation.variant_options(options, name, None)
-        steps[name] = checks.construct(dqn_minatar.experiment, env, env_params, its)[1].steps_per_iteration
-    assert set(steps.values()) == {256}
-    no_replay = ablation.variant_options(options, "no-replay", None).config
-    assert no_replay.batch_size == options.config.num_envs == no_replay.replay_capacity
+    config = ablation.variant_run(options, "no-replay", tmp_path).options.config
+    assert config.batch_size == config.replay_capacity == config.num_envs
