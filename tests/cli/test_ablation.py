@@ -29,9 +29,7 @@ def test_it_trains_draws_records_and_goes_on(call, tmp_path) -> None:
         assert picture.width > 1000
     with open("b/results.csv", newline="") as file:
         rows = list(csv.DictReader(file))
-    assert {(row["variant"], row["seed"]) for row in rows} == {
-        (v, s) for v in ("dqn", "n-step", "no-replay") for s in "01"
-    }
+    assert {(row["run"], row["seed"]) for row in rows} == {(v, s) for v in ("dqn", "n-step", "no-replay") for s in "01"}
     assert {path.name for path in (tmp_path / "b").iterdir()} == {
         "README.md", "ablation.png", "curves.csv", "results.csv"
     }  # fmt: skip
