@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrl import DQNHparams, OffPolicyConfig, dqn, off_policy, planning
+from jaxrl import DQNHparams, OffPolicyConfig, PQNHparams, dqn, off_policy, planning, pqn
+from jaxrl.agents import MinibatchConfig
 from jaxrl.envs import Discrete, GridWorld
 from jaxrl.networks import QNetwork, actor_critic
 from jaxrl.training import OnPolicyConfig, on_policy
@@ -34,6 +35,19 @@ def test_dqn_learns_q_star() -> None:
     agents = trained(lambda _: (off_policy(dqn(network), ENV, PARAMS, config), hparams), jnp.arange(1), iterations=1000)
     q_values = network.apply(jax.tree.map(lambda x: x[0], agents.params), OBSERVATIONS)
     np.testing.assert_allclose(q_values[CELLS], PLAN.q_values[CELLS], atol=0.01)
+
+
+def test_pqn_learns_q_star() -> None:
+    network = QNetwork(num_actions=4, hidden_sizes=(32,), layer_norm=True)
+    # Actions are random, so that only λ = 0 leads to Q*.
+    hparams = PQNHparams(
+        learning_rate=5e-3, learning_rate_decay_steps=1e5, discount=DISCOUNT, epsilon_end=1.0, q_lambda=0.0
+    )
+    agent = pqn(network, MinibatchConfig(num_epochs=2, num_minibatches=4))
+    config = OnPolicyConfig(num_envs=16, rollout_length=16)
+    agents = trained(lambda _: (on_policy(agent, ENV, PARAMS, config), hparams), jnp.arange(1), iterations=400)
+    q_values = network.apply(jax.tree.map(lambda x: x[0], agents.params), OBSERVATIONS)
+    np.testing.assert_allclose(q_values[CELLS], PLAN.q_values[CELLS], atol=0.02)
 
 
 @pytest.mark.parametrize("algorithm", ["a2c", "ppo", "baseline"])

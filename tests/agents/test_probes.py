@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrl import DQNHparams, OffPolicyConfig, dqn, off_policy
+from jaxrl import DQNHparams, OffPolicyConfig, PQNHparams, dqn, off_policy, pqn
 from jaxrl.envs import Box, Discrete
 from jaxrl.networks import QNetwork, actor_critic
 from jaxrl.training import OnPolicyConfig, on_policy
@@ -40,13 +40,20 @@ def test_exact_values_of_the_probes() -> None:
     np.testing.assert_array_equal(exact_q(PROBES["cue and action"])[0], [[1, -1], [-1, 1]])
 
 
-def test_dqn_learns_the_exact_values() -> None:
-    network = QNetwork(num_actions=2, hidden_sizes=(32,))
-    config = OffPolicyConfig(num_envs=8, batch_size=32, replay_capacity=512, warmup_steps=256)
-    hparams = DQNHparams(
-        learning_rate=5e-3, discount=DISCOUNT, epsilon_end=1.0, target_update_rate=0.1, max_grad_norm=100.0
-    )
-    agents = trained(lambda params: (off_policy(dqn(network), Probe(), params, config), hparams), STACKED, 1500)
+@pytest.mark.parametrize("algorithm", ["dqn", "pqn"])
+def test_action_values_become_exact(algorithm: str) -> None:
+    network = QNetwork(num_actions=2, hidden_sizes=(32,), layer_norm=algorithm == "pqn")
+    replay = OffPolicyConfig(num_envs=8, batch_size=32, replay_capacity=512, warmup_steps=256)
+    explore = {"learning_rate": 5e-3, "discount": DISCOUNT, "epsilon_end": 1.0, "max_grad_norm": 100.0}
+
+    def make_trainer(params):
+        if algorithm == "dqn":
+            return off_policy(dqn(network), Probe(), params, replay), DQNHparams(target_update_rate=0.1, **explore)
+        # Actions are random, so that only λ = 0 leads to Q*.
+        hparams = PQNHparams(q_lambda=0.0, learning_rate_decay_steps=1500 * 64, **explore)
+        return on_policy(pqn(network), Probe(), params, ROLLOUTS), hparams
+
+    agents = trained(make_trainer, STACKED, 1500)
     q_values = jax.vmap(jax.vmap(jax.vmap(network.apply, (None, 0)), (None, 0)), (0, None))(
         agents.params, PLACES[:, :, None]
     )[:, :, :, 0]

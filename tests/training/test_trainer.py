@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from jaxrl import DQNHparams, OffPolicyConfig, make, off_policy, population
+from jaxrl.cli.q_networks import Hparams
 from jaxrl.training import repeat, traced
 from jaxrl.training.run import start
 from jaxrl.types import Agent, Mean
@@ -96,10 +97,13 @@ def test_every_stored_transition_is_one_that_happened(small_agent, hparams) -> N
     assert set(reward.view(np.float32).ravel()) <= {0.0, 1.0}
 
 
-@pytest.mark.parametrize("agents", [1, 3])
-def test_the_replay_is_written_in_place(small_agent, agents: int, hparams) -> None:
+@pytest.mark.parametrize(("agents", "kind", "n_step"), [(1, "uniform", 1), (3, "uniform", 1), (3, "prioritised", 3)])
+def test_the_replay_is_written_in_place(small_agent, agents: int, kind: str, n_step: int) -> None:
     """No copy and no select as large as the replay in the compiled program."""
-    config = OffPolicyConfig(num_envs=4, batch_size=8, replay_capacity=4096, warmup_steps=16)
+    config = OffPolicyConfig(
+        num_envs=4, batch_size=8, replay_capacity=4096, warmup_steps=16, n_step=n_step, replay=kind
+    )
+    hparams = Hparams()
     trainer = off_policy(small_agent, *make("Breakout-MinAtar"), config)
     key = jax.random.key(0)
     if agents > 1:
