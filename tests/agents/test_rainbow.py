@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from jaxrl import DQNHparams, OffPolicyConfig, Sample, Transition, dqn, off_policy, planning
+from jaxrl import Checkpoints, DQNHparams, OffPolicyConfig, Sample, Transition, dqn, make, off_policy, planning
 from jaxrl.agents.action_values import categorical, quantiles
 from jaxrl.agents.dqn import n_step
 from jaxrl.cli.q_networks import DQN, Hparams, build_dqn
 from jaxrl.envs import Environment, GridWorld
 from jaxrl.networks import QNetwork
+from jaxrl.training import traced
+from jaxrl.training.checkpoint import fingerprint
 from tests.compiling import quick_jit
 
 DISCOUNT = 0.5
@@ -221,3 +223,26 @@ def test_priorities_find_a_rare_reward() -> None:
         error[kind] = abs(np.asarray(q).max(1) - [5, 0])  # one action suffices, of a reward that few have seen
     assert error["prioritised"].max() < 0.3
     assert error["uniform"][0] > 2
+
+
+def test_rainbow_goes_on_from_a_checkpoint_with_the_same_bits_and_one_program(tmp_path) -> None:
+    config = DQN(
+        num_envs=4, batch_size=8, replay_capacity=64, warmup_steps=16, hidden_sizes=(8,), num_atoms=5,
+        values="categorical", **RAINBOW,
+    )  # fmt: skip
+    _, trainer = build_dqn(*make("CartPole-v1"), config)
+    init, step = quick_jit(trainer.init), quick_jit(lambda state: trainer.step(state)[0])
+
+    def train(state, iterations: int):
+        for _ in range(iterations):
+            state = step(state)
+        return state
+
+    whole = train(init(jax.random.key(0), traced(Hparams())), 40)
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(15, train(init(jax.random.key(0), traced(Hparams())), 15), {})
+    restored, _, _ = checkpoints.restore(jax.eval_shape(lambda: whole))
+    assert fingerprint(train(restored, 25)) == fingerprint(whole)
+    other = Hparams(priority_exponent=0.9, importance_exponent_start=0.1, learning_rate=1e-3)
+    train(init(jax.random.key(1), traced(other)), 1)
+    assert step._cache_size() <= 2  # restored arrays are committed to their device, and others are not
