@@ -1,7 +1,7 @@
 """The learners, one file an algorithm."""
 
 from jaxrl.agents.a2c import A2CHparams, a2c
-from jaxrl.agents.dqn import DQNHparams, dqn
+from jaxrl.agents.dqn import DQNHparams, RainbowHparams, dqn
 from jaxrl.agents.minibatches import MinibatchConfig
 from jaxrl.agents.ppo import PPOHparams, ppo
 from jaxrl.agents.pqn import PQNHparams, pqn
@@ -15,6 +15,7 @@ __all__ = [
     "PPOHparams",
     "PQNHparams",
     "QLearningHparams",
+    "RainbowHparams",
     "ReinforceConfig",
     "ReinforceHparams",
     "a2c",

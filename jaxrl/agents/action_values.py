@@ -40,7 +40,10 @@ def expected_value(loss: Literal["huber", "squared"] = "huber") -> ActionValues:
     Args:
         loss: of the TD error, huber (error clipped to [-1, 1], Mnih et al. 2015) or squared (Mnih et al. 2013).
     """
-    loss_of_error = {"huber": ops.huber_loss, "squared": ops.squared_loss}[loss]
+    losses = {"huber": ops.huber_loss, "squared": ops.squared_loss}
+    if loss not in losses:
+        raise ArgumentError(f"loss must be one of {', '.join(losses)}, got {loss}")
+    loss_of_error = losses[loss]
 
     def td_loss(*transition: Array) -> tuple[Array, Array]:
         error = _td_error(*transition)
@@ -67,7 +70,11 @@ def categorical(v_min: float, v_max: float, num_atoms: int) -> ActionValues:
         raise ArgumentError(f"v_min must be < v_max = {v_max}, got {v_min}")
     if num_atoms < 2:
         raise ArgumentError(f"num_atoms must be >= 2, got {num_atoms}")
-    atoms = np.linspace(v_min, v_max, num_atoms, dtype=np.float32)
+    atoms = np.linspace(v_min, v_max, num_atoms).astype(np.float32)
+    if not (np.isfinite(atoms).all() and (np.diff(atoms) > 0).all()):
+        raise ArgumentError(
+            f"v_min must be so far from v_max = {v_max} that float32 tells the atoms apart, got {v_min}"
+        )
 
     def q_values(logits: Array) -> Array:
         # Not a matrix product, which accelerators may compute with few bits.

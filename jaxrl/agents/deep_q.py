@@ -4,10 +4,13 @@ import dataclasses
 from typing import Annotated
 
 import jax
+import jax.numpy as jnp
 from annotated_types import Ge, Gt, Interval
 
 from jaxrl import ops
-from jaxrl.types import Array
+from jaxrl.arguments import ArgumentError
+from jaxrl.networks import Network
+from jaxrl.types import Array, PyTree
 
 
 @jax.tree_util.register_dataclass
@@ -34,3 +37,17 @@ class DeepQHparams:
 def epsilon_at(hparams: DeepQHparams, env_steps: Array) -> Array:
     """Exploration after `env_steps` environment steps."""
     return ops.linear_schedule(env_steps, hparams.epsilon_start, hparams.epsilon_end, hparams.epsilon_decay_steps)
+
+
+def check_outputs(network: Network, params: PyTree, observation: PyTree, shape: tuple[int, ...]) -> None:
+    """Refuses a network that does not give numbers of `shape` for each action, `[N, num_actions, *shape]`.
+
+    Raises:
+        ArgumentError: it gives something else.
+    """
+    two = jax.tree.map(lambda x: jnp.stack([x, x]), observation)
+    given = jax.eval_shape(network.apply, params, two)
+    found = getattr(given, "shape", None)
+    if found is None or len(found) != 2 + len(shape) or found[0] != 2 or found[2:] != shape:
+        expected = ", ".join(["N", "num_actions", *map(str, shape)])
+        raise ArgumentError(f"network must give [{expected}], got {found or type(given).__name__} for N = 2")

@@ -21,9 +21,10 @@ from jax.typing import ArrayLike
 
 from jaxrl import ops
 from jaxrl.agents.action_values import ActionValues, expected_value
-from jaxrl.agents.deep_q import DeepQHparams, epsilon_at
+from jaxrl.agents.deep_q import DeepQHparams, check_outputs, epsilon_at
 from jaxrl.distributions import epsilon_greedy
 from jaxrl.networks import Network
+from jaxrl.replay import PrioritisedHparams
 from jaxrl.types import Agent, Array, Mean, Metrics, PyTree, Sample, Transition
 
 
@@ -38,6 +39,12 @@ class DQNHparams(DeepQHparams):
     """Gradient steps between two updates of the target network. Mnih et al. 2015: rate 1, period 10000."""
 
 
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class RainbowHparams(PrioritisedHparams, DQNHparams):
+    """Those of DQN with a prioritised replay."""
+
+
 class DQNState(NamedTuple):
     params: PyTree
     target_params: PyTree
@@ -50,7 +57,7 @@ def dqn(network: Network, values: ActionValues | None = None, double: bool = Fal
 
     Args:
         network: observations `[N, ...]` to `[N, num_actions, *values.shape]`: action values, unless `values` says
-            otherwise; any flax linen module that does so. It gets a random stream "noise" to act and to learn.
+            otherwise; any flax linen module that does so. To act and to learn it is applied with `rngs={"noise": key}`.
         values: what the network's outputs mean, and their loss; unless given, Q(s, a) and the Huber loss.
         double: Double DQN: the online network chooses the action whose target value is used (van Hasselt et al. 2016).
 
@@ -65,6 +72,7 @@ def dqn(network: Network, values: ActionValues | None = None, double: bool = Fal
 
     def init(key: Array, hparams: DQNHparams, observation: PyTree) -> DQNState:
         params = network.init(key, jax.tree.map(lambda x: x[None], observation))
+        check_outputs(network, params, observation, values.shape)
         return DQNState(params, params, optimizer(hparams).init(params), hparams)
 
     def act(state: DQNState, observations: PyTree, key: Array, env_steps: Array) -> Array:

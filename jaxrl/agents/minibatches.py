@@ -41,13 +41,11 @@ def learn_in_minibatches(
         config: how often, and in how many minibatches.
 
     Raises:
-        ArgumentError: the minibatches do not divide the rollout, or are of one transition each.
+        ArgumentError: the minibatches do not divide the rollout.
     """
     size, number = len(jax.tree.leaves(data)[0]), config.num_minibatches
     if size % number:
         raise ArgumentError(f"num_minibatches must divide num_envs * rollout_length = {size}, got {number}")
-    if size == number:  # PPO's one advantage is its own mean, and would be zero
-        raise ArgumentError(f"num_minibatches must be < num_envs * rollout_length = {size}, got {number}")
 
     def epoch(state: StateT, key: Array) -> tuple[StateT, Metrics]:
         order = shuffle(key, size).reshape(number, -1)
@@ -68,13 +66,19 @@ def apply_in_chunks(apply: Callable[[PyTree], Array], observations: PyTree, chun
     Args:
         apply: observations, or a tree of them and more, `[M, ...]` to `[M]`.
         observations: of the rollout.
-        chunk: about how many at a time. A convolution of thousands of boards fills megabytes, which a CPU has to fetch
+        chunk: how many at a time on a CPU. A convolution of thousands of boards fills megabytes, which it has to fetch
             anew each time: 4096 boards at once took 4 times as long as 256 at a time.
     """
-    length, num_envs = jax.tree.leaves(observations)[0].shape[:2]
-    rows = max(rows for rows in range(1, length + 1) if length % rows == 0 and (rows == 1 or rows * num_envs <= chunk))
-    chunks = jax.tree.map(lambda x: x.reshape(length // rows, rows * num_envs, *x.shape[2:]), observations)
-    return jax.lax.map(apply, chunks).reshape(length, num_envs)
+    shape = jax.tree.leaves(observations)[0].shape[:2]
+    merged, size = merge_time(observations), shape[0] * shape[1]
+    if size <= chunk or jax.default_backend() != "cpu":
+        return apply(merged).reshape(shape)
+    whole = size - size % chunk
+    chunks = jax.tree.map(lambda x: x[:whole].reshape(-1, chunk, *x.shape[1:]), merged)
+    outputs = jax.lax.map(apply, chunks).reshape(whole)
+    if whole < size:
+        outputs = jnp.concatenate([outputs, apply(jax.tree.map(lambda x: x[whole:], merged))])
+    return outputs.reshape(shape)
 
 
 def shuffle(key: Array, size: int) -> Array:

@@ -20,7 +20,7 @@ from jaxrl.agents.policy_gradient import (
     gradient_step,
     policy_gradient_agent,
 )
-from jaxrl.arguments import check
+from jaxrl.arguments import ArgumentError, check
 from jaxrl.networks import Network
 from jaxrl.types import Agent, Array, Metrics, PyTree, Transition
 
@@ -79,6 +79,9 @@ def ppo(network: Network, config: MinibatchConfig | None = None) -> Agent:
     def update(
         state: PolicyGradientState, batch: Transition, key: Array, env_steps: Array
     ) -> tuple[PolicyGradientState, Metrics, PyTree]:
+        if batch.reward.size == config.num_minibatches:  # one advantage is its own mean, and would be zero
+            size = batch.reward.size
+            raise ArgumentError(f"num_minibatches must be < num_envs * rollout_length = {size}, got {size}")
         targets = advantages_and_returns(network, state.params, batch, state.hparams.discount, state.hparams.gae_lambda)
         log_probs = apply_in_chunks(
             lambda x: network.apply(state.params, x[0])[0].log_prob(x[1]), (batch.observation, batch.action)

@@ -16,7 +16,7 @@ import optax
 from annotated_types import Ge, Interval
 
 from jaxrl import ops
-from jaxrl.agents.deep_q import DeepQHparams, epsilon_at
+from jaxrl.agents.deep_q import DeepQHparams, check_outputs, epsilon_at
 from jaxrl.agents.minibatches import MinibatchConfig, apply_in_chunks, learn_in_minibatches, merge_time
 from jaxrl.arguments import check
 from jaxrl.distributions import epsilon_greedy
@@ -58,6 +58,7 @@ def pqn(network: Network, config: MinibatchConfig | None = None) -> Agent:
 
     def init(key: Array, hparams: PQNHparams, observation: PyTree) -> PQNState:
         params = network.init(key, jax.tree.map(lambda x: x[None], observation))
+        check_outputs(network, params, observation, ())
         return PQNState(params, optimizer(hparams, jnp.float32(0)).init(params), hparams)
 
     def act(state: PQNState, observations: PyTree, key: Array, env_steps: Array) -> Array:

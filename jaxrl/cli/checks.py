@@ -77,10 +77,16 @@ def construct(experiment: Experiment, env: Any, env_params: Any, options: Option
     """The experiment's agent and trainer.
 
     Raises:
-        UsageError: what they refuse when they are made.
+        UsageError: what they refuse when they are made, or too few steps for them.
     """
     with errors_as_flags(options):
-        return experiment.build(env, env_params, options.config)
+        agent, trainer = experiment.build(env, env_params, options.config)
+    least = trainer.warmup_steps + trainer.steps_per_iteration
+    if options.total_steps < least:
+        raise UsageError(
+            f"--total-steps must be at least {least} (warm-up and one iteration), got {options.total_steps}"
+        )
+    return agent, trainer
 
 
 def build(experiment: Experiment, env: Any, env_params: Any, options: Options) -> tuple[Agent, Trainer]:
@@ -95,11 +101,6 @@ def build(experiment: Experiment, env: Any, env_params: Any, options: Options) -
     with errors_as_flags(options):
         state = jax.eval_shape(trainer.init, jax.random.key(0), options.hparams)
         jax.eval_shape(trainer.step, state)
-    least = trainer.warmup_steps + trainer.steps_per_iteration
-    if options.total_steps < least:
-        raise UsageError(
-            f"--total-steps must be at least {least} (warm-up and one iteration), got {options.total_steps}"
-        )
     return agent, trainer
 
 

@@ -4,28 +4,21 @@ import dataclasses
 from typing import Annotated, Any, Literal
 
 import jax
-from annotated_types import Ge, Gt
+from annotated_types import Gt, Interval
 
-from jaxrl.agents import DQNHparams, MinibatchConfig, action_values, dqn, pqn
+from jaxrl.agents import MinibatchConfig, action_values, dqn, pqn
 from jaxrl.agents.action_values import ActionValues
 from jaxrl.envs import num_discrete_actions
 from jaxrl.networks import Dense, NoisyDense, QNetwork, q_network
-from jaxrl.replay import PrioritisedHparams
 from jaxrl.training import OffPolicyConfig, OnPolicyConfig, off_policy, on_policy
 from jaxrl.types import Agent, Trainer
-
-
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class Hparams(PrioritisedHparams, DQNHparams):
-    """All traced values of a DQN run."""
 
 
 @dataclasses.dataclass(frozen=True)
 class NetworkConfig:
     hidden_sizes: tuple[Annotated[int, Gt(0)], ...] = (128,)
     """Units of each dense layer."""
-    conv_features: Annotated[int, Gt(0)] = 16
+    conv_features: Annotated[int, Interval(gt=0, lt=2**16)] = 16
     """Features of the 3 × 3 convolution before them, where the world shows a board."""
     layer_norm: bool = False
     """Normalise each layer's features."""
@@ -46,10 +39,10 @@ class DQN(NetworkConfig, OffPolicyConfig):
     Bellemare et al. 2017), or num_atoms quantiles (QR-DQN, Dabney et al. 2018)."""
     loss: Literal["huber", "squared"] = "huber"
     """Loss of expected values: huber (error clipped to [-1, 1], Mnih et al. 2015) or squared (Mnih et al. 2013)."""
-    num_atoms: Annotated[int, Ge(2)] = 51
+    num_atoms: Annotated[int, Interval(ge=2, lt=2**16)] = 51
     """Numbers that describe each distribution."""
     v_min: float = 0.0
-    """The least return that a categorical distribution knows."""
+    """The least return that a categorical distribution knows; it and v_max must hold the world's discounted returns."""
     v_max: float = 20.0
     """The greatest; more than v_min."""
 
@@ -58,13 +51,13 @@ class DQN(NetworkConfig, OffPolicyConfig):
 class PQN(MinibatchConfig, NetworkConfig, OnPolicyConfig):
     """All static values of a PQN run."""
 
-    num_envs: Annotated[int, Gt(0)] = 128
+    num_envs: Annotated[int, Interval(gt=0, lt=2**31)] = 128
     """N, worlds stepped side by side."""
-    rollout_length: Annotated[int, Gt(0)] = 32
+    rollout_length: Annotated[int, Interval(gt=0, lt=2**31)] = 32
     """T, steps of every world between two rounds of learning."""
-    num_epochs: Annotated[int, Gt(0)] = 2
+    num_epochs: Annotated[int, Interval(gt=0, lt=2**31)] = 2
     """Times that each rollout is learned from."""
-    num_minibatches: Annotated[int, Gt(0)] = 32
+    num_minibatches: Annotated[int, Interval(gt=0, lt=2**31)] = 32
     """Gradient steps of an epoch; they share the rollout's num_envs * rollout_length transitions equally."""
     layer_norm: bool = True
     """Normalise each layer's features, without which learning may diverge."""

@@ -1,9 +1,10 @@
 """A study: several runs, one after another, their results in one table and one picture."""
 
 import csv
+import dataclasses
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +15,9 @@ from rich.table import Table
 from jaxrl.cli import checks, run_directory
 from jaxrl.cli.experiment import Experiment, Options
 from jaxrl.cli.train import train
+from jaxrl.training.checkpoint import Checkpoints
 from jaxrl.training.report import read_returns
+from jaxrl.training.run import DivergedError
 
 RESULTS, CURVES = "results.csv", "curves.csv"
 COLUMNS = ("", "evaluation return", "environment steps/s", "minutes")
@@ -26,7 +29,7 @@ class Run(NamedTuple):
     Attributes:
         label: what it is called in the picture.
         experiment: what trains it; evaluate, play and --resume take its directory for a run of that.
-        options: its options, with its own directory as `out`.
+        options: its options, as `options_in` gives them.
     """
 
     label: str
@@ -34,44 +37,106 @@ class Run(NamedTuple):
     options: Options
 
 
-def check(runs: Mapping[str, Run], out: Path | None, resume: bool) -> None:
-    """Finds what cannot be run before anything is trained.
+class Study(NamedTuple):
+    """Several runs and what is made of them.
+
+    Attributes:
+        name: the module's.
+        title: of the page.
+        runs: by the names of their directories.
+        draw: `(directory, results, picture)`: draws what `train_all` gives.
+        more: what else the page shall say, in Markdown.
+    """
+
+    name: str
+    title: str
+    runs: dict[str, Run]
+    draw: Callable[[Path, list[dict[str, Any]], Path], None]
+    more: str = ""
+
+
+def options_in(options: Options, out: Path, resume: bool) -> Options:
+    """The options of a run in its own directory, which is continued if it has come as far as a checkpoint."""
+    begun = bool(Checkpoints(out / run_directory.CHECKPOINTS, read_only=True).steps())
+    if resume and not begun and run_directory.holds_a_run(out):
+        shutil.rmtree(out)  # killed before its first checkpoint
+    return dataclasses.replace(options, out=out, resume=resume and begun, record=None)
+
+
+def carry_out(study: Study, directory: Path, out: Path | None, resume: bool, destination: Path | None) -> None:
+    """Trains what is not trained yet, draws all of it, shows it, and records it if asked to.
+
+    Args:
+        study: what to do.
+        directory: where; each run has a directory of its own in it.
+        out: what --out said.
+        resume: whether to go on with what is there.
+        destination: where to record the results.
 
     Raises:
-        UsageError: there is such a thing.
+        UsageError: something cannot be run; nothing was trained.
     """
     if resume and out is None:
         raise checks.UsageError("--resume needs --out DIR, the study to continue")
-    for run in runs.values():
-        checks.check_options(run.options)
-        env, env_params = checks.make_env(run.options.env, run.options.protocol, run.options.env_options)
-        checks.construct(run.experiment, env, env_params, run.options)
+    finished = {name for name, run in study.runs.items() if is_finished(run, directory / name)}
+    if destination is not None:
+        checks.make_directory(destination, "--record")
+    console = Console(highlight=False)
+    found = train_all(study, finished, directory, console)
+    if not found:
+        return
+    picture = directory / f"{study.name}.png"
+    study.draw(directory, found, picture)
+    if destination is not None:
+        record(study, directory, destination, found)
+    console.print(table(found))
+    console.print(f"picture: {picture}", soft_wrap=True)
 
 
-def train_all(name: str, runs: Mapping[str, Run], directory: Path, console: Console) -> list[dict[str, Any]] | None:
-    """Trains all runs, but for those whose options say to resume and that are finished.
+def is_finished(run: Run, directory: Path) -> bool:
+    """Whether nothing is left to do of a run in its directory.
+
+    Raises:
+        UsageError: it cannot be run, or is there already and is not to be continued.
+    """
+    options = run.options
+    checks.check_options(options)
+    env, env_params = checks.make_env(options.env, options.protocol, options.env_options)
+    _, trainer = checks.construct(run.experiment, env, env_params, options)
+    checks.check_directory(directory, run.experiment, options)
+    summary = directory / run_directory.SUMMARY
+    if not summary.exists():
+        return False
+    iterations = (options.total_steps - trainer.warmup_steps) // trainer.steps_per_iteration
+    return (
+        json.loads(summary.read_text())["env_steps"] == trainer.warmup_steps + iterations * trainer.steps_per_iteration
+    )
+
+
+def train_all(study: Study, finished: set[str], directory: Path, console: Console) -> list[dict[str, Any]]:
+    """Trains all runs that are not finished.
 
     Returns:
-        What `summary.json` says of each, with its `name` and `label`; None if a signal stopped one of them.
+        What `summary.json` says of each, with its `name` and `label`; those that diverged are left out, with a line on
+        the screen. Empty if a signal stopped one of them.
     """
-    for run_name, run in runs.items():
-        if run.options.resume and (directory / run_name / run_directory.SUMMARY).exists():
-            continue
-        console.rule(run.label, align="left")
-        if train(run.experiment, run.options, console)[1] is None:
-            console.print("continue with")
-            console.print(f"  {run_directory.resume_command(name, directory)}", soft_wrap=True)
-            return None
+    found = []
+    for name, run in study.runs.items():
+        if name not in finished:
+            console.rule(run.label, align="left")
+            try:
+                _, summary = train(run.experiment, run.options, console)
+            except DivergedError as error:
+                console.print(f"{run.label} is left out: {error}", soft_wrap=True)
+                continue
+            if summary is None:
+                console.print("continue with")
+                console.print(f"  {run_directory.resume_command(study.name, directory)}", soft_wrap=True)
+                return []
+        summary = json.loads((directory / name / run_directory.SUMMARY).read_text())
+        found.append({"name": name, "label": run.label, **summary})
     console.rule(align="left")
-    return [
-        {"name": name, "label": run.label, **json.loads((directory / name / run_directory.SUMMARY).read_text())}
-        for name, run in runs.items()
-    ]
-
-
-def resumes(resume: bool, directory: Path) -> bool:
-    """Whether the run in `directory` is to be continued: one that was not begun cannot be."""
-    return resume and run_directory.holds_a_run(directory)
+    return found
 
 
 def table(found: list[dict[str, Any]]) -> Table:
@@ -93,37 +158,28 @@ def cells(result: dict[str, Any]) -> tuple[str, str, str]:
 def smooth_returns(directory: Path, result: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
     """Environment steps `[X]`, and the training return `[X]`: the mean of all seeds and of 5 % of the rows around."""
     steps, returns = read_returns(directory / result["name"] / run_directory.METRICS)
+    if not len(steps):
+        return steps, steps
     kernel = np.ones(max(1, len(steps) // 20))
     return steps, np.convolve(returns.mean(0), kernel, "same") / np.convolve(np.ones(len(steps)), kernel, "same")
 
 
-def record(
-    directory: Path, destination: Path, found: list[dict[str, Any]], title: str, picture: str, more: str = ""
-) -> None:
-    """Keeps the picture, the evaluations, the curves and how they were made in `destination`.
-
-    Args:
-        directory: the study's.
-        destination: where they go.
-        found: what `train_all` gave.
-        title: of the page.
-        picture: the file in `directory`.
-        more: what else the page shall say, in Markdown.
-    """
-    destination.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(directory / picture, destination / picture)
+def record(study: Study, directory: Path, destination: Path, found: list[dict[str, Any]]) -> None:
+    """Keeps the picture, the evaluations, the curves and how they were made in `destination`."""
+    shutil.copyfile(directory / f"{study.name}.png", destination / f"{study.name}.png")
     results: list[list[Any]] = []
     curves: list[list[Any]] = []
     for result in found:
         cost = result["env_steps"], result["env_steps_per_second"], result["train_seconds"]
-        steps, returns = read_returns(directory / result["name"] / run_directory.METRICS)
-        for seed, value, curve in zip(result["seeds"], result["eval_return_per_seed"], returns, strict=True):
+        for seed, value in zip(result["seeds"], result["eval_return_per_seed"], strict=True):
             results.append([result["name"], seed, f"{value:.4f}", *cost])
+        steps, returns = read_returns(directory / result["name"] / run_directory.METRICS)
+        for seed, curve in zip(result["seeds"], returns, strict=False):  # no curve if no episode ended
             curves.extend([result["name"], seed, x, f"{y:.5g}"] for x, y in zip(steps, curve, strict=True))
     columns = ["run", "seed", "eval_return", "env_steps", "env_steps_per_second", "train_seconds"]
     _write_csv(destination / RESULTS, columns, results)
     _write_csv(destination / CURVES, ["run", "seed", "env_steps", "episode_return"], curves)
-    (destination / "README.md").write_text(_page(directory, found, title, picture, more))
+    (destination / "README.md").write_text(_page(study, directory, found))
 
 
 def _write_csv(path: Path, columns: list[str], rows: list[list[Any]]) -> None:
@@ -133,24 +189,25 @@ def _write_csv(path: Path, columns: list[str], rows: list[list[Any]]) -> None:
         writer.writerows(rows)
 
 
-def _page(directory: Path, found: list[dict[str, Any]], title: str, picture: str, more: str) -> str:
+def _page(study: Study, directory: Path, found: list[dict[str, Any]]) -> str:
     first = found[0]
-    config = run_directory.read_config(directory / first["name"])
+    configs = [run_directory.read_config(directory / result["name"]) for result in found]
+    commits = ", ".join(sorted({config["commit"] or "none (an installed package)" for config in configs}))
+    versions = ", ".join(f"{name} {version}" for name, version in configs[0]["versions"].items())
     rows = "\n".join(f"| {result['label']} | {' | '.join(cells(result))} |" for result in found)
-    versions = ", ".join(f"{name} {version}" for name, version in config["versions"].items())
-    commit = config["commit"] or "none (an installed package)"
-    seeds = (
-        f"{first['num_seeds']} seeds of each run in one program" if first["num_seeds"] > 1 else "one seed of each run"
-    )
-    interval = ", with its 95 % interval over seeds" if first["num_seeds"] > 1 else ""
-    return f"""# {title}
+    lengths = [result["env_steps"] for result in found]
+    steps = " to ".join(f"{x:,}" for x in sorted({min(lengths), max(lengths)}))
+    many = first["num_seeds"] > 1
+    seeds = f"{first['num_seeds']} seeds of each run in one program" if many else "one seed of each run"
+    interval = ", with its 95 % interval over seeds" if many else ""
+    return f"""# {study.title}
 
 ```
-{config["command"]}
+{run_directory.command(study.name)}
 ```
 
 Protocol: {first["protocol"]}.
-{first["env_steps"]:,} environment steps a seed, {seeds}.
+{steps} environment steps a seed, {seeds}.
 The evaluation return is the mean of {first["eval_episodes"]} greedy episodes at the end{interval};
 environment steps/s are those of all seeds together.
 
@@ -158,8 +215,8 @@ environment steps/s are those of all seeds together.
 |{"---|" * len(COLUMNS)}
 {rows}
 
-![learning curves]({picture})
-{more}
-On {first["device"]}. Run on {config["started"][:10]} at commit {commit}, with
+![learning curves]({study.name}.png)
+{study.more}
+On {first["device"]}. Run on {configs[0]["started"][:10]} at commit {commits}, with
 {versions}.
 """

@@ -9,15 +9,13 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import tyro
-from rich.console import Console
 
+from jaxrl.agents import RainbowHparams
 from jaxrl.cli import Options, checks, run_directory, study
-from jaxrl.cli.q_networks import DQN, Hparams
+from jaxrl.cli.q_networks import DQN
 from jaxrl.cli.train import errors_in_one_line, prepare_jax
 from jaxrl.experiments import dqn_minatar
 from jaxrl.training.report import figure_over_steps
-
-PICTURE = "ablation.png"
 
 Name = Literal[
     "dqn", "double", "dueling", "n-step", "prioritised", "noisy", "categorical", "quantiles", "rainbow", "no-replay",
@@ -54,7 +52,7 @@ VARIANTS: dict[Name, Variant] = {
 
 
 @dataclasses.dataclass(frozen=True)
-class AblationOptions(Options[Hparams, DQN]):
+class AblationOptions(Options[RainbowHparams, DQN]):
     """Those of dqn_minatar, for every variant where it does not differ, and which variants."""
 
     variants: tuple[Name, ...] = tuple(VARIANTS)
@@ -70,23 +68,13 @@ def main() -> None:
         config=(tyro.conf.FlagCreatePairsOff,),
     )
     prepare_jax(options.deterministic)
-    console = Console(highlight=False)
     with errors_in_one_line():
         directory = options.out or run_directory.default_directory("ablation")
         if len(options.variants) != len(set(options.variants)) or not options.variants:
             raise checks.UsageError(f"--variants must be different ones, got {' '.join(options.variants) or 'none'}")
         runs = {str(name): variant_run(options, name, directory / name) for name in options.variants}
-        study.check(runs, options.out, options.resume)
-        found = study.train_all("ablation", runs, directory, console)
-        if found is None:
-            return
-        found.sort(key=lambda result: -result["eval_return_mean"])
-        title = f"DQN and its parts on {options.env}"
-        draw(directory, found, title)
-        if options.record is not None:
-            study.record(directory, options.record, found, title, PICTURE)
-        console.print(study.table(found))
-        console.print(f"picture: {directory / PICTURE}", soft_wrap=True)
+        ablation = study.Study("ablation", f"DQN and its parts on {options.env}", runs, draw)
+        study.carry_out(ablation, directory, options.out, options.resume, options.record)
 
 
 def variant_run(options: AblationOptions, name: Name, out: Path) -> study.Run:
@@ -95,17 +83,20 @@ def variant_run(options: AblationOptions, name: Name, out: Path) -> study.Run:
     fields = {field.name: getattr(options, field.name) for field in dataclasses.fields(Options)}
     fields["config"] = dataclasses.replace(options.config, **variant.config)
     fields["hparams"] = dataclasses.replace(options.hparams, **variant.hparams)
-    if name == "no-replay":  # it holds what the worlds have just done, and nothing else
+    if name == "no-replay":
+        # It holds what the worlds have just done and nothing else: a batch as large as that, drawn with replacement.
         n = options.config.num_envs
-        fields["config"] = dataclasses.replace(options.config, batch_size=n, replay_capacity=n)
-    fields |= {"out": out, "resume": study.resumes(options.resume, out), "record": None}
-    return study.Run(variant.label, dqn_minatar.experiment._replace(algorithm=variant.label), Options(**fields))
+        fields["config"] = dataclasses.replace(options.config, batch_size=n, replay_capacity=n, n_step=1)
+    its_options = study.options_in(Options(**fields), out, options.resume)
+    return study.Run(variant.label, dqn_minatar.experiment._replace(algorithm=variant.label), its_options)
 
 
-def draw(directory: Path, found: list[dict[str, Any]], title: str) -> None:
+def draw(directory: Path, found: list[dict[str, Any]], picture: Path) -> None:
     """Draws all training returns, means over seeds, and the evaluations at the end with their 95 % intervals."""
     from matplotlib import colormaps
 
+    found = sorted(found, key=lambda result: -result["eval_return_mean"])
+    title = f"DQN and its parts on {found[0]['env']}"
     figure, axes = figure_over_steps(title, f"{found[0]['protocol']}; {found[0]['num_seeds']} seeds", "episode return")
     figure.set_layout_engine("none")
     figure.set_size_inches(13, 5.5)
@@ -125,7 +116,7 @@ def draw(directory: Path, found: list[dict[str, Any]], title: str) -> None:
     bars.spines[["top", "right"]].set_visible(False)
     bars.grid(alpha=0.2)
     axes.legend(loc="upper left", frameon=False, fontsize=8)
-    figure.savefig(directory / PICTURE)
+    figure.savefig(picture)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """DQN balances a cart-pole."""
 
+from jaxrl.agents import RainbowHparams
 from jaxrl.cli import Experiment, Options, main
-from jaxrl.cli.q_networks import DQN, Hparams, build_dqn
+from jaxrl.cli.q_networks import DQN, build_dqn
 
 experiment = Experiment(
     name="dqn_cartpole",
@@ -11,8 +12,8 @@ experiment = Experiment(
         env="CartPole-v1",
         total_steps=600_000,
         log_every=10_000,
-        hparams=Hparams(learning_rate=2.5e-4, epsilon_end=0.05, epsilon_decay_steps=50_000.0, max_grad_norm=1.0),
-        config=DQN(num_envs=16, loss="squared", hidden_sizes=(128, 128), warmup_steps=1_000),
+        hparams=RainbowHparams(learning_rate=2.5e-4, epsilon_end=0.05, epsilon_decay_steps=50_000.0, max_grad_norm=1.0),
+        config=DQN(num_envs=16, loss="squared", hidden_sizes=(128, 128), warmup_steps=1_000, v_max=100.0),
     ),
 )
 

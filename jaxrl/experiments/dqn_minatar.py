@@ -1,7 +1,8 @@
 """DQN learns MinAtar's Breakout."""
 
+from jaxrl.agents import RainbowHparams
 from jaxrl.cli import Experiment, Options, main
-from jaxrl.cli.q_networks import DQN, Hparams, build_dqn
+from jaxrl.cli.q_networks import DQN, build_dqn
 
 experiment = Experiment(
     name="dqn_minatar",
@@ -10,7 +11,7 @@ experiment = Experiment(
     defaults=Options(
         env="Breakout-MinAtar",
         total_steps=4_000_000,
-        hparams=Hparams(learning_rate=1e-3, epsilon_decay_steps=1e6),
+        hparams=RainbowHparams(learning_rate=1e-3, epsilon_decay_steps=1e6),
         config=DQN(num_envs=256, batch_size=256),
     ),
 )

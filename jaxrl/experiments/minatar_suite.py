@@ -9,7 +9,6 @@ from typing import Annotated, Any, Literal
 
 import tyro
 from annotated_types import Gt, Interval
-from rich.console import Console
 
 from jaxrl.cli import checks, run_directory, study
 from jaxrl.cli.train import errors_in_one_line, prepare_jax
@@ -19,7 +18,6 @@ from jaxrl.training.report import figure_over_steps
 EXPERIMENTS = {"dqn": dqn_minatar.experiment, "pqn": pqn_minatar.experiment}
 Game = Literal["Asterix", "Breakout", "Freeway", "Seaquest", "SpaceInvaders"]
 GAMES: tuple[Game, ...] = ("Asterix", "Breakout", "Freeway", "Seaquest", "SpaceInvaders")
-PICTURE = "minatar_suite.png"
 PUBLISHED = """
 Published, for comparison (original: 6 actions, sticky 0.1, ramping, no cap):
 
@@ -62,36 +60,29 @@ def main() -> None:
         config=(tyro.conf.FlagCreatePairsOff,),
     )
     prepare_jax()
-    console = Console(highlight=False)
     with errors_in_one_line():
         checks.check_options(options)
         directory = options.out or run_directory.default_directory("minatar_suite")
-        runs = {}
-        for game in options.games:
-            for algorithm in options.algorithms:
-                runs[f"{algorithm}_{game.lower()}"] = game_run(options, algorithm, game, directory)
+        runs = {
+            f"{algorithm}_{game.lower()}": game_run(options, algorithm, game, directory)
+            for game in options.games
+            for algorithm in options.algorithms
+        }
         if not runs:
             raise checks.UsageError("--games and --algorithms must name at least one each")
-        study.check(runs, options.out, options.resume)
-        found = study.train_all("minatar_suite", runs, directory, console)
-        if found is None:
-            return
-        draw(directory, found)
-        if options.record is not None:
-            study.record(directory, options.record, found, "DQN and PQN on MinAtar", PICTURE, PUBLISHED)
-        console.print(study.table(found))
-        console.print(f"picture: {directory / PICTURE}", soft_wrap=True)
+        suite = study.Study("minatar_suite", "DQN and PQN on MinAtar", runs, draw, PUBLISHED)
+        study.carry_out(suite, directory, options.out, options.resume, options.record)
 
 
 def game_run(options: SuiteOptions, algorithm: str, game: Game, directory: Path) -> study.Run:
     experiment, out = EXPERIMENTS[algorithm], directory / f"{algorithm}_{game.lower()}"
     shared = {name: getattr(options, name) for name in ("total_steps", "seed", "num_seeds")}
-    resume = study.resumes(options.resume, out)
-    its_options = dataclasses.replace(experiment.defaults, env=f"{game}-MinAtar", out=out, resume=resume, **shared)
+    its_options = dataclasses.replace(experiment.defaults, env=f"{game}-MinAtar", **shared)
+    its_options = study.options_in(its_options, out, options.resume)
     return study.Run(f"{experiment.algorithm} on {game}", experiment, its_options)
 
 
-def draw(directory: Path, found: list[dict[str, Any]]) -> None:
+def draw(directory: Path, found: list[dict[str, Any]], picture: Path) -> None:
     """Draws the training returns, a panel a game."""
     games = list(dict.fromkeys(result["env"] for result in found))
     seeds = f"; {found[0]['num_seeds']} seeds" if found[0]["num_seeds"] > 1 else ""
@@ -115,7 +106,7 @@ def draw(directory: Path, found: list[dict[str, Any]]) -> None:
         panel.grid(alpha=0.2)
         panel.text(0.03, 0.97, game, transform=panel.transAxes, va="top", fontweight="bold")
         panel.legend(loc="upper left", bbox_to_anchor=(0, 0.94), frameon=False, fontsize=8)
-    figure.savefig(directory / PICTURE)
+    figure.savefig(picture)
 
 
 if __name__ == "__main__":

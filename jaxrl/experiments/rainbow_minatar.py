@@ -1,7 +1,8 @@
 """Rainbow learns MinAtar's Breakout."""
 
+from jaxrl.agents import RainbowHparams
 from jaxrl.cli import Experiment, Options, main
-from jaxrl.cli.q_networks import DQN, Hparams, build_dqn
+from jaxrl.cli.q_networks import DQN, build_dqn
 
 experiment = Experiment(
     name="rainbow_minatar",
@@ -10,7 +11,7 @@ experiment = Experiment(
     defaults=Options(
         env="Breakout-MinAtar",
         total_steps=1_000_000,
-        hparams=Hparams(
+        hparams=RainbowHparams(
             learning_rate=5e-4, epsilon_start=0.0, epsilon_end=0.0, epsilon_eval=0.0, importance_exponent_steps=1e6
         ),
         config=DQN(

@@ -62,12 +62,12 @@ class PrioritisedState(NamedTuple):
     Attributes:
         tree: p_i of every index, 0 where no stretch begins.
         max_priority: the greatest p_i there ever was, float32 scalar.
-        hparams: anything with the fields of `PrioritisedHparams`.
+        hparams: the sampler's own. α and β are read from here, and not from the agent's record.
     """
 
     tree: sum_tree.SumTree
     max_priority: Array
-    hparams: Hparams
+    hparams: PrioritisedHparams
 
 
 def uniform(slots: int, num_envs: int, n_step: int = 1) -> Sampler:
@@ -111,7 +111,14 @@ def prioritised(slots: int, num_envs: int, n_step: int = 1) -> Sampler:
     _check(slots, n_step)
 
     def init(hparams: Hparams) -> PrioritisedState:
-        return PrioritisedState(sum_tree.allocate(slots * num_envs), jnp.float32(1), hparams)
+        fields = [field.name for field in dataclasses.fields(PrioritisedHparams)]
+        if missing := [name for name in fields if not hasattr(hparams, name)]:
+            raise ArgumentError(
+                f"hparams must have {', '.join(missing)} for a prioritised replay, as RainbowHparams has, "
+                f"got {type(hparams).__name__}"
+            )
+        own = PrioritisedHparams(**{name: getattr(hparams, name) for name in fields})
+        return PrioritisedState(sum_tree.allocate(slots * num_envs), jnp.float32(1), own)
 
     def written(state: PrioritisedState, slabs_written: Array) -> PrioritisedState:
         completed = slabs_written - n_step  # below 0 it is a slot without a slab, which stays at 0

@@ -105,6 +105,8 @@ def off_policy(agent: Agent, env: Any, env_params: Any, config: OffPolicyConfig)
                 observation=envs.decode(steps.observation), next_observation=envs.decode(steps.next_observation)
             )
             agent_state, metrics, errors = agent.update(agent_state, Sample(steps, weights), update_key, env_steps)
+            if config.replay == "prioritised" and jnp.shape(errors) != index.shape:
+                raise ArgumentError(f"agent must return one error of each sample, {index.shape}, got {errors}")
             return (agent_state, sampler.learned(chances, index, errors)), metrics
 
         (agent_state, chances), metrics = jax.lax.scan(body, (state.agent, chances), keys)

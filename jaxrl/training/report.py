@@ -37,15 +37,18 @@ def read_curves(metrics: Path, column: str) -> dict[str, list[tuple[int, float]]
 
 
 def read_returns(metrics: Path) -> tuple[np.ndarray, np.ndarray]:
-    """The training returns in a run's `metrics.csv`: environment steps `[X]`, and returns `[A, X]` of all seeds.
+    """The training returns in a run's `metrics.csv`: environment steps `[X]`, and returns `[A, X]`.
+
+    Seeds of which no episode ended are left out.
 
     A last row of less than half the usual number of steps is left out: it saw few episodes, most of them short.
     """
     curves = [curve for curve in read_curves(metrics, "episode_return").values() if curve]
     steps = np.array(sorted({x for curve in curves for x, _ in curve}))
-    if len(steps) > 2 and 2 * (steps[-1] - steps[-2]) < steps[1] - steps[0]:
+    if len(steps) > 2 and 2 * (steps[-1] - steps[-2]) < np.median(np.diff(steps)):
         steps = steps[:-1]
-    return steps, np.array([np.interp(steps, *np.transpose(curve)) for curve in curves]).reshape(len(curves), -1)
+    returns = [np.interp(steps, *np.transpose(curve)) for curve in curves]
+    return steps, np.array(returns).reshape(len(curves), len(steps))
 
 
 def figure_over_steps(title: str, subtitle: str, label: str) -> "tuple[Figure, Axes]":

@@ -9,11 +9,11 @@ import optax
 import pytest
 from flax import linen as nn
 
-from jaxrl import DQNHparams, Sample, Transition, dqn, make
+from jaxrl import DQNHparams, RainbowHparams, Sample, Transition, dqn, make
 from jaxrl.agents.action_values import expected_value
 from jaxrl.agents.deep_q import epsilon_at
 from jaxrl.agents.dqn import optimizer
-from jaxrl.cli.q_networks import DQN, Hparams, build_dqn
+from jaxrl.cli.q_networks import DQN, build_dqn
 from jaxrl.distributions import epsilon_greedy
 
 
@@ -154,5 +154,5 @@ def test_the_optimizers_state_does_not_depend_on_the_values() -> None:
 def test_a_network_of_ones_own() -> None:
     env, params = make("CartPole-v1")
     agent, trainer = build_dqn(env, params, DQN(num_envs=4, batch_size=4, warmup_steps=8, hidden_sizes=(8,)))
-    state, _ = jax.jit(trainer.step)(jax.jit(trainer.init)(jax.random.key(0), Hparams()))
+    state, _ = jax.jit(trainer.step)(jax.jit(trainer.init)(jax.random.key(0), RainbowHparams()))
     assert agent.policy(state.agent, jnp.zeros((3, 4)), jax.random.key(0)).shape == (3,)

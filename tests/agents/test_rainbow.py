@@ -9,10 +9,21 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from jaxrl import Checkpoints, DQNHparams, OffPolicyConfig, Sample, Transition, dqn, make, off_policy, planning
+from jaxrl import (
+    Checkpoints,
+    DQNHparams,
+    OffPolicyConfig,
+    RainbowHparams,
+    Sample,
+    Transition,
+    dqn,
+    make,
+    off_policy,
+    planning,
+)
 from jaxrl.agents.action_values import categorical, quantiles
 from jaxrl.agents.dqn import n_step
-from jaxrl.cli.q_networks import DQN, Hparams, build_dqn
+from jaxrl.cli.q_networks import DQN, build_dqn
 from jaxrl.envs import Environment, GridWorld
 from jaxrl.networks import QNetwork
 from jaxrl.training import traced
@@ -27,7 +38,7 @@ CELLS = np.flatnonzero(ENV.grid.start)
 OBSERVATIONS = ENV.decode(jnp.arange(9, dtype=jnp.uint32)[:, None])
 
 
-def learned(env, params, config: DQN, hparams: Hparams, iterations: int):
+def learned(env, params, config: DQN, hparams: RainbowHparams, iterations: int):
     """The agent's state after training."""
     _, trainer = build_dqn(env, params, config)
 
@@ -62,7 +73,7 @@ def check_grid_world(**parts) -> None:
         num_envs=16, batch_size=64, replay_capacity=2**14, warmup_steps=2**14, hidden_sizes=(32,), num_atoms=13, **parts
     )
     # With β = 1 the weights undo the priorities' bias, and means over what follows by chance stay right.
-    hparams = Hparams(
+    hparams = RainbowHparams(
         learning_rate=3e-3, discount=DISCOUNT, epsilon_end=1.0, target_update_rate=0.05, importance_exponent_start=1.0
     )
     state = learned(ENV, PARAMS, config, hparams, iterations=1500)
@@ -128,7 +139,7 @@ def test_n_steps_carry_a_delayed_reward_back_sooner() -> None:
     error = {}
     for n in (1, 4):
         config = DQN(num_envs=8, batch_size=64, warmup_steps=1024, replay_capacity=1024, n_step=n, hidden_sizes=())
-        hparams = Hparams(learning_rate=2e-2, discount=1.0, epsilon_end=1.0, target_update_rate=0.05)
+        hparams = RainbowHparams(learning_rate=2e-2, discount=1.0, epsilon_end=1.0, target_update_rate=0.05)
         state = learned(Chain(), (), config, hparams, iterations=150)
         q = QNetwork(2, ()).apply(state.params, jnp.eye(8))
         error[n] = float(abs(q - 1).mean())
@@ -212,7 +223,7 @@ def test_priorities_find_a_rare_reward() -> None:
         config = OffPolicyConfig(num_envs=4, batch_size=32, replay_capacity=4096, warmup_steps=2048, replay=kind)
         agent = dqn(QNetwork(2, ()))
         trainer = off_policy(agent, Rare(), (), config)
-        hparams = Hparams(learning_rate=2e-2, priority_exponent=0.9, importance_exponent_start=0.0)
+        hparams = RainbowHparams(learning_rate=2e-2, priority_exponent=0.9, importance_exponent_start=0.0)
 
         @quick_jit
         def train(trainer=trainer, hparams=hparams):
@@ -238,11 +249,11 @@ def test_rainbow_goes_on_from_a_checkpoint_with_the_same_bits_and_one_program(tm
             state = step(state)
         return state
 
-    whole = train(init(jax.random.key(0), traced(Hparams())), 40)
+    whole = train(init(jax.random.key(0), traced(RainbowHparams())), 40)
     checkpoints = Checkpoints(tmp_path)
-    checkpoints.save(15, train(init(jax.random.key(0), traced(Hparams())), 15), {})
+    checkpoints.save(15, train(init(jax.random.key(0), traced(RainbowHparams())), 15), {})
     restored, _, _ = checkpoints.restore(jax.eval_shape(lambda: whole))
     assert fingerprint(train(restored, 25)) == fingerprint(whole)
-    other = Hparams(priority_exponent=0.9, importance_exponent_start=0.1, learning_rate=1e-3)
+    other = RainbowHparams(priority_exponent=0.9, importance_exponent_start=0.1, learning_rate=1e-3)
     train(init(jax.random.key(1), traced(other)), 1)
     assert step._cache_size() <= 2  # restored arrays are committed to their device, and others are not

@@ -2,11 +2,15 @@
 
 import csv
 import dataclasses
+import json
+from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from jaxrl.cli import study
 from jaxrl.experiments import ablation, dqn_minatar, rainbow_minatar
+from jaxrl.training.run import DivergedError
 
 SMALL = (
     *("--env", "CartPole-v1", "--total-steps", "300", "--num-seeds", "2", "--eval-episodes", "4"),
@@ -21,24 +25,46 @@ def call(run_main):
 
 
 def test_it_trains_draws_records_and_goes_on(call, tmp_path) -> None:
-    arguments = ["--variants", "dqn", "n-step", "no-replay", "--out", "a", "--record", "b"]
-    code, lines, errors = call(*arguments)
+    """A variant that is finished is left alone, one that was killed before its first checkpoint begins anew, one that
+    diverges is left out; raised --total-steps continue all."""
+    arguments = ["--variants", "dqn", "n-step", "--out", "a", "--record", "b"]
+    unfinished = tmp_path / "a" / "n-step"
+    unfinished.mkdir(parents=True)
+    (unfinished / "config.json").write_text("{}")
+    code, lines, errors = call(*arguments, "--resume")
     assert (code, errors) == (0, [])
-    assert [line for line in lines if line.startswith("picture: a/ablation.png")]
+    assert "picture: a/ablation.png" in lines
     with Image.open("a/ablation.png") as picture:
         assert picture.width > 1000
     with open("b/results.csv", newline="") as file:
         rows = list(csv.DictReader(file))
-    assert {(row["run"], row["seed"]) for row in rows} == {(v, s) for v in ("dqn", "n-step", "no-replay") for s in "01"}
-    assert {path.name for path in (tmp_path / "b").iterdir()} == {
-        "README.md", "ablation.png", "curves.csv", "results.csv"
-    }  # fmt: skip
+    assert [(row["run"], row["seed"]) for row in rows] == [("dqn", "0"), ("dqn", "1"), ("n-step", "0"), ("n-step", "1")]
+    names = {"README.md", "ablation.png", "curves.csv", "results.csv"}
+    assert {path.name for path in (tmp_path / "b").iterdir()} == names
     again = call(*arguments, "--resume")
     assert again[0] == 0
-    assert not any("training" in line for line in again[1])  # nothing was trained anew
+    assert not any("compiling" in line for line in again[1])  # nothing was trained anew
     code, _, errors = call(*arguments)
     assert code == 2
     assert errors == ["error: --out a/dqn already holds a run; add --resume to continue it, or name another"]
+    code, _, errors = call(*arguments, "--resume", "--hparams.discount", "0.5")
+    assert code == 2
+    assert errors == ["error: --resume: --hparams.discount is 0.5, but 0.99 in a/dqn"]
+
+
+def test_a_variant_that_diverges_is_left_out(call, monkeypatch) -> None:
+    trained = study.train
+
+    def train(experiment, options, console):
+        if options.out.name == "dqn":
+            raise DivergedError("a NaN")
+        return trained(experiment, options, console)
+
+    monkeypatch.setattr(study, "train", train)
+    code, lines, _ = call("--variants", "dqn", "double", "--out", "a")
+    assert code == 0
+    assert any("DQN is left out: a NaN" in line for line in lines)
+    assert json.loads(Path("a/double/summary.json").read_text())["algorithm"] == "Double DQN"
 
 
 @pytest.mark.parametrize(
@@ -55,9 +81,10 @@ def test_it_trains_draws_records_and_goes_on(call, tmp_path) -> None:
     ],
 )
 def test_bad_input_is_found_before_anything_is_trained(call, tmp_path, arguments: str, message: str) -> None:
+    (tmp_path / "FILE").touch()
     code, _, errors = call(*arguments.split())
     assert (code, errors) == (2, [message])
-    assert not list(tmp_path.iterdir())
+    assert [path.name for path in tmp_path.iterdir()] == ["FILE"]
 
 
 def test_rainbow_is_all_parts_at_once() -> None:

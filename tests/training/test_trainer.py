@@ -9,8 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrl import DQNHparams, OffPolicyConfig, make, off_policy, population
-from jaxrl.cli.q_networks import Hparams
+from jaxrl import DQNHparams, OffPolicyConfig, RainbowHparams, make, off_policy, population
 from jaxrl.training import repeat, traced
 from jaxrl.training.run import start
 from jaxrl.types import Agent, Mean
@@ -103,7 +102,7 @@ def test_the_replay_is_written_in_place(small_agent, agents: int, kind: str, n_s
     config = OffPolicyConfig(
         num_envs=4, batch_size=8, replay_capacity=4096, warmup_steps=16, n_step=n_step, replay=kind
     )
-    hparams = Hparams()
+    hparams = RainbowHparams()
     trainer = off_policy(small_agent, *make("Breakout-MinAtar"), config)
     key = jax.random.key(0)
     if agents > 1:
