@@ -60,9 +60,13 @@ class AblationOptions(Options[RainbowHparams, DQN]):
 
 
 def main() -> None:
+    defaults = dqn_minatar.experiment.defaults
+    hparams = dataclasses.replace(defaults.hparams, epsilon_decay_steps=1e5)
     options = tyro.cli(
         AblationOptions,
-        default=AblationOptions(**{**vars(dqn_minatar.experiment.defaults), "total_steps": 1_000_000, "num_seeds": 3}),
+        default=AblationOptions(
+            env=defaults.env, total_steps=500_000, hparams=hparams, config=defaults.config, num_seeds=3
+        ),
         description=__doc__,
         prog="python -m jaxrl.experiments.ablation",
         config=(tyro.conf.FlagCreatePairsOff,),
