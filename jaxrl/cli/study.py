@@ -78,6 +78,8 @@ def carry_out(study: Study, directory: Path, out: Path | None, resume: bool, des
     """
     if resume and out is None:
         raise checks.UsageError("--resume needs --out DIR, the study to continue")
+    if resume and not directory.is_dir():
+        raise checks.UsageError(f"--resume: --out {directory} holds no study")
     finished = {name for name, run in study.runs.items() if is_finished(run, directory / name)}
     if destination is not None:
         checks.make_directory(destination, "--record")
