@@ -31,6 +31,7 @@ class Variant(NamedTuple):
     hparams: dict[str, Any] = {}  # noqa: RUF012
 
 
+NO_TARGET_NETWORK = {"target_update_rate": 1.0, "target_update_period": 1}
 NO_EPSILON = {"epsilon_start": 0.0, "epsilon_end": 0.0, "epsilon_eval": 0.0}
 PARTS: dict[Name, Variant] = {
     "double": Variant("Double DQN", {"double": True}),
@@ -47,9 +48,7 @@ VARIANTS: dict[Name, Variant] = {
     **PARTS,
     "rainbow": Variant("Rainbow", ALL, NO_EPSILON),
     "no-replay": Variant("DQN without replay"),  # see `variant_run`
-    "no-target-network": Variant(
-        "DQN without target network", {}, {"target_update_rate": 1.0, "target_update_period": 1}
-    ),
+    "no-target-network": Variant("DQN without target network", {}, NO_TARGET_NETWORK),
 }
 
 

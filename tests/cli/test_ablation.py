@@ -71,6 +71,7 @@ def test_a_variant_that_diverges_is_left_out(call, monkeypatch) -> None:
     ("arguments", "message"),
     [
         ("--variants dqn dqn", "error: --variants must be different ones, got dqn dqn"),
+        ("--resume --out NOWHERE", "error: --resume: --out NOWHERE holds no study"),
         ("--resume", "error: --resume needs --out DIR, the study to continue"),
         (
             "--config.n-step 40",
