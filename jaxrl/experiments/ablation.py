@@ -62,12 +62,12 @@ class AblationOptions(Options[RainbowHparams, DQN]):
 
 def main() -> None:
     defaults = dqn_minatar.experiment.defaults
-    hparams = dataclasses.replace(defaults.hparams, epsilon_decay_steps=1e5)
+    # Four times the gradient steps of dqn_minatar for each environment step, and exploration that ends in time.
+    hparams = dataclasses.replace(defaults.hparams, learning_rate=5e-4, epsilon_decay_steps=1e5)
+    config = dataclasses.replace(defaults.config, num_envs=64, batch_size=64)
     options = tyro.cli(
         AblationOptions,
-        default=AblationOptions(
-            env=defaults.env, total_steps=500_000, hparams=hparams, config=defaults.config, num_seeds=3
-        ),
+        default=AblationOptions(env=defaults.env, total_steps=300_000, hparams=hparams, config=config, num_seeds=3),
         description=__doc__,
         prog="python -m jaxrl.experiments.ablation",
         config=(tyro.conf.FlagCreatePairsOff,),
