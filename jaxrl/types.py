@@ -112,7 +112,7 @@ class TrainState(NamedTuple):
         key: the run's random key; iteration `i` draws from `fold_in(key, i)`.
         agent: the agent's own state (parameters, optimizer state, hyperparameters).
         envs: the state of the `N` worlds.
-        replay: stored transitions, or `()` for trainers that keep none.
+        replay: stored transitions and the state of their sampler, or `()` for trainers that keep none.
     """
 
     iteration: Array

@@ -8,8 +8,11 @@ import pytest
 import rlax
 
 from jaxrl.agents import MinibatchConfig, PQNHparams, pqn
+from jaxrl.agents.minibatches import apply_in_chunks, learn_in_minibatches
 from jaxrl.arguments import ArgumentError
-from jaxrl.types import Transition
+from jaxrl.envs import Discrete
+from jaxrl.networks import QNetwork, actor_critic
+from jaxrl.types import Mean, Transition
 
 Q = np.float32([[1.0, 2.0], [3.0, 5.0], [0.5, -1.0]])
 GAMMA, LAMBDA = 0.5, 0.8
@@ -81,7 +84,23 @@ def test_the_update_is_radam_on_the_squared_error() -> None:
 
 
 def test_every_epoch_learns_from_each_transition_once() -> None:
-    _, metrics, _ = updated(config=MinibatchConfig(num_epochs=2, num_minibatches=3))
-    assert metrics["loss"].count == 6
+    def step(seen, rows):
+        return seen.at[rows].add(1), {"first": Mean(rows[0], jnp.int32(1))}
+
+    config = MinibatchConfig(num_epochs=2, num_minibatches=3)
+    seen, _ = learn_in_minibatches(step, jnp.zeros(9, jnp.int32), jnp.arange(9), jax.random.key(0), config)
+    np.testing.assert_array_equal(seen, 2)
     with pytest.raises(ArgumentError, match=r"num_minibatches must divide num_envs \* rollout_length = 9, got 2"):
         updated(config=MinibatchConfig(num_minibatches=2))
+
+
+@pytest.mark.parametrize("shape", [(3, 4), (8, 64), (7, 41), (1, 600)])
+def test_a_network_is_applied_in_chunks_to_all_of_a_rollout(shape: tuple[int, int]) -> None:
+    x = jax.random.normal(jax.random.key(0), (*shape, 2))
+    np.testing.assert_allclose(apply_in_chunks(lambda x: x.sum(-1), x), x.sum(-1), rtol=1e-6)
+
+
+@pytest.mark.parametrize("network", [QNetwork(2, (4,), outputs=(3,)), actor_critic(jnp.zeros(3), Discrete(2))])
+def test_a_network_that_gives_something_else_is_refused(network) -> None:
+    with pytest.raises(ArgumentError, match=r"network must give \[N, num_actions\], got .* for N = 2"):
+        pqn(network).init(jax.random.key(0), HPARAMS, jnp.zeros(3))

@@ -81,9 +81,12 @@ def check_grid_world(**parts) -> None:
     expected = n_step_q(config.n_step)
     if config.n_step == 1:
         np.testing.assert_allclose(planning.policy_iteration(MDP).q_values, expected, atol=1e-4)
-    # What follows by chance is a mean over some hundred stretches; with n = 1 nothing does.
-    tolerance = 0.05 if config.n_step == 1 and not config.noisy else 0.3
-    np.testing.assert_allclose(q_values[CELLS], expected[CELLS], atol=tolerance)
+    error = abs(q_values - expected)[CELLS]
+    if config.n_step == 1 and not config.noisy:
+        assert error.max() < 0.05
+    else:  # what follows by chance is a mean over some hundred stretches; targets of 2 steps would be off by 0.1
+        assert error.mean() < 0.07
+        assert error.max() < 0.3
 
 
 def read_values(config: DQN, params, observations) -> np.ndarray:

@@ -119,6 +119,10 @@ def test_the_replay_is_written_in_place(small_agent, agents: int, kind: str, n_s
     assert "dynamic-update-slice" in large
     assert large <= {"dynamic-update-slice", "fusion", "parameter", "get-tuple-element", "bitcast"}
     assert program.memory_analysis().temp_size_in_bytes < shapes.replay[0].size * 4
+    if kind == "prioritised":
+        leaves = ",".join(map(str, shapes.replay[1].tree[0].shape))
+        assert f"f32[{leaves}]" in program.as_text()
+        assert not re.findall(rf"= f32\[{leaves}\]\S* copy\(", program.as_text())
 
 
 def test_a_batch_larger_than_the_replay_is_refused(small_agent) -> None:
