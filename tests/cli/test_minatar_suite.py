@@ -8,6 +8,7 @@ from PIL import Image
 from jaxrl.experiments import minatar_suite
 
 
+@pytest.mark.slow
 def test_it_trains_draws_and_records(run_main, tmp_path) -> None:
     arguments = ["--games", "Breakout", "--algorithms", "pqn", "--total-steps", "8192", "--num-seeds", "2"]
     arguments += ["--out", "a", "--record", "b"]

@@ -220,7 +220,7 @@ def unchecked(monkeypatch, hparams):
     return dataclasses.replace(hparams, learning_rate=np.nan)
 
 
-@pytest.mark.parametrize("debug_nans", [False, True])
+@pytest.mark.parametrize("debug_nans", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_nan_stops_the_run_and_names_the_step(train, unchecked, debug_nans: bool, tmp_path) -> None:
     """The first update makes the parameters NaN, the second one's loss shows it."""
     with pytest.raises(DivergedError, match=rf"at environment step {24 if debug_nans else 32}") as error:
