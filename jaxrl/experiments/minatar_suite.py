@@ -101,7 +101,7 @@ def draw(directory: Path, found: list[dict[str, Any]], picture: Path) -> None:
                 panel.plot(*study.smooth_returns(directory, result), color=color, label=label)
         panel.xaxis.set_major_formatter(axes.xaxis.get_major_formatter())
         panel.set_xlabel("environment steps")
-        panel.set_ylim(bottom=0)
+        panel.set_ylim(0, 1.35 * panel.get_ylim()[1])  # room for the legend
         panel.spines[["top", "right"]].set_visible(False)
         panel.grid(alpha=0.2)
         panel.text(0.03, 0.97, game, transform=panel.transAxes, va="top", fontweight="bold")
