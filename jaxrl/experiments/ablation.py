@@ -105,8 +105,8 @@ def draw(directory: Path, found: list[dict[str, Any]], picture: Path) -> None:
     figure, axes = figure_over_steps(title, f"{found[0]['protocol']}; {found[0]['num_seeds']} seeds", "episode return")
     figure.set_layout_engine("none")
     figure.set_size_inches(13, 5.5)
-    axes.set_position((0.06, 0.12, 0.52, 0.74))
-    bars = figure.add_axes((0.74, 0.12, 0.24, 0.74))
+    axes.set_position((0.05, 0.12, 0.5, 0.74))
+    bars = figure.add_axes((0.72, 0.12, 0.26, 0.74))
     for place, result in enumerate(found):
         color = "black" if result["name"] == "dqn" else colormaps["tab20"](place % 20)
         line = "--" if result["name"].startswith("no-") else "-"
@@ -117,7 +117,7 @@ def draw(directory: Path, found: list[dict[str, Any]], picture: Path) -> None:
     bars.set_yticks([-place for place in range(len(found))], [result["label"] for result in found])
     returns = [value for result in found for value in result["eval_return_per_seed"]]
     bars.set_xlim(min(0, *returns), 1.15 * max(*returns, 1e-3))
-    bars.set_xlabel("greedy evaluation at the end: seeds, mean, 95 % interval", fontsize=9)
+    bars.set_xlabel("greedy evaluation: seeds, mean, 95 % interval", fontsize=9)
     bars.spines[["top", "right"]].set_visible(False)
     bars.grid(alpha=0.2)
     axes.legend(loc="upper left", frameon=False, fontsize=8)
