@@ -104,18 +104,7 @@ def train(experiment: Experiment, options: Options, console: Console) -> tuple[P
     seeds = range(options.seed, options.seed + options.num_seeds)
     train_keys, eval_keys, film_keys = key_streams(seeds)
     many = options.num_seeds > 1
-
-    for path, name in ((options.record, "--record"), (options.profile, "--profile"), (directory, "--out")):
-        if path is not None:
-            checks.make_directory(path, name)
-    console.print(f"{experiment.algorithm} on {options.env} ({protocol})", soft_wrap=True)
-    console.print(f"writing to {directory}", soft_wrap=True)
-    if options.resume:
-        for line in run_directory.differences(directory):
-            console.print(f"note: resuming elsewhere, the last bits may differ: {line}", soft_wrap=True)
-        run_directory.note_resumption(directory, experiment, options)
-    else:
-        run_directory.write_config(directory, experiment, options, protocol)
+    begin(experiment, options, directory, protocol, console)
     try:
         result = run(
             population(trainer) if many else trainer,
@@ -149,6 +138,21 @@ def train(experiment: Experiment, options: Options, console: Console) -> tuple[P
         record(directory, options.record, experiment.pictures)
     show(summary, entries, experiment.pictures, directory, console)
     return directory, summary
+
+
+def begin(experiment: Experiment, options: Options, directory: Path, protocol: str, console: Console) -> None:
+    """Makes the directories, and writes down what is going to be run."""
+    for path, name in ((options.record, "--record"), (options.profile, "--profile"), (directory, "--out")):
+        if path is not None:
+            checks.make_directory(path, name)
+    console.print(f"{experiment.algorithm} on {options.env} ({protocol})", soft_wrap=True)
+    console.print(f"writing to {directory}", soft_wrap=True)
+    if options.resume:
+        for line in run_directory.differences(directory):
+            console.print(f"note: resuming elsewhere, the last bits may differ: {line}", soft_wrap=True)
+        run_directory.note_resumption(directory, experiment, options)
+    else:
+        run_directory.write_config(directory, experiment, options, protocol)
 
 
 def key_streams(seeds: range) -> tuple[Array, Array, Array]:
