@@ -11,9 +11,7 @@ from jaxrl.cli import run_directory
 from jaxrl.cli.experiment import Experiment, Options, make_options, unflatten
 from jaxrl.envs import make
 from jaxrl.training.checkpoint import Checkpoints
-from jaxrl.training.hparams import repeat
-from jaxrl.training.population import population
-from jaxrl.training.run import start
+from jaxrl.training.program import of_population, start
 from jaxrl.types import Agent, Array, PyTree
 
 
@@ -57,11 +55,9 @@ def load(directory: str | Path, seed: int | None = None) -> TrainedPolicy:
         raise ValueError(f"seed must be in {options.seed} .. {options.seed + options.num_seeds - 1}, got {seed}")
     env, env_params = make(options.env, options.protocol, **make_options(options.env_options))
     agent, trainer = experiment.build(env, env_params, options.config)
-    key, hparams = jax.random.key(0), options.hparams
+    shapes = jax.eval_shape(lambda key: start(trainer, key, options.hparams), jax.random.key(0))
     if options.num_seeds > 1:
-        trainer = population(trainer)
-        key, hparams = jax.random.split(key, options.num_seeds), repeat(hparams, options.num_seeds)
-    shapes = jax.eval_shape(lambda key, hparams: start(trainer, key, hparams), key, hparams)
+        shapes = of_population(shapes, options.num_seeds)
     checkpoints = Checkpoints(directory / run_directory.CHECKPOINTS, read_only=True)
     progress, _, _ = checkpoints.restore(shapes)
     agent_state = progress.state.agent

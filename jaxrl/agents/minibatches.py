@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from annotated_types import Interval
 
 from jaxrl.arguments import ArgumentError
+from jaxrl.data_parallel import split_batch
 from jaxrl.types import Array, Metrics, PyTree
 
 StateT = TypeVar("StateT")
@@ -49,7 +50,11 @@ def learn_in_minibatches(
 
     def epoch(state: StateT, key: Array) -> tuple[StateT, Metrics]:
         order = shuffle(key, size).reshape(number, -1)
-        return jax.lax.scan(lambda state, rows: step(state, jax.tree.map(lambda x: x[rows], data)), state, order)
+
+        def learn(state: StateT, rows: Array) -> tuple[StateT, Metrics]:
+            return step(state, split_batch(jax.tree.map(lambda x: x[rows], data), axis=0))
+
+        return jax.lax.scan(learn, state, order)
 
     state, metrics = jax.lax.scan(epoch, state, jax.random.split(key, config.num_epochs))
     return state, jax.tree.map(jnp.sum, metrics)

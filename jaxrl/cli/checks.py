@@ -104,6 +104,20 @@ def build(experiment: Experiment, env: Any, env_params: Any, options: Options) -
     return agent, trainer
 
 
+def devices(number: int) -> list[jax.Device]:
+    """The first so many devices.
+
+    Raises:
+        UsageError: there are fewer.
+    """
+    there = jax.devices()
+    if number > len(there):
+        raise UsageError(
+            f"--num-devices must be at most {len(there)}, the {there[0].platform} devices there are, got {number}"
+        )
+    return there[:number]
+
+
 def make_directory(directory: Path, flag: str) -> None:
     """Makes a directory to write to.
 

@@ -40,6 +40,8 @@ class Options(Generic[HparamsT, ConfigT]):
     """Where all randomness comes from; with several seeds, the first of them."""
     num_seeds: Annotated[int, Interval(gt=0, lt=2**31)] = 1
     """Seeds trained side by side in one program: seed, seed + 1, …"""
+    num_devices: Annotated[int, Gt(0)] = 1
+    """Devices to spread several seeds over, or the worlds of one agent; it must divide them. A CPU becomes as many."""
     log_every: Annotated[int, Interval(gt=0, lt=2**31)] = 20_000
     """Environment steps of one agent between two rows of metrics.csv, rounded to whole iterations."""
     eval_episodes: Annotated[int, Interval(gt=0, lt=2**31)] = 128

@@ -16,8 +16,8 @@ from jaxrl.cli import checks, run_directory
 from jaxrl.cli.experiment import Experiment, Options
 from jaxrl.cli.train import train
 from jaxrl.training.checkpoint import Checkpoints
+from jaxrl.training.debug_nans import DivergedError
 from jaxrl.training.report import read_returns
-from jaxrl.training.run import DivergedError
 
 RESULTS, CURVES = "results.csv", "curves.csv"
 COLUMNS = ("", "evaluation return", "environment steps/s", "minutes")

@@ -20,11 +20,12 @@ from jaxrl.cli.experiment import Experiment, Options
 from jaxrl.cli.record import record
 from jaxrl.envs import protocol_of, rollout, vectorize
 from jaxrl.training.checkpoint import CheckpointError, Checkpoints
+from jaxrl.training.debug_nans import DivergedError
 from jaxrl.training.evaluate import Evaluation, evaluate
 from jaxrl.training.hparams import repeat
-from jaxrl.training.population import population
+from jaxrl.training.program import Program
 from jaxrl.training.report import film, interval_95, learning_curve
-from jaxrl.training.run import DivergedError, RunResult, Sink, run
+from jaxrl.training.run import RunResult, Sink, run
 from jaxrl.training.sinks import CSVSink, ProfileSink, ScreenSink, TensorBoardSink
 from jaxrl.types import Agent, Array, PyTree, Transition
 
@@ -42,7 +43,7 @@ def main(experiment: Experiment) -> None:
         prog=f"python -m jaxrl.experiments.{experiment.name}",
         config=(tyro.conf.FlagCreatePairsOff,),
     )
-    prepare_jax(options.deterministic)
+    prepare_jax(options.deterministic, options.num_devices)
     console = Console(highlight=False)
     with errors_in_one_line():
         directory, summary = train(experiment, options, console)
@@ -74,9 +75,16 @@ def fail(message: str, code: int) -> NoReturn:
     sys.exit(code)
 
 
-def prepare_jax(deterministic: bool = False) -> None:
-    """Turns on the persistent compilation cache, in the user's cache folder unless JAX_COMPILATION_CACHE_DIR is set."""
+def prepare_jax(deterministic: bool = False, num_cpu_devices: int = 1) -> None:
+    """Turns on the persistent compilation cache, in the user's cache folder unless JAX_COMPILATION_CACHE_DIR is set.
+
+    `num_cpu_devices`: how many devices a CPU shall be; it has no effect once jax has looked at its devices.
+    """
     import platformdirs
+
+    if num_cpu_devices > 1:
+        with contextlib.suppress(RuntimeError):  # jax has begun already: `devices` says what there is
+            jax.config.update("jax_num_cpu_devices", num_cpu_devices)
 
     if deterministic:
         os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_gpu_deterministic_ops=true"
@@ -104,12 +112,17 @@ def train(experiment: Experiment, options: Options, console: Console) -> tuple[P
     seeds = range(options.seed, options.seed + options.num_seeds)
     train_keys, eval_keys, film_keys = key_streams(seeds)
     many = options.num_seeds > 1
+    key = train_keys if many else train_keys[0]
+    hparams = repeat(options.hparams, options.num_seeds) if many else options.hparams
+    with checks.errors_as_flags(options):
+        devices = checks.devices(options.num_devices)
+        program = Program(trainer, key, hparams, devices=devices, sequential=options.sequential)
     begin(experiment, options, directory, protocol, console)
     try:
         result = run(
-            population(trainer) if many else trainer,
-            train_keys if many else train_keys[0],
-            repeat(options.hparams, options.num_seeds) if many else options.hparams,
+            program,
+            key,
+            hparams,
             options.total_steps,
             log_every=options.log_every,
             sinks=make_sinks(options, directory, seeds, console),
@@ -117,7 +130,6 @@ def train(experiment: Experiment, options: Options, console: Console) -> tuple[P
             checkpoint_every=options.checkpoint_every,
             resume=options.resume,
             debug_nans=options.debug_nans,
-            sequential=options.sequential,
             tell=lambda line: console.print(f"note: {line}", soft_wrap=True),
         )
     except DivergedError:

@@ -1,12 +1,14 @@
 """The flow of data, from worlds through a replay to an agent, for one agent or many; and what a host does around it."""
 
 from jaxrl.training.checkpoint import CheckpointError, Checkpoints
+from jaxrl.training.debug_nans import DivergedError
 from jaxrl.training.evaluate import Evaluation, evaluate
 from jaxrl.training.hparams import repeat, traced
 from jaxrl.training.off_policy import OffPolicyConfig, off_policy
 from jaxrl.training.on_policy import OnPolicyConfig, on_policy
 from jaxrl.training.population import population
-from jaxrl.training.run import DivergedError, Progress, RunResult, run
+from jaxrl.training.program import Program, Progress
+from jaxrl.training.run import RunResult, run
 
 __all__ = [
     "CheckpointError",
@@ -15,6 +17,7 @@ __all__ = [
     "Evaluation",
     "OffPolicyConfig",
     "OnPolicyConfig",
+    "Program",
     "Progress",
     "RunResult",
     "evaluate",

@@ -15,6 +15,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental import multihost_utils
 
 from jaxrl.types import PyTree
 
@@ -81,17 +82,17 @@ class Checkpoints:
         """The newest checkpoint that is whole.
 
         Args:
-            like: `jax.ShapeDtypeStruct`s of the state.
+            like: `jax.ShapeDtypeStruct`s of the state. Those without a sharding are restored to the first device.
 
         Returns:
-            The state, committed to the default device; its info; and for each newer checkpoint that is damaged, its
+            The state, committed to its devices; its info; and for each newer checkpoint that is damaged, its
             number and what is wrong with it.
 
         Raises:
             CheckpointError: there is none, or it is the state of something else.
         """
-        device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-        like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=device), like)
+        first = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+        like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding or first), like)
         damaged: dict[int, str] = {}
         for step in sorted(self._manager.all_steps(), reverse=True):
             try:
@@ -126,15 +127,31 @@ class Checkpoints:
 
 
 def fingerprint(state: PyTree) -> str:
-    """SHA-256 over the names, kinds and bytes of all leaves."""
+    """SHA-256 over the names, kinds and bytes of all leaves, on however many devices they lie.
+
+    If several processes hold parts of them, it is over the fingerprints of these.
+    """
     digest = hashlib.sha256()
     for path, leaf in jax.tree_util.tree_leaves_with_path(state):
         if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
             leaf = jax.random.key_data(leaf)
-        array = np.asarray(leaf)
-        digest.update(f"{jax.tree_util.keystr(path)} {array.dtype} {array.shape}".encode())
-        digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
-    return digest.hexdigest()
+        digest.update(f"{jax.tree_util.keystr(path)} {leaf.dtype} {leaf.shape}".encode())
+        for part in _parts(leaf):
+            digest.update(np.ascontiguousarray(part).reshape(-1).view(np.uint8).data)
+    if jax.process_count() == 1:
+        return digest.hexdigest()
+    everybody = multihost_utils.process_allgather(np.frombuffer(digest.digest(), np.uint8))
+    return hashlib.sha256(everybody.tobytes()).hexdigest()
+
+
+def _parts(leaf: jax.Array) -> list[np.ndarray]:
+    """What this process has of an array, in order; without a copy of the whole if it is cut along its first axis."""
+    if leaf.is_fully_replicated:
+        return [np.asarray(leaf.addressable_data(0))]
+    shards = sorted(leaf.addressable_shards, key=lambda shard: shard.index[0].start or 0)
+    if leaf.is_fully_addressable and any(shard.data.shape[1:] != leaf.shape[1:] for shard in shards):
+        return [np.asarray(leaf)]
+    return [np.asarray(shard.data) for shard in shards]
 
 
 def layout(state: PyTree) -> str:

@@ -9,6 +9,7 @@ from annotated_types import Gt, Interval
 
 from jaxrl import replay
 from jaxrl.arguments import ArgumentError, check
+from jaxrl.data_parallel import split_batch
 from jaxrl.envs import Box, Discrete, VectorEnv, action_space_of, check_actions, vectorize
 from jaxrl.random import inline
 from jaxrl.training import metrics as metrics_lib
@@ -100,7 +101,7 @@ def off_policy(agent: Agent, env: Any, env_params: Any, config: OffPolicyConfig)
         def body(carry: PyTree, keys: Array) -> tuple[PyTree, Metrics]:
             (agent_state, chances), (sample_key, update_key) = carry, keys
             index, weights = sampler.sample(chances, sample_key, slabs, config.batch_size)
-            steps = layout.unpack(replay.gather(memory, index, config.n_step))
+            steps = layout.unpack(split_batch(replay.gather(memory, index, config.n_step), axis=1))
             steps = steps._replace(
                 observation=envs.decode(steps.observation), next_observation=envs.decode(steps.next_observation)
             )

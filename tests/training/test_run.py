@@ -14,7 +14,7 @@ import pytest
 
 from jaxrl import OffPolicyConfig, dqn, make, off_policy
 from jaxrl.networks import QNetwork
-from jaxrl.training import CheckpointError, Checkpoints, DivergedError, population, repeat, run
+from jaxrl.training import CheckpointError, Checkpoints, DivergedError, repeat, run
 from jaxrl.training.checkpoint import fingerprint
 from jaxrl.training.sinks import CLOCK_COLUMNS, CSVSink
 from tests.conftest import SMALL
@@ -153,7 +153,7 @@ def test_rows_beyond_the_checkpoint_are_written_once(whole, train) -> None:
 
 def test_a_population_runs_resumes_and_reports_every_seed(train, small_trainer, hparams, tmp_path) -> None:
     many = {
-        "trainer": population(small_trainer),
+        "trainer": small_trainer,
         "key": jax.random.split(jax.random.key(0), 2),
         "hparams": repeat(hparams, 2),
     }
@@ -255,7 +255,7 @@ def test_a_checkpoint_of_something_else_is_not_called_damaged(whole, train, smal
     folder = shutil.copytree(whole[1], tmp_path / "one")
     before = sorted(folder.rglob("*"))
     with pytest.raises(CheckpointError, match="leaves of other names, shapes or kinds"):
-        train("one", resume=True, trainer=population(small_trainer), key=jax.random.split(jax.random.key(0), 2),
+        train("one", resume=True, key=jax.random.split(jax.random.key(0), 2),
               hparams=repeat(hparams, 2))  # fmt: skip
     assert sorted(folder.rglob("*")) == before
 

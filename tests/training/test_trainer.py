@@ -11,7 +11,7 @@ import pytest
 
 from jaxrl import DQNHparams, OffPolicyConfig, RainbowHparams, make, off_policy, population
 from jaxrl.training import repeat, traced
-from jaxrl.training.run import start
+from jaxrl.training.program import start
 from jaxrl.types import Agent, Mean
 
 STEPS = 12

@@ -1,0 +1,201 @@
+"""Pictures of a sweep: how its agents learned, and what each hyperparameter does to the evaluation return.
+
+`results` and `best` are those of `jaxrl.sweeps.results`. `curves` has a row for each agent and time: `agent`,
+`env_steps` and `episode_return`, which is null where no episode ended.
+"""
+
+import math
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from jaxrl.sweeps.results import return_text, short_labels, value_text
+from jaxrl.training.report import figure_over_steps, interval_95
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+COLUMNS = 4
+FEW = 8
+"""At most so many different values are drawn as equally spaced choices, if configurations share them."""
+
+
+def draw_curves(
+    results: pl.DataFrame, curves: pl.DataFrame, best: pl.DataFrame, title: str, subtitle: str, picture: Path
+) -> None:
+    """Draws the training return of all agents, and those of the best and the median configuration on top.
+
+    The median is that of the configurations which have an evaluation return; both are means over the seeds that
+    finished, with their 95 % intervals.
+
+    Args:
+        results: one row an agent.
+        curves: their training returns.
+        best: the configurations in order.
+        title: what was swept.
+        subtitle: under which rules.
+        picture: the PNG to write.
+    """
+    figure, axes = figure_over_steps(title, subtitle, "episode return")
+    agents = _curves_by_agent(curves)
+    for i, (steps, returns) in enumerate(agents.values()):
+        axes.plot(steps, returns, color="0.87", linewidth=0.6, label=None if i else "every agent", zorder=1)
+    ranked = best.drop_nulls("eval_return")
+    marked = {len(ranked) // 2: ("median", "tab:orange"), 0: ("best", "tab:blue")} if len(ranked) else {}
+    for place, (name, color) in marked.items():
+        row = ranked.row(place, named=True)
+        chosen = results.filter(pl.col("configuration") == row["configuration"], pl.col("status") == "finished")
+        lines = [agents[agent] for agent in chosen["agent"] if agent in agents]
+        value = return_text(row["eval_return"], row["interval_95"])
+        _draw_mean(axes, lines, color, f"{name}: configuration {row['configuration']}, evaluation return {value}")
+    if agents:
+        # The interval of two seeds may be many times as wide as the curves: it is drawn, but does not set the scale.
+        low, high = min(0.0, *(y.min() for _, y in agents.values())), max(y.max() for _, y in agents.values())
+        height = high - low or 1.0
+        axes.set_ylim(low - 0.05 * height, high + 0.3 * height)
+        axes.legend(*(x[::-1] for x in axes.get_legend_handles_labels()), loc="upper left", frameon=False, fontsize=9)
+    else:
+        axes.text(0.5, 0.5, "no episode ended", transform=axes.transAxes, ha="center", color="gray")
+        axes.set(xticks=[], yticks=[])
+    figure.savefig(picture)
+
+
+def _curves_by_agent(curves: pl.DataFrame) -> dict[int, tuple[np.ndarray, np.ndarray]]:
+    """Environment steps `[X]` and returns `[X]` of each agent of which an episode ended.
+
+    A last row of less than half the usual number of steps is left out, as by `read_returns`.
+    """
+    agents = {}
+    ended = curves.filter(pl.col("episode_return").is_finite())
+    for (agent,), rows in ended.partition_by("agent", as_dict=True).items():
+        steps, returns = rows["env_steps"].to_numpy(), rows["episode_return"].to_numpy()
+        if len(steps) > 2 and 2 * (steps[-1] - steps[-2]) < np.median(np.diff(steps)):
+            steps, returns = steps[:-1], returns[:-1]
+        agents[agent] = steps, returns
+    return agents
+
+
+def _draw_mean(axes: "Axes", lines: list[tuple[np.ndarray, np.ndarray]], color: str, label: str) -> None:
+    if not lines:
+        return
+    steps = np.unique(np.concatenate([x for x, _ in lines]))
+    returns = np.array([np.interp(steps, x, y) for x, y in lines])
+    mean = returns.mean(0)
+    axes.plot(steps, mean, color=color, label=label, zorder=3)
+    if len(lines) > 1:
+        half = np.array([interval_95(column) for column in returns.T])
+        axes.fill_between(steps, mean - half, mean + half, color=color, alpha=0.2, linewidth=0, zorder=2)
+
+
+def draw_hparams(
+    results: pl.DataFrame,
+    swept: Sequence[str],
+    log_scaled: Collection[str],
+    title: str,
+    subtitle: str,
+    picture: Path,
+) -> None:
+    """Draws a panel for each swept field, its value against the evaluation return.
+
+    A dot is an agent, a larger one the mean of a configuration's seeds, a red cross at the bottom an agent that
+    diverged or failed.
+
+    Args:
+        results: one row an agent.
+        swept: the fields, by their columns.
+        log_scaled: those of them with a logarithmic axis.
+        title: what was swept.
+        subtitle: under which rules.
+        picture: the PNG to write.
+    """
+    figure, panels = _panels(len(swept), title, subtitle)
+    returns = results["eval_return"].to_numpy()
+    means = results.select(pl.col("eval_return").mean().over("configuration")).to_series().to_numpy()
+    lost = (results["status"] != "finished").to_numpy()
+    first = results["configuration"].is_first_distinct().to_numpy()
+    several_seeds = not first.all()
+    for axes, name, label in zip(panels, swept, short_labels(swept), strict=True):
+        x = _places(axes, results, name, name in log_scaled)
+        if lost.all():
+            axes.text(0.5, 0.5, "no agent finished", transform=axes.transAxes, ha="center", color="gray")
+            axes.set_yticks([])
+        else:
+            size = 9 if several_seeds else 25
+            axes.scatter(x, returns, size, "tab:blue", linewidth=0, label="agent", zorder=3)
+        if several_seeds and not lost.all():
+            axes.scatter(x[first], means[first], 60, "tab:blue", alpha=0.35, linewidth=0, label="mean over seeds")
+        if lost.any():
+            height = np.full(lost.sum(), 0.04)  # of the panel, whatever the returns are
+            bottom = axes.get_xaxis_transform()
+            axes.plot(x[lost], height, "x", transform=bottom, color="tab:red", markersize=5, label="diverged or failed")
+        axes.set_xlabel(label)
+    panels[0].margins(y=0.12)  # of all of them; room for the crosses
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower left", ncols=3, frameon=False, fontsize=9)
+    figure.savefig(picture)
+
+
+def _panels(number: int, title: str, subtitle: str) -> "tuple[Figure, list[Axes]]":
+    """Panels in rows of at most `COLUMNS`, which share the axis of the evaluation return."""
+    from matplotlib.figure import Figure
+
+    rows = -(-number // COLUMNS)
+    columns = -(-number // rows)  # as even as it goes
+    width, height = max(8.0, 3.2 * columns), 1.1 + 2.5 * rows
+    figure = Figure(figsize=(width, height), dpi=120)
+    figure.set_layout_engine("constrained", rect=(0, 0, 1, 1 - 0.6 / height))  # the titles' room is above
+    figure.text(0.1 / width, 1 - 0.1 / height, title, va="top", fontsize="large", fontweight="bold")
+    figure.text(0.1 / width, 1 - 0.36 / height, subtitle, va="top", color="gray", fontsize=9)
+    figure.supylabel("evaluation return", fontsize="medium")
+    panels = figure.subplots(rows, columns, sharey=True, squeeze=False).ravel().tolist()
+    for axes in panels[number:]:
+        axes.remove()
+    for axes in panels[:number]:
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.tick_params(labelsize=9)
+        axes.grid(alpha=0.2)
+    return figure, panels[:number]
+
+
+def _places(axes: "Axes", results: pl.DataFrame, name: str, log: bool) -> np.ndarray:
+    """Where each agent stands on a field's axis `[A]`, which is scaled and labelled for it.
+
+    Choices are equally spaced; configurations of the same one stand side by side.
+    """
+    values = results[name]
+    choices = values.unique().sort()
+    repeated = len(choices) <= FEW and len(choices) < results["configuration"].n_unique()
+    if values.dtype.is_numeric() and (log or not repeated):
+        if log:
+            axes.set_xscale("log")
+            ticks = _log_ticks(float(choices[0]), float(choices[-1]))
+            axes.set_xticks(ticks, [value_text(tick) for tick in ticks])
+            axes.tick_params(axis="x", which="minor", labelbottom=False)
+        return values.to_numpy()
+    names = [value_text(choice) for choice in choices]
+    axes.set_xticks(range(len(names)), names)
+    if len("".join(names)) > 30:  # more than fit beside each other
+        axes.tick_params(axis="x", labelrotation=30, labelsize=8)
+        for text in axes.get_xticklabels():
+            text.set(ha="right", rotation_mode="anchor")
+    axes.set_xlim(-0.5, len(names) - 0.5)
+    place = values.replace_strict(choices, range(len(choices)), return_dtype=pl.Float64).to_numpy()
+    # Multiples of the golden ratio fill an interval evenly.
+    return place + 0.4 * (results["configuration"].to_numpy() * 0.6180339887 % 1 - 0.5)
+
+
+def _log_ticks(low: float, high: float) -> list[float]:
+    """Up to six round numbers between two, well apart; the two themselves if there are none.
+
+    Matplotlib's own would run into each other in a small panel, or be a single one.
+    """
+    apart = (high / low) ** 0.2
+    decades = [10.0**n for n in range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)]
+    ticks: list[float] = []
+    for tick in (step * decade for step in (1, 3, 2, 5, 4, 6, 7, 8, 9) for decade in decades):
+        if low <= tick <= high and all(max(tick / other, other / tick) >= apart for other in ticks):
+            ticks.append(tick)
+    return ticks if len(ticks) > 1 else sorted({low, high})

@@ -1,0 +1,367 @@
+"""The file of a sweep: what its fields are drawn from, and the configurations that are drawn."""
+
+import dataclasses
+import difflib
+import importlib
+import itertools
+import json
+import math
+import pkgutil
+import tomllib
+import zlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+
+import numpy as np
+
+from jaxrl import experiments
+from jaxrl.arguments import ArgumentError, check
+from jaxrl.cli.checks import UsageError
+from jaxrl.cli.experiment import Experiment, Options, unflatten
+
+Search = Literal["grid", "random", "sobol"]
+Distribution = Literal["uniform", "log_uniform", "integer", "choice"]
+
+OF_A_RUN = (
+    "env", "protocol", "env_options", "total_steps", "seed", "log_every", "eval_episodes", "eval_max_steps",
+)  # fmt: skip
+"""Options that a spec may set; the others are the command's."""
+TABLES = ("hparams", "config")
+TOP_LEVEL = ("experiment", "search", "configurations", "seeds", *OF_A_RUN, *TABLES)
+KEYS = ("distribution", "low", "high", "values")
+"""What the table of a swept field may say."""
+KINDS: dict[Any, tuple[Any, str]] = {
+    bool: (bool, "true or false"),
+    int: (int, "a whole number"),
+    float: ((int, float), "a number"),
+    str: (str, "text"),
+}
+"""What TOML may hold for each type, and what to call it."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Dimension:
+    """A swept field, and what it is drawn from."""
+
+    path: str
+    """Such as `hparams.learning_rate`."""
+    distribution: Distribution
+    low: float | None
+    """None for a choice; else of the field's type, as are the draws."""
+    high: float | None
+    """As `low`. An integer may be equal to it."""
+    values: tuple[Any, ...]
+    """Empty unless it is a choice."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Spec:
+    """What the file says, checked.
+
+    Each configuration is `options` with its own values in the fields of `dimensions`, and is trained with the seeds
+    `options.seed`, `options.seed + 1`, …
+    """
+
+    experiment: Experiment
+    search: Search
+    configurations: int
+    """How many there are; for a grid the product of the numbers of values."""
+    seeds: int
+    options: Options
+    """The experiment's, with all that the file fixes, of one seed: the first."""
+    dimensions: tuple[Dimension, ...]
+    """In the order of the file."""
+    fields: dict[str, Any]
+    """The file as `{"seeds": 3, "hparams.learning_rate.low": 0.0001, …}`, in JSON's types. What it leaves out of the
+    top level is there; what it leaves out of hparams and config is not, nor is the number of a grid's configurations,
+    which its values imply."""
+
+
+def read_spec(path: Path) -> Spec:
+    """Reads and checks the TOML file of a sweep.
+
+    Raises:
+        UsageError: it cannot be read, or says what cannot be. The message begins with the field.
+    """
+    table = _read_toml(path)
+    _check_top_level(table)
+    experiment = _read_experiment(table)
+    defaults = dataclasses.replace(experiment.defaults, num_seeds=1)
+    top_level = {name: _read(name, table[name], name, defaults) for name in OF_A_RUN if name in table}
+    search = _convert("search", table["search"], Search)
+    seeds = _read("seeds", table.get("seeds", 1), "num_seeds", defaults)
+    fixed, dimensions = _read_fields(table, defaults)
+    configurations = _count(table, search, dimensions, defaults)
+    options = with_values(defaults, top_level | fixed)
+    given = {"experiment": experiment.name, "search": search, "seeds": seeds}
+    if search != "grid":
+        given["configurations"] = configurations
+    given |= {name: getattr(options, name) for name in OF_A_RUN} | fixed
+    fields = _flatten(given, dimensions)
+    return Spec(experiment, search, configurations, seeds, options, dimensions, fields)
+
+
+def draw(spec: Spec) -> list[dict[str, Any]]:
+    """The configurations, each `{path: value}`; equal specs give equal ones.
+
+    More of them begin with the same ones. What is drawn at random for a field depends on the seed and its path, and not
+    on the other fields; Sobol's points depend on which fields there are. In a grid the last field changes fastest.
+    """
+    rows: Iterable[tuple[Any, ...]]
+    if spec.search == "grid" or not spec.dimensions:  # of no fields, the one empty configuration
+        rows = itertools.product(*(dimension.values for dimension in spec.dimensions))
+    else:
+        points = _random(spec) if spec.search == "random" else _sobol(spec)
+        rows = zip(*([_quantile(d, u) for u in points[d.path]] for d in spec.dimensions), strict=True)
+    paths = [dimension.path for dimension in spec.dimensions]
+    return [dict(zip(paths, values, strict=True)) for values in rows]
+
+
+def with_values(options: Options, values: dict[str, Any]) -> Options:
+    """Options with other values, `{path: value}`, in some of their fields."""
+    return unflatten(values, options)
+
+
+def _random(spec: Spec) -> dict[str, list[float]]:
+    """A stream of its own for each field, in [0, 1): no field can move another's, and none is correlated with it."""
+    streams = {d.path: np.random.default_rng([spec.options.seed, zlib.crc32(d.path.encode())]) for d in spec.dimensions}
+    return {path: stream.random(spec.configurations).tolist() for path, stream in streams.items()}
+
+
+def _sobol(spec: Spec) -> dict[str, list[float]]:
+    """Scrambled Sobol points, in [0, 1), a coordinate for each field."""
+    from scipy.stats import qmc  # here, because it takes a while and the other searches do without
+
+    paths = sorted(dimension.path for dimension in spec.dimensions)
+    points = qmc.Sobol(len(paths), rng=spec.options.seed)
+    # A power of two, of which Sobol's points are balanced, and SciPy does not warn.
+    drawn = points.random_base2((spec.configurations - 1).bit_length())[: spec.configurations]
+    return dict(zip(paths, drawn.T.tolist(), strict=True))
+
+
+def _quantile(dimension: Dimension, u: float) -> Any:
+    """The value below which a draw is with probability u, in [0, 1)."""
+    if dimension.distribution == "choice":
+        return dimension.values[int(u * len(dimension.values))]
+    low, high = dimension.low, dimension.high
+    assert low is not None
+    assert high is not None
+    if dimension.distribution == "integer":
+        value = low + math.floor(u * (high - low + 1))
+    elif dimension.distribution == "log_uniform":
+        value = math.exp((1 - u) * math.log(low) + u * math.log(high))
+    else:
+        value = (1 - u) * low + u * high
+    return min(max(value, low), high)  # rounding may go beyond
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from error
+    except ValueError as error:  # it is no text, or no TOML
+        raise UsageError(f"{path} is not TOML: {error}") from error
+
+
+def _check_top_level(table: dict[str, Any]) -> None:
+    """Checks which fields there are."""
+    others = {field.name for field in dataclasses.fields(Options)} - set(TOP_LEVEL)
+    for name, value in table.items():
+        if name == "num_seeds":
+            raise UsageError(f"num_seeds is called seeds in a sweep, got {value!r}")
+        if name in others:
+            raise UsageError(f"{name} is an option of the command, not of the file, got {value!r}")
+        if name not in TOP_LEVEL:
+            raise _unknown("", name, value, TOP_LEVEL)
+        if name in TABLES and not isinstance(value, dict):
+            raise UsageError(f"{name} must be a table, got {value!r}")
+    if "experiment" not in table:
+        raise UsageError('experiment is missing: say which, as in experiment = "dqn_cartpole"')
+    if "search" not in table:
+        raise UsageError(f"search is missing: it is one of {', '.join(get_args(Search))}")
+
+
+def _read_experiment(table: dict[str, Any]) -> Experiment:
+    name = _convert("experiment", table["experiment"], str)
+    modules = [module.name for module in pkgutil.iter_modules(experiments.__path__) if module.name != "__main__"]
+    found = _experiment_in(name) if name in modules else None
+    if found is None:
+        names = [module for module in modules if _experiment_in(module)]
+        raise UsageError(f"experiment must be one that trains ({_suggestion(name, names)}), got {name!r}")
+    return found
+
+
+def _experiment_in(module: str) -> Experiment | None:
+    """The training experiment in a module of `jaxrl.experiments`, if there is one."""
+    return getattr(importlib.import_module(f"{experiments.__name__}.{module}"), "experiment", None)
+
+
+def _read_fields(table: dict[str, Any], defaults: Options) -> tuple[dict[str, Any], tuple[Dimension, ...]]:
+    """What `hparams` and `config` say: the values that are fixed, by path, and the fields that are swept."""
+    known = [f"{part}.{field.name}" for part in TABLES for field in dataclasses.fields(getattr(defaults, part))]
+    fixed: dict[str, Any] = {}
+    dimensions = []
+    for part in [name for name in table if name in TABLES]:
+        for name, value in table[part].items():
+            path = f"{part}.{name}"
+            if path not in known:
+                raise _unknown(f"{part}.", name, value, known)
+            if isinstance(value, dict):
+                dimensions.append(_read_dimension(path, value, defaults))
+            else:
+                fixed[path] = _read(path, value, path, defaults)
+    return fixed, tuple(dimensions)
+
+
+def _count(table: dict[str, Any], search: Search, dimensions: tuple[Dimension, ...], defaults: Options) -> int:
+    """The number of configurations."""
+    given = table.get("configurations")
+    if search == "grid":
+        if given is not None:
+            raise UsageError(f"configurations must not be given for a grid, which takes all, got {given!r}")
+        for dimension in dimensions:
+            if dimension.distribution != "choice":
+                raise UsageError(
+                    f"{dimension.path}.distribution must be choice in a grid, got {dimension.distribution!r}"
+                )
+        return math.prod(len(dimension.values) for dimension in dimensions)
+    if given is None:
+        raise UsageError(f'configurations is missing: search = "{search}" needs their number')
+    count = _read("configurations", given, "num_seeds", defaults)  # what holds for the number of seeds holds for it
+    if count > 1 and not dimensions:
+        raise UsageError(f"configurations must be 1 where no field is swept, got {count}")
+    return count
+
+
+def _flatten(given: dict[str, Any], dimensions: tuple[Dimension, ...]) -> dict[str, Any]:
+    """Plain values and dimensions by path, in JSON's types."""
+    flat = dict(given)
+    for dimension in dimensions:
+        keys = ("distribution", "values") if dimension.distribution == "choice" else ("distribution", "low", "high")
+        flat |= {f"{dimension.path}.{key}": getattr(dimension, key) for key in keys}
+    return json.loads(json.dumps(flat))
+
+
+def _read_dimension(path: str, table: dict[str, Any], defaults: Options) -> Dimension:
+    for key, value in table.items():
+        if key not in KEYS:
+            raise _unknown(f"{path}.", key, value, [f"{path}.{known}" for known in KEYS])
+    distribution = _read_distribution(path, table, defaults)
+    needed = ("values",) if distribution == "choice" else ("low", "high")
+    for key in ("low", "high", "values"):
+        if key in table and key not in needed:
+            raise UsageError(f"{path}.{key} does not go with {distribution}, got {table[key]!r}")
+        if key in needed and key not in table:
+            raise UsageError(f"{path}.{key} is missing: {distribution} needs {' and '.join(needed)}")
+    if distribution == "choice":
+        return Dimension(path, distribution, None, None, _read_values(path, table["values"], defaults))
+    low, high = (_read_limit(path, key, table[key], distribution, defaults) for key in needed)
+    if low > high or (low == high and distribution != "integer"):
+        symbol = "<=" if distribution == "integer" else "<"
+        raise UsageError(f"{path}.low must be {symbol} high = {high}, got {low}")
+    return Dimension(path, distribution, low, high, ())
+
+
+def _read_distribution(path: str, table: dict[str, Any], defaults: Options) -> Distribution:
+    """What the table says it is, or implies, where that can be for the field."""
+    if not {"distribution", "values"} & table.keys():
+        raise UsageError(f"{path} must have values, or a distribution with low and high, got {table!r}")
+    distribution = _convert(f"{path}.distribution", table.get("distribution", "choice"), Distribution)
+    kind = _kind(_hint(path, defaults))
+    if kind is int and distribution in ("uniform", "log_uniform"):
+        raise UsageError(
+            f'{path}.distribution must be "integer" or "choice", for it is a whole number, got {distribution!r}'
+        )
+    if kind not in (int, float) and distribution != "choice":
+        raise UsageError(f'{path}.distribution must be "choice", for it is not a number, got {distribution!r}')
+    return distribution
+
+
+def _read_values(path: str, values: Any, defaults: Options) -> tuple[Any, ...]:
+    if not isinstance(values, list) or not values:
+        raise UsageError(f"{path}.values must be an array of one value or more, got {values!r}")
+    read = tuple(_read(f"{path}.values", value, path, defaults) for value in values)
+    if len(set(read)) < len(read):
+        raise UsageError(f"{path}.values must be different, got {values!r}")
+    return read
+
+
+def _read_limit(path: str, key: str, value: Any, distribution: Distribution, defaults: Options) -> float:
+    """The field's `low` or `high`."""
+    limit = _read(f"{path}.{key}", value, path, defaults)
+    if not math.isfinite(limit):
+        raise UsageError(f"{path}.{key} must be finite, got {limit}")
+    if distribution == "integer" and limit % 1:
+        raise UsageError(f"{path}.{key} must be a whole number for integer, got {limit}")
+    if distribution == "log_uniform" and limit <= 0:
+        raise UsageError(f"{path}.{key} must be > 0 for log_uniform, got {limit}")
+    return limit
+
+
+def _read(name: str, value: Any, path: str, defaults: Options) -> Any:
+    """A value that a field can have.
+
+    Args:
+        name: what the file calls it.
+        value: what the file says.
+        path: of the field.
+        defaults: the options it is a field of.
+
+    Raises:
+        UsageError: it is of another type, or out of the bounds that the field declares.
+    """
+    value = _convert(name, value, _hint(path, defaults))
+    try:
+        check(with_values(defaults, {path: value}))
+    except ArgumentError as error:
+        raise UsageError(f"{name} {str(error).partition(' ')[2]}") from error
+    return value
+
+
+def _convert(name: str, value: Any, hint: Any) -> Any:
+    """TOML's value as one of the annotated type: an int may be a float, and an array is a tuple."""
+    kind = _kind(hint)
+    if get_origin(kind) is Literal:
+        if value not in get_args(kind):
+            raise UsageError(f"{name} must be one of {', '.join(get_args(kind))}, got {value!r}")
+        return value
+    if get_origin(kind) is tuple:
+        if not isinstance(value, list):
+            raise UsageError(f"{name} must be an array, got {value!r}")
+        return tuple(_convert(name, item, get_args(kind)[0]) for item in value)
+    allowed, what = KINDS[kind]
+    if not isinstance(value, allowed) or (kind is not bool and isinstance(value, bool)) or value != value:
+        raise UsageError(f"{name} must be {what}, got {value!r}")
+    if isinstance(value, int) and abs(value) >= 2**63:  # TOML has no such; it may be too large for a float
+        raise UsageError(f"{name} must fit into 64 bits, got {value}")
+    return kind(value)
+
+
+def _hint(path: str, options: Options) -> Any:
+    """The annotation of a field."""
+    part, _, name = path.rpartition(".")
+    return get_type_hints(type(getattr(options, part) if part else options), include_extras=True)[name]
+
+
+def _kind(hint: Any) -> Any:
+    """The annotation without its bounds, and without None, which TOML does not have."""
+    if get_origin(hint) is Annotated or type(None) in get_args(hint):
+        return _kind(get_args(hint)[0])
+    return hint
+
+
+def _unknown(prefix: str, name: str, value: Any, known: Iterable[str]) -> UsageError:
+    """The error for a field that there is not, in a table such as `hparams.`."""
+    shown = repr(name)[1:-1]  # in one line, for TOML's names may hold line breaks
+    return UsageError(f"{prefix}{shown} is not known ({_suggestion(name, known, prefix)}), got {value!r}")
+
+
+def _suggestion(name: str, known: Iterable[str], prefix: str = "") -> str:
+    """The nearest of the known paths by its last name, or else all that begin with the prefix."""
+    paths = {path.rpartition(".")[2]: path for path in known}
+    near = difflib.get_close_matches(name, paths, n=1)
+    if near:
+        return f"the nearest is {paths[near[0]]}"
+    return f"there are {', '.join(last for last, path in paths.items() if path.startswith(prefix))}"

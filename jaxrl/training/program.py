@@ -1,0 +1,281 @@
+"""The compiled program of a run: how it begins, and how it goes on by any number of iterations."""
+
+import contextlib
+import os
+import time
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxrl.training import devices as devices_lib
+from jaxrl.training import metrics as metrics_lib
+from jaxrl.training.hparams import traced
+from jaxrl.training.population import STATE_AXES, block_size, in_blocks
+from jaxrl.types import Array, Hparams, Metrics, PyTree, Trainer, TrainState
+
+BLOCK_ITERATIONS = 8
+"""Iterations that a block of agents takes at the least before the next block's turn: to fetch and put back a replay of
+Breakout takes as long as half an iteration."""
+
+
+class Progress(NamedTuple):
+    """All that a run is, and what a checkpoint holds.
+
+    Attributes:
+        state: the trainer's state.
+        metrics: sums and counts since the last row was complete.
+        nan_iteration: the iteration in which a NaN first appeared, or -1, int32 `[...]`.
+    """
+
+    state: TrainState
+    metrics: Metrics
+    nan_iteration: Array
+
+
+PROGRESS_AXES = Progress(STATE_AXES, 0, 0)  # type: ignore[arg-type]
+"""Where a population's `Progress` is batched."""
+
+
+def start(trainer: Trainer, key: Array, hparams: Hparams) -> Progress:
+    """A run of one agent at its beginning: the trainer's first state, and nothing measured yet."""
+    state = trainer.init(key, hparams)
+    _, metrics = jax.eval_shape(trainer.step, state)
+    return Progress(state, jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), metrics), jnp.int32(-1))
+
+
+def iterate(trainer: Trainer, progress: Progress, freeze_diverged: bool = False) -> Progress:
+    """One iteration of one agent, which notices the first metric that is NaN.
+
+    Args:
+        trainer: for one agent.
+        progress: where it is.
+        freeze_diverged: whether an agent that has diverged stays as it was before that iteration, for good. Its worlds
+            go on. An infinite metric counts too: the parameters would be NaN next.
+    """
+    state, metrics = trainer.step(progress.state)
+    total = sum(mean.sum for mean in metrics.values())  # NaN or infinite if anything in it is
+    found = ~jnp.isfinite(total) if freeze_diverged else jnp.isnan(total)
+    nan_iteration = jnp.where(found & (progress.nan_iteration < 0), state.iteration, progress.nan_iteration)
+    if freeze_diverged:
+        # Only the agent: selecting between two replays would copy them. Metrics are known before the optimizer's step,
+        # so that this is one more select in it; to look for NaNs in what it gives took a tenth of DQN's time.
+        agent = jax.tree.map(
+            lambda before, after: jnp.where(nan_iteration < 0, after, before), progress.state.agent, state.agent
+        )
+        state = state._replace(agent=agent)
+    return Progress(state, metrics_lib.add(progress.metrics, metrics), nan_iteration)
+
+
+def has_nan(tree: PyTree) -> Array:
+    """Whether any number in it is NaN, bool scalar."""
+    leaves = [x for x in jax.tree.leaves(tree) if jnp.issubdtype(x.dtype, jnp.floating)]
+    return jnp.stack([jnp.isnan(x).any() for x in leaves] or [jnp.array(False)]).any()
+
+
+class Program:
+    """The functions that a run calls, each compiled when it is first needed, and only once.
+
+    One program serves all runs of the same sizes: keys and hyperparameters are its arguments.
+
+    Attributes:
+        trainer: of one agent.
+        agents: `()` for one agent, `(A,)` for a population.
+        shapes: of the run's `Progress`, with their shardings.
+        compile_seconds: spent on tracing and compiling so far.
+    """
+
+    def __init__(
+        self,
+        trainer: Trainer,
+        key: Array,
+        hparams: Hparams,
+        *,
+        devices: Sequence[jax.Device] | None = None,
+        freeze_diverged: bool = False,
+        sequential: bool = False,
+    ) -> None:
+        """Traces the program.
+
+        Args:
+            trainer: for one agent.
+            key, hparams: one key and the hyperparameters of one agent, or keys `[A]` and hyperparameters `[A]` of a
+                population; only their shapes matter here.
+            devices: what to spread a population's agents over, or a single agent's worlds; unless given, the first.
+            freeze_diverged: whether an agent with a NaN is left as it was, for good, and the others go on.
+            sequential: on a CPU, run the program's kernels one after another instead of several at once, to the same
+                bits. Where they are many and small, as with small networks in few worlds, handing one to another core
+                takes longer than the kernel; large ones use all cores by themselves.
+
+        Raises:
+            ArgumentError: the devices do not divide the agents, or the worlds.
+            MemoryError: the state is larger than the memory there is.
+        """
+        clock = time.perf_counter()
+        # Under `jit` the step is traced once, for its shapes as well as for its program.
+        self.trainer = trainer._replace(step=jax.jit(trainer.step))
+        self.agents, self.sequential = key.shape, sequential
+        self.freeze_diverged = freeze_diverged
+        self.mesh = devices_lib.mesh_of(devices, self.agents)
+        self.key_impl = jax.random.key_impl(key)
+        with self._context():
+            self._beginning = jax.jit(self._begin).trace(*self._arguments(key, hparams))
+        info = self._beginning.out_info
+        self.shapes: Progress = jax.tree.map(
+            lambda x, sharding: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), info, self._shardings(info)
+        )
+        check_memory(devices_lib.bytes_of(self.shapes) * local_copies(self.mesh))
+        self.compile_seconds = time.perf_counter() - clock
+
+    @property
+    def least_iterations(self) -> int:
+        """How many iterations a call should ask for at the least."""
+        own = self.agents[0] // self.mesh.size if self.agents else 1
+        return BLOCK_ITERATIONS if own > block_size(own) else 1
+
+    def begin(self, key: Array, hparams: Hparams) -> Progress:
+        """The run at its beginning."""
+        # Restored arrays are committed to their devices: so are these, so that both mean the same program.
+        shardings = jax.tree.map(lambda x: x.sharding, self.shapes)
+        return jax.device_put(self._begin_compiled(*self._arguments(key, hparams)), shardings)
+
+    def compiled(self) -> Callable[[Progress, int], Progress]:
+        """`(progress, iterations) -> progress`: the run after so many more iterations. What it is given is used up."""
+        program = self._advance_compiled
+        return lambda progress, iterations: program(progress, np.int32(iterations))
+
+    def memory(self) -> int:
+        """Bytes that the compiled program needs on each device, its state included; compiles it."""
+        analysis = self._advance_compiled.memory_analysis()
+        return (
+            analysis.argument_size_in_bytes
+            + analysis.temp_size_in_bytes
+            + (analysis.output_size_in_bytes - analysis.alias_size_in_bytes)
+        )
+
+    def _arguments(self, key: Array, hparams: Hparams) -> tuple[Array, Hparams]:
+        """The arguments of `_begin`, on their devices: keys as their data, since only numbers can be distributed."""
+        sharding = devices_lib.along(self.mesh, 0 if self.agents else None)
+        arguments = (jax.random.key_data(key), traced(hparams))
+        return jax.tree.map(lambda x: devices_lib.distribute(x, sharding), arguments)
+
+    def _begin(self, key_data: Array, hparams: Hparams) -> Progress:
+        keys = jax.random.wrap_key_data(key_data, impl=self.key_impl)
+        if not self.agents:
+            progress = start(self.trainer, keys, hparams)
+        else:
+            progress = self._on_each_device(self._begin_agents, (0, 0))(keys, hparams)
+        return jax.lax.with_sharding_constraint(progress, self._shardings(progress))
+
+    def _begin_agents(self, keys: Array, hparams: Hparams) -> Progress:
+        batch = block_size(len(keys))
+        progress = jax.lax.map(lambda x: start(self.trainer, *x), (keys, hparams), batch_size=batch)
+        return progress._replace(state=progress.state._replace(iteration=progress.state.iteration[0]))
+
+    def _advance(self, progress: Progress, iterations: Array) -> Progress:
+        """Any number of iterations in one program: it is an argument of the loop, not a shape."""
+
+        def advance(progress: Progress) -> Progress:
+            return jax.lax.fori_loop(
+                0, iterations, lambda _, x: iterate(self.trainer, x, self.freeze_diverged), progress
+            )
+
+        def advance_agents(progress: Progress) -> Progress:
+            clock, several = progress.state.iteration, jax.vmap(advance, (PROGRESS_AXES,), PROGRESS_AXES)
+
+            def advance_block(block: Progress) -> Progress:
+                return _with_clock(several(_with_clock(block, clock)), ())
+
+            return _with_clock(in_blocks(advance_block, _with_clock(progress, ())), clock + iterations)
+
+        return self._on_each_device(advance_agents, (PROGRESS_AXES,))(progress) if self.agents else advance(progress)
+
+    def _on_each_device(self, function: Callable[..., Progress], axes: tuple[Any, ...]) -> Callable[..., Progress]:
+        """The same for a population of which each device has its part."""
+
+        def spec(axis: int | None) -> jax.P:
+            return devices_lib.along(self.mesh, axis).spec
+
+        specs = [jax.tree.map(spec, x, is_leaf=lambda x: x is None) for x in (*axes, PROGRESS_AXES)]
+        return jax.shard_map(function, mesh=self.mesh, in_specs=tuple(specs[:-1]), out_specs=specs[-1], check_vma=False)
+
+    def _shardings(self, progress: Progress) -> Progress:
+        """Where each leaf lies."""
+        if not self.agents:
+            everywhere = jax.tree.map(lambda _: devices_lib.along(self.mesh, None), progress)
+            if self.mesh.size == 1:
+                return everywhere
+            return everywhere._replace(state=devices_lib.shard_worlds(self.mesh, progress.state))
+        shared, own = (devices_lib.along(self.mesh, axis) for axis in (None, 0))
+        return _with_clock(jax.tree.map(lambda _: own, progress), shared)
+
+    @cached_property
+    def _begin_compiled(self) -> Any:
+        # Compiling one agent's beginning quickly saves more than running it fast.
+        quickly = jax.default_backend() == "cpu" and not self.agents
+        return self._timed(self._beginning.lower, {"xla_backend_optimization_level": 0} if quickly else {})
+
+    @cached_property
+    def _advance_compiled(self) -> Any:
+        one_by_one = self.sequential and jax.default_backend() == "cpu"
+        options: dict[str, Any] = (
+            {"xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED"} if one_by_one else {}
+        )
+        shardings = jax.tree.map(lambda x: x.sharding, self.shapes)
+        program = jax.jit(self._advance, donate_argnums=0, out_shardings=shardings)
+        count = jax.ShapeDtypeStruct((), jnp.int32)
+        return self._timed(lambda: program.lower(self.shapes, count), options)
+
+    def _context(self) -> contextlib.AbstractContextManager:
+        """In which one agent of several devices is traced: see `split_batch`."""
+        return jax.set_mesh(self.mesh) if self.mesh.size > 1 and not self.agents else contextlib.nullcontext()
+
+    def _timed(self, lower: Callable[[], Any], options: dict[str, Any]) -> Any:
+        clock = time.perf_counter()
+        with self._context():
+            compiled = lower().compile(compiler_options=options)
+        self.compile_seconds += time.perf_counter() - clock
+        return compiled
+
+
+def of_population(shapes: Progress, agents: int) -> Progress:
+    """The shapes of a population, from those of one agent."""
+    many = jax.tree.map(lambda x: jax.ShapeDtypeStruct((agents, *x.shape), x.dtype), shapes)
+    return _with_clock(many, shapes.state.iteration)
+
+
+def _with_clock(progress: Progress, clock: Any) -> Progress:
+    """The same with something else in the place of its iteration."""
+    return progress._replace(state=progress.state._replace(iteration=clock))
+
+
+def local_copies(mesh: jax.sharding.Mesh) -> int:
+    """How many devices of a mesh share this machine's memory: all of this process on a CPU, one on an accelerator."""
+    return len(mesh.local_devices) if mesh.devices.flat[0].platform == "cpu" else 1
+
+
+def memory_there() -> int | None:
+    """Bytes of memory of an accelerator, or of the machine; None if it does not say."""
+    stats = jax.local_devices()[0].memory_stats()
+    if stats and "bytes_limit" in stats:
+        return stats["bytes_limit"]
+    if hasattr(os, "sysconf"):
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return None
+
+
+def check_memory(needed: int) -> None:
+    """Refuses a state that is larger than the memory there is, which an operating system would only find out slowly.
+
+    Raises:
+        MemoryError: it is.
+    """
+    there = memory_there()
+    if there is not None and needed > there:
+        raise MemoryError(
+            f"the run's state takes {needed / 2**30:.1f} GiB, and there are {there / 2**30:.1f} GiB of memory; "
+            "a smaller replay_capacity or fewer seeds need less"
+        )
