@@ -1,11 +1,12 @@
 """Replay memories: rings of packed transitions, as pure functions."""
 
 from jaxrl.replay.packing import Packing, packing
-from jaxrl.replay.ring import allocate, gather, num_slots, write
+from jaxrl.replay.ring import Place, allocate, gather, num_slots, write
 from jaxrl.replay.sampling import PrioritisedHparams, Sampler, prioritised, uniform
 
 __all__ = [
     "Packing",
+    "Place",
     "PrioritisedHparams",
     "Sampler",
     "allocate",

@@ -4,10 +4,14 @@ It is one array, and a step writes before it samples, because then XLA writes in
 before the write, the whole ring would be copied every step. Never use `where` over it either.
 """
 
+from typing import NamedTuple, TypeVar
+
 import jax
 import jax.numpy as jnp
 
 from jaxrl.types import Array
+
+RingT = TypeVar("RingT", "Place", Array)
 
 
 def num_slots(capacity: int, num_envs: int) -> int:
@@ -20,21 +24,39 @@ def allocate(capacity: int, num_envs: int, num_words: int) -> Array:
     return jnp.zeros((num_slots(capacity, num_envs), num_envs, num_words), jnp.uint32)
 
 
-def write(replay: Array, slab: Array, slabs_written: Array) -> Array:
-    """The ring with `slab`, uint32 `[N, words]`, in the place of its oldest one.
+class Place(NamedTuple):
+    """One agent's ring where it lies among those of a population: to cut it out and put it back would copy it twice.
+
+    Attributes:
+        rings: uint32 `[A, slots, N, words]`.
+        agent: whose, int32 scalar.
+    """
+
+    rings: Array
+    agent: Array
+
+
+def write(replay: RingT, slab: Array, slabs_written: Array) -> RingT:
+    """The ring, an array or a `Place`, with `slab`, uint32 `[N, words]`, instead of its oldest one.
 
     `slabs_written`: slabs ever written before this one, int32 scalar.
     """
-    position = slabs_written % replay.shape[0]
-    return jax.lax.dynamic_update_index_in_dim(replay, slab, position, axis=0)
+    if isinstance(replay, Place):
+        position = slabs_written % replay.rings.shape[1]
+        start = (replay.agent, position, 0, 0)
+        return replay._replace(rings=jax.lax.dynamic_update_slice(replay.rings, slab[None, None], start))
+    return jax.lax.dynamic_update_index_in_dim(replay, slab, slabs_written % replay.shape[0], axis=0)
 
 
-def gather(replay: Array, index: Array, n_step: int = 1) -> Array:
+def gather(replay: Array | Place, index: Array, n_step: int = 1) -> Array:
     """The packed transitions at each index and the next `n_step - 1` of the same world: uint32 `[n_step, B, words]`.
 
     `index`: `slot * N + world`, `[B]`. After the last slot comes the first.
     """
-    slots, num_envs, num_words = replay.shape
+    rings = replay.rings if isinstance(replay, Place) else replay
+    slots, num_envs, num_words = rings.shape[-3:]
     steps = jnp.arange(n_step, dtype=jnp.uint32)[:, None] * num_envs
     rows = (index.astype(jnp.uint32) + steps) % (slots * num_envs)
-    return replay.reshape(slots * num_envs, num_words).at[rows].get(mode="promise_in_bounds")
+    flat = rings.reshape(*rings.shape[:-3], slots * num_envs, num_words)
+    where = (replay.agent, rows) if isinstance(replay, Place) else rows
+    return flat.at[where].get(mode="promise_in_bounds")

@@ -6,8 +6,8 @@ from jaxrl.training.evaluate import Evaluation, evaluate
 from jaxrl.training.hparams import repeat, traced
 from jaxrl.training.off_policy import OffPolicyConfig, off_policy
 from jaxrl.training.on_policy import OnPolicyConfig, on_policy
-from jaxrl.training.population import population
-from jaxrl.training.program import Program, Progress
+from jaxrl.training.population import Progress, population
+from jaxrl.training.program import Program
 from jaxrl.training.run import RunResult, run
 
 __all__ = [

@@ -6,8 +6,8 @@ from collections.abc import Callable
 import jax
 import numpy as np
 
-from jaxrl.training.population import population
-from jaxrl.training.program import Program, Progress, has_nan, iterate
+from jaxrl.training.population import Progress, population
+from jaxrl.training.program import Program, has_nan, iterate
 from jaxrl.types import Trainer
 
 

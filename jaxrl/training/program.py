@@ -5,7 +5,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,30 +14,8 @@ import numpy as np
 from jaxrl.training import devices as devices_lib
 from jaxrl.training import metrics as metrics_lib
 from jaxrl.training.hparams import traced
-from jaxrl.training.population import STATE_AXES, block_size, in_blocks
-from jaxrl.types import Array, Hparams, Metrics, PyTree, Trainer, TrainState
-
-BLOCK_ITERATIONS = 8
-"""Iterations that a block of agents takes at the least before the next block's turn: to fetch and put back a replay of
-Breakout takes as long as half an iteration."""
-
-
-class Progress(NamedTuple):
-    """All that a run is, and what a checkpoint holds.
-
-    Attributes:
-        state: the trainer's state.
-        metrics: sums and counts since the last row was complete.
-        nan_iteration: the iteration in which a NaN first appeared, or -1, int32 `[...]`.
-    """
-
-    state: TrainState
-    metrics: Metrics
-    nan_iteration: Array
-
-
-PROGRESS_AXES = Progress(STATE_AXES, 0, 0)  # type: ignore[arg-type]
-"""Where a population's `Progress` is batched."""
+from jaxrl.training.population import PROGRESS_AXES, Progress, block_size, take_turns, with_clock
+from jaxrl.types import Array, Hparams, PyTree, Trainer
 
 
 def start(trainer: Trainer, key: Array, hparams: Hparams) -> Progress:
@@ -130,12 +108,6 @@ class Program:
         check_memory(devices_lib.bytes_of(self.shapes) * local_copies(self.mesh))
         self.compile_seconds = time.perf_counter() - clock
 
-    @property
-    def least_iterations(self) -> int:
-        """How many iterations a call should ask for at the least."""
-        own = self.agents[0] // self.mesh.size if self.agents else 1
-        return BLOCK_ITERATIONS if own > block_size(own) else 1
-
     def begin(self, key: Array, hparams: Hparams) -> Progress:
         """The run at its beginning."""
         # Restored arrays are committed to their devices: so are these, so that both mean the same program.
@@ -184,12 +156,7 @@ class Program:
             )
 
         def advance_agents(progress: Progress) -> Progress:
-            clock, several = progress.state.iteration, jax.vmap(advance, (PROGRESS_AXES,), PROGRESS_AXES)
-
-            def advance_block(block: Progress) -> Progress:
-                return _with_clock(several(_with_clock(block, clock)), ())
-
-            return _with_clock(in_blocks(advance_block, _with_clock(progress, ())), clock + iterations)
+            return take_turns(advance, progress)
 
         return self._on_each_device(advance_agents, (PROGRESS_AXES,))(progress) if self.agents else advance(progress)
 
@@ -210,7 +177,7 @@ class Program:
                 return everywhere
             return everywhere._replace(state=devices_lib.shard_worlds(self.mesh, progress.state))
         shared, own = (devices_lib.along(self.mesh, axis) for axis in (None, 0))
-        return _with_clock(jax.tree.map(lambda _: own, progress), shared)
+        return with_clock(jax.tree.map(lambda _: own, progress), shared)
 
     @cached_property
     def _begin_compiled(self) -> Any:
@@ -244,12 +211,7 @@ class Program:
 def of_population(shapes: Progress, agents: int) -> Progress:
     """The shapes of a population, from those of one agent."""
     many = jax.tree.map(lambda x: jax.ShapeDtypeStruct((agents, *x.shape), x.dtype), shapes)
-    return _with_clock(many, shapes.state.iteration)
-
-
-def _with_clock(progress: Progress, clock: Any) -> Progress:
-    """The same with something else in the place of its iteration."""
-    return progress._replace(state=progress.state._replace(iteration=clock))
+    return with_clock(many, shapes.state.iteration)
 
 
 def local_copies(mesh: jax.sharding.Mesh) -> int:

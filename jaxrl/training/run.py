@@ -18,7 +18,8 @@ from jaxrl.training import metrics as metrics_lib
 from jaxrl.training.checkpoint import Checkpoints
 from jaxrl.training.debug_nans import DivergedError, step_by_step
 from jaxrl.training.devices import distribute, gather, greatest
-from jaxrl.training.program import Program, Progress, has_nan
+from jaxrl.training.population import Progress
+from jaxrl.training.program import Program, has_nan
 from jaxrl.types import Array, Hparams, Trainer, TrainState
 
 CALL_SECONDS = 1.0
@@ -228,8 +229,7 @@ class _Loop:
         """Calls the program for about `CALL_SECONDS`, at most to the end of the row."""
         to_row_end = self.row_iterations - self.iteration % self.row_iterations
         pace = int(greatest(CALL_SECONDS / self.seconds_per_iteration)) if self.seconds_per_iteration else 1
-        pace = max(pace, self.program.least_iterations)
-        iterations = min(pace, to_row_end, self.total_iterations - self.iteration)
+        iterations = max(1, min(pace, to_row_end, self.total_iterations - self.iteration))
         clock = time.perf_counter()
         self.progress = jax.block_until_ready(self.advance(self.progress, iterations))
         self.seconds_per_iteration = (time.perf_counter() - clock) / iterations
