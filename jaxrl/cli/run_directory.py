@@ -42,6 +42,19 @@ def write_json(path: Path, contents: dict[str, Any]) -> None:
     os.replace(draft, path)
 
 
+def read_json(path: Path) -> dict[str, Any]:
+    """What `write_json` wrote.
+
+    Raises:
+        OSError: it is not there.
+        ValueError: it is something else.
+    """
+    contents = json.loads(path.read_text())
+    if not isinstance(contents, dict):
+        raise ValueError("it holds no fields")
+    return contents
+
+
 def write_config(directory: Path, experiment: Experiment, options: Options, protocol: str) -> None:
     """Writes `config.json`: all that is needed to repeat the run, and where it was made."""
     write_json(
@@ -150,9 +163,8 @@ def commit() -> str | None:
         return None
 
 
-def differences(directory: Path) -> list[str]:
-    """Where this machine or these versions differ from those the run in a directory was started with."""
-    before = read_config(directory)
+def differences(before: dict[str, Any]) -> list[str]:
+    """Where this machine or these versions differ from those in the record of a run or a sweep."""
     return [
         f"{name} {before.get(group, {}).get(name)} then, {value} now"
         for group, values in provenance().items()

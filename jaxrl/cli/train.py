@@ -3,7 +3,7 @@
 import contextlib
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
@@ -21,7 +21,8 @@ from jaxrl.cli.record import record
 from jaxrl.envs import protocol_of, rollout, vectorize
 from jaxrl.training.checkpoint import CheckpointError, Checkpoints
 from jaxrl.training.debug_nans import DivergedError
-from jaxrl.training.evaluate import Evaluation, evaluate
+from jaxrl.training.devices import gather, mesh_of
+from jaxrl.training.evaluate import Evaluation, evaluate_agents
 from jaxrl.training.hparams import repeat
 from jaxrl.training.program import Program
 from jaxrl.training.report import film, interval_95, learning_curve
@@ -139,8 +140,12 @@ def train(experiment: Experiment, options: Options, console: Console) -> tuple[P
         console.print(f"stopped at {result.env_steps:,} environment steps; the run is saved")
         return directory, None
 
-    agent_states = result.state.agent if many else jax.tree.map(lambda x: x[None], result.state.agent)
-    evaluation = evaluate_seeds(agent, agent_states, env, env_params, eval_keys, options)
+    agent_states = gather(result.state.agent)
+    if not many:
+        agent_states = jax.tree.map(lambda x: x[None], agent_states)
+    worlds = vectorize(env, env_params, options.eval_episodes)
+    evaluate = evaluate_agents(agent.policy, worlds, options.eval_max_steps)
+    evaluation = evaluate(agent_states, eval_keys, mesh_of(devices if many else None, eval_keys.shape))
     entries = experiment.report(env, env_params, agent_states, directory) if experiment.report else {}
     summary = summarize(experiment, options, protocol, result, evaluation) | entries
     run_directory.write_json(directory / run_directory.SUMMARY, summary)
@@ -160,14 +165,14 @@ def begin(experiment: Experiment, options: Options, directory: Path, protocol: s
     console.print(f"{experiment.algorithm} on {options.env} ({protocol})", soft_wrap=True)
     console.print(f"writing to {directory}", soft_wrap=True)
     if options.resume:
-        for line in run_directory.differences(directory):
+        for line in run_directory.differences(run_directory.read_config(directory)):
             console.print(f"note: resuming elsewhere, the last bits may differ: {line}", soft_wrap=True)
         run_directory.note_resumption(directory, experiment, options)
     else:
         run_directory.write_config(directory, experiment, options, protocol)
 
 
-def key_streams(seeds: range) -> tuple[Array, Array, Array]:
+def key_streams(seeds: Sequence[int]) -> tuple[Array, Array, Array]:
     """Keys `[A]` for training, evaluation and the film, of each seed."""
     streams = jax.vmap(lambda key: jax.random.split(key, 3))(jnp.stack([jax.random.key(seed) for seed in seeds]))
     return streams[:, 0], streams[:, 1], streams[:, 2]
@@ -183,18 +188,6 @@ def make_sinks(options: Options, directory: Path, seeds: range, console: Console
     if options.profile is not None:
         sinks.append(ProfileSink(options.profile))
     return sinks
-
-
-def evaluate_seeds(
-    agent: Agent, agent_states: PyTree, env: Any, env_params: Any, keys: Array, options: Options
-) -> Evaluation:
-    """Evaluations `[A, episodes]` of all agents."""
-    worlds = vectorize(env, env_params, options.eval_episodes)
-
-    def evaluate_one(agent_state: PyTree, key: Array) -> Evaluation:
-        return evaluate(agent.policy, agent_state, worlds, key, options.eval_max_steps)
-
-    return jax.device_get(jax.jit(jax.vmap(evaluate_one))(agent_states, keys))
 
 
 def summarize(

@@ -14,10 +14,10 @@ from typing import Any
 import polars as pl
 from rich.table import Table
 
-from jaxrl.cli.experiment import Experiment, flatten
+from jaxrl.cli.experiment import Experiment, Options, flatten
 from jaxrl.training.report import interval_95
 
-COLUMNS = ("rank", "configuration", "evaluation return", "seeds finished", "training return")
+COLUMNS = ("rank", "number", "evaluation return", "seeds finished", "training return")
 
 
 def best_configurations(results: pl.DataFrame, swept: Sequence[str]) -> pl.DataFrame:
@@ -122,6 +122,12 @@ def write_parquet(frame: pl.DataFrame, path: Path) -> None:
     draft = path.with_suffix(".tmp")
     frame.write_parquet(draft)
     os.replace(draft, path)
+
+
+def changes(experiment: Experiment, options: Options) -> dict[str, Any]:
+    """The options that differ from those of a plain call, by path."""
+    before = flatten(experiment.defaults)
+    return {path: value for path, value in flatten(options).items() if value != before[path]}
 
 
 def retrain_command(experiment: Experiment, changed: dict[str, Any]) -> str:

@@ -1,12 +1,16 @@
 """Evaluation: one episode in each of many worlds, with a key stream of its own."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh
 
 from jaxrl.envs import VectorEnv, VectorState
+from jaxrl.training.devices import along, distribute, gather
+from jaxrl.training.population import block_size
 from jaxrl.types import Array, PyTree
 
 
@@ -58,3 +62,31 @@ def evaluate(
     n = envs.num_envs
     nothing = Evaluation(jnp.zeros(n), jnp.zeros(n, jnp.int32), jnp.zeros(n, bool))
     return jax.lax.while_loop(unfinished, body, (jnp.int32(0), envs.reset(reset_key), nothing))[2]
+
+
+def evaluate_agents(
+    policy: Callable[[PyTree, PyTree, Array], Array], envs: VectorEnv, max_steps: int
+) -> Callable[[PyTree, Array, Mesh], Evaluation]:
+    """`evaluate` for a population: `(agent_states[A], keys[A], mesh) -> Evaluation [A, N]`, on the host.
+
+    The mesh is the one over which the agents are spread; what is called again with the same shapes compiles once.
+    """
+
+    def evaluate_some(agent_states: PyTree, key_data: Array) -> Evaluation:
+        def evaluate_one(arguments: tuple[PyTree, Array]) -> Evaluation:
+            agent_state, key_data = arguments
+            return evaluate(policy, agent_state, envs, jax.random.wrap_key_data(key_data), max_steps)
+
+        return jax.lax.map(evaluate_one, (agent_states, key_data), batch_size=block_size(len(key_data)))
+
+    @partial(jax.jit, static_argnums=2)
+    def on_each_device(agent_states: PyTree, key_data: Array, mesh: Mesh) -> Evaluation:
+        own = along(mesh, 0).spec
+        return jax.shard_map(evaluate_some, mesh=mesh, in_specs=own, out_specs=own, check_vma=False)(
+            agent_states, key_data
+        )
+
+    def evaluate_all(agent_states: PyTree, keys: Array, mesh: Mesh) -> Evaluation:
+        return gather(on_each_device(agent_states, distribute(jax.random.key_data(keys), along(mesh, 0)), mesh))
+
+    return evaluate_all

@@ -55,7 +55,8 @@ class RunResult(NamedTuple):
         compile_seconds: time spent compiling, in this process.
         train_seconds: time spent training, over all processes that worked on the run.
         row: the last row of metrics.
-        diverged: which agents had a NaN, bool `[...]`; only where these are frozen may there be any.
+        diverged_at: after how many environment steps each agent diverged, or -1, int64 `[...]`; only where these are
+            frozen, and not raised, may there be any.
     """
 
     state: TrainState
@@ -64,7 +65,7 @@ class RunResult(NamedTuple):
     compile_seconds: float
     train_seconds: float
     row: Row
-    diverged: np.ndarray
+    diverged_at: np.ndarray
 
 
 def run(
@@ -125,9 +126,16 @@ def run(
     finally:
         for sink in sinks:
             sink.close()
-    diverged = gather(loop.progress.nan_iteration) >= 0
+    where = gather(loop.progress.nan_iteration).astype(np.int64)
+    diverged_at = np.where(where < 0, -1, loop.steps_at(where))
     return RunResult(
-        loop.progress.state, loop.env_steps, finished, program.compile_seconds, loop.train_seconds, loop.row, diverged
+        loop.progress.state,
+        loop.env_steps,
+        finished,
+        program.compile_seconds,
+        loop.train_seconds,
+        loop.row,
+        diverged_at,
     )
 
 
@@ -176,7 +184,7 @@ class _Loop:
         self.seconds_per_iteration = self.rate = 0.0
         self.row: Row = {}
 
-    def steps_at(self, iteration: int) -> int:
+    def steps_at(self, iteration: Any) -> Any:
         """Environment steps of one agent after an iteration."""
         return self.trainer.warmup_steps + iteration * self.trainer.steps_per_iteration
 

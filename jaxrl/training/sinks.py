@@ -19,11 +19,11 @@ CLOCK_COLUMNS = ("env_steps_per_second", "wall_seconds")
 """The columns that depend on the machine; all others are the same in every repetition of a run."""
 
 
-def per_seed(row: Row, seeds: Sequence[int]) -> list[dict[str, Any]]:
-    """A row of a population as one plain row for each seed."""
+def per_agent(row: Row, agents: Sequence[int], column: str = "seed") -> list[dict[str, Any]]:
+    """A row of a population as one plain row for each of its first agents, which are known by their seeds."""
     return [
-        {"seed": seed} | {name: np.atleast_1d(x)[i if np.ndim(x) else 0].item() for name, x in row.items()}
-        for i, seed in enumerate(seeds)
+        {column: agent} | {name: np.atleast_1d(x)[i if np.ndim(x) else 0].item() for name, x in row.items()}
+        for i, agent in enumerate(agents)
     ]
 
 
@@ -33,8 +33,8 @@ class CSVSink:
     A mean over nothing, such as the return of a chunk in which no episode ended, is an empty cell.
     """
 
-    def __init__(self, path: Path, seeds: Sequence[int]) -> None:
-        self.path, self.seeds = path, seeds
+    def __init__(self, path: Path, agents: Sequence[int], column: str = "seed") -> None:
+        self.path, self.agents, self.column = path, agents, column
 
     def resume(self, env_steps: int) -> None:
         """Drops the rows beyond `env_steps`, and any half-written one, in one replacement of the file."""
@@ -49,7 +49,7 @@ class CSVSink:
         os.replace(shorter, self.path)
 
     def write(self, row: Row) -> None:
-        rows = per_seed(row, self.seeds)
+        rows = per_agent(row, self.agents, self.column)
         new = not self.path.exists() or self.path.stat().st_size == 0
         try:
             with self.path.open("a", newline="") as file:
@@ -96,7 +96,7 @@ class TensorBoardSink:
         self.purge_step = env_steps + 1
 
     def write(self, row: Row) -> None:
-        for plain in per_seed(row, self.seeds):
+        for plain in per_agent(row, self.seeds):
             tag = f"seed_{plain.pop('seed')}/" if len(self.seeds) > 1 else ""
             env_steps = plain.pop("env_steps")
             for name, x in plain.items():
@@ -111,13 +111,13 @@ class TensorBoardSink:
         self.writer.close()
 
 
-class ScreenSink:
+class ProgressLine:
     """A progress bar with the latest numbers; plain lines, one every few seconds, where there is no terminal."""
 
     SECONDS_BETWEEN_LINES = 10.0
 
-    def __init__(self, console: Console, total_steps: int) -> None:
-        self.console, self.latest = console, ""
+    def __init__(self, console: Console, total: float, begin: str = "compiling") -> None:
+        self.console = console
         self.next_line: float | None = None
         self.progress = Progress(
             TextColumn("{task.percentage:3.0f}%"),
@@ -127,11 +127,34 @@ class ScreenSink:
             TextColumn("left"),
             console=console,
         )
-        self.task = self.progress.add_task("", total=total_steps, numbers="compiling")
+        self.task = self.progress.add_task("", total=total, numbers=begin)
         if console.is_terminal:
             self.progress.start()
         else:
-            console.print("compiling")
+            console.print(begin)
+
+    def update(self, done: float, total: float, numbers: str) -> None:
+        """So much is done of the total; `numbers` is what to say beside it."""
+        self.progress.update(self.task, completed=done, total=total, numbers=numbers)
+        elapsed = self.progress.tasks[0].elapsed or 0.0
+        if self.next_line is None:  # the first call is too short to say how fast it goes
+            self.next_line = elapsed + self.SECONDS_BETWEEN_LINES / 5
+        if not self.console.is_terminal and (done >= total or elapsed >= self.next_line):
+            left = self.progress.tasks[0].time_remaining
+            time_left = "" if done >= total or left is None else f"  {left:.0f} s left"
+            self.console.print(f"{done / total:4.0%}  {numbers}{time_left}", soft_wrap=True)
+            self.next_line = elapsed + self.SECONDS_BETWEEN_LINES
+
+    def close(self) -> None:
+        if self.console.is_terminal:
+            self.progress.stop()
+
+
+class ScreenSink:
+    """How far a run is, and its latest numbers, on the screen."""
+
+    def __init__(self, console: Console, total_steps: int) -> None:
+        self.line, self.latest = ProgressLine(console, total_steps), ""
 
     def resume(self, env_steps: int) -> None:
         pass
@@ -146,20 +169,10 @@ class ScreenSink:
 
     def tick(self, env_steps: int, total_steps: int, rate: float) -> None:
         numbers = f"{brief(env_steps)} steps  {brief(rate)} steps/s  {self.latest}".rstrip()
-        self.progress.update(self.task, completed=env_steps, total=total_steps, numbers=numbers)
-        elapsed = self.progress.tasks[0].elapsed or 0.0
-        done = env_steps >= total_steps
-        if self.next_line is None:  # the first call is too short to say how fast it goes
-            self.next_line = elapsed + self.SECONDS_BETWEEN_LINES / 5
-        if not self.console.is_terminal and (done or elapsed >= self.next_line):
-            left = self.progress.tasks[0].time_remaining
-            time_left = "" if done or left is None else f"  {left:.0f} s left"
-            self.console.print(f"{env_steps / total_steps:4.0%}  {numbers}{time_left}", soft_wrap=True)
-            self.next_line = elapsed + self.SECONDS_BETWEEN_LINES
+        self.line.update(env_steps, total_steps, numbers)
 
     def close(self) -> None:
-        if self.console.is_terminal:
-            self.progress.stop()
+        self.line.close()
 
 
 def brief(x: float) -> str:

@@ -1,0 +1,140 @@
+"""Trains hundreds of agents at once, as a file says that draws their hyperparameters."""
+
+import dataclasses
+import math
+import os
+import shutil
+from pathlib import Path
+from typing import Annotated
+
+import jax
+import tyro
+from annotated_types import Gt, Interval
+from rich.console import Console
+
+from jaxrl.cli import checks, run_directory
+from jaxrl.cli.train import errors_in_one_line, fail, prepare_jax
+from jaxrl.sweeps import plan as planning
+from jaxrl.sweeps import sweep as sweeps
+from jaxrl.sweeps.groups import group
+from jaxrl.sweeps.record import record
+from jaxrl.sweeps.spec import Spec, read_spec
+
+
+@dataclasses.dataclass(frozen=True)
+class SweepOptions:
+    spec: tyro.conf.Positional[Path]
+    """A TOML file that says what to train and what to draw."""
+    out: Path | None = None
+    """The sweep's directory; unless given, runs/sweep/DATE-TIME."""
+    resume: bool = False
+    """Continue the sweep in --out, to the same bits."""
+    dry_run: bool = False
+    """Only print the plan."""
+    checkpoint_every: Annotated[float, Gt(0)] = 60.0
+    """Seconds between two checkpoints of the agents that are training."""
+    memory: Annotated[float, Gt(0)] | None = None
+    """GiB that they may take, of each accelerator or of the machine; unless given, four fifths of it. What does not fit
+    trains in waves, one after another."""
+    max_groups: Annotated[int, Gt(0)] = 16
+    """The most programs: each combination of static values that is drawn needs one of its own."""
+    num_devices: Annotated[int, Gt(0)] | None = None
+    """Devices to spread the agents over; unless given, all accelerators, or as many as the CPU has cores."""
+    distributed: bool = False
+    """Join the processes that jax finds by itself, as under Slurm, Open MPI and on Cloud TPUs."""
+    coordinator: str | None = None
+    """Or say where: ADDRESS:PORT of the first process, with --num-processes and --process-id."""
+    num_processes: Annotated[int, Gt(0)] | None = None
+    """How many processes there are; all need the same --out, on a disk that all of them see."""
+    process_id: Annotated[int, Interval(ge=0)] | None = None
+    """Which of them this one is, from 0."""
+    record: Path | None = None
+    """Also keep the results, and how they were made, in this directory."""
+
+
+def main() -> None:
+    options = tyro.cli(
+        SweepOptions,
+        description=__doc__,
+        prog="python -m jaxrl.experiments.sweep",
+        config=(tyro.conf.FlagCreatePairsOff,),
+    )
+    with errors_in_one_line():
+        checks.check_options(options)
+        spec = read_spec(options.spec)
+        prepare_jax(num_cpu_devices=options.num_devices or os.cpu_count() or 1)
+        join(options)
+        console = Console(highlight=False, quiet=jax.process_index() > 0)
+        failed = run(options, spec, console)
+        if failed:
+            fail(f"groups failed: {'; '.join(f'{number}: {error}' for number, error in failed.items())}", 1)
+
+
+def join(options: SweepOptions) -> None:
+    """Joins the processes of a sweep that has several.
+
+    Raises:
+        UsageError: it is not said which, or they cannot be found.
+    """
+    given = (options.coordinator, options.num_processes, options.process_id)
+    if not options.distributed and given == (None, None, None):
+        return
+    if not options.distributed and None in given:
+        raise checks.UsageError("--coordinator, --num-processes and --process-id go together, or else --distributed")
+    if options.num_processes is not None and (options.process_id or 0) >= options.num_processes:
+        raise checks.UsageError(f"--process-id must be < {options.num_processes}, got {options.process_id}")
+    if options.out is None:
+        raise checks.UsageError("--out is needed by several processes, which must write to the same directory")
+    try:
+        jax.distributed.initialize(*given)
+    except (ValueError, RuntimeError) as error:
+        raise checks.UsageError(f"the processes cannot be joined: {str(error).splitlines()[0]}") from error
+
+
+def run(options: SweepOptions, spec: Spec, console: Console) -> dict[int, str]:
+    """Plans, trains and reports; gives the errors of groups that failed."""
+    directory = options.out or run_directory.default_directory("sweep")
+    plans = sweeps.check_directory(directory, options.out, options.resume, spec)
+    devices = checks.devices(options.num_devices or jax.device_count())
+    groups = group(spec, options.max_groups)
+    limits = planning.limits(options.memory, free_disk(directory))
+    if plans is None:
+        for each in groups:
+            planning.most_at_once(each, devices, limits)  # before anything compiles
+        plans = [planning.plan_group(each, devices, limits) for each in groups]
+    algorithm, agents = spec.experiment.algorithm, sum(plan.agents for plan in plans)
+    console.print(f"{algorithm} on {spec.options.env}: {agents:,} agents, {spec.options.total_steps:,} steps each")
+    console.print(planning.show(groups, plans, limits))
+    total = sum(plan.seconds for plan in plans)
+    console.print(f"about {planning.minutes(total)} on {len(devices)} × {run_directory.device_name()}", soft_wrap=True)
+    if options.dry_run:
+        return {}
+    if options.record is not None:
+        checks.make_directory(options.record, "--record")
+    sweep = sweeps.Sweep(spec, options.spec, groups, plans, directory, options.checkpoint_every)
+    if options.resume:
+        for line in run_directory.differences(sweeps.read_record(directory)):
+            console.print(f"note: resuming elsewhere, the last bits may differ: {line}", soft_wrap=True)
+    else:
+        sweeps.begin(sweep)
+    console.print(f"writing to {directory}", soft_wrap=True)
+    failed = sweeps.carry_out(sweep, devices, console)
+    if failed is None:
+        console.print("stopped; continue with")
+        console.print(f"  {run_directory.resume_command('sweep', directory)}", soft_wrap=True)
+        return {}
+    if jax.process_index() == 0:
+        best = sweeps.report(sweep, failed, console)
+        if options.record is not None:
+            record(sweep, best, options.record)
+    return failed
+
+
+def free_disk(directory: Path) -> float:
+    """Free bytes where a directory is, or will be."""
+    there = next((path for path in (directory, *directory.absolute().parents) if path.is_dir()), None)
+    return shutil.disk_usage(there).free if there else math.inf
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,184 @@
+"""The plan of a sweep: how many agents of each group train at once, and the memory, the disk and the time it takes."""
+
+import math
+import time
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+from rich.table import Table
+
+from jaxrl.cli import checks
+from jaxrl.cli.experiment import flatten
+from jaxrl.sweeps.groups import Group, fill_up
+from jaxrl.training.devices import bytes_of, greatest
+from jaxrl.training.population import Progress, block_size
+from jaxrl.training.program import local_copies, memory_there, of_population, start
+
+GIB = 2**30
+SHARE_OF_MEMORY = 0.8
+"""How much of the memory a wave may take unless told: evaluations want some, and checkpoints on their way."""
+TRIAL_SECONDS = 1.0
+
+
+class Limits(NamedTuple):
+    """What there is, in bytes.
+
+    Attributes:
+        memory: of each accelerator, or of the machine; infinite if it does not say.
+        disk: free where the sweep writes.
+    """
+
+    memory: float
+    disk: float
+
+
+class GroupPlan(NamedTuple):
+    """How a group is carried out.
+
+    Attributes:
+        agents: of the group.
+        wave_size: how many train at once; what is missing in the last wave is filled up.
+        memory: bytes that a wave needs of each accelerator, or of the machine.
+        checkpoint: bytes of one checkpoint of a wave before it is compressed.
+        seconds: how long the group will take, as a short trial tells.
+    """
+
+    agents: int
+    wave_size: int
+    memory: int
+    checkpoint: int
+    seconds: float
+
+    @property
+    def waves(self) -> int:
+        return -(-self.agents // self.wave_size)
+
+
+def limits(memory_gib: float | None, free_disk: float) -> Limits:
+    """What a sweep may take: so much memory if told, or else most of what there is."""
+    there = memory_there()
+    if memory_gib is not None:
+        return Limits(memory_gib * GIB, free_disk)
+    return Limits(math.inf if there is None else SHARE_OF_MEMORY * there, free_disk)
+
+
+def most_at_once(group: Group, devices: Sequence[jax.Device], limits: Limits) -> int:
+    """How many agents of a group the memory and the disk can hold, by the size of their states.
+
+    Raises:
+        UsageError: not even one on each device.
+    """
+    one, least = bytes_of(state_shapes(group, 1)), len(devices)
+    memory = one / _memories(devices)
+    for what, each, there in (("memory", memory, limits.memory), ("disk, for two checkpoints", 2 * one, limits.disk)):
+        if each * least > there:
+            raise checks.UsageError(
+                f"group {group.number} does not fit: {_agents(least)} need {each * least / GIB:.2f} GiB of {what}, and "
+                f"{there / GIB:.2f} GiB are to be had; {_what_would_fit(group, there / (each * least))}"
+            )
+    return int(min(limits.memory / memory, limits.disk / (2 * one)))
+
+
+def state_shapes(group: Group, agents: int) -> Progress:
+    """The shapes of all that so many agents of a group are."""
+    shapes = jax.eval_shape(lambda key: start(group.trainer, key, group.options.hparams), jax.random.key(0))
+    return of_population(shapes, agents)
+
+
+def plan_group(group: Group, devices: Sequence[jax.Device], limits: Limits) -> GroupPlan:
+    """Compiles a group's program, makes the waves smaller if it needs more memory than its state, and tries it.
+
+    Raises:
+        UsageError: even the smallest wave does not fit.
+    """
+    agents, most = len(group.members), most_at_once(group, devices, limits)
+    while True:
+        size = wave_size(agents, most, len(devices))
+        program = group.program(size, devices)
+        memory = program.memory() * local_copies(program.mesh)
+        if memory <= limits.memory:
+            break
+        if size == len(devices):
+            raise checks.UsageError(
+                f"group {group.number} does not fit: with what its program works with, {_agents(size)} need "
+                f"{memory / GIB:.2f} GiB of memory, and {limits.memory / GIB:.2f} GiB are to be had; "
+                f"{_what_would_fit(group, limits.memory / memory)}"
+            )
+        most = max(len(devices), min(size - len(devices), int(size * limits.memory / memory)))
+    steps = group.options.total_steps - group.trainer.warmup_steps
+    iterations = steps // group.trainer.steps_per_iteration
+    seconds = -(-agents // size) * iterations * seconds_per_iteration(group, size, devices)
+    return GroupPlan(agents, size, memory, bytes_of(state_shapes(group, size)), seconds)
+
+
+def wave_size(agents: int, most: int, devices: int) -> int:
+    """How many agents to train at once: as few waves as can be, all of the same size, which the devices divide."""
+    waves = -(-agents // (most - most % devices))
+    each = -(-agents // (waves * devices))
+    better = next(size for size in range(each, 2 * each + 2) if size == 1 or block_size(size) > 1)
+    return devices * (better if better * devices <= most else each)
+
+
+def seconds_per_iteration(group: Group, size: int, devices: Sequence[jax.Device]) -> float:
+    """Tries how long one iteration of a wave takes, in two agents a device on a CPU, where agents take turns."""
+    few = size if block_size(size) == size else min(size, 2 * len(devices))
+    program = group.program(few, devices)
+    advance, progress = program.compiled(), program.begin(*group.inputs(fill_up(group.members, few)))
+    progress, iterations, clock = jax.block_until_ready(advance(progress, 1)), 0, time.perf_counter()
+    while not iterations or greatest(time.perf_counter() - clock) < TRIAL_SECONDS:
+        progress, iterations = jax.block_until_ready(advance(progress, 1)), iterations + 1
+    return greatest(time.perf_counter() - clock) / iterations * size / few
+
+
+def show(groups: Sequence[Group], plans: Sequence[GroupPlan], limits: Limits) -> Table:
+    """The plan, for the screen."""
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for header in ("group", "agents", "waves", "memory", "two checkpoints", "time", "static values"):
+        table.add_column(header, justify="left" if header == "static values" else "right")
+    for group, plan in zip(groups, plans, strict=True):
+        table.add_row(
+            str(group.number),
+            f"{plan.agents:,}",
+            f"{plan.waves} of {plan.wave_size:,}",
+            f"{plan.memory / GIB:.2f} of {limits.memory / GIB:.1f} GiB",
+            f"{2 * plan.checkpoint / GIB:.2f} of {limits.disk / GIB:.1f} GiB",
+            minutes(plan.seconds),
+            _static_values(groups, group) or "–",
+        )
+    return table
+
+
+def minutes(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
+
+
+def _static_values(groups: Sequence[Group], group: Group) -> str:
+    """The static values in which groups differ."""
+    all_of_them = [flatten(each.options) for each in groups]
+    own = flatten(group.options)
+    differ = [path for path in own if path.startswith("config.") and any(x[path] != own[path] for x in all_of_them)]
+    return ", ".join(f"{path.removeprefix('config.')} {own[path]}" for path in differ)
+
+
+def _memories(devices: Sequence[jax.Device]) -> int:
+    """How many memories these devices have: a CPU's share that of the machine."""
+    if devices[0].platform == "cpu":
+        return len({device.process_index for device in devices})
+    return len(devices)
+
+
+def _agents(number: int) -> str:
+    return "one agent" if number == 1 else f"{number} agents, one a device,"
+
+
+def _what_would_fit(group: Group, share: float) -> str:
+    """What to change for a group that may only be so large a share of what it is."""
+    capacity = getattr(group.options.config, "replay_capacity", None)
+    if capacity is None:
+        return "fewer config.num_envs, or a shorter config.rollout_length, need less"
+    least = int(0.95 * share * capacity)
+    if least < group.options.config.batch_size:
+        return "a smaller config.replay_capacity alone is not enough"
+    two_digits = least - least % 10 ** max(0, len(str(least)) - 2)
+    return f"config.replay_capacity = {two_digits} would"

@@ -1,0 +1,61 @@
+"""Keeping what a sweep found: its results, its pictures, and a page that says how they were made."""
+
+import shutil
+from pathlib import Path
+
+import polars as pl
+
+from jaxrl.envs import protocol_of
+from jaxrl.sweeps import results
+from jaxrl.sweeps.sweep import HPARAMS, LEARNING_CURVES, SPEC, Sweep, read_record, retrain
+from jaxrl.sweeps.waves import CURVES, RESULTS
+
+
+def record(sweep: Sweep, best: pl.DataFrame, destination: Path) -> None:
+    """Copies the results of a finished sweep (no agents) into `destination`, and writes its `README.md`."""
+    for name in (SPEC, RESULTS, CURVES, LEARNING_CURVES, *((HPARAMS,) if sweep.swept else ())):
+        shutil.copyfile(sweep.directory / name, destination / name)
+    (destination / "README.md").write_text(page(sweep, best))
+
+
+def page(sweep: Sweep, best: pl.DataFrame) -> str:
+    """The page, in Markdown."""
+    made, found = read_record(sweep.directory), pl.read_parquet(sweep.directory / RESULTS)
+    spec, first = sweep.spec, sweep.groups[0]
+    versions = ", ".join(f"{name} {version}" for name, version in made["versions"].items())
+    counts = ", ".join(f"{count:,} {status}" for status, count in sorted(found["status"].value_counts().iter_rows()))
+    seconds = found.group_by("group", "wave").agg(pl.col("seconds").max())["seconds"].to_list()
+    speed = sum(found["env_steps"].to_list()) / sum(seconds)
+    interval = ", with its 95 % interval over seeds" if spec.seeds > 1 else ""
+    pictures = f"![each hyperparameter against the return]({HPARAMS})\n" if sweep.swept else ""
+    return f"""# {spec.experiment.algorithm} on {spec.options.env}: a sweep
+
+```
+{made["command"]}
+```
+
+```toml
+{(sweep.directory / SPEC).read_text().strip()}
+```
+
+Protocol: {protocol_of(first.env, first.env_params)}.
+{spec.configurations:,} configurations × {spec.seeds} seeds, {spec.options.total_steps:,} environment steps each.
+Agents: {counts}.
+The evaluation return is the mean of {spec.options.eval_episodes} greedy episodes at the end of each seed{interval}.
+
+{results.markdown_table(best, sweep.swept)}
+
+The best again:
+
+```
+{retrain(sweep, best)}
+```
+
+![learning curves]({LEARNING_CURVES})
+
+{pictures}
+{sum(seconds) / 60:.1f} minutes of training, {speed:,.0f} environment steps/s of all agents together, on
+{made["machine"]["device"]}.
+Run on {made["started"][:10]} at commit {made["commit"] or "none (an installed package)"}, with
+{versions}.
+"""

@@ -1,0 +1,207 @@
+"""Carrying out a sweep: its directory, its waves one after another, and what came out of all of them."""
+
+import dataclasses
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import polars as pl
+from rich.console import Console
+
+from jaxrl.cli import checks, run_directory
+from jaxrl.envs import protocol_of
+from jaxrl.sweeps import pictures, results
+from jaxrl.sweeps.groups import Group
+from jaxrl.sweeps.plan import GroupPlan
+from jaxrl.sweeps.spec import Spec
+from jaxrl.sweeps.waves import CURVES, RESULTS, SweepLine, WaveSink, describe, results_frame, train_wave
+from jaxrl.training.checkpoint import first_line
+
+SWEEP, SPEC, WAVES = "sweep.json", "sweep.toml", "waves"
+LEARNING_CURVES, HPARAMS = "learning_curves.png", "hyperparameters.png"
+
+
+@dataclasses.dataclass(frozen=True)
+class Sweep:
+    """A sweep that is ready to be carried out."""
+
+    spec: Spec
+    spec_file: Path
+    groups: Sequence[Group]
+    plans: Sequence[GroupPlan]
+    directory: Path
+    checkpoint_every: float
+
+    @property
+    def swept(self) -> list[str]:
+        return [dimension.path for dimension in self.spec.dimensions]
+
+    def wave_directory(self, group: int, wave: int) -> Path:
+        return self.directory / WAVES / f"{group}_{wave}"
+
+
+def check_directory(directory: Path, out: Path | None, resume: bool, spec: Spec) -> list[GroupPlan] | None:
+    """Checks that a sweep can begin in a directory, or go on there: the plan that it has then.
+
+    Raises:
+        UsageError: it holds something else, or no sweep to resume, or another one.
+    """
+    if directory.exists() and not directory.is_dir():
+        raise checks.UsageError(f"--out {directory} is not a directory")
+    if not resume:
+        if (directory / SWEEP).exists() or run_directory.holds_a_run(directory):
+            raise checks.UsageError(
+                f"--out {directory} already holds a sweep or a run; add --resume to continue it, or name another"
+            )
+        return None
+    if out is None:
+        raise checks.UsageError("--resume needs --out DIR, the sweep to continue")
+    record = read_record(directory)
+    for name in sorted(spec.fields.keys() | record["fields"].keys()):
+        before, now = record["fields"].get(name), spec.fields.get(name)
+        if before != now:
+            raise checks.UsageError(f"--resume: {name} is {_said(now)}, but {_said(before)} in {directory}")
+    if list(spec.fields) != list(record["fields"]):
+        raise checks.UsageError(f"--resume: the fields are in another order than in {directory}")
+    if record["processes"] != jax.process_count():
+        raise checks.UsageError(
+            f"--resume: there are {jax.process_count()} processes, but {record['processes']} in {directory}"
+        )
+    return [GroupPlan(*plan) for plan in record["plan"]]
+
+
+def _said(value: Any) -> str:
+    return "missing" if value is None else str(value)
+
+
+def read_record(directory: Path) -> dict[str, Any]:
+    """What `sweep.json` says.
+
+    Raises:
+        UsageError: it is not there, or something else.
+    """
+    try:
+        record = run_directory.read_json(directory / SWEEP)
+    except OSError as error:
+        raise checks.UsageError(f"{directory} holds no sweep (it has no {SWEEP})") from error
+    except ValueError as error:
+        raise checks.UsageError(f"{directory / SWEEP} is not the record of a sweep: {error}") from error
+    return record
+
+
+def begin(sweep: Sweep) -> None:
+    """Writes down what is going to be done, in the first process."""
+    if jax.process_index() > 0:
+        return
+    checks.make_directory(sweep.directory, "--out")
+    shutil.copyfile(sweep.spec_file, sweep.directory / SPEC)
+    record = {
+        "experiment": sweep.spec.experiment.name,
+        "fields": sweep.spec.fields,
+        "plan": [list(plan) for plan in sweep.plans],
+        "processes": jax.process_count(),
+        "command": run_directory.command("sweep"),
+        "started": run_directory.now(),
+        "commit": run_directory.commit(),
+        **run_directory.provenance(),
+    }
+    run_directory.write_json(sweep.directory / SWEEP, record)
+
+
+def carry_out(sweep: Sweep, devices: Sequence[jax.Device], console: Console) -> dict[int, str] | None:
+    """Trains all waves that are not finished.
+
+    Returns:
+        The errors of groups that failed, by their numbers; None if a signal stopped the sweep.
+    """
+    steps = [len(group.members) * group.options.total_steps for group in sweep.groups]
+    line, failed = SweepLine(console, sum(steps)), {}
+    try:
+        for group, plan in zip(sweep.groups, sweep.plans, strict=True):
+            try:
+                if not train_group(sweep, group, plan, devices, line, console):
+                    return None
+            except Exception as error:  # whatever is wrong with this group, the next may be sound
+                if jax.process_count() > 1:
+                    raise  # other processes would wait for this one
+                failed[group.number] = first_line(error)
+                console.print(f"group {group.number} failed: {failed[group.number]}", soft_wrap=True)
+    finally:
+        line.line.close()
+    return failed
+
+
+def train_group(
+    sweep: Sweep, group: Group, plan: GroupPlan, devices: Sequence[jax.Device], line: SweepLine, console: Console
+) -> bool:
+    """Trains a group's waves; says whether all are finished, or else a signal stopped one."""
+    for wave in range(plan.waves):
+        members = group.members[wave * plan.wave_size :][: plan.wave_size]
+        label = f"group {group.number + 1} of {len(sweep.groups)}, wave {wave + 1} of {plan.waves}"
+        finished = train_wave(
+            group,
+            members,
+            group.program(plan.wave_size, devices),
+            sweep.wave_directory(group.number, wave),
+            sweep.checkpoint_every,
+            [WaveSink(line, label, members, plan.wave_size)],
+            lambda text: console.print(f"note: {text}", soft_wrap=True),
+        )
+        if not finished:
+            return False
+        line.done += len(members) * group.options.total_steps
+    return True
+
+
+def collect(sweep: Sweep, failed: dict[int, str]) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The results and curves of all agents, also written to the sweep's directory."""
+    rows, curves = [], []
+    for group, plan in zip(sweep.groups, sweep.plans, strict=True):
+        for wave in range(plan.waves):
+            directory = sweep.wave_directory(group.number, wave)
+            if (directory / RESULTS).exists():
+                found = pl.read_parquet(directory / RESULTS)
+                curves.append(pl.read_parquet(directory / CURVES))
+            else:
+                members = group.members[wave * plan.wave_size :][: plan.wave_size]
+                found = results_frame([describe(group, member) for member in members])
+                found = found.with_columns(error=pl.lit(failed[group.number]))
+            rows.append(found.with_columns(wave=pl.lit(wave, pl.Int64)))
+    all_results = pl.concat(rows, how="diagonal_relaxed").sort("agent")
+    none = pl.DataFrame(schema={"agent": pl.Int64, "env_steps": pl.Int64, "episode_return": pl.Float64})
+    all_curves = pl.concat([none, *curves], how="diagonal_relaxed").sort("agent", "env_steps")
+    results.write_parquet(all_results, sweep.directory / RESULTS)
+    results.write_parquet(all_curves, sweep.directory / CURVES)
+    return all_results, all_curves
+
+
+def report(sweep: Sweep, failed: dict[int, str], console: Console) -> pl.DataFrame:
+    """Writes the results and draws them, and shows the best; gives the configurations, the best first."""
+    found, curves = collect(sweep, failed)
+    best = results.best_configurations(found, sweep.swept)
+    first, directory = sweep.groups[0], sweep.directory
+    protocol = protocol_of(first.env, first.env_params)
+    title = f"{sweep.spec.experiment.algorithm} on {sweep.spec.options.env}"
+    subtitle = f"{protocol}; {sweep.spec.configurations:,} configurations × {sweep.spec.seeds} seeds"
+    pictures.draw_curves(found, curves, best, title, subtitle, directory / LEARNING_CURVES)
+    if sweep.swept:
+        logs = [dimension.path for dimension in sweep.spec.dimensions if dimension.distribution == "log_uniform"]
+        pictures.draw_hparams(found, sweep.swept, logs, title, subtitle, directory / HPARAMS)
+    console.print(results.table(best, sweep.swept))
+    counts = ", ".join(f"{count:,} {status}" for status, count in sorted(found["status"].value_counts().iter_rows()))
+    console.print(f"agents: {counts}")
+    for name in (RESULTS, CURVES, LEARNING_CURVES, *((HPARAMS,) if sweep.swept else ())):
+        console.print(f"{name.split('.')[0].replace('_', ' ')}: {directory / name}", soft_wrap=True)
+    console.print("train the best again with")
+    console.print(f"  {retrain(sweep, best)}", soft_wrap=True)
+    return best
+
+
+def retrain(sweep: Sweep, best: pl.DataFrame) -> str:
+    """The command that trains the best configuration again, with the same seeds."""
+    number, spec = best["configuration"][0], sweep.spec
+    member = next(member for group in sweep.groups for member in group.members if member.configuration == number)
+    options = dataclasses.replace(member.options, seed=spec.options.seed, num_seeds=spec.seeds)
+    return results.retrain_command(spec.experiment, results.changes(spec.experiment, options))

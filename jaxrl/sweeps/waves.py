@@ -1,0 +1,159 @@
+"""Training one wave of a sweep: the agents of a group that learn at the same time, and what they leave.
+
+While it trains, a wave's directory has what a run's has; once it is finished, its results, its curves and its agents.
+"""
+
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import polars as pl
+from rich.console import Console
+
+from jaxrl.cli import run_directory
+from jaxrl.cli.experiment import flatten
+from jaxrl.sweeps.groups import Group, Member, fill_up
+from jaxrl.sweeps.results import write_parquet
+from jaxrl.training.checkpoint import Checkpoints
+from jaxrl.training.devices import gather, greatest
+from jaxrl.training.program import Program, has_nan
+from jaxrl.training.run import Row, RunResult, Sink, run
+from jaxrl.training.sinks import CLOCK_COLUMNS, CSVSink, ProgressLine, brief
+
+RESULTS, CURVES, AGENTS = "results.parquet", "curves.parquet", "agents"
+WHOLE_NUMBERS = ("agent", "env_steps", "episodes")
+
+
+class SweepLine:
+    """How far a whole sweep is, on the screen.
+
+    Attributes:
+        done: environment steps of all agents in the waves that are finished.
+        best: the greatest training return in any agent's last row, and the agent's number.
+    """
+
+    def __init__(self, console: Console, total: int) -> None:
+        self.line, self.total = ProgressLine(console, total), total
+        self.done, self.best = 0, (-np.inf, -1)
+
+
+class WaveSink:
+    """Tells a `SweepLine` how far a wave is."""
+
+    def __init__(self, line: SweepLine, label: str, members: Sequence[Member], size: int) -> None:
+        self.line, self.label, self.members, self.size = line, label, members, size
+
+    def resume(self, env_steps: int) -> None:
+        pass
+
+    def write(self, row: Row) -> None:
+        returns = np.where(np.isfinite(row["episode_return"]), row["episode_return"], -np.inf)[: len(self.members)]
+        first = int(returns.argmax())
+        self.line.best = max(self.line.best, (float(returns[first]), self.members[first].number))
+
+    def tick(self, env_steps: int, total_steps: int, rate: float) -> None:
+        agents, (value, agent) = len(self.members), self.line.best
+        best = f"  best {value:.3g} (agent {agent})" if agent >= 0 else ""
+        speed = f"{agents:,} agents × {brief(rate / self.size)} steps/s"
+        self.line.line.update(self.line.done + env_steps * agents, self.line.total, f"{self.label}  {speed}{best}")
+
+    def close(self) -> None:
+        pass
+
+
+def train_wave(
+    group: Group,
+    members: Sequence[Member],
+    program: Program,
+    directory: Path,
+    checkpoint_every: float,
+    sinks: Sequence[Sink],
+    tell: Callable[[str], None],
+) -> bool:
+    """Trains some members of a group and leaves what they learned in `directory`, unless it is there already.
+
+    A wave that was begun goes on from its newest checkpoint.
+
+    Returns:
+        Whether it is finished; if not, a signal stopped it.
+    """
+    primary = jax.process_index() == 0
+    metrics, checkpoints = directory / run_directory.METRICS, directory / run_directory.CHECKPOINTS
+    if not greatest((directory / RESULTS).exists()):
+        begun = bool(greatest(bool(Checkpoints(checkpoints).steps())))
+        if primary and not begun:
+            shutil.rmtree(directory, ignore_errors=True)  # killed before its first checkpoint
+            directory.mkdir(parents=True)
+        greatest(0)  # all processes wait for that
+        result = run(
+            program,
+            *group.inputs(fill_up(members, program.agents[0])),
+            group.options.total_steps,
+            log_every=group.options.log_every,
+            sinks=[*([CSVSink(metrics, [member.number for member in members], "agent")] if primary else []), *sinks],
+            checkpoints=Checkpoints(checkpoints),
+            checkpoint_every=checkpoint_every,
+            resume=begun,
+            tell=tell,
+        )
+        if not result.finished:
+            return False
+        _finish(group, members, program, result, directory)
+    if primary:
+        shutil.rmtree(checkpoints, ignore_errors=True)
+        metrics.unlink(missing_ok=True)
+    return True
+
+
+def _finish(group: Group, members: Sequence[Member], program: Program, result: RunResult, directory: Path) -> None:
+    """Evaluates the agents and writes down what is known of them; the results last, for they say that all is there."""
+    agents = result.state.agent
+    evaluation = group.evaluate(fill_up(members, program.agents[0]), agents, program)
+    Checkpoints(directory / AGENTS).save(result.env_steps, agents, {})
+    lost = gather(jax.jit(jax.vmap(has_nan))(agents))
+    if jax.process_index() > 0:
+        return
+    curves = read_curves(directory / run_directory.METRICS)
+    write_parquet(curves, directory / CURVES)
+    last = dict(curves.drop_nulls("episode_return").group_by("agent").agg(pl.col("episode_return").last()).iter_rows())
+    rows = []
+    for i, member in enumerate(members):
+        diverged = lost[i] or result.diverged_at[i] >= 0
+        rows.append(
+            describe(group, member)
+            | {
+                "status": "diverged" if diverged else "finished",
+                "eval_return": None if diverged else float(evaluation.episode_return[i].mean()),
+                "train_return": last.get(member.number),
+                "env_steps": int(result.diverged_at[i]) if result.diverged_at[i] >= 0 else result.env_steps,
+                "seconds": round(result.train_seconds, 3),
+            }
+        )
+    write_parquet(results_frame(rows), directory / RESULTS)
+
+
+def describe(group: Group, member: Member) -> dict[str, Any]:
+    """A row of the results for an agent of which nothing came: who it is, and all its options."""
+    row: dict[str, Any] = {"agent": member.number, "configuration": member.configuration, "seed": member.options.seed}
+    row |= {"group": group.number, "status": "failed", "error": None}
+    for path, value in flatten(member.options).items():
+        if path.startswith(("hparams.", "config.")):
+            row[path] = " ".join(map(str, value)) if isinstance(value, list) else value
+    return row | {"eval_return": None, "train_return": None, "env_steps": 0, "seconds": 0.0}
+
+
+def results_frame(rows: Sequence[dict[str, Any]]) -> pl.DataFrame:
+    """Rows of `describe`'s kind, each column of one type even where there is no value in it."""
+    types = {"error": pl.String, "eval_return": pl.Float64, "train_return": pl.Float64}
+    return pl.DataFrame(rows, schema_overrides=types, infer_schema_length=None)
+
+
+def read_curves(metrics: Path) -> pl.DataFrame:
+    """A wave's `metrics.csv` without the columns that depend on the machine, sorted by agent."""
+    text = pl.read_csv(metrics, infer_schema=False)
+    kinds = {name: pl.Int64 if name in WHOLE_NUMBERS else pl.Float64 for name in text.columns}
+    columns = [pl.col(name).cast(kind) for name, kind in kinds.items() if name not in CLOCK_COLUMNS]
+    return text.select(columns).sort("agent", "env_steps")
