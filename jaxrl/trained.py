@@ -35,32 +35,58 @@ class TrainedPolicy:
         return self.agent.policy(self.agent_state, observations, key)
 
 
-def load(directory: str | Path, seed: int | None = None) -> TrainedPolicy:
-    """The policy of a run, from its newest whole checkpoint.
+def load(directory: str | Path, seed: int | None = None, agent: int | None = None) -> TrainedPolicy:
+    """The policy of a run, from its newest whole checkpoint, or of an agent of a sweep that has finished training.
 
     Args:
-        directory: the run's directory.
+        directory: the run's directory, or the sweep's.
         seed: which one, for a run of several seeds (by default its first).
+        agent: which one, for a sweep (by default that with the greatest evaluation return).
 
     Raises:
-        ValueError: the directory holds no run, or not that seed, or its world cannot be made.
+        ValueError: the directory holds no run and no sweep, or not that seed or agent, or its world cannot be made.
         CheckpointError: it holds no usable checkpoint.
     """
     directory = Path(directory)
+    if (directory / run_directory.SWEEP).exists():
+        from jaxrl.sweeps.load import find  # here, because it imports a library for tables
+
+        if seed is not None:
+            raise ValueError(f"seed is for runs; an agent of a sweep has its own, got {seed}")
+        found = find(directory, agent)
+        return _restore(found.experiment, found.options, found.checkpoints, found.agents, found.place, whole=False)
+    if agent is not None:
+        raise ValueError(f"agent is for sweeps, and {directory} is none, got {agent}")
     config = run_directory.read_config(directory)
     experiment: Experiment = importlib.import_module(f"jaxrl.experiments.{config['experiment']}").experiment
     options = unflatten(config["options"], experiment.defaults)
     seed = options.seed if seed is None else seed
     if not 0 <= seed - options.seed < options.num_seeds:
         raise ValueError(f"seed must be in {options.seed} .. {options.seed + options.num_seeds - 1}, got {seed}")
+    agents = None if options.num_seeds == 1 else options.num_seeds
+    checkpoints = directory / run_directory.CHECKPOINTS
+    return _restore(experiment, options, checkpoints, agents, seed - options.seed, whole=True)
+
+
+def _restore(
+    experiment: Experiment, options: Options, checkpoints: Path, agents: int | None, index: int, whole: bool
+) -> TrainedPolicy:
+    """One of the agents in a checkpoint.
+
+    Args:
+        experiment, options: how it was trained.
+        checkpoints: their folder.
+        agents: how many are in each, or None for one without an axis of agents.
+        index: which one.
+        whole: whether whole runs are in there, or the agents alone.
+    """
     env, env_params = make(options.env, options.protocol, **make_options(options.env_options))
     agent, trainer = experiment.build(env, env_params, options.config)
-    shapes = jax.eval_shape(lambda key: start(trainer, key, options.hparams), jax.random.key(0))
-    if options.num_seeds > 1:
-        shapes = of_population(shapes, options.num_seeds)
-    checkpoints = Checkpoints(directory / run_directory.CHECKPOINTS, read_only=True)
-    progress, _, _ = checkpoints.restore(shapes)
-    agent_state = progress.state.agent
-    if options.num_seeds > 1:
-        agent_state = jax.tree.map(lambda x: x[seed - options.seed], agent_state)
+    run = jax.eval_shape(lambda key: start(trainer, key, options.hparams), jax.random.key(0))
+    if agents is not None:
+        run = of_population(run, agents)
+    state, _, _ = Checkpoints(checkpoints, read_only=True).restore(run if whole else run.state.agent)
+    agent_state = state.state.agent if whole else state
+    if agents is not None:
+        agent_state = jax.tree.map(lambda x: x[index], agent_state)
     return TrainedPolicy(env, env_params, agent, agent_state, options)

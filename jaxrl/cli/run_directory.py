@@ -17,6 +17,7 @@ import jaxrl
 from jaxrl.cli.experiment import Experiment, Options, flatten
 
 CONFIG, METRICS, SUMMARY = "config.json", "metrics.csv", "summary.json"
+SWEEP = "sweep.json"
 CURVE, FILM, CHECKPOINTS, TENSORBOARD = "learning_curve.png", "policy.gif", "checkpoints", "tensorboard"
 
 

@@ -1,4 +1,4 @@
-"""Evaluates a trained run (its directory) again."""
+"""Evaluates a trained run, or an agent of a sweep, again."""
 
 import dataclasses
 from pathlib import Path
@@ -19,9 +19,11 @@ from jaxrl.training import CheckpointError, evaluate
 @dataclasses.dataclass(frozen=True)
 class Options:
     run: tyro.conf.Positional[Path]
-    """The run's directory."""
+    """The run's directory, or a sweep's."""
     seed: int | None = None
     """Which seed of a run of several; unless given, its first."""
+    agent: int | None = None
+    """Which agent of a sweep; unless given, the best."""
     eval_seed: Annotated[int, Interval(ge=0, lt=2**31)] = 0
     """Where the evaluation's randomness comes from."""
     episodes: Annotated[int, Interval(gt=0, lt=2**31)] = 128
@@ -35,7 +37,7 @@ def main() -> None:
     prepare_jax()
     try:
         check_options(options)
-        trained = load(options.run, options.seed)
+        trained = load(options.run, options.seed, options.agent)
     except (UsageError, ValueError) as error:
         fail(str(error), 2)
     except CheckpointError as error:

@@ -29,7 +29,10 @@ DEFAULT_ENV = "Breakout-MinAtar"
 @dataclasses.dataclass(frozen=True)
 class Options:
     policy: str = "random"
-    """Who plays: random (all actions equally likely), keyboard (you, here in the terminal), or a run's directory."""
+    """Who plays: random (all actions equally likely), keyboard (you, here in the terminal), or the directory of a run or
+    a sweep."""
+    agent: int | None = None
+    """Which agent of a sweep; unless given, the best."""
     env: str | None = None
     """The world: a MinAtar game such as Seaquest-MinAtar, CartPole-v1, GridWorld, any gymnax name, or module:factory
     for your own. Unless given, the run's, or Breakout-MinAtar."""
@@ -120,7 +123,7 @@ def trained_policy(options: Options) -> TrainedPolicy:
         UsageError: there is no such run, or `--env`, `--protocol` or `--env-options` contradicts it.
     """
     try:
-        trained = load(options.policy)
+        trained = load(options.policy, agent=options.agent)
     except ValueError as error:
         raise UsageError(f"--policy must be random, keyboard or a run's directory: {error}") from error
     env_id = trained.options.env

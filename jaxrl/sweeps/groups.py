@@ -98,8 +98,8 @@ def group(spec: Spec, max_groups: int) -> list[Group]:
         options = with_values(spec.options, values)
         static = json.dumps({path: value for path, value in values.items() if path.startswith("config.")})
         for i in range(spec.seeds):
-            seed = options.seed + i
-            member = Member(configuration * spec.seeds + i, configuration, dataclasses.replace(options, seed=seed))
+            own = dataclasses.replace(options, seed=options.seed + i)
+            member = Member(configuration * spec.seeds + i, configuration, own)
             members.setdefault(static, []).append(member)
     if len(members) > max_groups:
         swept = [dimension.path for dimension in spec.dimensions if dimension.path.startswith("config.")]

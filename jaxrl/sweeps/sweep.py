@@ -19,7 +19,7 @@ from jaxrl.sweeps.spec import Spec
 from jaxrl.sweeps.waves import CURVES, RESULTS, SweepLine, WaveSink, describe, results_frame, train_wave
 from jaxrl.training.checkpoint import first_line
 
-SWEEP, SPEC, WAVES = "sweep.json", "sweep.toml", "waves"
+SPEC, WAVES = "sweep.toml", "waves"
 LEARNING_CURVES, HPARAMS = "learning_curves.png", "hyperparameters.png"
 
 
@@ -51,7 +51,7 @@ def check_directory(directory: Path, out: Path | None, resume: bool, spec: Spec)
     if directory.exists() and not directory.is_dir():
         raise checks.UsageError(f"--out {directory} is not a directory")
     if not resume:
-        if (directory / SWEEP).exists() or run_directory.holds_a_run(directory):
+        if (directory / run_directory.SWEEP).exists() or run_directory.holds_a_run(directory):
             raise checks.UsageError(
                 f"--out {directory} already holds a sweep or a run; add --resume to continue it, or name another"
             )
@@ -83,11 +83,11 @@ def read_record(directory: Path) -> dict[str, Any]:
         UsageError: it is not there, or something else.
     """
     try:
-        record = run_directory.read_json(directory / SWEEP)
+        record = run_directory.read_json(directory / run_directory.SWEEP)
     except OSError as error:
-        raise checks.UsageError(f"{directory} holds no sweep (it has no {SWEEP})") from error
+        raise checks.UsageError(f"{directory} holds no sweep (it has no {run_directory.SWEEP})") from error
     except ValueError as error:
-        raise checks.UsageError(f"{directory / SWEEP} is not the record of a sweep: {error}") from error
+        raise checks.UsageError(f"{directory / run_directory.SWEEP} is not the record of a sweep: {error}") from error
     return record
 
 
@@ -107,7 +107,7 @@ def begin(sweep: Sweep) -> None:
         "commit": run_directory.commit(),
         **run_directory.provenance(),
     }
-    run_directory.write_json(sweep.directory / SWEEP, record)
+    run_directory.write_json(sweep.directory / run_directory.SWEEP, record)
 
 
 def carry_out(sweep: Sweep, devices: Sequence[jax.Device], console: Console) -> dict[int, str] | None:

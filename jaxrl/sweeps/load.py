@@ -1,0 +1,58 @@
+"""Finding an agent of a sweep."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import polars as pl
+
+from jaxrl.cli import checks
+from jaxrl.cli.experiment import Experiment, Options
+from jaxrl.sweeps.plan import GroupPlan
+from jaxrl.sweeps.spec import draw, read_spec, with_values
+from jaxrl.sweeps.sweep import SPEC, WAVES, read_record
+from jaxrl.sweeps.waves import AGENTS, RESULTS
+
+
+class Found(NamedTuple):
+    """Where an agent is.
+
+    Attributes:
+        experiment, options: how it was trained.
+        checkpoints: the folder with the agents of its wave.
+        agents: how many these are.
+        place: which of them it is, from 0.
+    """
+
+    experiment: Experiment
+    options: Options
+    checkpoints: Path
+    agents: int
+    place: int
+
+
+def find(directory: Path, agent: int | None) -> Found:
+    """Finds an agent of a finished wave, by default the one with the greatest evaluation return.
+
+    Raises:
+        ValueError: there is no such agent, or none yet.
+    """
+    try:
+        record, spec = read_record(directory), read_spec(directory / SPEC)
+    except checks.UsageError as error:
+        raise ValueError(f"{directory} holds no sweep that can be read: {error}") from error
+    waves = {path.parent: pl.read_parquet(path) for path in sorted((directory / WAVES).glob(f"*/{RESULTS}"))}
+    if not waves:
+        raise ValueError(f"no wave of {directory} is finished yet")
+    if agent is None:
+        best = pl.concat([wave.select("agent", "eval_return") for wave in waves.values()])
+        agent = best.sort("eval_return", "agent", descending=[True, False], nulls_last=True)["agent"][0]
+    for folder, wave in waves.items():
+        numbers = wave["agent"].to_list()
+        if agent in numbers:
+            index = numbers.index(agent)
+            row = wave.row(index, named=True)
+            options = with_values(spec.options, draw(spec)[row["configuration"]] | {"seed": row["seed"]})
+            size = GroupPlan(*record["plan"][row["group"]]).wave_size
+            return Found(spec.experiment, options, folder / AGENTS, size, index)
+    last = spec.configurations * spec.seeds - 1
+    raise ValueError(f"agent must be in 0 .. {last}, and of a wave that is finished, got {agent}")
