@@ -104,18 +104,18 @@ def build(experiment: Experiment, env: Any, env_params: Any, options: Options) -
     return agent, trainer
 
 
-def devices(number: int) -> list[jax.Device]:
-    """The first so many devices.
+def devices(number: int | None) -> list[jax.Device]:
+    """The first so many devices of each process, or all of them.
 
     Raises:
         UsageError: there are fewer.
     """
-    there = jax.devices()
-    if number > len(there):
-        raise UsageError(
-            f"--num-devices must be at most {len(there)}, the {there[0].platform} devices there are, got {number}"
-        )
-    return there[:number]
+    there = jax.local_device_count()
+    number = there if number is None else number
+    if number > there:
+        kind = jax.default_backend()
+        raise UsageError(f"--num-devices must be at most {there}, the {kind} devices that there are, got {number}")
+    return [device for i in range(jax.process_count()) for device in jax.devices()[i * there :][:number]]
 
 
 def make_directory(directory: Path, flag: str) -> None:

@@ -29,8 +29,8 @@ DEFAULT_ENV = "Breakout-MinAtar"
 @dataclasses.dataclass(frozen=True)
 class Options:
     policy: str = "random"
-    """Who plays: random (all actions equally likely), keyboard (you, here in the terminal), or the directory of a run or
-    a sweep."""
+    """Who plays: random (all actions equally likely), keyboard (you, here in the terminal), or the directory of a run
+    or a sweep."""
     agent: int | None = None
     """Which agent of a sweep; unless given, the best."""
     env: str | None = None

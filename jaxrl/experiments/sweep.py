@@ -39,7 +39,8 @@ class SweepOptions:
     max_groups: Annotated[int, Gt(0)] = 16
     """The most programs: each combination of static values that is drawn needs one of its own."""
     num_devices: Annotated[int, Gt(0)] | None = None
-    """Devices to spread the agents over; unless given, all accelerators, or as many as the CPU has cores."""
+    """Devices of each process to spread the agents over; unless given, all accelerators, or as many as the CPU has
+    cores."""
     distributed: bool = False
     """Join the processes that jax finds by itself, as under Slurm, Open MPI and on Cloud TPUs."""
     coordinator: str | None = None
@@ -95,7 +96,7 @@ def run(options: SweepOptions, spec: Spec, console: Console) -> dict[int, str]:
     """Plans, trains and reports; gives the errors of groups that failed."""
     directory = options.out or run_directory.default_directory("sweep")
     plans = sweeps.check_directory(directory, options.out, options.resume, spec)
-    devices = checks.devices(options.num_devices or jax.device_count())
+    devices = checks.devices(options.num_devices)
     groups = group(spec, options.max_groups)
     limits = planning.limits(options.memory, free_disk(directory))
     if plans is None:
@@ -105,8 +106,11 @@ def run(options: SweepOptions, spec: Spec, console: Console) -> dict[int, str]:
     algorithm, agents = spec.experiment.algorithm, sum(plan.agents for plan in plans)
     console.print(f"{algorithm} on {spec.options.env}: {agents:,} agents, {spec.options.total_steps:,} steps each")
     console.print(planning.show(groups, plans, limits))
-    total = sum(plan.seconds for plan in plans)
-    console.print(f"about {planning.minutes(total)} on {len(devices)} × {run_directory.device_name()}", soft_wrap=True)
+    there = (
+        f"there are {limits.memory / planning.GIB:.1f} GiB of memory and {limits.disk / planning.GIB:.1f} GiB of disk"
+    )
+    total = planning.minutes(sum(plan.seconds for plan in plans))
+    console.print(f"about {total} on {len(devices)} × {run_directory.device_name()}; {there}", soft_wrap=True)
     if options.dry_run:
         return {}
     if options.record is not None:

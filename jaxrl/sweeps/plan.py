@@ -125,27 +125,25 @@ def seconds_per_iteration(group: Group, size: int, devices: Sequence[jax.Device]
     few = size if block_size(size) == size else min(size, 2 * len(devices))
     program = group.program(few, devices)
     advance, progress = program.compiled(), program.begin(*group.inputs(fill_up(group.members, few)))
-    progress, iterations, clock = jax.block_until_ready(advance(progress, 1)), 0, time.perf_counter()
-    while not iterations or greatest(time.perf_counter() - clock) < TRIAL_SECONDS:
-        progress, iterations = jax.block_until_ready(advance(progress, 1)), iterations + 1
-    return greatest(time.perf_counter() - clock) / iterations * size / few
+    iterations, seconds = 1, 0.0
+    while seconds < TRIAL_SECONDS / 2:
+        iterations, clock = 2 * iterations, time.perf_counter()
+        progress = jax.block_until_ready(advance(progress, iterations))
+        seconds = greatest(time.perf_counter() - clock)
+    return seconds / iterations * size / few
 
 
 def show(groups: Sequence[Group], plans: Sequence[GroupPlan], limits: Limits) -> Table:
     """The plan, for the screen."""
     table = Table(box=None, padding=(0, 2, 0, 0))
-    for header in ("group", "agents", "waves", "memory", "two checkpoints", "time", "static values"):
-        table.add_column(header, justify="left" if header == "static values" else "right")
+    for header in ("group", "agents", "waves", "memory", "two checkpoints", "time"):
+        table.add_column(header, justify="right", no_wrap=True)
+    table.add_column("static values")
     for group, plan in zip(groups, plans, strict=True):
-        table.add_row(
-            str(group.number),
-            f"{plan.agents:,}",
-            f"{plan.waves} of {plan.wave_size:,}",
-            f"{plan.memory / GIB:.2f} of {limits.memory / GIB:.1f} GiB",
-            f"{2 * plan.checkpoint / GIB:.2f} of {limits.disk / GIB:.1f} GiB",
-            minutes(plan.seconds),
-            _static_values(groups, group) or "–",
-        )
+        sizes = [f"{size / GIB:.2f} GiB" for size in (plan.memory, 2 * plan.checkpoint)]
+        waves = f"{plan.waves} of {plan.wave_size:,}"
+        time = minutes(plan.seconds)
+        table.add_row(f"{group.number}", f"{plan.agents:,}", waves, *sizes, time, _static_values(groups, group) or "–")
     return table
 
 

@@ -69,7 +69,7 @@ def shard_worlds(mesh: Mesh, state: TrainState) -> TrainState:
 def distribute(x: Any, sharding: NamedSharding) -> jax.Array:
     """An array that every process has, as one array of all their devices."""
     host = np.asarray(x)
-    return jax.make_array_from_callback(host.shape, sharding, lambda index: host[index])
+    return jax.make_array_from_callback(host.shape, sharding, lambda index: host[index], dtype=host.dtype)
 
 
 def gather(tree: PyTree) -> PyTree:
