@@ -1,4 +1,4 @@
-"""Shared by all tests: a compilation cache of their own, and a trainer small enough to compile in a few seconds."""
+"""Shared by all tests: a compilation cache of their own, eight devices, a trainer that compiles in a few seconds."""
 
 import os
 import tempfile
@@ -12,7 +12,7 @@ from jaxrl import DQNHparams, OffPolicyConfig, dqn, make, off_policy  # noqa: E4
 from jaxrl.cli.train import prepare_jax  # noqa: E402
 from jaxrl.networks import QNetwork  # noqa: E402
 
-prepare_jax()
+prepare_jax(num_cpu_devices=8)
 
 SMALL = OffPolicyConfig(num_envs=4, batch_size=8, replay_capacity=64, warmup_steps=16, rollout_length=2)
 

@@ -106,11 +106,10 @@ def run(options: SweepOptions, spec: Spec, console: Console) -> dict[int, str]:
     algorithm, agents = spec.experiment.algorithm, sum(plan.agents for plan in plans)
     console.print(f"{algorithm} on {spec.options.env}: {agents:,} agents, {spec.options.total_steps:,} steps each")
     console.print(planning.show(groups, plans, limits))
-    there = (
-        f"there are {limits.memory / planning.GIB:.1f} GiB of memory and {limits.disk / planning.GIB:.1f} GiB of disk"
-    )
+    memory, disk = (f"{limit / planning.GIB:.1f} GiB" for limit in limits)
     total = planning.minutes(sum(plan.seconds for plan in plans))
-    console.print(f"about {total} on {len(devices)} × {run_directory.device_name()}; {there}", soft_wrap=True)
+    console.print(f"about {total} on {len(devices)} × {run_directory.device_name()}", soft_wrap=True)
+    console.print(f"{memory} of memory and {disk} of disk are to be had", soft_wrap=True)
     if options.dry_run:
         return {}
     if options.record is not None:

@@ -119,6 +119,10 @@ class Program:
         program = self._advance_compiled
         return lambda progress, iterations: program(progress, np.int32(iterations))
 
+    def advance_text(self) -> str:
+        """The compiled program in XLA's language, for those who want to see what became of it."""
+        return self._advance_compiled.as_text()
+
     def memory(self) -> int:
         """Bytes that the compiled program needs on each device, its state included; compiles it."""
         analysis = self._advance_compiled.memory_analysis()

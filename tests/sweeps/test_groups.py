@@ -1,0 +1,115 @@
+"""Which agents a sweep has, and which of them one program can train."""
+
+import dataclasses
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from jaxrl.cli.checks import UsageError
+from jaxrl.cli.train import key_streams
+from jaxrl.experiments import dqn_cartpole
+from jaxrl.sweeps import groups
+from jaxrl.sweeps.groups import Member, fill_up, group
+from jaxrl.sweeps.spec import Spec, draw, read_spec, with_values
+
+SPEC = """
+experiment = "dqn_cartpole"
+search = "random"
+configurations = 6
+seeds = 3
+seed = 5
+total_steps = 12_000
+[hparams]
+learning_rate = { distribution = "log_uniform", low = 1e-4, high = 1e-2 }
+discount = { values = [0.9, 0.99] }
+target_update_period = { distribution = "integer", low = 1, high = 100 }
+[config]
+hidden_sizes = { values = [[8], [8, 8]] }
+batch_size = { values = [16, 32] }
+replay_capacity = 1_000
+"""
+
+
+@pytest.fixture
+def read(tmp_path: Path):
+    def read(text: str = SPEC) -> Spec:
+        (tmp_path / "sweep.toml").write_text(text)
+        return read_spec(tmp_path / "sweep.toml")
+
+    return read
+
+
+def test_each_configuration_has_an_agent_of_each_seed(read) -> None:
+    spec = read()
+    members = sorted((member for each in group(spec, 4) for member in each.members), key=lambda member: member.number)
+    expected = [
+        Member(c * 3 + i, c, dataclasses.replace(with_values(spec.options, values), seed=5 + i))
+        for c, values in enumerate(draw(spec))
+        for i in range(3)
+    ]
+    assert members == expected
+    assert [member.number for member in members] == list(range(18))
+    assert {member.options.num_seeds for member in members} == {1}  # as a run of its own
+
+
+def test_agents_share_a_group_if_they_share_their_static_values(read) -> None:
+    spec = read()
+    found = group(spec, 4)
+    drawn = {(values["config.hidden_sizes"], values["config.batch_size"]) for values in draw(spec)}
+    assert 1 < len(found) == len(drawn)
+    assert [each.number for each in found] == list(range(len(found)))
+    assert {(each.options.config.hidden_sizes, each.options.config.batch_size) for each in found} == drawn
+    for each in found:
+        numbers = [member.number for member in each.members]
+        assert numbers == sorted(numbers)
+        assert {member.options.config for member in each.members} == {each.options.config}
+    assert len({member.options.hparams.discount for member in found[0].members}) > 1
+
+
+def test_what_is_traced_needs_no_group_of_its_own(read) -> None:
+    text = SPEC.replace("hidden_sizes = { values = [[8], [8, 8]] }", "hidden_sizes = [8]")
+    (one,) = group(read(text.replace("batch_size = { values = [16, 32] }", "")), 1)
+    assert len(one.members) == 18
+
+
+def test_inputs_are_each_members_own(read) -> None:
+    each = group(read(), 4)[0]
+    some = [each.members[i] for i in (2, 0, 1, 1)]
+    keys, hparams = each.inputs(some)
+    for i, member in enumerate(some):
+        training, _, _ = key_streams([member.options.seed])
+        np.testing.assert_array_equal(jax.random.key_data(keys[i]), jax.random.key_data(training[0]))
+        own = jax.tree.map(lambda column, i=i: column[i].item(), hparams)
+        assert own == member.options.hparams
+    assert keys.shape == (4,)
+
+
+@pytest.mark.parametrize(("size", "numbers"), [(1, [0]), (2, [0, 1]), (3, [0, 1, 2]), (5, [0, 1, 2, 2, 2])])
+def test_what_a_wave_lacks_is_the_last_again(size: int, numbers: list[int]) -> None:
+    members = [Member(number, number, dqn_cartpole.experiment.defaults) for number in range(3)]
+    assert [member.number for member in fill_up(members, size)] == numbers
+
+
+def test_more_programs_than_allowed_are_refused_before_they_are_made(read, monkeypatch) -> None:
+    spec = read()
+    number = len(group(spec, 4))
+    monkeypatch.setattr(groups, "Group", lambda *_: pytest.fail("it made one"))
+    with pytest.raises(UsageError) as error:
+        group(spec, number - 1)
+    message = str(error.value)
+    assert message.startswith(f"config.hidden_sizes, config.batch_size: {number} different values")
+    assert message.endswith(f"--max-groups is {number - 1}")
+    assert "\n" not in message
+
+
+def test_static_values_that_do_not_fit_each_other_are_refused(read) -> None:
+    text = SPEC.replace("values = [16, 32]", "values = [16, 2_000]")
+    with pytest.raises(UsageError, match=r"^--config\.batch-size must be at most replay_capacity, got 2000 and 1000$"):
+        group(read(text), 4)
+
+
+def test_too_few_steps_are_refused(read) -> None:
+    with pytest.raises(UsageError, match=r"^--total-steps must be at least \d+ .*, got 100$"):
+        group(read(SPEC.replace("12_000", "100")), 4)

@@ -1,0 +1,198 @@
+"""The plan of a sweep: waves that fit the memory and the disk, as few as can be."""
+
+import math
+import re
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from rich.console import Console
+
+from jaxrl.cli.checks import UsageError
+from jaxrl.sweeps import groups, plan
+from jaxrl.sweeps.groups import Group, group
+from jaxrl.sweeps.plan import GIB, GroupPlan, Limits, most_at_once, plan_group, show, state_shapes, wave_size
+from jaxrl.sweeps.spec import read_spec
+from jaxrl.training.devices import bytes_of
+from jaxrl.training.population import block_size
+from jaxrl.training.program import Program
+
+DQN = """
+experiment = "dqn_cartpole"
+search = "random"
+configurations = 2
+seeds = 2
+total_steps = 12_000
+hparams.learning_rate = { distribution = "log_uniform", low = 1e-4, high = 1e-2 }
+[config]
+hidden_sizes = [8]
+num_envs = 4
+batch_size = 16
+warmup_steps = 500
+replay_capacity = 40_000
+"""
+PPO = """
+experiment = "ppo_cartpole"
+search = "grid"
+hparams.clip = { values = [0.1, 0.2] }
+config.hidden_sizes = [8]
+"""
+EVERYTHING = Limits(math.inf, 1e15)
+
+
+@pytest.fixture(scope="module")
+def groups_of(tmp_path_factory):
+    def groups_of(text: str) -> list[Group]:
+        path: Path = tmp_path_factory.mktemp("spec") / "sweep.toml"
+        path.write_text(text)
+        return group(read_spec(path), 16)
+
+    return groups_of
+
+
+@pytest.fixture(scope="module")
+def dqn(groups_of) -> Group:
+    return groups_of(DQN)[0]
+
+
+@pytest.fixture
+def nothing_compiles(monkeypatch) -> None:
+    monkeypatch.setattr(groups, "Program", lambda *_, **__: pytest.fail("it made a program"))
+
+
+def test_waves_are_few_and_equal_and_fit() -> None:
+    for devices in (1, 2, 3, 8):
+        for most in range(devices, 41):
+            for agents in range(1, 100):
+                size = wave_size(agents, most, devices)
+                waves = -(-agents // size)
+                assert size % devices == 0
+                assert size <= most
+                assert waves == -(-agents // (most - most % devices))  # as if all were as large as can be
+                assert size * waves - agents < 2 * waves * devices  # at most one a device more than rounding up needs
+
+
+def test_a_wave_is_of_whole_blocks_where_that_costs_one_agent_more() -> None:
+    """On a CPU agents work in twos or threes; alone they take longer."""
+    assert [wave_size(agents, 100, 1) for agents in (1, 2, 3, 4, 5, 7, 9, 11)] == [1, 2, 3, 4, 6, 8, 9, 12]
+    assert block_size(5) == 1
+    assert wave_size(5, 5, 1) == 5  # six would not fit
+    assert wave_size(10, 100, 2) == 12
+    assert wave_size(13, 7, 1) == 7
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+def test_memory_and_disk_limit_how_many_learn_at_once(dqn, nothing_compiles, devices: int) -> None:
+    """Each has its state in memory, where the devices of a CPU share one, and twice on disk."""
+    one = bytes_of(state_shapes(dqn, 1))
+    least = 4 * 40_000 * 6  # a slot holds two observations' worth of floats at least, an action and a reward
+    assert least < one < 4 * least
+    some = jax.devices()[:devices]
+    assert most_at_once(dqn, some, Limits(7.5 * one, math.inf)) == 7
+    assert most_at_once(dqn, some, Limits(math.inf, 7.5 * one)) == 3
+    assert most_at_once(dqn, some, Limits(5.5 * one, 6.5 * one)) == 3
+    assert most_at_once(dqn, some, Limits(devices * one, 2 * devices * one)) == devices
+
+
+@pytest.mark.parametrize("share", [0.9, 0.5, 0.1])
+@pytest.mark.parametrize(("what", "devices"), [("memory", 1), ("memory", 2), ("disk", 1)])
+def test_what_cannot_fit_is_refused_with_a_capacity_that_does(
+    groups_of, dqn, nothing_compiles, what: str, devices: int, share: float
+) -> None:
+    there = share * devices * bytes_of(state_shapes(dqn, 1))
+    limits = Limits(there, math.inf) if what == "memory" else Limits(math.inf, 2 * there)
+    some = jax.devices()[:devices]
+    with pytest.raises(UsageError, match=rf"^group 0 does not fit: .* GiB of {what}.* are to be had; ") as error:
+        most_at_once(dqn, some, limits)
+    found = re.search(r"; config\.replay_capacity = (\d+) would$", str(error.value))
+    assert found
+    capacity = int(found[1])
+    assert capacity > 0.8 * share * 40_000  # little is given away
+    smaller = groups_of(DQN.replace("40_000", str(capacity)))[0]
+    assert most_at_once(smaller, some, limits) >= devices
+
+
+def test_the_rest_of_the_state_does_not_shrink_with_the_replay(groups_of, nothing_compiles) -> None:
+    text = DQN.replace("hidden_sizes = [8]", "hidden_sizes = [128]").replace("40_000", "4_000")
+    limits = Limits(0.4 * bytes_of(state_shapes(groups_of(text)[0], 1)), math.inf)
+    with pytest.raises(UsageError, match=r"config\.replay_capacity = \d+ would$") as error:
+        most_at_once(groups_of(text)[0], jax.devices()[:1], limits)
+    capacity = str(error.value).split()[-2]
+    assert most_at_once(groups_of(text.replace("4_000", capacity))[0], jax.devices()[:1], limits) == 1
+
+
+def test_what_no_capacity_helps(groups_of, dqn, nothing_compiles) -> None:
+    with pytest.raises(UsageError, match=r"a smaller config\.replay_capacity alone is not enough$"):
+        most_at_once(dqn, jax.devices()[:1], Limits(1_000, math.inf))
+    with pytest.raises(UsageError, match=r"fewer config\.num_envs, or a shorter config\.rollout_length, need less$"):
+        most_at_once(groups_of(PPO)[0], jax.devices()[:1], Limits(1_000, math.inf))
+
+
+@pytest.fixture(scope="module")
+def planned(dqn):
+    """The plan of four agents where there is room for all, and what a wave of two needs."""
+    timed = Program._timed
+
+    def quickly(self, lower, options):
+        return timed(self, lower, options | {"xla_backend_optimization_level": 0})
+
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(plan, "TRIAL_SECONDS", 0.02)
+        monkeypatch.setattr(Program, "_timed", quickly)
+        devices = jax.devices()[:1]
+        yield plan_group(dqn, devices, EVERYTHING), dqn.program(2, devices).memory()
+
+
+def test_all_at_once_if_there_is_room(planned, dqn) -> None:
+    whole, _ = planned
+    assert (whole.agents, whole.wave_size, whole.waves) == (4, 4, 1)
+    assert whole.memory == dqn.program(4, jax.devices()[:1]).memory()
+    state = bytes_of(state_shapes(dqn, 4))
+    assert state <= whole.memory < 2 * state  # a replay is not copied
+    assert whole.checkpoint == state
+    assert 0 < whole.seconds < 600
+
+
+def test_less_memory_makes_waves(planned, dqn) -> None:
+    whole, memory_of_two = planned
+    less = plan_group(dqn, jax.devices()[:1], Limits(whole.memory - 1, math.inf))
+    assert (less.agents, less.wave_size, less.waves) == (4, 2, 2)
+    assert less.memory == memory_of_two < whole.memory
+    assert less.checkpoint == bytes_of(state_shapes(dqn, 2))
+
+
+def test_a_program_that_needs_more_than_its_state(dqn, groups_of, monkeypatch) -> None:
+    """Known only once it is compiled; then too it makes waves, or it is said what would fit."""
+    monkeypatch.setattr(Program, "memory", lambda self: 3 * bytes_of(self.shapes))
+    monkeypatch.setattr(plan, "seconds_per_iteration", lambda *_: 1.0)
+    devices, one = jax.devices()[:1], bytes_of(state_shapes(dqn, 1))
+    assert plan_group(dqn, devices, Limits(7 * one, 1e15)).wave_size == 2  # by their states, all would fit
+    limits = Limits(2 * one, 1e15)
+    with pytest.raises(UsageError, match=r"^group 0 does not fit: with what its program works with, ") as error:
+        plan_group(dqn, devices, limits)
+    found = re.search(r"; config\.replay_capacity = (\d+) would$", str(error.value))
+    assert found
+    smaller = groups_of(DQN.replace("40_000", found[1]))[0]
+    assert plan_group(smaller, devices, limits).memory <= limits.memory
+
+
+def test_it_is_shown_in_a_table(groups_of, capsys) -> None:
+    text = DQN.replace("[config]", "[config]\nhidden_sizes = { values = [[8], [8, 8]] }")
+    found = groups_of(text.replace("hidden_sizes = [8]\n", "", 1).replace("configurations = 2", "configurations = 8"))
+    plans = [GroupPlan(1_000, 300, 2 * GIB, GIB, 90.0), GroupPlan(7, 8, 10 * GIB, GIB // 4, 1234.0)]
+    Console(width=120).print(show(found, plans, EVERYTHING))
+    header, first, second = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert header == "group agents waves memory two checkpoints time static values"
+    sizes = [each.options.config.hidden_sizes for each in found]
+    assert first == f"0 1,000 4 of 300 2.00 GiB 2.00 GiB 90 s hidden_sizes {list(sizes[0])}"
+    assert second == f"1 7 1 of 8 10.00 GiB 0.50 GiB 21 min hidden_sizes {list(sizes[1])}"
+
+
+def test_limits_are_what_is_asked_for_or_most_of_what_there_is(monkeypatch) -> None:
+    assert plan.limits(1.5, 7.0) == Limits(1.5 * GIB, 7.0)
+    monkeypatch.setattr(plan, "memory_there", lambda: 1000)
+    memory, disk = plan.limits(None, 7.0)
+    assert (memory, disk) == (pytest.approx(800), 7.0)
+    monkeypatch.setattr(plan, "memory_there", lambda: None)
+    assert np.isinf(plan.limits(None, 7.0).memory)

@@ -1,0 +1,205 @@
+"""The program of a run: populations that take turns, many devices, agents that diverge."""
+
+import dataclasses
+import math
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxrl import DQNHparams, OffPolicyConfig, OnPolicyConfig, PPOHparams, actor_critic, dqn, make, off_policy
+from jaxrl import on_policy as on_policy_trainer
+from jaxrl.agents import MinibatchConfig, ppo
+from jaxrl.arguments import ArgumentError
+from jaxrl.envs import action_space_of
+from jaxrl.networks import QNetwork
+from jaxrl.replay import Place, gather, write
+from jaxrl.training import DivergedError, Program, repeat, run
+from jaxrl.training.population import block_size
+from tests.conftest import SMALL
+
+ITERATIONS = 10
+HPARAMS = {"off": DQNHparams(learning_rate=1e-3, epsilon_decay_steps=200.0), "on": PPOHparams()}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quickly():
+    """These programs take longer to compile than to run: with LLVM's optimizations off."""
+    timed = Program._timed
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        options = {"xla_backend_optimization_level": 0}
+        monkeypatch.setattr(Program, "_timed", lambda self, lower, given: timed(self, lower, given | options))
+        yield
+
+
+@pytest.fixture(scope="module")
+def trainers():
+    """One with a replay, one without."""
+    env, params = make("CartPole-v1")
+    observation, _ = env.reset(jax.random.key(0), params)
+    network = actor_critic(observation, action_space_of(env, params), (8,))
+    config = dataclasses.replace(SMALL, num_envs=8)
+    return {
+        "off": off_policy(dqn(QNetwork(num_actions=2, hidden_sizes=(8,))), env, params, config),
+        "on": on_policy_trainer(ppo(network, MinibatchConfig(2, 2)), env, params, OnPolicyConfig(8, 8)),
+    }
+
+
+def train(trainer, hparams, keys, devices=1, **options):
+    """The run after a few iterations."""
+    program = Program(trainer, keys, hparams, devices=jax.devices()[:devices], **options)
+    progress = program.compiled()(program.begin(keys, hparams), ITERATIONS // 2)
+    return program.compiled()(progress, ITERATIONS - ITERATIONS // 2)
+
+
+def arrays(tree):
+    leaves = jax.tree.leaves(tree)
+    return [np.asarray(jax.random.key_data(x) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x) for x in leaves]
+
+
+def assert_close(one, other):
+    """Whole numbers to the bit, others up to the order in which a matrix product adds up; so too those in a ring."""
+    for a, b in zip(arrays(one), arrays(other), strict=True):
+        if a.dtype == np.uint32 and a.ndim == 3:
+            a, b = a.view(np.float32), b.view(np.float32)
+        if a.dtype.kind == "f":
+            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+        else:
+            np.testing.assert_array_equal(a, b)
+
+
+def member(progress, i):
+    """One agent of a population."""
+    clock = progress.state.iteration
+    state = progress.state._replace(iteration=jnp.broadcast_to(clock, progress.nan_iteration.shape))
+    return jax.tree.map(lambda x: x[i], progress._replace(state=state))
+
+
+def eight(kind: str):
+    """Hyperparameters and keys of eight agents."""
+    rates = np.logspace(-4, -2, 8)
+    hparams = dataclasses.replace(repeat(HPARAMS[kind], 8), learning_rate=rates)
+    return hparams, jax.random.split(jax.random.key(5), 8)
+
+
+@pytest.fixture(scope="module", params=["off", "on"])
+def kind(request) -> str:
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def on_one_device(trainers, kind):
+    return train(trainers[kind], *eight(kind))
+
+
+def test_each_agent_equals_its_solo_run(trainers, kind, on_one_device) -> None:
+    hparams, keys = eight(kind)
+    assert on_one_device.state.iteration == ITERATIONS
+    for i in (0, 5, 7):
+        own = jax.tree.map(lambda x, i=i: x[i], hparams)
+        assert_close(train(trainers[kind], own, keys[i]), member(on_one_device, i))
+
+
+def test_on_many_devices_a_population_is_the_same(trainers, kind, on_one_device) -> None:
+    spread = train(trainers[kind], *eight(kind), devices=8)
+    assert_close(on_one_device, spread)
+    assert len(spread.nan_iteration.sharding.device_set) == 8
+    assert {shard.data.shape for shard in spread.nan_iteration.addressable_shards} == {(1,)}
+
+
+@pytest.mark.parametrize("agents", [3, 5])
+def test_any_number_of_agents_takes_turns(trainers, kind, on_one_device, agents: int) -> None:
+    hparams, keys = jax.tree.map(lambda x: x[:agents], eight(kind))
+    some = train(trainers[kind], hparams, keys)
+    for i in range(agents):
+        assert_close(member(on_one_device, i), member(some, i))
+
+
+def test_the_worlds_of_one_agent_are_spread_over_devices(trainers, kind) -> None:
+    hparams, key = HPARAMS[kind], jax.random.key(1)
+    spread = train(trainers[kind], hparams, key, devices=8)
+    assert_close(train(trainers[kind], hparams, key), spread)
+    parts = [spread.state.envs.observation, *([spread.state.replay[0]] if kind == "off" else [])]
+    for part in parts:
+        assert {shard.data.size * 8 for shard in part.addressable_shards} == {part.size}
+    # All learn from what all have seen: gradients are added up over the devices, and nobody has the whole batch.
+    program = Program(trainers[kind], key, hparams, devices=jax.devices()).advance_text()
+    assert "all-reduce" in program
+
+
+def test_blocks_are_small_on_a_cpu() -> None:
+    assert [block_size(agents) for agents in (1, 2, 3, 4, 5, 6, 9, 64)] == [1, 2, 3, 2, 1, 2, 3, 2]
+
+
+def test_a_ring_among_others_is_written_and_read_like_one_alone() -> None:
+    rings = jax.random.bits(jax.random.key(0), (3, 4, 2, 5))
+    slab, index = jax.random.bits(jax.random.key(1), (2, 5)), jnp.array([0, 3, 7, 6])
+    alone, among = write(rings[1], slab, jnp.int32(6)), write(Place(rings, jnp.int32(1)), slab, jnp.int32(6))
+    np.testing.assert_array_equal(among.rings, rings.at[1].set(alone))
+    for n_step in (1, 3):
+        np.testing.assert_array_equal(gather(alone, index, n_step), gather(among, index, n_step))
+
+
+def test_the_rings_of_a_population_stay_where_they_are(small_agent) -> None:
+    """No copy of all rings, nor of one, in the program of agents that take turns."""
+    config = OffPolicyConfig(num_envs=4, batch_size=8, replay_capacity=8192, warmup_steps=16)
+    trainer = off_policy(small_agent, *make("Breakout-MinAtar"), config)
+    program = Program(trainer, jax.random.split(jax.random.key(0), 4), repeat(DQNHparams(), 4))
+    ring = program.shapes.state.replay[0].size // 4
+    made = re.findall(r"= \w+\[([\d,]+)\]\S* ([\w-]+)\(", program.advance_text())
+    large = {op for shape, op in made if math.prod(map(int, shape.split(","))) >= ring}
+    assert large <= {"dynamic-update-slice", "fusion", "parameter", "get-tuple-element", "bitcast"}
+    assert program.memory() < 1.1 * 4 * ring * 4
+
+
+def test_who_diverges_is_frozen_and_changes_nobody_else(trainers, kind) -> None:
+    hparams, keys = eight(kind)
+    wild = dataclasses.replace(hparams, learning_rate=np.where(np.arange(8) == 3, 1e29, hparams.learning_rate))
+    program = Program(trainers[kind], keys, hparams, freeze_diverged=True)
+    calm, lost, longer = (run(program, keys, x, steps) for x, steps in ((hparams, 2_000), (wild, 2_000), (wild, 3_000)))
+    assert (calm.diverged_at == -1).all()
+    assert (np.flatnonzero(lost.diverged_at >= 0) == [3]).all()
+    assert 0 < lost.diverged_at[3] < 2_000
+    for a, b in zip(arrays(calm.state.agent), arrays(lost.state.agent), strict=True):
+        np.testing.assert_array_equal(np.delete(a, 3, 0), np.delete(b, 3, 0))
+    frozen, later = (jax.tree.map(lambda x: x[3], result.state.agent.params) for result in (lost, longer))
+    assert all(np.isfinite(x).all() for x in arrays(frozen))
+    jax.tree.map(np.testing.assert_array_equal, frozen, later)
+
+
+def test_who_diverges_stops_a_run_that_freezes_nobody(trainers) -> None:
+    hparams, keys = jax.tree.map(lambda x: x[:2], eight("off"))
+    wild = dataclasses.replace(hparams, learning_rate=np.array([1e-3, 1e29]))
+    with pytest.raises(DivergedError, match="of agent 1 became NaN"):
+        run(trainers["off"], keys, wild, 2_000)
+
+
+def test_other_values_compile_nothing(trainers, kind) -> None:
+    compiled = []
+
+    def listener(event: str, *_, **__) -> None:
+        if "backend_compile" in event:
+            compiled.append(event)
+
+    hparams, keys = eight(kind)
+    program = Program(trainers[kind], keys, hparams)
+    run(program, keys, hparams, 1_000)
+    jax.monitoring.register_event_duration_secs_listener(listener)
+    try:
+        others = dataclasses.replace(hparams, discount=np.linspace(0.9, 0.99, 8), learning_rate=np.full(8, 1))
+        run(program, jax.random.split(jax.random.key(9), 8), others, 1_000)
+        assert not compiled
+        jax.jit(lambda x: x + len(compiled) + 17)(1.0)
+        assert compiled  # the listener does hear of it
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listener)
+
+
+def test_devices_that_do_not_divide_are_refused(trainers) -> None:
+    hparams, keys = jax.tree.map(lambda x: x[:3], eight("off"))
+    with pytest.raises(ArgumentError, match="agents must be a multiple of the 2 devices, got 3"):
+        Program(trainers["off"], keys, hparams, devices=jax.devices()[:2])
+    with pytest.raises(ArgumentError, match="num_envs must be a multiple of the 3 devices, got 8"):
+        Program(trainers["off"], keys[0], HPARAMS["off"], devices=jax.devices()[:3])
