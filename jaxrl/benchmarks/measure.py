@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import numpy as np
@@ -25,6 +25,15 @@ class Timing(NamedTuple):
     num_steps: int
     seconds: list[float]
     compile_seconds: float
+
+
+class Timed(Protocol):
+    """What can be timed: it goes on from where it stopped for any number of steps, and was compiled before."""
+
+    compile_seconds: float
+
+    def run(self, num_steps: int, /) -> float:
+        """The seconds that so many steps take."""
 
 
 class Program:
@@ -51,7 +60,7 @@ class Program:
         return time.perf_counter() - start
 
 
-def steps_in(program: Program, seconds: float) -> int:
+def steps_in(program: Timed, seconds: float) -> int:
     """The steps a program does in about `seconds`, at least `MIN_STEPS`; finding out warms it up."""
     steps = MIN_STEPS
     while (elapsed := program.run(steps)) < seconds / 4 and steps < 2**28:
@@ -59,7 +68,7 @@ def steps_in(program: Program, seconds: float) -> int:
     return max(MIN_STEPS, round(steps * seconds / elapsed))
 
 
-def measure(programs: Sequence[Program], seconds: float, repeats: int) -> list[Timing]:
+def measure(programs: Sequence[Timed], seconds: float, repeats: int) -> list[Timing]:
     """Times each program `repeats` times for about `seconds`; in turns, so that all meet the machine's slow moments."""
     num_steps = [steps_in(program, seconds) for program in programs]
     rounds = [[program.run(steps) for program, steps in zip(programs, num_steps, strict=True)] for _ in range(repeats)]

@@ -1,8 +1,9 @@
-"""Measures the worlds' steps per second beside gymnax and pgx, and the time of prioritised sampling."""
+"""Measures the worlds' steps per second beside gymnax and pgx, prioritised sampling, and populations that learn."""
 
 import dataclasses
 import importlib.metadata
 import itertools
+import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -11,16 +12,20 @@ from typing import Annotated, Any
 
 import jax
 import tyro
-from annotated_types import Interval
+from annotated_types import Gt, Interval
 from rich.console import Console
 
 from jaxrl.arguments import ArgumentError
+from jaxrl.benchmarks import agents as populations
 from jaxrl.benchmarks import replay, report
 from jaxrl.benchmarks.envs import PEERS, lineup, measure_world, missing_modules
-from jaxrl.cli import run_directory
+from jaxrl.cli import checks, run_directory
+from jaxrl.cli import experiment as experiment_lib
 from jaxrl.cli.checks import UsageError, check_options, flag, make_directory
-from jaxrl.cli.train import fail
+from jaxrl.cli.experiment import EnvOptions, Experiment, flatten, make_options, unflatten
+from jaxrl.cli.train import fail, prepare_jax
 from jaxrl.envs import GAMES
+from jaxrl.sweeps.spec import find_experiment
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,10 +64,34 @@ class Replay:
     """Keep results and a page that explains them in this directory (such as experiments/benchmark_replay)."""
 
 
-Options = Annotated[Envs, tyro.conf.subcommand("envs")] | Annotated[Replay, tyro.conf.subcommand("replay")]
+@dataclasses.dataclass(frozen=True)
+class Agents:
+    """Steps per second of populations that learn, each beside one agent that has the machine to itself."""
+
+    experiment: str = "dqn_minatar"
+    """What they learn: any training experiment."""
+    agents: tuple[Annotated[int, Interval(gt=0, le=2**20)], ...] = (1, 4, 16, 64, 256)
+    """Numbers of agents."""
+    config: EnvOptions = ()
+    """Static values other than the experiment's, such as replay_capacity=1000000."""
+    num_devices: Annotated[int, Gt(0)] | None = None
+    """Devices to spread them over; unless given, all accelerators, or as many as the CPU has cores."""
+    seconds: Annotated[float, Interval(gt=0, le=3600)] = 4.0
+    """About how long one timed run takes; it has at least 8 iterations."""
+    repeats: Annotated[int, Interval(gt=0, lt=2**31)] = 5
+    """Timed runs of each program, of which the median counts."""
+    record: Path | None = None
+    """Keep results, plot and a page that explains them in this directory (such as experiments/benchmark_agents)."""
 
 
-def check(options: Envs | Replay, peers: Sequence[str] = ()) -> None:
+Options = (
+    Annotated[Envs, tyro.conf.subcommand("envs")]
+    | Annotated[Replay, tyro.conf.subcommand("replay")]
+    | Annotated[Agents, tyro.conf.subcommand("agents")]
+)
+
+
+def check(options: Envs | Replay | Agents, peers: Sequence[str] = ()) -> None:
     """Checks all that can be checked before anything compiles.
 
     Raises:
@@ -70,7 +99,7 @@ def check(options: Envs | Replay, peers: Sequence[str] = ()) -> None:
     """
     check_options(options)
     for field in dataclasses.fields(options):
-        if getattr(options, field.name) == ():
+        if getattr(options, field.name) == () and field.name != "config":
             raise UsageError(f"{flag(field.name)} must name at least one, got none")
     for world in options.worlds if isinstance(options, Envs) else ():
         try:
@@ -128,11 +157,49 @@ def benchmark_replay(options: Replay, console: Console) -> None:
     console.print(replay.screen_table(rows))
 
 
+def benchmark_agents(options: Agents, console: Console) -> None:
+    """The same for populations."""
+    check(options)
+    prepare_jax(num_cpu_devices=options.num_devices or os.cpu_count() or 1)
+    devices = checks.devices(options.num_devices)
+    try:
+        experiment = find_experiment(options.experiment)
+    except UsageError as error:
+        raise UsageError(f"--{error}") from error
+    run = changed(experiment, options.config)
+    started, rows = run_directory.now(), []
+    for agents in options.agents:
+        with console.status(f"A = {agents:,}"):
+            rows.append(populations.measure_agents(experiment, run, agents, devices, options.seconds, options.repeats))
+        if options.record is not None:
+            found = results(rows, started)
+            run_directory.write_json(options.record / report.RESULTS, found)
+            (options.record / "README.md").write_text(populations.page(found, options.config))
+            populations.draw(rows, run_directory.device_name(), options.record / populations.PLOT)
+    console.print(populations.screen_table(rows))
+
+
+def changed(experiment: Experiment, config: EnvOptions) -> experiment_lib.Options:
+    """The options of a plain call with other static values.
+
+    Raises:
+        UsageError: there is no such value, or they cannot be run.
+    """
+    values = {f"config.{name}": value for name, value in make_options(config).items()}
+    unknown = values.keys() - flatten(experiment.defaults).keys()
+    if unknown:
+        raise UsageError(f"--config: {experiment.name} has no {min(unknown)}")
+    options = unflatten(values, experiment.defaults)
+    check_options(options)
+    checks.build(experiment, *checks.make_env(options.env, options.protocol, options.env_options), options)
+    return options
+
+
 def main() -> None:
     options: Any = tyro.cli(Options, description=__doc__, prog="python -m jaxrl.experiments.benchmark")
     jax.config.update("jax_enable_compilation_cache", False)  # compile times are measured
     try:
-        run = benchmark_envs if isinstance(options, Envs) else benchmark_replay
+        run: Any = {Envs: benchmark_envs, Replay: benchmark_replay, Agents: benchmark_agents}[type(options)]
         run(options, Console(highlight=False))
     except UsageError as error:
         fail(str(error), 2)

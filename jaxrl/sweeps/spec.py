@@ -86,7 +86,7 @@ def read_spec(path: Path) -> Spec:
     """
     table = _read_toml(path)
     _check_top_level(table)
-    experiment = _read_experiment(table)
+    experiment = find_experiment(_convert("experiment", table["experiment"], str))
     defaults = dataclasses.replace(experiment.defaults, num_seeds=1)
     top_level = {name: _read(name, table[name], name, defaults) for name in OF_A_RUN if name in table}
     search = _convert("search", table["search"], Search)
@@ -183,8 +183,12 @@ def _check_top_level(table: dict[str, Any]) -> None:
         raise UsageError(f"search is missing: it is one of {', '.join(get_args(Search))}")
 
 
-def _read_experiment(table: dict[str, Any]) -> Experiment:
-    name = _convert("experiment", table["experiment"], str)
+def find_experiment(name: str) -> Experiment:
+    """The training experiment in the module of that name.
+
+    Raises:
+        UsageError: there is none.
+    """
     modules = [module.name for module in pkgutil.iter_modules(experiments.__path__) if module.name != "__main__"]
     found = _experiment_in(name) if name in modules else None
     if found is None:
