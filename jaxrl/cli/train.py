@@ -140,12 +140,8 @@ def train(experiment: Experiment, options: Options, console: Console) -> tuple[P
         console.print(f"stopped at {result.env_steps:,} environment steps; the run is saved")
         return directory, None
 
-    agent_states = gather(result.state.agent)
-    if not many:
-        agent_states = jax.tree.map(lambda x: x[None], agent_states)
-    worlds = vectorize(env, env_params, options.eval_episodes)
-    evaluate = evaluate_agents(agent.policy, worlds, options.eval_max_steps)
-    evaluation = evaluate(agent_states, eval_keys, mesh_of(devices if many else None, eval_keys.shape))
+    agent_states = jax.tree.map(lambda x: x if many else x[None], gather(result.state.agent))
+    evaluation = evaluate_seeds(agent, agent_states, env, env_params, eval_keys, devices, options)
     entries = experiment.report(env, env_params, agent_states, directory) if experiment.report else {}
     summary = summarize(experiment, options, protocol, result, evaluation) | entries
     run_directory.write_json(directory / run_directory.SUMMARY, summary)
@@ -188,6 +184,21 @@ def make_sinks(options: Options, directory: Path, seeds: range, console: Console
     if options.profile is not None:
         sinks.append(ProfileSink(options.profile))
     return sinks
+
+
+def evaluate_seeds(
+    agent: Agent,
+    agent_states: PyTree,
+    env: Any,
+    env_params: Any,
+    keys: Array,
+    devices: Sequence[jax.Device],
+    options: Options,
+) -> Evaluation:
+    """Evaluations `[A, episodes]` of all agents, spread over the devices if they are several."""
+    worlds = vectorize(env, env_params, options.eval_episodes)
+    mesh = mesh_of(devices if len(keys) > 1 else None, keys.shape)
+    return evaluate_agents(agent.policy, worlds, options.eval_max_steps)(agent_states, keys, mesh)
 
 
 def summarize(

@@ -99,8 +99,7 @@ def run(
         tell: takes one-line messages for the user.
 
     Raises:
-        DivergedError: a NaN appeared, and the program does not freeze who diverges. The rows up to it are written; no
-            checkpoint is, so the last is from before.
+        DivergedError: a NaN appeared, and the program freezes nobody. The rows up to it are written; no checkpoint is.
         CheckpointError: a checkpoint could not be written, or none could be read.
         ValueError: a hyperparameter out of bounds, too few steps, or checkpoints that are there though the run is new,
             or not though it is resumed.
@@ -113,30 +112,18 @@ def run(
         _check_arguments(given, total_steps, checkpoints, resume)
         program = trainer if isinstance(trainer, Program) else Program(trainer, key, hparams)
         advance = step_by_step(program) if debug_nans else program.compiled()
-        seconds_before = 0.0
         if resume and checkpoints is not None:
             progress, seconds_before = _restore(checkpoints, program.shapes, tell)
         else:
-            progress = program.begin(key, hparams)
+            progress, seconds_before = program.begin(key, hparams), 0.0
         started += program.compile_seconds - compiled_before - seconds_before
         loop = _Loop(program, advance, progress, started, total_steps, log_every, sinks)
         if resume:
             loop.resume_sinks(tell)
-        finished = loop.run(checkpoints, checkpoint_every)
+        return loop.result(finished=loop.run(checkpoints, checkpoint_every))
     finally:
         for sink in sinks:
             sink.close()
-    where = gather(loop.progress.nan_iteration).astype(np.int64)
-    diverged_at = np.where(where < 0, -1, loop.steps_at(where))
-    return RunResult(
-        loop.progress.state,
-        loop.env_steps,
-        finished,
-        program.compile_seconds,
-        loop.train_seconds,
-        loop.row,
-        diverged_at,
-    )
 
 
 def _check_arguments(trainer: Trainer, total_steps: int, checkpoints: Checkpoints | None, resume: bool) -> None:
@@ -232,6 +219,13 @@ class _Loop:
         if finished and self.iteration % self.row_iterations:
             self.write_row()
         return finished
+
+    def result(self, finished: bool) -> RunResult:
+        """What came out, now that it has run."""
+        where = gather(self.progress.nan_iteration).astype(np.int64)
+        diverged_at = np.where(where < 0, -1, self.steps_at(where))
+        seconds = self.program.compile_seconds, self.train_seconds
+        return RunResult(self.progress.state, self.env_steps, finished, *seconds, self.row, diverged_at)
 
     def call(self) -> None:
         """Calls the program for about `CALL_SECONDS`, at most to the end of the row."""
