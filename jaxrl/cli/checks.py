@@ -66,6 +66,8 @@ def errors_as_flags(options: Options) -> Iterator[None]:
     try:
         yield
     except ArgumentError as error:
+        if str(error).startswith("agents "):
+            raise UsageError(as_flag(error).replace("--agents", "--num-seeds", 1)) from error
         if hasattr(options.config, str(error).split(" ")[0]):
             raise UsageError(as_flag(error, "config.")) from error
         if str(error).startswith("env "):

@@ -76,13 +76,16 @@ def fail(message: str, code: int) -> NoReturn:
     sys.exit(code)
 
 
-def prepare_jax(deterministic: bool = False, num_cpu_devices: int = 1) -> None:
+def prepare_jax(deterministic: bool = False, num_cpu_devices: int | None = 1) -> None:
     """Turns on the persistent compilation cache, in the user's cache folder unless JAX_COMPILATION_CACHE_DIR is set.
 
-    `num_cpu_devices`: how many devices a CPU shall be; it has no effect once jax has looked at its devices.
+    `num_cpu_devices`: how many devices a CPU shall be, one for each of its cores if None; it has no effect once jax has
+    looked at its devices.
     """
     import platformdirs
 
+    if num_cpu_devices is None:  # the cores that this process may use, where the system says
+        num_cpu_devices = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if num_cpu_devices > 1:
         with contextlib.suppress(RuntimeError):  # jax has begun already: `devices` says what there is
             jax.config.update("jax_num_cpu_devices", num_cpu_devices)

@@ -3,7 +3,6 @@
 import dataclasses
 import importlib.metadata
 import itertools
-import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -160,7 +159,7 @@ def benchmark_replay(options: Replay, console: Console) -> None:
 def benchmark_agents(options: Agents, console: Console) -> None:
     """The same for populations."""
     check(options)
-    prepare_jax(num_cpu_devices=options.num_devices or os.cpu_count() or 1)
+    prepare_jax(num_cpu_devices=options.num_devices)
     devices = checks.devices(options.num_devices)
     try:
         experiment = find_experiment(options.experiment)

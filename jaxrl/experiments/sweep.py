@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-import os
 import shutil
 from pathlib import Path
 from typing import Annotated
@@ -63,7 +62,7 @@ def main() -> None:
     with errors_in_one_line():
         checks.check_options(options)
         spec = read_spec(options.spec)
-        prepare_jax(num_cpu_devices=options.num_devices or os.cpu_count() or 1)
+        prepare_jax(num_cpu_devices=options.num_devices)
         join(options)
         console = Console(highlight=False, quiet=jax.process_index() > 0)
         failed = run(options, spec, console)
