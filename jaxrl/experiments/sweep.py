@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import shutil
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -64,7 +65,8 @@ def main() -> None:
         spec = read_spec(options.spec)
         prepare_jax(num_cpu_devices=options.num_devices)
         join(options)
-        console = Console(highlight=False, quiet=jax.process_index() > 0)
+        width = None if sys.stdout.isatty() else 160  # a file has room for the tables
+        console = Console(highlight=False, quiet=jax.process_index() > 0, width=width)
         failed = run(options, spec, console)
         if failed:
             fail(f"groups failed: {'; '.join(f'{number}: {error}' for number, error in failed.items())}", 1)
