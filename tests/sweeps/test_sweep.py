@@ -27,7 +27,7 @@ from jaxrl.cli import Options
 from jaxrl.cli.experiment import flatten
 from jaxrl.cli.train import key_streams, train
 from jaxrl.envs import vectorize
-from jaxrl.experiments import dqn_cartpole, evaluate, play, ppo_cartpole, sweep
+from jaxrl.experiments import dqn_cartpole, evaluate, play, sweep
 from jaxrl.sweeps import groups as groups_module
 from jaxrl.sweeps import plan as planning
 from jaxrl.sweeps import sweep as sweeps
@@ -36,7 +36,6 @@ from jaxrl.sweeps.plan import GIB, GroupPlan, state_shapes
 from jaxrl.sweeps.spec import draw, read_spec
 from jaxrl.training import evaluate as evaluate_policy
 from jaxrl.training.checkpoint import Checkpoints
-from jaxrl.training.devices import bytes_of
 from jaxrl.training.program import Program
 
 DQN = """
@@ -64,8 +63,8 @@ PPO = """
 experiment = "ppo_cartpole"
 search = "sobol"
 configurations = 3
-total_steps = 4_096
-log_every = 1_024
+total_steps = 2_048
+log_every = 512
 eval_episodes = 8
 [hparams]
 clip = { distribution = "uniform", low = 0.1, high = 0.3 }
@@ -76,7 +75,6 @@ rollout_length = 32
 num_epochs = 2
 """
 ONE_DEVICE = ("--num-devices", "1")
-events: list[str] = []
 
 
 def call(main: Callable[[], None], *arguments: Any) -> tuple[int, list[str], list[str]]:
@@ -104,15 +102,23 @@ class Done(NamedTuple):
 
 @pytest.fixture(scope="module", autouse=True)
 def quick():
-    """Programs that compile quickly, and calls of them that are short; how long they take is not tried."""
+    """Programs that compile quickly, once for all sweeps with the same static values; short calls, and no trials."""
     jax.devices()  # from here on a command leaves their number alone
-    timed = Program._timed
+    timed, compiled = Program._timed, {}
 
     def quickly(self, lower, options):
         return timed(self, lower, options | {"xla_backend_optimization_level": 0})
 
+    def sharing(spec, max_groups):
+        found = group(spec, max_groups)
+        for each in found:
+            own = {"_programs": each._programs, "_evaluate": each._evaluate}
+            vars(each).update(compiled.setdefault(repr((spec.experiment.name, each.options.config)), own))
+        return found
+
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr(Program, "_timed", quickly)
+        monkeypatch.setattr(sweep, "group", sharing)
         monkeypatch.setattr(planning, "seconds_per_iteration", lambda group, size, devices: 0.25)
         monkeypatch.setattr(sys.modules["jaxrl.training.run"], "CALL_SECONDS", 0.05)
         yield
@@ -137,11 +143,6 @@ def whole(swept, tmp_path_factory) -> Done:
     return swept(DQN, "--record", tmp_path_factory.mktemp("record") / "kept")
 
 
-@pytest.fixture(scope="module")
-def groups(whole) -> list[Group]:
-    return group(read_spec(whole.spec), 2)
-
-
 def again(done: Done, *arguments: Any, spec: Path | None = None) -> Done:
     """`--resume` of a sweep."""
     given = (spec or done.spec, "--out", done.directory, "--resume", *ONE_DEVICE, *arguments)
@@ -157,11 +158,16 @@ def curves(directory: Path) -> pl.DataFrame:
     return pl.read_parquet(directory / "curves.parquet")
 
 
-def agents(directory: Path, groups: list[Group]) -> dict[int, Any]:
+def groups(done: Done) -> list[Group]:
+    """The groups of a sweep, with the programs they have."""
+    return sweep.group(read_spec(done.spec), 16)
+
+
+def agents(done: Done) -> dict[int, Any]:
     """All agents' states, by their numbers."""
+    directory, found = done.directory, {}
     plans = [GroupPlan(*plan) for plan in json.loads((directory / "sweep.json").read_text())["plan"]]
-    found = {}
-    for each, plan in zip(groups, plans, strict=True):
+    for each, plan in zip(groups(done), plans, strict=True):
         for wave in range(plan.waves):
             shapes = state_shapes(each, plan.wave_size).state.agent
             folder = directory / "waves" / f"{each.number}_{wave}" / "agents"
@@ -174,6 +180,10 @@ def agents(directory: Path, groups: list[Group]) -> dict[int, Any]:
 def same(a: dict[int, Any], b: dict[int, Any]) -> None:
     assert a.keys() == b.keys()
     jax.tree.map(np.testing.assert_array_equal, a, b)
+
+
+def alike(a: Any, b: Any, rtol: float) -> None:
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=rtol, atol=rtol / 100), a, b)
 
 
 def test_results_have_a_row_an_agent(whole) -> None:
@@ -214,7 +224,7 @@ def test_curves_have_all_agents_at_the_same_steps(whole) -> None:
 
 def test_what_is_left_and_what_is_not(whole) -> None:
     files = {str(path.relative_to(whole.directory)) for path in whole.directory.rglob("*")}
-    assert {path for path in files if path.count("/") < 3} - {f"waves/{wave}/agents/718" for wave in ("0_0", "1_0")} == {
+    assert {path for path in files if path.count("/") < 3} == {
         "sweep.json", "sweep.toml", "results.parquet", "curves.parquet", "learning_curves.png", "hyperparameters.png",
         "waves", "waves/0_0", "waves/0_0/results.parquet", "waves/0_0/curves.parquet", "waves/0_0/agents",
         "waves/1_0", "waves/1_0/results.parquet", "waves/1_0/curves.parquet", "waves/1_0/agents",
@@ -265,14 +275,14 @@ def test_the_record(whole) -> None:
     page = (kept / "README.md").read_text()
     assert f"python -m jaxrl.experiments.sweep {whole.spec} --out {whole.directory}" in page
     assert DQN.strip() in page
-    assert "| rank | configuration | learning rate | discount | batch size |" in page
+    assert "| rank | number | learning rate | discount | batch size |" in page
     assert "5 configurations × 2 seeds, 12,000 environment steps each." in page
     assert "Agents: 10 finished." in page
     assert whole.lines[whole.lines.index("train the best again with") + 1].strip() in page
     assert jax.__version__ in page
 
 
-@pytest.mark.parametrize("agent", [0, 5, 9])
+@pytest.mark.parametrize("agent", [0, 5])
 def test_an_agent_is_loaded_and_evaluated_as_in_the_results(whole, agent: int) -> None:
     trained = jaxrl.load(whole.directory, agent=agent)
     row = results(whole.directory).row(agent, named=True)
@@ -296,7 +306,7 @@ def test_the_best_is_loaded_unless_told(whole) -> None:
 
 def test_agents_that_cannot_be_loaded(whole, tmp_path) -> None:
     for agent in (-1, AGENTS):
-        with pytest.raises(ValueError, match=rf"^agent must be in 0 \.\. 9, and of a wave that is finished, got {agent}$"):
+        with pytest.raises(ValueError, match=rf"^agent must be in 0 \.\. 9, and .* finished, got {agent}$"):
             jaxrl.load(whole.directory, agent=agent)
     with pytest.raises(ValueError, match=r"^seed is for runs; an agent of a sweep has its own, got 4$"):
         jaxrl.load(whole.directory, seed=4)
@@ -310,67 +320,303 @@ def test_agents_that_cannot_be_loaded(whole, tmp_path) -> None:
 
 def test_evaluate_and_play_an_agent(whole, tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
-    returns = []
-    for agent in ((), ("--agent", "1")):
-        code, lines, _ = call(evaluate.main, whole.directory, *agent, "--episodes", "4", "--max-steps", "50")
-        assert code == 0
-        assert re.match(r"return .* over 4 greedy episodes", lines[1])
-        returns.append(lines[1])
-    code, lines, _ = call(play.main, "--policy", whole.directory, "--agent", "3", "--steps", "5", "--out", "a.gif")
+    code, lines, _ = call(evaluate.main, whole.directory, "--agent", "1", "--episodes", "4", "--max-steps", "50")
+    assert code == 0
+    assert re.match(r"return .* over 4 greedy episodes", lines[1])
+    code, lines, _ = call(play.main, "--policy", whole.directory, "--steps", "5", "--out", "a.gif")
     assert (code, lines[-1]) == (0, "written to a.gif")
     for command, name in ((evaluate, ()), (play, ("--policy",))):
         code, _, errors = call(command.main, *name, whole.directory, "--agent", "10")
         assert code == 2
         assert len(errors) == 1
         assert "agent must be in 0 .. 9" in errors[0]
-    assert {path.name for path in tmp_path.iterdir()} == {"a.gif"}
+    assert [path.name for path in tmp_path.iterdir()] == ["a.gif"]
+
+
+def test_a_member_equals_its_solo_run(whole, tmp_path, monkeypatch) -> None:
+    """Up to the last bits of what is added up in another order."""
+    monkeypatch.setattr("jaxrl.cli.train.shoot_film", lambda *_: None)
+    own, agent = groups(whole)[0], 3
+    i = [member.number for member in own.members].index(agent)
+    options = dataclasses.replace(own.members[i].options, out=tmp_path / "solo")
+    _, summary = train(dqn_cartpole.experiment, options, Console(quiet=True))
+
+    row = results(whole.directory).row(agent, named=True)
+    hparams = {path: x for path, x in row.items() if path.startswith("hparams.")}
+    assert hparams == {path: x for path, x in flatten(options).items() if path.startswith("hparams.")}
+    alike(agents(whole)[agent], jaxrl.load(tmp_path / "solo").agent_state, 1e-4)
+    curve, metrics = curves(whole.directory).filter(agent=agent), pl.read_csv(tmp_path / "solo" / "metrics.csv")
+    assert curve["env_steps"].to_list() == metrics["env_steps"].to_list()
+    for column in ("episode_return", "loss"):
+        np.testing.assert_allclose(curve[column].to_numpy(), metrics[column].to_numpy(), rtol=1e-4)
+    assert summary is not None
+    assert summary["eval_return_mean"] == pytest.approx(row["eval_return"], rel=1e-4)
+
+    # Its worlds are the same from the beginning, to the bit.
+    many = own.program(len(own.members), jax.devices()[:1]).begin(*own.inputs(own.members))
+    keys, _ = own.inputs([own.members[i]])
+    alone = Program(own.trainer, keys[0], options.hparams).begin(keys[0], options.hparams)
+    jax.tree.map(lambda a, b: np.testing.assert_array_equal(a[i], b), many.state.envs, alone.state.envs)
 
 
 @pytest.fixture(scope="module")
 def ppo(swept) -> Done:
+    """Agents without a replay, all three at once."""
     return swept(PPO)
+
+
+class Waves(NamedTuple):
+    """A sweep in waves, and how many programs each of them compiled."""
+
+    done: Done
+    compiled: list[int]
+
+
+@pytest.fixture(scope="module")
+def waves(swept, ppo) -> Waves:
+    """The same where there is memory for two."""
+    events, compiled, train_wave = [], [], sweeps.train_wave
+
+    def listen(event: str, duration: float, **_) -> None:
+        if event == "/jax/core/compile/backend_compile_duration":
+            events.append(event)
+
+    def counted(*arguments) -> bool:
+        before = len(events)
+        finished = train_wave(*arguments)
+        compiled.append(len(events) - before)
+        return finished
+
+    (own,) = groups(ppo)
+    memory = own.program(2, jax.devices()[:1]).memory() / GIB
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(sweeps, "train_wave", counted)
+        done = swept(PPO, "--memory", memory)
+    jax.monitoring.unregister_event_duration_listener(listen)
+    return Waves(done, compiled)
 
 
 def test_without_replay(ppo) -> None:
     assert (ppo.code, ppo.errors) == (0, [])
     found = results(ppo.directory)
-    assert found.select("agent", "configuration", "seed", "status", "env_steps").rows() == [
-        (agent, agent, 0, "finished", 4_096) for agent in range(3)
+    assert found.select("agent", "configuration", "seed", "wave", "status", "env_steps").rows() == [
+        (agent, agent, 0, 0, "finished", 2_048) for agent in range(3)
     ]
     assert found["hparams.clip"].n_unique() == 3
-    assert curves(ppo.directory)["env_steps"].to_list() == [1_024, 2_048, 3_072, 4_096] * 3
+    assert curves(ppo.directory)["env_steps"].to_list() == [512, 1_024, 1_536, 2_048] * 3
 
 
-@pytest.mark.parametrize(("name", "agent"), [("dqn", 3), ("ppo", 1)])
-def test_a_member_equals_its_solo_run(request, tmp_path, name: str, agent: int) -> None:
-    """Up to the last bits of what is added up in another order where agents work side by side."""
-    done = request.getfixturevalue("whole" if name == "dqn" else "ppo")
-    experiment = (dqn_cartpole if name == "dqn" else ppo_cartpole).experiment
-    found = group(read_spec(done.spec), 2)
-    member = next(member for each in found for member in each.members if member.number == agent)
-    options = dataclasses.replace(member.options, out=tmp_path / "solo")
-    _, summary = train(experiment, options, Console(quiet=True))
+def test_waves_find_the_same(ppo, waves) -> None:
+    """Up to the last bits of what is added up in another order."""
+    done, _ = waves
+    assert (done.code, done.errors) == (0, [])
+    assert " ".join(done.lines[2].split()).startswith("0 3 2 of 2 ")
+    ours, its = results(done.directory), results(ppo.directory)
+    assert ours["wave"].to_list() == [0, 0, 1]
+    trained = ("wave", "eval_return", "train_return")
+    assert ours.drop(trained).equals(its.drop(trained))
+    np.testing.assert_allclose(ours["train_return"].to_numpy(), its["train_return"].to_numpy(), rtol=1e-3)
+    assert curves(done.directory).columns == curves(ppo.directory).columns
+    for column in ("agent", "env_steps", "episode_return", "episodes", "value_loss"):
+        a, b = (curves(directory)[column].to_numpy() for directory in (done.directory, ppo.directory))
+        np.testing.assert_allclose(a, b, rtol=1e-3)
+    alike(agents(done), agents(ppo), 1e-3)
 
-    worlds = []
-    for each in found[:1]:
-        keys, hparams = each.inputs([member])
-        many = each.program(len(each.members), jax.devices()[:1]).begin(*each.inputs(each.members))
-        alone = Program(each.trainer, keys[0], member.options.hparams).begin(keys[0], member.options.hparams)
-        i = each.members.index(member)
-        worlds.append((jax.tree.map(lambda x, i=i: x[i], many.state.envs), alone.state.envs))
-    for ours, its in worlds:
-        jax.tree.map(np.testing.assert_array_equal, ours, its)
 
-    ours, its = agents(done.directory, found)[agent], jaxrl.load(tmp_path / "solo").agent_state
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), ours, its)
-    curve = curves(done.directory).filter(agent=agent)
-    metrics = pl.read_csv(tmp_path / "solo" / "metrics.csv")
-    assert curve["env_steps"].to_list() == metrics["env_steps"].to_list()
-    for column in ("episode_return", "loss"):
-        np.testing.assert_allclose(curve[column].to_numpy(), metrics[column].to_numpy(), rtol=1e-4)
-    row = results(done.directory).row(agent, named=True)
-    assert {path: x for path, x in row.items() if path.startswith("hparams.")} == {
-        path: x for path, x in flatten(options).items() if path.startswith("hparams.")
-    }
-    assert summary is not None
-    assert summary["eval_return_mean"] == pytest.approx(row["eval_return"], rel=1e-4)
+def test_a_groups_waves_share_what_compiles(waves) -> None:
+    """The second has other hyperparameters, and is filled up."""
+    _, (first, second) = waves
+    assert first > 0
+    assert second == 0
+
+
+def test_a_finished_sweep_is_left_alone(whole, tmp_path) -> None:
+    copy = whole._replace(directory=shutil.copytree(whole.directory, tmp_path / "copy"))
+    before = {path: path.read_bytes() for path in copy.directory.rglob("*") if path.is_file()}
+    done = again(copy)
+    assert (done.code, done.errors) == (0, [])
+    assert not any("steps/s" in line for line in done.lines)
+    assert {path: path.read_bytes() for path in copy.directory.rglob("*") if path.is_file()} == before
+
+
+def signalling(at: Callable[[int, bool], bool]) -> type:
+    """What tells how far a wave is, and sends a signal: `at(calls, finished)` says when."""
+    calls = 0
+
+    class Signalling(sweeps.WaveSink):
+        def tick(self, env_steps: int, total_steps: int, rate: float) -> None:
+            nonlocal calls
+            calls += 1
+            if at(calls, env_steps == total_steps):
+                os.kill(os.getpid(), signal.SIGINT)
+
+    return Signalling
+
+
+@pytest.mark.parametrize("at", [lambda calls, _: calls == 3, lambda _, finished: finished], ids=["amid", "at the end"])
+def test_a_signal_stops_a_sweep_that_goes_on_to_the_same_bits(whole, swept, at) -> None:
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(sweeps, "WaveSink", signalling(at))
+        stopped = swept(DQN)
+    assert (stopped.code, stopped.errors) == (0, [])
+    assert stopped.lines[-2] == "stopped; continue with"
+    command = f"python -m jaxrl.experiments.sweep {stopped.spec} --out {stopped.directory} --num-devices 1 --resume"
+    assert stopped.lines[-1].strip() == command
+    assert not (stopped.directory / "results.parquet").exists()
+    assert not (stopped.directory / "waves" / "1_0").exists()
+    done = again(stopped)
+    assert (done.code, done.errors) == (0, [])
+    assert results(done.directory).equals(results(whole.directory))
+    assert curves(done.directory).equals(curves(whole.directory))
+    same(agents(done), agents(whole))
+
+
+def test_an_agent_that_diverges_is_alone_in_it(swept) -> None:
+    """Its neighbours are the same to the bit as beside one that does not."""
+    text = DQN.replace("configurations = 5\n", "").replace('"random"', '"grid"')
+    text = text.replace("values = [16, 32]", "values = [16]").replace("values = [0.9, 0.99]", "values = [0.99]")
+    rates = '{ distribution = "log_uniform", low = 1e-4, high = 1e-2 }'
+    bad = swept(text.replace(rates, "{ values = [1e-3, 1e29, 3e-4, 5e-3] }"))
+    good = swept(text.replace(rates, "{ values = [1e-3, 1e-4, 3e-4, 5e-3] }"))
+    assert (bad.code, bad.errors) == (0, [])
+    assert "agents: 2 diverged, 6 finished" in bad.lines
+    lost, found = [2, 3], results(bad.directory)
+    assert found["status"].to_list() == ["diverged" if agent in lost else "finished" for agent in range(8)]
+    assert found["eval_return"].is_null().to_list() == [agent in lost for agent in range(8)]
+    assert found["error"].is_null().all()
+    assert found.filter(status="diverged")["env_steps"].is_between(512, TOTAL - 1).all()
+    neighbours = ~pl.col("agent").is_in(lost)
+    assert found.filter(neighbours).equals(results(good.directory).filter(neighbours))
+    assert curves(bad.directory).filter(neighbours).equals(curves(good.directory).filter(neighbours))
+    ours, its = agents(bad), agents(good)
+    for agent in lost:
+        assert all(np.isfinite(x).all() for x in jax.tree.leaves(ours.pop(agent)))
+        del its[agent]
+    same(ours, its)
+    assert jaxrl.load(bad.directory).options.hparams.learning_rate < 1
+
+
+def test_a_group_that_fails_leaves_the_others_alone(swept, whole) -> None:
+    train_wave = sweeps.train_wave
+
+    def broken(group, *arguments) -> bool:
+        if group.number == 0:
+            raise RuntimeError("something is wrong\nwith this group")
+        return train_wave(group, *arguments)
+
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(sweeps, "train_wave", broken)
+        failed = swept(DQN)
+    assert failed.code == 1
+    assert failed.errors == ["error: groups failed: 0: RuntimeError: something is wrong"]
+    assert "group 0 failed: RuntimeError: something is wrong" in failed.lines
+    assert "agents: 8 failed, 2 finished" in failed.lines
+    found, expected = results(failed.directory), results(whole.directory)
+    lost = pl.col("group") == 0
+    assert set(found.columns) == set(expected.columns)
+    assert found.filter(lost).select("status", "error", "env_steps").unique().rows() == [
+        ("failed", "RuntimeError: something is wrong", 0)
+    ]
+    assert found.filter(lost)["eval_return"].is_null().all()
+    assert found.filter(lost)["hparams.learning_rate"].equals(expected.filter(lost)["hparams.learning_rate"])
+    assert found.filter(~lost).select(expected.columns).equals(expected.filter(~lost))
+    assert curves(failed.directory)["agent"].unique().to_list() == [4, 5]
+
+    kept = failed.directory / "waves" / "1_0" / "results.parquet"
+    before = kept.stat().st_mtime_ns
+    done = again(failed)
+    assert (done.code, done.errors) == (0, [])
+    assert kept.stat().st_mtime_ns == before
+    assert results(done.directory).equals(expected)
+    assert curves(done.directory).equals(curves(whole.directory))
+
+
+def test_a_dry_run_writes_nothing(whole, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, lines, errors = call(sweep.main, whole.spec, *ONE_DEVICE, "--dry-run", "--record", "kept")
+    assert (code, errors) == (0, [])
+    begins = whole.lines.index(f"writing to {whole.directory}")
+    assert lines[:4] == whole.lines[:4]
+    assert len(lines) == begins
+    assert re.fullmatch(r"0 8 1 of 8 \d+\.\d\d GiB \d+\.\d\d GiB 3 min batch_size 16", " ".join(lines[2].split()))
+    assert lines[4].startswith("about 6 min on 1 × ")
+    assert re.search(r"\d GiB of memory and .*\d GiB of disk", "\n".join(lines))
+    assert not list(tmp_path.iterdir())
+
+
+RATES, DISCOUNTS, SIZES = "low = 1e-4", "values = [0.9, 0.99]", "values = [16, 32]"
+BAD = [
+    ("learning_rate =", "learning_rte =", "", r"hparams\.learning_rte is not known \(.* hparams\.learning_rate\)"),
+    (RATES, "low = 0.1", "", r"hparams\.learning_rate\.low must be < high = 0\.01, got 0\.1$"),
+    (RATES, "low = 0", "", r"hparams\.learning_rate\.low must be > 0, got 0"),
+    (
+        DISCOUNTS,
+        'distribution = "log_uniform", low = 0, high = 1',
+        "",
+        r"hparams\.discount\.low must be > 0 for log_uniform, got 0",
+    ),
+    (DISCOUNTS, "values = []", "", r"hparams\.discount\.values must be an array of one value or more, got \[\]"),
+    (SIZES, "values = [16, 5_000]", "", r"--config\.batch-size must be at most replay_capacity, got 5000 and 4000"),
+    ("12_000", "500", "", r"--total-steps must be at least 528 .*, got 500"),
+    ("seeds = 2", "seeds =", "", r"sweep\.toml is not TOML"),
+    ("", "", "--max-groups 1", r"config\.batch_size: 2 different values .*, and --max-groups is 1"),
+    ("", "", "--max-groups 0", "--max-groups must be > 0, got 0"),
+    ("", "", "--checkpoint-every 0", "--checkpoint-every must be > 0, got 0"),
+    ("", "", "--memory 0.0001", r"group 0 does not fit: .* of memory, .*; config\.replay_capacity = \d+ would"),
+    ("", "", "--num-devices 99", r"--num-devices must be at most \d+, .*, got 99"),
+    ("", "", "--out SWEEP", "--out SWEEP already holds a sweep or a run; add --resume"),
+    ("", "", "--out RUN", "--out RUN already holds a sweep or a run"),
+    ("", "", "--out A_FILE", "--out A_FILE is not a directory"),
+    ("", "", "--out A_FILE/x", "--out A_FILE/x cannot be made: Not a directory"),
+    ("", "", "--record A_FILE/x", "--record A_FILE/x cannot be made: Not a directory"),
+    ("", "", "--resume", "--resume needs --out DIR"),
+    ("", "", "--resume --out EMPTY", r"EMPTY holds no sweep \(it has no sweep\.json\)"),
+    ("", "", "--resume --out BROKEN", r"BROKEN/sweep\.json is not the record of a sweep"),
+    ("", "", "--resume --out OTHER", r"OTHER/sweep\.json is not the record of a sweep"),
+    ("", "", "--resume --out TWO", "--resume: there are 1 processes, but 2 in TWO"),
+    ("", "", "--resume --out SWEEP --num-devices 3", "--num-devices .* got 3"),
+    (
+        DISCOUNTS,
+        "values = [0.9, 0.95]",
+        "--resume --out SWEEP",
+        r"--resume: hparams\.discount\.values is \[0\.9, 0\.95\], but \[0\.9, 0\.99\] in SWEEP",
+    ),
+    ("12_000", "13_000", "--resume --out SWEEP", "--resume: total_steps is 13000, but 12000 in SWEEP"),
+    ("warmup_steps = 500", "", "--resume --out SWEEP", r"config\.warmup_steps is missing, but 500 in SWEEP"),
+    ("", "", "--process-id 0", "--coordinator, --num-processes and --process-id go together"),
+    ("", "", "--coordinator localhost:1 --num-processes 2", "--coordinator, .* and --process-id go together"),
+    ("", "", "--coordinator localhost:1 --num-processes 2 --process-id 2", "--process-id must be < 2, got 2"),
+    ("", "", "--coordinator localhost:1 --num-processes 2 --process-id 0", "--out is needed by several processes"),
+]
+
+
+@pytest.mark.parametrize(("before", "now", "arguments", "message"), BAD, ids=[f"{x[1]} {x[2]}".strip() for x in BAD])
+def test_bad_input_is_found_before_anything_compiles(
+    whole, tmp_path, monkeypatch, before: str, now: str, arguments: str, message: str
+) -> None:
+    assert before in DQN
+    (tmp_path / "sweep.toml").write_text(DQN.replace(before, now) if before else DQN)
+    record = json.loads((whole.directory / "sweep.json").read_text())
+    folders = {"SWEEP": json.dumps(record), "TWO": json.dumps(record | {"processes": 2}), "BROKEN": "{", "OTHER": "{}"}
+    for name in (*folders, "EMPTY", "RUN"):
+        (tmp_path / name).mkdir()
+    for name, contents in folders.items():
+        (tmp_path / name / "sweep.json").write_text(contents)
+    for path in ("A_FILE", "RUN/config.json"):
+        (tmp_path / path).touch()
+    there = sorted(tmp_path.rglob("*"))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sweep, "group", group)  # one without programs
+    monkeypatch.setattr(groups_module, "Program", lambda *_, **__: pytest.fail("it made a program"))
+    code, _, errors = call(sweep.main, "sweep.toml", *ONE_DEVICE, *arguments.split())
+    assert code == 2
+    assert len(errors) == 1
+    assert re.search(message, errors[0]), errors[0]
+    assert sorted(tmp_path.rglob("*")) == there
+
+
+def test_a_file_that_is_not_there(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, lines, errors = call(sweep.main, "nowhere.toml")
+    assert (code, lines, errors) == (2, [], ["error: nowhere.toml cannot be read: No such file or directory"])

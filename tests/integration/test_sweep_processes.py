@@ -1,0 +1,213 @@
+"""Sweeps as processes: killed at any moment, and of several processes."""
+
+import json
+import math
+import os
+import random
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import polars as pl
+import pytest
+
+from jaxrl.sweeps.groups import group
+from jaxrl.sweeps.plan import GIB, GroupPlan, state_shapes
+from jaxrl.sweeps.spec import read_spec
+from jaxrl.training.checkpoint import Checkpoints
+from jaxrl.training.devices import bytes_of
+from tests.integration import commands
+
+SPEC = """
+experiment = "dqn_cartpole"
+search = "random"
+configurations = 3
+total_steps = 8_000
+log_every = 1_000
+eval_episodes = 8
+[hparams]
+learning_rate = { distribution = "log_uniform", low = 1e-4, high = 1e-2 }
+discount = { values = [0.9, 0.99] }
+[config]
+hidden_sizes = [8]
+num_envs = 4
+batch_size = 16
+warmup_steps = 500
+replay_capacity = 20_000
+"""
+LARGE = """
+experiment = "dqn_minatar"
+search = "random"
+configurations = 8
+total_steps = 500_000
+log_every = 10_000
+eval_episodes = 8
+eval_max_steps = 500
+[hparams]
+learning_rate = { distribution = "log_uniform", low = 1e-5, high = 1e-3 }
+[config]
+hidden_sizes = [16]
+conv_features = 4
+batch_size = 16
+warmup_steps = 2_000
+replay_capacity = 250_000
+"""
+QUICK = os.environ | {"XLA_FLAGS": "--xla_backend_optimization_level=0"}
+"""Compiling takes longer than running what was compiled."""
+
+
+class Kind:
+    """A spec on disk, and what is needed to read what its sweeps leave."""
+
+    def __init__(self, folder: Path, text: str) -> None:
+        self.spec = folder / "sweep.toml"
+        self.spec.write_text(text)
+        (self.group,) = group(read_spec(self.spec), 1)
+        self.bytes_of_one = bytes_of(state_shapes(self.group, 1))
+
+    def start(self, out: Path, *arguments: Any) -> subprocess.Popen:
+        given = (self.spec, "--out", out, *arguments, *(["--resume"] if (out / "sweep.json").exists() else []))
+        return commands.start("sweep", *map(str, given), env=QUICK)
+
+    def agents(self, out: Path) -> list[Any]:
+        """The states of all waves' agents."""
+        plan = plan_of(out)
+        shapes = state_shapes(self.group, plan.wave_size).state.agent
+        folders = [out / "waves" / f"0_{wave}" / "agents" for wave in range(plan.waves)]
+        return [jax.device_get(Checkpoints(folder, read_only=True).restore(shapes)[0]) for folder in folders]
+
+
+def plan_of(out: Path) -> GroupPlan:
+    (plan,) = json.loads((out / "sweep.json").read_text())["plan"]
+    return GroupPlan(*plan)
+
+
+def tables(out: Path) -> list[pl.DataFrame]:
+    """Results without the column that depends on the machine, and curves."""
+    return [pl.read_parquet(out / "results.parquet").drop("seconds"), pl.read_parquet(out / "curves.parquet")]
+
+
+def same(kind: Kind, a: Path, b: Path) -> None:
+    for ours, its in zip(tables(a), tables(b), strict=True):
+        assert ours.equals(its)
+    jax.tree.map(np.testing.assert_array_equal, kind.agents(a), kind.agents(b))
+
+
+def steps(out: Path, wave: int = 0) -> list[int]:
+    """The complete checkpoints of a wave that is not finished."""
+    return [int(path.name) for path in out.glob(f"waves/0_{wave}/checkpoints/*") if path.name.isdigit()]
+
+
+def unfinished_writes(out: Path) -> list[Path]:
+    return [path for path in out.glob("waves/*/checkpoints/*") if not path.name.isdigit()]
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory) -> Kind:
+    return Kind(tmp_path_factory.mktemp("spec"), SPEC)
+
+
+@pytest.fixture(scope="module")
+def whole(small, tmp_path_factory) -> Path:
+    """A sweep of one process on two devices that nothing disturbed: two waves, of which the last is filled up."""
+    out = tmp_path_factory.mktemp("whole") / "out"
+    code, _, err = commands.finish(small.start(out, *two_at_once(small)))
+    assert code == 0, err
+    plan = plan_of(out)
+    assert (plan.agents, plan.wave_size, plan.waves) == (3, 2, 2)
+    return out
+
+
+def two_at_once(kind: Kind) -> tuple[str, ...]:
+    return ("--num-devices", "2", "--memory", str(2.9 * kind.bytes_of_one / GIB))
+
+
+def test_sigkill_at_any_moment(small, whole, tmp_path: Path) -> None:
+    out = tmp_path / "killed"
+
+    def writing() -> bool:
+        return bool(steps(out) and unfinished_writes(out))
+
+    def in_the_second_wave() -> bool:
+        return len(steps(out, wave=1)) > 0
+
+    def finishing() -> bool:
+        """Its agents are being saved, and its results are not there yet."""
+        return (out / "waves" / "0_1" / "agents").exists() and not (out / "waves" / "0_1" / "results.parquet").exists()
+
+    moments: list[Callable[[], bool]] = [writing, in_the_second_wave, finishing]
+    for moment in moments:
+        assert commands.kill_when(small.start(out, *two_at_once(small), "--checkpoint-every", "0.01"), moment)
+        assert not (out / "results.parquet").exists()
+        if moment is writing:
+            assert unfinished_writes(out)
+    code, lines, err = commands.finish(small.start(out, *two_at_once(small)))
+    assert code == 0, err
+    assert "resuming at" in lines
+    assert not list(out.glob("waves/*/checkpoints"))
+    same(small, out, whole)
+
+
+def start_two(kind: Kind, out: Path, *arguments: str) -> list[subprocess.Popen]:
+    """Two processes, with the memory for one agent each."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    memory = 1.45 * kind.bytes_of_one / GIB
+    together = ("--coordinator", f"localhost:{port}", "--num-processes", "2", "--num-devices", "1", "--memory", memory)
+    return [kind.start(out, *together, "--process-id", process, *arguments) for process in range(2)]
+
+
+def test_two_processes_killed_and_resumed_find_what_one_finds(small, whole, tmp_path: Path) -> None:
+    """Each device has the same work as in one process with two: the same bits."""
+    out = tmp_path / "two"
+    first, second = start_two(small, out, "--checkpoint-every", "0.01")
+    assert commands.kill_when(second, lambda: bool(steps(out)))
+    first.send_signal(signal.SIGKILL)
+    first.communicate()
+    assert plan_of(out)[:2] == plan_of(whole)[:2]
+    assert not (out / "results.parquet").exists()
+    (code, lines, err), (other_code, other_lines, other_err) = [commands.finish(x) for x in start_two(small, out)]
+    assert (code, other_code) == (0, 0), err + other_err
+    assert "resuming at" in lines
+    assert "agents: 3 finished" in lines
+    assert "agents" not in other_lines  # only the first process speaks
+    same(small, out, whole)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3000)
+def test_large_checkpoints_killed_twenty_times(tmp_path: Path) -> None:
+    large = Kind(tmp_path, LARGE)
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    code, _, err = commands.finish(large.start(whole), timeout=1500)
+    assert code == 0, err
+    assert plan_of(whole).checkpoint >= 100e6
+
+    moments = random.Random(0)
+    while_writing = 0
+    for attempt in range(20):
+        process = large.start(killed, "--checkpoint-every", "1")
+        seen, due = max(steps(killed), default=-1), math.inf
+
+        def moment(writing=attempt % 2 == 0, seen=seen) -> bool:
+            """Some time after it got further than last time, or after it began to write then."""
+            nonlocal due
+            further = max(steps(killed), default=-1) > seen and (not writing or unfinished_writes(killed))
+            if due == math.inf and further:
+                due = time.monotonic() + moments.uniform(0, 0.3 if writing else 3)
+            return time.monotonic() >= due
+
+        assert commands.kill_when(process, moment), f"it was done before kill {attempt}"
+        while_writing += bool(unfinished_writes(killed))
+    assert while_writing >= 5
+    code, out, err = commands.finish(large.start(killed), timeout=1500)
+    assert code == 0, err
+    assert "resuming at" in out
+    same(large, killed, whole)
