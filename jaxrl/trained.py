@@ -30,6 +30,8 @@ class TrainedPolicy:
     """The agent's whole state: parameters, optimizer state and hyperparameters."""
     options: Options
     """How it was trained."""
+    name: str = ""
+    """What an agent of a sweep is called there."""
 
     def __call__(self, observations: PyTree, key: Array) -> Array:
         return self.agent.policy(self.agent_state, observations, key)
@@ -41,7 +43,7 @@ def load(directory: str | Path, seed: int | None = None, agent: int | None = Non
     Args:
         directory: the run's directory, or the sweep's.
         seed: which one, for a run of several seeds (by default its first).
-        agent: which one, for a sweep (by default that with the greatest evaluation return).
+        agent: which one, for a sweep (by default the best seed of the best configuration).
 
     Raises:
         ValueError: the directory holds no run and no sweep, or not that seed or agent, or its world cannot be made.
@@ -54,7 +56,10 @@ def load(directory: str | Path, seed: int | None = None, agent: int | None = Non
         if seed is not None:
             raise ValueError(f"seed is for runs; an agent of a sweep has its own, got {seed}")
         found = find(directory, agent)
-        return _restore(found.experiment, found.options, found.checkpoints, found.agents, found.place, whole=False)
+        agent_of_sweep = _restore(
+            found.experiment, found.options, found.checkpoints, found.agents, found.place, whole=False
+        )
+        return dataclasses.replace(agent_of_sweep, name=found.name)
     if agent is not None:
         raise ValueError(f"agent is for sweeps, and {directory} is none, got {agent}")
     config = run_directory.read_config(directory)

@@ -73,7 +73,7 @@ class Agents:
     """Numbers of agents."""
     config: EnvOptions = ()
     """Static values other than the experiment's, such as replay_capacity=1000000."""
-    num_devices: Annotated[int, Gt(0)] | None = None
+    num_devices: Annotated[int | None, Gt(0)] = None
     """Devices to spread them over; unless given, all accelerators, or as many as the CPU has cores."""
     seconds: Annotated[float, Interval(gt=0, le=3600)] = 4.0
     """About how long one timed run takes; it has at least 8 iterations."""

@@ -47,6 +47,8 @@ def main() -> None:
         lambda agent_state, key: evaluate(trained.agent.policy, agent_state, worlds, key, options.max_steps)
     )(trained.agent_state, jax.random.key(options.eval_seed))
     returns, cut_short = np.asarray(result.episode_return), int((~result.ended).sum())
+    if trained.name:
+        print(trained.name)
     print(f"{trained.options.env} ({protocol_of(trained.env, trained.env_params)})")
     print(
         f"return {returns.mean():.2f} ± {returns.std():.2f} over {returns.size} greedy episodes, {cut_short} cut short"

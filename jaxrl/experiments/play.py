@@ -126,6 +126,8 @@ def trained_policy(options: Options) -> TrainedPolicy:
         trained = load(options.policy, agent=options.agent)
     except ValueError as error:
         raise UsageError(f"--policy must be random, keyboard or a run's directory: {error}") from error
+    if trained.name:
+        print(trained.name)
     env_id = trained.options.env
     if options.env not in (None, env_id):
         raise UsageError(f"--env is {env_id} in {options.policy}, got {options.env}")

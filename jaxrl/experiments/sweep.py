@@ -9,7 +9,7 @@ from typing import Annotated
 
 import jax
 import tyro
-from annotated_types import Gt, Interval
+from annotated_types import Ge, Gt
 from rich.console import Console
 
 from jaxrl.cli import checks, run_directory
@@ -30,24 +30,24 @@ class SweepOptions:
     resume: bool = False
     """Continue the sweep in --out, to the same bits."""
     dry_run: bool = False
-    """Only print the plan."""
+    """Only print the plan, for which each group's program is compiled and tried for a second."""
     checkpoint_every: Annotated[float, Gt(0)] = 60.0
     """Seconds between two checkpoints of the agents that are training."""
-    memory: Annotated[float, Gt(0)] | None = None
+    memory: Annotated[float | None, Gt(0)] = None
     """GiB that they may take, of each accelerator or of the machine; unless given, four fifths of it. What does not fit
     trains in waves, one after another."""
     max_groups: Annotated[int, Gt(0)] = 16
     """The most programs: each combination of static values that is drawn needs one of its own."""
-    num_devices: Annotated[int, Gt(0)] | None = None
+    num_devices: Annotated[int | None, Gt(0)] = None
     """Devices of each process to spread the agents over; unless given, all accelerators, or as many as the CPU has
     cores."""
     distributed: bool = False
     """Join the processes that jax finds by itself, as under Slurm, Open MPI and on Cloud TPUs."""
     coordinator: str | None = None
     """Or say where: ADDRESS:PORT of the first process, with --num-processes and --process-id."""
-    num_processes: Annotated[int, Gt(0)] | None = None
+    num_processes: Annotated[int | None, Gt(0)] = None
     """How many processes there are; all need the same --out, on a disk that all of them see."""
-    process_id: Annotated[int, Interval(ge=0)] | None = None
+    process_id: Annotated[int | None, Ge(0)] = None
     """Which of them this one is, from 0."""
     record: Path | None = None
     """Also keep the results, and how they were made, in this directory."""
@@ -101,15 +101,16 @@ def run(options: SweepOptions, spec: Spec, console: Console) -> dict[int, str]:
     groups = group(spec, options.max_groups)
     limits = planning.limits(options.memory, free_disk(directory))
     if plans is None:
+        console.print(f"planning: compiling the programs of {len(groups)} groups, and trying each for a second")
         for each in groups:
             planning.most_at_once(each, devices, limits)  # before anything compiles
         plans = [planning.plan_group(each, devices, limits) for each in groups]
     algorithm, agents = spec.experiment.algorithm, sum(plan.agents for plan in plans)
     console.print(f"{algorithm} on {spec.options.env}: {agents:,} agents, {spec.options.total_steps:,} steps each")
     console.print(planning.show(groups, plans, limits))
-    memory, disk = (f"{limit / planning.GIB:.1f} GiB" for limit in limits)
+    memory, disk = map(planning.size, limits)
     total = planning.minutes(sum(plan.seconds for plan in plans))
-    console.print(f"about {total} on {len(devices)} × {run_directory.device_name()}", soft_wrap=True)
+    console.print(f"about {total} of training on {len(devices)} × {run_directory.device_name()}", soft_wrap=True)
     console.print(f"{memory} of memory and {disk} of disk are to be had", soft_wrap=True)
     if options.dry_run:
         return {}

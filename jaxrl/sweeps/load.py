@@ -8,6 +8,7 @@ import polars as pl
 from jaxrl.cli import checks
 from jaxrl.cli.experiment import Experiment, Options
 from jaxrl.sweeps.plan import GroupPlan
+from jaxrl.sweeps.results import best_configurations
 from jaxrl.sweeps.spec import draw, read_spec, with_values
 from jaxrl.sweeps.sweep import SPEC, WAVES, read_record
 from jaxrl.sweeps.waves import AGENTS, RESULTS
@@ -21,6 +22,7 @@ class Found(NamedTuple):
         checkpoints: the folder with the agents of its wave.
         agents: how many these are.
         place: which of them it is, from 0.
+        name: what to call it.
     """
 
     experiment: Experiment
@@ -28,10 +30,11 @@ class Found(NamedTuple):
     checkpoints: Path
     agents: int
     place: int
+    name: str
 
 
 def find(directory: Path, agent: int | None) -> Found:
-    """Finds an agent of a finished wave, by default the one with the greatest evaluation return.
+    """Finds an agent of a finished wave, by default the best seed of the best configuration.
 
     Raises:
         ValueError: there is no such agent, or none yet.
@@ -44,8 +47,7 @@ def find(directory: Path, agent: int | None) -> Found:
     if not waves:
         raise ValueError(f"no wave of {directory} is finished yet")
     if agent is None:
-        best = pl.concat([wave.select("agent", "eval_return") for wave in waves.values()])
-        agent = best.sort("eval_return", "agent", descending=[True, False], nulls_last=True)["agent"][0]
+        agent = _best(pl.concat(waves.values(), how="diagonal_relaxed"))
     for folder, wave in waves.items():
         numbers = wave["agent"].to_list()
         if agent in numbers:
@@ -53,6 +55,16 @@ def find(directory: Path, agent: int | None) -> Found:
             row = wave.row(index, named=True)
             options = with_values(spec.options, draw(spec)[row["configuration"]] | {"seed": row["seed"]})
             size = GroupPlan(*record["plan"][row["group"]]).wave_size
-            return Found(spec.experiment, options, folder / AGENTS, size, index)
+            name = f"agent {agent} (configuration {row['configuration']}, seed {row['seed']})"
+            if row["status"] == "diverged":
+                name += f", which diverged after {row['env_steps']:,} steps"
+            return Found(spec.experiment, options, folder / AGENTS, size, index, name)
     last = spec.configurations * spec.seeds - 1
     raise ValueError(f"agent must be in 0 .. {last}, and of a wave that is finished, got {agent}")
+
+
+def _best(results: pl.DataFrame) -> int:
+    """The number of the agent to take where none is named."""
+    configuration = best_configurations(results, [])["configuration"][0]
+    seeds = results.filter(pl.col("configuration") == configuration)
+    return seeds.sort("eval_return", "agent", descending=[True, False], nulls_last=True)["agent"][0]

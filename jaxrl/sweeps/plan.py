@@ -74,8 +74,8 @@ def most_at_once(group: Group, devices: Sequence[jax.Device], limits: Limits) ->
     for what, each, there in (("memory", memory, limits.memory), ("disk, for two checkpoints", 2 * one, limits.disk)):
         if each * least > there:
             raise checks.UsageError(
-                f"group {group.number} does not fit: {_agents(least)} need {each * least / GIB:.2f} GiB of {what}, and "
-                f"{there / GIB:.2f} GiB are to be had; {_what_would_fit(group, there / (each * least))}"
+                f"group {group.number} does not fit: {_agents(least)} need {size(each * least)} of {what}, and "
+                f"{size(there)} are to be had; {_what_would_fit(group, there / (each * least))}"
             )
     return int(min(limits.memory / memory, limits.disk / (2 * one)))
 
@@ -94,22 +94,22 @@ def plan_group(group: Group, devices: Sequence[jax.Device], limits: Limits) -> G
     """
     agents, most = len(group.members), most_at_once(group, devices, limits)
     while True:
-        size = wave_size(agents, most, len(devices))
-        program = group.program(size, devices)
+        at_once = wave_size(agents, most, len(devices))
+        program = group.program(at_once, devices)
         memory = program.memory() * local_copies(program.mesh)
         if memory <= limits.memory:
             break
-        if size == len(devices):
+        if at_once == len(devices):
             raise checks.UsageError(
-                f"group {group.number} does not fit: with what its program works with, {_agents(size)} need "
-                f"{memory / GIB:.2f} GiB of memory, and {limits.memory / GIB:.2f} GiB are to be had; "
+                f"group {group.number} does not fit: with what its program works with, {_agents(at_once)} need "
+                f"{size(memory)} of memory, and {size(limits.memory)} are to be had; "
                 f"{_what_would_fit(group, limits.memory / memory)}"
             )
-        most = max(len(devices), min(size - len(devices), int(size * limits.memory / memory)))
+        most = max(len(devices), min(at_once - len(devices), int(at_once * limits.memory / memory)))
     steps = group.options.total_steps - group.trainer.warmup_steps
     iterations = steps // group.trainer.steps_per_iteration
-    seconds = -(-agents // size) * iterations * seconds_per_iteration(group, size, devices)
-    return GroupPlan(agents, size, memory, bytes_of(state_shapes(group, size)), seconds)
+    seconds = -(-agents // at_once) * iterations * seconds_per_iteration(group, at_once, devices)
+    return GroupPlan(agents, at_once, memory, bytes_of(state_shapes(group, at_once)), seconds)
 
 
 def wave_size(agents: int, most: int, devices: int) -> int:
@@ -136,19 +136,26 @@ def seconds_per_iteration(group: Group, size: int, devices: Sequence[jax.Device]
 def show(groups: Sequence[Group], plans: Sequence[GroupPlan], limits: Limits) -> Table:
     """The plan, for the screen."""
     table = Table(box=None, padding=(0, 2, 0, 0))
-    for header in ("group", "agents", "waves", "memory", "two checkpoints", "time"):
+    for header in ("group", "agents", "waves × agents", "memory", "two checkpoints", "time"):
         table.add_column(header, justify="right", no_wrap=True)
     table.add_column("static values")
     for group, plan in zip(groups, plans, strict=True):
-        sizes = [f"{size / GIB:.2f} GiB" for size in (plan.memory, 2 * plan.checkpoint)]
-        waves = f"{plan.waves} of {plan.wave_size:,}"
+        sizes = [size(plan.memory), size(2 * plan.checkpoint)]
+        waves = f"{plan.waves} × {plan.wave_size:,}"
         time = minutes(plan.seconds)
         table.add_row(f"{group.number}", f"{plan.agents:,}", waves, *sizes, time, _static_values(groups, group) or "–")
     return table
 
 
+def size(number_of_bytes: float) -> str:
+    """Bytes in the unit that suits them."""
+    return f"{number_of_bytes / GIB:.2f} GiB" if number_of_bytes >= GIB / 10 else f"{number_of_bytes / 2**20:.2f} MiB"
+
+
 def minutes(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
+    """A time in the unit that suits it."""
+    units = ((100, 1, "s"), (6000, 60, "min"), (360_000, 3600, "h"), (math.inf, 86_400, "days"))
+    return next(f"{seconds / length:,.0f} {name}" for below, length, name in units if seconds < below)
 
 
 def _static_values(groups: Sequence[Group], group: Group) -> str:

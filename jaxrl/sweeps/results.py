@@ -17,7 +17,7 @@ from rich.table import Table
 from jaxrl.cli.experiment import Experiment, Options, flatten
 from jaxrl.training.report import interval_95
 
-COLUMNS = ("rank", "number", "evaluation return", "seeds finished", "training return")
+COLUMNS = ("rank", "configuration", "evaluation return", "seeds finished", "training return")
 
 
 def best_configurations(results: pl.DataFrame, swept: Sequence[str]) -> pl.DataFrame:

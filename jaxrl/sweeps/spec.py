@@ -337,7 +337,8 @@ def _convert(name: str, value: Any, hint: Any) -> Any:
         return tuple(_convert(name, item, get_args(kind)[0]) for item in value)
     allowed, what = KINDS[kind]
     if not isinstance(value, allowed) or (kind is not bool and isinstance(value, bool)) or value != value:
-        raise UsageError(f"{name} must be {what}, got {value!r}")
+        hint = "; to try several, say {values = [...]}" if isinstance(value, list) else ""
+        raise UsageError(f"{name} must be {what}, got {value!r}{hint}")
     if isinstance(value, int) and abs(value) >= 2**63:  # TOML has no such; it may be too large for a float
         raise UsageError(f"{name} must fit into 64 bits, got {value}")
     return kind(value)
