@@ -103,7 +103,7 @@ def test_what_cannot_fit_is_refused_with_a_capacity_that_does(
     there = share * devices * bytes_of(state_shapes(dqn, 1))
     limits = Limits(there, math.inf) if what == "memory" else Limits(math.inf, 2 * there)
     some = jax.devices()[:devices]
-    with pytest.raises(UsageError, match=rf"^group 0 does not fit: .* GiB of {what}.* are to be had; ") as error:
+    with pytest.raises(UsageError, match=rf"^group 0 does not fit: .* of {what}.* are to be had; ") as error:
         most_at_once(dqn, some, limits)
     found = re.search(r"; config\.replay_capacity = (\d+) would$", str(error.value))
     assert found
@@ -183,10 +183,10 @@ def test_it_is_shown_in_a_table(groups_of, capsys) -> None:
     plans = [GroupPlan(1_000, 300, 2 * GIB, GIB, 90.0), GroupPlan(7, 8, 10 * GIB, GIB // 4, 1234.0)]
     Console(width=120).print(show(found, plans, EVERYTHING))
     header, first, second = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
-    assert header == "group agents waves memory two checkpoints time static values"
+    assert header == "group agents waves × agents memory two checkpoints time static values"
     sizes = [each.options.config.hidden_sizes for each in found]
-    assert first == f"0 1,000 4 of 300 2.00 GiB 2.00 GiB 90 s hidden_sizes {list(sizes[0])}"
-    assert second == f"1 7 1 of 8 10.00 GiB 0.50 GiB 21 min hidden_sizes {list(sizes[1])}"
+    assert first == f"0 1,000 4 × 300 2.00 GiB 2.00 GiB 90 s hidden_sizes {list(sizes[0])}"
+    assert second == f"1 7 1 × 8 10.00 GiB 0.50 GiB 21 min hidden_sizes {list(sizes[1])}"
 
 
 def test_limits_are_what_is_asked_for_or_most_of_what_there_is(monkeypatch) -> None:

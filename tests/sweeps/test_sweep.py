@@ -235,22 +235,34 @@ def test_what_is_left_and_what_is_not(whole) -> None:
             assert picture.width >= 900
 
 
+def plan_shown(lines: list[str]) -> list[str]:
+    """The rows of the plan, with single spaces."""
+    begin = next(i for i, line in enumerate(lines) if line.split()[:3] == ["group", "agents", "waves"]) + 1
+    end = next(i for i, line in enumerate(lines) if line.startswith("about "))
+    return [" ".join(line.split()) for line in lines[begin:end]]
+
+
+def best_configuration(done: Done) -> int:
+    means = results(done.directory).group_by("configuration").agg(pl.mean("eval_return"))
+    return means.sort("eval_return", descending=True)["configuration"][0]
+
+
 def test_the_plan_comes_first_and_the_best_last(whole) -> None:
-    lines, best = whole.lines, results(whole.directory).group_by("configuration").agg(pl.col("eval_return").mean())
-    assert lines[0] == "DQN on CartPole-v1: 10 agents, 12,000 steps each"
-    assert lines[1].split()[:3] == ["group", "agents", "waves"]
-    first, second = lines[2].split(), lines[3].split()
-    assert first[:5] == ["0", "8", "1", "of", "8"]
-    assert first[-2:] == ["batch_size", "16"]
-    assert second[:5] == ["1", "2", "1", "of", "2"]
-    assert second[-2:] == ["batch_size", "32"]
-    begins = lines.index(f"writing to {whole.directory}")
-    assert 3 < begins < lines.index("compiling") < lines.index("agents: 10 finished")
+    lines = whole.lines
+    first, second = plan_shown(lines)
+    assert re.fullmatch(r"0 8 1 × 8 [\d.]+ .iB [\d.]+ .iB 3 min batch_size 16", first)
+    assert re.fullmatch(r"1 2 1 × 2 [\d.]+ .iB [\d.]+ .iB 3 min batch_size 32", second)
+    summary, about = (
+        next(i for i, line in enumerate(lines) if line.startswith(text))
+        for text in ("DQN on CartPole-v1: 10 agents, 12,000 steps each", "about 6 min ")
+    )
+    begins, ends = lines.index(f"writing to {whole.directory}"), lines.index("agents: 10 finished")
+    assert summary < about < begins < lines.index("compiling") < ends
     assert any(re.search(r"group 2 of 2, wave 1 of 1  2 agents × .* steps/s  best \d+", line) for line in lines)
-    row = next(line for line in lines[begins:] if line.startswith(" 1 ") or line.split()[:1] == ["1"]).split()
-    assert int(row[1]) == best.sort("eval_return", descending=True)["configuration"][0]
+    row = next(line.split() for line in lines[begins:ends] if line.split()[:1] == ["1"])
+    assert int(row[1]) == best_configuration(whole)
     for name in ("results.parquet", "curves.parquet", "learning_curves.png", "hyperparameters.png"):
-        assert any(line.endswith(f": {whole.directory / name}") for line in lines)
+        assert any(line.endswith(f": {whole.directory / name}") for line in lines[ends:])
 
 
 def test_the_command_trains_the_best_again(whole) -> None:
@@ -260,9 +272,8 @@ def test_the_command_trains_the_best_again(whole) -> None:
     defaults = dqn_cartpole.experiment.defaults
     options_type: Any = Options[type(defaults.hparams), type(defaults.config)]
     options = tyro.cli(options_type, default=defaults, args=arguments, config=(tyro.conf.FlagCreatePairsOff,))
-    spec, means = read_spec(whole.spec), results(whole.directory).group_by("configuration").agg(pl.mean("eval_return"))
-    best = means.sort("eval_return", descending=True)["configuration"][0]
-    expected = flatten(spec.options) | draw(spec)[best] | {"num_seeds": 2}
+    spec = read_spec(whole.spec)
+    expected = flatten(spec.options) | draw(spec)[best_configuration(whole)] | {"num_seeds": 2}
     assert flatten(options) == expected
 
 
@@ -275,7 +286,7 @@ def test_the_record(whole) -> None:
     page = (kept / "README.md").read_text()
     assert f"python -m jaxrl.experiments.sweep {whole.spec} --out {whole.directory}" in page
     assert DQN.strip() in page
-    assert "| rank | number | learning rate | discount | batch size |" in page
+    assert "| rank | configuration | learning rate | discount | batch size |" in page
     assert "5 configurations × 2 seeds, 12,000 environment steps each." in page
     assert "Agents: 10 finished." in page
     assert whole.lines[whole.lines.index("train the best again with") + 1].strip() in page
@@ -297,9 +308,9 @@ def test_an_agent_is_loaded_and_evaluated_as_in_the_results(whole, agent: int) -
     assert float(evaluation.episode_return.mean()) == row["eval_return"]
 
 
-def test_the_best_is_loaded_unless_told(whole) -> None:
-    found = results(whole.directory)
-    best = found.row(found["eval_return"].arg_max(), named=True)
+def test_the_best_seed_of_the_best_configuration_is_loaded_unless_told(whole) -> None:
+    seeds = results(whole.directory).filter(configuration=best_configuration(whole))
+    best = seeds.row(seeds["eval_return"].arg_max(), named=True)
     options = jaxrl.load(whole.directory).options
     assert (options.seed, options.hparams.learning_rate) == (best["seed"], best["hparams.learning_rate"])
 
@@ -322,7 +333,7 @@ def test_evaluate_and_play_an_agent(whole, tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     code, lines, _ = call(evaluate.main, whole.directory, "--agent", "1", "--episodes", "4", "--max-steps", "50")
     assert code == 0
-    assert re.match(r"return .* over 4 greedy episodes", lines[1])
+    assert any(re.match(r"return .* over 4 greedy episodes", line) for line in lines)
     code, lines, _ = call(play.main, "--policy", whole.directory, "--steps", "5", "--out", "a.gif")
     assert (code, lines[-1]) == (0, "written to a.gif")
     for command, name in ((evaluate, ()), (play, ("--policy",))):
@@ -411,7 +422,7 @@ def test_waves_find_the_same(ppo, waves) -> None:
     """Up to the last bits of what is added up in another order."""
     done, _ = waves
     assert (done.code, done.errors) == (0, [])
-    assert " ".join(done.lines[2].split()).startswith("0 3 2 of 2 ")
+    assert plan_shown(done.lines)[0].startswith("0 3 2 × 2 ")
     ours, its = results(done.directory), results(ppo.directory)
     assert ours["wave"].to_list() == [0, 0, 1]
     trained = ("wave", "eval_return", "train_return")
@@ -536,12 +547,10 @@ def test_a_dry_run_writes_nothing(whole, tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     code, lines, errors = call(sweep.main, whole.spec, *ONE_DEVICE, "--dry-run", "--record", "kept")
     assert (code, errors) == (0, [])
-    begins = whole.lines.index(f"writing to {whole.directory}")
-    assert lines[:4] == whole.lines[:4]
-    assert len(lines) == begins
-    assert re.fullmatch(r"0 8 1 of 8 \d+\.\d\d GiB \d+\.\d\d GiB 3 min batch_size 16", " ".join(lines[2].split()))
-    assert lines[4].startswith("about 6 min on 1 × ")
-    assert re.search(r"\d GiB of memory and .*\d GiB of disk", "\n".join(lines))
+    assert lines[:-1] == whole.lines[: len(lines) - 1]
+    assert re.fullmatch(r".* of memory and .* of disk are to be had", lines[-1])  # the disk is not as free as it was
+    assert whole.lines[len(lines)] == f"writing to {whole.directory}"
+    assert len(plan_shown(lines)) == 2
     assert not list(tmp_path.iterdir())
 
 
