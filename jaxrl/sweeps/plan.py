@@ -174,7 +174,7 @@ def _memories(devices: Sequence[jax.Device]) -> int:
 
 
 def _agents(number: int) -> str:
-    return "one agent" if number == 1 else f"{number} agents, one a device,"
+    return "one agent would" if number == 1 else f"{number} agents, one a device, would"
 
 
 def _what_would_fit(group: Group, share: float) -> str:
@@ -182,7 +182,9 @@ def _what_would_fit(group: Group, share: float) -> str:
     capacity = getattr(group.options.config, "replay_capacity", None)
     if capacity is None:
         return "fewer config.num_envs, or a shorter config.rollout_length, need less"
-    least = int(0.95 * share * capacity)
+    one = state_shapes(group, 1)
+    whole, replay = bytes_of(one), bytes_of(one.state.replay)
+    least = int(0.95 * capacity * (share * whole - (whole - replay)) / replay)  # the rest stays as large as it is
     if least < group.options.config.batch_size:
         return "a smaller config.replay_capacity alone is not enough"
     two_digits = least - least % 10 ** max(0, len(str(least)) - 2)
