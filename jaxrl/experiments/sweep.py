@@ -4,6 +4,7 @@ import dataclasses
 import math
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -97,13 +98,17 @@ def run(options: SweepOptions, spec: Spec, console: Console) -> dict[int, str]:
     """Plans, trains and reports; gives the errors of groups that failed."""
     directory = options.out or run_directory.default_directory("sweep")
     plans = sweeps.check_directory(directory, options.out, options.resume, spec)
-    devices = checks.devices(options.num_devices)
+    devices = devices_for(plans or [], options.num_devices)
     groups = group(spec, options.max_groups)
     limits = planning.limits(options.memory, free_disk(directory))
     if plans is None:
-        console.print(f"planning: compiling the programs of {len(groups)} groups, and trying each for a second")
         for each in groups:
             planning.most_at_once(each, devices, limits)  # before anything compiles
+    for path, name in ((options.record, "--record"), (directory, "--out")):
+        if path is not None and not options.dry_run:
+            checks.make_directory(path, name)
+    if plans is None:
+        console.print(f"planning: compiling the programs of {len(groups)} groups, and trying each for a second")
         plans = [planning.plan_group(each, devices, limits) for each in groups]
     algorithm, agents = spec.experiment.algorithm, sum(plan.agents for plan in plans)
     console.print(f"{algorithm} on {spec.options.env}: {agents:,} agents, {spec.options.total_steps:,} steps each")
@@ -114,8 +119,6 @@ def run(options: SweepOptions, spec: Spec, console: Console) -> dict[int, str]:
     console.print(f"{memory} of memory and {disk} of disk are to be had", soft_wrap=True)
     if options.dry_run:
         return {}
-    if options.record is not None:
-        checks.make_directory(options.record, "--record")
     sweep = sweeps.Sweep(spec, options.spec, groups, plans, directory, options.checkpoint_every)
     if options.resume:
         for line in run_directory.differences(sweeps.read_record(directory)):
@@ -133,6 +136,23 @@ def run(options: SweepOptions, spec: Spec, console: Console) -> dict[int, str]:
         if options.record is not None:
             record(sweep, best, options.record)
     return failed
+
+
+def devices_for(plans: Sequence[planning.GroupPlan], number: int | None) -> list[jax.Device]:
+    """The devices to use: those asked for, or else as many as there are and as divide the waves already planned.
+
+    Raises:
+        UsageError: there are fewer, or they do not divide the waves.
+    """
+    devices = checks.devices(number)
+    sizes = sorted({plan.wave_size for plan in plans})
+    if number is None and jax.process_count() == 1:
+        devices = devices[: math.gcd(len(devices), *sizes)]
+    if any(size % len(devices) for size in sizes):
+        raise checks.UsageError(
+            f"--num-devices must divide the waves of {', '.join(map(str, sizes))} agents, got {number}"
+        )
+    return devices
 
 
 def free_disk(directory: Path) -> float:

@@ -88,6 +88,8 @@ def read_record(directory: Path) -> dict[str, Any]:
         raise checks.UsageError(f"{directory} holds no sweep (it has no {run_directory.SWEEP})") from error
     except ValueError as error:
         raise checks.UsageError(f"{directory / run_directory.SWEEP} is not the record of a sweep: {error}") from error
+    if not {"fields", "plan", "processes"} <= record.keys():
+        raise checks.UsageError(f"{directory / run_directory.SWEEP} is not the record of a sweep")
     return record
 
 

@@ -78,9 +78,9 @@ def train_wave(
     A wave that was begun goes on from its newest checkpoint.
 
     Returns:
-        Whether it is finished; if not, a signal stopped it.
+        Whether to go on with the next; if not, a signal came.
     """
-    primary = jax.process_index() == 0
+    primary, stopped = jax.process_index() == 0, False
     metrics, checkpoints = directory / run_directory.METRICS, directory / run_directory.CHECKPOINTS
     if not greatest((directory / RESULTS).exists()):
         begun = bool(greatest(bool(Checkpoints(checkpoints).steps())))
@@ -102,10 +102,14 @@ def train_wave(
         if not result.finished:
             return False
         _finish(group, members, program, result, directory)
+        stopped = result.stopped
     if primary:
         shutil.rmtree(checkpoints, ignore_errors=True)
         metrics.unlink(missing_ok=True)
-    return True
+    return not stopped
+
+
+_have_nan = jax.jit(jax.vmap(has_nan))
 
 
 def _finish(group: Group, members: Sequence[Member], program: Program, result: RunResult, directory: Path) -> None:
@@ -113,7 +117,7 @@ def _finish(group: Group, members: Sequence[Member], program: Program, result: R
     agents = result.state.agent
     evaluation = group.evaluate(fill_up(members, program.agents[0]), agents, program)
     Checkpoints(directory / AGENTS).save(result.env_steps, agents, {})
-    lost = gather(jax.jit(jax.vmap(has_nan))(agents))
+    lost = gather(_have_nan(agents))
     if jax.process_index() > 0:
         return
     curves = read_curves(directory / run_directory.METRICS)

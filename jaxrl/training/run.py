@@ -57,6 +57,7 @@ class RunResult(NamedTuple):
         row: the last row of metrics.
         diverged_at: after how many environment steps each agent diverged, or -1, int64 `[...]`; only where these are
             frozen, and not raised, may there be any.
+        stopped: whether a signal came, in the last call perhaps, when the run was finished all the same.
     """
 
     state: TrainState
@@ -66,6 +67,7 @@ class RunResult(NamedTuple):
     train_seconds: float
     row: Row
     diverged_at: np.ndarray
+    stopped: bool
 
 
 def run(
@@ -170,6 +172,7 @@ class _Loop:
         self.row_started = (self.iteration, time.perf_counter())
         self.seconds_per_iteration = self.rate = 0.0
         self.row: Row = {}
+        self.stopped = False
 
     def steps_at(self, iteration: Any) -> Any:
         """Environment steps of one agent after an iteration."""
@@ -213,6 +216,7 @@ class _Loop:
                 if greatest(time.perf_counter() - saved_at) >= checkpoint_every:
                     save()
                     saved_at = time.perf_counter()
+            self.stopped = bool(greatest(stop_requested()))
             save()
         finished = self.iteration >= self.total_iterations
         # The last row may be short. It comes after the checkpoint, which keeps its sums in case the run is extended.
@@ -225,7 +229,7 @@ class _Loop:
         where = gather(self.progress.nan_iteration).astype(np.int64)
         diverged_at = np.where(where < 0, -1, self.steps_at(where))
         seconds = self.program.compile_seconds, self.train_seconds
-        return RunResult(self.progress.state, self.env_steps, finished, *seconds, self.row, diverged_at)
+        return RunResult(self.progress.state, self.env_steps, finished, *seconds, self.row, diverged_at, self.stopped)
 
     def call(self) -> None:
         """Calls the program for about `CALL_SECONDS`, at most to the end of the row."""
