@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import io
 import json
+import math
 import os
 import re
 import shlex
@@ -449,6 +450,14 @@ def test_a_finished_sweep_is_left_alone(whole, tmp_path) -> None:
     assert (done.code, done.errors) == (0, [])
     assert not any("steps/s" in line for line in done.lines)
     assert {path: path.read_bytes() for path in copy.directory.rglob("*") if path.is_file()} == before
+
+
+def test_a_resumed_sweep_takes_the_devices_that_divide_its_waves() -> None:
+    there = jax.local_device_count()
+    for sizes, divide in (((6, 4), 2), ((8, 16), 8), ((3,), 3), ((5, 3), 1)):
+        plans = [GroupPlan(10, size, 0, 0, 0.0) for size in sizes]
+        assert len(sweep.devices_for(plans, None)) == math.gcd(there, divide)
+    assert len(sweep.devices_for([], None)) == there
 
 
 def signalling(at: Callable[[int, bool], bool]) -> type:
