@@ -10,6 +10,7 @@ import jax
 from rich.table import Table
 
 from jaxrl.benchmarks.measure import measure
+from jaxrl.benchmarks.replay import right_aligned
 from jaxrl.cli.experiment import Experiment, Options
 from jaxrl.envs import make
 from jaxrl.training.hparams import repeat
@@ -104,12 +105,7 @@ def cells(rows: Sequence[dict[str, Any]]) -> list[list[str]]:
 
 def screen_table(rows: Sequence[dict[str, Any]]) -> Table:
     """All that was measured."""
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for name in HEADER:
-        table.add_column(name, justify="right")
-    for line in cells(rows):
-        table.add_row(*line)
-    return table
+    return right_aligned(HEADER, cells(rows))
 
 
 def page(results: dict[str, Any], config: Sequence[str]) -> str:

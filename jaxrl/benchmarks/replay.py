@@ -141,10 +141,15 @@ def cells(rows: list[dict[str, Any]]) -> list[list[str]]:
 
 def screen_table(rows: list[dict[str, Any]]) -> Table:
     """All that was measured."""
+    return right_aligned(HEADER, cells(rows))
+
+
+def right_aligned(header: list[str], lines: list[list[str]]) -> Table:
+    """A table of numbers for the screen."""
     table = Table(box=None, padding=(0, 2, 0, 0))
-    for name in HEADER:
+    for name in header:
         table.add_column(name, justify="right")
-    for line in cells(rows):
+    for line in lines:
         table.add_row(*line)
     return table
 

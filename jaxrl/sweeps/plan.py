@@ -56,11 +56,10 @@ class GroupPlan(NamedTuple):
 
 
 def limits(memory_gib: float | None, free_disk: float) -> Limits:
-    """What a sweep may take: so much memory if told, or else most of what there is."""
+    """What a sweep may take: so much memory if told, or else most of what there is; of all processes the least."""
     there = memory_there()
-    if memory_gib is not None:
-        return Limits(memory_gib * GIB, free_disk)
-    return Limits(math.inf if there is None else SHARE_OF_MEMORY * there, free_disk)
+    memory = memory_gib * GIB if memory_gib is not None else math.inf if there is None else SHARE_OF_MEMORY * there
+    return Limits(-greatest(-memory), -greatest(-free_disk))
 
 
 def most_at_once(group: Group, devices: Sequence[jax.Device], limits: Limits) -> int:
