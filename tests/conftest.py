@@ -3,8 +3,10 @@
 import os
 import tempfile
 
-_CACHE = tempfile.TemporaryDirectory(prefix="jaxrl-tests-")
-os.environ["JAX_COMPILATION_CACHE_DIR"] = _CACHE.name  # before jax is imported; the processes tests start inherit it
+if "PYTEST_XDIST_WORKER" not in os.environ:  # the workers of one run of the tests share its cache, and so do all
+    _CACHE = tempfile.TemporaryDirectory(prefix="jaxrl-tests-")  # processes that tests start
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = os.environ.get("JAXRL_TESTS_CACHE", _CACHE.name)  # before jax is imported
+    os.environ["JAX_COMPILATION_CACHE_MAX_SIZE"] = str(2**33)  # with a limit jax locks it: nobody reads half an entry
 
 import pytest  # noqa: E402
 
