@@ -42,7 +42,7 @@ class Categorical(NamedTuple):
     def sample(self, key: Array) -> Array:
         """By inversion, from one uniform number an observation; an action without probability is never drawn."""
         cumulative = jnp.cumsum(jax.nn.softmax(self.logits), axis=-1)
-        uniform = jax.random.uniform(key, self.logits.shape[:-1]) * cumulative[..., -1]
+        uniform = jax.random.uniform(key, self.logits.shape[:-1], jnp.float32) * cumulative[..., -1]
         return (cumulative <= uniform[..., None]).sum(-1, dtype=jnp.int32)
 
     def mode(self) -> Array:
@@ -78,7 +78,7 @@ class Normal(NamedTuple):
     log_std: Array
 
     def sample(self, key: Array) -> Array:
-        return self.mean + jnp.exp(self.log_std) * jax.random.normal(key, self.mean.shape)
+        return self.mean + jnp.exp(self.log_std) * jax.random.normal(key, self.mean.shape, jnp.float32)
 
     def mode(self) -> Array:
         return self.mean

@@ -1,15 +1,67 @@
-"""JAX's default random numbers, lowered so that a loop may draw a few of them at little cost."""
+"""Random keys: where they come from, and JAX's numbers lowered so that a loop may draw a few of them at little cost.
 
-from typing import Any
+All keys are typed keys of JAX's default generator, threefry2x32, whatever `jax_default_prng_impl` says: of others JAX
+promises neither the same numbers under `vmap` nor on another machine, and so an agent in a population would not be the
+one that it is alone.
+"""
+
+import operator
+from typing import Any, Literal, get_args
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.extend.random import define_prng_impl
 
+from jaxrl.arguments import ArgumentError
 from jaxrl.types import Array
 
 ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
+
+Stream = Literal["training", "evaluation", "video", "later evaluation", "play", "initial values"]
+"""What a seed's random numbers are for. The order is part of every recorded result."""
+
+
+def key_stream(seed: Any, use: Stream) -> Array:
+    """The key of one use of a seed: no two of them share a number.
+
+    Everything that begins with a seed takes its key from here, because `jax.random.split(key, n)[i]` is the same key
+    for every `n`: two splits of one key have keys in common.
+
+    Args:
+        seed: an int, or ints under `vmap`.
+        use: what for.
+    """
+    return jax.random.fold_in(jax.random.key(seed, impl="threefry2x32"), get_args(Stream).index(use))
+
+
+def as_keys(key: Any, name: str = "key") -> Array:
+    """Typed threefry keys `[...]`, or those of `inline`, from anything that JAX takes for keys, or from a seed.
+
+    Args:
+        key: an int; typed keys `[...]`; or old keys, uint32 `[..., 2]`. Keys of the generator rbg become those that
+            threefry makes of the same seed.
+        name: of the argument.
+
+    Raises:
+        ArgumentError: it is nothing of these.
+    """
+    if not isinstance(key, jax.Array | np.ndarray):
+        try:
+            return jax.random.key(operator.index(key), impl="threefry2x32")
+        except (TypeError, OverflowError):
+            raise ArgumentError(f"{name} must be a random key such as jax.random.key(0), got {key!r}") from None
+    if jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
+        data = jax.random.key_data(key)
+        if data.shape[-1] == 2:
+            return jnp.asarray(key)
+        key = data
+    elif jnp.issubdtype(key.dtype, jnp.integer) and key.ndim == 0:
+        return jax.random.key(key, impl="threefry2x32")
+    if key.dtype != jnp.uint32 or key.ndim == 0 or key.shape[-1] not in (2, 4):
+        raise ArgumentError(f"{name} must be a random key such as jax.random.key(0), got {key.dtype}{list(key.shape)}")
+    # Of rbg's four words the last two repeat the first.
+    return jax.random.wrap_key_data(jnp.asarray(key[..., :2]), impl="threefry2x32")
 
 
 def inline(key: Array) -> Array:
@@ -20,11 +72,14 @@ def inline(key: Array) -> Array:
     ordinary keys for large draws, and in states.
 
     Args:
-        key: typed keys `[...]` of the default generator. Keys of others are handed back as they are.
+        key: typed keys `[...]`, or anything else that `as_keys` takes.
     """
-    if jax.random.key_impl(key) != "threefry2x32":
-        return key
-    return jax.random.wrap_key_data(jax.random.key_data(key), impl=_INLINE_THREEFRY)
+    return jax.random.wrap_key_data(jax.random.key_data(as_keys(key)), impl=_INLINE_THREEFRY)
+
+
+def ordinary(key: Array) -> Array:
+    """The same keys, of JAX's own generator again: for code that is not ours, and may keep them in its state."""
+    return jax.random.wrap_key_data(jax.random.key_data(as_keys(key)), impl="threefry2x32")
 
 
 def _threefry2x32(key: Array, count: tuple[Array, Array]) -> tuple[Array, Array]:

@@ -24,6 +24,7 @@ from jaxrl.agents.action_values import ActionValues, expected_value
 from jaxrl.agents.deep_q import DeepQHparams, check_outputs, epsilon_at
 from jaxrl.distributions import epsilon_greedy
 from jaxrl.networks import Network
+from jaxrl.random import inline
 from jaxrl.replay import PrioritisedHparams
 from jaxrl.types import Agent, Array, Mean, Metrics, PyTree, Sample, Transition
 
@@ -76,7 +77,7 @@ def dqn(network: Network, values: ActionValues | None = None, double: bool = Fal
         return DQNState(params, params, optimizer(hparams).init(params), hparams)
 
     def act(state: DQNState, observations: PyTree, key: Array, env_steps: Array) -> Array:
-        noise_key, action_key = jax.random.split(key)
+        noise_key, action_key = jax.random.split(inline(key))
         epsilon = epsilon_at(state.hparams, env_steps)
         return epsilon_greedy(q_values(state.params, observations, noise_key), epsilon).sample(action_key)
 
@@ -85,7 +86,7 @@ def dqn(network: Network, values: ActionValues | None = None, double: bool = Fal
         return epsilon_greedy(q, state.hparams.epsilon_eval).sample(key)
 
     def update(state: DQNState, batch: Sample, key: Array, env_steps: Array) -> tuple[DQNState, Metrics, PyTree]:
-        target_key, selector_key, online_key = jax.random.split(key, 3)
+        target_key, selector_key, online_key = jax.random.split(inline(key), 3)
         observation, action, reward, discount_t, next_observation = n_step(batch.transitions, state.hparams.discount)
         outputs_t = network.apply(state.target_params, next_observation, rngs={"noise": target_key})
         q_t_selector = q_values(state.params, next_observation, selector_key) if double else values.q_values(outputs_t)

@@ -10,6 +10,7 @@ from annotated_types import Interval
 
 from jaxrl.arguments import ArgumentError
 from jaxrl.data_parallel import split_batch
+from jaxrl.random import inline
 from jaxrl.types import Array, Metrics, PyTree
 
 StateT = TypeVar("StateT")
@@ -56,8 +57,8 @@ def learn_in_minibatches(
 
         return jax.lax.scan(learn, state, order)
 
-    state, metrics = jax.lax.scan(epoch, state, jax.random.split(key, config.num_epochs))
-    return state, jax.tree.map(jnp.sum, metrics)
+    state, metrics = jax.lax.scan(epoch, state, jax.random.split(inline(key), config.num_epochs))
+    return state, jax.tree.map(lambda x: x.sum(dtype=x.dtype), metrics)
 
 
 def merge_time(tree: PyTree) -> PyTree:
@@ -94,5 +95,5 @@ def shuffle(key: Array, size: int) -> Array:
     them) the lower comes first.
     """
     low_bits = (1 << max(size - 1, 1).bit_length()) - 1
-    words = jax.random.bits(key, (size,)) & ~jnp.uint32(low_bits) | jnp.arange(size, dtype=jnp.uint32)
+    words = jax.random.bits(key, (size,), jnp.uint32) & ~jnp.uint32(low_bits) | jnp.arange(size, dtype=jnp.uint32)
     return (jnp.sort(words) & low_bits).astype(jnp.int32)

@@ -13,6 +13,7 @@ from jaxrl import ops
 from jaxrl.agents.minibatches import apply_in_chunks
 from jaxrl.arguments import ArgumentError
 from jaxrl.networks import Network
+from jaxrl.random import inline
 from jaxrl.types import Agent, Array, Mean, Metrics, PyTree, Transition
 
 
@@ -64,7 +65,7 @@ def policy_gradient_agent(network: Network, update: Update) -> Agent:
 
     def act(state: PolicyGradientState, observations: PyTree, key: Array, env_steps: Array) -> Array:
         del env_steps
-        return network.apply(state.params, observations)[0].sample(key)
+        return network.apply(state.params, observations)[0].sample(inline(key))
 
     def policy(state: PolicyGradientState, observations: PyTree, key: Array) -> Array:
         del key

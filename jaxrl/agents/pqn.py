@@ -21,6 +21,7 @@ from jaxrl.agents.minibatches import MinibatchConfig, apply_in_chunks, learn_in_
 from jaxrl.arguments import check
 from jaxrl.distributions import epsilon_greedy
 from jaxrl.networks import Network
+from jaxrl.random import inline
 from jaxrl.types import Agent, Array, Mean, Metrics, PyTree, Transition
 
 
@@ -63,7 +64,7 @@ def pqn(network: Network, config: MinibatchConfig | None = None) -> Agent:
 
     def act(state: PQNState, observations: PyTree, key: Array, env_steps: Array) -> Array:
         epsilon = epsilon_at(state.hparams, env_steps)
-        return epsilon_greedy(network.apply(state.params, observations), epsilon).sample(key)
+        return epsilon_greedy(network.apply(state.params, observations), epsilon).sample(inline(key))
 
     def policy(state: PQNState, observations: PyTree, key: Array) -> Array:
         return epsilon_greedy(network.apply(state.params, observations), state.hparams.epsilon_eval).sample(key)

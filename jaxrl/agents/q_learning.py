@@ -22,6 +22,7 @@ from annotated_types import Interval
 
 from jaxrl import ops
 from jaxrl.distributions import epsilon_greedy
+from jaxrl.random import inline
 from jaxrl.types import Agent, Array, Mean, Metrics, PyTree, Transition
 
 
@@ -79,11 +80,11 @@ def q_learning(num_states: int, num_actions: int, state_of: Callable[[PyTree], A
     def init(key: Array, hparams: QLearningHparams, observation: PyTree) -> QLearningState:
         del key, observation
         shape = (num_states, num_actions)
-        return QLearningState(jnp.zeros(shape), jnp.zeros(shape, jnp.int32), hparams)
+        return QLearningState(jnp.zeros(shape, jnp.float32), jnp.zeros(shape, jnp.int32), hparams)
 
     def act(state: QLearningState, observations: PyTree, key: Array, env_steps: Array) -> Array:
         del env_steps
-        return epsilon_greedy(state.q_values[state_of(observations)], state.hparams.epsilon).sample(key)
+        return epsilon_greedy(state.q_values[state_of(observations)], state.hparams.epsilon).sample(inline(key))
 
     def policy(state: QLearningState, observations: PyTree, key: Array) -> Array:
         return epsilon_greedy(state.q_values[state_of(observations)], state.hparams.epsilon_eval).sample(key)

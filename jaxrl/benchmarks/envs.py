@@ -79,7 +79,7 @@ def own(env: Environment, params: Any, form: str, rules: str, protocol: str, num
     """jaxrl's own worlds, batched by themselves; one observation a step, that of the state to act in next."""
 
     def draw(key: Array) -> Array:
-        return jax.random.bits(key, (env.random_words, num_envs))
+        return jax.random.bits(key, (env.random_words, num_envs), jnp.uint32)
 
     def observe(worlds: PyTree) -> PyTree:
         if form == "none":
@@ -210,7 +210,7 @@ def rollout(worlds: Worlds) -> tuple[Callable[[Array], Carry], Callable[[Carry, 
 
     def body(t: Array, carry: Carry) -> Carry:
         key, action_key, step_key = jax.random.split(carry.key, 3)
-        actions = (jax.random.bits(action_key, (n,)) % worlds.num_actions).astype(jnp.int32)
+        actions = (jax.random.bits(action_key, (n,), jnp.uint32) % worlds.num_actions).astype(jnp.int32)
         state, observation, reward, done = worlds.step(carry.worlds, actions, step_key)
         if packed:
             slot = jax.lax.rem(t, len(carry.observation))

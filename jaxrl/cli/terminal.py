@@ -22,6 +22,7 @@ from rich.text import Text
 
 from jaxrl.envs import num_discrete_actions, vectorize
 from jaxrl.envs.render import draw
+from jaxrl.random import key_stream
 
 KEYS = {
     "KEY_LEFT": "left", "KEY_UP": "up", "KEY_RIGHT": "right", "KEY_DOWN": "down",
@@ -45,7 +46,7 @@ def play(env: Any, env_params: Any, title: str, seed: int, fps: float, num_steps
     """
     actions, idle = key_bindings(env, env_params)
     envs = vectorize(env, env_params, 1)
-    reset_key, play_key = jax.random.split(jax.random.key(seed))
+    reset_key, play_key = jax.random.split(key_stream(seed, "play"))
     worlds, t = envs.reset(reset_key), 0
     returns: list[float] = []
     step = jax.jit(envs.step).lower(worlds, jnp.zeros(1, jnp.int32), play_key).compile()

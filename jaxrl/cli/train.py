@@ -19,6 +19,7 @@ from jaxrl.cli import checks, run_directory
 from jaxrl.cli.experiment import Experiment, Options
 from jaxrl.cli.record import record
 from jaxrl.envs import protocol_of, rollout, vectorize
+from jaxrl.random import key_stream
 from jaxrl.training.checkpoint import CheckpointError, Checkpoints
 from jaxrl.training.debug_nans import DivergedError
 from jaxrl.training.devices import gather, mesh_of
@@ -173,8 +174,11 @@ def begin(experiment: Experiment, options: Options, directory: Path, protocol: s
 
 def key_streams(seeds: Sequence[int]) -> tuple[Array, Array, Array]:
     """Keys `[A]` for training, evaluation and the film, of each seed."""
-    streams = jax.vmap(lambda key: jax.random.split(key, 3))(jnp.stack([jax.random.key(seed) for seed in seeds]))
-    return streams[:, 0], streams[:, 1], streams[:, 2]
+    numbers = jnp.array(seeds, jnp.int32)
+    training, evaluation, video = (
+        jax.vmap(partial(key_stream, use=use))(numbers) for use in ("training", "evaluation", "video")
+    )
+    return training, evaluation, video
 
 
 def make_sinks(options: Options, directory: Path, seeds: range, console: Console) -> list[Sink]:

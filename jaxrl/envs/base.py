@@ -15,6 +15,8 @@ import jax.numpy as jnp
 
 from jaxrl.arguments import check
 from jaxrl.materialize import materialize
+from jaxrl.precision import single
+from jaxrl.random import as_keys
 from jaxrl.types import Array, PyTree
 
 
@@ -112,8 +114,8 @@ class Environment(ABC):
     @partial(jax.jit, static_argnames="self")
     def reset(self, key: Array, params: Any = None) -> tuple[Array, PyTree]:
         """`(observation, state)` of a fresh world."""
-        params = self.default_params if params is None else params
-        state = self.initial(jax.random.bits(key, (self.random_words,)), params)
+        params = single(self.default_params if params is None else params)
+        state = self.initial(jax.random.bits(as_keys(key), (self.random_words,), jnp.uint32), params)
         return self.observe(state), state
 
     @partial(jax.jit, static_argnames="self")
@@ -125,9 +127,9 @@ class Environment(ABC):
         `observation` opens the next episode when this one has ended; `info["final_observation"]` is always what the
         action led to, the one to bootstrap from.
         """
-        params = self.default_params if params is None else params
-        bits = jax.random.bits(key, (self.random_words,))
-        state, final, reward, terminated, truncated = self.advance(state, jnp.asarray(action), bits, params)
+        params = single(self.default_params if params is None else params)
+        bits = jax.random.bits(as_keys(key), (self.random_words,), jnp.uint32)
+        state, final, reward, terminated, truncated = self.advance(state, single(jnp.asarray(action)), bits, params)
         info = {"terminated": terminated, "truncated": truncated, "final_observation": self.observe(final)}
         return self.observe(state), state, reward, terminated, truncated, info
 

@@ -84,7 +84,7 @@ def grid_mdp(grid: Grid, params: GridWorldParams) -> MDP:
         # Not matrix products, which a GPU may round to ten bits.
         transition=(goes[:, :, None] * lands[:, None]).sum(2),
         reward=(goes * reward[:, None]).sum(2),
-        discount=jnp.asarray(params.discount, jnp.float32),
+        discount=jnp.asarray(params.discount, jnp.result_type(float)),
         terminal=terminal,
         initial=initial,
     )

@@ -10,6 +10,7 @@ from typing import Any
 from jaxrl.arguments import ArgumentError
 from jaxrl.envs.base import Environment
 from jaxrl.envs.cart_pole import CartPole, CartPoleParams
+from jaxrl.envs.foreign import check_kind
 from jaxrl.envs.grid_world import GridWorld
 from jaxrl.envs.minatar import GAMES, MinAtar, MinAtarParams
 
@@ -96,14 +97,15 @@ def _from_factory(path: str) -> tuple[Any, Any]:
     except (ImportError, AttributeError, ValueError) as error:
         raise ArgumentError(f"env_id must name a factory that can be imported ({error}), got {path!r}") from error
     made = factory()
-    env = made[0] if isinstance(made, tuple) else made
-    missing = [method for method in ("reset", "step", "action_space") if not hasattr(env, method)]
-    if missing:
+    if isinstance(made, tuple) and len(made) != 2:
         raise ArgumentError(
-            f"env_id must name a factory of worlds with gymnax 1.0's interface, got {path!r}, whose "
-            f"{type(env).__name__} has no {missing[0]}()"
+            f"env_id must name a factory of an environment, or of one and its parameters, got {path!r}, "
+            f"which gives {len(made)} values"
         )
-    return made if isinstance(made, tuple) else (env, env.default_params)
+    env, params = made if isinstance(made, tuple) else (made, getattr(made, "default_params", None))
+    if not isinstance(env, Environment):
+        check_kind(env)
+    return env, params
 
 
 def protocol_of(env: Any, params: Any) -> str:

@@ -8,7 +8,10 @@ import jax
 import jax.numpy as jnp
 
 from jaxrl.arguments import ArgumentError
+from jaxrl.envs.base import Environment
+from jaxrl.envs.foreign import check_kind
 from jaxrl.envs.vector import VectorState, vectorize
+from jaxrl.random import as_keys
 from jaxrl.types import Array, PyTree, Transition
 
 
@@ -46,9 +49,9 @@ def rollout(
     """
     if not isinstance(num_steps, Integral) or num_steps < 1:
         raise ArgumentError(f"num_steps must be a whole number >= 1, got {num_steps}")
-    if isinstance(env, tuple):
-        raise ArgumentError(f"env must be a world alone, without its parameters, got {env}")
-    envs = vectorize(env, env.default_params if env_params is None else env_params, num_envs)
+    if not isinstance(env, Environment):
+        check_kind(env)
+    envs = vectorize(env, getattr(env, "default_params", None) if env_params is None else env_params, num_envs)
 
     def body(worlds: VectorState, t: Array) -> tuple[VectorState, Transition]:
         act_key, env_key = jax.random.split(jax.random.fold_in(play_key, t))
@@ -58,8 +61,8 @@ def rollout(
         worlds, transition, _ = envs.step(worlds, actions, env_key)
         return worlds, transition
 
-    reset_key, play_key = jax.random.split(key)
-    stored = jax.lax.scan(body, envs.reset(reset_key), jnp.arange(num_steps))[1]
+    reset_key, play_key = jax.random.split(as_keys(key))
+    stored = jax.lax.scan(body, envs.reset(reset_key), jnp.arange(num_steps, dtype=jnp.int32))[1]
     return stored._replace(
         observation=envs.decode(stored.observation), next_observation=envs.decode(stored.next_observation)
     )

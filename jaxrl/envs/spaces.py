@@ -7,6 +7,7 @@ import numpy as np
 
 from jaxrl.arguments import ArgumentError
 from jaxrl.envs.base import Environment
+from jaxrl.envs.foreign import check_kind, is_box
 
 
 class Discrete(NamedTuple):
@@ -16,7 +17,7 @@ class Discrete(NamedTuple):
 
 
 class Box(NamedTuple):
-    """Actions float `[..., D]` between bounds, both float32 `[D]` and finite."""
+    """Actions float `[..., D]` between bounds, both float32 `[D]` and finite, and a finite distance apart."""
 
     low: np.ndarray
     high: np.ndarray
@@ -30,19 +31,24 @@ def action_space_of(env: Any, params: Any) -> Discrete | Box:
         params: its parameters, which the bounds of a box may depend on; they must not be traced then.
 
     Raises:
-        ArgumentError: its actions are of any other kind, such as several at once, or without bounds.
+        ArgumentError: it is no environment, or its actions are of any other kind, such as several at once, or without
+            bounds.
     """
     if isinstance(env, Environment):
         return Discrete(env.num_actions)
+    if not callable(getattr(env, "action_space", None)):
+        check_kind(env)
     space = env.action_space(params)
-    if getattr(space, "shape", None) == () and hasattr(space, "n"):
+    if getattr(space, "shape", None) == () and hasattr(space, "n") and int(space.n) > 0:
         return Discrete(int(space.n))
     if is_box(space) and len(space.shape) == 1 and jnp.issubdtype(space.dtype, jnp.floating):
         low, high = (np.broadcast_to(np.asarray(x, np.float32), space.shape) for x in (space.low, space.high))
-        if np.isfinite(low).all() and np.isfinite(high).all():
+        with np.errstate(over="ignore", invalid="ignore"):
+            width = high - low
+        if (np.isfinite(width) & (width > 0)).all():
             return Box(low, high)
     raise ArgumentError(
-        "env must have discrete actions or a box of them with one axis and finite bounds, "
+        "env must have discrete actions or a box of them with one axis, finite bounds and low < high, "
         f"got {_name(env)} with {space!r}"
     )
 
@@ -57,11 +63,6 @@ def num_discrete_actions(env: Any, params: Any) -> int:
     if isinstance(space, Box):
         raise ArgumentError(f"env must have discrete actions, got {_name(env)} with a Box of them")
     return space.num_actions
-
-
-def is_box(space: Any) -> bool:
-    """Whether a space of gymnax's, or of anybody's who follows it, is a box, whatever its shape."""
-    return hasattr(space, "low") and hasattr(space, "high")
 
 
 def _name(env: Any) -> str:

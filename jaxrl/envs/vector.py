@@ -9,9 +9,10 @@ import jax.numpy as jnp
 
 from jaxrl.arguments import ArgumentError
 from jaxrl.envs.base import Environment
-from jaxrl.envs.spaces import is_box
+from jaxrl.envs.foreign import adapt
 from jaxrl.materialize import materialize
-from jaxrl.random import inline
+from jaxrl.precision import single
+from jaxrl.random import as_keys, inline
 from jaxrl.types import Array, Mean, Metrics, PyTree, Transition
 
 
@@ -56,7 +57,8 @@ def vectorize(env: Any, params: Any, num_envs: int) -> VectorEnv:
     are the actions that a policy gave a probability to.
 
     Raises:
-        ArgumentError: `num_envs` is not a whole number of at least 1.
+        ArgumentError: `num_envs` is not a whole number of at least 1, or the world is of another kind, or gives
+            something else than `jaxrl.envs.foreign` describes.
     """
     if not isinstance(num_envs, Integral) or num_envs < 1:
         raise ArgumentError(f"num_envs must be a whole number >= 1, got {num_envs}")
@@ -64,14 +66,15 @@ def vectorize(env: Any, params: Any, num_envs: int) -> VectorEnv:
 
     def reset(key: Array) -> VectorState:
         observation, worlds = reset_worlds(key)
-        return VectorState(worlds, observation, jnp.zeros(num_envs), jnp.zeros(num_envs, jnp.int32))
+        return VectorState(worlds, observation, jnp.zeros(num_envs, jnp.float32), jnp.zeros(num_envs, jnp.int32))
 
     def step(state: VectorState, actions: Array, key: Array) -> tuple[VectorState, Transition, Metrics]:
+        actions = single(actions)
         observation, worlds, reward, terminated, truncated, final = step_worlds(state.worlds, actions, key)
         transition = Transition(state.observation, actions, reward, terminated, truncated, final)
         done = terminated | truncated
         episode_return, episode_length = state.episode_return + reward, state.episode_length + 1
-        episodes = done.sum()
+        episodes = done.sum(dtype=jnp.int32)
         metrics = {
             "episode_return": Mean(jnp.where(done, episode_return, 0.0).sum(), episodes),
             "episode_length": Mean(jnp.where(done, episode_length, 0).sum().astype(jnp.float32), episodes),
@@ -87,9 +90,10 @@ def vectorize(env: Any, params: Any, num_envs: int) -> VectorEnv:
 
 def _own(env: Environment, params: Any, num_envs: int) -> tuple[Callable, Callable]:
     """jaxrl's own worlds: natively batched, all their randomness from one draw; observations stay packed."""
+    params = single(params)
 
     def draw(key: Array) -> Array:
-        return materialize(jax.random.bits(inline(key), (env.random_words, num_envs)))
+        return materialize(jax.random.bits(inline(key), (env.random_words, num_envs), jnp.uint32))
 
     def packed(worlds: PyTree) -> Array:
         return jnp.moveaxis(env.encode(worlds), 0, -1)
@@ -107,19 +111,12 @@ def _own(env: Environment, params: Any, num_envs: int) -> tuple[Callable, Callab
 
 def _gymnax(env: Any, params: Any, num_envs: int) -> tuple[Callable, Callable]:
     """Any world with gymnax 1.0's interface; it resets itself and reports the true last observation."""
-    space = env.action_space(params)
+    one = adapt(env, params)
 
     def reset(key: Array) -> tuple[PyTree, PyTree]:
-        return jax.vmap(env.reset, in_axes=(0, None))(jax.random.split(key, num_envs), params)
+        return jax.vmap(one.reset)(jax.random.split(as_keys(key), num_envs))
 
     def step(worlds: PyTree, actions: Array, key: Array) -> tuple:
-        keys = jax.random.split(inline(key), num_envs)
-        if is_box(space):
-            actions = jnp.clip(actions, space.low, space.high)
-        observation, worlds, reward, terminated, truncated, info = jax.vmap(env.step, in_axes=(0, 0, 0, None))(
-            keys, worlds, actions, params
-        )
-        reward = jnp.asarray(reward, jnp.float32)
-        return observation, worlds, reward, terminated, truncated & ~terminated, info["final_observation"]
+        return jax.vmap(one.step)(jax.random.split(inline(key), num_envs), worlds, actions)
 
     return reset, step

@@ -12,6 +12,7 @@ from annotated_types import Interval
 from jaxrl.cli.checks import UsageError, check_options
 from jaxrl.cli.train import fail, prepare_jax
 from jaxrl.envs import protocol_of, vectorize
+from jaxrl.random import key_stream
 from jaxrl.trained import load
 from jaxrl.training import CheckpointError, evaluate
 
@@ -45,7 +46,7 @@ def main() -> None:
     worlds = vectorize(trained.env, trained.env_params, options.episodes)
     result = jax.jit(
         lambda agent_state, key: evaluate(trained.agent.policy, agent_state, worlds, key, options.max_steps)
-    )(trained.agent_state, jax.random.key(options.eval_seed))
+    )(trained.agent_state, key_stream(options.eval_seed, "later evaluation"))
     returns, cut_short = np.asarray(result.episode_return), int((~result.ended).sum())
     if trained.name:
         print(trained.name)

@@ -18,6 +18,7 @@ from jaxrl.cli.checks import UsageError, as_flag, check_options, make_directory,
 from jaxrl.cli.experiment import EnvOptions
 from jaxrl.cli.train import fail, prepare_jax
 from jaxrl.envs import Box, Discrete, action_space_of, num_discrete_actions, protocol_of, rollout
+from jaxrl.random import key_stream
 from jaxrl.trained import TrainedPolicy, load
 from jaxrl.training import CheckpointError
 from jaxrl.training.report import film
@@ -100,7 +101,7 @@ def filmed(options: Options) -> None:
     def play(agent_state: PyTree, key: Array) -> Transition:
         return rollout(env, partial(policy, agent_state), key, options.steps or 400, 1, env_params)
 
-    trajectory = jax.device_get(jax.jit(play)(agent_state, jax.random.key(options.seed)))
+    trajectory = jax.device_get(jax.jit(play)(agent_state, key_stream(options.seed, "play")))
     film(env, trajectory, path, env_id)
     ends = np.flatnonzero(trajectory.terminated | trajectory.truncated) + 1
     tell(f"{env_id} ({protocol_of(env, env_params)})", [x.sum() for x in np.split(trajectory.reward[:, 0], ends)[:-1]])

@@ -32,6 +32,7 @@ from jaxrl.cli.train import fail, prepare_jax
 from jaxrl.envs import make
 from jaxrl.envs.grid_world import GridWorld
 from jaxrl.envs.maps import MAPS
+from jaxrl.random import key_stream
 from jaxrl.types import MDP, Array
 
 NAME = "q_iteration_gridworld"
@@ -124,7 +125,7 @@ def first_q(env: GridWorld, mdp: MDP, seed: int | None) -> Array:
     """`Q_0`, `[S, A]`: zero, or normal numbers as large as the rewards; zero where an episode is over, and in walls."""
     if seed is None:
         return jnp.zeros(mdp.reward.shape)
-    q = jax.random.normal(jax.random.key(seed), mdp.reward.shape) * abs(mdp.reward).max()
+    q = jax.random.normal(key_stream(seed, "initial values"), mdp.reward.shape) * abs(mdp.reward).max()
     return jnp.where(np.ravel(env.grid.terminal | env.grid.wall)[:, None], 0.0, q)
 
 

@@ -37,15 +37,17 @@ class NoisyDense(nn.Module):
     @nn.compact
     def __call__(self, x: Array) -> Array:
         inputs = x.shape[0]
-        kernel, bias = (
-            self.param(name, lambda key, shape: jax.random.uniform(key, shape, minval=-1) / inputs**0.5, shape)
-            for name, shape in (("kernel", (inputs, self.features)), ("bias", (self.features,)))
-        )
+
+        def first(key: Array, shape: tuple[int, ...]) -> Array:
+            return jax.random.uniform(key, shape, jnp.float32, minval=-1) / inputs**0.5
+
+        kernel = self.param("kernel", first, (inputs, self.features))
+        bias = self.param("bias", first, (self.features,))
         begin = nn.initializers.constant(self.initial_deviation / inputs**0.5)
         kernel_deviation = self.param("kernel_deviation", begin, kernel.shape)
         bias_deviation = self.param("bias_deviation", begin, bias.shape)
         if self.has_rng("noise"):
-            noise = jax.random.normal(self.make_rng("noise"), (inputs + self.features,))
+            noise = jax.random.normal(self.make_rng("noise"), (inputs + self.features,), jnp.float32)
             noise = materialize(jnp.sign(noise) * jnp.sqrt(jnp.abs(noise)))  # and not anew for each weight they are in
             kernel = kernel + kernel_deviation * jnp.outer(noise[:inputs], noise[inputs:])
             bias = bias + bias_deviation * noise[inputs:]

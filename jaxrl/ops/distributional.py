@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.special import xlogy
 
+from jaxrl.ops.bootstrapping import discounted, ignore_after_end
 from jaxrl.ops.losses import huber_loss
 from jaxrl.types import Array
 
@@ -60,7 +61,7 @@ def categorical_q_learning_loss(
     Returns:
         Loss, scalar, ≥ 0 up to rounding. No gradient flows into the target.
     """
-    probs_t = jax.nn.softmax(q_logits_t[jnp.argmax(q_t_selector)])
+    probs_t = jax.nn.softmax(ignore_after_end(q_logits_t[jnp.argmax(q_t_selector)], discount_t))
     target = categorical_l2_project(r_t + discount_t * q_atoms, probs_t, q_atoms)
     target = jax.lax.stop_gradient(target)
     return jnp.sum(xlogy(target, target) - target * jax.nn.log_softmax(q_logits_tm1[a_tm1]))
@@ -82,7 +83,7 @@ def quantile_regression_loss(quantiles: Array, targets: Array, huber_delta: floa
     Returns:
         Loss, scalar.
     """
-    tau = (jnp.arange(len(quantiles)) + 0.5) / len(quantiles)
+    tau = (jnp.arange(len(quantiles), dtype=quantiles.dtype) + 0.5) / len(quantiles)
     error = targets - quantiles[:, None]
     size = huber_loss(error, huber_delta) / huber_delta if huber_delta else jnp.abs(error)
     return jnp.sum(jnp.mean(jnp.abs(tau[:, None] - (error < 0)) * size, axis=1))
@@ -114,5 +115,5 @@ def quantile_q_learning_loss(
     Returns:
         Loss, scalar. No gradient flows into the targets.
     """
-    targets = r_t + discount_t * q_quantiles_t[jnp.argmax(q_t_selector)]
+    targets = r_t + discounted(discount_t, q_quantiles_t[jnp.argmax(q_t_selector)])
     return quantile_regression_loss(q_quantiles_tm1[a_tm1], jax.lax.stop_gradient(targets), huber_delta)

@@ -2,6 +2,7 @@
 
 import jax.numpy as jnp
 
+from jaxrl.ops.bootstrapping import discounted
 from jaxrl.types import Array
 
 
@@ -16,7 +17,7 @@ def q_learning_target(r_t: Array, discount_t: Array, q_t: Array) -> Array:
     Returns:
         y, scalar.
     """
-    return r_t + discount_t * jnp.max(q_t)
+    return r_t + discounted(discount_t, jnp.max(q_t))
 
 
 def double_q_learning_target(r_t: Array, discount_t: Array, q_t_value: Array, q_t_selector: Array) -> Array:
@@ -33,7 +34,7 @@ def double_q_learning_target(r_t: Array, discount_t: Array, q_t_value: Array, q_
     Returns:
         y, scalar.
     """
-    return r_t + discount_t * q_t_value[jnp.argmax(q_t_selector)]
+    return r_t + discounted(discount_t, q_t_value[jnp.argmax(q_t_selector)])
 
 
 def sarsa_target(r_t: Array, discount_t: Array, q_t: Array, a_t: Array) -> Array:
@@ -50,7 +51,7 @@ def sarsa_target(r_t: Array, discount_t: Array, q_t: Array, a_t: Array) -> Array
     Returns:
         y, scalar.
     """
-    return r_t + discount_t * q_t[a_t]
+    return r_t + discounted(discount_t, q_t[a_t])
 
 
 def expected_sarsa_target(r_t: Array, discount_t: Array, q_t: Array, probs_a_t: Array) -> Array:
@@ -67,4 +68,4 @@ def expected_sarsa_target(r_t: Array, discount_t: Array, q_t: Array, probs_a_t: 
     Returns:
         y, scalar.
     """
-    return r_t + discount_t * jnp.dot(probs_a_t, q_t)
+    return r_t + discounted(discount_t, jnp.dot(probs_a_t, q_t))

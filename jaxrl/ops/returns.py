@@ -9,6 +9,8 @@ A trajectory may cross the ends of episodes. Each array says its part, `[T]`:
     ``lambda_``     λ, and 0 where the step terminated or truncated its episode: what follows is valued by `v_t`, and
                     nothing of the next episode leaks into this one
 
+A value or return whose factor is 0 counts nothing, even if it is NaN, as after the end of an episode it may be.
+
 The end of the trajectory itself needs no mark: there every estimate bootstraps from `v_t[-1]`. Gradients flow through
 all arguments. A second axis in any of them raises `ValueError`: the caller vmaps.
 """
@@ -18,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
+from jaxrl.ops.bootstrapping import discounted
 from jaxrl.types import Array
 
 
@@ -54,7 +57,7 @@ def lambda_returns(r_t: Array, discount_t: Array, v_t: Array, lambda_: ArrayLike
     """
     _check_values(r_t, v_t)
     lambda_ = jnp.asarray(lambda_)
-    return _backwards(r_t + discount_t * (1 - lambda_) * v_t, discount_t * lambda_, v_t[-1])
+    return _backwards(r_t + discounted(discount_t * (1 - lambda_), v_t), discount_t * lambda_, v_t[-1])
 
 
 def n_step_bootstrapped_returns(r_t: Array, discount_t: Array, v_t: Array, n: int, lambda_t: ArrayLike = 1.0) -> Array:
@@ -82,7 +85,7 @@ def n_step_bootstrapped_returns(r_t: Array, discount_t: Array, v_t: Array, n: in
     start = np.arange(len(r_t))
     window = start[:, None] + np.arange(n)
     # Steps past the end change nothing: x = 0 + 1 · x.
-    b = jnp.pad(r_t + discount_t * (1 - lambda_t) * v_t, (0, n - 1))[window]
+    b = jnp.pad(r_t + discounted(discount_t * (1 - lambda_t), v_t), (0, n - 1))[window]
     a = jnp.pad(discount_t * lambda_t, (0, n - 1), constant_values=1)[window]
     end = v_t[np.minimum(start + n, len(r_t)) - 1]
     return jax.vmap(_backwards)(b, a, end)[:, 0]
@@ -134,7 +137,7 @@ def generalized_advantage_estimation(
         A, `[T]`.
     """
     _check_values(r_t, v_tm1, v_t)
-    return _backwards(r_t + discount_t * v_t - v_tm1, discount_t * jnp.asarray(lambda_), 0.0)
+    return _backwards(r_t + discounted(discount_t, v_t) - v_tm1, discount_t * jnp.asarray(lambda_), 0.0)
 
 
 def _check_values(r_t: Array, *values: Array) -> None:
@@ -154,7 +157,7 @@ def _backwards(b: Array, a: Array, end: ArrayLike) -> Array:
 
     def step(x: Array, coefficients: tuple[Array, Array]) -> tuple[Array, Array]:
         b_t, a_t = coefficients
-        x = b_t + a_t * x
+        x = b_t + discounted(a_t, x)
         return x, x
 
     return jax.lax.scan(step, jnp.asarray(end, jnp.result_type(b, a, end)), (b, a), reverse=True)[1]

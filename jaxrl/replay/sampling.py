@@ -81,11 +81,11 @@ def uniform(slots: int, num_envs: int, n_step: int = 1) -> Sampler:
     def sample(state: PyTree, key: Array, slabs_written: Array, batch_size: int) -> tuple[Array, Array]:
         eligible = ((jnp.minimum(slabs_written, slots) - (n_step - 1)) * num_envs).astype(jnp.uint32)
         # One draw, where `randint` makes two. The remainder favours the first indices, by a part in 4,000 at a million.
-        index = jax.random.bits(key, (batch_size,)) % eligible
+        index = jax.random.bits(key, (batch_size,), jnp.uint32) % eligible
         if n_step > 1:  # counted from the oldest slab; but where all slots are eligible they need no order
             oldest = (jnp.maximum(slabs_written - slots, 0) % slots * num_envs).astype(jnp.uint32)
             index = (index + oldest) % (slots * num_envs)
-        return index.astype(jnp.int32), jnp.ones(batch_size)
+        return index.astype(jnp.int32), jnp.ones(batch_size, jnp.float32)
 
     return Sampler(
         init=lambda hparams: (),
@@ -129,7 +129,8 @@ def prioritised(slots: int, num_envs: int, n_step: int = 1) -> Sampler:
         return state._replace(tree=sum_tree.write_slabs(state.tree, slabs, jnp.stack(numbers) % slots * num_envs))
 
     def sample(state: PrioritisedState, key: Array, slabs_written: Array, batch_size: int) -> tuple[Array, Array]:
-        part = (jnp.arange(batch_size) + jax.random.uniform(key, (batch_size,))) / batch_size
+        uniform = jax.random.uniform(key, (batch_size,), jnp.float32)
+        part = (jnp.arange(batch_size, dtype=jnp.float32) + uniform) / batch_size
         index, priority = sum_tree.find(state.tree, part * sum_tree.total(state.tree))
         env_steps = slabs_written.astype(jnp.float32) * num_envs
         h = state.hparams
@@ -140,7 +141,7 @@ def prioritised(slots: int, num_envs: int, n_step: int = 1) -> Sampler:
         return index, (priority.min() / priority) ** beta
 
     def learned(state: PrioritisedState, index: Array, error: Array) -> PrioritisedState:
-        priority = (jnp.abs(error) + SMALLEST_ERROR) ** state.hparams.priority_exponent
+        priority = (jnp.abs(error).astype(jnp.float32) + SMALLEST_ERROR) ** state.hparams.priority_exponent
         max_priority = jnp.maximum(state.max_priority, priority.max())
         return state._replace(tree=sum_tree.write(state.tree, index, priority), max_priority=max_priority)
 

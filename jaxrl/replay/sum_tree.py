@@ -30,7 +30,7 @@ def allocate(capacity: int) -> SumTree:
     size = capacity
     while not levels or size > 1:
         size = -(-size // FAN_OUT)
-        levels.append(jnp.zeros(size * FAN_OUT))
+        levels.append(jnp.zeros(size * FAN_OUT, jnp.float32))
     return tuple(levels)
 
 

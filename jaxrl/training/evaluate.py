@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from jaxrl.envs import VectorEnv, VectorState
+from jaxrl.random import as_keys
 from jaxrl.training.devices import along, distribute, gather
 from jaxrl.training.population import block_size
 from jaxrl.types import Array, PyTree
@@ -58,9 +59,9 @@ def evaluate(
         )
         return t + 1, worlds, result
 
-    reset_key, play_key = jax.random.split(key)
+    reset_key, play_key = jax.random.split(as_keys(key))
     n = envs.num_envs
-    nothing = Evaluation(jnp.zeros(n), jnp.zeros(n, jnp.int32), jnp.zeros(n, bool))
+    nothing = Evaluation(jnp.zeros(n, jnp.float32), jnp.zeros(n, jnp.int32), jnp.zeros(n, bool))
     return jax.lax.while_loop(unfinished, body, (jnp.int32(0), envs.reset(reset_key), nothing))[2]
 
 
@@ -75,7 +76,7 @@ def evaluate_agents(
     def evaluate_some(agent_states: PyTree, key_data: Array) -> Evaluation:
         def evaluate_one(arguments: tuple[PyTree, Array]) -> Evaluation:
             agent_state, key_data = arguments
-            return evaluate(policy, agent_state, envs, jax.random.wrap_key_data(key_data), max_steps)
+            return evaluate(policy, agent_state, envs, as_keys(key_data), max_steps)
 
         return jax.lax.map(evaluate_one, (agent_states, key_data), batch_size=block_size(len(key_data)))
 

@@ -9,7 +9,7 @@ from jaxrl.types import Mean, Metrics, PyTree
 
 def total(metrics: Metrics) -> Metrics:
     """Metrics with a leading axis, summed over it."""
-    return jax.tree.map(lambda x: x.sum(0), metrics)
+    return jax.tree.map(lambda x: x.sum(0, dtype=x.dtype), metrics)
 
 
 def add(a: PyTree, b: PyTree) -> PyTree:

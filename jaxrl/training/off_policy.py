@@ -10,8 +10,8 @@ from annotated_types import Gt, Interval
 from jaxrl import replay
 from jaxrl.arguments import ArgumentError, check
 from jaxrl.data_parallel import split_batch
-from jaxrl.envs import Box, Discrete, VectorEnv, action_space_of, check_actions, vectorize
-from jaxrl.random import inline
+from jaxrl.envs import Box, Discrete, VectorEnv, action_space_of, check_actions, check_resets, vectorize
+from jaxrl.random import as_keys, inline, ordinary
 from jaxrl.training import metrics as metrics_lib
 from jaxrl.training.hparams import traced
 from jaxrl.types import Agent, Array, Hparams, Metrics, PyTree, Sample, Trainer, TrainState
@@ -70,11 +70,12 @@ def off_policy(agent: Agent, env: Any, env_params: Any, config: OffPolicyConfig)
 
     Raises:
         ArgumentError: a size is out of bounds, a batch larger than the replay, n_step longer than it, or the world's
-            actions are neither discrete nor a box of them (see `action_space_of`); from `init`: the agent acts with
-            something else.
+            actions are neither discrete nor a box of them (see `action_space_of`), or it does not reset itself; from
+            `init`: the agent acts with something else.
     """
     _check_sizes(config)
     envs = vectorize(env, env_params, config.num_envs)
+    check_resets(env, env_params)
     slab = config.num_envs
     sampler = SAMPLERS[config.replay](replay.num_slots(config.replay_capacity, slab), slab, config.n_step)
     warmup_slabs = -(-max(config.warmup_steps, config.batch_size) // slab) + config.n_step - 1
@@ -85,12 +86,12 @@ def off_policy(agent: Agent, env: Any, env_params: Any, config: OffPolicyConfig)
         def body(carry: PyTree, x: PyTree) -> tuple[PyTree, Metrics]:
             (worlds, (memory, chances)), (slabs, (act_key, env_key)) = carry, x
             env_steps = slabs.astype(jnp.float32) * slab
-            actions = agent.act(state.agent, envs.decode(worlds.observation), act_key, env_steps)
+            actions = agent.act(state.agent, envs.decode(worlds.observation), ordinary(act_key), env_steps)
             worlds, transition, metrics = envs.step(worlds, actions, env_key)
             memory = replay.write(memory, layout.pack(transition), slabs)
             return (worlds, (memory, sampler.written(chances, slabs + 1))), metrics
 
-        inputs = (slabs + jnp.arange(len(keys)), keys)
+        inputs = (slabs + jnp.arange(len(keys), dtype=jnp.int32), keys)
         (worlds, memory), metrics = jax.lax.scan(body, (state.envs, state.replay), inputs)
         return state._replace(envs=worlds, replay=memory), metrics_lib.total(metrics)
 
@@ -105,7 +106,8 @@ def off_policy(agent: Agent, env: Any, env_params: Any, config: OffPolicyConfig)
             steps = steps._replace(
                 observation=envs.decode(steps.observation), next_observation=envs.decode(steps.next_observation)
             )
-            agent_state, metrics, errors = agent.update(agent_state, Sample(steps, weights), update_key, env_steps)
+            sample = Sample(steps, weights)
+            agent_state, metrics, errors = agent.update(agent_state, sample, ordinary(update_key), env_steps)
             if config.replay == "prioritised" and jnp.shape(errors) != index.shape:
                 raise ArgumentError(f"agent must return one error of each sample, {index.shape}, got {errors}")
             return (agent_state, sampler.learned(chances, index, errors)), metrics
@@ -114,7 +116,7 @@ def off_policy(agent: Agent, env: Any, env_params: Any, config: OffPolicyConfig)
         return state._replace(agent=agent_state, replay=(memory, chances)), metrics_lib.total(metrics)
 
     def init(key: Array, hparams: Hparams) -> TrainState:
-        agent_key, env_key, warmup_key, run_key = jax.random.split(key, 4)
+        agent_key, env_key, warmup_key, run_key = jax.random.split(as_keys(key), 4)
         worlds = envs.reset(env_key)
         observations = envs.decode(worlds.observation)
         hparams = traced(hparams)

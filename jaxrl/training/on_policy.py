@@ -8,8 +8,8 @@ import jax.numpy as jnp
 from annotated_types import Interval
 
 from jaxrl.arguments import check
-from jaxrl.envs import VectorState, action_space_of, check_actions, vectorize
-from jaxrl.random import inline
+from jaxrl.envs import VectorState, action_space_of, check_actions, check_resets, vectorize
+from jaxrl.random import as_keys, inline, ordinary
 from jaxrl.training import metrics as metrics_lib
 from jaxrl.training.hparams import traced
 from jaxrl.types import Agent, Array, Hparams, Metrics, Trainer, TrainState, Transition
@@ -34,16 +34,18 @@ def on_policy(agent: Agent, env: Any, env_params: Any, config: OnPolicyConfig) -
     `Transition` of `[T, N]`.
 
     Raises:
-        ArgumentError: a size is out of bounds; from `init`: the agent does not act as the world takes it.
+        ArgumentError: a size is out of bounds, or the world does not reset itself; from `init`: the agent does
+            not act as the world takes it.
     """
     check(config)
     envs, space = vectorize(env, env_params, config.num_envs), action_space_of(env, env_params)
+    check_resets(env, env_params)
     steps_per_iteration = config.num_envs * config.rollout_length
 
     def rollout(state: TrainState, keys: Array, env_steps: Array) -> tuple[VectorState, Transition, Metrics]:
         def body(worlds: VectorState, keys: Array) -> tuple[VectorState, tuple[Transition, Metrics]]:
             act_key, env_key = keys
-            actions = agent.act(state.agent, envs.decode(worlds.observation), act_key, env_steps)
+            actions = agent.act(state.agent, envs.decode(worlds.observation), ordinary(act_key), env_steps)
             worlds, transition, metrics = envs.step(worlds, actions, env_key)
             return worlds, (transition, metrics)
 
@@ -54,7 +56,7 @@ def on_policy(agent: Agent, env: Any, env_params: Any, config: OnPolicyConfig) -
         return worlds, batch, metrics_lib.total(metrics)
 
     def init(key: Array, hparams: Hparams) -> TrainState:
-        agent_key, env_key, run_key = jax.random.split(key, 3)
+        agent_key, env_key, run_key = jax.random.split(as_keys(key), 3)
         worlds = envs.reset(env_key)
         observations = envs.decode(worlds.observation)
         agent_state = agent.init(agent_key, traced(hparams), jax.tree.map(lambda x: x[0], observations))
@@ -68,7 +70,7 @@ def on_policy(agent: Agent, env: Any, env_params: Any, config: OnPolicyConfig) -
         env_steps = state.iteration.astype(jnp.float32) * steps_per_iteration
         keys = jax.random.split(rollout_key, (config.rollout_length, 2))
         worlds, batch, acting = rollout(state, keys, env_steps)
-        agent_state, learning, _ = agent.update(state.agent, batch, update_key, env_steps)
+        agent_state, learning, _ = agent.update(state.agent, batch, ordinary(update_key), env_steps)
         return state._replace(iteration=state.iteration + 1, agent=agent_state, envs=worlds), acting | learning
 
     return Trainer(init, step, steps_per_iteration, warmup_steps=0)

@@ -1,6 +1,7 @@
 """The compiled program of a run: how it begins, and how it goes on by any number of iterations."""
 
 import contextlib
+import dataclasses
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -11,6 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxrl.arguments import ArgumentError
+from jaxrl.random import as_keys
 from jaxrl.training import devices as devices_lib
 from jaxrl.training import metrics as metrics_lib
 from jaxrl.training.hparams import traced
@@ -89,16 +92,18 @@ class Program:
                 takes longer than the kernel; large ones use all cores by themselves.
 
         Raises:
-            ArgumentError: the devices do not divide the agents, or the worlds.
+            ArgumentError: the devices do not divide the agents, or the worlds; the key is none, or of another number of
+                agents than the hyperparameters.
             MemoryError: the state is larger than the memory there is.
         """
         clock = time.perf_counter()
         # Under `jit` the step is traced once, for its shapes as well as for its program.
         self.trainer = trainer._replace(step=jax.jit(trainer.step))
+        key = as_keys(key)
+        _check_agents(key, hparams)
         self.agents, self.sequential = key.shape, sequential
         self.freeze_diverged = freeze_diverged
         self.mesh = devices_lib.mesh_of(devices, self.agents)
-        self.key_impl = jax.random.key_impl(key)
         with self._context():
             self._beginning = jax.jit(self._begin).trace(*self._arguments(key, hparams))
         info = self._beginning.out_info
@@ -109,7 +114,15 @@ class Program:
         self.compile_seconds = time.perf_counter() - clock
 
     def begin(self, key: Array, hparams: Hparams) -> Progress:
-        """The run at its beginning."""
+        """The run at its beginning.
+
+        Raises:
+            ArgumentError: the keys or the hyperparameters are of another number of agents.
+        """
+        key = as_keys(key)
+        if key.shape != self.agents:
+            raise ArgumentError(f"key must be of shape {self.agents}, as the program's, got {key.shape}")
+        _check_agents(key, hparams)
         # Restored arrays are committed to their devices: so are these, so that both mean the same program.
         shardings = jax.tree.map(lambda x: x.sharding, self.shapes)
         return jax.device_put(self._begin_compiled(*self._arguments(key, hparams)), shardings)
@@ -135,11 +148,11 @@ class Program:
     def _arguments(self, key: Array, hparams: Hparams) -> tuple[Array, Hparams]:
         """The arguments of `_begin`, on their devices: keys as their data, since only numbers can be distributed."""
         sharding = devices_lib.along(self.mesh, 0 if self.agents else None)
-        arguments = (jax.random.key_data(key), traced(hparams))
+        arguments = (jax.random.key_data(as_keys(key)), traced(hparams))
         return jax.tree.map(lambda x: devices_lib.distribute(x, sharding), arguments)
 
     def _begin(self, key_data: Array, hparams: Hparams) -> Progress:
-        keys = jax.random.wrap_key_data(key_data, impl=self.key_impl)
+        keys = as_keys(key_data)
         if not self.agents:
             progress = start(self.trainer, keys, hparams)
         else:
@@ -210,6 +223,19 @@ class Program:
             compiled = lower().compile(compiler_options=options)
         self.compile_seconds += time.perf_counter() - clock
         return compiled
+
+
+def _check_agents(key: Array, hparams: Hparams) -> None:
+    """Refuses hyperparameters that are not of one agent `()`, or of as many as there are keys `[A]`."""
+    if key.ndim > 1:
+        raise ArgumentError(f"key must be one key, or keys [A] of a population, got keys of shape {key.shape}")
+    for path, x in jax.tree_util.tree_leaves_with_path(hparams):
+        name = "hparams" + jax.tree_util.keystr(path)
+        if key.ndim and np.shape(x)[:1] != key.shape:
+            rule = f"must be of [{len(key)}] agents, as many as keys are (jaxrl.repeat makes the same for all)"
+            raise ArgumentError(f"{name} {rule}, got shape {np.shape(x)}")
+        if not key.ndim and dataclasses.is_dataclass(hparams) and np.ndim(x):
+            raise ArgumentError(f"{name} must be one number for one key, got shape {np.shape(x)}")
 
 
 def of_population(shapes: Progress, agents: int) -> Progress:
