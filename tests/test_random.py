@@ -1,11 +1,16 @@
-"""Inline keys give the bits of JAX's own generator, whatever is drawn from them."""
+"""Keys are threefry's whatever is given for one, and inline keys give the bits of JAX's own generator."""
+
+from functools import partial
+from typing import get_args
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrl.random import inline
+from jaxrl import make
+from jaxrl.arguments import ArgumentError
+from jaxrl.random import Stream, as_keys, inline, key_stream, ordinary
 from tests.compiling import quick_jit
 
 DRAWS = {
@@ -57,11 +62,60 @@ def test_bits_of_64() -> None:
         )
 
 
-def test_other_generators_are_left_alone() -> None:
-    key = jax.random.key(0, impl="rbg")
-    assert inline(key) is key
-
-
 def test_twice_is_once() -> None:
     key = inline(jax.random.key(0))
-    assert inline(key) is key
+    assert inline(key).dtype == key.dtype
+    np.testing.assert_array_equal(jax.random.key_data(inline(key)), jax.random.key_data(key))
+    assert ordinary(key) == jax.random.key(0)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [7, np.int64(7), jnp.uint32(7), jax.random.PRNGKey(7), np.array([0, 7], np.uint32), jax.random.key(7),
+     jax.random.key(7, impl="rbg"), jax.random.PRNGKey(7, impl="rbg")],
+    ids=["int", "NumPy's int", "jax's int", "old", "NumPy's", "typed", "rbg", "old rbg"],
+)  # fmt: skip
+def test_all_that_jax_takes_for_a_key_is_one(key) -> None:
+    assert as_keys(key) == jax.random.key(7, impl="threefry2x32")
+    assert jax.jit(as_keys)(key) == jax.random.key(7, impl="threefry2x32")
+
+
+def test_many_keys_stay_many() -> None:
+    keys = jax.random.split(jax.random.key(0), (2, 3))
+    for given in (keys, jax.random.key_data(keys)):
+        np.testing.assert_array_equal(jax.random.key_data(as_keys(given)), jax.random.key_data(keys))
+
+
+@pytest.mark.parametrize(
+    "key", ["0", 1.5, None, [0, 1], np.zeros(2), np.zeros((4, 3), np.uint32), jnp.arange(2)], ids=str
+)
+def test_anything_else_is_none(key) -> None:
+    with pytest.raises(ArgumentError, match=r"^key must be a random key such as jax\.random\.key\(0\), got "):
+        as_keys(key)
+
+
+def test_keys_do_not_depend_on_the_default_generator() -> None:
+    """Under rbg, an agent of a population would not be the one that it is alone."""
+    expected = jax.random.key_data(key_stream(3, "play"))
+    with jax.default_prng_impl("rbg"):
+        np.testing.assert_array_equal(jax.random.key_data(key_stream(3, "play")), expected)
+        assert as_keys(3) == as_keys(jax.random.key(3)) == as_keys(jax.random.PRNGKey(3))
+        env, params = make("CartPole-v1")
+        under_rbg, _ = env.reset(jax.random.key(0), params)
+    np.testing.assert_array_equal(under_rbg, env.reset(jax.random.key(0), params)[0])
+
+
+def test_no_two_uses_of_a_seed_share_a_key() -> None:
+    """Nor does any with the next ones that are made of them: two splits of one key have keys in common."""
+    uses = [jax.vmap(partial(key_stream, use=use))(jnp.arange(3)) for use in get_args(Stream)]
+    keys = jnp.stack(uses).ravel()
+    data = jax.random.key_data(jnp.concatenate([keys, jax.vmap(lambda key: jax.random.split(key, 5))(keys).ravel()]))
+    assert len({tuple(key) for key in data.tolist()}) == len(data) == 6 * len(keys)
+
+
+def test_training_and_evaluation_are_what_they_were() -> None:
+    """Recorded results were made with these."""
+    streams = [key_stream(5, use) for use in ("training", "evaluation", "video")]
+    np.testing.assert_array_equal(
+        jax.random.key_data(jnp.stack(streams)), jax.random.key_data(jax.random.split(jax.random.key(5), 3))
+    )

@@ -48,12 +48,13 @@ def adapt(env: Any, params: Any) -> Foreign:
     """
     check_kind(env)
     space = env.action_space(params)
-    low, high = (space.low, space.high) if is_box(space) else (None, None)
-    start = 0 if is_box(space) else int(getattr(space, "start", 0))  # gymnasium's spaces may not begin at 0
 
     def given(key: Array, state: PyTree, action: Array) -> tuple[PyTree, ...]:
-        action = action + start if low is None else jnp.clip(action, low, high)
-        return env.step(ordinary(key), state, action, params)
+        if is_box(space):  # of the float that the environment computes with, in case it selects between the two
+            own = jnp.clip(action.astype(jnp.result_type(float)), space.low, space.high)
+        else:
+            own = action + int(getattr(space, "start", 0))  # gymnasium's spaces may not begin at 0
+        return env.step(ordinary(key), state, own, params)
 
     dtypes = _check_results(env, params, given, space)
 
@@ -118,14 +119,13 @@ def _check_results(env: Any, params: Any, step: Callable, space: Any) -> PyTree:
         raise ArgumentError(f"env.step must give {STEP} as gymnax 1.0 does, got {_described(given)} from {name}")
     observation, state, *scalars, info = given
     if not (isinstance(info, dict) and "final_observation" in info):
-        held = f"with {', '.join(map(str, info)) or 'nothing'}" if isinstance(info, dict) else _described(info)
+        held = f"one with {', '.join(map(str, info)) or 'nothing'}" if isinstance(info, dict) else _described(info)
         raise ArgumentError(
             f"env.step must give an info with final_observation, what the action led to before any reset, got {held} "
             f"from {name}"
         )
     for what, x in zip(("reward", "terminated", "truncated"), scalars, strict=True):
-        kind = getattr(x, "dtype", object)
-        if not (jnp.size(x) == 1 and _is_real(kind)):
+        if not (getattr(x, "size", 0) == 1 and _is_real(x.dtype)):
             raise ArgumentError(f"env.step must give one number as {what}, got {_described(x)} from {name}")
     final = info["final_observation"]
     _check_same(f"{name}.step must give a state as reset does", begun[1], state, lambda x: (x.shape, x.dtype))

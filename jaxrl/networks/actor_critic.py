@@ -64,7 +64,7 @@ class ActorCritic(nn.Module):
         if isinstance(space, Discrete):
             return Categorical(actor), value
         low, high = np.asarray(space.low), np.asarray(space.high)
-        log_std = self.param("log_std", nn.initializers.zeros, low.shape) + np.log((high - low) / 2)
+        log_std = self.param("log_std", nn.initializers.zeros, low.shape, jnp.float32) + np.log((high - low) / 2)
         mean = (high + low) / 2 + (high - low) / 2 * actor
         return Normal(mean, jnp.broadcast_to(log_std, mean.shape)), value
 

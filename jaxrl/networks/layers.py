@@ -1,5 +1,7 @@
 """Layers of networks that work with the batch last, `[..., N]`, which is how a CPU runs them fastest."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -17,8 +19,8 @@ class Dense(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
-        kernel = self.param("kernel", nn.initializers.lecun_normal(), (x.shape[0], self.features))
-        bias = self.param("bias", nn.initializers.zeros, (self.features,))
+        kernel = self.param("kernel", nn.initializers.lecun_normal(), (x.shape[0], self.features), jnp.float32)
+        bias = self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32)
         return kernel.T @ x.astype(kernel.dtype) + bias[:, None]
 
 
@@ -38,14 +40,14 @@ class NoisyDense(nn.Module):
     def __call__(self, x: Array) -> Array:
         inputs = x.shape[0]
 
-        def first(key: Array, shape: tuple[int, ...]) -> Array:
-            return jax.random.uniform(key, shape, jnp.float32, minval=-1) / inputs**0.5
+        def first(key: Array, shape: tuple[int, ...], dtype: Any) -> Array:
+            return jax.random.uniform(key, shape, dtype, minval=-1) / inputs**0.5
 
-        kernel = self.param("kernel", first, (inputs, self.features))
-        bias = self.param("bias", first, (self.features,))
+        kernel = self.param("kernel", first, (inputs, self.features), jnp.float32)
+        bias = self.param("bias", first, (self.features,), jnp.float32)
         begin = nn.initializers.constant(self.initial_deviation / inputs**0.5)
-        kernel_deviation = self.param("kernel_deviation", begin, kernel.shape)
-        bias_deviation = self.param("bias_deviation", begin, bias.shape)
+        kernel_deviation = self.param("kernel_deviation", begin, kernel.shape, jnp.float32)
+        bias_deviation = self.param("bias_deviation", begin, bias.shape, jnp.float32)
         if self.has_rng("noise"):
             noise = jax.random.normal(self.make_rng("noise"), (inputs + self.features,), jnp.float32)
             noise = materialize(jnp.sign(noise) * jnp.sqrt(jnp.abs(noise)))  # and not anew for each weight they are in
@@ -66,8 +68,8 @@ class LayerNorm(nn.Module):
     @nn.compact
     def __call__(self, x: Array) -> Array:
         features = x.shape[0]
-        scale = self.param("scale", nn.initializers.ones, (features,))
-        bias = self.param("bias", nn.initializers.zeros, (features,))
+        scale = self.param("scale", nn.initializers.ones, (features,), jnp.float32)
+        bias = self.param("bias", nn.initializers.zeros, (features,), jnp.float32)
         average, copies = np.full((1, features), 1 / features, np.float32), np.ones((features, 1), np.float32)
 
         def product(a: ArrayLike, b: Array) -> Array:

@@ -203,3 +203,23 @@ def test_devices_that_do_not_divide_are_refused(trainers) -> None:
         Program(trainers["off"], keys, hparams, devices=jax.devices()[:2])
     with pytest.raises(ArgumentError, match="num_envs must be a multiple of the 3 devices, got 8"):
         Program(trainers["off"], keys[0], HPARAMS["off"], devices=jax.devices()[:3])
+
+
+def test_a_run_takes_any_key_and_the_same_number_of_keys_and_hyperparameters(small_trainer, hparams) -> None:
+    keys, four = jax.random.split(jax.random.key(0), 4), repeat(hparams, 4)
+    shapes = Program(small_trainer, jax.random.key(5), hparams).shapes
+    for key in (5, jax.random.PRNGKey(5), jax.random.key(5, impl="rbg")):
+        program = Program(small_trainer, key, hparams)
+        assert (program.agents, program.shapes) == ((), shapes)
+    assert Program(small_trainer, jax.random.key_data(keys), four).agents == (4,)
+    for key, given, message in (
+        (keys, hparams, r"hparams\.learning_rate must be of \[4\] agents, .*jaxrl\.repeat.*, got shape \(\)$"),
+        (keys, repeat(hparams, 3), r"hparams\.learning_rate must be of \[4\] agents, .*, got shape \(3,\)$"),
+        (jax.random.key(0), four, r"hparams\.learning_rate must be one number for one key, got shape \(4,\)$"),
+        (keys[None], four, r"key must be one key, or keys \[A\] of a population, got keys of shape \(1, 4\)$"),
+        ("0", hparams, "key must be a random key such as "),
+    ):
+        with pytest.raises(ArgumentError, match=f"^{message}"):
+            Program(small_trainer, key, given)
+    with pytest.raises(ArgumentError, match=r"^key must be of shape \(4,\), as the program's, got \(\)$"):
+        Program(small_trainer, keys, four).begin(jax.random.key(0), hparams)

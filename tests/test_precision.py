@@ -1,0 +1,107 @@
+"""With and without x64 all is the same run: the same dtypes, the same random bits, results equal but for rounding."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxrl
+from jaxrl.agents.action_values import categorical, quantiles
+from jaxrl.envs import GAMES
+from jaxrl.networks import NoisyDense, QNetwork
+
+ENVIRONMENTS = {
+    "CartPole-v1": {},
+    "GridWorld": {"map": "S....\n..C.G\n.....\n", "slip_probability": 0.5},
+    **{game: {"sticky_action_prob": 0.5} for game in GAMES},
+    "Pendulum-v1": {},  # gymnax's
+}
+
+
+def dtypes(tree: Any) -> list[str]:
+    return [f"{jax.tree_util.keystr(path)} {x.dtype}" for path, x in jax.tree_util.tree_leaves_with_path(tree)]
+
+
+def both(compute: Callable[[Any], Any]) -> tuple[Any, Any]:
+    """What a function of a key gives without x64, and with it; compiled quickly, because it runs only once."""
+    results = []
+    for x64 in (False, True):
+        with jax.enable_x64(x64):
+            lowered = jax.jit(lambda key: jax.tree.map(numbers, compute(key))).lower(jax.random.key(1))
+            compiled = lowered.compile(compiler_options={"xla_backend_optimization_level": 0})
+            results.append(jax.device_get(compiled(jax.random.key(1))))
+    return results[0], results[1]
+
+
+def same(one: Any, other: Any) -> None:
+    assert dtypes(one) == dtypes(other)
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-4), one, other)
+
+
+def numbers(x: Any) -> Any:
+    return jax.random.key_data(x) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x
+
+
+@pytest.mark.parametrize("name", ENVIRONMENTS)
+def test_environments_draw_the_same_bits(name: str) -> None:
+    env, params = jaxrl.make(name, **ENVIRONMENTS[name])
+
+    def policy(observations: Any, key: Any) -> Any:
+        if name == "Pendulum-v1":
+            return jax.random.normal(key, (4, 1), jnp.float32)
+        return jax.random.bits(key, (4,), jnp.uint32) % 4
+
+    def play(key: Any) -> Any:
+        return jaxrl.rollout(env, policy, key, 40, 4, params)._replace(next_observation=())
+
+    same(*both(play))
+
+
+DQN = jaxrl.OffPolicyConfig(num_envs=2, batch_size=4, replay_capacity=16, warmup_steps=8, rollout_length=2)
+PRIORITISED = dataclasses.replace(DQN, replay="prioritised", n_step=2)
+ON_POLICY = jaxrl.OnPolicyConfig(num_envs=2, rollout_length=4)
+MINIBATCHES = jaxrl.MinibatchConfig(num_epochs=2, num_minibatches=2)
+
+
+def rainbow(values: Any) -> jaxrl.Agent:
+    network = QNetwork(num_actions=2, hidden_sizes=(4,), outputs=values.shape, dueling=True, dense=NoisyDense)
+    return jaxrl.dqn(network, values, double=True)
+
+
+def actor_critic(env_id: str, agent: Callable[..., jaxrl.Agent], *config: Any) -> jaxrl.Trainer:
+    env, params = jaxrl.make(env_id)
+    observation, _ = env.reset(jax.random.key(0), params)
+    network = jaxrl.actor_critic(observation, jaxrl.action_space_of(env, params), hidden_sizes=(4,))
+    return jaxrl.on_policy(agent(network, *config), env, params, ON_POLICY)
+
+
+def trainers() -> dict[str, tuple[jaxrl.Trainer, Any]]:
+    """One of each kind, as small as can be."""
+    cart_pole, network = jaxrl.make("CartPole-v1"), QNetwork(num_actions=2, hidden_sizes=(4,))
+    grid, params = jaxrl.make("GridWorld", slip_probability=0.3)
+    table = jaxrl.q_learning(16, 4, grid.state_of)
+    return {
+        "dqn": (jaxrl.off_policy(jaxrl.dqn(network), *cart_pole, DQN), jaxrl.DQNHparams()),
+        "c51": (jaxrl.off_policy(rainbow(categorical(0, 9, 3)), *cart_pole, PRIORITISED), jaxrl.RainbowHparams()),
+        "qr-dqn": (jaxrl.off_policy(rainbow(quantiles(3)), *cart_pole, PRIORITISED), jaxrl.RainbowHparams()),
+        "pqn": (jaxrl.on_policy(jaxrl.pqn(network, MINIBATCHES), *cart_pole, ON_POLICY), jaxrl.PQNHparams()),
+        "q-learning": (jaxrl.on_policy(table, grid, params, ON_POLICY), jaxrl.QLearningHparams()),
+        "reinforce": (actor_critic("CartPole-v1", jaxrl.reinforce), jaxrl.ReinforceHparams()),
+        "a2c": (actor_critic("CartPole-v1", jaxrl.a2c), jaxrl.A2CHparams()),
+        "ppo": (actor_critic("Pendulum-v1", jaxrl.ppo, MINIBATCHES), jaxrl.PPOHparams()),
+    }
+
+
+@pytest.mark.parametrize("name", ["dqn", "c51", "qr-dqn", "pqn", "q-learning", "reinforce", "a2c", "ppo"])
+def test_every_agent_learns_the_same(name: str) -> None:
+    trainer, hparams = trainers()[name]
+
+    def train(key: Any) -> Any:
+        state, metrics = trainer.step(trainer.init(key, hparams))
+        return state.agent if name == "ppo" else state, metrics  # gymnax's worlds follow the mode
+
+    same(*both(train))
