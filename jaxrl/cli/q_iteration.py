@@ -9,6 +9,7 @@ from PIL import Image
 from jaxrl.cli.sheet import sheet
 from jaxrl.envs.grid_pictures import render_values
 from jaxrl.envs.grid_world import GridWorld
+from jaxrl.envs.render import write_gif
 
 ITERATES, FILM, POLICIES, CONVERGENCE = "iterates.png", "iterates.gif", "policies.png", "convergence.png"
 FRAMES = 60
@@ -51,10 +52,8 @@ def draw_iterates(env: GridWorld, solution: Solution, heading: str, directory: P
 
     chosen = sorted({*range(min(last + 1, FRAMES // 2)), *np.geomspace(1, max(last, 1), FRAMES // 2).astype(int), last})
     frames = [sheet(heading, [panel(i)], most=640) for i in chosen]
-    palette = frames[len(frames) // 2].quantize(128)
-    frames = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
     times = [max(100, 8000 // len(frames) // 10 * 10)] * (len(frames) - 1) + [2500]
-    frames[0].save(directory / FILM, save_all=True, append_images=frames[1:], duration=times, loop=0)
+    write_gif(frames.__getitem__, len(frames), directory / FILM, times)
 
 
 def draw_policies(env: GridWorld, solution: Solution, heading: str, picture: Path) -> None:
@@ -94,11 +93,11 @@ def draw_convergence(solution: Solution, gamma: float, tolerance: float, heading
         bound = r"$\frac{\gamma}{1 - \gamma}\, \Vert Q_i - Q_{i-1}\Vert$, known after step i"
         axes.plot(i[1:], seen(gamma / (1 - gamma) * change), marks[1], color="tab:orange", markersize=4, label=bound)
         axes.axhline(tolerance, color="tab:green", linewidth=1, linestyle="--", label="tolerance")
-    label = r"$\Vert Q_i - Q^*\Vert$, the true error" + (" (0 at the end)" if error[-1] <= rounding else "")
+    label = r"$\Vert Q_i - Q^*\Vert$, the true error"
     axes.plot(i, seen(error), marks[0], color="tab:blue", markersize=4, label=label)
     axes.set_title(r"$Q_i \to Q^*$" + "\n", loc="left", fontweight="bold")
     axes.text(0, 1.02, f"{heading}; greatest difference over all (s, a)", transform=axes.transAxes, color="gray")
-    axes.set_xlabel("iteration i")
+    axes.set_xlabel("iteration i  (a curve ends where nothing but rounding is left of it)")
     axes.set_ylabel("error")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.spines[["top", "right"]].set_visible(False)

@@ -13,6 +13,7 @@ from jaxrl import planning
 from jaxrl.agents.q_learning import QLearningHparams, QLearningState, q_learning
 from jaxrl.arguments import ArgumentError
 from jaxrl.cli import run_directory
+from jaxrl.cli.pictures import spared
 from jaxrl.envs.grid_world import GridWorld, GridWorldParams
 from jaxrl.training import OnPolicyConfig, on_policy
 from jaxrl.training.report import figure_over_steps, read_curves
@@ -98,8 +99,10 @@ def report(env: GridWorld, env_params: GridWorldParams, agent_states: MeasuredSt
     errors = abs(learner.q_values - best)[:, acts].max((1, 2))
     discount = learner.hparams.discount[0]
     heading = f"{env.protocol(env_params)}, $\\gamma$ = {discount:.6g}"
-    draw_values(env, learner.q_values[0], best[0], acts, heading, directory / VALUES)
-    draw_error(directory / run_directory.METRICS, heading, directory / ERROR)
+    with spared(directory / VALUES):
+        draw_values(env, learner.q_values[0], best[0], acts, heading, directory / VALUES)
+    with spared(directory / ERROR):
+        draw_error(directory / run_directory.METRICS, heading, directory / ERROR)
     return {
         "max_error": float(errors.max()),
         "max_error_per_seed": errors.tolist(),

@@ -17,6 +17,7 @@ from rich.table import Table
 
 from jaxrl.cli import checks, run_directory
 from jaxrl.cli.experiment import Experiment, Options
+from jaxrl.cli.pictures import spared
 from jaxrl.cli.record import record
 from jaxrl.envs import protocol_of, rollout, vectorize
 from jaxrl.random import key_stream
@@ -236,14 +237,10 @@ def summarize(
 
 
 def draw_curve(experiment: Experiment, options: Options, directory: Path, protocol: str, final: list[float]) -> None:
-    if (directory / run_directory.METRICS).exists():
-        learning_curve(
-            directory / run_directory.METRICS,
-            directory / run_directory.CURVE,
-            f"{experiment.algorithm} on {options.env}",
-            protocol,
-            final,
-        )
+    metrics, picture = directory / run_directory.METRICS, directory / run_directory.CURVE
+    if metrics.exists():
+        with spared(picture):
+            learning_curve(metrics, picture, f"{experiment.algorithm} on {options.env}", protocol, final)
 
 
 def shoot_film(
@@ -254,7 +251,9 @@ def shoot_film(
     def play(agent_state: PyTree, key: Array) -> Transition:
         return rollout(env, partial(agent.policy, agent_state), key, FILM_STEPS, 1, env_params)
 
-    film(env, jax.jit(play)(agent_state, key), directory / run_directory.FILM, options.env)
+    picture = directory / run_directory.FILM
+    with spared(picture):
+        film(env, jax.jit(play)(agent_state, key), picture, options.env)
 
 
 def show(

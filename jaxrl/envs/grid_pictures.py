@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw, ImageFont
 from jaxrl.arguments import ArgumentError
 from jaxrl.envs.grid_world import GridWorld
 from jaxrl.envs.maps import read_map
-from jaxrl.envs.palette import BACKGROUND, BOARD, GRID, INK, PALETTE, Colour
+from jaxrl.envs.palette import BACKGROUND, DETAILED, GRID, INK, PALETTE, Colour, cell_size, flat_cells
 
 LOOKS: dict[str, tuple[str, Colour]] = {
     "#": ("wall", (84, 90, 108)),
@@ -23,17 +23,25 @@ LOW, MIDDLE, HIGH = (44, 32, 78), (36, 114, 148), (196, 226, 130)
 """Colours of the lowest value, of the mean of the two, and of the highest."""
 HEADINGS = np.array([(1, 0), (-1, 0), (0, -1), (0, 1)])
 """Where right, left, up and down point in a picture (x, y)."""
+CELL, LONGEST = 64, 2048
+"""Pixels of a cell with its value, and of the longer side of a map with many cells, which are smaller then."""
+NUMBERED, ARROWED = 48, 20
+"""Pixels that a cell needs for its number, and for arrows."""
 
 
 def grid_board(env: GridWorld, observation: np.ndarray) -> tuple[Image.Image, list[tuple[str, Colour]]]:
     """The board of an observation `[H, W, 3]`, and the names of its colours."""
     rows = read_map(env.map).rows
-    size = BOARD // max(len(rows), len(rows[0]))
-    cells = _cells(rows, size)
+    across, down = cell_size(len(rows), len(rows[0]))
+    if min(across, down) >= DETAILED:
+        across = down = int(across)
+        cells = _cells(rows, across)
+    else:
+        cells = flat_cells(_looks(rows))
     draw = ImageDraw.Draw(cells)
     for y, x in np.argwhere(observation[:, :, 0] > 0):
-        centre = ((x + 0.5) * size - 1, (y + 0.5) * size - 1)
-        draw.circle(centre, 0.32 * size, PALETTE[0], outline=BACKGROUND, width=2)
+        centre = ((x + 0.5) * across - 1, (y + 0.5) * down - 1)
+        draw.circle(centre, max(0.32 * min(across, down), 3), PALETTE[0], outline=BACKGROUND, width=min(2, across // 4))
     seen = [(f"floor {cell}", LETTER) for cell in sorted(set("".join(rows))) if cell.islower()]
     seen = [look for cell, look in LOOKS.items() if cell in "".join(rows)] + seen
     return cells, [("agent", PALETTE[0]), *seen]
@@ -74,25 +82,50 @@ def render_values(
         arrows = values >= best[:, None] - 1e-4 * span if values.ndim == 2 else np.zeros((len(cells), 4), bool)
 
     darkest, lightest = limits or (low, low + span)
+    best = np.where(acts, best, low)
+    shares = np.clip((best - darkest) / (lightest - darkest), 0, 1) if lightest > darkest else np.full(len(cells), 0.5)
 
-    size, margin = 64, 34 if title else 0
+    size = min(CELL, LONGEST // max(len(rows), width))
+    if size < DETAILED:
+        colours = _looks(rows).reshape(-1, 3)
+        colours[acts] = _shades(shares[acts])
+        return _under(title, flat_cells(colours.reshape(len(rows), width, 3), LONGEST))
     board = _cells(rows, size)
-    draw, font = ImageDraw.Draw(board), ImageFont.load_default(13)
+    draw = ImageDraw.Draw(board)
     for s, cell in enumerate(cells):
         y, x = s // width * size, s % width * size
         if acts[s]:
-            share = (best[s] - darkest) / (lightest - darkest) if lightest > darkest else 0.5
-            ink = INK if share < 0.55 else BACKGROUND
-            draw.rectangle((x + 3, y + 3, x + size - 5, y + size - 5), _shade(share))
-            draw.text((x + 7, y + 5), f"{best[s] + 0.0:.3g}", ink, font)  # + 0.0: no "-0"
-            for heading in HEADINGS[arrows[s]]:
-                _arrow(draw, np.array((x + size // 2 - 1, y + size // 2 + 10)), heading, ink)
-        elif cell != "#":
-            draw.text((x + size // 2 - 1, y + size // 2), LOOKS[cell][0], BACKGROUND, font, anchor="mm")
+            _value(draw, (x, y), size, best[s], shares[s], HEADINGS[arrows[s]])
+        elif cell != "#" and size >= NUMBERED:
+            middle = x + size // 2 - 1, y + size // 2
+            draw.text(middle, LOOKS[cell][0], BACKGROUND, ImageFont.load_default(13), anchor="mm")
+    return _under(title, board)
+
+
+def _under(title: str, board: Image.Image) -> Image.Image:
+    """A board below one line of text."""
+    margin = 34 if title else 0
     picture = Image.new("RGB", (board.width, board.height + margin), BACKGROUND)
     picture.paste(board, (0, margin))
     ImageDraw.Draw(picture).text((8, 7), title, INK, ImageFont.load_default(16))
     return picture
+
+
+def _value(
+    draw: ImageDraw.ImageDraw, corner: tuple[int, int], size: int, value: float, share: float, headings: np.ndarray
+) -> None:
+    """One cell: its colour, its number, and arrows that stay within it."""
+    x, y = corner
+    ink = INK if share < 0.55 else BACKGROUND
+    draw.rectangle((x + 3, y + 3, x + size - 5, y + size - 5), tuple(_shades(np.array(share)).tolist()))
+    middle = np.array((x + size // 2 - 1, y + size // 2 - 1))
+    if size >= NUMBERED:
+        text = f"{value + 0.0:.3g}".replace("e-0", "e-").replace("e+0", "e").replace("e+", "e")  # + 0.0: no "-0"
+        draw.text((x + 7, y + 5), text, ink, ImageFont.load_default(13 if len(text) < 7 else 10))
+        middle[1] += 10
+    if size >= ARROWED:
+        for heading in headings:
+            _arrow(draw, middle, heading, size / CELL, ink)
 
 
 def _cells(rows: tuple[str, ...], size: int) -> Image.Image:
@@ -107,13 +140,19 @@ def _cells(rows: tuple[str, ...], size: int) -> Image.Image:
     return picture
 
 
-def _shade(share: float) -> Colour:
-    """The colour of a value that lies at `share`, 0 to 1, of the way from the lowest to the highest."""
-    red, green, blue = (int(np.interp(share, (0, 0.5, 1), levels)) for levels in zip(LOW, MIDDLE, HIGH, strict=True))
-    return red, green, blue
+def _looks(rows: tuple[str, ...]) -> np.ndarray:
+    """One colour a cell, uint8 `[H, W, 3]`; floor stands out a little, because nothing frames it."""
+    colours = [[LETTER if cell.islower() else LOOKS.get(cell, ("floor", GRID))[1] for cell in row] for row in rows]
+    return np.array(colours, np.uint8)
 
 
-def _arrow(draw: ImageDraw.ImageDraw, tail: np.ndarray, heading: np.ndarray, ink: Colour) -> None:
-    neck, tip, aside = tail + 12 * heading, tail + 19 * heading, 5 * heading[::-1]
+def _shades(shares: np.ndarray) -> np.ndarray:
+    """Colours of values that lie at `shares`, 0 to 1, of the way from the lowest to the highest: uint8 `[..., 3]`."""
+    levels = [np.interp(shares, (0, 0.5, 1), level) for level in zip(LOW, MIDDLE, HIGH, strict=True)]
+    return np.stack(levels, -1).astype(np.uint8)
+
+
+def _arrow(draw: ImageDraw.ImageDraw, tail: np.ndarray, heading: np.ndarray, scale: float, ink: Colour) -> None:
+    neck, tip, aside = tail + 9 * scale * heading, tail + 15 * scale * heading, 5 * scale * heading[::-1]
     draw.line((*tail, *neck), ink, 2)
     draw.polygon([tuple(tip), tuple(neck + aside), tuple(neck - aside)], ink)

@@ -1,25 +1,49 @@
 """Observations as pictures, for films and plots."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from jaxrl.arguments import ArgumentError
 from jaxrl.envs.base import Environment
 from jaxrl.envs.grid_pictures import grid_board
 from jaxrl.envs.grid_world import GridWorld
 from jaxrl.envs.minatar import MinAtar
-from jaxrl.envs.palette import BACKGROUND, BOARD, FAINT, GRID, INK, PALETTE, Colour
+from jaxrl.envs.palette import (
+    BACKGROUND,
+    BOARD,
+    DETAILED,
+    FAINT,
+    GRID,
+    INK,
+    PALETTE,
+    Colour,
+    cell_size,
+    flat_cells,
+)
+
+Legend = list[tuple[str, Colour]]
+"""Names of colours."""
+LINE = 24
+"""Pixels from one line of the side panel to the next."""
+MOST_BARS, MOST_TILES = 100, 36
+"""A vector of more numbers is drawn in groups; an observation of more arrays as one vector."""
+MOST_SAMPLED = 40
+"""A film's palette is made for at most so many of its frames."""
 
 
 def render(env: Any, observation: Any, caption: Sequence[str] = ()) -> Image.Image:
-    """One observation as a picture: a board, a cart-pole, a pendulum, or bars for any other vector.
+    """One observation as a picture: a board, an image, a cart-pole, a pendulum, or bars for anything else.
 
     Args:
         env: the world that the observation is from.
-        observation: `[H, W, C]`, `[features]`, or any other array, which is flattened.
+        observation: `[H, W, C]`, `[H, W]`, `[features]`, any other array, which is flattened, or a pytree of arrays,
+            which are drawn side by side. Whatever its numbers are: those that are not finite are drawn at the edge, or
+            (NaN) as zero.
         caption: short lines for the side panel.
     """
     drawing, legend = draw(env, observation)
@@ -27,12 +51,21 @@ def render(env: Any, observation: Any, caption: Sequence[str] = ()) -> Image.Ima
     picture.paste(drawing, ((BOARD - drawing.width) // 2, (BOARD - drawing.height) // 2))
     panel, font = ImageDraw.Draw(picture), ImageFont.load_default(15)
     for i, line in enumerate(caption):
-        panel.text((BOARD + 18, 16 + 24 * i), line, INK, font)
+        panel.text((BOARD + 18, 16 + LINE * i), line, INK, font)
+    legend = shorten(legend, (BOARD - 24) // LINE - len(caption))
     for i, (name, colour) in enumerate(legend):
-        y = BOARD - 24 * (len(legend) - i) - 8
+        y = BOARD - LINE * (len(legend) - i) - 8
         panel.rectangle((BOARD + 18, y + 3, BOARD + 32, y + 17), colour)
         panel.text((BOARD + 42, y), name, FAINT, font)
     return picture
+
+
+def shorten(legend: Legend, lines: int) -> Legend:
+    """A legend of at most so many lines, the last of which says how many are left out."""
+    if len(legend) <= lines:
+        return legend
+    kept = max(lines - 1, 0)
+    return [*legend[:kept], (f"and {len(legend) - kept} more", BACKGROUND)][: max(lines, 0)]
 
 
 def render_state(env: Any, state: Any, env_params: Any = None, caption: Sequence[str] = ()) -> Image.Image:
@@ -43,27 +76,97 @@ def render_state(env: Any, state: Any, env_params: Any = None, caption: Sequence
         state: a single state, as `env.reset` and `env.step` return it.
         env_params: the world's parameters, by default `env.default_params`.
         caption: short lines for the side panel.
+
+    Raises:
+        ArgumentError: the world has no `observe`.
     """
     if isinstance(env, Environment):
         return render(env, env.observe(state), caption)
+    if not hasattr(env, "observe"):
+        raise ArgumentError(f"env must have `observe`, which tells what is seen of a state, got {type(env).__name__}")
     env_params = env.default_params if env_params is None else env_params
     return render(env, env.observe(jax.random.key(0), state, None, env_params), caption)
 
 
-def draw(env: Any, observation: Any) -> tuple[Image.Image, list[tuple[str, Colour]]]:
+def write_gif(
+    frame: Callable[[int], Image.Image], number: int, path: str | Path, milliseconds: Sequence[int]
+) -> None:
+    """Writes a GIF with one palette, which is made for frames from all of it.
+
+    Args:
+        frame: draws a frame, from 0 to `number - 1`.
+        number: how many there are.
+        path: the GIF to write.
+        milliseconds: how long each is shown; multiples of 10.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    sampled = [frame(i) for i in range(0, number, -(-number // MOST_SAMPLED))]
+    together = Image.new("RGB", (sampled[0].width, len(sampled) * sampled[0].height))
+    for i, one in enumerate(sampled):
+        together.paste(one, (0, i * one.height))
+    palette = together.quantize(256)
+    frames = [frame(i).quantize(palette=palette, dither=Image.Dither.NONE) for i in range(number)]
+    frames[0].save(
+        path, format="GIF", save_all=True, append_images=frames[1:], duration=list(milliseconds), loop=0
+    )
+
+
+def to_numpy(leaf: Any) -> np.ndarray:
+    """An array of an observation; random keys as the numbers they are made of."""
+    if isinstance(leaf, jax.Array) and jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        leaf = jax.random.key_data(leaf)
+    return np.asarray(leaf)
+
+
+def draw(env: Any, observation: Any) -> tuple[Image.Image, Legend]:
     """An observation without anything around it, at most `BOARD` pixels wide and high, and the names of its colours."""
-    observation = np.asarray(observation, np.float32)
-    if isinstance(env, GridWorld):
-        return grid_board(env, observation)
-    if observation.ndim == 3:
-        channels = range(observation.shape[-1])
-        names = env.game.channels if isinstance(env, MinAtar) else [f"channel {c}" for c in channels]
-        return _board(observation), [(names[c], _colour(c)) for c in channels]
-    if getattr(env, "name", "") == "CartPole-v1":
-        return _cart_pole(observation), []
-    if getattr(env, "name", "") == "Pendulum-v1":
-        return _pendulum(observation), []
-    return _bars(observation.reshape(-1)), []
+    arrays = [to_numpy(leaf) for leaf in jax.tree.leaves(observation)]
+    if len(arrays) != 1:
+        return _several(arrays), []
+    (array,) = arrays
+    if isinstance(env, GridWorld) and array.shape == (*env.grid.wall.shape, 3):
+        return grid_board(env, array)
+    if isinstance(env, MinAtar) and array.ndim == 3 and array.shape[-1] == len(env.game.channels):
+        return _board(array), [(name, _colour(c)) for c, name in enumerate(env.game.channels)]
+    if getattr(env, "name", "") == "CartPole-v1" and array.shape == (4,):
+        return _cart_pole(_finite(array)), []
+    if getattr(env, "name", "") == "Pendulum-v1" and array.shape == (3,):
+        return _pendulum(_finite(array)), []
+    return _any(array)
+
+
+def _any(array: np.ndarray) -> tuple[Image.Image, Legend]:
+    """An array of which nothing is known but its shape and its numbers."""
+    if array.size == 0 or array.ndim not in (2, 3):
+        return _bars(array.reshape(-1)), []
+    if array.ndim == 2:
+        return _image(array[..., None]), []
+    channels = array.shape[-1]
+    if not np.isin(array, (0, 1)).all():
+        if channels in (1, 3):
+            return _image(array), []
+        if array.dtype == np.uint8:  # most likely the newest few of grey frames
+            return _image(array.mean(-1, keepdims=True).astype(np.uint8)), []
+    return _board(array), [(f"channel {c}", _colour(c)) for c in range(channels)]
+
+
+def _several(arrays: list[np.ndarray]) -> Image.Image:
+    """Arrays side by side, in rows; very many, or single numbers, as one vector."""
+    if len(arrays) > MOST_TILES or all(array.ndim == 0 for array in arrays):
+        return _bars(np.concatenate([np.zeros(0), *(array.reshape(-1).astype(np.float64) for array in arrays)]))
+    columns = int(np.ceil(np.sqrt(len(arrays))))
+    side = BOARD // columns
+    picture = Image.new("RGB", (BOARD, -(-len(arrays) // columns) * side), BACKGROUND)
+    for i, array in enumerate(arrays):
+        tile = Image.new("RGB", (BOARD, BOARD), BACKGROUND)
+        ImageDraw.Draw(tile).rectangle((0, 0, BOARD - 1, BOARD - 1), outline=GRID, width=columns)
+        drawing = _any(array)[0]
+        tile.paste(drawing, ((BOARD - drawing.width) // 2, (BOARD - drawing.height) // 2))
+        tile = tile.resize((side - 2, side - 2), Image.Resampling.LANCZOS)
+        picture.paste(tile, (i % columns * side + 1, i // columns * side + 1))
+    return picture
 
 
 def _colour(channel: int) -> Colour:
@@ -71,10 +174,19 @@ def _colour(channel: int) -> Colour:
     return PALETTE[channel % len(PALETTE)]
 
 
+def _finite(array: np.ndarray) -> np.ndarray:
+    """The same numbers in float64, not larger than can be drawn."""
+    return np.clip(np.nan_to_num(array.astype(np.float64)), -1e3, 1e3)
+
+
 def _board(observation: np.ndarray) -> Image.Image:
     """A board `[H, W, C]`, one colour a channel, earlier channels on top."""
     height, width, channels = observation.shape
-    cell = BOARD // max(height, width)
+    cell = int(min(cell_size(height, width)))
+    if cell < DETAILED:
+        shown = observation > 0
+        colours = np.array([_colour(c) for c in range(channels)], np.uint8)[shown.argmax(-1)]
+        return flat_cells(np.where(shown.any(-1, keepdims=True), colours, np.array(BACKGROUND, np.uint8)))
     picture = Image.new("RGB", (width * cell, height * cell), GRID)
     draw = ImageDraw.Draw(picture)
     for y in range(height):
@@ -89,15 +201,30 @@ def _board(observation: np.ndarray) -> Image.Image:
     return picture
 
 
+def _image(values: np.ndarray) -> Image.Image:
+    """An image `[H, W, 1]` in grey or `[H, W, 3]` in colours: of bytes, of numbers from 0 to 1, or of any numbers, the
+    least of which is then black and the greatest white."""
+    values, is_bytes = values.astype(np.float64), values.dtype == np.uint8
+    finite = values[np.isfinite(values)]
+    low, high = (0.0, 255.0 if is_bytes else 1.0)
+    if finite.size and not is_bytes and (finite.min() < 0 or finite.max() > 1):
+        low, high = finite.min(), finite.max()
+    values = np.clip(np.nan_to_num(values, nan=low, posinf=high, neginf=low), low, high)
+    shares = np.zeros_like(values) if high <= low else values / (high - low) - low / (high - low)
+    return flat_cells(np.broadcast_to((255 * shares).astype(np.uint8), (*values.shape[:2], 3)))
+
+
 def _cart_pole(observation: np.ndarray) -> Image.Image:
-    """Cart and pole from (position, velocity, angle, angular velocity); the track is 4.8 m wide, the pole 1 m long."""
-    scale = BOARD / 4.8
+    """Cart and pole from (position, velocity, angle, angular velocity); posts stand where the track ends, at ± 2.4 m."""
+    scale = BOARD / 5.4
     picture = Image.new("RGB", (BOARD, BOARD), BACKGROUND)
     draw = ImageDraw.Draw(picture)
     x, ground, angle = BOARD / 2 + observation[0] * scale, 0.7 * BOARD, observation[2]
     draw.line((0, ground, BOARD, ground), GRID, 3)
+    for end in (BOARD / 2 - 2.4 * scale, BOARD / 2 + 2.4 * scale):
+        draw.line((end, ground - 14, end, ground + 14), FAINT, 3)
     draw.rounded_rectangle((x - 32, ground - 34, x + 32, ground - 6), 5, PALETTE[0])
-    top = (x + np.sin(angle) * scale * 1.6, ground - 34 - np.cos(angle) * scale * 1.6)
+    top = (x + np.sin(angle) * scale * 1.8, ground - 34 - np.cos(angle) * scale * 1.8)
     draw.line((x, ground - 34, *top), PALETTE[1], 9)
     draw.ellipse((x - 6, ground - 40, x + 6, ground - 28), INK)
     return picture
@@ -115,13 +242,20 @@ def _pendulum(observation: np.ndarray) -> Image.Image:
 
 
 def _bars(features: np.ndarray) -> Image.Image:
-    """Any vector as bars about a middle line; 1 reaches a third of the height, and the scale is compressed beyond."""
+    """Any vector as bars about a middle line; 1 reaches a third of the height, and the scale is compressed beyond.
+
+    Of more than `MOST_BARS` numbers, a bar of one colour reaches from the least to the greatest of some neighbours.
+    """
     picture = Image.new("RGB", (BOARD, BOARD), BACKGROUND)
     draw = ImageDraw.Draw(picture)
-    width, middle = BOARD / max(len(features), 1), BOARD / 2
+    middle = BOARD / 2
     draw.line((0, middle, BOARD, middle), GRID, 2)
-    for i, x in enumerate(np.nan_to_num(features)):
-        height = np.arcsinh(x) / np.arcsinh(1.0) * BOARD / 3
-        low, high = sorted((middle, float(np.clip(middle - height, 4, BOARD - 4))))
-        draw.rectangle((i * width + 1, low, (i + 1) * width - 2, high), _colour(i))
+    heights = np.arcsinh(np.nan_to_num(features.astype(np.float64))) / np.arcsinh(1.0) * BOARD / 3
+    single = len(heights) <= MOST_BARS
+    groups = np.array_split(heights, len(heights) if single else MOST_BARS) if len(heights) else []
+    for i, group in enumerate(groups):
+        top, bottom = (float(np.clip(middle - x, 4, BOARD - 4)) for x in (max(group.max(), 0), min(group.min(), 0)))
+        left, right = i * BOARD / len(groups), (i + 1) * BOARD / len(groups)
+        sides = (left + 1, right - 2) if single else (left, right - 1)
+        draw.rectangle((sides[0], top, sides[1], bottom), _colour(i) if single else PALETTE[0])
     return picture

@@ -18,6 +18,7 @@ from jaxrl import planning
 from jaxrl.arguments import ArgumentError
 from jaxrl.cli import run_directory
 from jaxrl.cli.checks import UsageError, as_flag, check_options, make_directory
+from jaxrl.cli.pictures import spared
 from jaxrl.cli.q_iteration import (
     CONVERGENCE,
     FILM,
@@ -84,11 +85,14 @@ def run(options: Options, console: Console) -> None:
     make_directory(directory, "--out")
     solution = solve(mdp, random_values, first_q(env, mdp, options.seed), options)
     heading = describe(env, options)
-    draw_iterates(env, solution, heading, directory)
-    draw_policies(env, solution, heading, directory / POLICIES)
-    draw_convergence(solution, options.discount, options.tolerance, heading, directory / CONVERGENCE)
     summary = summarize(options, solution)
     run_directory.write_json(directory / run_directory.SUMMARY, summary)
+    with spared(directory / ITERATES):
+        draw_iterates(env, solution, heading, directory)
+    with spared(directory / POLICIES):
+        draw_policies(env, solution, heading, directory / POLICIES)
+    with spared(directory / CONVERGENCE):
+        draw_convergence(solution, options.discount, options.tolerance, heading, directory / CONVERGENCE)
     show(summary, directory, console)
 
 
@@ -117,8 +121,9 @@ def make_world(options: Options) -> GridWorld:
 
 def describe(env: GridWorld, options: Options) -> str:
     height, width = env.grid.wall.shape
+    name = Path(options.map).stem.replace("_", " ").replace("$", r"\$")  # formulas stand between such
     slips = f", slip probability {options.slip_probability:g}" if options.slip_probability else ""
-    return f"{Path(options.map).stem.replace('_', ' ')}, {height} × {width}{slips}, $\\gamma$ = {options.discount:g}"
+    return f"{name}, {height} × {width}{slips}, $\\gamma$ = {options.discount:g}"
 
 
 def first_q(env: GridWorld, mdp: MDP, seed: int | None) -> Array:
@@ -193,7 +198,8 @@ def show(summary: dict[str, Any], directory: Path, console: Console) -> None:
     table.add_row(
         "expected discounted return", f"{summary['optimal_return']:.5g}, and {summary['random_return']:.5g} at random"
     )
-    for name in (ITERATES, FILM, POLICIES, CONVERGENCE, run_directory.SUMMARY):
+    names = (ITERATES, FILM, POLICIES, CONVERGENCE, run_directory.SUMMARY)
+    for name in (name for name in names if (directory / name).exists()):
         table.add_row(name, str(directory / name))
     console.print(table)
 

@@ -9,11 +9,17 @@ import jax
 import numpy as np
 
 from jaxrl.arguments import ArgumentError
-from jaxrl.types import Transition
+from jaxrl.types import PyTree, Transition
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
+
+
+FEW_SEEDS = 5
+"""Of fewer seeds, pictures show each one: the interval of a mean says nothing that can be seen then, for two seeds it
+is 13 times as wide as what they differ by."""
 
 
 def interval_95(values: Sequence[float] | np.ndarray) -> float:
@@ -25,13 +31,51 @@ def interval_95(values: Sequence[float] | np.ndarray) -> float:
     return float(stats.t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values)))
 
 
+def spread(values: np.ndarray, seen: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
+    """What is shown around the means over seeds of `values[A, ...]`: `(low[...], high[...])`.
+
+    The 95 % interval, as far as it lies within what was `seen` (least, greatest): beyond that may be what cannot be, such
+    as a return above the most possible. Of fewer than `FEW_SEEDS` seeds the least and the greatest.
+    """
+    if len(values) < FEW_SEEDS:
+        return values.min(0), values.max(0)
+    half, mean = np.apply_along_axis(interval_95, 0, values), values.mean(0)
+    return np.clip(mean - half, *seen), np.clip(mean + half, *seen)
+
+
+def number(x: float, digits: int = 10) -> str:
+    """A number without trailing zeros; an exponent, which only very large and small ones have, is short."""
+    return f"{x + 0.0:.{digits}g}".replace("e-0", "e-").replace("e+0", "e").replace("e+", "e")
+
+
+def steps_text(x: float) -> str:
+    """A number of steps such as 500, 20k, 1.5M."""
+    size = next((i for i in (3, 2, 1) if abs(x) >= 1000**i), 0)
+    return number(x / 1000**size) + ("", "k", "M", "G")[size]
+
+
+def mean_text(values: Sequence[float] | np.ndarray) -> str:
+    """The mean over seeds, and how far they are apart: 27.7 ± 2.1, or of few 27.7 (14.4 to 39.2)."""
+    mean = float(np.mean(values))
+    decimals = 1 if abs(mean) >= 10 else 2
+
+    def text(x: float) -> str:
+        return f"{x + 0.0:.{decimals}f}" if abs(x) < 1e6 else number(x, 4)
+
+    if len(values) < 2:
+        return text(mean)
+    if len(values) < FEW_SEEDS:
+        return f"{text(mean)} ({text(np.min(values))} to {text(np.max(values))})"
+    return f"{text(mean)} ± {text(interval_95(values))}"
+
+
 def read_curves(metrics: Path, column: str) -> dict[str, list[tuple[int, float]]]:
     """`(environment steps, value)` of one column of a run's `metrics.csv`, for each seed; empty cells are left out."""
     curves: dict[str, list[tuple[int, float]]] = {}
     with metrics.open(newline="") as file:
         for row in csv.DictReader(file):
             curve = curves.setdefault(row["seed"], [])
-            if row[column]:
+            if row[column] and np.isfinite(float(row[column])):
                 curve.append((int(row["env_steps"]), float(row[column])))
     return curves
 
@@ -61,18 +105,62 @@ def figure_over_steps(title: str, subtitle: str, label: str) -> "tuple[Figure, A
     axes.text(0, 1.02, subtitle, transform=axes.transAxes, color="gray", fontsize=9)
     axes.set_xlabel("environment steps")
     axes.set_ylabel(label)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.margins(x=0.01)
-    axes.xaxis.set_major_formatter(lambda x, _: f"{x / 1e6:g}M" if x >= 1e6 else f"{x / 1e3:g}k" if x else "0")
-    axes.grid(alpha=0.2)
+    over_steps(axes)
     return figure, axes
+
+
+def over_steps(axes: "Axes") -> None:
+    """Makes the horizontal axis one of environment steps, and the vertical one of any numbers."""
+    from matplotlib.ticker import MaxNLocator
+
+    axes.xaxis.set_major_locator(MaxNLocator(7, integer=True, steps=[1, 2, 2.5, 5, 10]))
+    axes.xaxis.set_major_formatter(lambda x, _: steps_text(x))
+    plain_numbers(axes.yaxis)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(alpha=0.2)
+
+
+def plain_numbers(axis: "Axis") -> None:
+    """Labels an axis with numbers as they are: without an offset or a factor that stands elsewhere."""
+
+    def text(x: float, _: int) -> str:
+        low, high = axis.get_view_interval()
+        return number(0.0 if abs(x) < 1e-9 * abs(high - low) else x)  # what is left of 3 · 0.1 - 0.3
+
+    axis.set_major_formatter(text)
+
+
+def show_range(axes: "Axes", last_step: float, low: float, high: float) -> None:
+    """Sets the axes to what was seen: all steps, and returns from `low`, or from 0 if there is none below, to `high`.
+
+    Legends stand outside: room for them within would be of returns that cannot be.
+    """
+    low = min(0.0, low)
+    margin = 0.04 * (high - low) or 0.5
+    axes.set_xlim(0, 1.02 * last_step)
+    axes.set_ylim(low - margin, high + margin)
+
+
+def draw_mean(axes: "Axes", steps: np.ndarray, returns: np.ndarray, colour: Any, label: str, **line: Any) -> None:
+    """Draws the mean of returns `[A, X]` over seeds, and how far they are apart: see `spread`. Few are drawn one by one.
+
+    A single step is a dot, because it makes no line.
+    """
+    marker = "o" if len(steps) == 1 else None
+    if 1 < len(returns) < FEW_SEEDS:
+        for one in returns:
+            axes.plot(steps, one, color=colour, label=None, alpha=0.4, linewidth=0.8, marker=marker, zorder=2)
+    elif len(returns) > 1:
+        low, high = spread(returns, (returns.min(), returns.max()))
+        axes.fill_between(steps, low, high, color=colour, alpha=0.2, linewidth=0, zorder=2)
+    axes.plot(steps, returns.mean(0), color=colour, label=label, marker=marker, zorder=3, **line)
 
 
 def learning_curve(metrics: Path, picture: Path, title: str, subtitle: str, final: Sequence[float]) -> None:
     """Draws the training return against environment steps.
 
     Args:
-        metrics: a run's `metrics.csv`; several seeds are drawn as their mean with its 95 % interval.
+        metrics: a run's `metrics.csv`; several seeds are drawn as their mean with its 95 % interval, few one by one.
         picture: the PNG to write.
         title: what was trained on what.
         subtitle: under which rules.
@@ -80,26 +168,28 @@ def learning_curve(metrics: Path, picture: Path, title: str, subtitle: str, fina
     """
     figure, axes = figure_over_steps(title, subtitle, "episode return")
     steps, returns = read_returns(metrics)
+    final = np.array([x for x in final if np.isfinite(x)])
+    evaluation = f"greedy evaluation at the end, {mean_text(final)}" if len(final) else ""
     if len(steps):
-        mean = returns.mean(0)
-        seeds = f", mean of {len(returns)} seeds and its 95 % interval" if len(returns) > 1 else ""
-        axes.plot(steps, mean, color="tab:blue", label="training return" + seeds)
-        if len(returns) > 1:
-            half = np.array([interval_95(column) for column in returns.T])
-            axes.fill_between(steps, mean - half, mean + half, color="tab:blue", alpha=0.2, linewidth=0)
-            axes.plot(steps, returns.T, color="tab:blue", alpha=0.3, linewidth=0.8)
+        seen = min(returns.min(), *final), max(returns.max(), *final)
+        draw_mean(axes, steps, returns, "tab:blue", "training return" + _of_seeds(len(returns)))
         if len(final):
-            half_width = interval_95(final)
-            spread = f" ± {half_width:.1f}" if half_width else ""
-            label = f"greedy evaluation at the end, {np.mean(final):.1f}{spread}"
-            axes.errorbar(
-                steps[-1], np.mean(final), half_width or None, fmt="o", color="tab:orange", capsize=4, label=label
-            )
-        # The interval of two seeds may be many times as wide as the curves: it is drawn, but does not set the scale.
-        low, high = min(0.0, returns.min()), max(returns.max(), *final, 1e-3)
-        axes.set_ylim(low - 0.05 * (high - low), high + 0.25 * (high - low))
-        axes.legend(loc="upper left", frameon=False)
+            reach = np.abs(np.stack(spread(final, seen)) - final.mean())[:, None] if len(final) > 1 else None
+            dot = {"fmt": "o", "color": "tab:orange", "capsize": 4, "label": evaluation, "clip_on": False, "zorder": 4}
+            axes.errorbar(steps[-1], final.mean(), reach, **dot)
+        show_range(axes, steps[-1], *seen)
+        figure.legend(loc="outside lower left", frameon=False)
+    else:
+        axes.text(0.5, 0.5, f"no episode ended\n{evaluation}", transform=axes.transAxes, ha="center", color="gray")
+        axes.set(xticks=[], yticks=[])
     figure.savefig(picture)
+
+
+def _of_seeds(number: int) -> str:
+    """How several seeds are drawn."""
+    if number < 2:
+        return ""
+    return f", mean of {number} seeds and {'each of them' if number < FEW_SEEDS else 'its 95 % interval'}"
 
 
 def film(env: Any, trajectory: Transition, path: str | Path, title: str | None = None) -> None:
@@ -107,37 +197,67 @@ def film(env: Any, trajectory: Transition, path: str | Path, title: str | None =
 
     Args:
         env: the world.
-        trajectory: what `rollout` gives, `[T, 1]`, or one world of it, `[T]`.
+        trajectory: what `rollout` gives, `[T, 1]`, or one world of it, `[T]`. Observations may be any pytree.
         path: the GIF to write.
         title: the first line of every frame's caption, by default the world's name.
 
     Raises:
-        ArgumentError: the trajectory is of several worlds.
+        ArgumentError: the trajectory is of several worlds, or of no step.
         OSError: the file cannot be written.
     """
-    from PIL.Image import Dither, Image  # here, because training needs no pictures
+    from jaxrl.envs.render import render, to_numpy, write_gif  # here, because training needs no pictures
 
-    from jaxrl.envs.render import render
-
-    num_worlds = np.shape(trajectory.reward)[1:]
-    if num_worlds not in ((), (1,)):
-        raise ArgumentError(f"trajectory must be of one world (`jax.tree.map(lambda x: x[:, 0], …)`), got {num_worlds}")
-    one = jax.tree.map(lambda x: np.asarray(x)[:, 0] if num_worlds else np.asarray(x), trajectory)
-    frames: list[Image] = []
+    shape = np.shape(trajectory.reward)
+    if shape[1:] not in ((), (1,)):
+        raise ArgumentError(f"trajectory must be of one world (`jax.tree.map(lambda x: x[:, 0], …)`), got {shape[1:]}")
+    if 0 in shape:
+        raise ArgumentError(f"trajectory must have a step at least, got {shape}")
+    one = jax.tree.map(lambda x: to_numpy(x)[:, 0] if len(shape) > 1 else to_numpy(x), trajectory)
+    title = getattr(env, "name", type(env).__name__) if title is None else title
+    shots: list[tuple[PyTree, tuple[str, ...]]] = []
+    milliseconds: list[int] = []
     episode, step, score = 1, 0, 0.0
 
-    def shoot(observation: np.ndarray) -> None:
-        caption = (env.name if title is None else title, f"episode {episode}", f"step {step}", f"return {score:g}")
-        frame = render(env, observation, caption)
-        # The first frame's legend shows every colour, so that one palette serves all frames.
-        frames.append(frame.quantize(palette=frames[0], dither=Dither.NONE) if frames else frame.quantize(128))
+    def shoot(observation: PyTree, action: str, time: int) -> None:
+        caption = (title, f"episode {episode}", f"step {step}", f"return {score_text(score)}", action)
+        shots.append((observation, caption))
+        milliseconds.append(time)
 
+    duration = frame_time(env, one.observation)
     for t in range(len(one.reward)):
-        shoot(one.observation[t])
+        shoot(jax.tree.map(lambda x: x[t], one.observation), action_text(env, one.action[t]), duration)  # noqa: B023
         step, score = step + 1, score + float(one.reward[t])
         if one.terminated[t] or one.truncated[t]:
-            shoot(one.next_observation[t])
+            shoot(jax.tree.map(lambda x: x[t], one.next_observation), "", 2 * duration)  # noqa: B023
             episode, step, score = episode + 1, 0, 0.0
-    # GIF times are multiples of 10 ms. Cart-pole's step is 20 ms; a board is watchable at 15 frames a second.
-    duration = 20 if one.observation.ndim == 2 else 70
-    frames[0].save(path, format="GIF", save_all=True, append_images=frames[1:], duration=duration, loop=0)
+    write_gif(lambda i: render(env, *shots[i]), len(shots), path, milliseconds)
+
+
+def frame_time(env: Any, observations: PyTree) -> int:
+    """How long a film shows a step, in multiples of 10 ms.
+
+    Cart-pole's step is 20 ms, and other bodies move at 20 frames a second. A board is watchable at 15 frames a second,
+    but not one where every step counts.
+    """
+    from jaxrl.envs.grid_world import GridWorld
+
+    if isinstance(env, GridWorld):
+        return 400
+    if getattr(env, "name", "") == "CartPole-v1":
+        return 20
+    return 70 if any(np.ndim(leaf) > 2 for leaf in jax.tree.leaves(observations)) else 50
+
+
+def score_text(score: float) -> str:
+    """A return for a caption: a whole number, or one with two decimals."""
+    if not abs(score) < 1e6:
+        return number(score, 4)
+    return f"{score:.0f}" if score == int(score) else f"{score:.2f}"
+
+
+def action_text(env: Any, action: np.ndarray) -> str:
+    """What an action does, if the world says so, or else its number or numbers (at most three)."""
+    names = getattr(env, "action_names", ())
+    if np.ndim(action) == 0 and np.issubdtype(action.dtype, np.integer):
+        return f"action {names[action] if 0 <= action < len(names) else action}"
+    return "action " + " ".join(f"{x:.2f}" for x in np.ravel(action)[:3])
