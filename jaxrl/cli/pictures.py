@@ -7,6 +7,8 @@ from pathlib import Path
 
 from rich.console import Console
 
+from jaxrl.training.checkpoint import first_line
+
 ERRORS = "picture_errors.txt"
 
 
@@ -20,8 +22,7 @@ def spared(picture: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # whatever is wrong with the picture, what it shows is trained and evaluated
-        reason = next(iter(str(error).splitlines()), "") or "no message"
-        note = f"note: {picture.name} could not be drawn: {type(error).__name__}: {reason}"
+        note = f"note: {picture.name} could not be drawn: {first_line(error)}"
         try:
             with (picture.parent / ERRORS).open("a") as file:
                 file.write(f"{picture.name}\n{traceback.format_exc()}\n")

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,21 +18,22 @@ def record(run: Path, directory: Path, pictures: tuple[str, ...] = ()) -> None:
         pictures: the experiment's own.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    for name in (run_directory.CONFIG, run_directory.METRICS, run_directory.SUMMARY, run_directory.CURVE,
-                 run_directory.FILM, *pictures):  # fmt: skip
+    drawn = [name for name in (run_directory.CURVE, run_directory.FILM, *pictures) if (run / name).exists()]
+    for name in (run_directory.CONFIG, run_directory.METRICS, run_directory.SUMMARY, *drawn):
         shutil.copyfile(run / name, directory / name)
     config = run_directory.read_config(run)
     summary = json.loads((run / run_directory.SUMMARY).read_text())
-    (directory / "README.md").write_text(page(config, summary, pictures))
+    (directory / "README.md").write_text(page(config, summary, drawn))
 
 
-def page(config: dict[str, Any], summary: dict[str, Any], pictures: tuple[str, ...]) -> str:
-    """The page, in Markdown."""
+def page(config: dict[str, Any], summary: dict[str, Any], pictures: Sequence[str]) -> str:
+    """The page, in Markdown, with the pictures that could be drawn."""
     returns = dict(zip(summary["seeds"], summary["eval_return_per_seed"], strict=True))
     rows = "\n".join(f"| {seed} | {value:.2f} |" for seed, value in returns.items())
     versions = ", ".join(f"{name} {version}" for name, version in config["versions"].items())
     interval = summary["eval_return_interval_95"]
-    more = "".join(f"\n![{Path(name).stem}]({name})\n" for name in pictures)
+    words = {run_directory.CURVE: "learning curve", run_directory.FILM: f"the policy of seed {summary['seed']} playing"}
+    shown = "".join(f"![{words.get(name, Path(name).stem)}]({name})\n\n" for name in pictures)
     spread = f" ± {interval:.2f} (95 % interval over seeds)" if interval else ""
     return f"""# {summary["algorithm"]} on {summary["env"]}
 
@@ -47,11 +49,7 @@ Protocol: {summary["protocol"]}.
 |---|---|
 {rows}
 
-![learning curve]({run_directory.CURVE})
-
-![the policy of seed {summary["seed"]} playing]({run_directory.FILM})
-{more}
-{summary["train_seconds"]:.0f} s of training after {summary["compile_seconds"]:.0f} s of compiling:
+{shown}{summary["train_seconds"]:.0f} s of training after {summary["compile_seconds"]:.0f} s of compiling:
 {summary["env_steps_per_second"]:,.0f} environment steps/s, all seeds together, on {summary["device"]}.
 Run on {config["started"][:10]} at commit {config["commit"] or "none (an installed package)"}, with {versions}.
 """

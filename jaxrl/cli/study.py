@@ -14,6 +14,7 @@ from rich.table import Table
 
 from jaxrl.cli import checks, run_directory
 from jaxrl.cli.experiment import Experiment, Options
+from jaxrl.cli.pictures import spared
 from jaxrl.cli.train import train
 from jaxrl.training.checkpoint import Checkpoints
 from jaxrl.training.debug_nans import DivergedError
@@ -88,11 +89,13 @@ def carry_out(study: Study, directory: Path, out: Path | None, resume: bool, des
     if not found:
         return
     picture = directory / f"{study.name}.png"
-    study.draw(directory, found, picture)
+    with spared(picture):
+        study.draw(directory, found, picture)
     if destination is not None:
         record(study, directory, destination, found)
     console.print(table(found))
-    console.print(f"picture: {picture}", soft_wrap=True)
+    if picture.exists():
+        console.print(f"picture: {picture}", soft_wrap=True)
 
 
 def is_finished(run: Run, directory: Path) -> bool:
@@ -158,17 +161,19 @@ def cells(result: dict[str, Any]) -> tuple[str, str, str]:
 
 
 def smooth_returns(directory: Path, result: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
-    """Environment steps `[X]`, and the training return `[X]`: the mean of all seeds and of 5 % of the rows around."""
+    """Environment steps `[X]`, and the training returns of all seeds `[A, X]`, each a mean of 5 % of the rows around."""
     steps, returns = read_returns(directory / result["name"] / run_directory.METRICS)
     if not len(steps):
-        return steps, steps
+        return steps, returns
     kernel = np.ones(max(1, len(steps) // 20))
-    return steps, np.convolve(returns.mean(0), kernel, "same") / np.convolve(np.ones(len(steps)), kernel, "same")
+    weight = np.convolve(np.ones(len(steps)), kernel, "same")
+    return steps, np.array([np.convolve(curve, kernel, "same") / weight for curve in returns])
 
 
 def record(study: Study, directory: Path, destination: Path, found: list[dict[str, Any]]) -> None:
     """Keeps the picture, the evaluations, the curves and how they were made in `destination`."""
-    shutil.copyfile(directory / f"{study.name}.png", destination / f"{study.name}.png")
+    if (directory / f"{study.name}.png").exists():
+        shutil.copyfile(directory / f"{study.name}.png", destination / f"{study.name}.png")
     results: list[list[Any]] = []
     curves: list[list[Any]] = []
     for result in found:

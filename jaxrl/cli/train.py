@@ -276,5 +276,7 @@ def show(
     table.add_row("device", summary["device"])
     for name in (run_directory.CURVE, run_directory.FILM, *pictures, run_directory.METRICS, run_directory.SUMMARY,
                  run_directory.CHECKPOINTS):  # fmt: skip
+        if not (directory / name).exists():  # a picture that could not be drawn
+            continue
         table.add_row(name.split(".")[0].replace("_", " "), str(directory / name))
     console.print(table)

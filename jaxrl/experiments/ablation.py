@@ -6,8 +6,9 @@ variant's directory is a run of dqn_minatar, which evaluate and play can use and
 
 import dataclasses
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+import numpy as np
 import tyro
 
 from jaxrl.agents import RainbowHparams
@@ -15,7 +16,10 @@ from jaxrl.cli import Options, checks, run_directory, study
 from jaxrl.cli.q_networks import DQN
 from jaxrl.cli.train import errors_in_one_line, prepare_jax
 from jaxrl.experiments import dqn_minatar
-from jaxrl.training.report import figure_over_steps
+from jaxrl.training.report import FEW_SEEDS, draw_mean, over_steps, plain_numbers, show_range, spread
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 Name = Literal[
     "dqn", "double", "dueling", "n-step", "prioritised", "noisy", "categorical", "quantiles", "rainbow", "no-replay",
@@ -50,6 +54,10 @@ VARIANTS: dict[Name, Variant] = {
     "no-replay": Variant("DQN without replay"),  # see `variant_run`
     "no-target-network": Variant("DQN without target network", {}, NO_TARGET_NETWORK),
 }
+
+
+COLUMNS = 4
+"""Panels side by side."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,31 +105,66 @@ def variant_run(options: AblationOptions, name: Name, out: Path) -> study.Run:
 
 
 def draw(directory: Path, found: list[dict[str, Any]], picture: Path) -> None:
-    """Draws all training returns, means over seeds, and the evaluations at the end with their 95 % intervals."""
-    from matplotlib import colormaps
+    """Draws the training returns of every variant beside those of DQN, and below them the evaluations at the end."""
+    from matplotlib.figure import Figure
 
     found = sorted(found, key=lambda result: -result["eval_return_mean"])
-    title = f"DQN and its parts on {found[0]['env']}"
-    figure, axes = figure_over_steps(title, f"{found[0]['protocol']}; {found[0]['num_seeds']} seeds", "episode return")
-    figure.set_layout_engine("none")
-    figure.set_size_inches(13, 5.5)
-    axes.set_position((0.05, 0.12, 0.5, 0.74))
-    bars = figure.add_axes((0.72, 0.12, 0.26, 0.74))
-    for place, result in enumerate(found):
-        color = "black" if result["name"] == "dqn" else colormaps["tab20"](place % 20)
-        line = "--" if result["name"].startswith("no-") else "-"
-        axes.plot(*study.smooth_returns(directory, result), line, color=color, label=result["label"])
-        mean, half_width = result["eval_return_mean"], result["eval_return_interval_95"]
-        bars.errorbar(mean, -place, xerr=half_width, fmt="o", color=color, capsize=3)
-        bars.plot(result["eval_return_per_seed"], [-place] * result["num_seeds"], "|", color=color, markersize=9)
-    bars.set_yticks([-place for place in range(len(found))], [result["label"] for result in found])
-    returns = [value for result in found for value in result["eval_return_per_seed"]]
-    bars.set_xlim(min(0, *returns), 1.15 * max(*returns, 1e-3))
-    bars.set_xlabel("greedy evaluation: seeds, mean, 95 % interval", fontsize=9)
-    bars.spines[["top", "right"]].set_visible(False)
-    bars.grid(alpha=0.2)
-    axes.legend(loc="upper left", frameon=False, fontsize=8)
+    panels = [result for result in found if result["name"] != "dqn"] or found
+    rows = -(-len(panels) // COLUMNS)
+    columns = -(-len(panels) // rows)
+    heights = [0.3 + 1.7 * rows, 0.6 + 0.27 * len(found)]
+    height = 0.7 + sum(heights)
+    figure = Figure(figsize=(8, height), dpi=120)
+    figure.set_layout_engine("constrained", rect=(0, 0, 1, 1 - 0.7 / height))  # the titles' room is above
+    first = found[0]
+    seeds = f"{first['num_seeds']} seeds and their mean" if first["num_seeds"] > 1 else "one seed"
+    black = "; black: DQN" if len(panels) < len(found) else ""
+    figure.text(0.01, 1 - 0.1 / height, f"DQN and its parts on {first['env']}", va="top", fontsize=12, weight="bold")
+    subtitle = f"{first['protocol']}; {seeds}{black}"
+    figure.text(0.01, 1 - 0.38 / height, subtitle, va="top", color="gray", fontsize=9)
+    above, below = figure.subfigures(2, 1, height_ratios=heights)
+    for place, result in enumerate(panels):
+        axes = above.add_subplot(rows, columns, place + 1)
+        draw_variant(axes, directory, result, found)
+        axes.tick_params(labelsize=8, labelbottom=place + columns >= len(panels), labelleft=place % columns == 0)
+    above.supxlabel("environment steps", fontsize=9)
+    above.supylabel("episode return", fontsize=9)
+    draw_evaluations(below.subplots(), found)
     figure.savefig(picture)
+
+
+def draw_variant(axes: "Axes", directory: Path, result: dict[str, Any], found: list[dict[str, Any]]) -> None:
+    """Draws the returns of one variant over those of DQN, on axes that have room for all that were found."""
+    curves = {other["name"]: study.smooth_returns(directory, other) for other in found}
+    for name, colour in (("dqn", "black"), (result["name"], "black" if result["name"] == "dqn" else "tab:blue")):
+        if name in curves and len(curves[name][0]):
+            draw_mean(axes, *curves[name], colour, None)
+    seen = [0.0, *(x for _, returns in curves.values() for x in returns.ravel())]
+    over_steps(axes)
+    axes.locator_params("x", nbins=3)
+    show_range(axes, max(other["env_steps"] for other in found), min(seen), max(seen))
+    axes.set_title(result["label"].replace("DQN without", "no"), loc="left", fontsize=9, fontweight="bold")
+
+
+def draw_evaluations(axes: "Axes", found: list[dict[str, Any]]) -> None:
+    """Draws the evaluations at the end, a row a variant: seeds, their mean, and how far they are apart."""
+    values = {result["label"]: np.array(result["eval_return_per_seed"]) for result in found}
+    everything = np.concatenate(list(values.values()))
+    for place, (result, returns) in enumerate(zip(found, values.values(), strict=True)):
+        colour = "black" if result["name"] == "dqn" else "tab:blue"
+        low, high = spread(returns, (everything.min(), everything.max()))
+        axes.plot([low, high], [-place] * 2, color=colour, linewidth=1.5)
+        axes.plot(returns, [-place] * len(returns), "|", color=colour, markersize=9)
+        axes.plot(returns.mean(), -place, "o", color=colour)
+    axes.set_yticks([-place for place in range(len(found))], list(values))
+    low, high = min(0.0, everything.min()), everything.max()
+    axes.set_xlim(low, high + 0.04 * (high - low or 1.0))
+    interval = "" if len(found[0]["seeds"]) < FEW_SEEDS else ", 95 % interval"
+    axes.set_xlabel(f"greedy evaluation at the end: seeds and their mean{interval}", fontsize=9)
+    plain_numbers(axes.xaxis)
+    axes.tick_params(labelsize=9)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(alpha=0.2)
 
 
 if __name__ == "__main__":

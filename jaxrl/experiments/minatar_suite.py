@@ -13,10 +13,12 @@ from annotated_types import Gt, Interval
 from jaxrl.cli import checks, run_directory, study
 from jaxrl.cli.train import errors_in_one_line, prepare_jax
 from jaxrl.experiments import dqn_minatar, pqn_minatar
-from jaxrl.training.report import figure_over_steps
+from jaxrl.training.report import draw_mean, mean_text, over_steps, show_range
 
 EXPERIMENTS = {"dqn": dqn_minatar.experiment, "pqn": pqn_minatar.experiment}
 Game = Literal["Asterix", "Breakout", "Freeway", "Seaquest", "SpaceInvaders"]
+COLUMNS = 3
+"""Panels side by side."""
 GAMES: tuple[Game, ...] = ("Asterix", "Breakout", "Freeway", "Seaquest", "SpaceInvaders")
 PUBLISHED = """
 Published, for comparison (original: 6 actions, sticky 0.1, ramping, no cap):
@@ -83,30 +85,50 @@ def game_run(options: SuiteOptions, algorithm: str, game: Game, directory: Path)
 
 
 def draw(directory: Path, found: list[dict[str, Any]], picture: Path) -> None:
-    """Draws the training returns, a panel a game."""
+    """Draws the training returns, a panel a game, in rows that a page is wide enough for."""
+    from matplotlib.figure import Figure
+
     games = list(dict.fromkeys(result["env"] for result in found))
+    rows = -(-len(games) // COLUMNS)
+    columns = -(-len(games) // rows)
+    height = 1.3 + 2.5 * rows
+    figure = Figure(figsize=(max(6.0, 3.0 * columns), height), dpi=120)
+    figure.set_layout_engine("constrained", rect=(0, 0.3 / height, 1, 1 - 0.9 / height))  # words stand around
     seeds = f"; {found[0]['num_seeds']} seeds" if found[0]["num_seeds"] > 1 else ""
-    figure, axes = figure_over_steps("DQN and PQN on MinAtar", found[0]["protocol"] + seeds, "episode return")
-    figure.set_layout_engine("none")
-    figure.set_size_inches(3.4 * len(games) + 0.6, 4)
-    panels = [axes] + [figure.add_axes((0, 0, 1, 1), label=game) for game in games[1:]]
-    left = 0.6 / figure.get_figwidth()
-    width = (1 - left) / len(games)
-    for i, (panel, game) in enumerate(zip(panels, games, strict=True)):
-        panel.set_position((left + i * width, 0.13, 0.82 * width, 0.66))
-        for result in found:
-            if result["env"] == game:
-                color = {"DQN": "tab:blue", "PQN": "tab:orange"}[result["algorithm"]]
-                label = f"{result['algorithm']}, evaluation {result['eval_return_mean']:.1f}"
-                panel.plot(*study.smooth_returns(directory, result), color=color, label=label)
-        panel.xaxis.set_major_formatter(axes.xaxis.get_major_formatter())
-        panel.set_xlabel("environment steps")
-        panel.set_ylim(0, 1.35 * panel.get_ylim()[1])  # room for the legend
-        panel.spines[["top", "right"]].set_visible(False)
-        panel.grid(alpha=0.2)
-        panel.text(0.03, 0.97, game, transform=panel.transAxes, va="top", fontweight="bold")
-        panel.legend(loc="upper left", bbox_to_anchor=(0, 0.94), frameon=False, fontsize=8)
+    figure.text(0.01, 1 - 0.1 / height, "DQN and PQN on MinAtar", va="top", fontsize="large", fontweight="bold")
+    figure.text(0.01, 1 - 0.36 / height, found[0]["protocol"] + seeds, va="top", color="gray", fontsize=9)
+    panels = figure.subplots(rows, columns, squeeze=False).ravel().tolist()
+    for panel, game in zip(panels, games, strict=False):
+        draw_game(panel, directory, [result for result in found if result["env"] == game])
+    for panel in panels[: len(games) : columns]:
+        panel.set_ylabel("episode return")
+    for panel in panels[len(games) :]:
+        panel.remove()
+    note = (
+        "training returns over environment steps; in brackets the greedy evaluation at the end. "
+        "Dots: the rows in which any episode ended, where they are few."
+    )
+    figure.text(0.01, 0.1 / height, note, color="gray", fontsize=8)
     figure.savefig(picture)
+
+
+def draw_game(panel: Any, directory: Path, results: list[dict[str, Any]]) -> None:
+    """Draws all learners of one game."""
+    seen = [0.0]
+    for result in results:
+        color = {"DQN": "tab:blue", "PQN": "tab:orange"}[result["algorithm"]]
+        label = f"{result['algorithm']} ({mean_text(result['eval_return_per_seed'])})"
+        steps, returns = study.smooth_returns(directory, result)
+        if len(steps):
+            draw_mean(panel, steps, returns, color, label)
+            seen += [returns.min(), returns.max()]
+        else:
+            panel.plot([], [], color=color, label=f"{label}: no episode ended")
+    over_steps(panel)
+    show_range(panel, max(result["env_steps"] for result in results), min(seen), max(seen))
+    panel.set_title(results[0]["env"].removesuffix("-MinAtar"), loc="left", fontweight="bold", fontsize=10)
+    panel.tick_params(labelsize=9)
+    panel.legend(loc="best", frameon=False, fontsize=8)
 
 
 if __name__ == "__main__":

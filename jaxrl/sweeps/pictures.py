@@ -12,16 +12,30 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from jaxrl.sweeps.results import return_text, short_labels, value_text
-from jaxrl.training.report import figure_over_steps, interval_95
+from jaxrl.sweeps.results import short_labels, value_text
+from jaxrl.training.report import (
+
+    draw_mean,
+    figure_over_steps,
+    mean_text,
+    plain_numbers,
+    show_range,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COLUMNS = 4
+COLUMNS = 3
 FEW = 8
 """At most so many different values are drawn as equally spaced choices, if configurations share them."""
+MANY = 40
+"""Of more agents, the range that most of them keep to is shaded instead of a line for each."""
+DECADES = 1.5
+"""Positive numbers that span more have a logarithmic axis."""
+
+Curves = dict[int, tuple[np.ndarray, np.ndarray]]
+"""Environment steps `[X]` and returns `[X]` of each agent."""
 
 
 def draw_curves(
@@ -30,7 +44,7 @@ def draw_curves(
     """Draws the training return of all agents, and those of the best and the median configuration on top.
 
     The median is that of the configurations which have an evaluation return; both are means over the seeds that
-    finished, with their 95 % intervals.
+    finished, with their 95 % intervals, or each of the seeds if they are few.
 
     Args:
         results: one row an agent.
@@ -42,30 +56,31 @@ def draw_curves(
     """
     figure, axes = figure_over_steps(title, subtitle, "episode return")
     agents = _curves_by_agent(curves)
-    for i, (steps, returns) in enumerate(agents.values()):
-        axes.plot(steps, returns, color="0.87", linewidth=0.6, label=None if i else "every agent", zorder=1)
     ranked = best.drop_nulls("eval_return")
     marked = {len(ranked) // 2: ("median", "tab:orange"), 0: ("best", "tab:blue")} if len(ranked) else {}
     for place, (name, color) in marked.items():
         row = ranked.row(place, named=True)
         chosen = results.filter(pl.col("configuration") == row["configuration"], pl.col("status") == "finished")
         lines = [agents[agent] for agent in chosen["agent"] if agent in agents]
-        value = return_text(row["eval_return"], row["interval_95"])
-        _draw_mean(axes, lines, color, f"{name}: configuration {row['configuration']}, evaluation return {value}")
+        value = mean_text(chosen["eval_return"].to_numpy())
+        if lines:
+            label = f"{name}: configuration {row['configuration']}, evaluation return {value}"
+            draw_mean(axes, *_together(lines), color, label)
     if agents:
-        # The interval of two seeds may be many times as wide as the curves: it is drawn, but does not set the scale.
-        low, high = min(0.0, *(y.min() for _, y in agents.values())), max(y.max() for _, y in agents.values())
-        height = high - low or 1.0
-        axes.set_ylim(low - 0.05 * height, high + 0.3 * height)
-        axes.legend(*(x[::-1] for x in axes.get_legend_handles_labels()), loc="upper left", frameon=False, fontsize=9)
+        _draw_all(axes, agents)
+        returns = [y for _, y in agents.values()]
+        last = max(x[-1] for x, _ in agents.values())
+        show_range(axes, last, min(y.min() for y in returns), max(y.max() for y in returns))
+        names = axes.get_legend_handles_labels()
+        figure.legend(*(x[::-1] for x in names), loc="outside lower left", frameon=False, fontsize=9, ncols=2)
     else:
         axes.text(0.5, 0.5, "no episode ended", transform=axes.transAxes, ha="center", color="gray")
         axes.set(xticks=[], yticks=[])
     figure.savefig(picture)
 
 
-def _curves_by_agent(curves: pl.DataFrame) -> dict[int, tuple[np.ndarray, np.ndarray]]:
-    """Environment steps `[X]` and returns `[X]` of each agent of which an episode ended.
+def _curves_by_agent(curves: pl.DataFrame) -> Curves:
+    """The curves of all agents of which an episode ended.
 
     A last row of less than half the usual number of steps is left out, as by `read_returns`.
     """
@@ -79,16 +94,25 @@ def _curves_by_agent(curves: pl.DataFrame) -> dict[int, tuple[np.ndarray, np.nda
     return agents
 
 
-def _draw_mean(axes: "Axes", lines: list[tuple[np.ndarray, np.ndarray]], color: str, label: str) -> None:
-    if not lines:
-        return
+def _together(lines: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    """Curves at the steps of any of them `[X]`: the returns `[A, X]`."""
     steps = np.unique(np.concatenate([x for x, _ in lines]))
-    returns = np.array([np.interp(steps, x, y) for x, y in lines])
-    mean = returns.mean(0)
-    axes.plot(steps, mean, color=color, label=label, zorder=3)
-    if len(lines) > 1:
-        half = np.array([interval_95(column) for column in returns.T])
-        axes.fill_between(steps, mean - half, mean + half, color=color, alpha=0.2, linewidth=0, zorder=2)
+    return steps, np.array([np.interp(steps, x, y) for x, y in lines])
+
+
+def _draw_all(axes: "Axes", agents: Curves) -> None:
+    """Draws all agents in grey: a line each, or of many the middle half and the middle nine tenths."""
+    if len(agents) > MANY:
+        steps, returns = _together(list(agents.values()))
+        for share, grey in ((50, "0.8"), (90, "0.91")):
+            low, high = np.percentile(returns, ((100 - share) / 2, (100 + share) / 2), axis=0)
+            label = f"{share} % of the {len(agents):,} agents"
+            axes.fill_between(steps, low, high, color=grey, linewidth=0, label=label, zorder=1 - share / 1000)
+        return
+    for i, (steps, returns) in enumerate(agents.values()):
+        marker = "." if len(steps) == 1 else None
+        label = None if i else "every agent"
+        axes.plot(steps, returns, color="0.87", linewidth=0.6, label=label, marker=marker, zorder=1)
 
 
 def draw_hparams(
@@ -107,7 +131,7 @@ def draw_hparams(
     Args:
         results: one row an agent.
         swept: the fields, by their columns.
-        log_scaled: those of them with a logarithmic axis.
+        log_scaled: those of them with a logarithmic axis, as all have whose values span more than `DECADES`.
         title: what was swept.
         subtitle: under which rules.
         picture: the PNG to write.
@@ -117,9 +141,10 @@ def draw_hparams(
     means = results.select(pl.col("eval_return").mean().over("configuration")).to_series().to_numpy()
     lost = (results["status"] != "finished").to_numpy()
     first = results["configuration"].is_first_distinct().to_numpy()
-    several_seeds = not first.all()
+    several_seeds, spread_out = not first.all(), False
     for axes, name, label in zip(panels, swept, short_labels(swept), strict=True):
-        x = _places(axes, results, name, name in log_scaled)
+        x, side_by_side = _places(axes, results, name, name in log_scaled, means)
+        spread_out |= side_by_side
         if lost.all():
             axes.text(0.5, 0.5, "no agent finished", transform=axes.transAxes, ha="center", color="gray")
             axes.set_yticks([])
@@ -133,8 +158,13 @@ def draw_hparams(
             bottom = axes.get_xaxis_transform()
             axes.plot(x[lost], height, "x", transform=bottom, color="tab:red", markersize=5, label="diverged or failed")
         axes.set_xlabel(label)
-    panels[0].margins(y=0.12)  # of all of them; room for the crosses
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower left", ncols=3, frameon=False, fontsize=9)
+    panels[0].margins(y=0.12 if lost.any() else 0.05)  # of all of them; room for the crosses
+    handles, names = panels[0].get_legend_handles_labels()
+    note = "the configurations of one choice stand side by side, from the worst to the best" if spread_out else None
+    figure.legend(
+        *(handles, names), loc="outside lower left", ncols=3, frameon=False, fontsize=9, alignment="left", title=note,
+        title_fontproperties={"size": 9},
+    )  # fmt: skip
     figure.savefig(picture)
 
 
@@ -149,32 +179,32 @@ def _panels(number: int, title: str, subtitle: str) -> "tuple[Figure, list[Axes]
     figure.set_layout_engine("constrained", rect=(0, 0, 1, 1 - 0.6 / height))  # the titles' room is above
     figure.text(0.1 / width, 1 - 0.1 / height, title, va="top", fontsize="large", fontweight="bold")
     figure.text(0.1 / width, 1 - 0.36 / height, subtitle, va="top", color="gray", fontsize=9)
-    figure.supylabel("evaluation return", fontsize="medium")
     panels = figure.subplots(rows, columns, sharey=True, squeeze=False).ravel().tolist()
     for axes in panels[number:]:
         axes.remove()
+    for axes in panels[:number:columns]:
+        axes.set_ylabel("evaluation return")
     for axes in panels[:number]:
+        plain_numbers(axes.yaxis)
         axes.spines[["top", "right"]].set_visible(False)
         axes.tick_params(labelsize=9)
         axes.grid(alpha=0.2)
     return figure, panels[:number]
 
 
-def _places(axes: "Axes", results: pl.DataFrame, name: str, log: bool) -> np.ndarray:
-    """Where each agent stands on a field's axis `[A]`, which is scaled and labelled for it.
+def _places(
+    axes: "Axes", results: pl.DataFrame, name: str, log: bool, means: np.ndarray
+) -> tuple[np.ndarray, bool]:
+    """Where each agent stands on a field's axis `[A]`, which is scaled and labelled for it; and whether side by side.
 
-    Choices are equally spaced; configurations of the same one stand side by side.
+    Choices are equally spaced; configurations of the same one stand side by side, in the order of their mean returns.
     """
     values = results[name]
     choices = values.unique().sort()
     repeated = len(choices) <= FEW and len(choices) < results["configuration"].n_unique()
     if values.dtype.is_numeric() and (log or not repeated):
-        if log:
-            axes.set_xscale("log")
-            ticks = _log_ticks(float(choices[0]), float(choices[-1]))
-            axes.set_xticks(ticks, [value_text(tick) for tick in ticks])
-            axes.tick_params(axis="x", which="minor", labelbottom=False)
-        return values.to_numpy()
+        _number_axis(axes, float(choices[0]), float(choices[-1]), log, values.dtype.is_integer())
+        return values.to_numpy(), False
     names = [value_text(choice) for choice in choices]
     axes.set_xticks(range(len(names)), names)
     if len("".join(names)) > 30:  # more than fit beside each other
@@ -182,9 +212,28 @@ def _places(axes: "Axes", results: pl.DataFrame, name: str, log: bool) -> np.nda
         for text in axes.get_xticklabels():
             text.set(ha="right", rotation_mode="anchor")
     axes.set_xlim(-0.5, len(names) - 0.5)
-    place = values.replace_strict(choices, range(len(choices)), return_dtype=pl.Float64).to_numpy()
-    # Multiples of the golden ratio fill an interval evenly.
-    return place + 0.4 * (results["configuration"].to_numpy() * 0.6180339887 % 1 - 0.5)
+    place = values.replace_strict(choices, range(len(choices)), return_dtype=pl.Float64)
+    each = pl.DataFrame({"place": place, "configuration": results["configuration"], "mean": means}).unique(
+        "configuration", maintain_order=True
+    )
+    rank = pl.col("mean").fill_nan(None).fill_null(-math.inf).rank("ordinal").over("place") - 0.5
+    each = each.select("configuration", aside=0.5 * (rank / pl.len().over("place") - 0.5))
+    aside = results.join(each, on="configuration", how="left", maintain_order="left")["aside"]
+    return place.to_numpy() + aside.to_numpy(), repeated
+
+
+def _number_axis(axes: "Axes", low: float, high: float, log: bool, whole: bool) -> None:
+    """Scales and labels the axis of a field that is a number, from `low` to `high`."""
+    from matplotlib.ticker import MaxNLocator
+
+    if not log and not 0 < low * 10**DECADES < high:
+        axes.xaxis.set_major_locator(MaxNLocator(4, integer=whole))
+        plain_numbers(axes.xaxis)
+        return
+    axes.set_xscale("log")
+    ticks = _log_ticks(low, high)
+    axes.set_xticks(ticks, [value_text(tick) for tick in ticks])
+    axes.tick_params(axis="x", which="minor", labelbottom=False)
 
 
 def _log_ticks(low: float, high: float) -> list[float]:

@@ -13,7 +13,8 @@ from jaxrl.sweeps.waves import CURVES, RESULTS
 
 def record(sweep: Sweep, best: pl.DataFrame, destination: Path) -> None:
     """Copies the results of a finished sweep (no agents) into `destination`, and writes its `README.md`."""
-    for name in (SPEC, RESULTS, CURVES, LEARNING_CURVES, *((HPARAMS,) if sweep.swept else ())):
+    drawn = [name for name in (LEARNING_CURVES, HPARAMS) if (sweep.directory / name).exists()]
+    for name in (SPEC, RESULTS, CURVES, *drawn):
         shutil.copyfile(sweep.directory / name, destination / name)
     (destination / "README.md").write_text(page(sweep, best))
 
@@ -39,7 +40,7 @@ def page(sweep: Sweep, best: pl.DataFrame) -> str:
 ```
 
 Protocol: {protocol_of(first.env, first.env_params)}.
-{spec.configurations:,} configurations × {spec.seeds} seeds, {spec.options.total_steps:,} environment steps each.
+{sweep.size}, {spec.options.total_steps:,} environment steps each.
 Agents: {counts}.
 The evaluation return is the mean of {spec.options.eval_episodes} greedy episodes at the end of each seed{interval}.
 

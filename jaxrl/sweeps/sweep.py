@@ -11,6 +11,7 @@ import polars as pl
 from rich.console import Console
 
 from jaxrl.cli import checks, run_directory
+from jaxrl.cli.pictures import spared
 from jaxrl.envs import protocol_of
 from jaxrl.sweeps import pictures, results
 from jaxrl.sweeps.groups import Group
@@ -37,6 +38,12 @@ class Sweep:
     @property
     def swept(self) -> list[str]:
         return [dimension.path for dimension in self.spec.dimensions]
+
+    @property
+    def size(self) -> str:
+        """How many agents it trains, in words."""
+        configurations = f"{self.spec.configurations:,} configuration" + "s" * (self.spec.configurations > 1)
+        return configurations + (f" × {self.spec.seeds} seeds" if self.spec.seeds > 1 else ", one seed each")
 
     def wave_directory(self, group: int, wave: int) -> Path:
         return self.directory / WAVES / f"{group}_{wave}"
@@ -186,17 +193,20 @@ def report(sweep: Sweep, failed: dict[int, str], console: Console) -> pl.DataFra
     first, directory = sweep.groups[0], sweep.directory
     protocol = protocol_of(first.env, first.env_params)
     title = f"{sweep.spec.experiment.algorithm} on {sweep.spec.options.env}"
-    subtitle = f"{protocol}; {sweep.spec.configurations:,} configurations × {sweep.spec.seeds} seeds"
-    pictures.draw_curves(found, curves, best, title, subtitle, directory / LEARNING_CURVES)
+    subtitle = f"{protocol}; {sweep.size}"
+    with spared(directory / LEARNING_CURVES):
+        pictures.draw_curves(found, curves, best, title, subtitle, directory / LEARNING_CURVES)
     if sweep.swept:
         logs = [dimension.path for dimension in sweep.spec.dimensions if dimension.distribution == "log_uniform"]
-        pictures.draw_hparams(found, sweep.swept, logs, title, subtitle, directory / HPARAMS)
+        with spared(directory / HPARAMS):
+            pictures.draw_hparams(found, sweep.swept, logs, title, subtitle, directory / HPARAMS)
     console.print(results.table(best, sweep.swept))
     if sweep.spec.seeds > 1:
         console.print("±: 95 % interval of the mean over seeds (Student's t)")
     counts = ", ".join(f"{count:,} {status}" for status, count in sorted(found["status"].value_counts().iter_rows()))
     console.print(f"agents: {counts}")
-    for name in (RESULTS, CURVES, LEARNING_CURVES, *((HPARAMS,) if sweep.swept else ())):
+    names = (RESULTS, CURVES, LEARNING_CURVES, *((HPARAMS,) if sweep.swept else ()))
+    for name in (name for name in names if (directory / name).exists()):
         console.print(f"{name.split('.')[0].replace('_', ' ')}: {directory / name}", soft_wrap=True)
     console.print("train the best again with")
     console.print(f"  {retrain(sweep, best)}", soft_wrap=True)

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 FEW_SEEDS = 5
 """Of fewer seeds, pictures show each one: the interval of a mean says nothing that can be seen then, for two seeds it
 is 13 times as wide as what they differ by."""
+FEW_ROWS = 12
+"""So many rows of a run are dots too."""
 
 
 def interval_95(values: Sequence[float] | np.ndarray) -> float:
@@ -141,19 +143,22 @@ def show_range(axes: "Axes", last_step: float, low: float, high: float) -> None:
     axes.set_ylim(low - margin, high + margin)
 
 
-def draw_mean(axes: "Axes", steps: np.ndarray, returns: np.ndarray, colour: Any, label: str, **line: Any) -> None:
+def draw_mean(
+    axes: "Axes", steps: np.ndarray, returns: np.ndarray, colour: Any, label: str | None, style: str = "-"
+) -> None:
     """Draws the mean of returns `[A, X]` over seeds, and how far they are apart: see `spread`. Few are drawn one by one.
 
-    A single step is a dot, because it makes no line.
+    Few rows are dots as well: a single one makes no line, and a line through a few says more than was seen.
     """
-    marker = "o" if len(steps) == 1 else None
+    marker = "o" if len(steps) <= FEW_ROWS else None
     if 1 < len(returns) < FEW_SEEDS:
         for one in returns:
-            axes.plot(steps, one, color=colour, label=None, alpha=0.4, linewidth=0.8, marker=marker, zorder=2)
+            alone = marker if len(steps) == 1 else None
+            axes.plot(steps, one, style, color=colour, label=None, alpha=0.4, linewidth=0.8, marker=alone, zorder=2)
     elif len(returns) > 1:
         low, high = spread(returns, (returns.min(), returns.max()))
         axes.fill_between(steps, low, high, color=colour, alpha=0.2, linewidth=0, zorder=2)
-    axes.plot(steps, returns.mean(0), color=colour, label=label, marker=marker, zorder=3, **line)
+    axes.plot(steps, returns.mean(0), style, color=colour, label=label, marker=marker, markersize=3.5, zorder=3)
 
 
 def learning_curve(metrics: Path, picture: Path, title: str, subtitle: str, final: Sequence[float]) -> None:
@@ -178,7 +183,7 @@ def learning_curve(metrics: Path, picture: Path, title: str, subtitle: str, fina
             dot = {"fmt": "o", "color": "tab:orange", "capsize": 4, "label": evaluation, "clip_on": False, "zorder": 4}
             axes.errorbar(steps[-1], final.mean(), reach, **dot)
         show_range(axes, steps[-1], *seen)
-        figure.legend(loc="outside lower left", frameon=False)
+        figure.legend(loc="outside lower left", frameon=False, ncols=2, fontsize=9)
     else:
         axes.text(0.5, 0.5, f"no episode ended\n{evaluation}", transform=axes.transAxes, ha="center", color="gray")
         axes.set(xticks=[], yticks=[])
