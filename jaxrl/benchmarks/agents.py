@@ -15,6 +15,7 @@ from jaxrl.cli.experiment import Experiment, Options
 from jaxrl.envs import make
 from jaxrl.training.hparams import repeat
 from jaxrl.training.program import Program as TrainingProgram
+from jaxrl.training.report import steps_text
 
 PLOT = "agents.png"
 PAGE = """# Speed of populations
@@ -129,24 +130,32 @@ def page(results: dict[str, Any], config: Sequence[str]) -> str:
 
 
 def draw(rows: Sequence[dict[str, Any]], device: str, picture: Path) -> None:
-    """Draws steps per second against the number of agents."""
+    """Draws steps per second against the number of agents.
+
+    One agent is measured anew beside each number of agents, because a machine is not always as fast: these are dots
+    about their median.
+    """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 4.5), layout="constrained", dpi=120)
     axes = figure.subplots()
+    rows = sorted(rows, key=lambda row: row["agents"])
     agents = [row["agents"] for row in rows]
-    axes.plot(agents, [row["env_steps_per_second"] for row in rows], "o-", label="all agents of one program")
+    together = [row["env_steps_per_second"] for row in rows]
     alone = [row["env_steps_per_second_alone"] for row in rows]
-    axes.plot(agents, alone, "o--", color="gray", label="one agent with the machine to itself, in turns with each")
+    axes.plot(agents, together, "o-", label="all agents of one program")
+    axes.axhline(statistics.median(alone), color="gray", linestyle="--", label="one agent alone")
+    axes.plot(agents, alone, ".", color="gray", label="the same, as measured beside each")
     axes.set_xscale("log", base=2)
     axes.set_xticks(agents, [f"{n:,}" for n in agents])
-    axes.set_ylim(0, 1.25 * max(*alone, *(row["env_steps_per_second"] for row in rows)))
-    axes.yaxis.set_major_formatter(lambda y, _: f"{y / 1e3:g}k")
+    axes.set_xticks([], minor=True)
+    axes.set_ylim(0, 1.05 * max(*alone, *together))
+    axes.yaxis.set_major_formatter(lambda y, _: steps_text(y))
     axes.set_title(f"{rows[0]['experiment']}\n", loc="left", fontweight="bold")
     axes.text(0, 1.02, device, transform=axes.transAxes, color="gray", fontsize=9)
     axes.set_xlabel("agents")
     axes.set_ylabel("environment steps/s, while learning")
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.2)
-    axes.legend(loc="upper left", frameon=False)
+    figure.legend(loc="outside lower left", frameon=False, fontsize=9, ncols=3)
     figure.savefig(picture)

@@ -1,18 +1,28 @@
 """What `benchmark envs` leaves to look at: tables, a plot, and a page that says how they were made."""
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rich.table import Table
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 Rows = list[dict[str, Any]]
 """Rows of `jaxrl.benchmarks.envs.row`."""
 
 RESULTS, PLOT = "results.json", "steps_per_second.png"
-COLOURS = {
-    ("jaxrl", "none"): "tab:cyan", ("jaxrl", "packed"): "tab:blue", ("jaxrl", "boolean"): "navy",
-    ("jaxrl", "whole"): "navy", ("gymnax", "whole"): "tab:orange", ("pgx", "whole"): "tab:red",
-}  # fmt: skip
+LOOKS = {
+    ("jaxrl", "none"): ("tab:cyan", "jaxrl, no observation"),
+    ("jaxrl", "packed"): ("tab:blue", "jaxrl, packed: bits, stored as in a replay"),
+    ("jaxrl", "boolean"): ("navy", "jaxrl, boolean: the whole board, written"),
+    ("jaxrl", "whole"): ("tab:green", "jaxrl, whole: all numbers, written"),
+    ("gymnax", "whole"): ("tab:orange", "gymnax"),
+    ("pgx", "whole"): ("tab:red", "pgx"),
+}
+"""Colours and names of implementations and their forms."""
+COLUMNS = 2
+"""Panels side by side."""
 
 PAGE = """# Steps per second of the worlds
 
@@ -144,47 +154,63 @@ def markdown_table(world: str, rows: Rows) -> str:
 
 def draw(rows: Rows, device: str, picture: Path) -> None:
     """Draws steps/s against N, one panel a world: jaxrl under a peer's rules is dashed as that peer is."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
     worlds = list(dict.fromkeys(row["world"] for row in rows))
-    columns = min(3, len(worlds))
-    height = -(-len(worlds) // columns)
-    size = (4.5 * columns + 2.5, 4 * height + 0.8)
-    figure, panels = plt.subplots(height, columns, figsize=size, layout="constrained", squeeze=False, sharey=True)
-    sizes = sorted({row["num_envs"] for row in rows})
-    labelled: dict[str, Any] = {}
-    for world, axes in zip(worlds, panels.flat, strict=False):
-        here = [row for row in rows if row["world"] == world]
-        for line in dict.fromkeys((row["implementation"], row["form"], row["rules"]) for row in here):
-            points = [row for row in here if (row["implementation"], row["form"], row["rules"]) == line]
-            name, form, rules = line
-            label = f"jaxrl, {form}, {rules} rules" if name == "jaxrl" else name
-            labelled[label] = axes.loglog(
-                [row["num_envs"] for row in points],
-                [row["steps_per_second"] for row in points],
-                color=COLOURS[name, form],
-                linestyle="--" if rules == "pgx" else "-",
-                marker="o" if name == "jaxrl" else "s",
-                markersize=4,
-            )[0]
-        axes.set_title(world, loc="left", fontweight="bold", pad=28)
-        subtitle = protocols(compare(here)).replace("; ", "\n")
-        axes.text(0, 1.02, subtitle, transform=axes.transAxes, color="gray", fontsize=8)
-        axes.set_xticks(sizes, labels=[f"{num_envs:,}" for num_envs in sizes])
-        axes.set_xticks([], minor=True)
-        axes.set_xlabel("worlds stepped side by side, N")
-        axes.set_ylabel("steps/s")
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.grid(alpha=0.2)
-    for axes in panels.flat[len(worlds) :]:
-        axes.axis("off")
-    figure.suptitle(f"Steps per second under a random policy\n{device}", fontsize=11, x=0.01, ha="left")
-    figure.legend(labelled.values(), labelled.keys(), loc="outside right center", frameon=False, fontsize=9)
-    figure.savefig(picture, dpi=120)
-    plt.close(figure)
+    columns = min(COLUMNS, len(worlds))
+    height = 3.1 * -(-len(worlds) // columns) + 1.5
+    figure = Figure(figsize=(max(4.3 * columns, 7), height), dpi=120)
+    figure.set_layout_engine("constrained", rect=(0, 0, 1, 1 - 0.7 / height))  # the titles' room is above
+    figure.text(0.01, 1 - 0.1 / height, "Steps per second under a random policy", va="top", fontsize=12, weight="bold")
+    figure.text(0.01, 1 - 0.38 / height, device, va="top", color="gray", fontsize=9)
+    panels = figure.subplots(-(-len(worlds) // columns), columns, squeeze=False, sharey=True).ravel().tolist()
+    for place, (world, axes) in enumerate(zip(worlds, panels, strict=False)):
+        draw_world(axes, world, [row for row in rows if row["world"] == world])
+        if place % columns == 0:
+            axes.set_ylabel("steps/s", fontsize=9)
+    for axes in panels[len(worlds) :]:
+        axes.remove()
+    lines = dict.fromkeys((row["implementation"], row["form"]) for row in rows)
+    handles = [Line2D([], [], color=LOOKS[line][0], marker=marker(line[0]), markersize=4) for line in lines]
+    names = [LOOKS[line][1] for line in lines]
+    if any(row["rules"] == "pgx" for row in rows):
+        handles.append(Line2D([], [], color="gray", linestyle="--"))
+        names.append("dashed: under the rules of pgx")
+    figure.legend(handles, names, loc="outside lower left", frameon=False, fontsize=9, ncols=2)
+    figure.savefig(picture)
+
+
+def marker(implementation: str) -> str:
+    return "o" if implementation == "jaxrl" else "s"
+
+
+def draw_world(axes: "Axes", world: str, rows: Rows) -> None:
+    """Draws the rows of one world."""
+    for line in dict.fromkeys((row["implementation"], row["form"], row["rules"]) for row in rows):
+        points = [row for row in rows if (row["implementation"], row["form"], row["rules"]) == line]
+        name, form, rules = line
+        axes.loglog(
+            [row["num_envs"] for row in points],
+            [row["steps_per_second"] for row in points],
+            color=LOOKS[name, form][0],
+            linestyle="--" if rules == "pgx" else "-",
+            marker=marker(name),
+            markersize=4,
+        )
+    subtitle = protocols(compare(rows)).replace("; ", "\n")
+    axes.set_title(world + "\n" * (subtitle.count("\n") + 1), loc="left", fontweight="bold", fontsize=10)
+    axes.text(0, 1.02, subtitle, transform=axes.transAxes, color="gray", fontsize=8)
+    ticks: list[int] = []
+    for num_envs in sorted({row["num_envs"] for row in rows}):
+        if not ticks or num_envs >= 3 * ticks[-1]:  # others would run into each other
+            ticks.append(num_envs)
+    axes.set_xticks(ticks, labels=[f"{num_envs:,}" for num_envs in ticks])
+    axes.set_xticks([], minor=True)
+    axes.tick_params(labelsize=8)
+    axes.set_xlabel("worlds stepped side by side, N", fontsize=9)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(alpha=0.2)
 
 
 def page(results: dict[str, Any]) -> str:

@@ -161,7 +161,7 @@ def cells(result: dict[str, Any]) -> tuple[str, str, str]:
 
 
 def smooth_returns(directory: Path, result: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
-    """Environment steps `[X]`, and the training returns of all seeds `[A, X]`, each a mean of 5 % of the rows around."""
+    """Environment steps `[X]`, and the training returns of all seeds `[A, X]`, means of 5 % of the rows around."""
     steps, returns = read_returns(directory / result["name"] / run_directory.METRICS)
     if not len(steps):
         return steps, returns

@@ -21,8 +21,10 @@ from rich.table import Table
 from rich.text import Text
 
 from jaxrl.envs import num_discrete_actions, vectorize
-from jaxrl.envs.render import draw
+from jaxrl.envs.render import draw, shorten
 from jaxrl.random import key_stream
+from jaxrl.training.report import score_text
+from jaxrl.types import PyTree
 
 KEYS = {
     "KEY_LEFT": "left", "KEY_UP": "up", "KEY_RIGHT": "right", "KEY_DOWN": "down",
@@ -56,9 +58,9 @@ def play(env: Any, env_params: Any, title: str, seed: int, fps: float, num_steps
         deadline = time.monotonic()
         while num_steps is None or t < num_steps:
             score = float(worlds.episode_return[0])
-            lines = [title, f"episode {len(returns) + 1}", f"step {worlds.episode_length[0]}", f"return {score:g}"]
-            lines += [f"last episode {returns[-1]:g}" if returns else "", "", *key_help(actions), ""]
-            observation = np.asarray(envs.decode(worlds.observation)[0], np.float32)
+            lines = [title, f"episode {len(returns) + 1}", f"step {worlds.episode_length[0]}", f"return {score_text(score)}"]
+            lines += [f"last episode {score_text(returns[-1])}" if returns else "", "", *key_help(actions), ""]
+            observation = jax.tree.map(lambda x: x[0], envs.decode(worlds.observation))
             live.update(screen(env, observation, lines), refresh=True)
             deadline = max(deadline + 1 / fps, time.monotonic())
             action = read_action(terminal, actions, idle, deadline)
@@ -101,14 +103,22 @@ def read_action(terminal: blessed.Terminal, actions: dict[str, int], idle: int |
             return action
 
 
-def screen(env: Any, observation: np.ndarray, lines: Sequence[str]) -> Table:
+def screen(env: Any, observation: PyTree, lines: Sequence[str]) -> Table:
     """The picture of an observation, and beside it lines of text and the legend."""
     picture, names = draw(env, observation)
-    height, width = observation.shape[:2] if observation.ndim == 3 else (1, 1)
-    dots = 2 * max(1, ROWS // max(height, width))  # the edge of a board's cell
-    legend = [Text.assemble(("■ ", paint(colour)), (name, "dim")) for name, colour in names]
+    shapes = [np.shape(leaf) for leaf in jax.tree.leaves(observation)]
+    height, width = shapes[0][:2] if len(shapes) == 1 and len(shapes[0]) in (2, 3) else (0, 0)
+    if 0 < height <= ROWS and 0 < width <= ROWS:
+        dots = 2 * (ROWS // max(height, width))  # the edge of a board's cell
+        size = dots * width, dots * height
+    else:
+        scale = 2 * ROWS / max(picture.size)
+        size = max(1, round(picture.width * scale)), 2 * max(1, round(picture.height * scale / 2))
+    legend = [
+        Text.assemble(("■ ", paint(colour)), (name, "dim")) for name, colour in shorten(names, ROWS - len(lines))
+    ]
     table = Table.grid(padding=(0, 3))
-    table.add_row(blocks(picture, dots * width, dots * height), Group(*map(Text, lines), *legend))
+    table.add_row(blocks(picture, *size), Group(*map(Text, lines), *legend))
     return table
 
 

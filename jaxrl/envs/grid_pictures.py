@@ -33,15 +33,18 @@ def grid_board(env: GridWorld, observation: np.ndarray) -> tuple[Image.Image, li
     """The board of an observation `[H, W, 3]`, and the names of its colours."""
     rows = read_map(env.map).rows
     across, down = cell_size(len(rows), len(rows[0]))
-    if min(across, down) >= DETAILED:
+    detailed = min(across, down) >= DETAILED
+    if detailed:
         across = down = int(across)
-        cells = _cells(rows, across)
+        cells = _cells(rows, int(across))
     else:
         cells = flat_cells(_looks(rows))
     draw = ImageDraw.Draw(cells)
     for y, x in np.argwhere(observation[:, :, 0] > 0):
         centre = ((x + 0.5) * across - 1, (y + 0.5) * down - 1)
-        draw.circle(centre, max(0.32 * min(across, down), 3), PALETTE[0], outline=BACKGROUND, width=min(2, across // 4))
+        draw.circle(
+            centre, max(0.32 * min(across, down), 3), PALETTE[0], outline=BACKGROUND, width=2 if detailed else 0
+        )
     seen = [(f"floor {cell}", LETTER) for cell in sorted(set("".join(rows))) if cell.islower()]
     seen = [look for cell, look in LOOKS.items() if cell in "".join(rows)] + seen
     return cells, [("agent", PALETTE[0]), *seen]

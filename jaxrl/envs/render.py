@@ -88,9 +88,7 @@ def render_state(env: Any, state: Any, env_params: Any = None, caption: Sequence
     return render(env, env.observe(jax.random.key(0), state, None, env_params), caption)
 
 
-def write_gif(
-    frame: Callable[[int], Image.Image], number: int, path: str | Path, milliseconds: Sequence[int]
-) -> None:
+def write_gif(frame: Callable[[int], Image.Image], number: int, path: str | Path, milliseconds: Sequence[int]) -> None:
     """Writes a GIF with one palette, which is made for frames from all of it.
 
     Args:
@@ -108,9 +106,7 @@ def write_gif(
         together.paste(one, (0, i * one.height))
     palette = together.quantize(256)
     frames = [frame(i).quantize(palette=palette, dither=Image.Dither.NONE) for i in range(number)]
-    frames[0].save(
-        path, format="GIF", save_all=True, append_images=frames[1:], duration=list(milliseconds), loop=0
-    )
+    frames[0].save(path, format="GIF", save_all=True, append_images=frames[1:], duration=list(milliseconds), loop=0)
 
 
 def to_numpy(leaf: Any) -> np.ndarray:
@@ -184,9 +180,9 @@ def _board(observation: np.ndarray) -> Image.Image:
     height, width, channels = observation.shape
     cell = int(min(cell_size(height, width)))
     if cell < DETAILED:
-        shown = observation > 0
-        colours = np.array([_colour(c) for c in range(channels)], np.uint8)[shown.argmax(-1)]
-        return flat_cells(np.where(shown.any(-1, keepdims=True), colours, np.array(BACKGROUND, np.uint8)))
+        there = observation > 0
+        colours = np.array([_colour(c) for c in range(channels)], np.uint8)[there.argmax(-1)]
+        return flat_cells(np.where(there.any(-1, keepdims=True), colours, np.array(BACKGROUND, np.uint8)))
     picture = Image.new("RGB", (width * cell, height * cell), GRID)
     draw = ImageDraw.Draw(picture)
     for y in range(height):
@@ -215,7 +211,7 @@ def _image(values: np.ndarray) -> Image.Image:
 
 
 def _cart_pole(observation: np.ndarray) -> Image.Image:
-    """Cart and pole from (position, velocity, angle, angular velocity); posts stand where the track ends, at ± 2.4 m."""
+    """Cart and pole from (position, velocity, angle, angular velocity); posts stand at the track's ends, ± 2.4 m."""
     scale = BOARD / 5.4
     picture = Image.new("RGB", (BOARD, BOARD), BACKGROUND)
     draw = ImageDraw.Draw(picture)

@@ -122,7 +122,7 @@ def draw(directory: Path, found: list[dict[str, Any]], picture: Path) -> None:
     figure.text(0.01, 1 - 0.1 / height, f"DQN and its parts on {first['env']}", va="top", fontsize=12, weight="bold")
     subtitle = f"{first['protocol']}; {seeds}{black}"
     figure.text(0.01, 1 - 0.38 / height, subtitle, va="top", color="gray", fontsize=9)
-    above, below = figure.subfigures(2, 1, height_ratios=heights)
+    above, below = figure.subfigures(2, 1, height_ratios=heights, squeeze=False)[:, 0]
     for place, result in enumerate(panels):
         axes = above.add_subplot(rows, columns, place + 1)
         draw_variant(axes, directory, result, found)
@@ -157,8 +157,8 @@ def draw_evaluations(axes: "Axes", found: list[dict[str, Any]]) -> None:
         axes.plot(returns, [-place] * len(returns), "|", color=colour, markersize=9)
         axes.plot(returns.mean(), -place, "o", color=colour)
     axes.set_yticks([-place for place in range(len(found))], list(values))
-    low, high = min(0.0, everything.min()), everything.max()
-    axes.set_xlim(low, high + 0.04 * (high - low or 1.0))
+    least, most = min(0.0, float(everything.min())), float(everything.max())
+    axes.set_xlim(least, most + 0.04 * (most - least or 1.0))
     interval = "" if len(found[0]["seeds"]) < FEW_SEEDS else ", 95 % interval"
     axes.set_xlabel(f"greedy evaluation at the end: seeds and their mean{interval}", fontsize=9)
     plain_numbers(axes.xaxis)

@@ -21,10 +21,12 @@ from jaxrl.envs import Box, Discrete, action_space_of, num_discrete_actions, pro
 from jaxrl.random import key_stream
 from jaxrl.trained import TrainedPolicy, load
 from jaxrl.training import CheckpointError
-from jaxrl.training.report import film
+from jaxrl.training.report import film, score_text
 from jaxrl.types import Array, PyTree, Transition
 
 DEFAULT_ENV = "Breakout-MinAtar"
+MOST_RETURNS = 20
+"""So many are printed."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,7 +147,11 @@ def trained_policy(options: Options) -> TrainedPolicy:
 def tell(world: str, returns: Sequence[float]) -> None:
     """Prints the rules played by and what came out."""
     print(world)
-    print(f"returns of the episodes that ended: {', '.join(f'{x:g}' for x in returns) or 'none did'}")
+    shown = ", ".join(score_text(float(x)) for x in returns[:MOST_RETURNS])
+    more = len(returns) - MOST_RETURNS
+    if more > 0:
+        shown += f" and {more} more; the mean of all is {np.mean(returns):.2f}"
+    print(f"returns of the episodes that ended: {shown or 'none did'}")
 
 
 if __name__ == "__main__":

@@ -13,14 +13,7 @@ import numpy as np
 import polars as pl
 
 from jaxrl.sweeps.results import short_labels, value_text
-from jaxrl.training.report import (
-
-    draw_mean,
-    figure_over_steps,
-    mean_text,
-    plain_numbers,
-    show_range,
-)
+from jaxrl.training.report import draw_mean, figure_over_steps, mean_text, plain_numbers, show_range
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -111,8 +104,8 @@ def _draw_all(axes: "Axes", agents: Curves) -> None:
         return
     for i, (steps, returns) in enumerate(agents.values()):
         marker = "." if len(steps) == 1 else None
-        label = None if i else "every agent"
-        axes.plot(steps, returns, color="0.87", linewidth=0.6, label=label, marker=marker, zorder=1)
+        name = None if i else "every agent"
+        axes.plot(steps, returns, color="0.87", linewidth=0.6, label=name, marker=marker, zorder=1)
 
 
 def draw_hparams(
@@ -192,9 +185,7 @@ def _panels(number: int, title: str, subtitle: str) -> "tuple[Figure, list[Axes]
     return figure, panels[:number]
 
 
-def _places(
-    axes: "Axes", results: pl.DataFrame, name: str, log: bool, means: np.ndarray
-) -> tuple[np.ndarray, bool]:
+def _places(axes: "Axes", results: pl.DataFrame, name: str, log: bool, means: np.ndarray) -> tuple[np.ndarray, bool]:
     """Where each agent stands on a field's axis `[A]`, which is scaled and labelled for it; and whether side by side.
 
     Choices are equally spaced; configurations of the same one stand side by side, in the order of their mean returns.

@@ -36,8 +36,8 @@ def interval_95(values: Sequence[float] | np.ndarray) -> float:
 def spread(values: np.ndarray, seen: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
     """What is shown around the means over seeds of `values[A, ...]`: `(low[...], high[...])`.
 
-    The 95 % interval, as far as it lies within what was `seen` (least, greatest): beyond that may be what cannot be, such
-    as a return above the most possible. Of fewer than `FEW_SEEDS` seeds the least and the greatest.
+    The 95 % interval, as far as it lies within what was `seen` (least, greatest): beyond that may be what cannot be,
+    such as a return above the most possible. Of fewer than `FEW_SEEDS` seeds the least and the greatest.
     """
     if len(values) < FEW_SEEDS:
         return values.min(0), values.max(0)
@@ -62,7 +62,7 @@ def mean_text(values: Sequence[float] | np.ndarray) -> str:
     decimals = 1 if abs(mean) >= 10 else 2
 
     def text(x: float) -> str:
-        return f"{x + 0.0:.{decimals}f}" if abs(x) < 1e6 else number(x, 4)
+        return f"{x + 0.0:.{decimals}f}" if x == 0 or 0.005 <= abs(x) < 1e6 else number(x, 3)
 
     if len(values) < 2:
         return text(mean)
@@ -125,7 +125,7 @@ def over_steps(axes: "Axes") -> None:
 def plain_numbers(axis: "Axis") -> None:
     """Labels an axis with numbers as they are: without an offset or a factor that stands elsewhere."""
 
-    def text(x: float, _: int) -> str:
+    def text(x: float, _: float) -> str:
         low, high = axis.get_view_interval()
         return number(0.0 if abs(x) < 1e-9 * abs(high - low) else x)  # what is left of 3 · 0.1 - 0.3
 
@@ -143,10 +143,8 @@ def show_range(axes: "Axes", last_step: float, low: float, high: float) -> None:
     axes.set_ylim(low - margin, high + margin)
 
 
-def draw_mean(
-    axes: "Axes", steps: np.ndarray, returns: np.ndarray, colour: Any, label: str | None, style: str = "-"
-) -> None:
-    """Draws the mean of returns `[A, X]` over seeds, and how far they are apart: see `spread`. Few are drawn one by one.
+def draw_mean(axes: "Axes", steps: np.ndarray, returns: np.ndarray, colour: Any, label: str | None) -> None:
+    """Draws the mean of returns `[A, X]` over seeds, and around it what `spread` says, or each of a few seeds.
 
     Few rows are dots as well: a single one makes no line, and a line through a few says more than was seen.
     """
@@ -154,11 +152,11 @@ def draw_mean(
     if 1 < len(returns) < FEW_SEEDS:
         for one in returns:
             alone = marker if len(steps) == 1 else None
-            axes.plot(steps, one, style, color=colour, label=None, alpha=0.4, linewidth=0.8, marker=alone, zorder=2)
+            axes.plot(steps, one, color=colour, label=None, alpha=0.4, linewidth=0.8, marker=alone, zorder=2)
     elif len(returns) > 1:
         low, high = spread(returns, (returns.min(), returns.max()))
         axes.fill_between(steps, low, high, color=colour, alpha=0.2, linewidth=0, zorder=2)
-    axes.plot(steps, returns.mean(0), style, color=colour, label=label, marker=marker, markersize=3.5, zorder=3)
+    axes.plot(steps, returns.mean(0), color=colour, label=label, marker=marker, markersize=3.5, zorder=3)
 
 
 def learning_curve(metrics: Path, picture: Path, title: str, subtitle: str, final: Sequence[float]) -> None:
@@ -173,15 +171,18 @@ def learning_curve(metrics: Path, picture: Path, title: str, subtitle: str, fina
     """
     figure, axes = figure_over_steps(title, subtitle, "episode return")
     steps, returns = read_returns(metrics)
-    final = np.array([x for x in final if np.isfinite(x)])
-    evaluation = f"greedy evaluation at the end, {mean_text(final)}" if len(final) else ""
+    evaluations = np.array([x for x in final if np.isfinite(x)])
+    evaluation = f"greedy evaluation at the end, {mean_text(evaluations)}" if len(evaluations) else ""
     if len(steps):
-        seen = min(returns.min(), *final), max(returns.max(), *final)
+        everything = np.concatenate([returns.ravel(), evaluations])
+        seen = float(everything.min()), float(everything.max())
         draw_mean(axes, steps, returns, "tab:blue", "training return" + _of_seeds(len(returns)))
-        if len(final):
-            reach = np.abs(np.stack(spread(final, seen)) - final.mean())[:, None] if len(final) > 1 else None
-            dot = {"fmt": "o", "color": "tab:orange", "capsize": 4, "label": evaluation, "clip_on": False, "zorder": 4}
-            axes.errorbar(steps[-1], final.mean(), reach, **dot)
+        if len(evaluations):
+            reach = np.abs(np.stack(spread(evaluations, seen)) - evaluations.mean())[:, None]
+            axes.errorbar(
+                steps[-1], evaluations.mean(), reach if len(evaluations) > 1 else None,
+                fmt="o", color="tab:orange", capsize=4, label=evaluation, clip_on=False, zorder=4,
+            )  # fmt: skip
         show_range(axes, steps[-1], *seen)
         figure.legend(loc="outside lower left", frameon=False, ncols=2, fontsize=9)
     else:

@@ -15,8 +15,19 @@ from jaxrl import Transition
 from jaxrl.arguments import ArgumentError
 from jaxrl.cli.record import record
 from jaxrl.envs import make
-from jaxrl.envs.render import BACKGROUND, PALETTE, render, render_state
-from jaxrl.training.report import film, interval_95, learning_curve
+from jaxrl.envs.render import BACKGROUND, PALETTE, render, render_state, shorten
+from jaxrl.training.report import (
+    action_text,
+    film,
+    frame_time,
+    interval_95,
+    learning_curve,
+    mean_text,
+    number,
+    score_text,
+    spread,
+    steps_text,
+)
 from jaxrl.training.sinks import CSVSink, brief
 
 
@@ -36,11 +47,75 @@ def test_a_board_is_drawn_cell_by_cell() -> None:
     assert picture.getpixel((20, 20)) == BACKGROUND
 
 
-@pytest.mark.parametrize("observation", [np.array([0.5, 0, 0.1, 0]), np.arange(7.0), np.zeros((4, 5)), np.float32(3)])
+RAMP = np.tile(np.arange(0, 250, 3, np.uint8), (84, 1))
+"""An image that becomes brighter to the right."""
+OBSERVATIONS = {
+    "cart-pole": np.array([0.5, 0, 0.1, 0]),
+    "[features]": np.arange(7.0),
+    "no dimension": np.float32(3),
+    "empty": np.zeros(0),
+    "empty board": np.zeros((0, 5, 3)),
+    "bool": np.ones(9, bool),
+    "bytes": np.arange(9, dtype=np.uint8),
+    "134 features": np.arange(134.0),
+    "5000 features": np.arange(5000),
+    "not finite": np.array([np.nan, np.inf, -np.inf, 1e300]),
+    "[H, W]": np.zeros((4, 5)),
+    "grey image": RAMP,
+    "image of anything": np.where(RAMP > 200, np.nan, RAMP * -3.5),
+    "[H, W, 3] image": np.stack([RAMP] * 3, -1),
+    "four frames": np.stack([RAMP] * 4, -1),
+    "large image": np.full((1000, 700, 3), 200, np.uint8),
+    "large board": np.ones((500, 410, 5), bool),
+    "long board": np.ones((1, 399, 2), bool),
+    "83 channels": np.ones((9, 11, 83), bool),
+    "[A, B, C, D]": np.ones((2, 3, 4, 5)),
+    "dict": {"board": np.ones((9, 9, 4), bool), "image": RAMP, "position": np.zeros(2), "key": jax.random.key(0)},
+    "nested tuple": (1.0, (2.0, 3)),
+    "no arrays": {},
+    "many arrays": {i: np.ones(i) for i in range(40)},
+}
+
+
+@pytest.mark.parametrize("observation", OBSERVATIONS.values(), ids=OBSERVATIONS.keys())
 def test_any_observation_can_be_drawn(observation) -> None:
-    env, _ = make("CartPole-v1")
-    picture = render(env if np.shape(observation) == (4,) else None, observation, ("caption",))
-    assert picture.size == (580, 400)
+    """Of any world: a wrapper may show another observation than the world's own."""
+    for name in ("CartPole-v1", "Pendulum-v1", "Breakout-MinAtar", "GridWorld", None):
+        picture = render(make(name)[0] if name else None, observation, ("caption", "another line"))
+        assert picture.size == (580, 400)
+        assert (np.asarray(picture)[:, :400] != BACKGROUND).any()
+
+
+def test_what_observations_look_like() -> None:
+    def seen(observation) -> np.ndarray:
+        return np.asarray(render(None, observation))[:, :400].astype(int)
+
+    grey = seen(RAMP)
+    assert (np.diff(grey[200, :, 0]) >= 0).all()  # brighter to the right, in grey
+    assert grey[200, 395].tolist() == [249, 249, 249]
+    np.testing.assert_array_equal(seen(np.stack([RAMP] * 4, -1)), grey)
+    red = seen(np.stack([RAMP, 0 * RAMP, 0 * RAMP], -1))
+    assert red[200, 395].tolist() == [249, 0, 0]
+    one_of_many = np.zeros(1000)
+    one_of_many[500] = 1.0
+    columns = (seen(one_of_many)[100] == PALETTE[0]).all(-1)
+    assert 0 < columns.sum() < 10  # one bar that can be seen, in the middle
+    assert abs(np.flatnonzero(columns).mean() - 200) < 10
+    lone = np.zeros((150, 150, 2), bool)
+    lone[75, 75, 1] = True
+    assert (seen(lone) == PALETTE[1]).all(-1).any()
+
+
+def test_a_long_legend_says_how_much_is_left_out() -> None:
+    legend = [(str(i), PALETTE[0]) for i in range(9)]
+    assert shorten(legend, 9) == legend
+    assert [name for name, _ in shorten(legend, 4)] == ["0", "1", "2", "and 6 more"]
+    assert shorten(legend, 0) == []
+
+
+def test_a_world_without_observe_is_refused() -> None:
+    with pytest.raises(ArgumentError, match=r"^env must have `observe`, .*, got SimpleNamespace$"):
+        render_state(SimpleNamespace(), None)
 
 
 @pytest.mark.parametrize("name", ["Breakout-MinAtar", "CartPole-v1", "Acrobot-v1"])
@@ -87,6 +162,46 @@ def test_a_film_has_a_frame_a_step_and_one_for_each_end(tmp_path: Path, axis: bo
             assert np.abs(np.subtract(ball, PALETTE[1])).max() < 8
 
 
+def test_a_film_of_a_pytree(tmp_path: Path) -> None:
+    observations = {"board": np.zeros((3, 200, 4), bool), "key": jax.random.split(jax.random.key(0), 3)}
+    ends, rewards = np.array([False, True, False]), np.array([-0.153554, -0.2, 1.0])
+    film(SimpleNamespace(), Transition(observations, np.ones((3, 2)), rewards, ends, ends, observations), tmp_path / "a")
+    with Image.open(tmp_path / "a") as frames:
+        assert frames.n_frames == 4
+
+
+def test_how_long_a_film_shows_a_step(tmp_path: Path) -> None:
+    """A grid world's can be followed, and the last of an episode stays for twice as long."""
+    env, _ = make("GridWorld")
+    observations = np.zeros((4, 4, 4, 3), np.float32)
+    observations[range(4), range(4), 1, 0] = 1
+    ends = np.array([False, False, True])
+    walk = Transition(observations[:3], np.zeros(3, int), -np.ones(3), ends, 0 * ends, observations[1:])
+    film(env, walk, tmp_path / "film.gif")
+    with Image.open(tmp_path / "film.gif") as frames:
+        times = []
+        for frame in range(frames.n_frames):
+            frames.seek(frame)
+            times.append(frames.info["duration"])
+    assert times == [400, 400, 400, 800]
+    assert frame_time(make("CartPole-v1")[0], np.zeros((3, 4))) == 20
+    assert frame_time(make("Breakout-MinAtar")[0], np.zeros((3, 10, 10, 4))) == 70
+
+
+def test_captions() -> None:
+    assert [score_text(x) for x in (0.0, -3.0, -0.153554, 1234.5, 2.5e7, np.nan)] == [
+        "0", "-3", "-0.15", "1234.50", "2.5e7", "nan"
+    ]  # fmt: skip
+    assert action_text(make("CartPole-v1")[0], np.int32(1)) == "action right"
+    assert action_text(None, np.int32(7)) == "action 7"
+    assert action_text(None, np.array([0.123, -2.0])) == "action 0.12 -2.00"
+
+
+def test_a_film_has_a_step_at_least(tmp_path: Path) -> None:
+    with pytest.raises(ArgumentError, match=r"^trajectory must have a step at least, got \(0,\)$"):
+        film(make("Breakout-MinAtar")[0], jax.tree.map(lambda x: x[:0], a_walk()), tmp_path / "film.gif")
+
+
 def test_a_film_is_of_one_world(tmp_path: Path) -> None:
     two = jax.tree.map(lambda x: np.stack([x, x], axis=1), a_walk())
     with pytest.raises(ArgumentError, match=r"^trajectory must be of one world .*, got \(2,\)$"):
@@ -112,6 +227,110 @@ def test_a_learning_curve_of_rows_without_episodes(tmp_path: Path) -> None:
     for name in ("empty.png", "curve.png"):
         with Image.open(tmp_path / name) as picture:
             assert picture.size[0] > 800
+
+
+@pytest.fixture
+def axes_of(tmp_path: Path, monkeypatch):
+    """Draws the learning curves of seeds, None where no episode ended, a row every 5000 steps: the figure's axes."""
+    from matplotlib.figure import Figure
+
+    drawn: list[Figure] = []
+    saved = Figure.savefig
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *a, **k: (drawn.append(figure), saved(figure, *a, **k)))
+
+    def axes_of(curves: list[list[float | None]], final: list[float]):
+        rows = [f"{seed},{5000 * (row + 1)},{'' if x is None else x}" for seed, curve in enumerate(curves)
+                for row, x in enumerate(curve)]  # fmt: skip
+        (tmp_path / "metrics.csv").write_text("\n".join(["seed,env_steps,episode_return", *rows]))
+        learning_curve(tmp_path / "metrics.csv", tmp_path / "curve.png", "title", "protocol", final)
+        return drawn[-1].axes[0]
+
+    return axes_of
+
+
+def labels(axes) -> list[str]:
+    (legend,) = axes.figure.legends
+    return [text.get_text() for text in legend.get_texts()]
+
+
+@pytest.mark.parametrize(
+    ("curves", "final", "low", "high"),
+    [
+        pytest.param([[20.0, 300, 500]], [500.0], 0, 500, id="as long as a pole stands"),
+        pytest.param([[-1500.0, -900, -150]], [-153.5], -1500, -150, id="never above zero"),
+        pytest.param([[-20.0, -9, -2]] * 2, [-1.9, -2.1], -20, -1.9, id="negative"),
+        pytest.param([[1.0, 0, 500], [1, 499, 0], [1, 3, 500]], [14.4, 29.5, 539.2], 0, 539.2, id="three seeds"),
+        pytest.param([[9.0, x, 500] for x in (9, 500, 9, 500, 9)], [9.0, 500, 9, 500, 500], 0, 500, id="five seeds"),
+    ],
+)
+def test_axes_hold_what_was_seen_and_no_more(axes_of, curves, final, low: float, high: float) -> None:
+    """No room for a legend, and no interval beyond: on the axes are possible returns, and everything that is drawn."""
+    axes = axes_of(curves, final)
+    room = 0.041 * (high - low)
+    assert low - room <= axes.get_ylim()[0] <= low
+    assert high <= axes.get_ylim()[1] <= high + room
+    assert axes.get_xlim()[0] == 0
+    assert 15_000 < axes.get_xlim()[1] < 15_500
+    heights = [line.get_ydata() for line in axes.lines] + [path.vertices[:, 1] for collection in axes.collections
+               for path in collection.get_paths()]  # fmt: skip
+    assert low <= np.concatenate(heights).min()
+    assert np.concatenate(heights).max() <= high
+
+
+def test_few_seeds_are_shown_one_by_one(axes_of) -> None:
+    three = axes_of([[1.0, 2], [3, 5], [2, 2]], [1.0, 2.0, 6.0])
+    assert labels(three) == [
+        "training return, mean of 3 seeds and each of them", "greedy evaluation at the end, 3.00 (1.00 to 6.00)",
+    ]  # fmt: skip
+    curves = [line.get_ydata().tolist() for line in three.lines]
+    assert [1, 2] in curves
+    assert [2, 3] in curves
+    five = axes_of([[1.0, 2]] * 5, [1.0, 2.0, 3.0, 4.0, 5.0])
+    assert labels(five) == [
+        "training return, mean of 5 seeds and its 95 % interval", "greedy evaluation at the end, 3.00 ± 1.96",
+    ]  # fmt: skip
+    assert labels(axes_of([[1.0, 2]], [])) == ["training return"]
+
+
+def test_a_single_row_is_a_dot(axes_of) -> None:
+    for curves in ([[7.0]], [[7.0], [8.0]]):
+        axes = axes_of(curves, [3.0])
+        dots = [line for line in axes.lines if line.get_xdata().tolist() == [5000] and line.get_marker() == "o"]
+        assert {float(line.get_ydata()[0]) for line in dots} >= {7.0} | {np.mean(curves)}
+    assert axes_of([[float(x) for x in range(30)]], []).lines[0].get_marker() == "None"
+
+
+def test_a_run_without_an_episode_says_so(axes_of) -> None:
+    axes = axes_of([[None, None]], [12.5])
+    assert "no episode ended\ngreedy evaluation at the end, 12.5" in [text.get_text() for text in axes.texts]
+    assert axes_of([[np.inf, np.nan]], [np.inf]).texts[-1].get_text() == "no episode ended\n"
+
+
+@pytest.mark.parametrize("scale", [1e-5, 1.0, 1e20])
+def test_every_tick_says_its_whole_number(axes_of, scale: float) -> None:
+    axes = axes_of([[0.0, scale, 3 * scale]], [])
+    axes.figure.draw_without_rendering()
+    for axis in (axes.xaxis, axes.yaxis):
+        assert axis.get_offset_text().get_text() == ""
+        texts = [tick.get_text() for tick in axis.get_ticklabels()]
+        assert len(texts) == len(set(texts)) > 2
+    said = [float(tick.get_text()) for tick in axes.yaxis.get_ticklabels()]
+    np.testing.assert_allclose(said, axes.get_yticks(), atol=1e-9 * scale)
+    assert [steps_text(x) for x in (0, 500, 20_000, 1.25e6, 2e9)] == ["0", "500", "20k", "1.25M", "2G"]
+    assert [number(x) for x in (-0.0, 0.3 + 1e-17, 1e20, -2.5e-7)] == ["0", "0.3", "1e20", "-2.5e-7"]
+
+
+def test_intervals_stay_within_what_was_seen() -> None:
+    values = np.array([[0.0, 1], [0, 1], [0, 1], [500, 1], [500, 1]])
+    low, high = spread(values, (0, 500))
+    assert low.tolist() == [0, 1]
+    assert high.tolist() == [500, 1]
+    half = interval_95(values[:, 0])
+    np.testing.assert_allclose(spread(values, (-1e9, 1e9))[1], [200 + half, 1])
+    np.testing.assert_array_equal(spread(values[1:4], (0, 500)), [[0, 1], [500, 1]])
+    assert [mean_text(x) for x in ([0.25], [-153.554], [1.0, 3.0], [4e-4])] == [
+        "0.25", "-153.6", "2.00 (1.00 to 3.00)", "0.0004"
+    ]  # fmt: skip
 
 
 def test_numbers_in_a_few_characters() -> None:
