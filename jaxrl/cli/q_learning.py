@@ -16,7 +16,7 @@ from jaxrl.cli import run_directory
 from jaxrl.cli.pictures import spared
 from jaxrl.envs.grid_world import GridWorld, GridWorldParams
 from jaxrl.training import OnPolicyConfig, on_policy
-from jaxrl.training.report import figure_over_steps, read_curves
+from jaxrl.training.report import FEW_ROWS, figure_over_steps, read_curves
 from jaxrl.types import MDP, Agent, Array, Mean, Metrics, PyTree, Trainer, Transition
 
 VALUES, ERROR = "values.png", "error.png"
@@ -133,7 +133,10 @@ def draw_error(metrics: Path, heading: str, picture: Path) -> None:
     seeds = f"; {len(curves)} seeds and their mean" if many else ""
     figure, axes = figure_over_steps(r"$Q \to Q^*$", heading + seeds, r"$\max_{s, a}\ |Q(s, a) - Q^*(s, a)|$")
     for steps, error in curves:
-        axes.loglog(steps, error, color="tab:blue", linewidth=0.8 if many else 1.5, alpha=0.3 if many else 1.0)
+        marker = "o" if len(steps) <= FEW_ROWS else None
+        axes.loglog(
+            steps, error, color="tab:blue", linewidth=0.8 if many else 1.5, alpha=0.3 if many else 1.0, marker=marker
+        )
     if many:
         axes.loglog(curves[0][0], np.mean([error for _, error in curves], 0), color="tab:blue")
     figure.savefig(picture)

@@ -207,6 +207,8 @@ def _page(study: Study, directory: Path, found: list[dict[str, Any]]) -> str:
     many = first["num_seeds"] > 1
     seeds = f"{first['num_seeds']} seeds of each run in one program" if many else "one seed of each run"
     interval = ", with its 95 % interval over seeds" if many else ""
+    drawn = (directory / f"{study.name}.png").exists()
+    shown = f"![learning curves]({study.name}.png)\n" if drawn else ""
     return f"""# {study.title}
 
 ```
@@ -222,8 +224,7 @@ environment steps/s are those of all seeds together.
 |{"---|" * len(COLUMNS)}
 {rows}
 
-![learning curves]({study.name}.png)
-{study.more}
+{shown}{study.more}
 On {first["device"]}. Run on {configs[0]["started"][:10]} at commit {commits}, with
 {versions}.
 """

@@ -58,7 +58,12 @@ def play(env: Any, env_params: Any, title: str, seed: int, fps: float, num_steps
         deadline = time.monotonic()
         while num_steps is None or t < num_steps:
             score = float(worlds.episode_return[0])
-            lines = [title, f"episode {len(returns) + 1}", f"step {worlds.episode_length[0]}", f"return {score_text(score)}"]
+            lines = [
+                title,
+                f"episode {len(returns) + 1}",
+                f"step {worlds.episode_length[0]}",
+                f"return {score_text(score)}",
+            ]
             lines += [f"last episode {score_text(returns[-1])}" if returns else "", "", *key_help(actions), ""]
             observation = jax.tree.map(lambda x: x[0], envs.decode(worlds.observation))
             live.update(screen(env, observation, lines), refresh=True)
@@ -114,9 +119,7 @@ def screen(env: Any, observation: PyTree, lines: Sequence[str]) -> Table:
     else:
         scale = 2 * ROWS / max(picture.size)
         size = max(1, round(picture.width * scale)), 2 * max(1, round(picture.height * scale / 2))
-    legend = [
-        Text.assemble(("■ ", paint(colour)), (name, "dim")) for name, colour in shorten(names, ROWS - len(lines))
-    ]
+    legend = [Text.assemble(("■ ", paint(colour)), (name, "dim")) for name, colour in shorten(names, ROWS - len(lines))]
     table = Table.grid(padding=(0, 3))
     table.add_row(blocks(picture, *size), Group(*map(Text, lines), *legend))
     return table

@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from jaxrl.sweeps.results import short_labels, value_text
-from jaxrl.training.report import draw_mean, figure_over_steps, mean_text, plain_numbers, show_range
+from jaxrl.training.report import draw_mean, figure_over_steps, mean_text, number, plain_numbers, show_range
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -223,7 +223,7 @@ def _number_axis(axes: "Axes", low: float, high: float, log: bool, whole: bool) 
         return
     axes.set_xscale("log")
     ticks = _log_ticks(low, high)
-    axes.set_xticks(ticks, [value_text(tick) for tick in ticks])
+    axes.set_xticks(ticks, [number(float(f"{tick:.3g}")) for tick in ticks])
     axes.tick_params(axis="x", which="minor", labelbottom=False)
 
 

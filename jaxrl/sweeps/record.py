@@ -28,7 +28,8 @@ def page(sweep: Sweep, best: pl.DataFrame) -> str:
     seconds = found.group_by("group", "wave").agg(pl.col("seconds").max())["seconds"].to_list()
     speed = sum(found["env_steps"].to_list()) / sum(seconds)
     interval = ", with its 95 % interval over seeds" if spec.seeds > 1 else ""
-    pictures = f"![each hyperparameter against the return]({HPARAMS})\n" if sweep.swept else ""
+    words = {LEARNING_CURVES: "learning curves", HPARAMS: "each hyperparameter against the return"}
+    shown = "\n".join(f"![{text}]({name})\n" for name, text in words.items() if (sweep.directory / name).exists())
     return f"""# {spec.experiment.algorithm} on {spec.options.env}: a sweep
 
 ```
@@ -52,9 +53,7 @@ The best again:
 {retrain(sweep, best)}
 ```
 
-![learning curves]({LEARNING_CURVES})
-
-{pictures}
+{shown}
 {sum(seconds) / 60:.1f} minutes of training, {speed:,.0f} environment steps/s of all agents together, on
 {made["machine"]["device"]}.
 Run on {made["started"][:10]} at commit {made["commit"] or "none (an installed package)"}, with

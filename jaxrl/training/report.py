@@ -148,15 +148,17 @@ def draw_mean(axes: "Axes", steps: np.ndarray, returns: np.ndarray, colour: Any,
 
     Few rows are dots as well: a single one makes no line, and a line through a few says more than was seen.
     """
-    marker = "o" if len(steps) <= FEW_ROWS else None
+    single = len(steps) == 1
     if 1 < len(returns) < FEW_SEEDS:
         for one in returns:
-            alone = marker if len(steps) == 1 else None
-            axes.plot(steps, one, color=colour, label=None, alpha=0.4, linewidth=0.8, marker=alone, zorder=2)
+            dot = "." if single else None
+            axes.plot(steps, one, color=colour, label=None, alpha=0.4, linewidth=0.8, marker=dot, zorder=2)
     elif len(returns) > 1:
         low, high = spread(returns, (returns.min(), returns.max()))
         axes.fill_between(steps, low, high, color=colour, alpha=0.2, linewidth=0, zorder=2)
-    axes.plot(steps, returns.mean(0), color=colour, label=label, marker=marker, markersize=3.5, zorder=3)
+    marker = "o" if len(steps) <= FEW_ROWS else None
+    size = 6 if single else 3.5
+    axes.plot(steps, returns.mean(0), color=colour, label=label, marker=marker, markersize=size, zorder=3)
 
 
 def learning_curve(metrics: Path, picture: Path, title: str, subtitle: str, final: Sequence[float]) -> None:

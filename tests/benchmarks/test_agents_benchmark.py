@@ -7,6 +7,7 @@ import statistics
 import pytest
 from PIL import Image
 
+from jaxrl.benchmarks import agents as populations
 from jaxrl.experiments import benchmark
 from tests.integration.commands import command
 
@@ -29,6 +30,25 @@ def test_the_record(tmp_path) -> None:
     assert "but num_envs=2, rollout_length=32" in page
     with Image.open(tmp_path / "agents.png") as picture:
         assert picture.size == (960, 540)
+
+
+def test_one_agent_is_as_fast_beside_any_number(tmp_path, monkeypatch) -> None:
+    """It is a level line in the picture, with what was measured about it."""
+    from matplotlib.figure import Figure
+
+    drawn: list[Figure] = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, _: drawn.append(figure))
+    speeds = {"env_steps_per_second": 5e4, "experiment": "dqn_minatar"}
+    rows = [{"agents": a, "env_steps_per_second_alone": x, **speeds} for a, x in ((4, 4e4), (16, 3e4), (64, 45e3))]
+    populations.draw(rows, "a machine", tmp_path / "picture.png")
+    axes = drawn[0].axes[0]
+    _, level, dots = axes.lines
+    assert list(level.get_ydata()) == [4e4, 4e4]
+    assert list(dots.get_ydata()) == [4e4, 3e4, 45e3]
+    assert dots.get_linestyle() == "None"
+    drawn[0].draw_without_rendering()
+    assert axes.get_yticklabels()[0].get_text() == "0"
+    assert axes.get_ylim() == (0, 52_500)
 
 
 @pytest.mark.parametrize(

@@ -107,6 +107,30 @@ def test_the_record(recorded) -> None:
         assert row["compile_seconds"] > 0.01
 
 
+def test_every_series_has_a_colour_and_a_name(tmp_path, monkeypatch) -> None:
+    from matplotlib.figure import Figure
+
+    drawn: list[Figure] = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, _: drawn.append(figure))
+    rows = [
+        {"world": world, "implementation": name, "form": form, "rules": "pgx" if name == "pgx" else "gymnax",
+         "steps_per_second": 10.0 * n, "protocol": "rules", "num_envs": n, "compile_seconds": 1.0}
+        for world, forms in (("Breakout-MinAtar", ("none", "packed", "boolean")), ("CartPole-v1", ("whole",)))
+        for name, forms in (("jaxrl", forms), ("gymnax", ("whole",)))
+        for form in forms
+        for n in (1, 1024, 2048, 4096)
+    ]  # fmt: skip
+    report.draw(rows, "a machine", tmp_path / "picture.png")
+    legend = drawn[0].legends[0]
+    names = [text.get_text() for text in legend.get_texts()]
+    assert len(names) == len(set(names)) == 5
+    assert len({line.get_color() for line in legend.get_lines()}) == 5
+    assert "jaxrl, no observation" in names
+    assert "dashed: under the rules of pgx" not in names
+    ticks = [text.get_text() for text in drawn[0].axes[0].get_xticklabels()]
+    assert ticks == ["1", "1,024", "4,096"]  # 2,048 would touch both
+
+
 def test_ratios_are_taken_under_the_same_rules() -> None:
     def row(implementation: str, form: str, rules: str, speed: float) -> dict:
         return {"implementation": implementation, "form": form, "rules": rules, "steps_per_second": speed,

@@ -35,7 +35,7 @@ def test_it_trains_draws_records_and_goes_on(call, tmp_path) -> None:
     assert (code, errors) == (0, [])
     assert "picture: a/ablation.png" in lines
     with Image.open("a/ablation.png") as picture:
-        assert picture.width > 1000
+        assert picture.width == 960  # a page's
     with open("b/results.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [(row["run"], row["seed"]) for row in rows] == [("dqn", "0"), ("dqn", "1"), ("n-step", "0"), ("n-step", "1")]
@@ -52,7 +52,8 @@ def test_it_trains_draws_records_and_goes_on(call, tmp_path) -> None:
     assert errors == ["error: --resume: --hparams.discount is 0.5, but 0.99 in a/dqn"]
 
 
-def test_a_variant_that_diverges_is_left_out(call, monkeypatch) -> None:
+def test_a_variant_that_diverges_is_left_out_and_so_is_a_picture_that_fails(call, monkeypatch) -> None:
+    """Whatever is wrong with a picture, the run has its results, and what is wrong is said."""
     trained = study.train
 
     def train(experiment, options, console):
@@ -60,11 +61,52 @@ def test_a_variant_that_diverges_is_left_out(call, monkeypatch) -> None:
             raise DivergedError("a NaN")
         return trained(experiment, options, console)
 
+    def broken(*_: object) -> None:
+        raise RuntimeError("an unforeseen error\nwith more")
+
     monkeypatch.setattr(study, "train", train)
-    code, lines, _ = call("--variants", "dqn", "double", "--out", "a")
-    assert code == 0
+    for name in ("learning_curve", "film"):
+        monkeypatch.setattr(f"jaxrl.cli.train.{name}", broken)
+    monkeypatch.setattr(ablation, "draw", broken)
+    code, lines, errors = call("--variants", "dqn", "double", "--out", "a", "--record", "b")
+    assert (code, errors) == (0, [])
     assert any("DQN is left out: a NaN" in line for line in lines)
     assert json.loads(Path("a/double/summary.json").read_text())["algorithm"] == "Double DQN"
+    for picture in ("a/double/learning_curve.png", "a/double/policy.gif", "a/ablation.png"):
+        directory, name = Path(picture).parent, Path(picture).name
+        more = f"(more in {directory}/picture_errors.txt)"
+        assert f"note: {name} could not be drawn: RuntimeError: an unforeseen error {more}" in lines
+        assert not any(line.split()[-1:] == [picture] for line in lines)  # it is not said to lie there
+        assert "in broken\n" in (directory / "picture_errors.txt").read_text()
+    assert {path.name for path in Path("b").iterdir()} == {"README.md", "curves.csv", "results.csv"}
+
+
+@pytest.mark.parametrize("seeds", [1, 3, 6])
+def test_its_picture_is_of_what_was_seen(tmp_path, monkeypatch, seeds: int) -> None:
+    """A panel for each variant beside DQN, with single rows as dots; and all evaluations with their intervals."""
+    from matplotlib.figure import Figure
+
+    drawn: list[Figure] = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, _: drawn.append(figure))
+    found = []
+    for name, returns in (("dqn", [0.0, 10, 0, 10, 0, 10]), ("double", [9.0, 9, 9, 9, 9, 9])):
+        (tmp_path / name).mkdir()
+        rows = [f"{seed},20000,{returns[seed]}" for seed in range(seeds)]
+        (tmp_path / name / "metrics.csv").write_text("\n".join(["seed,env_steps,episode_return", *rows]))
+        result = {"name": name, "label": ablation.VARIANTS[name].label, "env": "E", "protocol": "rules"}
+        result |= {"eval_return_per_seed": returns[:seeds], "eval_return_mean": sum(returns[:seeds]) / seeds}
+        found.append(result | {"num_seeds": seeds, "seeds": list(range(seeds)), "env_steps": 20000})
+    ablation.draw(tmp_path, found, tmp_path / "picture.png")
+    panel, evaluations = drawn[0].axes
+    assert panel.get_title("left") == "Double DQN"
+    assert {"o"} <= {line.get_marker() for line in panel.lines} <= {"o", "."}
+    assert panel.get_xlim() == pytest.approx((0, 20400))
+    assert [text.get_text() for text in evaluations.get_yticklabels()] == ["Double DQN", "DQN"]
+    low, high = evaluations.get_xlim()
+    reach = [x for line in evaluations.lines for x in line.get_xdata()]
+    assert low <= min(reach) <= max(reach) <= high  # nothing is cut
+    assert 0 <= min(reach) <= max(reach) <= 10
+    assert ("95 % interval" in evaluations.get_xlabel()) == (seeds > 4)
 
 
 @pytest.mark.parametrize(

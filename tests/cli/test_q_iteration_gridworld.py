@@ -38,6 +38,11 @@ def test_a_map_of_ones_own(call, tmp_path: Path) -> None:
     np.testing.assert_allclose(summary["random_return"], -56 / 29)
     with Image.open(run / "iterates.gif") as film:
         assert film.n_frames == 5
+        first = film.convert("RGB")
+    with Image.open(run / "iterates.png") as page:
+        zero = page.convert("RGB").getpixel((24 + 40, first.height - 24 - 14))  # within the first cell of Q_0
+    assert zero == pytest.approx((196, 226, 130), abs=4)  # the greatest value's
+    assert first.getpixel((24 + 40, first.height - 24 - 14)) == pytest.approx(zero, abs=4)
     for name in ("iterates.png", "policies.png", "convergence.png"):
         with Image.open(run / name) as picture:
             assert len(picture.convert("RGB").getcolors(1 << 24)) > 50

@@ -66,29 +66,6 @@ def test_it_finds_q_star_and_shows_it(call, tmp_path: Path) -> None:
     assert policy(jnp.stack([observation] * 3), jax.random.key(1)).tolist() == [0, 0, 0]
 
 
-def test_a_picture_that_cannot_be_drawn_fails_no_run(call, tmp_path: Path, monkeypatch) -> None:
-    """Not the curve, the film, or a picture of the experiment's own: each is a note, and the rest is as always."""
-
-    def broken(*_: object) -> None:
-        raise RuntimeError("an unforeseen error\nwith more")
-
-    for name in ("cli.train.learning_curve", "cli.train.film", "cli.q_learning.draw_values"):
-        monkeypatch.setattr(f"jaxrl.{name}", broken)
-    code, out, err = call(*SMALL, "--total-steps", "1000", "--out", "run", "--record", "kept")
-    assert (code, err) == (0, "")
-    lost = ("learning_curve.png", "policy.gif", "values.png")
-    for name in lost:
-        note = f"note: {name} could not be drawn: RuntimeError: an unforeseen error (more in run/picture_errors.txt)"
-        assert note in out.splitlines()
-        assert f"run/{name}" not in out
-        assert not (tmp_path / "kept" / name).exists()
-        assert name not in (tmp_path / "kept" / "README.md").read_text()
-    assert "run/error.png" in out
-    assert "![error](error.png)" in (tmp_path / "kept" / "README.md").read_text()
-    assert json.loads((tmp_path / "run" / "summary.json").read_text())["max_error"] < 1e-5
-    assert (tmp_path / "run" / "picture_errors.txt").read_text().count("in broken\n") == 3
-
-
 def test_where_the_agent_may_come_to_act() -> None:
     """Not in walls, ends and cliffs, nor beyond the hole."""
     env, params = make("GridWorld", map="S.H.\n.C##\n")

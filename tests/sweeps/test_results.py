@@ -220,13 +220,13 @@ ALL = list(FIELDS)
 @pytest.mark.parametrize(
     ("configurations", "seeds", "swept", "diverged", "size"),
     [
-        pytest.param(64, 3, ALL, 0.05, (1536, 732), id="64 x 3, 8 fields"),
+        pytest.param(64, 3, ALL, 0.05, (1152, 1032), id="64 x 3, 8 fields"),
         pytest.param(12, 3, ALL[:1], 0.1, (960, 432), id="1 field"),
         pytest.param(12, 1, ALL[:5], 0.1, (1152, 732), id="1 seed"),
         pytest.param(12, 2, ALL[1:3], 0.0, (960, 432), id="choices"),
-        pytest.param(1, 3, ALL, 0.0, (1536, 732), id="1 configuration"),
+        pytest.param(1, 3, ALL, 0.0, (1152, 1032), id="1 configuration"),
         pytest.param(1, 1, ALL[:1], 0.0, (960, 432), id="1 agent"),
-        pytest.param(6, 3, ALL[:4], 1.0, (1536, 432), id="all diverged"),
+        pytest.param(6, 3, ALL[:4], 1.0, (960, 732), id="all diverged"),
     ],
 )
 def test_pictures(tmp_path: Path, configurations: int, seeds: int, swept: list[str], diverged: float, size) -> None:
@@ -268,9 +268,84 @@ def test_the_best_and_the_median_are_marked(tmp_path: Path, monkeypatch) -> None
     draw_curves(results, curves, best_configurations(results, []), "title", "subtitle", tmp_path / "curves.png")
     del drawn["every agent"], drawn[None]
     assert drawn == {
-        "median: configuration 0, evaluation return 1.00 ± 0.00": ([1000, 2000, 3000], [6.0, 7.0, 8.0]),
-        "best: configuration 1, evaluation return 4.00 ± 0.00": ([1000, 2000, 3000], [26.0, 27.0, 28.0]),
+        "median: configuration 0, evaluation return 1.00 (1.00 to 1.00)": ([1000, 2000, 3000], [6.0, 7.0, 8.0]),
+        "best: configuration 1, evaluation return 4.00 (4.00 to 4.00)": ([1000, 2000, 3000], [26.0, 27.0, 28.0]),
     }
+
+
+@pytest.fixture
+def figures(monkeypatch) -> list:
+    """The figures that are drawn, which need not be written."""
+    from matplotlib.figure import Figure
+
+    drawn: list[Figure] = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, _: drawn.append(figure))
+    return drawn
+
+
+def panel_of(figures: list, values: list[Any], returns: list[float], log: bool = False):
+    """The axes of a field with these values, one configuration each."""
+    agents = [
+        {"configuration": c, "seed": 0, RATE: value, "eval_return": x}
+        for c, (value, x) in enumerate(zip(values, returns, strict=True))
+    ]
+    draw_hparams(frame(agents), [RATE], [RATE] if log else [], "title", "subtitle", Path("unused.png"))
+    figures[-1].draw_without_rendering()
+    return figures[-1].axes[0]
+
+
+@pytest.mark.parametrize(
+    ("values", "scale", "ticks"),
+    [
+        ([1e-5, 1e-4, 1e-3, 1e-2], "log", ["1e-5", "0.0001", "0.001", "0.01"]),
+        ([0.9, 0.95, 0.99, 1.0], "linear", None),
+        ([0.0, 1e-3, 1e-1, 1.0], "linear", None),
+        ([1e20, 2e20, 5e20], "linear", None),
+        ([1, 2, 4, 7], "linear", None),
+    ],
+)
+def test_the_axis_of_a_field_fits_its_values(figures, values: list[Any], scale: str, ticks: list[str] | None) -> None:
+    axes = panel_of(figures, values, [float(x) for x in range(len(values))])
+    assert axes.get_xscale() == scale
+    shown = [text.get_text() for text in axes.get_xticklabels()]
+    if ticks:
+        assert shown == ticks
+    else:  # every label says what it stands at, and no factor stands elsewhere
+        np.testing.assert_allclose([float(text) for text in shown], axes.get_xticks(), atol=1e-9 * max(values))
+        assert len(shown) == len(set(shown)) > 2
+    assert axes.xaxis.get_offset_text().get_text() == ""
+    left, right = axes.get_xlim()
+    assert left <= min(values) <= max(values) <= right
+    assert axes.get_ylabel() == "evaluation return"
+
+
+def test_configurations_of_a_choice_stand_in_the_order_of_their_returns(figures) -> None:
+    """Each nearer to its own choice than to any other, as far apart as the next."""
+    values, returns = [32, 128, 32, 32, 128], [3.0, 5.0, 1.0, 2.0, 4.0]
+    axes = panel_of(figures, values, returns)
+    places, heights = np.transpose(axes.collections[0].get_offsets())
+    assert heights.tolist() == returns
+    np.testing.assert_allclose(places, [1 / 6, 1.125, -1 / 6, 0, 0.875], atol=1e-12)
+    assert "side by side, from the worst to the best" in figures[-1].legends[0].get_title().get_text()
+    panel_of(figures, [1, 2, 3], [1.0, 2.0, 3.0])
+    assert "side by side" not in figures[-1].legends[0].get_title().get_text()
+
+
+@pytest.mark.parametrize(("seeds", "agents"), [(3, "every agent"), (8, "every agent"), (25, "90 % of the 50 agents")])
+def test_curves_keep_to_what_was_seen(figures, seeds: int, agents: str) -> None:
+    """Returns of 0 or 500, whose intervals would be beyond both."""
+    results = by_configuration([[float(500 * (s % 2)) for s in range(seeds)]] * 2)
+    rows = [(agent, x, 500.0 * (agent % 2)) for agent in range(2 * seeds) for x in (1000, 2000, 3000)]
+    curves = pl.DataFrame(rows, ["agent", "env_steps", "episode_return"], orient="row")
+    draw_curves(results, curves, best_configurations(results, []), "title", "subtitle", Path("unused.png"))
+    axes, (legend,) = figures[-1].axes[0], figures[-1].legends
+    assert axes.get_legend() is None  # it stands outside
+    assert agents in [text.get_text() for text in legend.get_texts()]
+    assert axes.get_ylim() == pytest.approx((-20, 520))
+    assert axes.get_xlim() == pytest.approx((0, 3060))
+    paths = [path.vertices[:, 1] for collection in axes.collections for path in collection.get_paths()]
+    assert bool(paths) == (seeds >= 5)
+    assert all(0 <= path.min() <= path.max() <= 500 for path in paths)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from PIL import Image
 
 from jaxrl import Transition
 from jaxrl.arguments import ArgumentError
+from jaxrl.cli.pictures import spared
 from jaxrl.cli.record import record
 from jaxrl.envs import make
 from jaxrl.envs.render import BACKGROUND, PALETTE, render, render_state, shorten
@@ -165,7 +166,9 @@ def test_a_film_has_a_frame_a_step_and_one_for_each_end(tmp_path: Path, axis: bo
 def test_a_film_of_a_pytree(tmp_path: Path) -> None:
     observations = {"board": np.zeros((3, 200, 4), bool), "key": jax.random.split(jax.random.key(0), 3)}
     ends, rewards = np.array([False, True, False]), np.array([-0.153554, -0.2, 1.0])
-    film(SimpleNamespace(), Transition(observations, np.ones((3, 2)), rewards, ends, ends, observations), tmp_path / "a")
+    film(
+        SimpleNamespace(), Transition(observations, np.ones((3, 2)), rewards, ends, ends, observations), tmp_path / "a"
+    )
     with Image.open(tmp_path / "a") as frames:
         assert frames.n_frames == 4
 
@@ -295,8 +298,9 @@ def test_few_seeds_are_shown_one_by_one(axes_of) -> None:
 def test_a_single_row_is_a_dot(axes_of) -> None:
     for curves in ([[7.0]], [[7.0], [8.0]]):
         axes = axes_of(curves, [3.0])
-        dots = [line for line in axes.lines if line.get_xdata().tolist() == [5000] and line.get_marker() == "o"]
-        assert {float(line.get_ydata()[0]) for line in dots} >= {7.0} | {np.mean(curves)}
+        dots = {float(line.get_ydata()[0]): line.get_marker() for line in axes.lines if len(line.get_xdata()) == 1}
+        assert dots[np.mean(curves)] == "o"
+        assert all(dots[curve[0]] in ("o", ".") for curve in curves)
     assert axes_of([[float(x) for x in range(30)]], []).lines[0].get_marker() == "None"
 
 
@@ -362,4 +366,28 @@ def test_a_record_says_how_it_was_made(tmp_path: Path) -> None:
     page = (kept / "README.md").read_text()
     for text in ("python -m x --seed 3", "**2.50** ± 0.50", "| 4 | 3.00 |", "a machine", "at commit abc", "jax 1"):
         assert text in page
+    assert "![the policy of seed 3 playing](policy.gif)" in page
     assert sorted(path.name for path in kept.iterdir()) == sorted([*(path.name for path in run.iterdir()), "README.md"])
+    (run / "policy.gif").unlink()  # it could not be drawn
+    record(run, tmp_path / "again", ("error.png",))
+    page = (tmp_path / "again" / "README.md").read_text()
+    assert "![learning curve](learning_curve.png)" in page
+    assert ".gif" not in page
+    assert "error.png" not in page
+
+
+def test_half_a_picture_does_not_stay(tmp_path: Path, capsys) -> None:
+    picture = tmp_path / "a.gif"
+    with spared(picture):
+        picture.write_text("half")
+        raise OSError("no space left")
+    assert not picture.exists()
+    assert "OSError: no space left" in (tmp_path / "picture_errors.txt").read_text()
+    with spared(tmp_path / "missing" / "a.gif"):  # where nothing can be written
+        raise ValueError
+    out = capsys.readouterr().out.splitlines()
+    log = tmp_path / "picture_errors.txt"
+    assert out[0] == f"note: a.gif could not be drawn: OSError: no space left (more in {log})"
+    assert out[1].startswith("note: a.gif could not be drawn: ValueError (nor could this be written down: ")
+    with pytest.raises(KeyboardInterrupt), spared(picture):
+        raise KeyboardInterrupt
