@@ -64,8 +64,9 @@ def draw_curves(
         returns = [y for _, y in agents.values()]
         last = max(x[-1] for x, _ in agents.values())
         show_range(axes, last, min(y.min() for y in returns), max(y.max() for y in returns))
-        names = axes.get_legend_handles_labels()
-        figure.legend(*(x[::-1] for x in names), loc="outside lower left", frameon=False, fontsize=9, ncols=2)
+        names = (x[::-1] for x in axes.get_legend_handles_labels())
+        columns = 2 if len(agents) > MANY else 1  # two such lines of words are as wide as the picture
+        figure.legend(*names, loc="outside lower left", frameon=False, fontsize=9, ncols=columns)
     else:
         axes.text(0.5, 0.5, "no episode ended", transform=axes.transAxes, ha="center", color="gray")
         axes.set(xticks=[], yticks=[])

@@ -197,7 +197,7 @@ def _of_seeds(number: int) -> str:
     """How several seeds are drawn."""
     if number < 2:
         return ""
-    return f", mean of {number} seeds and {'each of them' if number < FEW_SEEDS else 'its 95 % interval'}"
+    return f", {number} seeds and their mean" if number < FEW_SEEDS else f", mean of {number} seeds, 95 % interval"
 
 
 def film(env: Any, trajectory: Transition, path: str | Path, title: str | None = None) -> None:

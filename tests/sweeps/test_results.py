@@ -340,6 +340,8 @@ def test_curves_keep_to_what_was_seen(figures, seeds: int, agents: str) -> None:
     draw_curves(results, curves, best_configurations(results, []), "title", "subtitle", Path("unused.png"))
     axes, (legend,) = figures[-1].axes[0], figures[-1].legends
     assert axes.get_legend() is None  # it stands outside
+    figures[-1].draw_without_rendering()
+    assert legend.get_window_extent().x1 < figures[-1].bbox.x1
     assert agents in [text.get_text() for text in legend.get_texts()]
     assert axes.get_ylim() == pytest.approx((-20, 520))
     assert axes.get_xlim() == pytest.approx((0, 3060))

@@ -283,16 +283,20 @@ def test_axes_hold_what_was_seen_and_no_more(axes_of, curves, final, low: float,
 def test_few_seeds_are_shown_one_by_one(axes_of) -> None:
     three = axes_of([[1.0, 2], [3, 5], [2, 2]], [1.0, 2.0, 6.0])
     assert labels(three) == [
-        "training return, mean of 3 seeds and each of them", "greedy evaluation at the end, 3.00 (1.00 to 6.00)",
+        "training return, 3 seeds and their mean", "greedy evaluation at the end, 3.00 (1.00 to 6.00)",
     ]  # fmt: skip
     curves = [line.get_ydata().tolist() for line in three.lines]
     assert [1, 2] in curves
     assert [2, 3] in curves
     five = axes_of([[1.0, 2]] * 5, [1.0, 2.0, 3.0, 4.0, 5.0])
     assert labels(five) == [
-        "training return, mean of 5 seeds and its 95 % interval", "greedy evaluation at the end, 3.00 ± 1.96",
+        "training return, mean of 5 seeds, 95 % interval", "greedy evaluation at the end, 3.00 ± 1.96",
     ]  # fmt: skip
     assert labels(axes_of([[1.0, 2]], [])) == ["training return"]
+    for seeds in (4, 5):  # the longest words that there may be lie within the picture
+        figure = axes_of([[-123456.7]] * seeds, [-123456.7 + seed for seed in range(seeds)]).figure
+        figure.draw_without_rendering()
+        assert figure.legends[0].get_window_extent().x1 < figure.bbox.x1
 
 
 def test_a_single_row_is_a_dot(axes_of) -> None:
