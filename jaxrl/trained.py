@@ -2,11 +2,16 @@
 
 import dataclasses
 import importlib
+import importlib.util
+import reprlib
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
+from jaxrl.arguments import ArgumentError
 from jaxrl.cli import run_directory
 from jaxrl.cli.experiment import Experiment, Options, make_options, unflatten
 from jaxrl.envs import make
@@ -17,9 +22,10 @@ from jaxrl.types import Agent, Array, PyTree
 
 @dataclasses.dataclass(frozen=True, eq=False)  # compared and hashed by identity, as `jax.jit` needs it
 class TrainedPolicy:
-    """A trained policy with its world: call it with observations `[N, *observation]` and a key to get actions `[N]`.
+    """A trained policy with its world: call it with observations and a key to get actions.
 
-    Pure and traceable: it may stand inside `jax.jit`, `vmap` or `scan`.
+    Pure and traceable: it may stand inside `jax.jit`, `vmap` or `scan`. It can be pickled, if its experiment can be
+    imported where it is read.
     """
 
     env: Any
@@ -28,13 +34,90 @@ class TrainedPolicy:
     agent: Agent = dataclasses.field(repr=False)
     agent_state: PyTree = dataclasses.field(repr=False)
     """The agent's whole state: parameters, optimizer state and hyperparameters."""
+    experiment: Experiment = dataclasses.field(repr=False)
     options: Options
     """How it was trained."""
     name: str = ""
     """What an agent of a sweep is called there."""
 
     def __call__(self, observations: PyTree, key: Array) -> Array:
-        return self.agent.policy(self.agent_state, observations, key)
+        """Actions `[N, ...]` of observations `[N, *observation]`, or one action of one observation.
+
+        Args:
+            observations: arrays, or lists of numbers.
+            key: of the policy's chance, such as an ε of its evaluation.
+
+        Raises:
+            ArgumentError: they are of other shapes than the world's observations.
+        """
+        batch, is_one = self._batch(observations)
+        actions = self.agent.policy(self.agent_state, batch, key)
+        return actions[0] if is_one else actions
+
+    @cached_property
+    def observation(self) -> PyTree:
+        """The shapes and kinds of one observation of its world."""
+        return jax.eval_shape(self.env.reset, jax.random.key(0), self.env_params)[0]
+
+    def _batch(self, observations: PyTree) -> tuple[PyTree, bool]:
+        """Observations as arrays with a batch axis, and whether there was none before."""
+        shapes, tree = jax.tree.flatten(self.observation)
+        try:
+            given = [jnp.asarray(x) for x in tree.flatten_up_to(observations)]
+        except (TypeError, ValueError) as error:
+            raise ArgumentError(f"observations must be {self._expected()}, got {reprlib.repr(observations)}") from error
+        for x, shape in zip(given, shapes, strict=True):
+            if jnp.issubdtype(shape.dtype, jnp.integer) and not jnp.issubdtype(x.dtype, jnp.integer):
+                raise ArgumentError(f"observations must be whole numbers ({shape.dtype}), got {x.dtype}")
+        for batch_axes in (0, 1):
+            fits = [x.ndim >= batch_axes and x.shape[batch_axes:] == y.shape for x, y in zip(given, shapes, strict=True)]
+            if all(fits) and len({x.shape[:batch_axes] for x in given}) == 1:
+                given = [x.astype(y.dtype) for x, y in zip(given, shapes, strict=True)]
+                return tree.unflatten(given if batch_axes else [x[None] for x in given]), not batch_axes
+        got = jax.tree.map(lambda x: list(x.shape), tree.unflatten(given))
+        raise ArgumentError(f"observations must be {self._expected()}, got {got}")
+
+    def _expected(self) -> str:
+        """Such as `[N, 4] or [4]`."""
+
+        def shapes(*batch: str) -> PyTree:
+            return jax.tree.map(lambda x: f"[{', '.join([*batch, *map(str, x.shape)])}]", self.observation)
+
+        return f"{shapes('N')} or {shapes()}".replace("'", "")
+
+    def export(self) -> bytes:
+        """The policy as a program of its own, which `jax.export` can read and call without jaxrl.
+
+        Returns:
+            What `jax.export.deserialize` takes: a function of observations `[N, *observation]`, for any N, and of the
+            data of a key, `jax.random.key_data(key)`, to actions `[N, ...]`, on a CPU, a GPU or a TPU.
+
+        Raises:
+            ImportError: flatbuffers is not installed.
+        """
+        from jax import export  # here, because what it needs is an extra
+
+        if importlib.util.find_spec("flatbuffers") is None:
+            raise ImportError("exporting a policy needs flatbuffers: pip install 'jaxrl[export]'")
+
+        def call(observations: PyTree, key_data: Array) -> Array:
+            return self(observations, jax.random.wrap_key_data(key_data, impl="threefry2x32"))
+
+        (n,) = export.symbolic_shape("N")
+        observations = jax.tree.map(lambda x: jax.ShapeDtypeStruct((n, *x.shape), x.dtype), self.observation)
+        key_data = jax.ShapeDtypeStruct((2,), jnp.uint32)
+        return export.export(jax.jit(call), platforms=("cpu", "cuda", "tpu"))(observations, key_data).serialize()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The agent is a record of local functions, which cannot be pickled; but it can be built again.
+        return _built, (self.experiment, self.options, jax.device_get(self.agent_state), self.name)
+
+
+def _built(experiment: Experiment, options: Options, agent_state: PyTree, name: str) -> TrainedPolicy:
+    """The policy with this state of its agent."""
+    env, env_params = make(options.env, options.protocol, **make_options(options.env_options))
+    agent, _ = experiment.build(env, env_params, options.config)
+    return TrainedPolicy(env, env_params, agent, jax.tree.map(jnp.asarray, agent_state), experiment, options, name)
 
 
 def load(directory: str | Path, seed: int | None = None, agent: int | None = None) -> TrainedPolicy:
@@ -87,11 +170,11 @@ def _restore(
     """
     env, env_params = make(options.env, options.protocol, **make_options(options.env_options))
     agent, trainer = experiment.build(env, env_params, options.config)
-    run = jax.eval_shape(lambda key: start(trainer, key, options.hparams), jax.random.key(0))
+    run = jax.eval_shape(lambda key: start(trainer, key, options.hparams), jax.random.key(0, impl="threefry2x32"))
     if agents is not None:
         run = of_population(run, agents)
     state, _, _ = Checkpoints(checkpoints, read_only=True).restore(run if whole else run.state.agent)
     agent_state = state.state.agent if whole else state
     if agents is not None:
         agent_state = jax.tree.map(lambda x: x[index], agent_state)
-    return TrainedPolicy(env, env_params, agent, agent_state, options)
+    return TrainedPolicy(env, env_params, agent, agent_state, experiment, options)

@@ -15,7 +15,7 @@ import jax
 Array = jax.Array
 PyTree = Any
 Hparams = Any
-"""A pytree of traced hyperparameters, such as `jaxrl.agents.dqn.DQNHparams`."""
+"""A pytree of traced hyperparameters, such as `jaxrl.agents.dqn.DQNHparams`, a dict, or `()` for none."""
 
 
 class Mean(NamedTuple):
@@ -92,6 +92,9 @@ class Agent(NamedTuple):
         update: `(agent_state, batch, key, env_steps) -> (agent_state, metrics, extras)`. `batch` is a `Transition` of
             `[T, N]` from a rollout, or a `Sample` from a replay; `extras` holds what the data source may need: for a
             prioritised replay, one error `[B]` a sample.
+        outputs: `(agent_state, observations[N]) -> what it chooses actions by`: Q(s, ·) `[N, num_actions]`, or a
+            `jaxrl.distributions.Distribution`. With it, trainers refuse an agent for another number of actions, which
+            no one would notice otherwise; an agent may do without.
 
     `env_steps` is the trainer's clock as a float32 scalar: environment steps one agent has taken so far, over all its
     worlds. Schedules depend on it and on nothing else, so a run can be extended.
@@ -101,6 +104,7 @@ class Agent(NamedTuple):
     act: Callable[[PyTree, PyTree, Array, Array], Array]
     policy: Callable[[PyTree, PyTree, Array], Array]
     update: Callable[[PyTree, Any, Array, Array], tuple[PyTree, Metrics, PyTree]]
+    outputs: Callable[[PyTree, PyTree], Any] | None = None
 
 
 class TrainState(NamedTuple):

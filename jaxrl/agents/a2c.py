@@ -62,4 +62,4 @@ def a2c(network: Network) -> Agent:
 
         return *gradient_step(state, loss, env_steps), ()
 
-    return policy_gradient_agent(network, update)
+    return policy_gradient_agent(network, update, A2CHparams)

@@ -22,8 +22,10 @@ from jax.typing import ArrayLike
 from jaxrl import ops
 from jaxrl.agents.action_values import ActionValues, expected_value
 from jaxrl.agents.deep_q import DeepQHparams, check_outputs, epsilon_at
+from jaxrl.agents.optimizers import adam
+from jaxrl.arguments import check_kind
 from jaxrl.distributions import epsilon_greedy
-from jaxrl.networks import Network
+from jaxrl.networks.network import Network, check_network, initial_params
 from jaxrl.random import inline
 from jaxrl.replay import PrioritisedHparams
 from jaxrl.types import Agent, Array, Mean, Metrics, PyTree, Sample, Transition
@@ -66,13 +68,16 @@ def dqn(network: Network, values: ActionValues | None = None, double: bool = Fal
         An agent for a `Sample` of n-step stretches, whose hyperparameters are `DQNHparams`, whose `update` returns the
         errors `[B]` as extras, and whose metrics are `loss`, `q_mean` (the value of the actions taken) and `epsilon`.
     """
+    check_network(network)
     values = values or expected_value()
+    check_kind("values", values, ActionValues)
 
     def q_values(params: PyTree, observations: PyTree, noise: Array) -> Array:
         return values.q_values(network.apply(params, observations, rngs={"noise": noise}))
 
     def init(key: Array, hparams: DQNHparams, observation: PyTree) -> DQNState:
-        params = network.init(key, jax.tree.map(lambda x: x[None], observation))
+        check_kind("hparams", hparams, DQNHparams)
+        params = initial_params(network, key, observation)
         check_outputs(network, params, observation, values.shape)
         return DQNState(params, params, optimizer(hparams).init(params), hparams)
 
@@ -82,10 +87,13 @@ def dqn(network: Network, values: ActionValues | None = None, double: bool = Fal
         return epsilon_greedy(q_values(state.params, observations, noise_key), epsilon).sample(action_key)
 
     def policy(state: DQNState, observations: PyTree, key: Array) -> Array:
-        q = values.q_values(network.apply(state.params, observations))
-        return epsilon_greedy(q, state.hparams.epsilon_eval).sample(key)
+        return epsilon_greedy(outputs(state, observations), state.hparams.epsilon_eval).sample(key)
+
+    def outputs(state: DQNState, observations: PyTree) -> Array:
+        return values.q_values(network.apply(state.params, observations))
 
     def update(state: DQNState, batch: Sample, key: Array, env_steps: Array) -> tuple[DQNState, Metrics, PyTree]:
+        check_kind("batch", batch, Sample, ", from a replay, as jaxrl.off_policy has one")
         target_key, selector_key, online_key = jax.random.split(inline(key), 3)
         observation, action, reward, discount_t, next_observation = n_step(batch.transitions, state.hparams.discount)
         outputs_t = network.apply(state.target_params, next_observation, rngs={"noise": target_key})
@@ -111,7 +119,7 @@ def dqn(network: Network, values: ActionValues | None = None, double: bool = Fal
         }
         return DQNState(params, target_params, opt_state, state.hparams), metrics, errors
 
-    return Agent(init, act, policy, update)
+    return Agent(init, act, policy, update, outputs)
 
 
 def n_step(transitions: Transition, discount: ArrayLike) -> tuple[PyTree, Array, Array, Array, PyTree]:
@@ -135,4 +143,4 @@ def n_step(transitions: Transition, discount: ArrayLike) -> tuple[PyTree, Array,
 
 def optimizer(hparams: DQNHparams) -> optax.GradientTransformation:
     """Adam behind a clip of the global gradient norm. Its state's shape does not depend on the values."""
-    return optax.chain(optax.clip_by_global_norm(hparams.max_grad_norm), optax.adam(hparams.learning_rate))
+    return adam(hparams.learning_rate, hparams.max_grad_norm)

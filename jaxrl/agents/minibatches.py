@@ -15,6 +15,9 @@ from jaxrl.types import Array, Metrics, PyTree
 
 StateT = TypeVar("StateT")
 
+ROLLOUT = ", a rollout, as jaxrl.on_policy makes it"
+"""What agents that learn from a `Transition` say of it to those who give them something else."""
+
 
 @dataclasses.dataclass(frozen=True)
 class MinibatchConfig:

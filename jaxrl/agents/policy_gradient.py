@@ -10,9 +10,11 @@ import optax
 from annotated_types import Ge, Gt, Interval
 
 from jaxrl import ops
-from jaxrl.agents.minibatches import apply_in_chunks
-from jaxrl.arguments import ArgumentError
-from jaxrl.networks import Network
+from jaxrl.agents.minibatches import ROLLOUT, apply_in_chunks
+from jaxrl.agents.optimizers import adam
+from jaxrl.arguments import ArgumentError, check_kind
+from jaxrl.distributions import Distribution
+from jaxrl.networks.network import Network, check_network, initial_params
 from jaxrl.random import inline
 from jaxrl.types import Agent, Array, Mean, Metrics, PyTree, Transition
 
@@ -46,32 +48,44 @@ class PolicyGradientState(NamedTuple):
 Update = Callable[[PolicyGradientState, Transition, Array, Array], tuple[PolicyGradientState, Metrics, PyTree]]
 
 
-def policy_gradient_agent(network: Network, update: Update) -> Agent:
+def policy_gradient_agent(network: Network, update: Update, kind: type = PolicyGradientHparams) -> Agent:
     """The agent around an update: it samples from its policy to act, and takes the mode of it to be evaluated.
 
     Args:
         network: observations `[N, ...]` to a `jaxrl.distributions.Distribution` over actions and values `[N]`.
         update: as `Agent.update`.
+        kind: of its hyperparameters.
 
     Raises:
-        ArgumentError: from the agent's `init`: the network gives something else.
+        ArgumentError: it is no network; from the agent's `init`: it gives something else, or the hyperparameters are of
+            another kind; from its `update`: the batch is no rollout.
     """
+    check_network(network)
 
     def init(key: Array, hparams: PolicyGradientHparams, observation: PyTree) -> PolicyGradientState:
-        one = jax.tree.map(lambda x: x[None], observation)
-        params = network.init(key, one)
-        _check_outputs(jax.eval_shape(network.apply, params, jax.tree.map(lambda x: jnp.concatenate([x, x]), one)))
+        check_kind("hparams", hparams, kind)
+        params = initial_params(network, key, observation)
+        _check_outputs(jax.eval_shape(network.apply, params, jax.tree.map(lambda x: jnp.stack([x, x]), observation)))
         return PolicyGradientState(params, optimizer(hparams, jnp.float32(0)).init(params), hparams)
 
     def act(state: PolicyGradientState, observations: PyTree, key: Array, env_steps: Array) -> Array:
         del env_steps
-        return network.apply(state.params, observations)[0].sample(inline(key))
+        return outputs(state, observations).sample(inline(key))
 
     def policy(state: PolicyGradientState, observations: PyTree, key: Array) -> Array:
         del key
-        return network.apply(state.params, observations)[0].mode()
+        return outputs(state, observations).mode()
 
-    return Agent(init, act, policy, update)
+    def outputs(state: PolicyGradientState, observations: PyTree) -> Distribution:
+        return network.apply(state.params, observations)[0]
+
+    def update_from_rollout(
+        state: PolicyGradientState, batch: Transition, key: Array, env_steps: Array
+    ) -> tuple[PolicyGradientState, Metrics, PyTree]:
+        check_kind("batch", batch, Transition, ROLLOUT)
+        return update(state, batch, key, env_steps)
+
+    return Agent(init, act, policy, update_from_rollout, outputs)
 
 
 def _check_outputs(outputs: Any) -> None:
@@ -89,7 +103,7 @@ def _check_outputs(outputs: Any) -> None:
 def optimizer(hparams: PolicyGradientHparams, env_steps: Array) -> optax.GradientTransformation:
     """Adam behind a clip of the global gradient norm. Its state's shape does not depend on the values."""
     rate = hparams.learning_rate * ops.linear_decay(env_steps, hparams.learning_rate_decay_steps)
-    return optax.chain(optax.clip_by_global_norm(hparams.max_grad_norm), optax.adam(rate, eps=1e-5))
+    return adam(rate, hparams.max_grad_norm, eps=1e-5)
 
 
 def gradient_step(

@@ -13,6 +13,7 @@ from annotated_types import Gt, Interval
 
 from jaxrl import ops
 from jaxrl.agents.minibatches import MinibatchConfig, apply_in_chunks, learn_in_minibatches, merge_time
+from jaxrl.agents.optimizers import TINY
 from jaxrl.agents.policy_gradient import (
     PolicyGradientHparams,
     PolicyGradientState,
@@ -20,7 +21,7 @@ from jaxrl.agents.policy_gradient import (
     gradient_step,
     policy_gradient_agent,
 )
-from jaxrl.arguments import ArgumentError, check
+from jaxrl.arguments import ArgumentError, check, check_kind
 from jaxrl.networks import Network
 from jaxrl.types import Agent, Array, Metrics, PyTree, Transition
 
@@ -49,13 +50,15 @@ def ppo(network: Network, config: MinibatchConfig | None = None) -> Agent:
         raises `ArgumentError` if the minibatches do not divide the rollout, or are of one transition each.
     """
     config = config or MinibatchConfig()
+    check_kind("config", config, MinibatchConfig)
     check(config)
 
     def minibatch_step(
         state: PolicyGradientState, minibatch: PyTree, env_steps: Array
     ) -> tuple[PolicyGradientState, Metrics]:
         observations, actions, old_log_probs, advantages, returns = minibatch
-        advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
+        deviation = jnp.sqrt(jnp.maximum(advantages.var(), TINY))
+        advantages = (advantages - advantages.mean()) / (deviation + 1e-8)
         hparams = state.hparams
 
         def loss(params: PyTree) -> tuple[Array, dict[str, Array]]:
@@ -94,4 +97,4 @@ def ppo(network: Network, config: MinibatchConfig | None = None) -> Agent:
         state, metrics = learn_in_minibatches(step, state, data, key, config)
         return state, metrics, ()
 
-    return policy_gradient_agent(network, update)
+    return policy_gradient_agent(network, update, PPOHparams)

@@ -17,10 +17,11 @@ from annotated_types import Ge, Interval
 
 from jaxrl import ops
 from jaxrl.agents.deep_q import DeepQHparams, check_outputs, epsilon_at
-from jaxrl.agents.minibatches import MinibatchConfig, apply_in_chunks, learn_in_minibatches, merge_time
-from jaxrl.arguments import check
+from jaxrl.agents.minibatches import ROLLOUT, MinibatchConfig, apply_in_chunks, learn_in_minibatches, merge_time
+from jaxrl.agents.optimizers import radam
+from jaxrl.arguments import check, check_kind
 from jaxrl.distributions import epsilon_greedy
-from jaxrl.networks import Network
+from jaxrl.networks.network import Network, check_network, initial_params
 from jaxrl.random import inline
 from jaxrl.types import Agent, Array, Mean, Metrics, PyTree, Transition
 
@@ -54,20 +55,26 @@ def pqn(network: Network, config: MinibatchConfig | None = None) -> Agent:
         (the value of the actions taken) and `epsilon`. Its `update` raises `ArgumentError` if the minibatches do not
         divide the rollout.
     """
+    check_network(network)
     config = config or MinibatchConfig()
+    check_kind("config", config, MinibatchConfig)
     check(config)
 
     def init(key: Array, hparams: PQNHparams, observation: PyTree) -> PQNState:
-        params = network.init(key, jax.tree.map(lambda x: x[None], observation))
+        check_kind("hparams", hparams, PQNHparams)
+        params = initial_params(network, key, observation)
         check_outputs(network, params, observation, ())
         return PQNState(params, optimizer(hparams, jnp.float32(0)).init(params), hparams)
 
     def act(state: PQNState, observations: PyTree, key: Array, env_steps: Array) -> Array:
         epsilon = epsilon_at(state.hparams, env_steps)
-        return epsilon_greedy(network.apply(state.params, observations), epsilon).sample(inline(key))
+        return epsilon_greedy(outputs(state, observations), epsilon).sample(inline(key))
 
     def policy(state: PQNState, observations: PyTree, key: Array) -> Array:
-        return epsilon_greedy(network.apply(state.params, observations), state.hparams.epsilon_eval).sample(key)
+        return epsilon_greedy(outputs(state, observations), state.hparams.epsilon_eval).sample(key)
+
+    def outputs(state: PQNState, observations: PyTree) -> Array:
+        return network.apply(state.params, observations)
 
     def targets(state: PQNState, batch: Transition) -> Array:
         """G `[T, N]`; nothing counts across the end of an episode, and a truncated one's last observation does."""
@@ -77,6 +84,7 @@ def pqn(network: Network, config: MinibatchConfig | None = None) -> Agent:
         return jax.vmap(ops.lambda_returns, in_axes=1, out_axes=1)(batch.reward, discount_t, v_t, lambda_t)
 
     def update(state: PQNState, batch: Transition, key: Array, env_steps: Array) -> tuple[PQNState, Metrics, PyTree]:
+        check_kind("batch", batch, Transition, ROLLOUT)
         data = merge_time((batch.observation, batch.action, targets(state, batch)))
         one, epsilon = jnp.int32(1), epsilon_at(state.hparams, env_steps)
 
@@ -95,10 +103,10 @@ def pqn(network: Network, config: MinibatchConfig | None = None) -> Agent:
         state, metrics = learn_in_minibatches(step, state, data, key, config)
         return state, metrics, ()
 
-    return Agent(init, act, policy, update)
+    return Agent(init, act, policy, update, outputs)
 
 
 def optimizer(hparams: PQNHparams, env_steps: Array) -> optax.GradientTransformation:
     """RAdam behind a clip of the global gradient norm. Its state's shape does not depend on the values."""
     rate = hparams.learning_rate * ops.linear_decay(env_steps, hparams.learning_rate_decay_steps)
-    return optax.chain(optax.clip_by_global_norm(hparams.max_grad_norm), optax.radam(rate))
+    return radam(rate, hparams.max_grad_norm)

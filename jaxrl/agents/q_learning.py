@@ -21,6 +21,8 @@ import jax.numpy as jnp
 from annotated_types import Interval
 
 from jaxrl import ops
+from jaxrl.agents.minibatches import ROLLOUT
+from jaxrl.arguments import check_kind
 from jaxrl.distributions import epsilon_greedy
 from jaxrl.random import inline
 from jaxrl.types import Agent, Array, Mean, Metrics, PyTree, Transition
@@ -79,20 +81,25 @@ def q_learning(num_states: int, num_actions: int, state_of: Callable[[PyTree], A
 
     def init(key: Array, hparams: QLearningHparams, observation: PyTree) -> QLearningState:
         del key, observation
+        check_kind("hparams", hparams, QLearningHparams)
         shape = (num_states, num_actions)
         return QLearningState(jnp.zeros(shape, jnp.float32), jnp.zeros(shape, jnp.int32), hparams)
 
     def act(state: QLearningState, observations: PyTree, key: Array, env_steps: Array) -> Array:
         del env_steps
-        return epsilon_greedy(state.q_values[state_of(observations)], state.hparams.epsilon).sample(inline(key))
+        return epsilon_greedy(outputs(state, observations), state.hparams.epsilon).sample(inline(key))
 
     def policy(state: QLearningState, observations: PyTree, key: Array) -> Array:
-        return epsilon_greedy(state.q_values[state_of(observations)], state.hparams.epsilon_eval).sample(key)
+        return epsilon_greedy(outputs(state, observations), state.hparams.epsilon_eval).sample(key)
+
+    def outputs(state: QLearningState, observations: PyTree) -> Array:
+        return state.q_values[state_of(observations)]
 
     def update(
         state: QLearningState, batch: Transition, key: Array, env_steps: Array
     ) -> tuple[QLearningState, Metrics, PyTree]:
         del key, env_steps
+        check_kind("batch", batch, Transition, ROLLOUT)
         q, hparams = state.q_values, state.hparams
         pair = state_of(batch.observation), batch.action
         discount_t = jnp.where(batch.terminated, 0.0, hparams.discount)
@@ -111,4 +118,4 @@ def q_learning(num_states: int, num_actions: int, state_of: Callable[[PyTree], A
         }
         return QLearningState(q_values, visits, hparams), metrics, td_error
 
-    return Agent(init, act, policy, update)
+    return Agent(init, act, policy, update, outputs)

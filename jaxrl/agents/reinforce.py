@@ -27,7 +27,7 @@ from jaxrl.agents.policy_gradient import (
     gradient_step,
     policy_gradient_agent,
 )
-from jaxrl.arguments import check
+from jaxrl.arguments import check, check_kind
 from jaxrl.networks import Network
 from jaxrl.types import Agent, Array, Metrics, PyTree, Transition
 
@@ -63,6 +63,7 @@ def reinforce(network: Network, config: ReinforceConfig | None = None) -> Agent:
         `value_loss` and `entropy`.
     """
     config = config or ReinforceConfig()
+    check_kind("config", config, ReinforceConfig)
     check(config)
 
     def update(
@@ -75,7 +76,7 @@ def reinforce(network: Network, config: ReinforceConfig | None = None) -> Agent:
 
         return *gradient_step(state, loss, env_steps), ()
 
-    return policy_gradient_agent(network, update)
+    return policy_gradient_agent(network, update, ReinforceHparams)
 
 
 def reinforce_loss(

@@ -3,13 +3,13 @@
 import dataclasses
 from typing import Annotated, Any, Literal
 
-import jax
 from annotated_types import Gt
 
 from jaxrl.agents import MinibatchConfig, ReinforceConfig, a2c, ppo, reinforce
 from jaxrl.arguments import ArgumentError
 from jaxrl.envs import action_space_of
 from jaxrl.networks import Network, actor_critic
+from jaxrl.networks.network import example_of
 from jaxrl.training import OnPolicyConfig, on_policy
 from jaxrl.types import Agent, Trainer
 
@@ -39,8 +39,8 @@ class Reinforce(ReinforceConfig, A2C):
 
 def usual_network(env: Any, env_params: Any, config: A2C) -> Network:
     """The usual policy and value networks for the world's observations and actions."""
-    observation, _ = jax.eval_shape(env.reset, jax.random.key(0), env_params)
-    return actor_critic(observation, action_space_of(env, env_params), config.hidden_sizes, config.activation)
+    space = action_space_of(env, env_params)
+    return actor_critic(example_of(env, env_params), space, config.hidden_sizes, config.activation)
 
 
 def build_a2c(env: Any, env_params: Any, config: A2C) -> tuple[Agent, Trainer]:

@@ -3,13 +3,13 @@
 import dataclasses
 from typing import Annotated, Any, Literal
 
-import jax
 from annotated_types import Gt, Interval
 
 from jaxrl.agents import MinibatchConfig, action_values, dqn, pqn
 from jaxrl.agents.action_values import ActionValues
 from jaxrl.envs import num_discrete_actions
 from jaxrl.networks import Dense, NoisyDense, QNetwork, q_network
+from jaxrl.networks.network import example_of
 from jaxrl.training import OffPolicyConfig, OnPolicyConfig, off_policy, on_policy
 from jaxrl.types import Agent, Trainer
 
@@ -64,9 +64,8 @@ class PQN(MinibatchConfig, NetworkConfig, OnPolicyConfig):
 
 
 def usual_network(env: Any, env_params: Any, config: NetworkConfig, **options: Any) -> QNetwork:
-    observation, _ = jax.eval_shape(env.reset, jax.random.key(0), env_params)
     return q_network(
-        observation,
+        example_of(env, env_params),
         num_discrete_actions(env, env_params),
         config.hidden_sizes,
         conv_features=config.conv_features,

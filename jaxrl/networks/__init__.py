@@ -1,9 +1,21 @@
 """Networks, as flax modules. The only place that imports flax."""
 
 from jaxrl.networks.actor_critic import ActorCritic, actor_critic
+from jaxrl.networks.adapters import from_equinox, from_nnx
 from jaxrl.networks.flat import Flat
 from jaxrl.networks.layers import Dense, NoisyDense
 from jaxrl.networks.network import Network
 from jaxrl.networks.q_networks import QNetwork, q_network
 
-__all__ = ["ActorCritic", "Dense", "Flat", "Network", "NoisyDense", "QNetwork", "actor_critic", "q_network"]
+__all__ = [
+    "ActorCritic",
+    "Dense",
+    "Flat",
+    "Network",
+    "NoisyDense",
+    "QNetwork",
+    "actor_critic",
+    "from_equinox",
+    "from_nnx",
+    "q_network",
+]

@@ -11,7 +11,7 @@ from flax import linen as nn
 from jaxrl.distributions import Categorical, Distribution, Normal
 from jaxrl.envs import Box, Discrete
 from jaxrl.networks.flat import Flat
-from jaxrl.networks.network import check_one_array
+from jaxrl.networks.network import as_features, check_one_array, num_states_of
 from jaxrl.types import Array, PyTree
 
 ACTIVATIONS = {"tanh": jnp.tanh, "relu": jax.nn.relu}
@@ -33,7 +33,7 @@ class MLP(nn.Module):
 
     @nn.compact
     def __call__(self, observations: Array) -> Array:
-        x = observations.reshape(len(observations), -1).astype(jnp.float32)
+        x = observations.reshape(observations.shape[0], -1).astype(jnp.float32)
         for size in self.hidden_sizes:
             x = ACTIVATIONS[self.activation](nn.Dense(size, kernel_init=weights(2**0.5))(x))
         return nn.Dense(self.outputs, kernel_init=weights(self.output_scale))(x)
@@ -49,15 +49,18 @@ class ActorCritic(nn.Module):
 
     A discrete policy is categorical. A continuous one is normal around a mean that the actor gives, in units of half
     the range of each action around its middle; its standard deviation is a parameter, the same in all states.
+    Images of bytes (uint8) are divided by 255; with `num_states`, observations `[N]` are numbers of so many states, and
+    become one-hot.
     """
 
     action_space: Discrete | Box
     hidden_sizes: Sequence[int] = (64, 64)
     activation: Literal["tanh", "relu"] = "tanh"
+    num_states: int = 0
 
     @nn.compact
     def __call__(self, observations: Array) -> tuple[Distribution, Array]:
-        space = self.action_space
+        space, observations = self.action_space, as_features(observations, self.num_states)
         outputs = space.num_actions if isinstance(space, Discrete) else len(space.low)
         actor = MLP(self.hidden_sizes, outputs, 0.01, self.activation, name="actor")(observations)
         value = MLP(self.hidden_sizes, 1, 1.0, self.activation, name="critic")(observations)[:, 0]
@@ -77,8 +80,10 @@ def actor_critic(
 ) -> Flat:
     """The usual policy and value networks for an observation, an array or a `jax.ShapeDtypeStruct` without batch axis.
 
+    Where a world numbers its states, pass its `observation_space(params)` instead, a `Discrete(n)`: they become one-hot.
+
     Raises:
         ArgumentError: the observation is not one array.
     """
     check_one_array(observation)
-    return Flat(ActorCritic(action_space, tuple(hidden_sizes), activation))
+    return Flat(ActorCritic(action_space, tuple(hidden_sizes), activation, num_states_of(observation)))

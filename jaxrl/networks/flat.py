@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrl.networks.network import Network
+from jaxrl.networks.network import Network, check_has_no_state
 from jaxrl.types import Array, PyTree
 
 
@@ -24,7 +24,9 @@ class Flat:
 
     def init(self, key: Array, observations: PyTree) -> Array:
         """Parameters `[P]`, from example observations `[N, *observation]`."""
-        return jnp.concatenate([jnp.ravel(x) for x in jax.tree.leaves(self.network.init(key, observations))])
+        params = self.network.init(key, observations)
+        check_has_no_state(params)
+        return jnp.concatenate([jnp.ravel(x) for x in jax.tree.leaves(params)])
 
     def apply(self, params: Array, observations: PyTree, *, rngs: dict[str, Array] | None = None) -> Any:
         """Outputs of observations `[N, *observation]`."""

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxrl.networks.layers import BoardConv, Dense, LayerNorm, NoisyDense, is_board
-from jaxrl.networks.network import check_one_array
+from jaxrl.networks.network import as_features, check_one_array, num_states_of
 from jaxrl.types import Array, PyTree
 
 
@@ -17,6 +17,7 @@ class QNetwork(nn.Module):
 
     Boards `[N, H, W, C]` of 3 × 3 cells or more pass a convolution of `conv_features` and then the dense layers, as in
     the MinAtar paper (Young & Tian 2019); all other observations are flattened into the dense layers. ReLU between.
+    Images of bytes (uint8) are divided by 255.
 
     Attributes:
         num_actions: of the world.
@@ -27,6 +28,7 @@ class QNetwork(nn.Module):
         dueling: two streams from the last dense layer on, Q = V + A − mean_a A (Wang et al. 2016,
             https://arxiv.org/abs/1511.06581, equation 9).
         dense: the kind of dense layers: `Dense` or `NoisyDense`.
+        num_states: if it is not 0, observations `[N]` are numbers of so many states, and become one-hot.
     """
 
     num_actions: int
@@ -36,9 +38,11 @@ class QNetwork(nn.Module):
     layer_norm: bool = False
     dueling: bool = False
     dense: type[Dense] | type[NoisyDense] = Dense
+    num_states: int = 0
 
     @nn.compact
     def __call__(self, observations: Array) -> Array:
+        observations = as_features(observations, self.num_states)
         x = jnp.moveaxis(observations, 0, -1)
         if is_board(observations):
             x = self.activate(BoardConv(self.conv_features)(x))
@@ -63,10 +67,12 @@ class QNetwork(nn.Module):
 def q_network(observation: PyTree, num_actions: int, hidden_sizes: Sequence[int] = (128,), **options: Any) -> QNetwork:
     """The usual network for an observation, given as an array or a `jax.ShapeDtypeStruct` without batch axis.
 
+    Where a world numbers its states, pass its `observation_space(params)` instead, a `Discrete(n)`: they become one-hot.
+
     `options` are those of `QNetwork`.
 
     Raises:
         ArgumentError: the observation is not one array.
     """
     check_one_array(observation)
-    return QNetwork(num_actions, tuple(hidden_sizes), **options)
+    return QNetwork(num_actions, tuple(hidden_sizes), num_states=num_states_of(observation), **options)

@@ -1,27 +1,68 @@
 """Hyperparameters as traced arrays."""
 
-import dataclasses
-from typing import get_type_hints
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.tree_util import DictKey, GetAttrKey, SequenceKey
 
+from jaxrl.arguments import ArgumentError, annotations, check_is_no_class
 from jaxrl.types import Hparams
 
 KINDS = {float: jnp.float32, int: jnp.int32, bool: jnp.bool_}
 
 
 def traced(hparams: Hparams) -> Hparams:
-    """A record of hyperparameters with every field an array of the kind it declares: float32, int32 or bool.
+    """Hyperparameters with every leaf an array of the kind that it is declared to be: float32, int32 or bool.
 
     So `1` and `1.0` mean the same program, and so does any other value.
+
+    Args:
+        hparams: a pytree of numbers, such as a dataclass that is registered with jax, a `NamedTuple`, a dict or `()`.
+            What has no annotation, or another than float, int or bool, is of the kind of its value.
+
+    Raises:
+        ArgumentError: it is a class, or not a pytree of numbers.
     """
-    kinds = get_type_hints(type(hparams))
-    fields = {field.name: getattr(hparams, field.name) for field in dataclasses.fields(hparams)}
-    return dataclasses.replace(hparams, **{name: jnp.asarray(x, KINDS[kinds[name]]) for name, x in fields.items()})
+    check_is_no_class("hparams", hparams)
+    return jax.tree_util.tree_map_with_path(lambda path, x: _array(hparams, path, x), hparams)
+
+
+def _array(hparams: Hparams, path: tuple[Any, ...], x: Any) -> jax.Array:
+    """The leaf `x` at `path`."""
+    name = "hparams" + jax.tree_util.keystr(path)
+    if not isinstance(x, jax.Array | np.ndarray | np.generic | bool | int | float):
+        hint = " in a dataclass registered with jax.tree_util.register_dataclass" if hasattr(x, "__dict__") else ""
+        raise ArgumentError(f"{name} must be a number{hint}, got {x!r}")
+    kind = KINDS.get(_annotation(hparams, path))
+    if kind is None:
+        by_value = ((jnp.floating, jnp.float32), (jnp.signedinteger, jnp.int32), (jnp.bool_, jnp.bool_))
+        kind = next((to for of, to in by_value if jnp.issubdtype(jnp.result_type(x), of)), None)
+    return jnp.asarray(x, kind)
+
+
+def _annotation(hparams: Hparams, path: tuple[Any, ...]) -> Any:
+    """What the record that holds a leaf declares it to be, or None."""
+    record = hparams
+    for key in path[:-1]:
+        match key:
+            case GetAttrKey():
+                record = getattr(record, key.name, None)
+            case DictKey():
+                record = record[key.key]
+            case SequenceKey():
+                record = record[key.idx]
+            case _:  # inside of a node of somebody's own
+                return None
+    return annotations(type(record)).get(getattr(path[-1], "name", "")) if path else None
 
 
 def repeat(hparams: Hparams, agents: int) -> Hparams:
-    """The same hyperparameters for each of `agents` agents: leaves `[A]`."""
-    return jax.tree.map(lambda x: np.full(agents, x), hparams)
+    """The same hyperparameters for each of `agents` agents: leaves `[A, ...]`.
+
+    Raises:
+        ArgumentError: they are a class.
+    """
+    check_is_no_class("hparams", hparams)
+    return jax.tree.map(lambda x: np.repeat(np.asarray(x)[None], agents, axis=0), hparams)

@@ -8,11 +8,12 @@ import jax.numpy as jnp
 from annotated_types import Gt, Interval
 
 from jaxrl import replay
-from jaxrl.arguments import ArgumentError, check
+from jaxrl.arguments import ArgumentError, check, check_kind
 from jaxrl.data_parallel import split_batch
-from jaxrl.envs import Box, Discrete, VectorEnv, action_space_of, check_actions, check_resets, vectorize
+from jaxrl.envs import Box, Discrete, VectorEnv, action_space_of, check_resets, vectorize
 from jaxrl.random import as_keys, inline, ordinary
 from jaxrl.training import metrics as metrics_lib
+from jaxrl.training.contract import check_acts, check_is_agent, updated
 from jaxrl.training.hparams import traced
 from jaxrl.types import Agent, Array, Hparams, Metrics, PyTree, Sample, Trainer, TrainState
 
@@ -54,6 +55,7 @@ def _layout(envs: VectorEnv, space: Discrete | Box) -> replay.Packing:
 
 
 def _check_sizes(config: OffPolicyConfig) -> None:
+    check_kind("config", config, OffPolicyConfig)
     check(config)
     if config.batch_size > config.replay_capacity:
         raise ArgumentError(
@@ -70,9 +72,11 @@ def off_policy(agent: Agent, env: Any, env_params: Any, config: OffPolicyConfig)
 
     Raises:
         ArgumentError: a size is out of bounds, a batch larger than the replay, n_step longer than it, or the world's
-            actions are neither discrete nor a box of them (see `action_space_of`), or it does not reset itself; from
-            `init`: the agent acts with something else.
+            actions are neither discrete nor a box of them (see `action_space_of`), or it does not reset itself, or the
+            agent or the config is something else; from `init`: the agent acts with something else, or among more or
+            fewer actions; from `step`: the agent's update returns something else.
     """
+    check_is_agent(agent)
     _check_sizes(config)
     envs = vectorize(env, env_params, config.num_envs)
     check_resets(env, env_params)
@@ -106,8 +110,8 @@ def off_policy(agent: Agent, env: Any, env_params: Any, config: OffPolicyConfig)
             steps = steps._replace(
                 observation=envs.decode(steps.observation), next_observation=envs.decode(steps.next_observation)
             )
-            sample = Sample(steps, weights)
-            agent_state, metrics, errors = agent.update(agent_state, sample, ordinary(update_key), env_steps)
+            batch = Sample(steps, weights)
+            agent_state, metrics, errors = updated(agent, agent_state, batch, ordinary(update_key), env_steps)
             if config.replay == "prioritised" and jnp.shape(errors) != index.shape:
                 raise ArgumentError(f"agent must return one error of each sample, {index.shape}, got {errors}")
             return (agent_state, sampler.learned(chances, index, errors)), metrics
@@ -121,7 +125,7 @@ def off_policy(agent: Agent, env: Any, env_params: Any, config: OffPolicyConfig)
         observations = envs.decode(worlds.observation)
         hparams = traced(hparams)
         agent_state = agent.init(agent_key, hparams, jax.tree.map(lambda x: x[0], observations))
-        check_actions(jax.eval_shape(agent.act, agent_state, observations, agent_key, 0.0), space, slab)
+        check_acts(agent, agent_state, observations, agent_key, space)
         memory = replay.allocate(config.replay_capacity, slab, layout.num_words)
         state = TrainState(jnp.int32(0), run_key, agent_state, worlds, (memory, sampler.init(hparams)))
         # Warm-up is acting at the start of the exploration schedule, without learning.

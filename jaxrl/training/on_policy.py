@@ -7,10 +7,11 @@ import jax
 import jax.numpy as jnp
 from annotated_types import Interval
 
-from jaxrl.arguments import check
-from jaxrl.envs import VectorState, action_space_of, check_actions, check_resets, vectorize
+from jaxrl.arguments import check, check_kind
+from jaxrl.envs import VectorState, action_space_of, check_resets, vectorize
 from jaxrl.random import as_keys, inline, ordinary
 from jaxrl.training import metrics as metrics_lib
+from jaxrl.training.contract import check_acts, check_is_agent, updated
 from jaxrl.training.hparams import traced
 from jaxrl.types import Agent, Array, Hparams, Metrics, Trainer, TrainState, Transition
 
@@ -34,9 +35,12 @@ def on_policy(agent: Agent, env: Any, env_params: Any, config: OnPolicyConfig) -
     `Transition` of `[T, N]`.
 
     Raises:
-        ArgumentError: a size is out of bounds, or the world does not reset itself; from `init`: the agent does
-            not act as the world takes it.
+        ArgumentError: a size is out of bounds, the world does not reset itself, or the agent or the config is something
+            else; from `init`: the agent does not act as the world takes it, or among more or fewer actions; from
+            `step`: its update returns something else.
     """
+    check_is_agent(agent)
+    check_kind("config", config, OnPolicyConfig)
     check(config)
     envs, space = vectorize(env, env_params, config.num_envs), action_space_of(env, env_params)
     check_resets(env, env_params)
@@ -60,7 +64,7 @@ def on_policy(agent: Agent, env: Any, env_params: Any, config: OnPolicyConfig) -
         worlds = envs.reset(env_key)
         observations = envs.decode(worlds.observation)
         agent_state = agent.init(agent_key, traced(hparams), jax.tree.map(lambda x: x[0], observations))
-        check_actions(jax.eval_shape(agent.act, agent_state, observations, agent_key, 0.0), space, config.num_envs)
+        check_acts(agent, agent_state, observations, agent_key, space)
         return TrainState(jnp.int32(0), run_key, agent_state, worlds)
 
     def step(state: TrainState) -> tuple[TrainState, Metrics]:
@@ -70,7 +74,7 @@ def on_policy(agent: Agent, env: Any, env_params: Any, config: OnPolicyConfig) -
         env_steps = state.iteration.astype(jnp.float32) * steps_per_iteration
         keys = jax.random.split(rollout_key, (config.rollout_length, 2))
         worlds, batch, acting = rollout(state, keys, env_steps)
-        agent_state, learning, _ = agent.update(state.agent, batch, ordinary(update_key), env_steps)
+        agent_state, learning, _ = updated(agent, state.agent, batch, ordinary(update_key), env_steps)
         return state._replace(iteration=state.iteration + 1, agent=agent_state, envs=worlds), acting | learning
 
     return Trainer(init, step, steps_per_iteration, warmup_steps=0)

@@ -1,0 +1,70 @@
+"""optax's optimizers, whose own derivatives are finite: for gradients through training, such as of a learning rate.
+
+√x has no derivative at 0, and optax takes it of numbers that are 0 where a gradient is: of a unit that is never active,
+or of everything at once. What training itself computes stays the same.
+"""
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxrl.types import Array, PyTree
+
+TINY = 1e-36
+"""Under a root, where float32's numbers end at 1e-38. Its root is 1e-18, which is lost in what optimizers add to it."""
+
+
+def adam(learning_rate: Array, max_grad_norm: Array, eps: float = 1e-8) -> optax.GradientTransformation:
+    """Adam behind a clip of the global gradient norm. Its state's shape does not depend on the values."""
+    return optax.chain(clip_by_global_norm(max_grad_norm), optax.adam(learning_rate, eps=eps, eps_root=TINY))
+
+
+def radam(learning_rate: Array, max_grad_norm: Array) -> optax.GradientTransformation:
+    """RAdam behind a clip of the global gradient norm. Its state's shape does not depend on the values."""
+    rectified = optax.chain(scale_by_radam(), optax.scale_by_learning_rate(learning_rate))
+    return optax.chain(clip_by_global_norm(max_grad_norm), rectified)
+
+
+def clip_by_global_norm(max_norm: Array) -> optax.GradientTransformation:
+    """`optax.clip_by_global_norm`, to the same bits."""
+
+    def update(updates: PyTree, state: optax.EmptyState, params: PyTree = None) -> tuple[PyTree, optax.EmptyState]:
+        del params
+        norm = jnp.sqrt(jnp.maximum(optax.tree.norm(updates, squared=True), TINY))
+
+        def clip(x: Array) -> Array:
+            return jnp.where(norm < max_norm, x, x / norm.astype(x.dtype) * max_norm)
+
+        return jax.tree.map(clip, updates), state
+
+    return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
+
+
+def scale_by_radam(b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8) -> optax.GradientTransformation:
+    """`optax.scale_by_radam`, to the same bits (Liu et al. 2020, https://arxiv.org/abs/1908.03265).
+
+    In its first steps, in which it takes the mean of the gradients, optax's rectification is the root of a negative
+    number: not selected, but its derivative is NaN all the same.
+    """
+    rho_inf = 2 / (1 - b2) - 1
+
+    def update(
+        updates: PyTree, state: optax.ScaleByAdamState, params: PyTree = None
+    ) -> tuple[PyTree, optax.ScaleByAdamState]:
+        del params
+        mu = optax.tree.update_moment(updates, state.mu, b1, 1)
+        nu = optax.tree.update_moment_per_elem_norm(updates, state.nu, b2, 2)
+        count = optax.safe_increment(state.count)
+        b2_t = b2**count
+        rho = rho_inf - 2 * count * b2_t / (1 - b2_t)
+        rectified = rho >= 5.0
+        rho = jnp.where(rectified, rho, 5.0)
+        r = jnp.sqrt((rho - 4.0) * (rho - 2.0) * rho_inf / ((rho_inf - 4.0) * (rho_inf - 2.0) * rho))
+
+        def scale(m: Array, v: Array) -> Array:
+            return jnp.where(rectified, r.astype(m.dtype) * m / (jnp.sqrt(v + TINY) + eps), m)
+
+        mu_hat, nu_hat = optax.tree.bias_correction(mu, b1, count), optax.tree.bias_correction(nu, b2, count)
+        return jax.tree.map(scale, mu_hat, nu_hat), optax.ScaleByAdamState(count=count, mu=mu, nu=nu)
+
+    return optax.GradientTransformation(optax.scale_by_radam(b1, b2, eps).init, update)
