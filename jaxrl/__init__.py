@@ -5,7 +5,7 @@ __version__ = "0.1.0"
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from jaxrl import ops, planning
+from jaxrl import distributions, networks, ops, planning
 from jaxrl.agents import (
     A2CHparams,
     DQNHparams,
@@ -23,8 +23,9 @@ from jaxrl.agents import (
     q_learning,
     reinforce,
 )
+from jaxrl.arguments import ArgumentError
 from jaxrl.envs import action_space_of, make, rollout, vectorize
-from jaxrl.networks import actor_critic, q_network
+from jaxrl.networks import Network, actor_critic, q_network
 from jaxrl.trained import TrainedPolicy, load
 from jaxrl.training import (
     Checkpoints,
@@ -39,7 +40,7 @@ from jaxrl.training import (
     run,
 )
 from jaxrl.training.report import film
-from jaxrl.types import MDP, Agent, Sample, Trainer, TrainState, Transition
+from jaxrl.types import MDP, Agent, Mean, Sample, Trainer, TrainState, Transition
 
 if TYPE_CHECKING:
     from jaxrl.envs.grid_pictures import render_values
@@ -58,9 +59,12 @@ __all__ = [
     "MDP",
     "A2CHparams",
     "Agent",
+    "ArgumentError",
     "Checkpoints",
     "DQNHparams",
+    "Mean",
     "MinibatchConfig",
+    "Network",
     "OffPolicyConfig",
     "OnPolicyConfig",
     "PPOHparams",
@@ -78,11 +82,13 @@ __all__ = [
     "a2c",
     "action_space_of",
     "actor_critic",
+    "distributions",
     "dqn",
     "evaluate",
     "film",
     "load",
     "make",
+    "networks",
     "off_policy",
     "on_policy",
     "ops",

@@ -61,21 +61,22 @@ class TrainedPolicy:
 
     def _batch(self, observations: PyTree) -> tuple[PyTree, bool]:
         """Observations as arrays with a batch axis, and whether there was none before."""
-        shapes, tree = jax.tree.flatten(self.observation)
+        shapes = self.observation
         try:
-            given = [jnp.asarray(x) for x in tree.flatten_up_to(observations)]
+            arrays = jax.tree.map(lambda _, x: jnp.asarray(x), shapes, observations)
         except (TypeError, ValueError) as error:
             raise ArgumentError(f"observations must be {self._expected()}, got {reprlib.repr(observations)}") from error
-        for x, shape in zip(given, shapes, strict=True):
+        pairs = list(zip(jax.tree.leaves(arrays), jax.tree.leaves(shapes), strict=True))
+        for x, shape in pairs:
             if jnp.issubdtype(shape.dtype, jnp.integer) and not jnp.issubdtype(x.dtype, jnp.integer):
                 raise ArgumentError(f"observations must be whole numbers ({shape.dtype}), got {x.dtype}")
-        for batch_axes in (0, 1):
-            fits = [x.ndim >= batch_axes and x.shape[batch_axes:] == y.shape for x, y in zip(given, shapes, strict=True)]
-            if all(fits) and len({x.shape[:batch_axes] for x in given}) == 1:
-                given = [x.astype(y.dtype) for x, y in zip(given, shapes, strict=True)]
-                return tree.unflatten(given if batch_axes else [x[None] for x in given]), not batch_axes
-        got = jax.tree.map(lambda x: list(x.shape), tree.unflatten(given))
-        raise ArgumentError(f"observations must be {self._expected()}, got {got}")
+        batch_axes = pairs[0][0].ndim - len(pairs[0][1].shape)
+        batch = pairs[0][0].shape[: max(batch_axes, 0)]
+        if batch_axes not in (0, 1) or any(x.shape != (*batch, *shape.shape) for x, shape in pairs):
+            got = jax.tree.map(lambda x: list(x.shape), arrays)
+            raise ArgumentError(f"observations must be {self._expected()}, got {got}")
+        arrays = jax.tree.map(lambda x, shape: x.astype(shape.dtype), arrays, shapes)
+        return (arrays, False) if batch else (jax.tree.map(lambda x: x[None], arrays), True)
 
     def _expected(self) -> str:
         """Such as `[N, 4] or [4]`."""
@@ -106,7 +107,8 @@ class TrainedPolicy:
         (n,) = export.symbolic_shape("N")
         observations = jax.tree.map(lambda x: jax.ShapeDtypeStruct((n, *x.shape), x.dtype), self.observation)
         key_data = jax.ShapeDtypeStruct((2,), jnp.uint32)
-        return export.export(jax.jit(call), platforms=("cpu", "cuda", "tpu"))(observations, key_data).serialize()
+        program = export.export(jax.jit(call), platforms=("cpu", "cuda", "tpu"))(observations, key_data)
+        return bytes(program.serialize())
 
     def __reduce__(self) -> tuple[Any, ...]:
         # The agent is a record of local functions, which cannot be pickled; but it can be built again.

@@ -7,6 +7,7 @@ or of everything at once. What training itself computes stays the same.
 import jax
 import jax.numpy as jnp
 import optax
+from jax.typing import ArrayLike
 
 from jaxrl.types import Array, PyTree
 
@@ -14,18 +15,18 @@ TINY = 1e-36
 """Under a root, where float32's numbers end at 1e-38. Its root is 1e-18, which is lost in what optimizers add to it."""
 
 
-def adam(learning_rate: Array, max_grad_norm: Array, eps: float = 1e-8) -> optax.GradientTransformation:
+def adam(learning_rate: ArrayLike, max_grad_norm: ArrayLike, eps: float = 1e-8) -> optax.GradientTransformation:
     """Adam behind a clip of the global gradient norm. Its state's shape does not depend on the values."""
     return optax.chain(clip_by_global_norm(max_grad_norm), optax.adam(learning_rate, eps=eps, eps_root=TINY))
 
 
-def radam(learning_rate: Array, max_grad_norm: Array) -> optax.GradientTransformation:
+def radam(learning_rate: ArrayLike, max_grad_norm: ArrayLike) -> optax.GradientTransformation:
     """RAdam behind a clip of the global gradient norm. Its state's shape does not depend on the values."""
     rectified = optax.chain(scale_by_radam(), optax.scale_by_learning_rate(learning_rate))
     return optax.chain(clip_by_global_norm(max_grad_norm), rectified)
 
 
-def clip_by_global_norm(max_norm: Array) -> optax.GradientTransformation:
+def clip_by_global_norm(max_norm: ArrayLike) -> optax.GradientTransformation:
     """`optax.clip_by_global_norm`, to the same bits."""
 
     def update(updates: PyTree, state: optax.EmptyState, params: PyTree = None) -> tuple[PyTree, optax.EmptyState]:

@@ -60,7 +60,8 @@ def measured(agent: Agent, mdp_of: Callable[[ArrayLike], MDP]) -> Agent:
         mdp = mdp_of(hparams.discount)
         best = planning.q_value_iteration(mdp, tolerance=1e-9).q_values
         acts = acting_states(mdp)[:, None]
-        return MeasuredState(agent.init(key, hparams, observation), jnp.where(acts, best, 0.0))
+        best = jnp.where(acts, best, 0.0).astype(jnp.float32)
+        return MeasuredState(agent.init(key, hparams, observation), best)
 
     def act(state: MeasuredState, observations: PyTree, key: Array, env_steps: Array) -> Array:
         return agent.act(state.learner, observations, key, env_steps)

@@ -119,7 +119,7 @@ def resume_command(experiment: str, directory: Path) -> str:
 
 
 def provenance() -> dict[str, Any]:
-    """Versions and machine: what the bits of a result may depend on."""
+    """Versions, machine and settings: what the bits of a result may depend on."""
     packages = ("jax", "jaxlib", "flax", "optax", "gymnax", "orbax-checkpoint", "numpy")
     versions = {name: importlib.metadata.version(name) for name in packages}
     device = jax.devices()[0]
@@ -132,6 +132,7 @@ def provenance() -> dict[str, Any]:
             "cores": os.cpu_count(),
             "system": platform.platform(),
         },
+        "settings": {name: getattr(jax.config, name) for name in ("jax_enable_x64", "jax_default_prng_impl")},
     }
 
 
@@ -165,10 +166,11 @@ def commit() -> str | None:
 
 
 def differences(before: dict[str, Any]) -> list[str]:
-    """Where this machine or these versions differ from those in the record of a run or a sweep."""
+    """Where this machine, these versions or settings differ from those in the record of a run or a sweep."""
     return [
-        f"{name} {before.get(group, {}).get(name)} then, {value} now"
+        f"{name} {before[group].get(name)} then, {value} now"
         for group, values in provenance().items()
+        if group in before  # older records have no settings
         for name, value in values.items()
-        if before.get(group, {}).get(name) != value
+        if before[group].get(name) != value
     ]

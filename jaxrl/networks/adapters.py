@@ -35,8 +35,8 @@ def from_nnx(make: "Callable[[nnx.Rngs], nnx.Module]") -> Functions:
 
     if isinstance(make, nnx.Module) or not callable(make):
         raise ArgumentError(f"make must be a function (rngs) -> module, got {type(make).__name__}")
-    graph, params, rest = nnx.split(nnx.eval_shape(lambda: make(nnx.Rngs(0))), nnx.Param, ...)
-    if names := [_name(path) for path, _ in jax.tree.leaves_with_path(rest)]:
+    graph, params, *rest = nnx.split(nnx.eval_shape(lambda: make(nnx.Rngs(0))), nnx.Param, ...)
+    if names := [_name(path) for path, _ in jax.tree.leaves_with_path(rest[0])]:
         raise ArgumentError(f"make must give a module whose only variables are parameters, got one with {names[0]}")
 
     def init(key: Array, observations: PyTree) -> dict[str, Array]:

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxrl.arguments import ArgumentError
+from jaxrl.precision import single
 from jaxrl.types import Array, PyTree
 
 
@@ -41,14 +42,14 @@ def check_network(network: Any) -> None:
 
 
 def initial_params(network: Network, key: Array, observation: PyTree) -> PyTree:
-    """A network's parameters, from one observation without a batch axis.
+    """A network's parameters, never of 64 bits, from one observation without a batch axis.
 
     Raises:
         ArgumentError: there are other variables among them.
     """
     params = network.init(key, jax.tree.map(lambda x: x[None], observation))
     check_has_no_state(params)
-    return params
+    return single(params)
 
 
 def check_has_no_state(variables: PyTree) -> None:

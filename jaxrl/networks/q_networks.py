@@ -67,7 +67,7 @@ class QNetwork(nn.Module):
 def q_network(observation: PyTree, num_actions: int, hidden_sizes: Sequence[int] = (128,), **options: Any) -> QNetwork:
     """The usual network for an observation, given as an array or a `jax.ShapeDtypeStruct` without batch axis.
 
-    Where a world numbers its states, pass its `observation_space(params)` instead, a `Discrete(n)`: they become one-hot.
+    Where a world numbers its states, pass its `observation_space(params)`, a `Discrete(n)`: they become one-hot.
 
     `options` are those of `QNetwork`.
 

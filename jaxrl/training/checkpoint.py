@@ -4,10 +4,12 @@ Orbax writes them, each in a folder that gets its name only when it is complete,
 the checkpoint before. A SHA-256 of all values lies beside them, since altered bytes would restore without complaint.
 """
 
+import contextlib
 import hashlib
 import logging
 import os
 import shutil
+import string
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -33,7 +35,8 @@ class Checkpoints:
 
     Args:
         directory: their folder; made when the first one is written.
-        read_only: only read, and leave alone what another process may be writing.
+        read_only: only read, and leave alone what another process may be writing. Numbers of another width than asked
+            for, as `jax_enable_x64` makes them, are converted then.
     """
 
     def __init__(self, directory: str | Path, read_only: bool = False) -> None:
@@ -70,11 +73,10 @@ class Checkpoints:
         try:
             if step in self._manager.all_steps():
                 return
+            description = {"sha256": fingerprint(state), "layout": layout(state), "leaves": leaves(state)}
             contents = {
                 "state": args.StandardSave(state),
-                "info": args.JsonSave(
-                    info | {"sha256": fingerprint(state), "layout": layout(state), "processes": jax.process_count()}
-                ),
+                "info": args.JsonSave(info | description | {"processes": jax.process_count()}),
             }
             self._manager.save(step, args=args.Composite(**contents))
         except Exception as error:  # Orbax and TensorStore raise many kinds; each of them is fatal to the run
@@ -120,12 +122,15 @@ class Checkpoints:
         from orbax.checkpoint import args
 
         info = self._manager.restore(step, args=args.Composite(info=args.JsonRestore())).info
-        if info["layout"] != layout(like):
-            raise LayoutError(f"checkpoint {step} in {self.directory} has leaves of other names, shapes or kinds")
-        state = self._manager.restore(step, args=args.Composite(state=args.StandardRestore(like))).state
-        if fingerprint(state, info.get("processes")) != info["sha256"]:
-            raise CheckpointError("its values do not match their checksum")
-        return state, info
+        described, expected = info.get("leaves", {}), leaves(like)
+        saved = with_widths(like, described) if self.read_only else like
+        if info["layout"] != layout(saved):
+            raise LayoutError(f"checkpoint {step} in {self.directory} {difference(described, expected)}")
+        with jax.enable_x64(True) if layout(saved) != layout(like) else contextlib.nullcontext():
+            state = self._manager.restore(step, args=args.Composite(state=args.StandardRestore(saved))).state
+            if fingerprint(state, info.get("processes")) != info["sha256"]:
+                raise CheckpointError("its values do not match their checksum")
+        return jax.tree.map(lambda x, y: x if x.dtype == y.dtype else x.astype(y.dtype), state, like), info
 
 
 def fingerprint(state: PyTree, processes: int | None = None) -> str:
@@ -170,9 +175,42 @@ def _parts(leaf: jax.Array) -> list[np.ndarray]:
 
 def layout(state: PyTree) -> str:
     """SHA-256 over the names, kinds and shapes of all leaves."""
-    leaves = jax.tree_util.tree_leaves_with_path(state)
-    described = [f"{jax.tree_util.keystr(path)} {leaf.dtype} {leaf.shape}" for path, leaf in leaves]
+    paths = jax.tree_util.tree_leaves_with_path(state)
+    described = [f"{jax.tree_util.keystr(path)} {leaf.dtype} {leaf.shape}" for path, leaf in paths]
     return hashlib.sha256("\n".join(described).encode()).hexdigest()
+
+
+def leaves(state: PyTree) -> dict[str, str]:
+    """The kind and shape of each leaf by its name, such as `{".state.key": "key<fry>[]"}`."""
+    paths = jax.tree_util.tree_leaves_with_path(state)
+    return {jax.tree_util.keystr(path): f"{leaf.dtype}{list(leaf.shape)}" for path, leaf in paths}
+
+
+def with_widths(like: PyTree, saved: dict[str, str]) -> PyTree:
+    """The shapes of a state, with as many bits in each number as it was saved with."""
+
+    def widen(path: Any, x: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
+        dtype = saved.get(jax.tree_util.keystr(path), "").partition("[")[0]
+        if dtype.rstrip(string.digits) != str(x.dtype).rstrip(string.digits):
+            return x
+        return x if dtype == str(x.dtype) else jax.ShapeDtypeStruct(x.shape, dtype, sharding=x.sharding)
+
+    return jax.tree_util.tree_map_with_path(widen, like)
+
+
+def difference(saved: dict[str, str], expected: dict[str, str]) -> str:
+    """What is the first leaf that differs, and which setting of JAX is the cause if one is."""
+    rule = "has leaves of other names, shapes or kinds"
+    if not saved:  # as checkpoints of an older jaxrl are
+        return rule
+    name = next(name for name in [*expected, *saved] if saved.get(name) != expected.get(name))
+    there, here = saved.get(name, "absent"), expected.get(name, "absent")
+    cause = ""
+    if there.startswith("key<") and here.startswith("key<") and there.partition("[")[0] != here.partition("[")[0]:
+        cause = "; jax_default_prng_impl was another when it was saved"
+    elif there.replace("64[", "32[") == here.replace("64[", "32["):
+        cause = f"; jax_enable_x64 was {'64[' in there} when it was saved"
+    return f"{rule}: {name} is {there} there and {here} here{cause}"
 
 
 def first_line(error: BaseException) -> str:
