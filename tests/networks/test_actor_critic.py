@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from gymnax.environments import spaces
 
 from jaxrl.arguments import ArgumentError
 from jaxrl.distributions import Categorical, Normal
@@ -72,3 +73,13 @@ def test_integer_observations() -> None:
     network = actor_critic(jax.ShapeDtypeStruct((4, 4), jnp.bool_), Discrete(2), (4,))
     params = network.init(jax.random.key(0), jnp.zeros((1, 4, 4), bool))
     assert network.apply(params, jnp.ones((3, 4, 4), bool))[1].dtype == jnp.float32
+
+
+def test_images_and_numbered_states() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (3, 2, 2), np.uint8)
+    network = actor_critic(image[0], Discrete(2), (4,))
+    params, apply = quick_jit(network.init)(jax.random.key(0), image), quick_jit(network.apply)
+    np.testing.assert_allclose(apply(params, image)[1], apply(params, jnp.float32(image) / 255)[1], rtol=1e-5)
+    network = actor_critic(spaces.Discrete(4), Discrete(2), (4,))
+    of_one_hot = apply(params, jnp.eye(4).reshape(4, 2, 2))[1]
+    np.testing.assert_allclose(quick_jit(network.apply)(params, jnp.arange(4))[1], of_one_hot, rtol=1e-5)

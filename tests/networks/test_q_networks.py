@@ -1,11 +1,18 @@
 """Networks of action values."""
 
+import gymnasium
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from gymnax.environments import spaces as gymnax
 
+from jaxrl import ArgumentError, DQNHparams, PPOHparams, make
+from jaxrl.cli.on_policy import PPO, build_ppo
+from jaxrl.cli.q_networks import DQN, build_dqn
 from jaxrl.networks import NoisyDense, QNetwork, q_network
+from jaxrl.networks.network import example_of
+from tests.compiling import quick_jit
 
 
 @pytest.mark.parametrize(
@@ -24,6 +31,38 @@ def test_shapes(shape: tuple[int, ...], dtype) -> None:
     observations = jnp.ones((5, *shape), dtype)
     params = network.init(jax.random.key(0), observations)
     assert network.apply(params, observations).shape == (5, 6)
+
+
+def test_bytes_of_an_image_are_scaled_and_a_board_is_not() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (3, 5, 5, 2), np.uint8)
+    network = q_network(image[0], 2, (4,))
+    apply, params = quick_jit(network.apply), quick_jit(network.init)(jax.random.key(0), image)
+    np.testing.assert_allclose(apply(params, image), apply(params, jnp.float32(image) / 255), rtol=1e-4)
+    board = image > 128
+    np.testing.assert_allclose(apply(params, board), apply(params, jnp.float32(board)), rtol=1e-4)
+
+
+def test_numbered_states_are_one_hot() -> None:
+    """If a space says how many there are."""
+    network = q_network(gymnax.Discrete(5), 2, (4,))
+    params = quick_jit(network.init)(jax.random.key(0), jnp.zeros(1, jnp.int32))
+    one_hot = quick_jit(QNetwork(2, (4,)).apply)(params, jnp.eye(5)[3:])
+    np.testing.assert_allclose(quick_jit(network.apply)(params, jnp.array([3, 4])), one_hot, rtol=1e-6)
+    assert q_network(gymnasium.spaces.Discrete(3, start=2), 2).num_states == 5
+    assert q_network(gymnax.Box(0, 1, (4,)), 2).num_states == 0
+    with pytest.raises(ArgumentError, match=r"observation must be a space of numbers from 0 on, got .*start=-1"):
+        q_network(gymnasium.spaces.Discrete(3, start=-1), 2)
+
+
+def test_experiments_know_the_numbered_states_of_a_world() -> None:
+    env, params = make("FrozenLake-misc")
+    observation = jnp.arange(3)
+    for build, config in ((build_dqn, DQN()), (build_ppo, PPO())):
+        agent, _ = build(env, params, config)
+        hparams = DQNHparams() if build is build_dqn else PPOHparams()
+        state = jax.eval_shape(agent.init, jax.random.key(0), hparams, observation[0])
+        assert max(x.size for x in jax.tree.leaves(state.params)) >= env.n_states * config.hidden_sizes[0]
+    assert example_of(*make("CartPole-v1")).shape == (4,)
 
 
 def test_an_observation_that_is_no_array_needs_a_network_of_ones_own() -> None:

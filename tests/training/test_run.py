@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -258,6 +259,32 @@ def test_a_checkpoint_of_something_else_is_not_called_damaged(whole, train, smal
         train("one", resume=True, key=jax.random.split(jax.random.key(0), 2),
               hparams=repeat(hparams, 2))  # fmt: skip
     assert sorted(folder.rglob("*")) == before
+
+
+def test_numbers_of_another_width_are_read_but_not_resumed(tmp_path) -> None:
+    """As `jax_enable_x64` makes them."""
+    with jax.enable_x64(True):
+        wide = {"a": jnp.arange(3.0) / 3, "n": jnp.arange(3), "key": jax.random.key(5)}
+        Checkpoints(tmp_path / "wide").save(1, wide, {})
+    narrow = {"a": jnp.float32(wide["a"]), "n": jnp.int32(wide["n"]), "key": wide["key"]}
+    Checkpoints(tmp_path / "narrow").save(1, narrow, {})
+    for x64, state, other in ((False, narrow, "wide"), (True, wide, "narrow")):
+        with jax.enable_x64(x64):
+            like = jax.eval_shape(lambda x: x, state)
+            read, _, _ = Checkpoints(tmp_path / other, read_only=True).restore(like)
+            for x, y in zip(jax.tree.leaves(read), jax.tree.leaves(state), strict=True):
+                assert x.dtype == y.dtype
+                np.testing.assert_allclose(*(jax.random.key_data(z) if x.ndim == 0 else z for z in (x, y)), rtol=1e-6)
+            setting = f"'a'.* is float{'32' if x64 else '64'}.3. there and .* here; jax_enable_x64 was {not x64}"
+            with pytest.raises(CheckpointError, match=setting):
+                Checkpoints(tmp_path / other).restore(like)
+    rbg = jax.eval_shape(lambda: jax.random.key(0, impl="rbg"))
+    for change, message in (
+        ({"key": rbg}, r"'key'. is key<fry>\[\] there and key<rbg>\[\] here; jax_default_prng_impl was another when"),
+        ({"b": rbg}, r"'b'. is absent there and key<rbg>\[\] here"),
+    ):
+        with pytest.raises(CheckpointError, match=message):
+            Checkpoints(tmp_path / "wide", read_only=True).restore(like | change)
 
 
 def test_an_emptied_metrics_file_is_begun_again(whole, train, tmp_path) -> None:

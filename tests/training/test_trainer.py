@@ -13,6 +13,7 @@ from jaxrl import DQNHparams, OffPolicyConfig, RainbowHparams, make, off_policy,
 from jaxrl.training import repeat, traced
 from jaxrl.training.program import start
 from jaxrl.types import Agent, Mean
+from tests.compiling import quick_jit
 
 STEPS = 12
 
@@ -128,6 +129,17 @@ def test_the_replay_is_written_in_place(small_agent, agents: int, kind: str, n_s
 def test_a_batch_larger_than_the_replay_is_refused(small_agent) -> None:
     with pytest.raises(ValueError, match="batch_size must be at most replay_capacity, got 64 and 32"):
         off_policy(small_agent, *make("Breakout-MinAtar"), OffPolicyConfig(batch_size=64, replay_capacity=32))
+
+
+def test_the_derivative_of_training_is_finite(small_trainer, hparams) -> None:
+    def last_loss(rate):
+        state = small_trainer.init(jax.random.key(0), dataclasses.replace(hparams, learning_rate=rate))
+        _, metrics = jax.lax.scan(lambda state, _: small_trainer.step(state), state, length=2)
+        return metrics["loss"].sum[-1]
+
+    slope = quick_jit(jax.grad(last_loss))(1e-3)
+    assert np.isfinite(slope)
+    assert slope != 0
 
 
 def test_progress_starts_at_nothing(small_trainer, hparams) -> None:

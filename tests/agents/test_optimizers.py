@@ -1,0 +1,62 @@
+"""optax's optimizers to the bit, with derivatives that are finite where theirs are not, and right."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from jaxrl.agents import optimizers
+
+THEIRS = {
+    "adam": lambda rate, clip: optax.chain(optax.clip_by_global_norm(clip), optax.adam(rate)),
+    "radam": lambda rate, clip: optax.chain(optax.clip_by_global_norm(clip), optax.radam(rate)),
+}
+STEPS = 8
+"""RAdam takes the mean of the gradients in the first five."""
+
+
+def walk(optimizer, gradient_of, steps=STEPS):
+    """Parameters after each step, and the optimizer's last state."""
+
+    def step(carry, i):
+        params, state = carry
+        updates, state = optimizer.update(gradient_of(params, i), state, params)
+        return (optax.apply_updates(params, updates), state), params
+
+    params = jnp.ones(30)
+    (params, state), path = jax.lax.scan(step, (params, optimizer.init(params)), jnp.arange(steps))
+    return path, params, state
+
+
+@pytest.mark.parametrize("name", THEIRS)
+def test_training_is_as_with_optax(name: str) -> None:
+    """Whatever the gradients' size, and where some or all of them are zero."""
+
+    def gradient_of(params, i):
+        sizes = 10.0 ** jnp.linspace(-20, 5, 30) * (jnp.arange(30) % 3 > 0) * (i != 2)
+        return sizes * jax.random.normal(jax.random.fold_in(jax.random.key(0), i), (30,))
+
+    for clip in (0.5, 1e9):
+        ours, theirs = (jax.jit(lambda o=o: walk(o, gradient_of))() for o in (
+            getattr(optimizers, name)(1e-2, clip), THEIRS[name](1e-2, clip)))  # fmt: skip
+        jax.tree.map(np.testing.assert_array_equal, ours, theirs)
+
+
+@pytest.mark.parametrize("name", THEIRS)
+def test_the_derivative_of_the_end_by_the_step_size(name: str) -> None:
+    """A finite difference in float64; some gradients are always zero, all of them are at first, and clipped later."""
+    target = jnp.arange(30.0)
+
+    def end(rate):
+        def gradient_of(params, i):
+            return jnp.where((jnp.arange(30) % 3 > 0) & (i > 0), params - target, 0.0)
+
+        return jnp.square(walk(getattr(optimizers, name)(rate, 20.0), gradient_of)[1] - target).sum()
+
+    with jax.enable_x64(True):
+        found = float(jax.jit(jax.grad(end))(0.1))
+        more, less = (float(jax.jit(end)(rate)) for rate in (0.1 + 1e-6, 0.1 - 1e-6))
+        expected = (more - less) / 2e-6
+    assert expected < -1
+    np.testing.assert_allclose(found, expected, rtol=1e-6)

@@ -1,0 +1,127 @@
+"""What does not fit together is refused in one line, from shapes alone."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+import jaxrl
+from jaxrl import Mean, a2c, dqn, make, off_policy, on_policy, ppo, pqn, q_learning, reinforce
+from jaxrl.arguments import ArgumentError
+from jaxrl.envs import Discrete
+from jaxrl.networks import QNetwork, actor_critic
+from tests.agents.probes import Aim
+
+ENV = make("GridWorld", map="...\n..G")  # four actions
+SHAPE = jax.ShapeDtypeStruct((2, 3, 3), bool)
+OFF = jaxrl.OffPolicyConfig(num_envs=2, batch_size=4, replay_capacity=16, warmup_steps=4)
+ON = jaxrl.OnPolicyConfig(num_envs=2, rollout_length=4)
+
+
+def traced(trainer, hparams):
+    state = jax.eval_shape(trainer.init, jax.random.key(0), hparams)
+    return jax.eval_shape(trainer.step, state)
+
+
+class Hparams(NamedTuple):
+    rate: float = 1
+
+
+def own(actions: int = 4, **functions) -> jaxrl.Agent:
+    """An agent of one's own, with a table of action values."""
+
+    def init(key, hparams, observation):
+        return jnp.zeros(actions), hparams
+
+    def outputs(state, observations):
+        return jnp.broadcast_to(state[0], (len(observations), actions))
+
+    def act(state, observations, key, env_steps):
+        return outputs(state, observations).argmax(-1)
+
+    def update(state, batch, key, env_steps):
+        return state, {"loss": Mean(batch.reward.sum(), jnp.int32(1))}, ()
+
+    return jaxrl.Agent(init, act, lambda state, observations, key: None, update, outputs)._replace(**functions)
+
+
+AGENTS = {
+    "dqn": lambda n: off_policy(dqn(QNetwork(n, (4,))), *ENV, OFF),
+    "pqn": lambda n: on_policy(pqn(QNetwork(n, (4,))), *ENV, ON),
+    "ppo": lambda n: on_policy(ppo(actor_critic(SHAPE, Discrete(n), (4,))), *ENV, ON),
+    "reinforce": lambda n: on_policy(reinforce(actor_critic(SHAPE, Discrete(n), (4,))), *ENV, ON),
+    "q_learning": lambda n: on_policy(q_learning(6, n, ENV[0].state_of), *ENV, ON),
+    "own": lambda n: on_policy(own(n), *ENV, ON),
+}
+HPARAMS = {
+    "dqn": jaxrl.DQNHparams(),
+    "pqn": jaxrl.PQNHparams(),
+    "ppo": jaxrl.PPOHparams(),
+    "reinforce": jaxrl.ReinforceHparams(),
+    "q_learning": jaxrl.QLearningHparams(),
+}
+
+
+@pytest.mark.parametrize("name", AGENTS)
+def test_an_agent_for_another_number_of_actions(name: str) -> None:
+    for actions in (6, 1):
+        with pytest.raises(ArgumentError, match=f"agent must give 4 values, one for each action.*, got {actions}"):
+            jax.eval_shape(AGENTS[name](actions).init, jax.random.key(0), HPARAMS.get(name, ()))
+    jax.eval_shape(AGENTS[name](4).init, jax.random.key(0), HPARAMS.get(name, ()))
+
+
+@pytest.mark.parametrize("hparams", [(), {"rate": 1}, Hparams()])
+def test_hyperparameters_of_ones_own_kind(hparams) -> None:
+    state, _ = traced(on_policy(own(), *ENV, ON), hparams)
+    assert jax.tree.structure(state.agent[1]) == jax.tree.structure(hparams)
+
+
+def test_what_agents_and_trainers_do_not_take() -> None:
+    network, policy = QNetwork(4, (4,)), actor_critic(SHAPE, Discrete(4), (4,))
+    for make_trainer, hparams, message in (
+        (lambda: off_policy(ppo(policy), *ENV, OFF), jaxrl.PPOHparams(),
+         "batch must be of the kind Transition, a rollout, as jaxrl.on_policy makes it, got Sample"),
+        (lambda: off_policy(pqn(network), *ENV, OFF), jaxrl.PQNHparams(), "batch .*Transition.*, got Sample"),
+        (lambda: off_policy(q_learning(6, 4, ENV[0].state_of), *ENV, OFF), jaxrl.QLearningHparams(),
+         "batch .*Transition.*, got Sample"),
+        (lambda: on_policy(dqn(network), *ENV, ON), jaxrl.DQNHparams(),
+         "batch must be of the kind Sample, from a replay, as jaxrl.off_policy has one, got Transition"),
+        (lambda: off_policy(dqn(network), *ENV, OFF), jaxrl.PPOHparams(),
+         "hparams must be of the kind DQNHparams, got PPOHparams"),
+        (lambda: off_policy(dqn(network), *ENV, OFF), (), "hparams must be of the kind DQNHparams, got tuple"),
+        (lambda: on_policy(pqn(network), *ENV, ON), jaxrl.DQNHparams(), "hparams .*PQNHparams, got DQNHparams"),
+        (lambda: on_policy(a2c(policy), *ENV, ON), jaxrl.PPOHparams(), "hparams .*A2CHparams, got PPOHparams"),
+        (lambda: on_policy(q_learning(6, 4, ENV[0].state_of), *ENV, ON), {}, "hparams .*QLearningHparams, got dict"),
+        (lambda: off_policy(dqn(network), *ENV, ON), (), "config .*OffPolicyConfig, got OnPolicyConfig"),
+        (lambda: on_policy(dqn(network), *ENV, OFF), (), "config .*OnPolicyConfig, got OffPolicyConfig"),
+        (lambda: on_policy(dqn(network), *ENV, jaxrl.OnPolicyConfig), (),
+         "config .*, got the class OnPolicyConfig itself"),
+        (lambda: ppo(policy, ON), (), "config .*MinibatchConfig, got OnPolicyConfig"),
+        (lambda: pqn(network, OFF), (), "config .*MinibatchConfig, got OffPolicyConfig"),
+        (lambda: reinforce(policy, ON), (), "config .*ReinforceConfig, got OnPolicyConfig"),
+        (lambda: dqn(network, "quantiles"), (), "values .*ActionValues, got str"),
+        (lambda: dqn(QNetwork), (), "network must be an instance, got the class QNetwork itself"),
+        (lambda: a2c(jnp.tanh), (), "network must have init and apply, .*from_nnx"),
+        (lambda: on_policy(network, *ENV, ON), (), "agent must have a function act, as jaxrl.Agent has, got QNetwork"),
+    ):  # fmt: skip
+        with pytest.raises(ArgumentError, match=message):
+            traced(make_trainer(), hparams)
+
+
+def test_what_an_update_must_return() -> None:
+    for results, message in (
+        (lambda state: (state, {}), r"agent must return \(agent_state, metrics, extras\) from update, got 2 values"),
+        (lambda state: state[0], r"agent must return \(agent_state, metrics, extras\) from update, got \w*Tracer"),
+        (lambda state: (state, {"loss": state[0].sum()}, ()), r"agent must return each metric as a jaxrl.Mean.*'loss'"),
+        (lambda state: (state, Mean(0.0, 1), ()), "agent must return metrics as a dict, got Mean"),
+    ):
+        agent = own(update=lambda state, batch, key, env_steps, results=results: results(state))
+        for trainer in (on_policy(agent, *ENV, ON), off_policy(agent, *ENV, OFF)):
+            with pytest.raises(ArgumentError, match=message):
+                traced(trainer, ())
+
+
+def test_outputs_count_for_discrete_actions_only() -> None:
+    agent = own(act=lambda state, observations, key, env_steps: jnp.zeros((len(observations), 1)))
+    jax.eval_shape(on_policy(agent, Aim(), None, ON).init, jax.random.key(0), ())
