@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import json
 import os
+import pickle
 import shutil
 import signal
 import sys
@@ -13,12 +14,13 @@ from functools import partial
 from pathlib import Path
 
 import jax
+import jax.export
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
 
-from jaxrl import load, rollout
+from jaxrl import ArgumentError, load, rollout
 from jaxrl.cli import main
 from jaxrl.cli.checks import UsageError, check_directory
 from jaxrl.experiments import dqn_cartpole, dqn_minatar, evaluate, play
@@ -75,6 +77,12 @@ def test_load_gives_the_policy_of_each_seed(finished: Path) -> None:
     observation, _ = policy.env.reset(jax.random.key(0), policy.env_params)
     actions = jax.jit(policy)(observation[None], jax.random.key(1))
     assert (actions.shape, actions.dtype) == ((1,), jnp.int32)
+    for one in (observation, np.float32(observation), np.asarray(observation).astype(int).tolist()):
+        assert policy(one, jax.random.key(1)) == actions[0]
+    for wrong, got in ((jnp.zeros(7), r"\[7\]"), (observation[None, None], r"\[1, 1, 10, 10, 4\]"),
+                       ([[1], 2], r"\[\[1\], 2\]"), (None, "None"), ({"x": 1}, "{'x': 1}")):  # fmt: skip
+        with pytest.raises(ArgumentError, match=rf"observations must be \[N, 10, 10, 4\] or \[10, 10, 4\], got {got}"):
+            policy(wrong, jax.random.key(1))
     assert rollout(policy.env, policy, jax.random.key(2), 3, 2, policy.env_params).action.shape == (3, 2)
     kernels = [p.agent_state.params["params"]["Dense_0"]["kernel"] for p in (policy, other)]
     assert not np.array_equal(*kernels)
@@ -82,6 +90,21 @@ def test_load_gives_the_policy_of_each_seed(finished: Path) -> None:
         load(finished, seed=5)
     with pytest.raises(ValueError, match="holds no run"):
         load(finished / "checkpoints")
+
+
+def test_a_policy_is_exported_and_pickled(finished: Path) -> None:
+    """And plays as it did, to the bit."""
+    policy = load(finished)
+    boards = jax.random.bernoulli(jax.random.key(0), 0.1, (64, *policy.observation.shape))
+    exported, pickled = jax.export.deserialize(bytearray(policy.export())), pickle.loads(pickle.dumps(policy))
+    for seed in range(3):
+        key = jax.random.key(seed)
+        actions = jax.jit(policy)(boards, key)
+        np.testing.assert_array_equal(exported.call(boards, jax.random.key_data(key)), actions)
+        np.testing.assert_array_equal(jax.jit(pickled)(boards, key), actions)
+    assert len(set(np.asarray(actions))) > 1
+    assert exported.call(boards[:5], jax.random.key_data(key)).shape == (5,)
+    assert pickled.options == policy.options
 
 
 @pytest.fixture
