@@ -38,8 +38,11 @@ def _array(hparams: Hparams, path: tuple[Any, ...], x: Any) -> jax.Array:
     kind = KINDS.get(_annotation(hparams, path))
     if kind is None:
         by_value = ((jnp.floating, jnp.float32), (jnp.signedinteger, jnp.int32), (jnp.bool_, jnp.bool_))
-        kind = next((to for of, to in by_value if jnp.issubdtype(jnp.result_type(x), of)), None)
-    return jnp.asarray(x, kind)
+        kind = next((to for of, to in by_value if jnp.issubdtype(getattr(x, "dtype", type(x)), of)), None)
+    try:
+        return jnp.asarray(x, kind)
+    except OverflowError:
+        raise ArgumentError(f"{name} must be a number of 32 bits, got {x}") from None
 
 
 def _annotation(hparams: Hparams, path: tuple[Any, ...]) -> Any:

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrl.arguments import ArgumentError
+from jaxrl.arguments import ArgumentError, check_is_no_class
 from jaxrl.random import as_keys
 from jaxrl.training import devices as devices_lib
 from jaxrl.training import metrics as metrics_lib
@@ -227,6 +227,7 @@ class Program:
 
 def _check_agents(key: Array, hparams: Hparams) -> None:
     """Refuses hyperparameters that are not of one agent `()`, or of as many as there are keys `[A]`."""
+    check_is_no_class("hparams", hparams)
     if key.ndim > 1:
         raise ArgumentError(f"key must be one key, or keys [A] of a population, got keys of shape {key.shape}")
     for path, x in jax.tree_util.tree_leaves_with_path(hparams):

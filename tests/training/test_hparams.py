@@ -70,6 +70,8 @@ def test_every_leaf_is_of_its_kind(hparams, dtypes: list[str]) -> None:
     [
         (DQNHparams, r"hparams must be an instance, DQNHparams.., got the class DQNHparams itself"),
         ({"rate": "1e-3"}, r"hparams\['rate'\] must be a number, got '1e-3'"),
+        (Named(size=2**31), r"hparams.size must be a number of 32 bits, got 2147483648"),
+        ({"size": 2**31}, r"hparams\['size'\] must be a number of 32 bits, got 2147483648"),
         (Plain(), "hparams must be a number in a .*register_dataclass, got .*Plain"),
     ],
 )
