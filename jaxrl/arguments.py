@@ -1,11 +1,13 @@
 """Arguments that can be used and arguments that cannot: fields declare their bounds in their annotation."""
 
 import dataclasses
+import math
 import operator
-from numbers import Number
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+import sys
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from annotated_types import Ge, Gt, Interval, Le, Lt
 
@@ -15,6 +17,8 @@ BOUNDS: tuple[tuple[Any, str, str, Any], ...] = (
     (Lt, "lt", "<", operator.lt),
     (Le, "le", "<=", operator.le),
 )
+NUMBERS: tuple[tuple[type, Any], ...] = ((bool, np.bool_), (int, np.integer), (float, np.floating))
+"""Python's kinds of numbers, and NumPy's."""
 
 
 class ArgumentError(ValueError):
@@ -64,9 +68,12 @@ def annotations(kind: type, include_extras: bool = False) -> dict[str, Any]:
 def check(record: Any, prefix: str = "") -> None:
     """Checks every field of a record, and of records in it, against what its annotation allows.
 
+    Fields that are annotated as numbers must be numbers of that kind, or arrays of them; an int may be a float.
+
     Args:
         record: a dataclass or a `NamedTuple`. Fields may be annotated with bounds, as in `Annotated[float, Gt(0)]`, or
-            be a `Literal`. Any other pytree declares nothing, and passes.
+            be a `Literal`. Any other pytree declares nothing, and passes. The floats of a record that jax knows as a
+            pytree become float32, and must be within bounds as such.
         prefix: what to put before the names of its fields.
 
     Raises:
@@ -76,39 +83,100 @@ def check(record: Any, prefix: str = "") -> None:
     if not is_record(record):
         return
     hints = annotations(type(record), include_extras=True)
+    traced = not jax.tree_util.all_leaves([record])
     names = [field.name for field in dataclasses.fields(record)] if dataclasses.is_dataclass(record) else record._fields
     for field in names:
         value, hint, name = getattr(record, field), hints.get(field), prefix + field
         if is_record(value):
             check(value, name + ".")
-        elif get_origin(hint) is Literal and value not in get_args(hint):
-            raise ArgumentError(f"{name} must be one of {', '.join(get_args(hint))}, got {value}")
-        elif hint is bool and not isinstance(value, Number | np.bool_ | np.ndarray | jax.Array):
-            raise ArgumentError(f"{name} must be true or false, got {value!r}")
-        elif isinstance(value, tuple):
+        elif get_origin(hint) is Literal:
+            if value not in get_args(hint):
+                raise ArgumentError(f"{name} must be one of {', '.join(get_args(hint))}, got {value}")
+        elif get_origin(hint) is tuple:
+            if not isinstance(value, tuple | list):
+                raise ArgumentError(f"{name} must be a tuple, got {value!r}")
             for x in value:
-                _check_bounds(name, x, next(iter(get_args(hint)), None))
-        elif value is not None:
-            _check_bounds(name, value, hint)
-        elif _bounds(hint) and type(None) not in get_args(get_args(hint)[0]):
-            raise ArgumentError(f"{name} must have a value, got None")
+                check_value(name, x, next(iter(get_args(hint)), None), traced)
+        else:
+            check_value(name, value, hint, traced)
 
 
-def _bounds(hint: Any) -> list[Any]:
-    """The bounds that an annotation declares."""
+def check_value(name: str, x: Any, hint: Any, traced: bool = False) -> None:
+    """Checks a value against an annotation. The values of traced arrays are not known yet, and pass.
+
+    Args:
+        name: what to call it.
+        x: the value.
+        hint: a type, perhaps with bounds or with None.
+        traced: whether a float becomes float32.
+
+    Raises:
+        ArgumentError: it is not allowed.
+    """
+    kind, optional, bounds = _read(hint)
+    if kind not in (int, float, bool) or isinstance(x, jax.core.Tracer) or (x is None and optional):
+        return
+    if x is None:
+        raise ArgumentError(f"{name} must have a value, got None")
+    given = _kind(x)
+    if kind is bool:
+        if given is None:
+            raise ArgumentError(f"{name} must be true or false, got {x!r}")
+    elif given not in (int, float):
+        raise ArgumentError(f"{name} must be a number, got {x!r}")
+    elif kind is int and given is float:
+        numbers = np.ravel(x)
+        raise ArgumentError(f"{name} must be a whole number, got {[*numbers[numbers % 1 != 0], *numbers][0]}")
+    _check_bounds(name, x, bounds, traced and kind is float)
+
+
+def _read(hint: Any) -> tuple[Any, bool, list[Any]]:
+    """The type in an annotation, whether it may be None, and its bounds."""
     items = getattr(hint, "__metadata__", ())
     flat = [bound for item in items for bound in (item if isinstance(item, Interval) else (item,))]
-    return [bound for bound in flat if isinstance(bound, tuple(kind for kind, *_ in BOUNDS))]
+    bounds = [bound for bound in flat if isinstance(bound, tuple(kind for kind, *_ in BOUNDS))]
+    bare = get_args(hint)[0] if get_origin(hint) is Annotated else hint
+    others = [kind for kind in get_args(bare) if kind is not type(None)]
+    optional = type(None) in get_args(bare)
+    return (others[0] if optional and len(others) == 1 else bare), optional, bounds
 
 
-def _check_bounds(name: str, x: Any, hint: Any) -> None:
-    """A NaN is within no bounds. The values of traced arrays are not known yet, and pass."""
-    bounds = _bounds(hint)
-    if not bounds or isinstance(x, jax.core.Tracer):
-        return
-    if not isinstance(x, Number | np.ndarray | jax.Array):
-        raise ArgumentError(f"{name} must be a number, got {x!r}")
-    for bound in bounds:
-        for kind, limit_name, symbol, holds in BOUNDS:
-            if isinstance(bound, kind) and not np.all(holds(x, limit := getattr(bound, limit_name))):
-                raise ArgumentError(f"{name} must be {symbol} {limit}, got {x}")
+def _kind(x: Any) -> type | None:
+    """What a number is, or the numbers in an array: bool, int or float; None if it is something else."""
+    for kind, abstract in NUMBERS:
+        if isinstance(x, kind) or (hasattr(x, "dtype") and jnp.issubdtype(x.dtype, abstract)):
+            return kind
+    return None
+
+
+def _check_bounds(name: str, x: Any, bounds: list[Any], float32: bool) -> None:
+    """A NaN is within no bounds."""
+
+    def refuse(allowed: Any, must: str) -> None:
+        if not np.all(allowed):
+            first = np.ravel(x)[~np.ravel(allowed)][0] if np.ndim(x) else x
+            raise ArgumentError(f"{name} must be {must}, got {first}")
+
+    exact = [
+        (symbol, limit, holds)
+        for bound in bounds
+        for kind, limit_name, symbol, holds in BOUNDS
+        if isinstance(bound, kind)
+        for limit in [getattr(bound, limit_name)]
+    ]
+    for symbol, limit, holds in exact:
+        refuse(holds(x, limit), f"{symbol} {limit}")
+    if float32:
+        rounded = _as_float32(x)
+        for symbol, limit, holds in exact:
+            refuse(holds(rounded, _as_float32(limit)), f"{symbol} {limit} in float32")
+        refuse(np.isfinite(rounded) | (np.asarray(x) == rounded), "finite in float32")
+
+
+def _as_float32(x: Any) -> np.ndarray:
+    """What becomes of a number as float32: XLA takes those below the least normal one for zero."""
+    if isinstance(x, int) and abs(x) > sys.float_info.max:
+        x = math.inf if x > 0 else -math.inf
+    with np.errstate(over="ignore"):
+        rounded = np.asarray(x).astype(np.float32)
+    return np.where(abs(rounded) < np.finfo(np.float32).tiny, np.float32(0), rounded)
