@@ -15,6 +15,11 @@ from jaxrl import ops
 from jaxrl.arguments import ArgumentError
 from jaxrl.types import Array
 
+MOST_ROUNDING = 1e-3
+"""How far float32 may put an atom from where it belongs, as a share of the distance between two."""
+TINY = np.finfo(np.float32).tiny
+"""XLA takes what is less than it for zero."""
+
 
 class ActionValues(NamedTuple):
     """What a network says about each action's return, and how it learns it.
@@ -61,7 +66,8 @@ def categorical(v_min: float, v_max: float, num_atoms: int) -> ActionValues:
         num_atoms: returns at equal distances from `v_min` to `v_max`, K ≥ 2.
 
     Raises:
-        ArgumentError: the bounds are not finite or not in order, or there are fewer than two atoms.
+        ArgumentError: the bounds are not finite or not in order, there are fewer than two atoms, or they are so near to
+            each other that float32 cannot tell them apart.
     """
     for name, bound in (("v_min", v_min), ("v_max", v_max)):
         if not math.isfinite(bound):
@@ -70,10 +76,14 @@ def categorical(v_min: float, v_max: float, num_atoms: int) -> ActionValues:
         raise ArgumentError(f"v_min must be < v_max = {v_max}, got {v_min}")
     if num_atoms < 2:
         raise ArgumentError(f"num_atoms must be >= 2, got {num_atoms}")
-    atoms = np.linspace(v_min, v_max, num_atoms).astype(np.float32)
-    if not (np.isfinite(atoms).all() and (np.diff(atoms) > 0).all()):
+    with np.errstate(over="ignore", invalid="ignore"):
+        exact = np.linspace(v_min, v_max, num_atoms)
+        atoms = exact.astype(np.float32)
+        rounding, spacing = abs(atoms - exact).max(), np.float32(exact[-1] - exact[0]) / (num_atoms - 1)
+    # Targets are rounded as atoms are, and a share of their mass as large as that goes to the wrong atom.
+    if not (rounding <= MOST_ROUNDING * spacing and TINY <= spacing < np.inf):
         raise ArgumentError(
-            f"v_min must be so far from v_max = {v_max} that float32 tells the atoms apart, got {v_min}"
+            f"v_min must be so far from v_max = {v_max} that float32 tells {num_atoms} atoms apart, got {v_min}"
         )
 
     def q_values(logits: Array) -> Array:

@@ -28,10 +28,12 @@ def categorical_l2_project(z_p: Array, probs: Array, z_q: Array) -> Array:
     Returns:
         Probabilities of `z_q`, `[K]`.
     """
-    spacing = (z_q[-1] - z_q[0]) / (len(z_q) - 1)
-    distance = jnp.abs(jnp.clip(z_p, z_q[0], z_q[-1]) - z_q[:, None])
+    last = len(z_q) - 1
+    # Distances between indices are exact, as those between rounded atoms are not, so that shares add up to one.
+    place = jnp.clip((z_p - z_q[0]) / ((z_q[-1] - z_q[0]) / last), 0, last)
+    share = jnp.maximum(1 - jnp.abs(place - jnp.arange(last + 1)[:, None]), 0)
     # Not a matrix product: accelerators may round its factors to a few bits, and the mass would not be kept.
-    return jnp.sum(jnp.maximum(1 - distance / spacing, 0) * probs, axis=1)
+    return jnp.sum(share * probs, axis=1)
 
 
 def categorical_q_learning_loss(
