@@ -80,8 +80,7 @@ def uniform(slots: int, num_envs: int, n_step: int = 1) -> Sampler:
 
     def sample(state: PyTree, key: Array, slabs_written: Array, batch_size: int) -> tuple[Array, Array]:
         eligible = ((jnp.minimum(slabs_written, slots) - (n_step - 1)) * num_envs).astype(jnp.uint32)
-        # One draw, where `randint` makes two. The remainder favours the first indices, by a part in 4,000 at a million.
-        index = jax.random.bits(key, (batch_size,), jnp.uint32) % eligible
+        index = draw_below(key, batch_size, eligible, slots * num_envs)
         if n_step > 1:  # counted from the oldest slab; but where all slots are eligible they need no order
             oldest = (jnp.maximum(slabs_written - slots, 0) % slots * num_envs).astype(jnp.uint32)
             index = (index + oldest) % (slots * num_envs)
@@ -93,6 +92,32 @@ def uniform(slots: int, num_envs: int, n_step: int = 1) -> Sampler:
         sample=sample,
         learned=lambda state, index, error: state,
     )
+
+
+def draw_below(key: Array, batch_size: int, limit: Array, most: int) -> Array:
+    """Numbers below a limit, all equally likely, uint32 `[batch_size]`.
+
+    Args:
+        key: of the draws.
+        batch_size: how many.
+        limit: uint32 scalar, at most `most`.
+        most: static; up to a million one word is drawn for each number, where `randint` draws two.
+    """
+    if most <= 2**20:  # the remainder favours the first numbers, by a part in 4,000 at a million
+        return jax.random.bits(key, (batch_size,), jnp.uint32) % limit
+    # The words are a fraction of 64 bits, high + low / 2^32, and the number the whole part of it times the limit.
+    high, low = jax.random.bits(key, (2, batch_size), jnp.uint32)
+    whole, rest = _multiply(high, limit)
+    carry = _multiply(low, limit)[0]
+    return whole + (rest + carry < carry)
+
+
+def _multiply(a: Array, b: Array) -> tuple[Array, Array]:
+    """The high and the low word of each product, uint32, of which there is no whole one without 64-bit numbers."""
+    a_high, a_low, b_high, b_low = a >> 16, a & 0xFFFF, b >> 16, b & 0xFFFF
+    middle = a_high * b_low + (a_low * b_low >> 16)
+    other = a_low * b_high + (middle & 0xFFFF)
+    return a_high * b_high + (middle >> 16) + (other >> 16), a * b
 
 
 def prioritised(slots: int, num_envs: int, n_step: int = 1) -> Sampler:
