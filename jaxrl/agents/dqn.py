@@ -22,6 +22,7 @@ from jax.typing import ArrayLike
 from jaxrl import ops
 from jaxrl.agents.action_values import ActionValues, expected_value
 from jaxrl.agents.deep_q import DeepQHparams, check_outputs, epsilon_at
+from jaxrl.agents.gradients import nan_if_too_large
 from jaxrl.agents.optimizers import adam
 from jaxrl.arguments import check_kind
 from jaxrl.distributions import epsilon_greedy
@@ -113,7 +114,7 @@ def dqn(network: Network, values: ActionValues | None = None, double: bool = Fal
         target_params = optax.incremental_update(params, state.target_params, rate)
         one = jnp.int32(1)
         metrics = {
-            "loss": Mean(loss, one),
+            "loss": Mean(nan_if_too_large(loss, grads), one),
             "q_mean": Mean(q_mean, one),
             "epsilon": Mean(epsilon_at(state.hparams, env_steps), one),
         }

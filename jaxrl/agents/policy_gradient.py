@@ -10,6 +10,7 @@ import optax
 from annotated_types import Ge, Gt, Interval
 
 from jaxrl import ops
+from jaxrl.agents.gradients import nan_if_too_large
 from jaxrl.agents.minibatches import ROLLOUT, apply_in_chunks
 from jaxrl.agents.optimizers import adam
 from jaxrl.arguments import ArgumentError, check_kind
@@ -113,7 +114,7 @@ def gradient_step(
     grads, report = jax.grad(loss, has_aux=True)(state.params)
     updates, opt_state = optimizer(state.hparams, env_steps).update(grads, state.opt_state, state.params)
     state = PolicyGradientState(optax.apply_updates(state.params, updates), opt_state, state.hparams)
-    return state, {name: Mean(x, jnp.int32(1)) for name, x in report.items()}
+    return state, {name: Mean(nan_if_too_large(x, grads), jnp.int32(1)) for name, x in report.items()}
 
 
 def values_of(network: Network, params: PyTree, observations: PyTree) -> Array:

@@ -17,6 +17,7 @@ from annotated_types import Ge, Interval
 
 from jaxrl import ops
 from jaxrl.agents.deep_q import DeepQHparams, check_outputs, epsilon_at
+from jaxrl.agents.gradients import nan_if_too_large
 from jaxrl.agents.minibatches import ROLLOUT, MinibatchConfig, apply_in_chunks, learn_in_minibatches, merge_time
 from jaxrl.agents.optimizers import radam
 from jaxrl.arguments import check, check_kind
@@ -97,6 +98,7 @@ def pqn(network: Network, config: MinibatchConfig | None = None) -> Agent:
 
             (value, q_mean), grads = jax.value_and_grad(loss, has_aux=True)(state.params)
             updates, opt_state = optimizer(state.hparams, env_steps).update(grads, state.opt_state, state.params)
+            value = nan_if_too_large(value, grads)
             metrics = {"loss": Mean(value, one), "q_mean": Mean(q_mean, one), "epsilon": Mean(epsilon, one)}
             return PQNState(optax.apply_updates(state.params, updates), opt_state, state.hparams), metrics
 
