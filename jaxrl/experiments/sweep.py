@@ -35,8 +35,8 @@ class SweepOptions:
     checkpoint_every: Annotated[float, Gt(0)] = 60.0
     """Seconds between two checkpoints of the agents that are training."""
     memory: Annotated[float | None, Gt(0)] = None
-    """GiB that they may take, of each accelerator or of the machine; unless given, four fifths of it. What does not fit
-    trains in waves, one after another."""
+    """GiB that they may take, of each accelerator or of the machine; unless given, four fifths of what is free. What
+    does not fit trains in waves, one after another."""
     max_groups: Annotated[int, Gt(0)] = 16
     """The most programs: each combination of static values that is drawn needs one of its own."""
     num_devices: Annotated[int | None, Gt(0)] = None

@@ -10,14 +10,15 @@ from rich.table import Table
 
 from jaxrl.cli import checks
 from jaxrl.cli.experiment import flatten
+from jaxrl.memory import memory_there
 from jaxrl.sweeps.groups import Group, fill_up
 from jaxrl.training.devices import bytes_of, greatest
 from jaxrl.training.population import Progress, block_size
-from jaxrl.training.program import local_copies, memory_there, of_population, start
+from jaxrl.training.program import largest_part, local_copies, of_population, start
 
 GIB = 2**30
 SHARE_OF_MEMORY = 0.8
-"""How much of the memory a wave may take unless told: evaluations want some, and checkpoints on their way."""
+"""How much of the free memory a wave may take unless told: evaluations want some, and checkpoints on their way."""
 TRIAL_SECONDS = 1.0
 
 
@@ -25,7 +26,7 @@ class Limits(NamedTuple):
     """What there is, in bytes.
 
     Attributes:
-        memory: of each accelerator, or of the machine; infinite if it does not say.
+        memory: free on each accelerator, or on the machine; infinite if it does not say.
         disk: free where the sweep writes.
     """
 
@@ -56,7 +57,7 @@ class GroupPlan(NamedTuple):
 
 
 def limits(memory_gib: float | None, free_disk: float) -> Limits:
-    """What a sweep may take: so much memory if told, or else most of what there is; of all processes the least."""
+    """What a sweep may take: so much memory if told, or else most of what is free; of all processes the least."""
     there = memory_there()
     memory = memory_gib * GIB if memory_gib is not None else math.inf if there is None else SHARE_OF_MEMORY * there
     return Limits(-greatest(-memory), -greatest(-free_disk))
@@ -179,9 +180,11 @@ def _agents(number: int) -> str:
 def _what_would_fit(group: Group, share: float) -> str:
     """What to change for a group that may only be so large a share of what it is."""
     capacity = getattr(group.options.config, "replay_capacity", None)
-    if capacity is None:
-        return "fewer config.num_envs, or a shorter config.rollout_length, need less"
     one = state_shapes(group, 1)
+    if capacity is None:
+        if largest_part(one.state) == "agent":
+            return "a smaller network, with other config.hidden_sizes, needs less"
+        return "fewer config.num_envs, or a shorter config.rollout_length, need less"
     whole, replay = bytes_of(one), bytes_of(one.state.replay)
     least = int(0.95 * capacity * (share * whole - (whole - replay)) / replay)  # the rest stays as large as it is
     if least < group.options.config.batch_size:

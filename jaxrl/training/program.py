@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import os
 import time
 from collections.abc import Callable, Sequence
 from functools import cached_property
@@ -13,12 +12,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrl.arguments import ArgumentError, check_is_no_class
+from jaxrl.memory import check_fits
 from jaxrl.random import as_keys
 from jaxrl.training import devices as devices_lib
 from jaxrl.training import metrics as metrics_lib
 from jaxrl.training.hparams import traced
 from jaxrl.training.population import PROGRESS_AXES, Progress, block_size, take_turns, with_clock
-from jaxrl.types import Array, Hparams, PyTree, Trainer
+from jaxrl.types import Array, Hparams, PyTree, Trainer, TrainState
 
 
 def start(trainer: Trainer, key: Array, hparams: Hparams) -> Progress:
@@ -94,7 +94,7 @@ class Program:
         Raises:
             ArgumentError: the devices do not divide the agents, or the worlds; the key is none, or of another number of
                 agents than the hyperparameters.
-            MemoryError: the state is larger than the memory there is.
+            MemoryError: the state is larger than the free memory.
         """
         clock = time.perf_counter()
         # Under `jit` the step is traced once, for its shapes as well as for its program.
@@ -110,7 +110,12 @@ class Program:
         self.shapes: Progress = jax.tree.map(
             lambda x, sharding: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), info, self._shardings(info)
         )
-        check_memory(devices_lib.bytes_of(self.shapes) * local_copies(self.mesh))
+        fewer = ", or fewer agents," if self.agents else ""
+        check_fits(
+            "the run's state takes",
+            devices_lib.bytes_of(self.shapes) * local_copies(self.mesh),
+            f"{LESS[largest_part(self.shapes.state)]}{fewer} would need less",
+        )
         self.compile_seconds = time.perf_counter() - clock
 
     def begin(self, key: Array, hparams: Hparams) -> Progress:
@@ -143,6 +148,19 @@ class Program:
             analysis.argument_size_in_bytes
             + analysis.temp_size_in_bytes
             + (analysis.output_size_in_bytes - analysis.alias_size_in_bytes)
+        )
+
+    def check_memory(self) -> None:
+        """Refuses a program that needs more memory than is free, before its run has begun; compiles it.
+
+        Raises:
+            MemoryError: it does.
+        """
+        fewer = "fewer agents, " if self.agents else ""
+        check_fits(
+            "the run's state and what it works with take",
+            self.memory() * local_copies(self.mesh),
+            f"{fewer}fewer num_envs, a shorter rollout_length, smaller batches or a smaller network would need less",
         )
 
     def _arguments(self, key: Array, hparams: Hparams) -> tuple[Array, Hparams]:
@@ -250,25 +268,10 @@ def local_copies(mesh: jax.sharding.Mesh) -> int:
     return len(mesh.local_devices) if mesh.devices.flat[0].platform == "cpu" else 1
 
 
-def memory_there() -> int | None:
-    """Bytes of memory of an accelerator, or of the machine; None if it does not say."""
-    stats = jax.local_devices()[0].memory_stats()
-    if stats and "bytes_limit" in stats:
-        return stats["bytes_limit"]
-    if hasattr(os, "sysconf"):
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return None
+LESS = {"replay": "a smaller replay_capacity", "envs": "fewer num_envs", "agent": "a smaller network"}
+"""What would make each part of a state smaller."""
 
 
-def check_memory(needed: int) -> None:
-    """Refuses a state that is larger than the memory there is, which an operating system would only find out slowly.
-
-    Raises:
-        MemoryError: it is.
-    """
-    there = memory_there()
-    if there is not None and needed > there:
-        raise MemoryError(
-            f"the run's state takes {needed / 2**30:.1f} GiB, and there are {there / 2**30:.1f} GiB of memory; "
-            "a smaller replay_capacity or fewer seeds need less"
-        )
+def largest_part(state: TrainState) -> str:
+    """The name of the part of a state that takes the most memory."""
+    return max(LESS, key=lambda part: devices_lib.bytes_of(getattr(state, part)))
