@@ -134,9 +134,11 @@ class Trainer(NamedTuple):
         step: `(TrainState) -> (TrainState, Metrics)`; a fixed rollout and a fixed number of updates.
         steps_per_iteration: environment steps one `step` takes for one agent.
         warmup_steps: environment steps `init` has taken for one agent.
+        max_iterations: how often `step` may be called before a counter, int32, overflows.
     """
 
     init: Callable[[Array, Hparams], TrainState]
     step: Callable[[TrainState], tuple[TrainState, Metrics]]
     steps_per_iteration: int
     warmup_steps: int
+    max_iterations: int = 2**31 - 1

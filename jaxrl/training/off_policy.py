@@ -61,6 +61,8 @@ def _check_sizes(config: OffPolicyConfig) -> None:
         raise ArgumentError(
             f"batch_size must be at most replay_capacity, got {config.batch_size} and {config.replay_capacity}"
         )
+    if (stored := replay.num_slots(config.replay_capacity, config.num_envs) * config.num_envs) >= 2**31:
+        raise ArgumentError(f"replay_capacity, in whole slabs of num_envs, must be < {2**31}, got {stored}")
 
 
 def off_policy(agent: Agent, env: Any, env_params: Any, config: OffPolicyConfig) -> Trainer:
@@ -139,4 +141,6 @@ def off_policy(agent: Agent, env: Any, env_params: Any, config: OffPolicyConfig)
         state, learning = learn(state, slabs + config.rollout_length, keys[config.rollout_length :])
         return state._replace(iteration=state.iteration + 1), acting | learning
 
-    return Trainer(init, step, slab * config.rollout_length, warmup_slabs * slab)
+    # Slabs are counted, and by many agents gradient steps.
+    most = min((2**31 - 1 - warmup_slabs) // config.rollout_length, (2**31 - 1) // config.updates_per_iteration)
+    return Trainer(init, step, slab * config.rollout_length, warmup_slabs * slab, most)

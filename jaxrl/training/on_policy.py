@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from annotated_types import Interval
 
-from jaxrl.arguments import check, check_kind
+from jaxrl.arguments import ArgumentError, check, check_kind
 from jaxrl.envs import VectorState, action_space_of, check_resets, vectorize
 from jaxrl.random import as_keys, inline, ordinary
 from jaxrl.training import metrics as metrics_lib
@@ -35,9 +35,9 @@ def on_policy(agent: Agent, env: Any, env_params: Any, config: OnPolicyConfig) -
     `Transition` of `[T, N]`.
 
     Raises:
-        ArgumentError: a size is out of bounds, the world does not reset itself, or the agent or the config is something
-            else; from `init`: the agent does not act as the world takes it, or among more or fewer actions; from
-            `step`: its update returns something else.
+        ArgumentError: a size is out of bounds, a rollout is of 2^31 transitions or more, the world does not reset
+            itself, or the agent or the config is something else; from `init`: the agent does not act as the world takes
+            it, or among more or fewer actions; from `step`: its update returns something else.
     """
     check_is_agent(agent)
     check_kind("config", config, OnPolicyConfig)
@@ -45,6 +45,8 @@ def on_policy(agent: Agent, env: Any, env_params: Any, config: OnPolicyConfig) -
     envs, space = vectorize(env, env_params, config.num_envs), action_space_of(env, env_params)
     check_resets(env, env_params)
     steps_per_iteration = config.num_envs * config.rollout_length
+    if steps_per_iteration >= 2**31:  # transitions are numbered
+        raise ArgumentError(f"num_envs * rollout_length must be < {2**31}, got {steps_per_iteration}")
 
     def rollout(state: TrainState, keys: Array, env_steps: Array) -> tuple[VectorState, Transition, Metrics]:
         def body(worlds: VectorState, keys: Array) -> tuple[VectorState, tuple[Transition, Metrics]]:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Protocol
 import jax
 import numpy as np
 
-from jaxrl.arguments import check
+from jaxrl.arguments import ArgumentError, check
 from jaxrl.training import metrics as metrics_lib
 from jaxrl.training.checkpoint import Checkpoints
 from jaxrl.training.debug_nans import DivergedError, step_by_step
@@ -103,9 +103,9 @@ def run(
     Raises:
         DivergedError: a NaN appeared, and the program freezes nobody. The rows up to it are written; no checkpoint is.
         CheckpointError: a checkpoint could not be written, or none could be read.
-        ValueError: a hyperparameter out of bounds, too few steps, or checkpoints that are there though the run is new,
-            or not though it is resumed.
-        MemoryError: the state is larger than the memory there is.
+        ValueError: a hyperparameter out of bounds, too few steps or too many, or checkpoints that are there though the
+            run is new, or not though it is resumed.
+        MemoryError: the state, and what the program works with, are larger than the free memory.
     """
     started, compiled_before = time.perf_counter(), trainer.compile_seconds if isinstance(trainer, Program) else 0.0
     try:
@@ -114,6 +114,8 @@ def run(
         _check_arguments(given, total_steps, checkpoints, resume)
         program = trainer if isinstance(trainer, Program) else Program(trainer, key, hparams)
         advance = step_by_step(program) if debug_nans else program.compiled()
+        if not debug_nans:
+            program.check_memory()
         if resume and checkpoints is not None:
             progress, seconds_before = _restore(checkpoints, program.shapes, tell)
         else:
@@ -133,9 +135,21 @@ def _check_arguments(trainer: Trainer, total_steps: int, checkpoints: Checkpoint
         raise ValueError("resume=True needs checkpoints, got checkpoints=None")
     if not resume and checkpoints is not None and checkpoints.steps():
         raise ValueError(f"{checkpoints.directory} already holds checkpoints; pass resume=True or another directory")
+    check_total_steps(trainer, total_steps)
+
+
+def check_total_steps(trainer: Trainer, total_steps: int) -> None:
+    """Checks that a run of so many environment steps is one of at least one iteration, and that it can count them.
+
+    Raises:
+        ArgumentError: they are too few, or too many.
+    """
     least = trainer.warmup_steps + trainer.steps_per_iteration
     if total_steps < least:
-        raise ValueError(f"total_steps must be at least {least} (warm-up and one iteration), got {total_steps}")
+        raise ArgumentError(f"total_steps must be at least {least} (warm-up and one iteration), got {total_steps}")
+    too_many = trainer.warmup_steps + (trainer.max_iterations + 1) * trainer.steps_per_iteration
+    if total_steps >= too_many:
+        raise ArgumentError(f"total_steps must be less than {too_many}, where counters overflow, got {total_steps}")
 
 
 def _restore(checkpoints: Checkpoints, shapes: Progress, tell: Callable[[str], None]) -> tuple[Progress, float]:
