@@ -8,13 +8,15 @@ if "PYTEST_XDIST_WORKER" not in os.environ:  # the workers of one run of the tes
     os.environ["JAX_COMPILATION_CACHE_DIR"] = os.environ.get("JAXRL_TESTS_CACHE", _CACHE.name)  # before jax is imported
     os.environ["JAX_COMPILATION_CACHE_MAX_SIZE"] = str(2**33)  # with a limit jax locks it: nobody reads half an entry
 
+import jax
 import pytest
 
 from jaxrl import DQNHparams, OffPolicyConfig, dqn, make, off_policy
 from jaxrl.cli.train import prepare_jax
 from jaxrl.networks import QNetwork
 
-prepare_jax(num_cpu_devices=8)
+jax.config.update("jax_num_cpu_devices", 8)
+prepare_jax()
 
 SMALL = OffPolicyConfig(num_envs=4, batch_size=8, replay_capacity=64, warmup_steps=16, rollout_length=2)
 
