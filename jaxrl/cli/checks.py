@@ -11,7 +11,9 @@ from jaxrl import envs
 from jaxrl.arguments import ArgumentError, check
 from jaxrl.cli import run_directory
 from jaxrl.cli.experiment import NOT_PART_OF_THE_RUN, EnvOptions, Experiment, Options, flatten, make_options
+from jaxrl.envs.maps import map_text
 from jaxrl.training.checkpoint import Checkpoints
+from jaxrl.training.run import check_total_steps
 from jaxrl.types import Agent, Trainer
 
 
@@ -48,16 +50,32 @@ def make_env(env_id: str, protocol: str | None, env_options: EnvOptions) -> tupl
     Raises:
         UsageError: there is no such world, or it cannot be learned here.
     """
-    options: dict[str, Any] = {}
     try:
-        options = make_options(env_options)
-        env, env_params = envs.make(env_id, protocol, **options)
+        env, env_params = envs.make(env_id, protocol, **make_options(with_texts(env_id, env_options)))
         envs.action_space_of(env, env_params)
     except ArgumentError as error:
-        if str(error).partition(" ")[0] in options:
-            raise UsageError(f"--env-options: {error}") from error
-        raise UsageError(as_flag(error).replace("--env-id ", "--env ", 1)) from error
+        if str(error).partition(" ")[0] in ("env", "env_id", "env_options", "protocol"):
+            raise UsageError(as_flag(error).replace("--env-id ", "--env ", 1)) from error
+        raise UsageError(f"--env-options: {error}") from error
     return env, env_params
+
+
+def with_texts(env_id: str, env_options: EnvOptions) -> EnvOptions:
+    """The same options with the text of a map in place of a file's name: later it may say something else, or be gone.
+
+    Raises:
+        UsageError: there is no such map.
+    """
+    if env_id != "GridWorld":
+        return env_options
+    try:
+        pairs = [option.partition("=") for option in env_options]
+        return tuple(
+            f"map={map_text(value)}" if (name, equals) == ("map", "=") else name + equals + value
+            for name, equals, value in pairs
+        )
+    except ArgumentError as error:
+        raise UsageError(f"--env-options: {error}") from error
 
 
 @contextlib.contextmanager
@@ -79,15 +97,14 @@ def construct(experiment: Experiment, env: Any, env_params: Any, options: Option
     """The experiment's agent and trainer.
 
     Raises:
-        UsageError: what they refuse when they are made, or too few steps for them.
+        UsageError: what they refuse when they are made, or too few steps for them, or too many.
     """
     with errors_as_flags(options):
         agent, trainer = experiment.build(env, env_params, options.config)
-    least = trainer.warmup_steps + trainer.steps_per_iteration
-    if options.total_steps < least:
-        raise UsageError(
-            f"--total-steps must be at least {least} (warm-up and one iteration), got {options.total_steps}"
-        )
+    try:
+        check_total_steps(trainer, options.total_steps)
+    except ArgumentError as error:
+        raise UsageError(as_flag(error)) from error
     return agent, trainer
 
 

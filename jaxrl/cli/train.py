@@ -1,6 +1,7 @@
 """The command of every training experiment: check, train, evaluate, and leave a run directory to look at."""
 
 import contextlib
+import dataclasses
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -81,13 +82,14 @@ def fail(message: str, code: int) -> NoReturn:
 def prepare_jax(deterministic: bool = False, num_cpu_devices: int | None = 1) -> None:
     """Turns on the persistent compilation cache, in the user's cache folder unless JAX_COMPILATION_CACHE_DIR is set.
 
-    `num_cpu_devices`: how many devices a CPU shall be, one for each of its cores if None; it has no effect once jax has
-    looked at its devices.
+    `num_cpu_devices`: how many devices a CPU shall be, at most one for each of its cores, and as many if None; it has no
+    effect once jax has looked at its devices.
     """
     import platformdirs
 
-    if num_cpu_devices is None:  # the cores that this process may use, where the system says
-        num_cpu_devices = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    # Those that this process may use, where the system says.
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    num_cpu_devices = cores if num_cpu_devices is None else min(num_cpu_devices, cores)
     if num_cpu_devices > 1:
         with contextlib.suppress(RuntimeError):  # jax has begun already: `devices` says what there is
             jax.config.update("jax_num_cpu_devices", num_cpu_devices)
@@ -110,6 +112,7 @@ def train(experiment: Experiment, options: Options, console: Console) -> tuple[P
         DivergedError, CheckpointError, OSError: the run had to stop.
     """
     checks.check_options(options)
+    options = dataclasses.replace(options, env_options=checks.with_texts(options.env, options.env_options))
     directory = options.out or run_directory.default_directory(experiment.name)
     checks.check_directory(directory, experiment, options)
     env, env_params = checks.make_env(options.env, options.protocol, options.env_options)

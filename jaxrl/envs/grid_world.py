@@ -6,16 +6,17 @@ MDP to every cell and direction at once. Cell `(y, x)` of an `H × W` map is sta
 
 import dataclasses
 from functools import partial
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from annotated_types import Interval
 
-from jaxrl.arguments import check
+from jaxrl.arguments import ArgumentError, check
 from jaxrl.envs.base import Environment, EnvParams, uniform
-from jaxrl.envs.maps import MAPS, Grid, read_map
+from jaxrl.envs.maps import MAPS, STEP_CAPS, Grid, map_text, read_map
+from jaxrl.memory import check_fits
 from jaxrl.types import MDP, Array
 
 RIGHT, LEFT, UP, DOWN = range(4)
@@ -35,7 +36,8 @@ class GridWorldParams(EnvParams):
     """`γ` of the MDP. Steps do not use it, and learners have their own."""
     max_steps_in_episode: Annotated[int, Interval(ge=1, lt=2**31)] = 200
     """Steps after which an episode is truncated. In the named maps no terminal cell is more than 14 moves away, so that
-    this is ample, and a policy that bumps into a wall for ever is soon found out."""
+    this is ample, and a policy that bumps into a wall for ever is soon found out. Those of FrozenLake have gymnasium's
+    own, 100 and 200."""
 
 
 class GridWorldState(NamedTuple):
@@ -72,7 +74,13 @@ def grid_mdp(grid: Grid, params: GridWorldParams) -> MDP:
     """The tables of a Grid World with `S = H * W` states; walls are states too, which nothing leads to.
 
     A pure function of arrays: `jax.vmap(grid_mdp)(grids, params)` makes the tables of many maps of one size.
+
+    Raises:
+        MemoryError: the free memory cannot hold them.
     """
+    height, width = grid.wall.shape
+    table = (height * width) ** 2 * 4 * jnp.result_type(float).itemsize  # and as much to make it
+    check_fits(f"the table P[S, 4, S] of {height} × {width} cells takes", 2 * table, "a smaller map needs less")
     wall, terminal, cliff, start = (jnp.ravel(x) for x in grid)
     states, directions = jnp.arange(wall.size), jnp.arange(4)
     entered, reward = enter(grid, params.reward, states[:, None], directions)  # [S, direction]
@@ -95,8 +103,10 @@ class GridWorld(Environment):
     """An agent that moves right, left, up or down (actions 0 to 3) until it enters a terminal cell.
 
     Args:
-        map: a name of `jaxrl.envs.maps.MAPS`, or a text as described there.
-        slip_probability: of the default parameters.
+        map: a name of `jaxrl.envs.maps.MAPS`, a text as described there, its rows, or a file: see `map_text`. Kept as
+            the name or the text.
+        slip_probability, discount, max_steps_in_episode: of the default parameters; unless given, the last is 200, or
+            gymnasium's for its maps.
 
     Any other action stays where it is, as if bumping into a wall, without slipping.
 
@@ -104,11 +114,14 @@ class GridWorld(Environment):
     episode begins or goes on after a fall from a cliff.
 
     Raises:
-        ArgumentError: the map cannot be used, or the probability is not one.
+        ArgumentError: the map cannot be used, a number is out of bounds, or from some start it takes more steps to a
+            goal than an episode may have.
     """
 
-    map: str = "lecture"
+    map: Any = "lecture"
     slip_probability: Annotated[float, Interval(ge=0, le=1)] = 0.0
+    discount: Annotated[float, Interval(ge=0, le=1)] = 0.99
+    max_steps_in_episode: Annotated[int | None, Interval(ge=1, lt=2**31)] = None
 
     name = "GridWorld"
     num_actions = 4
@@ -119,7 +132,15 @@ class GridWorld(Environment):
 
     def __post_init__(self) -> None:
         check(self)
-        read_map(self.map)
+        object.__setattr__(self, "map", map_text(self.map))
+        _, _, _, moves, (y, x) = read_map(self.map)
+        steps = STEP_CAPS.get(self.map, 200) if self.max_steps_in_episode is None else self.max_steps_in_episode
+        if steps < moves:
+            raise ArgumentError(
+                f"max_steps_in_episode must be at least {moves}, the moves from row {y}, column {x} of the map to its "
+                f"nearest goal, got {steps}"
+            )
+        object.__setattr__(self, "max_steps_in_episode", steps)
 
     @property
     def grid(self) -> Grid:
@@ -134,7 +155,8 @@ class GridWorld(Environment):
 
     @property
     def default_params(self) -> GridWorldParams:
-        return GridWorldParams(read_map(self.map).reward, self.slip_probability)
+        steps = self.max_steps_in_episode
+        return GridWorldParams(read_map(self.map).reward, self.slip_probability, self.discount, steps)  # type: ignore[arg-type]
 
     @partial(jax.jit, static_argnames="self")
     def mdp(self, params: GridWorldParams) -> MDP:

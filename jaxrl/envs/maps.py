@@ -10,7 +10,8 @@ A map is rows of characters of one length, one character a cell, and after them,
     ``a`` to ``z``   floor with a reward of its own, which the legend must give
 
     ``move = -1``    the reward for entering any cell that has no line of its own; -1 unless given
-    ``C = -100``     the reward for entering a ``C``; likewise for ``G``, ``H`` and the small letters
+    ``C = -1e2``     the reward for entering a ``C``; likewise for ``G``, ``H`` and the small letters
+    ``# words``      a comment: a line of its own anywhere, or the rest of a line of the legend
 
 A cell's own reward *replaces* the reward of the move. A move that stays where it is enters the agent's cell anew and is
 rewarded accordingly. Spaces around a line and empty lines mean nothing. Rows and columns are counted from 0.
@@ -19,7 +20,8 @@ rewarded accordingly. Spaces around a line and empty lines mean nothing. Rows an
 import difflib
 import re
 from functools import cache
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -65,7 +67,13 @@ MAPS = {
 }
 """The named maps. They are an invitation to write your own: `make("GridWorld", map="S.#\\n..G")`."""
 
-LEGEND_LINE = re.compile(r"(move|[GHCa-z])\s*=\s*([+-]?\d*\.?\d+)")
+STEP_CAPS = {"frozen_lake_4x4": 100, "frozen_lake_8x8": 200}
+"""Steps after which gymnasium cuts an episode, for the maps that are gymnasium's."""
+
+CELLS = "#.FSGHC"
+COMMENT = re.compile(r"#\s.*[^\W\d_A-Z]{2}.*")
+"""A line that begins as a wall does is a comment if it has words in it."""
+LEGEND_LINE = re.compile(r"(move|[GHCa-z])\s*=\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)", re.ASCII)
 
 
 class Grid(NamedTuple):
@@ -91,11 +99,76 @@ class Map(NamedTuple):
         rows: its characters, H strings of length W.
         grid: what they mean; NumPy arrays `[H, W]`.
         reward: the reward for entering each cell, float32 `[H, W]`, read-only.
+        moves: the least with which a goal can be reached from the start that is furthest from one; or a hole, from a
+            start that leads to no goal.
+        start: row and column of that start.
     """
 
     rows: tuple[str, ...]
     grid: Grid
     reward: np.ndarray
+    moves: int
+    start: tuple[int, int]
+
+
+def map_text(map: Any) -> str:
+    """What any way to give a map means: its name in `MAPS`, or else its text.
+
+    Args:
+        map: a name; a text; a file, as a path or as its name; or rows of cells, as texts, sequences of characters or a
+            NumPy array of them, such as gymnasium's `desc`. Rows may be followed by the lines of a legend.
+
+    Raises:
+        ArgumentError: it is none of these (the nearest name is suggested), or a file that cannot be read.
+    """
+    if _is_sequence(map):
+        return "".join(f"{_row(row)}\n" for row in map) or "\n"
+    if isinstance(map, bytes):
+        return map_text(_characters(map))
+    if not isinstance(map, str | Path):
+        raise ArgumentError(f"map must be a text, rows of cells or a file, got {map!r}")
+    if isinstance(map, str) and (map in MAPS or _is_text(map)):
+        return map
+    if _is_file(map):
+        try:
+            return Path(map).read_text(encoding="utf-8") + "\n"
+        except (OSError, ValueError) as error:
+            raise ArgumentError(f"map must be a text file that can be read ({error}), got {str(map)!r}") from error
+    if isinstance(map, str) and set(map) <= set(CELLS) and set(map) & set("GH"):
+        return map + "\n"  # of one row
+    near = difflib.get_close_matches(str(map), MAPS, n=1, cutoff=0.0)[0]
+    raise ArgumentError(
+        f"map must be a file, a text of several lines or one of {', '.join(MAPS)} (the nearest is {near!r}), "
+        f"got {str(map)!r}"
+    )
+
+
+def _is_text(map: str) -> bool:
+    return "\n" in map or "\r" in map
+
+
+def _is_file(map: str | Path) -> bool:
+    try:
+        return Path(map).is_file()
+    except (OSError, ValueError):  # no file can have such a name
+        return False
+
+
+def _is_sequence(x: Any) -> bool:
+    return isinstance(x, list | tuple) or (isinstance(x, np.ndarray) and x.ndim > 0)
+
+
+def _row(row: Any) -> str:
+    """A row as text."""
+    return "".join(_characters(cell) for cell in row) if _is_sequence(row) else _characters(row)
+
+
+def _characters(text: Any) -> str:
+    if isinstance(text, bytes):
+        return text.decode("utf-8", "replace")
+    if not isinstance(text, str):
+        raise ArgumentError(f"map must be a text, rows of cells or a file, got a row or a cell {text!r}")
+    return text
 
 
 @cache
@@ -103,20 +176,15 @@ def read_map(map: str) -> Map:
     """Reads a map.
 
     Args:
-        map: one of `MAPS`, or a text as described above. A text has at least one line break, also when it has one row.
+        map: one of `MAPS`, or a text as described above.
 
     Raises:
-        ArgumentError: an unknown name (the nearest is suggested), an unknown character, rows of unequal length, a line
-            of the legend that cannot be read, no start, or a start from which no terminal cell can be reached.
+        ArgumentError: an unknown character, rows of unequal length, a line of the legend that cannot be read, no start,
+            or a start from which no terminal cell can be reached.
     """
-    if not isinstance(map, str):
-        raise ArgumentError(f"map must be a text, got {map!r}")
-    if map not in MAPS and "\n" not in map:
-        near = difflib.get_close_matches(map, MAPS, n=1, cutoff=0.0)[0]
-        raise ArgumentError(
-            f"map must be a text of several lines or one of {', '.join(MAPS)} (the nearest is {near!r}), got {map!r}"
-        )
-    lines = [line.strip() for line in MAPS.get(map, map).splitlines() if line.strip()]
+    text = MAPS.get(map, map).removeprefix("\ufeff")
+    lines = [line.strip(" \t") for line in re.split(r"\r\n|\r|\n", text)]
+    lines = [line for line in lines if line and not COMMENT.fullmatch(line)]
     legend_at = next((i for i, line in enumerate(lines) if "=" in line), len(lines))
     rewards = _read_legend(lines[legend_at:])
     rows = tuple(lines[:legend_at])
@@ -129,7 +197,9 @@ def read_map(map: str) -> Map:
     grid = Grid(wall=cells == "#", terminal=np.isin(cells, ["G", "H"]), cliff=cells == "C", start=start)
     if not start.any():
         raise ArgumentError(f"map must have a start: an S, or floor to start on, got {' '.join(rows)!r}")
-    lost = np.argwhere(start & ~_leads_to_a_terminal(grid))
+    to_the_end = _moves_to(grid, grid.terminal)
+    to_a_goal = _moves_to(grid, cells == "G") if (cells == "H").any() else to_the_end
+    lost = np.argwhere(start & (to_the_end < 0))
     if len(lost):
         raise ArgumentError(
             f"map must lead from every start to a terminal cell (G or H), got none for row {lost[0, 0]}, "
@@ -137,18 +207,25 @@ def read_map(map: str) -> Map:
         )
     reward = np.array([[rewards.get(cell, rewards["move"]) for cell in row] for row in rows], np.float32)
     reward.flags.writeable = False
-    return Map(rows, grid, reward)
+    moves = np.where(start, np.where(to_a_goal >= 0, to_a_goal, to_the_end), -1)
+    y, x = divmod(int(moves.argmax()), moves.shape[1])
+    return Map(rows, grid, reward, int(moves[y, x]), (y, x))
 
 
 def _read_legend(lines: list[str]) -> dict[str, float]:
     rewards: dict[str, float] = {}
     for line in lines:
-        match = LEGEND_LINE.fullmatch(line)
+        said = line.partition("#")[0].strip(" \t")
+        match = LEGEND_LINE.fullmatch(said)
         if match is None:
+            if not said:
+                continue
             raise ArgumentError(f"map's legend must have lines like 'C = -100' (move, G, H, C or a to z), got {line!r}")
         if match[1] in rewards:
             raise ArgumentError(f"map's legend must give {match[1]!r} one reward, got a second one in {line!r}")
         rewards[match[1]] = float(match[2])
+        if abs(rewards[match[1]]) > float(np.finfo(np.float32).max):
+            raise ArgumentError(f"map's legend must give rewards that float32 can hold, got {line!r}")
     return {"move": -1.0} | rewards
 
 
@@ -157,9 +234,9 @@ def _check_rows(rows: tuple[str, ...], rewards: dict[str, float]) -> None:
         raise ArgumentError("map must have rows of cells, and its legend after them, got none")
     for y, row in enumerate(rows):
         for x, cell in enumerate(row):
-            if cell not in "#.FSGHC" and cell not in rewards:
+            if cell not in CELLS and cell not in rewards:
                 raise ArgumentError(
-                    f"map must be made of #.FSGHC and of small letters that its legend gives a reward, "
+                    f"map must be made of {CELLS} and of small letters that its legend gives a reward, "
                     f"got at row {y}, column {x} {cell!r}"
                 )
         if len(row) != len(rows[0]):
@@ -168,17 +245,24 @@ def _check_rows(rows: tuple[str, ...], rewards: dict[str, float]) -> None:
             )
 
 
-def _leads_to_a_terminal(grid: Grid) -> np.ndarray:
-    """From which cells some actions lead to a terminal one, bool `[H, W]`: a flood from the terminal cells backwards.
+def _moves_to(grid: Grid, targets: Any) -> np.ndarray:
+    """The least moves from each cell to one of the targets, which are terminal, int `[H, W]`; -1: none lead there.
 
-    Slipping changes nothing here, because each of the four directions still has some action that leads there.
+    Slipping changes nothing here, because each of the four directions still has some action that leads there. A fall
+    may lead to any start.
     """
-    reached = np.array(grid.terminal)
-    before = np.zeros_like(reached)
-    while not np.array_equal(reached, before):
-        before = reached.copy()
-        edged = np.pad(before, 1)
-        beside = edged[1:-1, 2:] | edged[1:-1, :-2] | edged[2:, 1:-1] | edged[:-2, 1:-1]
-        reached |= beside & ~grid.wall & ~grid.cliff
-        reached |= grid.cliff & reached[grid.start].any()
-    return reached
+    height, width = targets.shape
+    framed = [np.pad(x, 1).ravel() for x in (targets, grid.cliff, grid.start)]
+    target, cliff, start = framed
+    entered = np.pad(~(grid.wall | grid.terminal | grid.cliff), 1).ravel()  # cells that moves begin in
+    moves, frontier, fallen = np.where(target, 0, -1), np.flatnonzero(target), False
+    for count in range(1, moves.size):
+        beside = np.unique(np.add.outer((-1, 1, -width - 2, width + 2), frontier))
+        frontier = beside[entered[beside] & (moves[beside] < 0)]
+        moves[frontier] = count
+        if not fallen and start[frontier].any():
+            fallen, moves[cliff] = True, count
+            frontier = np.append(frontier, np.flatnonzero(cliff))
+        if not len(frontier):
+            break
+    return moves.reshape(height + 2, width + 2)[1:-1, 1:-1]

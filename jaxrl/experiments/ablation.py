@@ -85,6 +85,7 @@ def main() -> None:
         directory = options.out or run_directory.default_directory("ablation")
         if len(options.variants) != len(set(options.variants)) or not options.variants:
             raise checks.UsageError(f"--variants must be different ones, got {' '.join(options.variants) or 'none'}")
+        options = dataclasses.replace(options, env_options=checks.with_texts(options.env, options.env_options))
         runs = {str(name): variant_run(options, name, directory / name) for name in options.variants}
         ablation = study.Study("ablation", f"DQN and its parts on {options.env}", runs, draw)
         study.carry_out(ablation, directory, options.out, options.resume, options.record)

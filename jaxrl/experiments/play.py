@@ -14,7 +14,7 @@ from annotated_types import Interval
 
 from jaxrl.arguments import ArgumentError
 from jaxrl.cli import terminal
-from jaxrl.cli.checks import UsageError, as_flag, check_options, make_directory, make_env
+from jaxrl.cli.checks import UsageError, as_flag, check_options, make_directory, make_env, with_texts
 from jaxrl.cli.experiment import EnvOptions
 from jaxrl.cli.train import fail, prepare_jax
 from jaxrl.envs import Box, Discrete, action_space_of, num_discrete_actions, protocol_of, rollout
@@ -135,8 +135,9 @@ def trained_policy(options: Options) -> TrainedPolicy:
     if options.env not in (None, env_id):
         raise UsageError(f"--env is {env_id} in {options.policy}, got {options.env}")
     env_options = trained.options.env_options
-    if options.env_options and set(options.env_options) != set(env_options):
-        theirs, given = (" ".join(x) or "empty" for x in (env_options, options.env_options))
+    given_options = with_texts(env_id, options.env_options)
+    if given_options and set(given_options) != set(env_options):
+        theirs, given = (" ".join(x) or "empty" for x in (env_options, given_options))
         raise UsageError(f"--env-options is {theirs} in {options.policy}, got {given}")
     if options.protocol is not None and make_env(env_id, options.protocol, env_options)[0] != trained.env:
         protocol = protocol_of(trained.env, trained.env_params)

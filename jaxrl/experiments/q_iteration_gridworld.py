@@ -1,7 +1,6 @@
 """Solves a Grid World by Q iteration, and shows how Q_i becomes Q*."""
 
 import dataclasses
-import difflib
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -32,7 +31,7 @@ from jaxrl.cli.q_iteration import (
 from jaxrl.cli.train import fail, prepare_jax
 from jaxrl.envs import make
 from jaxrl.envs.grid_world import GridWorld
-from jaxrl.envs.maps import MAPS
+from jaxrl.envs.maps import MAPS, map_text
 from jaxrl.random import key_stream
 from jaxrl.types import MDP, Array
 
@@ -42,7 +41,7 @@ NAME = "q_iteration_gridworld"
 @dataclasses.dataclass(frozen=True)
 class Options:
     map: str = "lecture"
-    """lecture, cliff, four_rooms, frozen_lake_4x4, frozen_lake_8x8, or a text file with your own map."""
+    """lecture, cliff, four_rooms, frozen_lake_4x4, frozen_lake_8x8, or your own map: a file, or its text."""
     discount: Annotated[float, Interval(ge=0, le=1)] = 0.9
     """γ. With 1, no bound on the error is known."""
     slip_probability: Annotated[float, Interval(ge=0, le=1)] = 0.0
@@ -63,7 +62,7 @@ def main() -> None:
             run(options, Console(highlight=False))
     except UsageError as error:
         fail(str(error), 2)
-    except OSError as error:
+    except (MemoryError, OSError) as error:
         fail(str(error), 1)
     except KeyboardInterrupt:
         fail("interrupted", 130)
@@ -97,31 +96,24 @@ def run(options: Options, console: Console) -> None:
 
 
 def make_world(options: Options) -> GridWorld:
-    """The world of a named map or of a file.
+    """The world of a named map, a file or a text.
 
     Raises:
         UsageError: there is no such map, or it cannot be used.
     """
-    path, text = Path(options.map), options.map
-    if text not in MAPS:
-        if not path.is_file():
-            near = difflib.get_close_matches(text, MAPS, n=1, cutoff=0.0)[0]
-            raise UsageError(
-                f"--map must be a file or one of {', '.join(MAPS)} (the nearest is {near!r}), got {text!r}"
-            )
-        try:
-            text = path.read_text() + "\n"
-        except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(f"--map must be a text file that can be read ({error}), got {path}") from error
+    no_cap = 2**31 - 1  # planning knows none
     try:
-        return make("GridWorld", map=text, slip_probability=options.slip_probability)[0]
+        slip = options.slip_probability
+        return make("GridWorld", map=options.map, slip_probability=slip, max_steps_in_episode=no_cap)[0]
     except ArgumentError as error:
         raise UsageError(as_flag(error)) from error
 
 
 def describe(env: GridWorld, options: Options) -> str:
     height, width = env.grid.wall.shape
-    name = Path(options.map).stem.replace("_", " ").replace("$", r"\$")  # formulas stand between such
+    own = map_text(options.map) == options.map and options.map not in MAPS
+    name = "own map" if own else Path(options.map).stem.replace("_", " ")
+    name = name.replace("$", r"\$")  # formulas stand between such
     slips = f", slip probability {options.slip_probability:g}" if options.slip_probability else ""
     return f"{name}, {height} × {width}{slips}, $\\gamma$ = {options.discount:g}"
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from jaxrl import experiments
 from jaxrl.arguments import ArgumentError, check
-from jaxrl.cli.checks import UsageError
+from jaxrl.cli.checks import UsageError, with_texts
 from jaxrl.cli.experiment import Experiment, Options, unflatten
 
 Search = Literal["grid", "random", "sobol"]
@@ -94,6 +94,7 @@ def read_spec(path: Path) -> Spec:
     fixed, dimensions = _read_fields(table, defaults)
     configurations = _count(table, search, dimensions, defaults)
     options = with_values(defaults, top_level | fixed)
+    options = dataclasses.replace(options, env_options=with_texts(options.env, options.env_options))
     given = {"experiment": experiment.name, "search": search, "seeds": seeds}
     if search != "grid":
         given["configurations"] = configurations
