@@ -151,10 +151,11 @@ def _kind(x: Any) -> type | None:
 
 def _check_bounds(name: str, x: Any, bounds: list[Any], float32: bool) -> None:
     """A NaN is within no bounds."""
+    numbers = np.asarray(x)
 
     def refuse(allowed: Any, must: str) -> None:
         if not np.all(allowed):
-            first = np.ravel(x)[~np.ravel(allowed)][0] if np.ndim(x) else x
+            first = numbers[~np.asarray(allowed)][0] if numbers.ndim else x
             raise ArgumentError(f"{name} must be {must}, got {first}")
 
     exact = [
@@ -165,12 +166,12 @@ def _check_bounds(name: str, x: Any, bounds: list[Any], float32: bool) -> None:
         for limit in [getattr(bound, limit_name)]
     ]
     for symbol, limit, holds in exact:
-        refuse(holds(x, limit), f"{symbol} {limit}")
+        refuse(holds(numbers, limit), f"{symbol} {limit}")
     if float32:
         rounded = _as_float32(x)
         for symbol, limit, holds in exact:
             refuse(holds(rounded, _as_float32(limit)), f"{symbol} {limit} in float32")
-        refuse(np.isfinite(rounded) | (np.asarray(x) == rounded), "finite in float32")
+        refuse(np.isfinite(rounded) | (numbers == rounded), "finite in float32")
 
 
 def _as_float32(x: Any) -> np.ndarray:

@@ -82,8 +82,8 @@ def fail(message: str, code: int) -> NoReturn:
 def prepare_jax(deterministic: bool = False, num_cpu_devices: int | None = 1) -> None:
     """Turns on the persistent compilation cache, in the user's cache folder unless JAX_COMPILATION_CACHE_DIR is set.
 
-    `num_cpu_devices`: how many devices a CPU shall be, at most one for each of its cores, and as many if None; it has no
-    effect once jax has looked at its devices.
+    `num_cpu_devices`: how many devices a CPU shall be, at most one for each of its cores, and all of these if None; it
+    has no effect once jax has looked at its devices.
     """
     import platformdirs
 

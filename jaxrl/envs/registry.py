@@ -120,6 +120,8 @@ def _from_factory(path: str, options: dict[str, Any]) -> tuple[Any, Any]:
         factory = getattr(importlib.import_module(module_name), name)
     except (ImportError, AttributeError, ValueError) as error:
         raise ArgumentError(f"env_id must name a factory that can be imported ({error}), got {path!r}") from error
+    if not callable(factory):
+        raise ArgumentError(f"env_id must name a factory that can be called, got {path!r}, a {type(factory).__name__}")
     return _with_options(path, factory, options)
 
 

@@ -101,6 +101,35 @@ def test_gradients_flow_into_the_prediction_only(values: ActionValues) -> None:
     np.testing.assert_array_equal(prediction[:, ::2], 0)
 
 
+SUPPORTS = [(0, 20, 51), (-10, 10, 51), (1000, 1020, 51), (-1e4, -9980, 51), (-1e7, 1e7, 51), (0, 1e-30, 51), (3, 5, 2),
+            (0, 1, 400), (1e30, 2e30, 51)]  # fmt: skip
+
+
+@pytest.mark.parametrize(("v_min", "v_max", "num_atoms"), SUPPORTS)
+def test_categorical_targets_keep_their_mass_on_any_support(v_min: float, v_max: float, num_atoms: int) -> None:
+    """Against algorithm 1 of Bellemare et al. 2017 in float64; a gradient is what is predicted less the target."""
+    rng = np.random.default_rng(0)
+    logits = jnp.asarray(rng.normal(size=(2, num_atoms)), jnp.float32)
+    values, width = categorical(v_min, v_max, num_atoms), v_max - v_min
+    discount = np.float32([0.0, 0.99, 1.0, 0.5] * 4)
+    reward = ((1 - discount) * v_min + width * rng.uniform(-0.3, 0.3, 16) + (discount == 0) * width / 2).astype(
+        np.float32
+    )
+
+    def loss(outputs, r, discount):
+        return values.loss(outputs, 0, r, discount, logits, jnp.array([0.0, 1.0]))[0]
+
+    gradients = jax.jit(jax.vmap(jax.grad(loss), (None, 0, 0)))(jnp.zeros((2, num_atoms)), reward, discount)
+    targets = 1 / num_atoms - np.asarray(gradients, np.float64)[:, 0]
+    p = np.exp(np.float64(logits[1]) - np.logaddexp.reduce(np.float64(logits[1])))
+    atoms = np.linspace(v_min, v_max, num_atoms)
+    for r, gamma, target in zip(np.float64(reward), np.float64(discount), targets, strict=True):
+        place = (np.clip(r + gamma * atoms, v_min, v_max) - v_min) / (width / (num_atoms - 1))
+        expected = np.maximum(1 - abs(place - np.arange(num_atoms)[:, None]), 0) @ p
+        np.testing.assert_allclose(target, expected, atol=2e-3)
+        np.testing.assert_allclose(target.sum(), 1, atol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("construct", "message"),
     [
@@ -108,6 +137,14 @@ def test_gradients_flow_into_the_prediction_only(values: ActionValues) -> None:
         (lambda: categorical(2.0, 1.0, 51), "v_min must be < v_max = 1.0, got 2.0"),
         (lambda: categorical(-math.inf, 1.0, 51), "v_min must be finite, got -inf"),
         (lambda: categorical(0.0, math.nan, 51), "v_max must be finite, got nan"),
+        (
+            lambda: categorical(1e6, 1e6 + 20, 51),
+            "v_min must be so far from v_max = 1000020.0 that float32 tells 51 atoms apart, got 1000000.0",
+        ),
+        (
+            lambda: categorical(-3e38, 3e38, 51),
+            "v_min must be so far from v_max = 3e+38 that float32 tells 51 atoms apart, got -3e+38",
+        ),
         (lambda: categorical(0.0, 1.0, 1), "num_atoms must be >= 2, got 1"),
         (lambda: quantiles(1), "num_atoms must be >= 2, got 1"),
     ],

@@ -204,6 +204,16 @@ def test_a_shuffle_is_a_permutation(size: int) -> None:
     np.testing.assert_array_equal(np.sort(shuffle(jax.random.key(0), size)), np.arange(size))
 
 
+@pytest.mark.parametrize("size", [2**16, 2**22])
+def test_minibatches_of_a_large_rollout_are_from_all_of_it(size: int) -> None:
+    """The mean place of each of 4096 minibatches deviates as one of as many places at random does."""
+    order = np.asarray(jax.jit(shuffle, static_argnums=1)(jax.random.key(0), size))
+    assert order.dtype == np.int32
+    assert (np.bincount(order) == 1).all()
+    means = order.reshape(4096, -1).mean(1)
+    assert means.std() == pytest.approx(size / np.sqrt(12 * size / 4096), rel=0.05)
+
+
 def test_all_orders_are_equally_likely() -> None:
     keys = jax.random.split(jax.random.key(0), 24_000)
     orders = np.asarray(jax.jit(jax.vmap(lambda key: shuffle(key, 4)))(keys))

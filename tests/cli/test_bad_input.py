@@ -30,9 +30,17 @@ BAD = [
     ("--env GridWorld --env-options map=S.", "--env-options: map must .*, got 'S.'$"),
     (
         "--env Acrobot-v1 --env-options gravity=3",
-        "--env-options: gravity is not an option of Acrobot-v1, which has none",
+        "--env-options: gravity is not an option of Acrobot-v1, which has available_torque, .*, got 3",
     ),
+    ("--env GridWorld --env-options map=A_MAP", "--env-options: map's rows must be as long as row 0, .* in row 1: '.'"),
+    (
+        "--env GridWorld --env-options map=S..G max_steps_in_episode=2",
+        "--env-options: max_steps_in_episode must be at least 3, .*, got 2$",
+    ),
+    ("--env jaxrl.envs.cart_pole:CartPole --env-options size=3", "--env-options: size is not an option of .*, got 3$"),
+    ("--env jaxrl.envs.registry:make", "--env must come with the option env_id, which it needs"),
     ("--total-steps 0", "--total-steps must be > 0, got 0"),
+    (f"--total-steps {2**39}", f"--total-steps must be less than {2**39}, where counters overflow, got {2**39}"),
     ("--total-steps 5000", r"--total-steps must be at least \d+ .*, got 5000"),
     ("--num-seeds 0", "--num-seeds must be > 0, got 0"),
     ("--seed -1", "--seed must be >= 0, got -1"),
@@ -41,6 +49,8 @@ BAD = [
     ("--eval-episodes -3", "--eval-episodes must be > 0, got -3"),
     ("--hparams.learning-rate 0", "--hparams.learning-rate must be > 0, got 0"),
     ("--hparams.learning-rate -0.1", "--hparams.learning-rate must be > 0, got -0.1"),
+    ("--hparams.learning-rate 1e-50", "--hparams.learning-rate must be > 0 in float32, got 1e-50"),
+    ("--hparams.epsilon-decay-steps 1e39", r"--hparams.epsilon-decay-steps must be finite in float32, got 1e\+39"),
     ("--hparams.learning-rate nan", "--hparams.learning-rate must be > 0, got nan"),
     ("--hparams.discount 1.5", "--hparams.discount must be <= 1, got 1.5"),
     ("--hparams.discount -0.1", "--hparams.discount must be >= 0, got -0.1"),
@@ -93,6 +103,10 @@ BAD_PPO = [
         r"--config.num-minibatches must divide num_envs \* rollout_length = 512, got 3",
     ),
     ("--config.rollout-length 0", "--config.rollout-length must be > 0, got 0"),
+    (
+        "--config.num-envs 100000000 --total-steps 100000000000",
+        r"--config.num-envs \* rollout_length must be < 2147483648, got \d+00000000$",
+    ),
     ("--config.hidden-sizes 64 0", "--config.hidden-sizes must be > 0, got 0"),
     ("--total-steps 511", r"--total-steps must be at least 512 .*, got 511"),
 ]
@@ -129,12 +143,13 @@ def call(monkeypatch, capsys, tmp_path):
 @pytest.mark.parametrize(("arguments", "message"), BAD, ids=[arguments for arguments, _ in BAD])
 def test_one_line_names_the_flag(call, tmp_path, arguments: str, message: str) -> None:
     (tmp_path / "A_FILE").write_text("")
+    (tmp_path / "A_MAP").write_text("S.\n.\n")
     (tmp_path / "EMPTY").mkdir()
     code, lines = call(*arguments.split())
     assert code == 2
     assert len(lines) == 1
     assert re.search(message, lines[0]), lines[0]
-    assert sorted(path.name for path in tmp_path.rglob("*")) == ["A_FILE", "EMPTY"]
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["A_FILE", "A_MAP", "EMPTY"]
 
 
 OF_OTHERS = [

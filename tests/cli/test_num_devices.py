@@ -5,10 +5,12 @@ import json
 from functools import partial
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
 from jaxrl.cli import main
+from jaxrl.cli.train import prepare_jax
 from jaxrl.experiments import ppo_cartpole
 
 SHORT = ["--total-steps", "4096", "--log-every", "1024", "--config.num-envs", "8", "--config.rollout-length", "32",
@@ -30,6 +32,15 @@ def test_a_run_is_the_same_on_two_devices(run_main, tmp_path, seeds: str) -> Non
     np.testing.assert_allclose(returns(tmp_path / "1"), returns(tmp_path / "2"), rtol=1e-2)
     summaries = [json.loads((tmp_path / devices / "summary.json").read_text()) for devices in "12"]
     assert [len(summary["eval_return_per_seed"]) for summary in summaries] == [int(seeds)] * 2
+
+
+def test_a_cpu_becomes_at_most_a_device_for_each_core(monkeypatch) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1, 2}, raising=False)
+    monkeypatch.setattr(jax.config, "update", lambda name, value: asked.append(value) if "devices" in name else None)
+    for number in (None, 1, 2, 50):
+        prepare_jax(num_cpu_devices=number)
+    assert asked == [3, 2, 3]
 
 
 @pytest.mark.parametrize(

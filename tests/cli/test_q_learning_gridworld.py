@@ -17,9 +17,13 @@ from jaxrl.cli.q_learning import acting_states
 from jaxrl.experiments.q_learning_gridworld import experiment
 
 SMALL = [
-    *("--env-options", "map=S.G\nH#.\nH = -5", "--config.num-envs", "4", "--hparams.learning-rate-exponent", "0"),
+    *("--env-options", "map=maze.txt", "--config.num-envs", "4", "--hparams.learning-rate-exponent", "0"),
     *("--log-every", "200", "--eval-episodes", "4", "--eval-max-steps", "20", "--num-seeds", "2"),
 ]
+
+
+UNLIKE = r"""error: --resume: --env-options is ['map=S.G.\n\n'], but ['map=S.G\nH#.\nH = -5\n'] in run
+"""
 
 
 @pytest.fixture
@@ -35,7 +39,8 @@ def call(run_main, monkeypatch):
 
 
 def test_it_finds_q_star_and_shows_it(call, tmp_path: Path) -> None:
-    run = tmp_path / "run"
+    run, maze = tmp_path / "run", tmp_path / "maze.txt"
+    maze.write_text("S.G\nH#.\nH = -5")
     code, out, err = call(*SMALL, "--total-steps", "1000", "--out", "run", "--record", "kept")
     assert code == 0, err
     assert "max error" in out
@@ -57,6 +62,10 @@ def test_it_finds_q_star_and_shows_it(call, tmp_path: Path) -> None:
             assert len(picture.convert("RGB").getcolors(1 << 24)) > 50
     assert "![values](values.png)" in (tmp_path / "kept" / "README.md").read_text()
 
+    maze.write_text("S.G.\n")  # the run keeps what it said
+    code, _, err = call(*SMALL, "--total-steps", "2000", "--out", "run", "--resume")
+    assert (code, err) == (2, UNLIKE)
+    maze.unlink()
     policy = load(run, seed=1)
     learner = policy.agent_state.learner
     best = [-1.9, -1.0, 0, 0, 0, -1]  # V*, by hand; the floor below the goal is not reached, and stays at zero

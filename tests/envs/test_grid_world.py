@@ -2,6 +2,7 @@
 
 import re
 from functools import partial
+from pathlib import Path
 
 import gymnasium
 import jax
@@ -12,7 +13,7 @@ import pytest
 import jaxrl
 from jaxrl.envs import make, vectorize
 from jaxrl.envs.grid_pictures import render_values
-from jaxrl.envs.grid_world import DOWN, LEFT, RIGHT, UP, GridWorldState, grid_mdp
+from jaxrl.envs.grid_world import DOWN, LEFT, RIGHT, UP, GridWorld, GridWorldState, grid_mdp
 from jaxrl.envs.maps import MAPS, Grid, read_map
 from jaxrl.envs.palette import BACKGROUND, PALETTE
 from jaxrl.envs.render import render
@@ -27,6 +28,8 @@ OWN = """
     b = .25
 """
 """A map with everything: two starts, a cliff between walls, both kinds of ends, and floor with rewards."""
+LONG = ["S" + "." * 99, "#" * 99 + ".", "." * 100, "." + "#" * 99, "." * 99 + "G"]
+"""A map of a single way, of 301 moves."""
 TWO_THIRDS = 2 / 3  # gymnasium's slippery worlds go each of three ways equally often
 
 
@@ -258,7 +261,7 @@ def test_many_worlds_reset_themselves_and_are_cut_off() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"map": "clif"}, "map must be a text of several lines or one of lecture, cliff, .*nearest is 'cliff'.*'clif'"),
+        ({"map": "clif"}, "map must be a file, a text of .* or one of lecture, cliff, .*nearest is 'cliff'.*'clif'"),
         ({"map": "..\n.?\n"}, r"map must be made of #.FSGHC and .* got at row 1, column 1 '\?'"),
         ({"map": "..\n.a\nb = 1\n"}, "map must be made of .* got at row 1, column 1 'a'"),
         ({"map": "...\n..\n..G"}, "map's rows must be as long as row 0, 3 cells, got 2 in row 1: '..'"),
@@ -274,7 +277,17 @@ def test_many_worlds_reset_themselves_and_are_cut_off() -> None:
         ({"slip_probability": 1.5}, "slip_probability must be <= 1, got 1.5"),
         ({"slip_probability": -0.1}, "slip_probability must be >= 0, got -0.1"),
         ({"slip_probability": float("nan")}, "slip_probability must be >= 0, got nan"),
-        ({"slip": 0.1}, "slip is not an option of GridWorld, which has map, slip_probability, got 0.1"),
+        ({"map": "S.\x0c.G\n"}, r"map must be made of .* got at row 0, column 2 '\\x0c'"),
+        ({"map": "S.\u2028.G\n"}, r"map must be made of .* got at row 0, column 2 '\\u2028'"),
+        ({"map": "# . #\nS.G\n"}, "map must be made of .* got at row 0, column 1 ' '"),
+        ({"map": "SG\nG = 1e39"}, "map's legend must give rewards that float32 can hold, got 'G = 1e39'"),
+        ({"map": "SG\nG = 1e999"}, "map's legend must give rewards that float32 can hold, got 'G = 1e999'"),
+        ({"map": []}, "map must have rows of cells, and its legend after them, got none"),
+        ({"map": Path("nowhere.txt")}, "map must be a file, .*, got 'nowhere.txt'"),
+        ({"map": LONG}, "max_steps_in_episode must be at least 301, the moves from row 0, column 0 .*, got 200"),
+        ({"map": LONG, "max_steps_in_episode": 300}, "max_steps_in_episode must be at least 301, .*, got 300"),
+        ({"max_steps_in_episode": 0}, "max_steps_in_episode must be >= 1, got 0"),
+        ({"slip": 0.1}, "slip is not an option of GridWorld, which has map, slip_probability, .*, got 0.1"),
     ],
 )
 def test_bad_input(options: dict, message: str) -> None:
@@ -283,7 +296,63 @@ def test_bad_input(options: dict, message: str) -> None:
 
 
 def test_a_fall_can_be_the_way_to_a_goal() -> None:
-    read_map("SC#\n#SG\n")  # from the upper start only by falling to the lower one
+    assert read_map("SC#\n#SG\n").moves == 2  # from the upper start only by falling to the lower one
+
+
+def test_the_moves_to_a_goal() -> None:
+    """Against the tables: how often the transition must be applied until every start may be at a goal."""
+    for text in (MAPS["four_rooms"], "S.H..\n..#G.\nS....\n", "SC..\n.#.G\n"):
+        env, params = make("GridWorld", map=text)
+        leads = np.asarray(env.mdp(params).transition).any(1)
+        found, moves = np.array(list("".join(read_map(text).rows))) == "G", 0
+        while not found[np.ravel(env.grid.start)].all():
+            found, moves = found | leads[:, found].any(1), moves + 1
+        assert read_map(text).moves == moves
+    assert read_map("SH#G\n").moves == 1  # no goal can be reached, but a hole
+
+
+def test_the_step_cap() -> None:
+    env, params = make("GridWorld", map=LONG, max_steps_in_episode=301, discount=0.5)
+    assert (params.max_steps_in_episode, params.discount) == (301, 0.5)
+    assert env.protocol(params) == "own map, 5 × 100, slip probability 0, 301-step cap"
+    for name, original in (("4x4", "FrozenLake-v1"), ("8x8", "FrozenLake8x8-v1")):
+        steps = make("GridWorld", map=f"frozen_lake_{name}")[1].max_steps_in_episode
+        assert steps == gymnasium.spec(original).max_episode_steps
+
+
+def test_all_ways_to_give_a_map(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows, expected = ["SFFF", "FHFH", "FFFH", "HFFG"], make("GridWorld", map="SFFF\nFHFH\nFFFH\nHFFG\n")[0]
+    Path("lake").write_text("\ufeff# a lake\nSFFF\r\nFHFH\rFFFH\nHFFG", encoding="utf-8", newline="")
+    desc = gymnasium.make("FrozenLake-v1").unwrapped.desc  # an array of bytes, one a cell
+    cells, encoded = [list(row) for row in rows], [row.encode() for row in rows]
+    for given in (rows, tuple(rows), cells, encoded, desc, desc.astype(str), np.array(rows), Path("lake"), "lake",
+                  "./lake", "SFFF\rFHFH\r\nFFFH\nHFFG"):  # fmt: skip
+        env = make("GridWorld", map=given)[0]
+        assert read_map(env.map).rows == read_map(expected.map).rows, given
+        assert GridWorld(given) == env
+        hash(env)
+    assert make("GridWorld", map=rows)[0] is make("GridWorld", map=tuple(rows))[0] is make("GridWorld", map=desc)[0]
+    assert make("GridWorld", map="S..G")[0].grid.wall.shape == (1, 4)
+    Path("lake").write_text("S.G")
+    assert make("GridWorld", map="lake")[0].grid.wall.shape == (1, 3)  # as it is now
+    Path("lake").write_bytes(b"\xff")
+    with pytest.raises(jaxrl.arguments.ArgumentError, match=r"map must be a text file that can be read .* got 'lake'"):
+        make("GridWorld", map="lake")
+
+
+def test_rewards_in_a_legend() -> None:
+    text = "# the rewards = of cells\nS.aG\n# more\nmove = -1e-05  # a step\na=+10.\n#\nG = -.5E1 # the end\n"
+    np.testing.assert_array_equal(read_map(text).reward, np.float32([[-1e-5, -1e-5, 10, -5]]))
+
+
+def test_tables_that_cannot_fit_are_refused() -> None:
+    env, params = make("GridWorld", map=["S" + "." * 1999, "." * 1999 + "G"] * 200, max_steps_in_episode=10**6)
+    for tables in (env.mdp, partial(grid_mdp, env.grid)):
+        with pytest.raises(
+            MemoryError, match=r"^the table P\[S, 4, S\] of 400 × 2000 cells takes 19073.5 GiB, and there"
+        ):
+            tables(params)
 
 
 def test_equal_calls_make_one_world() -> None:

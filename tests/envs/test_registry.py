@@ -42,6 +42,25 @@ def test_a_factory_of_ones_own() -> None:
     assert params == env.default_params
 
 
+def walk(size, sizes=()):
+    """A factory that needs an argument, and has another that may be a list."""
+    from gymnax.environments.classic_control.cartpole import CartPole
+
+    env = CartPole()
+    env.sizes = [size + 0, *sizes]
+    return env
+
+
+def test_options_reach_factories_and_parameters() -> None:
+    env, params = make(f"{__name__}:walk", size=5, max_steps_in_episode=7)
+    assert (env.sizes, params.max_steps_in_episode) == ([5], 7)
+    assert make(f"{__name__}:walk", size=5, max_steps_in_episode=7)[0] is env
+    assert make(f"{__name__}:walk", size=5, sizes=[1, 2])[0].sizes == [5, 1, 2]
+    env, params = make("FrozenLake-misc", desc=["SFG"], is_slippery=False, max_steps_in_episode=9)
+    assert (env.desc.shape, env.is_slippery, params.max_steps_in_episode) == ((1, 3), False, 9)
+    assert protocol_of(*make("Pendulum-v1", g=5.0, max_steps_in_episode=100)) == "g 5.0, 100-step cap"
+
+
 def test_own_worlds_do_without_gymnax() -> None:
     program = (
         "import sys, jaxrl; [jaxrl.make(name) for name in jaxrl.envs.registry.OPTIONS]; print('gymnax' in sys.modules)"
@@ -67,7 +86,8 @@ def test_own_worlds_do_without_gymnax() -> None:
             None,
             "env_id must name a factory that can be imported (No module",
         ),
-        ("builtins:dict", None, "got 'builtins:dict', whose dict has no reset()"),
+        ("builtins:dict", None, "got dict, which has no reset()"),
+        ("jaxrl.envs.registry:PROTOCOLS", None, "env_id must name a factory that can be called, got"),
     ],
 )
 def test_bad_names(name: str, protocol: str | None, message: str) -> None:
@@ -79,9 +99,10 @@ def test_bad_names(name: str, protocol: str | None, message: str) -> None:
     ("name", "options"),
     [
         ("Breakout-MinAtar", "sticky_action_prob, difficulty_ramping, max_steps_in_episode"),
-        ("GridWorld", "map, slip_probability"),
-        ("Acrobot-v1", "none"),
-        ("builtins:dict", "none"),
+        ("GridWorld", "map, slip_probability, discount, max_steps_in_episode"),
+        ("Acrobot-v1", "available_torque, dt, .*"),
+        ("FrozenLake-misc", "desc, map_name, is_slippery, success_rate, reward_schedule, max_steps_in_episode"),
+        (f"{__name__}:walk", "size, sizes, max_steps_in_episode, gravity, .*"),
     ],
 )
 def test_options_that_a_world_does_not_have(name: str, options: str) -> None:
@@ -112,8 +133,19 @@ def test_continuous_actions_are_refused() -> None:
     ("arguments", "message"),
     [
         ({"env_id": 3}, "^env_id must be a name, got 3$"),
-        ({"env_id": "GridWorld", "map": ["S.", ".G"]}, "^map must be a plain value .*, got "),
-        ({"env_id": "GridWorld", "map": 3}, "^map must be a text, got 3$"),
+        ({"env_id": "GridWorld", "map": 3}, "^map must be a text, rows of cells or a file, got 3$"),
+        ({"env_id": "GridWorld", "map": ["S.G", 3]}, "^map must be a text, .*, got a row or a cell 3$"),
+        ({"env_id": "GridWorld", "slip_probability": [0.1]}, "^slip_probability must be a plain value .*, got "),
+        ({"env_id": "GridWorld", "max_steps_in_episode": True}, "^max_steps_in_episode must be a number, got True$"),
+        (
+            {"env_id": "Pendulum-v1", "max_steps_in_episode": 0.5},
+            "^max_steps_in_episode must be a whole number, got 0.5$",
+        ),
+        ({"env_id": "Pendulum-v1", "max_steps_in_episode": 0}, "^max_steps_in_episode must be >= 1, got 0$"),
+        ({"env_id": "Pendulum-v1", "g": "x"}, "^g must be a number, got 'x'$"),
+        ({"env_id": "FrozenLake-misc", "map_name": "9x9"}, r"^map_name must be what .* \(ValueError: .*\), got '9x9'$"),
+        ({"env_id": f"{__name__}:walk"}, f"^env_id must come with the option size, .*, got '{__name__}:walk'$"),
+        ({"env_id": f"{__name__}:walk", "size": "x"}, r"^size must be what .* can use \(TypeError: .*\), got 'x'$"),
         ({"env_id": "GridWorld", "slip_probability": "x"}, "^slip_probability must be a number, got 'x'$"),
         ({"env_id": "Freeway-MinAtar", "sticky_action_prob": None}, "^sticky_action_prob must have a value, got None$"),
         (

@@ -13,7 +13,7 @@ import pytest
 from jaxrl import replay
 from jaxrl.arguments import ArgumentError
 from jaxrl.replay import ring
-from jaxrl.replay.sampling import PrioritisedHparams, prioritised, uniform
+from jaxrl.replay.sampling import PrioritisedHparams, draw_below, prioritised, uniform
 
 SLOTS, N = 5, 3
 HPARAMS = PrioritisedHparams(priority_exponent=0.5, importance_exponent_steps=100.0)
@@ -83,6 +83,19 @@ def test_what_is_new_comes_with_the_greatest_priority() -> None:
     state = sampler.learned(state, jnp.array([0, 3]), jnp.array([0.0, 0.0]))
     state = sampler.written(state, jnp.int32(3))  # the greatest so far, not the greatest that is stored
     np.testing.assert_allclose(priorities(state)[2 * N : 3 * N], 3, rtol=1e-6)
+
+
+def test_numbers_below_a_limit() -> None:
+    """Of 64 bits, as whole numbers of Python say; and below 1.5e9 as often in each tenth."""
+    for limit in (1, 3, 2**20 + 1, 1_500_000_000, 2**31 - 1):
+        key = jax.random.key(limit)
+        drawn = draw_below(key, 1000, jnp.uint32(limit), 2**31 - 1)
+        high, low = np.asarray(jax.random.bits(key, (2, 1000), jnp.uint32)).tolist()
+        assert drawn.tolist() == [(h * 2**32 + x) * limit >> 64 for h, x in zip(high, low, strict=True)]
+    sampler = uniform(1_500_000, 1000)
+    index, _ = sampler.sample((), jax.random.key(0), jnp.int32(2_000_000), 100_000)
+    counts = np.bincount(np.asarray(index) // 150_000_000, minlength=10)
+    assert np.square(counts - 10_000).sum() / 10_000 < 27.9  # the 0.999 quantile of chi² with 9 degrees of freedom
 
 
 def test_weights_by_hand() -> None:

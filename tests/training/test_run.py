@@ -13,10 +13,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrl import OffPolicyConfig, dqn, make, off_policy
+from jaxrl import OffPolicyConfig, OnPolicyConfig, a2c, actor_critic, dqn, make, memory, off_policy, on_policy
+from jaxrl.agents.a2c import A2CHparams
+from jaxrl.arguments import ArgumentError
+from jaxrl.envs import Discrete
 from jaxrl.networks import QNetwork
-from jaxrl.training import CheckpointError, Checkpoints, DivergedError, repeat, run
+from jaxrl.training import CheckpointError, Checkpoints, DivergedError, Program, repeat, run
 from jaxrl.training.checkpoint import fingerprint
+from jaxrl.training.run import check_total_steps
 from jaxrl.training.sinks import CLOCK_COLUMNS, CSVSink
 from tests.conftest import SMALL
 
@@ -242,8 +246,47 @@ def test_a_nan_of_the_last_update_is_not_saved(train, unchecked, tmp_path) -> No
 
 def test_a_state_larger_than_the_memory_is_refused_before_it_compiles(small_agent, hparams) -> None:
     huge = off_policy(small_agent, *make("Breakout-MinAtar"), OffPolicyConfig(replay_capacity=2_000_000_000))
-    with pytest.raises(MemoryError, match=r"the run's state takes 223\.\d GiB, and there are"):
+    with pytest.raises(
+        MemoryError, match=r"the run's state takes 223\.\d GiB, and there are .*; a smaller replay_capa"
+    ):
         run(huge, jax.random.key(0), hparams, 100_000)
+
+
+@pytest.mark.parametrize(
+    ("part", "message"),
+    [("network", "a smaller network would need less"), ("worlds", "fewer num_envs, or fewer agents,")],
+)
+def test_what_is_too_large_is_named(hparams, part: str, message: str) -> None:
+    units, num_envs = (2**20, 4) if part == "network" else (8, 2**28)
+    network = actor_critic(jnp.zeros(4), Discrete(2), (units,) * 2)
+    trainer = on_policy(a2c(network), *make("CartPole-v1"), OnPolicyConfig(num_envs, 4))
+    keys, agents = jax.random.split(jax.random.key(0), 100), repeat(A2CHparams(), 100)
+    one = part == "network"
+    with pytest.raises(MemoryError, match=rf"^the run's state takes .* GiB of free memory; {message}"):
+        run(trainer, keys[0] if one else keys, A2CHparams() if one else agents, 2**31)
+
+
+def test_a_program_larger_than_the_memory_is_refused(small_trainer, hparams, monkeypatch) -> None:
+    program = Program(small_trainer, jax.random.key(0), hparams)
+    monkeypatch.setattr(memory, "memory_there", lambda: program.memory() - 1)
+    with pytest.raises(
+        MemoryError, match=r"^the run's state and what it works with take .*; fewer num_envs, a shorter"
+    ):
+        run(program, jax.random.key(0), hparams, TOTAL)
+
+
+def test_counters_that_would_overflow_are_refused(small_trainer, hparams) -> None:
+    """Slabs are counted: of 4 worlds, two an iteration, after a warm-up of 4."""
+    most = 16 + (2**31 - 1 - 4) // 2 * 8
+    check_total_steps(small_trainer, most + 7)
+    with pytest.raises(ValueError, match=rf"^total_steps must be less than {most + 8}, .*, got {most + 8}$"):
+        run(small_trainer, jax.random.key(0), hparams, most + 8)
+    many = off_policy(dqn(QNetwork(2, (8,))), *make("CartPole-v1"), dataclasses.replace(SMALL, updates_per_iteration=100))
+    assert many.max_iterations == (2**31 - 1) // 100  # gradient steps are counted
+    trainer = on_policy(a2c(QNetwork(2, (8,))), *make("CartPole-v1"), OnPolicyConfig(4, 8))
+    check_total_steps(trainer, 2**31 * 32 - 1)
+    with pytest.raises(ArgumentError, match=r"^total_steps must be less than 68719476736, "):
+        check_total_steps(trainer, 2**31 * 32)
 
 
 def test_a_new_run_does_not_mix_with_an_old_one(whole, train, tmp_path) -> None:
