@@ -51,6 +51,10 @@ def walk(size, sizes=()):
     return env
 
 
+def world(sizes=()):
+    return walk(0, sizes)
+
+
 def test_options_reach_factories_and_parameters() -> None:
     env, params = make(f"{__name__}:walk", size=5, max_steps_in_episode=7)
     assert (env.sizes, params.max_steps_in_episode) == ([5], 7)
@@ -100,9 +104,9 @@ def test_bad_names(name: str, protocol: str | None, message: str) -> None:
     [
         ("Breakout-MinAtar", "sticky_action_prob, difficulty_ramping, max_steps_in_episode"),
         ("GridWorld", "map, slip_probability, discount, max_steps_in_episode"),
-        ("Acrobot-v1", "available_torque, dt, .*"),
+        ("Acrobot-v1", "max_steps_in_episode, .*available_torque, .*"),
         ("FrozenLake-misc", "desc, map_name, is_slippery, success_rate, reward_schedule, max_steps_in_episode"),
-        (f"{__name__}:walk", "size, sizes, max_steps_in_episode, gravity, .*"),
+        (f"{__name__}:world", "sizes, max_steps_in_episode, gravity, .*"),
     ],
 )
 def test_options_that_a_world_does_not_have(name: str, options: str) -> None:
