@@ -131,9 +131,10 @@ def map_text(map: Any) -> str:
         return map
     if _is_file(map):
         try:
-            return Path(map).read_text(encoding="utf-8") + "\n"
+            text = Path(map).read_text(encoding="utf-8")
         except (OSError, ValueError) as error:
             raise ArgumentError(f"map must be a text file that can be read ({error}), got {str(map)!r}") from error
+        return text if _is_text(text) else text + "\n"
     if isinstance(map, str) and set(map) <= set(CELLS) and set(map) & set("GH"):
         return map + "\n"  # of one row
     near = difflib.get_close_matches(str(map), MAPS, n=1, cutoff=0.0)[0]

@@ -19,7 +19,7 @@ from jaxrl.sweeps import plan as planning
 from jaxrl.sweeps import sweep as sweeps
 from jaxrl.sweeps.groups import group
 from jaxrl.sweeps.record import record
-from jaxrl.sweeps.spec import Spec, read_spec
+from jaxrl.sweeps.spec import Spec, read_spec, with_map
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,7 +63,7 @@ def main() -> None:
     )
     with errors_in_one_line():
         checks.check_options(options)
-        spec = read_spec(options.spec)
+        spec = with_map(read_spec(options.spec))
         prepare_jax(num_cpu_devices=options.num_devices)
         join(options)
         width = None if sys.stdout.isatty() else 160  # a file has room for the tables

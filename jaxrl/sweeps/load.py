@@ -53,7 +53,8 @@ def find(directory: Path, agent: int | None) -> Found:
         if agent in numbers:
             index = numbers.index(agent)
             row = wave.row(index, named=True)
-            options = with_values(spec.options, draw(spec)[row["configuration"]] | {"seed": row["seed"]})
+            own = {"seed": row["seed"], "env_options": tuple(record["fields"]["env_options"])}
+            options = with_values(spec.options, draw(spec)[row["configuration"]] | own)
             size = GroupPlan(*record["plan"][row["group"]]).wave_size
             name = f"agent {agent} (configuration {row['configuration']}, seed {row['seed']})"
             if row["status"] == "diverged":

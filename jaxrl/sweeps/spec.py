@@ -94,13 +94,23 @@ def read_spec(path: Path) -> Spec:
     fixed, dimensions = _read_fields(table, defaults)
     configurations = _count(table, search, dimensions, defaults)
     options = with_values(defaults, top_level | fixed)
-    options = dataclasses.replace(options, env_options=with_texts(options.env, options.env_options))
     given = {"experiment": experiment.name, "search": search, "seeds": seeds}
     if search != "grid":
         given["configurations"] = configurations
     given |= {name: getattr(options, name) for name in OF_A_RUN} | fixed
     fields = _flatten(given, dimensions)
     return Spec(experiment, search, configurations, seeds, options, dimensions, fields)
+
+
+def with_map(spec: Spec) -> Spec:
+    """The same with the text of a map in place of its file, as in a run.
+
+    Raises:
+        UsageError: there is no such map.
+    """
+    env_options = with_texts(spec.options.env, spec.options.env_options)
+    options = dataclasses.replace(spec.options, env_options=env_options)
+    return dataclasses.replace(spec, options=options, fields=spec.fields | {"env_options": list(env_options)})
 
 
 def draw(spec: Spec) -> list[dict[str, Any]]:

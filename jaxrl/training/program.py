@@ -110,7 +110,7 @@ class Program:
         self.shapes: Progress = jax.tree.map(
             lambda x, sharding: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), info, self._shardings(info)
         )
-        fewer = ", or fewer agents," if self.agents else ""
+        fewer = ", or fewer agents (seeds)," if self.agents else ""
         check_fits(
             "the run's state takes",
             devices_lib.bytes_of(self.shapes) * local_copies(self.mesh),
@@ -156,7 +156,7 @@ class Program:
         Raises:
             MemoryError: it does.
         """
-        fewer = "fewer agents, " if self.agents else ""
+        fewer = "fewer agents (seeds), " if self.agents else ""
         check_fits(
             "the run's state and what it works with take",
             self.memory() * local_copies(self.mesh),

@@ -22,7 +22,7 @@ SMALL = [
 ]
 
 
-UNLIKE = r"""error: --resume: --env-options is ['map=S.G.\n\n'], but ['map=S.G\nH#.\nH = -5\n'] in run
+UNLIKE = r"""error: --resume: --env-options is ['map=S.G.\n'], but ['map=S.G\nH#.\nH = -5'] in run
 """
 
 

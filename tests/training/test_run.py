@@ -254,7 +254,10 @@ def test_a_state_larger_than_the_memory_is_refused_before_it_compiles(small_agen
 
 @pytest.mark.parametrize(
     ("part", "message"),
-    [("network", "a smaller network would need less"), ("worlds", "fewer num_envs, or fewer agents,")],
+    [
+        ("network", "a smaller network would need less"),
+        ("worlds", r"fewer num_envs, or fewer agents \(seeds\), would need less"),
+    ],
 )
 def test_what_is_too_large_is_named(hparams, part: str, message: str) -> None:
     units, num_envs = (2**20, 4) if part == "network" else (8, 2**28)
@@ -281,7 +284,9 @@ def test_counters_that_would_overflow_are_refused(small_trainer, hparams) -> Non
     check_total_steps(small_trainer, most + 7)
     with pytest.raises(ValueError, match=rf"^total_steps must be less than {most + 8}, .*, got {most + 8}$"):
         run(small_trainer, jax.random.key(0), hparams, most + 8)
-    many = off_policy(dqn(QNetwork(2, (8,))), *make("CartPole-v1"), dataclasses.replace(SMALL, updates_per_iteration=100))
+    many = off_policy(
+        dqn(QNetwork(2, (8,))), *make("CartPole-v1"), dataclasses.replace(SMALL, updates_per_iteration=100)
+    )
     assert many.max_iterations == (2**31 - 1) // 100  # gradient steps are counted
     trainer = on_policy(a2c(QNetwork(2, (8,))), *make("CartPole-v1"), OnPolicyConfig(4, 8))
     check_total_steps(trainer, 2**31 * 32 - 1)
