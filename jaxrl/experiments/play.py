@@ -42,7 +42,7 @@ class Options:
     protocol: Literal["original", "gymnax"] | None = None
     """Rules of a MinAtar game: original (unless given) or gymnax."""
     env_options: EnvOptions = ()
-    """Options of the world, such as map=cliff slip_probability=0.1 for GridWorld; see jaxrl.make for what each has. A
+    """Options of the world, such as map=FILE max_steps_in_episode=500 for GridWorld; see jaxrl.make for what each has. A
     value is a number, true or false, or else text."""
     seed: Annotated[int, Interval(ge=0, lt=2**31)] = 0
     """Where the randomness of world and policy comes from. Of a run of several seeds, the first is played."""

@@ -13,7 +13,7 @@ from flax import linen as nn
 
 from jaxrl.agents import A2CHparams, MinibatchConfig, PPOHparams, a2c, ppo
 from jaxrl.agents.minibatches import shuffle
-from jaxrl.agents.policy_gradient import advantages_and_returns, optimizer
+from jaxrl.agents.policy_gradient import PolicyGradientState, advantages_and_returns, gradient_step, optimizer
 from jaxrl.arguments import ArgumentError
 from jaxrl.distributions import Categorical
 from jaxrl.types import Transition
@@ -197,6 +197,14 @@ def test_ppo_learns_from_each_transition_once_an_epoch() -> None:
 def test_minibatches_that_do_not_divide_are_refused() -> None:
     with pytest.raises(ArgumentError, match=r"num_minibatches must divide num_envs \* rollout_length = 6, got 4"):
         updated(ppo(Table(), MinibatchConfig(num_minibatches=4)), PPO_HPARAMS)
+
+
+@pytest.mark.parametrize("steepness", [1e15, 1e25])
+def test_a_gradient_too_large_for_its_clip_shows(steepness: float) -> None:
+    params, hparams = jnp.zeros(2), A2CHparams()
+    state = PolicyGradientState(params, optimizer(hparams, jnp.float32(0)).init(params), hparams)
+    _, metrics = gradient_step(state, lambda x: ((steepness * x).sum(), {"loss": jnp.float32(1)}), jnp.float32(0))
+    assert np.isnan(metrics["loss"].sum) == (steepness > 1e19)
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 1000])

@@ -112,6 +112,20 @@ def test_the_update_is_adam_on_the_bellman_loss(loss, gradient_of_error) -> None
     np.testing.assert_allclose(new.params["params"]["q"], q + updates, rtol=1e-6)
 
 
+@pytest.mark.parametrize("steepness", [1e15, 1e25])
+def test_a_gradient_too_large_for_its_clip_shows(steepness: float) -> None:
+    class Steep:
+        def init(self, key, observations):
+            return jnp.zeros((3, 2))
+
+        def apply(self, params, observations, *, rngs=None):
+            return steepness * observations @ params
+
+    agent = dqn(Steep())
+    _, metrics, _ = agent.update(state_of(agent), BATCH, jax.random.key(0), 0.0)
+    assert np.isnan(metrics["loss"].sum) == (steepness > 1e19)
+
+
 @pytest.mark.parametrize(("rate", "period", "moves"), [(0.1, 1, [0.1, 0.1, 0.1]), (1.0, 2, [0.0, 1.0, 0.0])])
 def test_target_network(rate: float, period: int, moves: list[float]) -> None:
     agent = dqn(Table())

@@ -40,6 +40,23 @@ BATCH = Transition(
 )
 
 
+@pytest.mark.parametrize("steepness", [1e15, 1e25])
+def test_a_gradient_too_large_for_its_clip_shows(steepness: float) -> None:
+    """Its norm is more than float32 holds, so that the clip makes zeros of it: the loss says so."""
+
+    class Steep(Table):
+        def init(self, key, observations):
+            return jnp.zeros((3, 2))
+
+        def apply(self, params, observations, *, rngs=None):
+            return steepness * params[observations]
+
+    agent = pqn(Steep(), MinibatchConfig(num_epochs=1, num_minibatches=1))
+    state = agent.init(jax.random.key(0), HPARAMS, jnp.int32(0))
+    _, metrics, _ = agent.update(state, BATCH, jax.random.key(1), jnp.float32(0))
+    assert np.isnan(metrics["loss"].sum) == (steepness > 1e19)
+
+
 def returns_by_hand() -> np.ndarray:
     """V = max Q is 2, 5, 0.5."""
     far = 1 - LAMBDA
