@@ -34,8 +34,8 @@ class Options(Generic[HparamsT, ConfigT]):
     """Rules of a MinAtar game: original (6 actions, sticky 0.1, no cap; unless given) or gymnax (minimal actions,
     nothing sticky, 1000-step cap, Freeway's 2500)."""
     env_options: EnvOptions = ()
-    """Options of the world, such as map=FILE max_steps_in_episode=500 for GridWorld; see jaxrl.make for what each has. A
-    value is a number, true or false, or else text."""
+    """Options of the world, such as map=FILE max_steps_in_episode=500 for GridWorld; see jaxrl.make for what each has.
+    A value is a number, true or false, or else text."""
     seed: Annotated[int, Interval(ge=0, lt=2**31)] = 0
     """Where all randomness comes from; with several seeds, the first of them."""
     num_seeds: Annotated[int, Interval(gt=0, lt=2**31)] = 1

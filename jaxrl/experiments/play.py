@@ -42,8 +42,8 @@ class Options:
     protocol: Literal["original", "gymnax"] | None = None
     """Rules of a MinAtar game: original (unless given) or gymnax."""
     env_options: EnvOptions = ()
-    """Options of the world, such as map=FILE max_steps_in_episode=500 for GridWorld; see jaxrl.make for what each has. A
-    value is a number, true or false, or else text."""
+    """Options of the world, such as map=FILE max_steps_in_episode=500 for GridWorld; see jaxrl.make for what each has.
+    A value is a number, true or false, or else text."""
     seed: Annotated[int, Interval(ge=0, lt=2**31)] = 0
     """Where the randomness of world and policy comes from. Of a run of several seeds, the first is played."""
     steps: Annotated[int | None, Interval(gt=0, le=10_000)] = None

@@ -182,9 +182,8 @@ def _what_would_fit(group: Group, share: float) -> str:
     capacity = getattr(group.options.config, "replay_capacity", None)
     one = state_shapes(group, 1)
     if capacity is None:
-        if largest_part(one.state) == "agent":
-            return "a smaller network, with other config.hidden_sizes, needs less"
-        return "fewer config.num_envs, or a shorter config.rollout_length, need less"
+        network = "a smaller network, " if largest_part(one.state) == "agent" else ""
+        return f"{network}fewer config.num_envs, or a shorter config.rollout_length, need less"
     whole, replay = bytes_of(one), bytes_of(one.state.replay)
     least = int(0.95 * capacity * (share * whole - (whole - replay)) / replay)  # the rest stays as large as it is
     if least < group.options.config.batch_size:

@@ -125,7 +125,10 @@ def test_the_rest_of_the_state_does_not_shrink_with_the_replay(groups_of, nothin
 def test_what_no_capacity_helps(groups_of, dqn, nothing_compiles) -> None:
     with pytest.raises(UsageError, match=r"a smaller config\.replay_capacity alone is not enough$"):
         most_at_once(dqn, jax.devices()[:1], Limits(1_000, math.inf))
-    with pytest.raises(UsageError, match=r"fewer config\.num_envs, or a shorter config\.rollout_length, need less$"):
+    with pytest.raises(
+        UsageError,
+        match=r"; a smaller network, fewer config\.num_envs, or a shorter config\.rollout_length, need less$",
+    ):
         most_at_once(groups_of(PPO)[0], jax.devices()[:1], Limits(1_000, math.inf))
 
 
