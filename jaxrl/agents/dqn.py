@@ -22,8 +22,7 @@ from jax.typing import ArrayLike
 from jaxrl import ops
 from jaxrl.agents.action_values import ActionValues, expected_value
 from jaxrl.agents.deep_q import DeepQHparams, check_outputs, epsilon_at
-from jaxrl.agents.gradients import nan_if_too_large
-from jaxrl.agents.optimizers import adam
+from jaxrl.agents.optimizers import adam, nan_if_too_large
 from jaxrl.arguments import check_kind
 from jaxrl.distributions import epsilon_greedy
 from jaxrl.networks.network import Network, check_network, initial_params

@@ -69,3 +69,11 @@ def scale_by_radam(b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8) -> opt
         return jax.tree.map(scale, mu_hat, nu_hat), optax.ScaleByAdamState(count=count, mu=mu, nu=nu)
 
     return optax.GradientTransformation(optax.scale_by_radam(b1, b2, eps).init, update)
+
+
+def nan_if_too_large(x: Array, grads: PyTree) -> Array:
+    """A metric, or NaN where the gradients' global norm is more than float32 can hold, from about 2e19.
+
+    `clip_by_global_norm` makes zeros of such gradients: nothing would be learned, and nothing would say so.
+    """
+    return jnp.where(jnp.isfinite(optax.tree.norm(grads, squared=True)), x, jnp.nan)  # XLA takes it once for both

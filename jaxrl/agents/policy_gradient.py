@@ -10,9 +10,8 @@ import optax
 from annotated_types import Ge, Gt, Interval
 
 from jaxrl import ops
-from jaxrl.agents.gradients import nan_if_too_large
 from jaxrl.agents.minibatches import ROLLOUT, apply_in_chunks
-from jaxrl.agents.optimizers import adam
+from jaxrl.agents.optimizers import adam, nan_if_too_large
 from jaxrl.arguments import ArgumentError, check_kind
 from jaxrl.distributions import Distribution
 from jaxrl.networks.network import Network, check_network, initial_params
