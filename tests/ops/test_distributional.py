@@ -54,6 +54,16 @@ def test_projection_equals_numpy_and_rlax_and_keeps_mass_and_mean() -> None:
     np.testing.assert_allclose(ours[2 * B :, :5], probs[2 * B :], atol=2e-6)  # an atom of the support stays
 
 
+def test_projection_keeps_the_mass_where_atoms_are_rounded() -> None:
+    """Atoms 0.4 apart at 1e6, where float32 has steps of 0.06; and a mass between any two of them."""
+    z_q = np.linspace(1e6, 1e6 + 20, 51, dtype=np.float32)
+    between = np.arange(1e6 - 1, 1e6 + 21, 0.0625, dtype=np.float32)
+    project = jax.jit(jax.vmap(ops.categorical_l2_project, (0, None, None)))
+    projected = np.asarray(project(between[:, None], jnp.ones(1), z_q))
+    np.testing.assert_allclose(projected.sum(1), 1, rtol=1e-6)
+    assert ((projected > 0).sum(1) <= 2).all()
+
+
 def test_categorical_loss_by_hand() -> None:
     q_atoms = jnp.array([0.0, 1.0, 2.0])
     q_logits_tm1, q_logits_t = jnp.array([[5.0, 1, 2], [0, 0, 0]]), jnp.log(jnp.array([[0.5, 0.25, 0.25], [1, 1, 8]]))
