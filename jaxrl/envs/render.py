@@ -1,6 +1,8 @@
 """Observations as pictures, for films and plots."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -49,15 +51,22 @@ def render(env: Any, observation: Any, caption: Sequence[str] = ()) -> Image.Ima
     drawing, legend = draw(env, observation)
     picture = Image.new("RGB", (BOARD + 180, BOARD), BACKGROUND)
     picture.paste(drawing, ((BOARD - drawing.width) // 2, (BOARD - drawing.height) // 2))
-    panel, font = ImageDraw.Draw(picture), ImageFont.load_default(15)
+    panel = ImageDraw.Draw(picture)
     for i, line in enumerate(caption):
-        panel.text((BOARD + 18, 16 + LINE * i), line, INK, font)
+        picture.paste(_words(line, INK), (BOARD + 18, 16 + LINE * i))
     legend = shorten(legend, (BOARD - 24) // LINE - len(caption))
     for i, (name, colour) in enumerate(legend):
         y = BOARD - LINE * (len(legend) - i) - 8
         panel.rectangle((BOARD + 18, y + 3, BOARD + 32, y + 17), colour)
-        panel.text((BOARD + 42, y), name, FAINT, font)
+        picture.paste(_words(name, FAINT), (BOARD + 42, y))
     return picture
+
+
+@lru_cache(1000)  # most frames of a film say much the same
+def _words(text: str, ink: Colour) -> Image.Image:
+    line = Image.new("RGB", (160, LINE), BACKGROUND)
+    ImageDraw.Draw(line).text((0, 0), text, ink, ImageFont.load_default(15))
+    return line
 
 
 def shorten(legend: Legend, lines: int) -> Legend:
@@ -100,13 +109,21 @@ def write_gif(frame: Callable[[int], Image.Image], number: int, path: str | Path
     Raises:
         OSError: the file cannot be written.
     """
-    sampled = [frame(i) for i in range(0, number, -(-number // MOST_SAMPLED))]
-    together = Image.new("RGB", (sampled[0].width, len(sampled) * sampled[0].height))
-    for i, one in enumerate(sampled):
-        together.paste(one, (0, i * one.height))
-    palette = together.quantize(256)
+    palette = _palette([frame(i) for i in range(0, number, -(-number // MOST_SAMPLED))])
     frames = [frame(i).quantize(palette=palette, dither=Image.Dither.NONE) for i in range(number)]
     frames[0].save(path, format="GIF", save_all=True, append_images=frames[1:], duration=list(milliseconds), loop=0)
+
+
+def _palette(frames: Sequence[Image.Image]) -> Image.Image:
+    """At most 256 colours, for all of some frames: their own, or if these are more, the best for most of their area."""
+    areas: Counter[Any] = Counter()
+    for frame in frames:
+        areas.update({colour: area for area, colour in frame.getcolors(frame.width * frame.height) or ()})
+    colours = np.array(list(areas), np.uint8)
+    if len(colours) > 256:
+        shares = np.array(list(areas.values())) / areas.total()
+        colours = np.repeat(colours, np.ceil(2**16 * shares).astype(int), axis=0)
+    return Image.fromarray(colours[None]).quantize(256)
 
 
 def to_numpy(leaf: Any) -> np.ndarray:
@@ -180,14 +197,14 @@ def _board(observation: np.ndarray) -> Image.Image:
     height, width, channels = observation.shape
     cell = int(min(cell_size(height, width)))
     if cell < DETAILED:
-        there = observation > 0
-        colours = np.array([_colour(c) for c in range(channels)], np.uint8)[there.argmax(-1)]
-        return flat_cells(np.where(there.any(-1, keepdims=True), colours, np.array(BACKGROUND, np.uint8)))
+        on = observation > 0
+        colours = np.array([_colour(c) for c in range(channels)], np.uint8)[on.argmax(-1)]
+        return flat_cells(np.where(on.any(-1, keepdims=True), colours, np.array(BACKGROUND, np.uint8)))
     picture = Image.new("RGB", (width * cell, height * cell), GRID)
     draw = ImageDraw.Draw(picture)
-    for y in range(height):
-        for x in range(width):
-            shown = [c for c in range(channels) if observation[y, x, c] > 0]
+    for y, row in enumerate((observation > 0).tolist()):
+        for x, there in enumerate(row):
+            shown = [c for c, is_there in enumerate(there) if is_there]
             fill = _colour(shown[0]) if shown else BACKGROUND
             draw.rectangle((x * cell, y * cell, (x + 1) * cell - 2, (y + 1) * cell - 2), fill)
             if len(shown) > 1:  # as a dot, what else is there
