@@ -23,6 +23,7 @@ from jaxrl.arguments import ArgumentError
 from jaxrl.types import MDP, Array
 
 _Loop = tuple[Array, Array, Array, Array]
+_PolicyLoop = tuple[Array, Array, Array, Array, Array]
 
 
 class Plan(NamedTuple):
@@ -75,7 +76,7 @@ def q_value_iteration(
     Args:
         mdp: the problem.
         tolerance: stop once `Plan.error_bound` is at most this. Also stop once a step changes nothing but the last bit
-            of the greatest value, as nothing is gained then.
+            of each entry, as nothing is gained then.
         max_iterations: stop after this many in any case.
         initial_q: `Q_0`, `[S, A]`; zero unless given, and always zero in states that are never left and earn nothing.
 
@@ -105,8 +106,9 @@ def value_iteration(
 def policy_iteration(mdp: MDP, max_iterations: int = 1000, initial_policy: Array | None = None) -> Plan:
     """Evaluates a policy exactly, makes it greedy, and so on until that gains nothing (Howard 1960).
 
-    In each state it keeps its action unless another is better, and it goes on only as long as the sum of all values
-    grows. So it comes back to no policy, with or without rounding, and ends.
+    In each state it keeps its action unless another is better, and it goes on only as long as some state is worth more,
+    by more than its last bit, than under every policy before. So it comes back to no policy, with or without rounding,
+    and ends. No state is worth so little, beside others that are worth much, that it stops too early.
 
     Args:
         mdp: the problem. With γ = 1 every move must cost something, lest a policy on the way never ends: then it stops.
@@ -166,22 +168,26 @@ def _value_iteration(mdp: MDP, tolerance: Array, max_iterations: Array, start: A
 
 @jax.jit
 def _policy_iteration(mdp: MDP, max_iterations: Array, policy: Array) -> Plan:
-    def improve(loop: _Loop) -> _Loop:
-        policy, values, iterations, _ = loop
+    eps = jnp.finfo(_dtype(mdp)).eps
+
+    def improve(loop: _PolicyLoop) -> _PolicyLoop:
+        policy, values, best, iterations, _ = loop
         q = bellman_backup(mdp, values)
         better = q.max(1) > (policy * q).sum(1)
         greedy = jnp.where(better[:, None], jax.nn.one_hot(q.argmax(1), q.shape[1], dtype=q.dtype), policy)
         greedy_values = _policy_evaluation(mdp, greedy)
-        gains = greedy_values.sum() > values.sum()
-        return greedy, jnp.where(gains, greedy_values, values), iterations + 1, gains
+        gains = (greedy_values - best > eps * abs(best)).any()
+        values = jnp.where(gains, greedy_values, values)
+        return greedy, values, jnp.maximum(best, greedy_values), iterations + 1, gains
 
-    def go_on(loop: _Loop) -> Array:
-        _, _, iterations, gains = loop
+    def go_on(loop: _PolicyLoop) -> Array:
+        _, _, _, iterations, gains = loop
         return gains & (iterations < max_iterations)
 
     policy = policy.astype(_dtype(mdp))
-    first: _Loop = (policy, _policy_evaluation(mdp, policy), jnp.int32(1), jnp.bool(True))
-    _, values, iterations, _ = jax.lax.while_loop(go_on, improve, first)
+    values = _policy_evaluation(mdp, policy)
+    first: _PolicyLoop = (policy, values, values, jnp.int32(1), jnp.bool(True))
+    _, values, _, iterations, _ = jax.lax.while_loop(go_on, improve, first)
     q = bellman_backup(mdp, values)
     return Plan(q, iterations, _certifier(mdp)(values, q.max(1)))
 
@@ -214,7 +220,7 @@ def _repeat(
     def body(loop: _Loop) -> _Loop:
         before, iterations, _, _ = loop
         after = step(before)
-        moves = abs(after - before).max() > jnp.finfo(after.dtype).eps * abs(after).max()
+        moves = (abs(after - before) > jnp.finfo(after.dtype).eps * abs(after)).any()
         return after, iterations + 1, certify(before, after), moves
 
     def go_on(loop: _Loop) -> Array:

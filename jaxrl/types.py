@@ -95,6 +95,8 @@ class Agent(NamedTuple):
         outputs: `(agent_state, observations[N]) -> what it chooses actions by`: Q(s, ·) `[N, num_actions]`, or a
             `jaxrl.distributions.Distribution`. With it, trainers refuse an agent for another number of actions, which
             no one would notice otherwise; an agent may do without.
+        whole_episodes: whether every rollout must begin with an episode, as that of `OnPolicyConfig.fresh_worlds` does.
+            Trainers refuse such an agent where theirs do not.
 
     `env_steps` is the trainer's clock as a float32 scalar: environment steps one agent has taken so far, over all its
     worlds. Schedules depend on it and on nothing else, so a run can be extended.
@@ -105,6 +107,7 @@ class Agent(NamedTuple):
     policy: Callable[[PyTree, PyTree, Array], Array]
     update: Callable[[PyTree, Any, Array, Array], tuple[PyTree, Metrics, PyTree]]
     outputs: Callable[[PyTree, PyTree], Any] | None = None
+    whole_episodes: bool = False
 
 
 class TrainState(NamedTuple):

@@ -193,6 +193,24 @@ def test_methods_agree_and_evaluation_of_the_best_is_the_best() -> None:
     np.testing.assert_allclose(best, (mdp.initial * plans[0].values).sum(), atol=1e-8)
 
 
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("huge", [-1e8, 1e30])
+def test_small_values_are_right_beside_huge_ones(method, huge: float) -> None:
+    """In float32, where the sum of all values does not tell a chain worth 1 from nothing beside a state worth -1e8."""
+    transition, reward = np.zeros((16, 4, 16)), np.zeros((16, 4))
+    for state in range(16):
+        transition[state, :, state] = 1
+    for state in range(5):
+        transition[state, 1, [state, state + 1]] = 0, 1
+        reward[state, 0] = 1e-3  # to stay is worth 0.1
+    reward[5], reward[6] = 0.01, 0.01 * huge
+    with jax.enable_x64(False):
+        plan = method(table(transition, reward, 0.99))
+    assert plan.q_values.dtype == jnp.float32
+    np.testing.assert_allclose(plan.values[:7], [*0.99 ** np.arange(5, -1, -1), huge], rtol=2e-5)
+    assert plan.policy[:5].tolist() == [[0, 1, 0, 0]] * 5
+
+
 def test_ties_share_and_stop_policy_iteration() -> None:
     assert planning.greedy_policy(jnp.array([[1, 3, 3], [2, 1, 0]])).tolist() == [[0, 0.5, 0.5], [1, 0, 0]]
     mdp = table(np.full((2, 2, 2), 1 / 2), np.ones((2, 2)), 0.9)  # all policies are the same

@@ -40,12 +40,14 @@ class DQNHparams(DeepQHparams):
     """How far the target network moves towards the online one at each of its updates, in (0, 1]; 1 copies it."""
     target_update_period: Annotated[int, Interval(gt=0, lt=2**31)] = 1
     """Gradient steps between two updates of the target network. Mnih et al. 2015: rate 1, period 10000."""
+    adam_epsilon: Annotated[float, Interval(gt=0, lt=1e30)] = 1e-8
+    """Adam's ε, > 0. Rainbow's is 1.5e-4; that of C51 and of QR-DQN 0.01 / batch_size."""
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class RainbowHparams(PrioritisedHparams, DQNHparams):
-    """Those of DQN with a prioritised replay."""
+    """Those of DQN with a prioritised replay. With a uniform one those of the replay do nothing."""
 
 
 class DQNState(NamedTuple):
@@ -143,4 +145,4 @@ def n_step(transitions: Transition, discount: ArrayLike) -> tuple[PyTree, Array,
 
 def optimizer(hparams: DQNHparams) -> optax.GradientTransformation:
     """Adam behind a clip of the global gradient norm. Its state's shape does not depend on the values."""
-    return adam(hparams.learning_rate, hparams.max_grad_norm)
+    return adam(hparams.learning_rate, hparams.max_grad_norm, hparams.adam_epsilon)

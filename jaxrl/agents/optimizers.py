@@ -15,7 +15,7 @@ TINY = 1e-36
 """Under a root, where float32's numbers end at 1e-38. Its root is 1e-18, which is lost in what optimizers add to it."""
 
 
-def adam(learning_rate: ArrayLike, max_grad_norm: ArrayLike, eps: float = 1e-8) -> optax.GradientTransformation:
+def adam(learning_rate: ArrayLike, max_grad_norm: ArrayLike, eps: ArrayLike = 1e-8) -> optax.GradientTransformation:
     """Adam behind a clip of the global gradient norm. Its state's shape does not depend on the values."""
     return optax.chain(clip_by_global_norm(max_grad_norm), optax.adam(learning_rate, eps=eps, eps_root=TINY))
 

@@ -2,6 +2,8 @@
 
 An actor-critic that learns several times from one rollout. The policy gradient is right only for the policy that made
 the rollout; so each action's probability may gain by its advantage only until it has changed by a factor of 1 ± ε.
+Of what implementations add, advantages are normalised in each minibatch and gradients clipped; the value's loss is not
+clipped, epochs do not stop at a KL divergence, and by default the step size does not fall.
 """
 
 import dataclasses

@@ -5,6 +5,9 @@ keeps the Bellman regression from diverging, and many worlds side by side decorr
 Q(λ) along each world's rollout, with V(s) = max_a Q(s, a),
 
     G_t = r_t + γ ((1 − λ) V(s_{t+1}) + λ G_{t+1}),    G = V at the rollout's end.
+
+Unlike in the authors' code, weights begin as LeCun's normal numbers and not as He's, a truncated episode's last
+observation counts, and what a board shows is not divided by 255. ε and the step size change between rollouts alone.
 """
 
 import dataclasses
@@ -32,7 +35,8 @@ class PQNHparams(DeepQHparams):
     """What may be swept: traced values that live in the state, so that no change of them recompiles."""
 
     learning_rate_decay_steps: Annotated[float, Ge(0)] = 0.0
-    """Environment steps over which the step size falls linearly to zero; 0: it does not fall."""
+    """Environment steps over which the step size falls linearly to zero, after which nothing is learned; 0: it does not
+    fall."""
     q_lambda: Annotated[float, Interval(ge=0, le=1)] = 0.65
     """λ of the targets, in [0, 1]."""
 

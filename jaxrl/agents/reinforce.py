@@ -11,6 +11,9 @@ with a lower variance than the one before:
     trajectory      f(x): all rewards, also those from before the action
     reward_to_go    Σ_{k≥t} γ^k r_k: what came after it, for no action changes the past
     baseline        γ^t (Σ_{k≥t} γ^{k−t} r_k − V(s_t)): how much better that was than usual
+
+All of these are sums over an episode, and so is the entropy beside them, Σ γ^t H(π(· | s_t)). Against one step's
+advantage, `entropy_weight` then weighs one step's entropy, as it does in A2C and PPO, where both are means over steps.
 """
 
 import dataclasses
@@ -50,7 +53,7 @@ class ReinforceConfig:
 def reinforce(network: Network, config: ReinforceConfig | None = None) -> Agent:
     """REINFORCE with any network.
 
-    It learns from the first episode in each world of a rollout, which must begin with it: see
+    It learns from the first episode in each world of a rollout, which must begin with it: `on_policy` asks for
     `OnPolicyConfig.fresh_worlds`. An episode that is longer than the rollout counts as far as it got.
 
     Args:
@@ -60,7 +63,8 @@ def reinforce(network: Network, config: ReinforceConfig | None = None) -> Agent:
 
     Returns:
         An agent for rollouts `[T, N]` whose hyperparameters are `ReinforceHparams` and whose metrics are `policy_loss`,
-        `value_loss` and `entropy`.
+        and `value_loss` and `entropy` as means over steps. The clip of the gradient's norm (`max_grad_norm`), and Adam,
+        bias the step.
     """
     config = config or ReinforceConfig()
     check_kind("config", config, ReinforceConfig)
@@ -76,7 +80,7 @@ def reinforce(network: Network, config: ReinforceConfig | None = None) -> Agent:
 
         return *gradient_step(state, loss, env_steps), ()
 
-    return policy_gradient_agent(network, update, ReinforceHparams)
+    return policy_gradient_agent(network, update, ReinforceHparams)._replace(whole_episodes=True)
 
 
 def reinforce_loss(
@@ -97,13 +101,14 @@ def reinforce_loss(
         advantages = returns - values if weight == "baseline" else returns
         surrogate = -ops.policy_gradient_loss(log_prob, discounts * advantages).sum(0)
     policy_loss = -surrogate.mean()
-    steps = in_episode.sum()
-    mean_entropy = jnp.where(in_episode, entropy, 0.0).sum() / steps
-    value_loss = jnp.where(in_episode, ops.squared_loss(returns - values), 0.0).sum() / steps
-    total = policy_loss - hparams.entropy_weight * mean_entropy
+    entropy = jnp.where(in_episode, entropy, 0.0)
+    value_loss = jnp.where(in_episode, ops.squared_loss(returns - values), 0.0)
+    total = policy_loss - hparams.entropy_weight * (discounts * entropy).sum(0).mean()
     if weight == "baseline":
-        total += hparams.value_weight * value_loss
-    return total, {"policy_loss": policy_loss, "value_loss": value_loss, "entropy": mean_entropy}
+        total += hparams.value_weight * value_loss.sum(0).mean()
+    steps = in_episode.sum()
+    report = {"policy_loss": policy_loss, "value_loss": value_loss.sum() / steps, "entropy": entropy.sum() / steps}
+    return total, report
 
 
 def first_episode(batch: Transition) -> Array:

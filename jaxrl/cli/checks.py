@@ -1,7 +1,7 @@
 """Bad input, found before anything compiles and before anything is written."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +38,8 @@ def check_options(options: Any) -> None:
         raise UsageError(as_flag(error)) from error
 
 
-def as_flag(error: ArgumentError, prefix: str = "") -> str:
-    """The error with its argument's name written as a flag."""
+def as_flag(error: ArgumentError | str, prefix: str = "") -> str:
+    """The error, or another line, with its argument's name written as a flag."""
     name, _, rest = str(error).partition(" ")
     return f"{flag(prefix + name)} {rest}"
 
@@ -121,6 +121,39 @@ def build(experiment: Experiment, env: Any, env_params: Any, options: Options) -
         state = jax.eval_shape(trainer.init, jax.random.key(0), options.hparams)
         jax.eval_shape(trainer.step, state)
     return agent, trainer
+
+
+def idle_in(experiment: Experiment, env: Any, env_params: Any) -> Callable[[Options], dict[str, str]]:
+    """Makes `options -> {path: reason}`: the settings that have no effect in this world, as `Experiment.idle` says."""
+    idle = experiment.idle
+    if idle is None:
+        return lambda options: {}
+    observation, _ = jax.eval_shape(env.reset, jax.random.key(0), env_params)
+    return lambda options: idle(options, observation)
+
+
+def check_idle(experiment: Experiment, env: Any, env_params: Any, given: Options, runs: Sequence[Options]) -> None:
+    """Checks that what was changed in the experiment's defaults has an effect.
+
+    Args:
+        experiment, env, env_params: which experiment, and in which world.
+        given: the options that somebody gave.
+        runs: those of the runs they lead to; a setting needs to have an effect on one of them.
+
+    Raises:
+        UsageError: a setting has none.
+    """
+    idle = list(map(idle_in(experiment, env, env_params), runs))
+    default, value = flatten(experiment.defaults), flatten(given)
+    for path, reason in idle[0].items():
+        if value[path] != default[path] and all(path in others for others in idle):
+            raise UsageError(f"{flag(path)} has no effect with {as_flag(reason)}, got {value[path]}")
+
+
+def untrained_steps(options: Options) -> int:
+    """Environment steps of a run in which its learning rate is 0, as it has decayed before."""
+    decay = getattr(options.hparams, "learning_rate_decay_steps", 0)
+    return max(0, int(options.total_steps - decay)) if decay else 0
 
 
 def devices(number: int | None) -> list[jax.Device]:

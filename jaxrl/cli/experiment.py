@@ -51,7 +51,7 @@ class Options(Generic[HparamsT, ConfigT]):
     out: Path | None = None
     """The run's directory; unless given, runs/EXPERIMENT/DATE-TIME."""
     resume: bool = False
-    """Continue the run in --out from its newest checkpoint, to the same bits; --total-steps may be raised."""
+    """Continue the run in --out to the same bits; --total-steps may be raised (in vain once the learning rate is 0)."""
     checkpoint_every: Annotated[float, Gt(0)] = 60.0
     """Seconds between two checkpoints; one is also written at the end, on Ctrl-C and on SIGTERM."""
     record: Path | None = None
@@ -133,6 +133,15 @@ def unflatten(flat: dict[str, Any], defaults: Options) -> Options:
     return walk(defaults, "")
 
 
+def idle_settings(*rules: tuple[bool, str, tuple[str, ...]]) -> dict[str, str]:
+    """What `Experiment.idle` gives.
+
+    Args:
+        rules: whether each applies, what makes settings idle, and the paths of these.
+    """
+    return {path: reason for applies, reason, paths in rules if applies for path in paths}
+
+
 class Experiment(NamedTuple):
     """A training experiment: what `python -m jaxrl.experiments.NAME` runs.
 
@@ -145,6 +154,10 @@ class Experiment(NamedTuple):
             trained agents of all seeds, leaves `[A, ...]`. Its entries go into `summary.json`, and those that are
             single numbers onto the screen. It may read the run's `metrics.csv`, and draws `pictures`.
         pictures: names of the files that `report` writes into the directory.
+        idle: `(options, observation) -> {path: reason}`, or None: which settings have no effect on a run with these
+            options, and what makes them so, such as `{"hparams.priority_exponent": "config.replay uniform"}`.
+            `observation` has the shape of one of the world's. The commands refuse such a setting where somebody changes
+            it.
     """
 
     name: str
@@ -153,3 +166,4 @@ class Experiment(NamedTuple):
     defaults: Options
     report: Callable[[Any, Any, PyTree, Path], dict[str, Any]] | None = None
     pictures: tuple[str, ...] = ()
+    idle: Callable[[Options, Any], dict[str, str]] | None = None

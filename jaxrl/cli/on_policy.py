@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from annotated_types import Gt
 
 from jaxrl.agents import MinibatchConfig, ReinforceConfig, a2c, ppo, reinforce
-from jaxrl.arguments import ArgumentError
+from jaxrl.cli.experiment import Options, idle_settings
 from jaxrl.envs import action_space_of
 from jaxrl.networks import Network, actor_critic
 from jaxrl.networks.network import example_of
@@ -43,6 +43,20 @@ def usual_network(env: Any, env_params: Any, config: A2C) -> Network:
     return actor_critic(example_of(env, env_params), space, config.hidden_sizes, config.activation)
 
 
+def idle_policy_gradient(options: Options, observation: Any) -> dict[str, str]:
+    """Settings of an A2C, PPO or REINFORCE run that have no effect, and what makes them so."""
+    del observation
+    config = options.config
+    weight = config.weight if isinstance(config, Reinforce) else "baseline"
+    one_step = isinstance(config, PPO) and config.num_epochs == config.num_minibatches == 1
+    return idle_settings(
+        (config.rollout_length == 1, "config.rollout_length 1", ("hparams.gae_lambda",)),
+        (not config.hidden_sizes, "config.hidden_sizes of no layers", ("config.activation",)),
+        (weight != "baseline", f"config.weight {weight}", ("hparams.value_weight",)),
+        (one_step, "config.num_epochs and num_minibatches 1", ("hparams.clip",)),
+    )
+
+
 def build_a2c(env: Any, env_params: Any, config: A2C) -> tuple[Agent, Trainer]:
     agent = a2c(usual_network(env, env_params, config))
     return agent, on_policy(agent, env, env_params, config)
@@ -54,12 +68,5 @@ def build_ppo(env: Any, env_params: Any, config: PPO) -> tuple[Agent, Trainer]:
 
 
 def build_reinforce(env: Any, env_params: Any, config: Reinforce) -> tuple[Agent, Trainer]:
-    """REINFORCE and its trainer.
-
-    Raises:
-        ArgumentError: the worlds are not fresh.
-    """
-    if not config.fresh_worlds:
-        raise ArgumentError("fresh_worlds must be true, as REINFORCE learns from whole episodes, got False")
     agent = reinforce(usual_network(env, env_params, config), config)
     return agent, on_policy(agent, env, env_params, config)

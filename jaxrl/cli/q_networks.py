@@ -7,8 +7,10 @@ from annotated_types import Gt, Interval
 
 from jaxrl.agents import MinibatchConfig, action_values, dqn, pqn
 from jaxrl.agents.action_values import ActionValues
+from jaxrl.cli.experiment import Options, idle_settings
 from jaxrl.envs import num_discrete_actions
 from jaxrl.networks import Dense, NoisyDense, QNetwork, q_network
+from jaxrl.networks.layers import is_board
 from jaxrl.networks.network import example_of
 from jaxrl.training import OffPolicyConfig, OnPolicyConfig, off_policy, on_policy
 from jaxrl.types import Agent, Trainer
@@ -64,14 +66,11 @@ class PQN(MinibatchConfig, NetworkConfig, OnPolicyConfig):
 
 
 def usual_network(env: Any, env_params: Any, config: NetworkConfig, **options: Any) -> QNetwork:
-    return q_network(
-        example_of(env, env_params),
-        num_discrete_actions(env, env_params),
-        config.hidden_sizes,
-        conv_features=config.conv_features,
-        layer_norm=config.layer_norm,
-        **options,
-    )
+    example = example_of(env, env_params)
+    if is_board(getattr(example, "shape", ())):
+        options["conv_features"] = config.conv_features
+    actions = num_discrete_actions(env, env_params)
+    return q_network(example, actions, config.hidden_sizes, layer_norm=config.layer_norm, **options)
 
 
 def usual_values(config: DQN) -> ActionValues:
@@ -85,6 +84,49 @@ def usual_values(config: DQN) -> ActionValues:
     if config.values == "quantiles":
         return action_values.quantiles(config.num_atoms)
     return action_values.expected_value(config.loss)
+
+
+def idle_dqn(options: Options, observation: Any) -> dict[str, str]:
+    """Settings of a DQN run that have no effect, and what makes them so."""
+    hparams, config = options.hparams, options.config
+    exponents = tuple(f"hparams.importance_exponent_{part}" for part in ("start", "end", "steps"))
+    copied = hparams.target_update_rate == hparams.target_update_period == 1
+    return idle_network(options, observation) | idle_settings(
+        (
+            hparams.importance_exponent_start == hparams.importance_exponent_end,
+            "hparams.importance_exponent_start equal to its end",
+            ("hparams.importance_exponent_steps",),
+        ),
+        (hparams.priority_exponent == 0, "hparams.priority_exponent 0", exponents),
+        (config.replay == "uniform", "config.replay uniform", ("hparams.priority_exponent", *exponents)),
+        (config.values != "expected", f"config.values {config.values}", ("config.loss",)),
+        (config.values == "expected", "config.values expected", ("config.num_atoms",)),
+        (config.values != "categorical", f"config.values {config.values}", ("config.v_min", "config.v_max")),
+        (copied and not config.noisy, "hparams.target_update_rate 1 at every step", ("config.double",)),
+    )
+
+
+def idle_pqn(options: Options, observation: Any) -> dict[str, str]:
+    """Settings of a PQN run that have no effect, and what makes them so."""
+    one_step = options.config.rollout_length == 1
+    return idle_network(options, observation) | idle_settings(
+        (one_step, "config.rollout_length 1", ("hparams.q_lambda",))
+    )
+
+
+def idle_network(options: Options, observation: Any) -> dict[str, str]:
+    """Settings that have no effect, of the network and of ε."""
+    hparams, config = options.hparams, options.config
+    board = is_board(observation.shape)
+    return idle_settings(
+        (not board, f"env {options.env}, which shows no board", ("config.conv_features",)),
+        (not board and not config.hidden_sizes, "config.hidden_sizes of no layers", ("config.layer_norm",)),
+        (
+            hparams.epsilon_start == hparams.epsilon_end,
+            "hparams.epsilon_start equal to its end",
+            ("hparams.epsilon_decay_steps",),
+        ),
+    )
 
 
 def build_dqn(env: Any, env_params: Any, config: DQN) -> tuple[Agent, Trainer]:

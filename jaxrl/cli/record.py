@@ -26,6 +26,12 @@ def record(run: Path, directory: Path, pictures: tuple[str, ...] = ()) -> None:
     (directory / "README.md").write_text(page(config, summary, drawn))
 
 
+def with_epsilon(*epsilons: float | None) -> str:
+    """How evaluated policies play: " with ε = 0.001", say, or nothing if they take no action at random."""
+    low, high = min(epsilon or 0 for epsilon in epsilons), max(epsilon or 0 for epsilon in epsilons)
+    return f" with ε = {high:g}" if 0 < low == high else f" with ε = {low:g} to {high:g}" if high else ""
+
+
 def page(config: dict[str, Any], summary: dict[str, Any], pictures: Sequence[str]) -> str:
     """The page, in Markdown, with the pictures that could be drawn."""
     returns = dict(zip(summary["seeds"], summary["eval_return_per_seed"], strict=True))
@@ -35,6 +41,7 @@ def page(config: dict[str, Any], summary: dict[str, Any], pictures: Sequence[str
     words = {run_directory.CURVE: "learning curve", run_directory.FILM: f"the policy of seed {summary['seed']} playing"}
     shown = "".join(f"![{words.get(name, Path(name).stem)}]({name})\n\n" for name in pictures)
     spread = f" ± {interval:.2f} (95 % interval over seeds)" if interval else ""
+    episodes = f"{summary['eval_episodes']} episodes at the end{with_epsilon(summary.get('eval_epsilon'))}"
     return f"""# {summary["algorithm"]} on {summary["env"]}
 
 ```
@@ -42,7 +49,7 @@ def page(config: dict[str, Any], summary: dict[str, Any], pictures: Sequence[str
 ```
 
 Protocol: {summary["protocol"]}.
-{summary["env_steps"]:,} environment steps a seed. Mean return of {summary["eval_episodes"]} greedy episodes at the end,
+{summary["env_steps"]:,} environment steps a seed. Mean return of {episodes},
 {summary["eval_truncated"]} of them cut short: **{summary["eval_return_mean"]:.2f}**{spread}.
 
 | seed | evaluation return |

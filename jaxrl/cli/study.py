@@ -15,6 +15,7 @@ from rich.table import Table
 from jaxrl.cli import checks, run_directory
 from jaxrl.cli.experiment import Experiment, Options
 from jaxrl.cli.pictures import spared
+from jaxrl.cli.record import with_epsilon
 from jaxrl.cli.train import train
 from jaxrl.training.checkpoint import Checkpoints
 from jaxrl.training.debug_nans import DivergedError
@@ -209,6 +210,7 @@ def _page(study: Study, directory: Path, found: list[dict[str, Any]]) -> str:
     interval = ", with its 95 % interval over seeds" if many else ""
     drawn = (directory / f"{study.name}.png").exists()
     shown = f"![learning curves]({study.name}.png)\n" if drawn else ""
+    epsilon = with_epsilon(*(result.get("eval_epsilon") for result in found))
     return f"""# {study.title}
 
 ```
@@ -217,7 +219,7 @@ def _page(study: Study, directory: Path, found: list[dict[str, Any]]) -> str:
 
 Protocol: {first["protocol"]}.
 {steps} environment steps a seed, {seeds}.
-The evaluation return is the mean of {first["eval_episodes"]} greedy episodes at the end{interval};
+The evaluation return is the mean of {first["eval_episodes"]} episodes at the end{epsilon}{interval};
 environment steps/s are those of all seeds together.
 
 | {" | ".join(COLUMNS)} |

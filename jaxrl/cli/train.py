@@ -19,7 +19,7 @@ from rich.table import Table
 from jaxrl.cli import checks, run_directory
 from jaxrl.cli.experiment import Experiment, Options
 from jaxrl.cli.pictures import spared
-from jaxrl.cli.record import record
+from jaxrl.cli.record import record, with_epsilon
 from jaxrl.envs import protocol_of, rollout, vectorize
 from jaxrl.random import key_stream
 from jaxrl.training.checkpoint import CheckpointError, Checkpoints
@@ -117,6 +117,8 @@ def train(experiment: Experiment, options: Options, console: Console) -> tuple[P
     checks.check_directory(directory, experiment, options)
     env, env_params = checks.make_env(options.env, options.protocol, options.env_options)
     agent, trainer = checks.build(experiment, env, env_params, options)
+    if not options.resume:
+        checks.check_idle(experiment, env, env_params, options, [options])
     protocol = protocol_of(env, env_params)
     seeds = range(options.seed, options.seed + options.num_seeds)
     train_keys, eval_keys, film_keys = key_streams(seeds)
@@ -168,6 +170,9 @@ def begin(experiment: Experiment, options: Options, directory: Path, protocol: s
             checks.make_directory(path, name)
     console.print(f"{experiment.algorithm} on {options.env} ({protocol})", soft_wrap=True)
     console.print(f"writing to {directory}", soft_wrap=True)
+    if untrained := checks.untrained_steps(options):
+        ends = "the learning rate ends at 0 (--hparams.learning-rate-decay-steps)"
+        console.print(f"note: {ends}: the last {untrained:,} steps train nothing", soft_wrap=True)
     if options.resume:
         for line in run_directory.differences(run_directory.read_config(directory)):
             console.print(f"note: resuming elsewhere, the last bits may differ: {line}", soft_wrap=True)
@@ -232,6 +237,7 @@ def summarize(
         "eval_return_per_seed": per_seed.tolist(),
         "eval_episodes": int(evaluation.ended.size),
         "eval_truncated": int((~evaluation.ended).sum()),
+        "eval_epsilon": getattr(options.hparams, "epsilon_eval", None),
         "compile_seconds": round(result.compile_seconds, 3),
         "train_seconds": round(result.train_seconds, 3),
         "env_steps_per_second": round(result.env_steps * options.num_seeds / result.train_seconds, 1),
@@ -249,7 +255,7 @@ def draw_curve(experiment: Experiment, options: Options, directory: Path, protoc
 def shoot_film(
     agent: Agent, agent_state: PyTree, env: Any, env_params: Any, key: Array, directory: Path, options: Options
 ) -> None:
-    """Films the greedy policy of the first seed."""
+    """Films the first seed's policy."""
 
     def play(agent_state: PyTree, key: Array) -> Transition:
         return rollout(env, partial(agent.policy, agent_state), key, FILM_STEPS, 1, env_params)
@@ -269,7 +275,8 @@ def show(
         f"± {interval:.2f} (95 % interval over seeds)" if interval else f"(episodes ± {summary['eval_return_std']:.2f})"
     )
     table.add_row("evaluation return", f"{summary['eval_return_mean']:.2f} {spread}")
-    table.add_row("greedy episodes", f"{summary['eval_episodes']}, {summary['eval_truncated']} cut short")
+    episodes = f"{summary['eval_episodes']}{with_epsilon(summary['eval_epsilon'])}"
+    table.add_row("evaluation episodes", f"{episodes}, {summary['eval_truncated']} cut short")
     for name, value in entries.items():
         if isinstance(value, int | float):
             table.add_row(name.replace("_", " "), f"{value:,}" if isinstance(value, int) else f"{value:.2g}")

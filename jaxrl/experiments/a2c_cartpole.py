@@ -2,7 +2,7 @@
 
 from jaxrl.agents import A2CHparams
 from jaxrl.cli import Experiment, Options, main
-from jaxrl.cli.on_policy import A2C, build_a2c
+from jaxrl.cli.on_policy import A2C, build_a2c, idle_policy_gradient
 
 experiment = Experiment(
     name="a2c_cartpole",
@@ -15,6 +15,7 @@ experiment = Experiment(
         config=A2C(num_envs=16, rollout_length=8),
         sequential=True,
     ),
+    idle=idle_policy_gradient,
 )
 
 if __name__ == "__main__":

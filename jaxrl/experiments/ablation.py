@@ -73,9 +73,10 @@ def main() -> None:
     # Four times the gradient steps of dqn_minatar for each environment step, and exploration that ends in time.
     hparams = dataclasses.replace(defaults.hparams, learning_rate=5e-4, epsilon_decay_steps=1e5)
     config = dataclasses.replace(defaults.config, num_envs=64, batch_size=64)
+    start = AblationOptions(env=defaults.env, total_steps=300_000, hparams=hparams, config=config, num_seeds=3)
     options = tyro.cli(
         AblationOptions,
-        default=AblationOptions(env=defaults.env, total_steps=300_000, hparams=hparams, config=config, num_seeds=3),
+        default=start,
         description=__doc__,
         prog="python -m jaxrl.experiments.ablation",
         config=(tyro.conf.FlagCreatePairsOff,),
@@ -85,8 +86,13 @@ def main() -> None:
         directory = options.out or run_directory.default_directory("ablation")
         if len(options.variants) != len(set(options.variants)) or not options.variants:
             raise checks.UsageError(f"--variants must be different ones, got {' '.join(options.variants) or 'none'}")
+        checks.check_options(options)
         options = dataclasses.replace(options, env_options=checks.with_texts(options.env, options.env_options))
         runs = {str(name): variant_run(options, name, directory / name) for name in options.variants}
+        if not options.resume:
+            env, env_params = checks.make_env(options.env, options.protocol, options.env_options)
+            experiment = dqn_minatar.experiment._replace(defaults=start)
+            checks.check_idle(experiment, env, env_params, options, [run.options for run in runs.values()])
         ablation = study.Study("ablation", f"DQN and its parts on {options.env}", runs, draw)
         study.carry_out(ablation, directory, options.out, options.resume, options.record)
 
@@ -102,7 +108,8 @@ def variant_run(options: AblationOptions, name: Name, out: Path) -> study.Run:
         n = options.config.num_envs
         fields["config"] = dataclasses.replace(options.config, batch_size=n, replay_capacity=n, n_step=1)
     its_options = study.options_in(Options(**fields), out, options.resume)
-    return study.Run(variant.label, dqn_minatar.experiment._replace(algorithm=variant.label), its_options)
+    experiment = dqn_minatar.experiment._replace(algorithm=variant.label, idle=None)  # `main` looks at all variants
+    return study.Run(variant.label, experiment, its_options)
 
 
 def draw(directory: Path, found: list[dict[str, Any]], picture: Path) -> None:
@@ -161,7 +168,7 @@ def draw_evaluations(axes: "Axes", found: list[dict[str, Any]]) -> None:
     least, most = min(0.0, float(everything.min())), float(everything.max())
     axes.set_xlim(least, most + 0.04 * (most - least or 1.0))
     interval = "" if len(found[0]["seeds"]) < FEW_SEEDS else ", 95 % interval"
-    axes.set_xlabel(f"greedy evaluation at the end: seeds and their mean{interval}", fontsize=9)
+    axes.set_xlabel(f"evaluation at the end: seeds and their mean{interval}", fontsize=9)
     plain_numbers(axes.xaxis)
     axes.tick_params(labelsize=9)
     axes.spines[["top", "right"]].set_visible(False)

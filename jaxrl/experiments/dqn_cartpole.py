@@ -2,7 +2,7 @@
 
 from jaxrl.agents import RainbowHparams
 from jaxrl.cli import Experiment, Options, main
-from jaxrl.cli.q_networks import DQN, build_dqn
+from jaxrl.cli.q_networks import DQN, build_dqn, idle_dqn
 
 experiment = Experiment(
     name="dqn_cartpole",
@@ -15,6 +15,7 @@ experiment = Experiment(
         hparams=RainbowHparams(learning_rate=2.5e-4, epsilon_end=0.05, epsilon_decay_steps=50_000.0, max_grad_norm=1.0),
         config=DQN(num_envs=16, loss="squared", hidden_sizes=(128, 128), warmup_steps=1_000, v_max=100.0),
     ),
+    idle=idle_dqn,
 )
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from jaxrl.agents import RainbowHparams
 from jaxrl.cli import Experiment, Options, main
-from jaxrl.cli.q_networks import DQN, build_dqn
+from jaxrl.cli.q_networks import DQN, build_dqn, idle_dqn
 
 experiment = Experiment(
     name="dqn_minatar",
@@ -14,6 +14,7 @@ experiment = Experiment(
         hparams=RainbowHparams(learning_rate=1e-3, epsilon_decay_steps=1e6),
         config=DQN(num_envs=256, batch_size=256),
     ),
+    idle=idle_dqn,
 )
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import tyro
 from annotated_types import Interval
 
 from jaxrl.cli.checks import UsageError, check_options
+from jaxrl.cli.record import with_epsilon
 from jaxrl.cli.train import fail, prepare_jax
 from jaxrl.envs import protocol_of, vectorize
 from jaxrl.random import key_stream
@@ -48,12 +49,11 @@ def main() -> None:
         lambda agent_state, key: evaluate(trained.agent.policy, agent_state, worlds, key, options.max_steps)
     )(trained.agent_state, key_stream(options.eval_seed, "later evaluation"))
     returns, cut_short = np.asarray(result.episode_return), int((~result.ended).sum())
+    played = f"{returns.size} episodes{with_epsilon(getattr(trained.options.hparams, 'epsilon_eval', None))}"
     if trained.name:
         print(trained.name)
     print(f"{trained.options.env} ({protocol_of(trained.env, trained.env_params)})")
-    print(
-        f"return {returns.mean():.2f} ± {returns.std():.2f} over {returns.size} greedy episodes, {cut_short} cut short"
-    )
+    print(f"return {returns.mean():.2f} ± {returns.std():.2f} over {played}, {cut_short} cut short")
     print(f"episode length {np.mean(result.episode_length):.1f}, returns {returns.min():g} to {returns.max():g}")
 
 

@@ -105,7 +105,7 @@ def draw(directory: Path, found: list[dict[str, Any]], picture: Path) -> None:
     for panel in panels[len(games) :]:
         panel.remove()
     note = (
-        "training returns over environment steps; in brackets the greedy evaluation at the end. "
+        "training returns over environment steps; in brackets the evaluation at the end. "
         "Dots: the rows in which any episode ended, where they are few."
     )
     figure.text(0.01, 0.1 / height, note, color="gray", fontsize=8)

@@ -2,7 +2,7 @@
 
 from jaxrl.agents import PPOHparams
 from jaxrl.cli import Experiment, Options, main
-from jaxrl.cli.on_policy import PPO, build_ppo
+from jaxrl.cli.on_policy import PPO, build_ppo, idle_policy_gradient
 
 experiment = Experiment(
     name="ppo_cartpole",
@@ -15,6 +15,7 @@ experiment = Experiment(
         config=PPO(num_envs=4, rollout_length=128),
         sequential=True,
     ),
+    idle=idle_policy_gradient,
 )
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from jaxrl.agents import PPOHparams
 from jaxrl.cli import Experiment, Options, main
-from jaxrl.cli.on_policy import PPO, build_ppo
+from jaxrl.cli.on_policy import PPO, build_ppo, idle_policy_gradient
 
 experiment = Experiment(
     name="ppo_minatar",
@@ -14,6 +14,7 @@ experiment = Experiment(
         hparams=PPOHparams(learning_rate=5e-3, learning_rate_decay_steps=1e6, gae_lambda=0.9),
         config=PPO(num_envs=64, rollout_length=128, num_minibatches=8, activation="relu"),
     ),
+    idle=idle_policy_gradient,
 )
 
 if __name__ == "__main__":

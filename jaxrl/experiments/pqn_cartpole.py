@@ -2,7 +2,7 @@
 
 from jaxrl.agents import PQNHparams
 from jaxrl.cli import Experiment, Options, main
-from jaxrl.cli.q_networks import PQN, build_pqn
+from jaxrl.cli.q_networks import PQN, build_pqn, idle_pqn
 
 experiment = Experiment(
     name="pqn_cartpole",
@@ -15,6 +15,7 @@ experiment = Experiment(
         hparams=PQNHparams(learning_rate=2.5e-4, epsilon_end=0.2, epsilon_decay_steps=100_000, q_lambda=0.95),
         config=PQN(num_envs=32, rollout_length=64, num_minibatches=16, num_epochs=4, hidden_sizes=(128, 128)),
     ),
+    idle=idle_pqn,
 )
 
 if __name__ == "__main__":

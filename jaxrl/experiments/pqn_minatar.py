@@ -2,7 +2,7 @@
 
 from jaxrl.agents import PQNHparams
 from jaxrl.cli import Experiment, Options, main
-from jaxrl.cli.q_networks import PQN, build_pqn
+from jaxrl.cli.q_networks import PQN, build_pqn, idle_pqn
 
 experiment = Experiment(
     name="pqn_minatar",
@@ -14,6 +14,7 @@ experiment = Experiment(
         hparams=PQNHparams(learning_rate=1e-3, epsilon_end=0.01, epsilon_decay_steps=200_000),
         config=PQN(),
     ),
+    idle=idle_pqn,
 )
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from jaxrl.agents import RainbowHparams
 from jaxrl.cli import Experiment, Options, main
-from jaxrl.cli.q_networks import DQN, build_dqn
+from jaxrl.cli.q_networks import DQN, build_dqn, idle_dqn
 
 experiment = Experiment(
     name="rainbow_minatar",
@@ -25,6 +25,7 @@ experiment = Experiment(
             values="categorical",
         ),
     ),
+    idle=idle_dqn,
 )
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from jaxrl.agents import ReinforceHparams
 from jaxrl.cli import Experiment, Options, main
-from jaxrl.cli.on_policy import Reinforce, build_reinforce
+from jaxrl.cli.on_policy import Reinforce, build_reinforce, idle_policy_gradient
 
 experiment = Experiment(
     name="reinforce_cartpole",
@@ -11,10 +11,11 @@ experiment = Experiment(
     defaults=Options(
         env="CartPole-v1",
         total_steps=2_000_000,
-        hparams=ReinforceHparams(learning_rate=5e-3, learning_rate_decay_steps=2e6, discount=1.0),
+        hparams=ReinforceHparams(learning_rate=5e-3, learning_rate_decay_steps=2e6, discount=1.0, value_weight=0.005),
         config=Reinforce(num_envs=16, rollout_length=500),
         sequential=True,
     ),
+    idle=idle_policy_gradient,
 )
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from jaxrl.cli import checks, run_directory
 from jaxrl.cli.train import errors_in_one_line, fail, prepare_jax
 from jaxrl.sweeps import plan as planning
 from jaxrl.sweeps import sweep as sweeps
-from jaxrl.sweeps.groups import group
+from jaxrl.sweeps.groups import check_idle, group
 from jaxrl.sweeps.record import record
 from jaxrl.sweeps.spec import Spec, read_spec, with_map
 
@@ -102,6 +102,7 @@ def run(options: SweepOptions, spec: Spec, console: Console) -> dict[int, str]:
     groups = group(spec, options.max_groups)
     limits = planning.limits(options.memory, free_disk(directory))
     if plans is None:
+        check_idle(spec, groups)
         for each in groups:
             planning.most_at_once(each, devices, limits)  # before anything compiles
     for path, name in ((options.record, "--record"), (directory, "--out")):
@@ -117,6 +118,9 @@ def run(options: SweepOptions, spec: Spec, console: Console) -> dict[int, str]:
     total = planning.minutes(sum(plan.seconds for plan in plans))
     console.print(f"about {total} of training on {len(devices)} × {run_directory.device_name()}", soft_wrap=True)
     console.print(f"{memory} of memory and {disk} of disk are to be had", soft_wrap=True)
+    if idle_steps := max(checks.untrained_steps(member.options) for each in groups for member in each.members):
+        ends = "the learning rate ends at 0 (hparams.learning_rate_decay_steps)"
+        console.print(f"note: {ends}: the last {idle_steps:,} steps of some agents train nothing", soft_wrap=True)
     if options.dry_run:
         return {}
     sweep = sweeps.Sweep(spec, options.spec, groups, plans, directory, options.checkpoint_every)

@@ -28,8 +28,9 @@ class NoisyDense(nn.Module):
     """A dense layer whose weights are random, with learned means and deviations: `[inputs, N]` to `[features, N]`.
 
     Factorised noise (Fortunato et al. 2018, https://arxiv.org/abs/1706.10295, equations 9 to 11): that of a weight is
-    f(ε_input) f(ε_output), f(x) = sign(x) √|x|. It is drawn once for the batch from the random stream "noise"; without
-    that stream, as in `network.apply(params, observations)`, the layer takes the means.
+    f(ε_input) f(ε_output), f(x) = sign(x) √|x|. It is drawn once for the batch from the random stream "noise", so that
+    all worlds that act together in one step explore with the same noise; without that stream, as in
+    `network.apply(params, observations)`, the layer takes the means.
     """
 
     features: int
@@ -101,6 +102,6 @@ class BoardConv(nn.Module):
         return Dense(self.features)(patches).reshape(self.features, height, width, n)
 
 
-def is_board(observations: Array) -> bool:
-    """Whether observations `[N, ...]` are boards `[N, H, W, C]` that a `BoardConv` can take."""
-    return observations.ndim == 4 and min(observations.shape[1:3]) >= 3
+def is_board(shape: tuple[int, ...]) -> bool:
+    """Whether observations of a shape are boards `[H, W, C]` that a `BoardConv` can take."""
+    return len(shape) == 3 and min(shape[:2]) >= 3

@@ -7,6 +7,7 @@ from typing import Any
 import jax.numpy as jnp
 from flax import linen as nn
 
+from jaxrl.arguments import ArgumentError
 from jaxrl.networks.layers import BoardConv, Dense, LayerNorm, NoisyDense, is_board
 from jaxrl.networks.network import as_features, check_one_array, num_states_of
 from jaxrl.types import Array, PyTree
@@ -26,7 +27,8 @@ class QNetwork(nn.Module):
         outputs: shape of what is said of one action: `()` for Q(s, a) itself, `(K,)` for a distribution of returns.
         layer_norm: a `LayerNorm` before each ReLU, as PQN needs.
         dueling: two streams from the last dense layer on, Q = V + A − mean_a A (Wang et al. 2016,
-            https://arxiv.org/abs/1511.06581, equation 9).
+            https://arxiv.org/abs/1511.06581, equation 9). The gradient that they send into the layers before is their
+            sum, which the paper multiplies by 1 / √2.
         dense: the kind of dense layers: `Dense` or `NoisyDense`.
         num_states: if it is not 0, observations `[N]` are numbers of so many states, and become one-hot.
     """
@@ -44,7 +46,7 @@ class QNetwork(nn.Module):
     def __call__(self, observations: Array) -> Array:
         observations = as_features(observations, self.num_states)
         x = jnp.moveaxis(observations, 0, -1)
-        if is_board(observations):
+        if is_board(observations.shape[1:]):
             x = self.activate(BoardConv(self.conv_features)(x))
         x = x.reshape(-1, observations.shape[0])
         if not self.dueling:
@@ -72,7 +74,10 @@ def q_network(observation: PyTree, num_actions: int, hidden_sizes: Sequence[int]
     `options` are those of `QNetwork`.
 
     Raises:
-        ArgumentError: the observation is not one array.
+        ArgumentError: the observation is not one array, or `conv_features` are given though it is no board.
     """
     check_one_array(observation)
+    if "conv_features" in options and not is_board(observation.shape):
+        features, shape = options["conv_features"], list(observation.shape)
+        raise ArgumentError(f"conv_features must not be given for observations {shape}, no boards, got {features}")
     return QNetwork(num_actions, tuple(hidden_sizes), num_states=num_states_of(observation), **options)

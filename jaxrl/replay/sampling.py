@@ -126,7 +126,8 @@ def prioritised(slots: int, num_envs: int, n_step: int = 1) -> Sampler:
     Following algorithm 1 of Schaul et al. 2016 (https://arxiv.org/abs/1511.05952), P(i) = p_i / Σ p, what is new comes
     with the greatest p so far (at first 1), and the weights are (count · P(i))^-β, where `count` is of all stretches,
     divided by the greatest of the batch. Following its appendix B.2.1, Σ p is cut into `batch_size` equal parts, and
-    one index drawn from each. β is `linear_schedule` in environment steps.
+    one index drawn from each. β is `linear_schedule` in environment steps. As in the paper, and unlike in DeepMind's
+    dqn_zoo, no error is clipped, and nothing is drawn uniformly besides.
 
     Its state is `PrioritisedState`; hyperparameters are anything with the fields of `PrioritisedHparams`.
 

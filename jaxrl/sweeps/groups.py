@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from jaxrl.cli import checks
-from jaxrl.cli.experiment import Options
+from jaxrl.cli.experiment import Options, flatten
 from jaxrl.cli.train import key_streams
 from jaxrl.envs import vectorize
 from jaxrl.sweeps.spec import Spec, draw, with_values
@@ -80,6 +80,30 @@ class Group:
         """Evaluations `[A, episodes]` of some members, each as its own run would end with."""
         _, keys, _ = key_streams([member.options.seed for member in members])
         return self._evaluate(agent_states, keys, program.mesh)
+
+
+def check_idle(spec: Spec, groups: Sequence[Group]) -> None:
+    """Checks that what the file changes in the experiment's defaults has an effect.
+
+    A field that is drawn at random, or fixed, needs to have one in some configuration; one of a grid in all of them,
+    which would repeat the same agents otherwise.
+
+    Raises:
+        UsageError: a field has none.
+    """
+    default, found = flatten(spec.experiment.defaults), dict[str, list[str]]()
+    swept = {dimension.path: dimension for dimension in spec.dimensions if len(dimension.values) != 1}
+    for each in groups:
+        idle_in = checks.idle_in(spec.experiment, each.env, each.env_params)
+        for member in each.members:
+            value = flatten(member.options)
+            for path, reason in idle_in(member.options).items():
+                if path in swept or value[path] != default[path]:
+                    found.setdefault(path, []).append(reason)
+    for path, reasons in found.items():
+        if len(reasons) == spec.configurations * spec.seeds or (spec.search == "grid" and path in swept):
+            given = swept[path].shown if path in swept else flatten(spec.options)[path]
+            raise checks.UsageError(f"{path} has no effect with {reasons[0]}, got {given}")
 
 
 def fill_up(members: Sequence[Member], size: int) -> list[Member]:

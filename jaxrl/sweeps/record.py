@@ -5,6 +5,7 @@ from pathlib import Path
 
 import polars as pl
 
+from jaxrl.cli.record import with_epsilon
 from jaxrl.envs import protocol_of
 from jaxrl.sweeps import results
 from jaxrl.sweeps.sweep import HPARAMS, LEARNING_CURVES, SPEC, Sweep, read_record, retrain
@@ -30,6 +31,8 @@ def page(sweep: Sweep, best: pl.DataFrame) -> str:
     interval = ", with its 95 % interval over seeds" if spec.seeds > 1 else ""
     words = {LEARNING_CURVES: "learning curves", HPARAMS: "each hyperparameter against the return"}
     shown = "\n".join(f"![{text}]({name})\n" for name, text in words.items() if (sweep.directory / name).exists())
+    agents = [member for each in sweep.groups for member in each.members]
+    epsilon = with_epsilon(*(getattr(member.options.hparams, "epsilon_eval", None) for member in agents))
     return f"""# {spec.experiment.algorithm} on {spec.options.env}: a sweep
 
 ```
@@ -43,7 +46,7 @@ def page(sweep: Sweep, best: pl.DataFrame) -> str:
 Protocol: {protocol_of(first.env, first.env_params)}.
 {sweep.size}, {spec.options.total_steps:,} environment steps each.
 Agents: {counts}.
-The evaluation return is the mean of {spec.options.eval_episodes} greedy episodes at the end of each seed{interval}.
+The evaluation return is the mean of {spec.options.eval_episodes} episodes at the end of each seed{epsilon}{interval}.
 
 {results.markdown_table(best, sweep.swept)}
 

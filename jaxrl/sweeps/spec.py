@@ -54,6 +54,11 @@ class Dimension:
     values: tuple[Any, ...]
     """Empty unless it is a choice."""
 
+    @property
+    def shown(self) -> str:
+        """What it is drawn from, in a few words."""
+        return ", ".join(map(str, self.values)) if self.values else f"{self.low:g} to {self.high:g}"
+
 
 @dataclasses.dataclass(frozen=True)
 class Spec:

@@ -216,6 +216,12 @@ def report(sweep: Sweep, failed: dict[int, str], console: Console) -> pl.DataFra
 def retrain(sweep: Sweep, best: pl.DataFrame) -> str:
     """The command that trains the best configuration again, with the same seeds."""
     number, spec = best["configuration"][0], sweep.spec
-    member = next(member for group in sweep.groups for member in group.members if member.configuration == number)
+    group, member = next(
+        (group, each) for group in sweep.groups for each in group.members if each.configuration == number
+    )
     options = dataclasses.replace(member.options, seed=spec.options.seed, num_seeds=spec.seeds)
-    return results.retrain_command(spec.experiment, results.changes(spec.experiment, options))
+    idle = checks.idle_in(spec.experiment, group.env, group.env_params)(options)
+    changed = results.changes(spec.experiment, options)
+    return results.retrain_command(
+        spec.experiment, {path: value for path, value in changed.items() if path not in idle}
+    )

@@ -33,7 +33,7 @@ class OffPolicyConfig:
     replay_capacity: Annotated[int, Interval(gt=0, lt=2**31)] = 100_000
     """Transitions kept, rounded up to whole slabs of num_envs."""
     warmup_steps: Annotated[int, Interval(ge=0, lt=2**31)] = 5_000
-    """Environment steps taken before learning starts, rounded up to whole slabs of num_envs."""
+    """Environment steps taken before learning starts, at least batch_size, rounded up to whole slabs of num_envs."""
     n_step: Annotated[int, Gt(0)] = 1
     """Consecutive steps of each stretch that is learned from (Sutton 1988)."""
     replay: Literal["uniform", "prioritised"] = "uniform"
@@ -75,11 +75,13 @@ def off_policy(agent: Agent, env: Any, env_params: Any, config: OffPolicyConfig)
     Raises:
         ArgumentError: a size is out of bounds, a batch larger than the replay, n_step longer than it, or the world's
             actions are neither discrete nor a box of them (see `action_space_of`), or it does not reset itself, or the
-            agent or the config is something else; from `init`: the agent acts with something else, or among more or
-            fewer actions; from `step`: the agent's update returns something else.
+            agent learns from whole episodes, or it or the config is something else; from `init`: the agent acts with
+            something else, or among more or fewer actions; from `step`: the agent's update returns something else.
     """
     check_is_agent(agent)
     _check_sizes(config)
+    if agent.whole_episodes:
+        raise ArgumentError("agent must not need whole episodes, which a replay does not give, got one that does")
     envs = vectorize(env, env_params, config.num_envs)
     check_resets(env, env_params)
     slab = config.num_envs

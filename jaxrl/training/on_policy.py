@@ -36,12 +36,17 @@ def on_policy(agent: Agent, env: Any, env_params: Any, config: OnPolicyConfig) -
 
     Raises:
         ArgumentError: a size is out of bounds, a rollout is of 2^31 transitions or more, the world does not reset
-            itself, or the agent or the config is something else; from `init`: the agent does not act as the world takes
-            it, or among more or fewer actions; from `step`: its update returns something else.
+            itself, the agent learns from whole episodes and `fresh_worlds` is False, or the agent or the config is
+            something else; from `init`: the agent does not act as the world takes it, or among more or fewer actions;
+            from `step`: its update returns something else.
     """
     check_is_agent(agent)
     check_kind("config", config, OnPolicyConfig)
     check(config)
+    if agent.whole_episodes and not config.fresh_worlds:
+        raise ArgumentError(
+            f"fresh_worlds must be True, as this agent learns from whole episodes, got {config.fresh_worlds}"
+        )
     envs, space = vectorize(env, env_params, config.num_envs), action_space_of(env, env_params)
     check_resets(env, env_params)
     steps_per_iteration = config.num_envs * config.rollout_length

@@ -174,7 +174,7 @@ def learning_curve(metrics: Path, picture: Path, title: str, subtitle: str, fina
     figure, axes = figure_over_steps(title, subtitle, "episode return")
     steps, returns = read_returns(metrics)
     evaluations = np.array([x for x in final if np.isfinite(x)])
-    evaluation = f"greedy evaluation at the end, {mean_text(evaluations)}" if len(evaluations) else ""
+    evaluation = f"evaluation at the end, {mean_text(evaluations)}" if len(evaluations) else ""
     if len(steps):
         everything = np.concatenate([returns.ravel(), evaluations])
         seen = float(everything.min()), float(everything.max())

@@ -108,7 +108,8 @@ class TensorBoardSink:
         pass
 
     def close(self) -> None:
-        self.writer.close()
+        if "writer" in vars(self):  # it makes a file as soon as it is there
+            self.writer.close()
 
 
 class ProgressLine:

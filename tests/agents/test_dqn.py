@@ -97,16 +97,17 @@ def test_double_dqn_selects_online_and_values_with_the_target() -> None:
 
 
 @pytest.mark.parametrize(
-    ("loss", "gradient_of_error"), [("squared", lambda e: e), ("huber", lambda e: np.clip(e, -1, 1))]
+    ("loss", "gradient_of_error", "epsilon"),
+    [("squared", lambda e: e, 1e-8), ("huber", lambda e: np.clip(e, -1, 1), 0.2)],
 )
-def test_the_update_is_adam_on_the_bellman_loss(loss, gradient_of_error) -> None:
+def test_the_update_is_adam_on_the_bellman_loss(loss, gradient_of_error, epsilon: float) -> None:
     agent = dqn(Table(), expected_value(loss))
-    state = state_of(agent, learning_rate=0.01, max_grad_norm=0.7)
+    state = state_of(agent, learning_rate=0.01, max_grad_norm=0.7, adam_epsilon=epsilon)
     new, _, td_error = agent.update(state, BATCH, jax.random.key(0), 0.0)
     grads = np.zeros((3, 2), np.float32)
     for (s, a), error in zip([(0, 1), (1, 0), (2, 1)], np.asarray(td_error), strict=True):
         grads[s, a] = -gradient_of_error(error) / 3
-    reference = optax.chain(optax.clip_by_global_norm(0.7), optax.adam(0.01))
+    reference = optax.chain(optax.clip_by_global_norm(0.7), optax.adam(0.01, eps=epsilon))
     q = state.params["params"]["q"]
     updates, _ = reference.update(jnp.asarray(grads), reference.init(q), q)
     np.testing.assert_allclose(new.params["params"]["q"], q + updates, rtol=1e-6)

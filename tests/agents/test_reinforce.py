@@ -13,6 +13,7 @@ from jaxrl.agents.reinforce import first_episode, reinforce_loss
 from jaxrl.distributions import Categorical
 from jaxrl.envs import GridWorld, rollout
 from jaxrl.types import Transition
+from tests.compiling import quick_jit
 
 TRAJECTORIES, STEPS, DISCOUNT = 40_000, 40, 0.8
 ENV = GridWorld(map="Sa\n.G\na = 1", slip_probability=0.2)
@@ -107,6 +108,31 @@ def test_the_estimate_of_many_is_the_mean_of_the_estimates(trajectories, estimat
 
     together = jax.jit(jax.grad(loss))(LOGITS, jax.tree.map(lambda x: x[:, :8], trajectories))
     np.testing.assert_allclose(-together, estimates[weight][:8].mean(0), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("weight", ["trajectory", "reward_to_go", "baseline"])
+def test_entropy_and_values_are_summed_over_an_episode_as_the_surrogate_is(weight: str) -> None:
+    """By hand: one episode of three steps, and one of two, with what follows it."""
+    cells, rewards = np.array([[0, 2], [1, 0], [0, 1]]), np.array([[1, 2], [-1, 3], [4, 100]])
+    terminated = np.array([[0, 0], [0, 1], [0, 0]], bool)
+    observations = np.eye(4)[cells].reshape(3, 2, 2, 2, 1)
+    batch = Transition(
+        observations, jnp.zeros((3, 2), int), jnp.float32(rewards), terminated, ~terminated & False, None
+    )
+    hparams = ReinforceHparams(discount=DISCOUNT, entropy_weight=0.3, value_weight=0.25)
+    loss = quick_jit(lambda batch: reinforce_loss(Table(CRITICS["wrong"]), weight, LOGITS, batch, hparams))
+    total, report = loss(batch)
+
+    probs = np.exp(LOGITS) / np.exp(LOGITS).sum(1, keepdims=True)
+    entropies = -(probs * np.log(probs)).sum(1)[cells]
+    discounts, counts = DISCOUNT ** np.arange(3)[:, None], np.array([[1, 1], [1, 1], [1, 0]])
+    returns = np.array([[1 - 0.8 + 0.64 * 4, 2 + 0.8 * 3], [-1 + 0.8 * 4, 3], [4, 0]])
+    squares = (returns - np.asarray(CRITICS["wrong"])[cells]) ** 2 / 2
+    entropy, value_loss = ((counts * x).sum(0).mean() for x in (discounts * entropies, squares))
+    rest = (0.25 * value_loss if weight == "baseline" else 0) - 0.3 * entropy
+    np.testing.assert_allclose(total - report["policy_loss"], rest, rtol=1e-5)
+    np.testing.assert_allclose(report["entropy"], (counts * entropies).sum() / 5, rtol=1e-5)  # reported as means
+    np.testing.assert_allclose(report["value_loss"], (counts * squares).sum() / 5, rtol=1e-5)
 
 
 def test_only_the_first_episode_counts() -> None:

@@ -121,6 +121,14 @@ def test_its_picture_is_of_what_was_seen(tmp_path, monkeypatch, seeds: int) -> N
         ),
         ("--env Nowhere-v1", "error: --env must be a known name (the nearest is 'CartPole-v1'), got 'Nowhere-v1'"),
         ("--hparams.discount 2", "error: --hparams.discount must be <= 1, got 2.0"),
+        (
+            "--config.conv-features 8",
+            "error: --config.conv-features has no effect with --env CartPole-v1, which shows no board, got 8",
+        ),
+        (
+            "--variants dqn n-step --config.v-max 9",
+            "error: --config.v-max has no effect with --config.values expected, got 9.0",
+        ),
     ],
 )
 def test_bad_input_is_found_before_anything_is_trained(call, tmp_path, arguments: str, message: str) -> None:

@@ -5,9 +5,18 @@ import sys
 
 import pytest
 
-from jaxrl.cli import main
-from jaxrl.cli.experiment import make_options
-from jaxrl.experiments import dqn_minatar, ppo_cartpole, pqn_minatar
+from jaxrl.cli import checks, main
+from jaxrl.cli.experiment import make_options, unflatten
+from jaxrl.experiments import (
+    a2c_cartpole,
+    dqn_cartpole,
+    dqn_minatar,
+    ppo_cartpole,
+    pqn_cartpole,
+    pqn_minatar,
+    rainbow_minatar,
+    reinforce_cartpole,
+)
 
 BAD = [
     (
@@ -87,6 +96,10 @@ BAD = [
     ("--hparams.priority-exponent 1.5", "--hparams.priority-exponent must be <= 1, got 1.5"),
     ("--hparams.priority-exponent -0.5", "--hparams.priority-exponent must be >= 0, got -0.5"),
     ("--hparams.importance-exponent-end 2", "--hparams.importance-exponent-end must be <= 1, got 2"),
+    (
+        "--hparams.priority-exponent 0.9",
+        "^error: --hparams.priority-exponent has no effect with --config.replay uniform, got 0.9$",
+    ),
 ]
 
 BAD_PPO = [
@@ -183,6 +196,73 @@ def test_flags_that_do_not_parse(call, tmp_path, arguments: str) -> None:
     assert code == 2
     assert lines
     assert not list(tmp_path.iterdir())
+
+
+IDLE = [
+    (dqn_cartpole, {"hparams.importance_exponent_start": 0.5}, "config.replay uniform"),
+    (dqn_cartpole, {"hparams.importance_exponent_end": 0.5}, "config.replay uniform"),
+    (rainbow_minatar, {"hparams.importance_exponent_end": 0.5, "hparams.priority_exponent": 0.0}, "exponent 0"),
+    (
+        rainbow_minatar,
+        {"hparams.importance_exponent_steps": 5.0, "hparams.importance_exponent_start": 1.0},
+        "--hparams.importance-exponent-start equal to its end",
+    ),
+    (rainbow_minatar, {"hparams.epsilon_decay_steps": 5.0}, "--hparams.epsilon-start equal to its end"),
+    (rainbow_minatar, {"config.loss": "squared"}, "--config.values categorical"),
+    (rainbow_minatar, {"config.v_max": 5.0, "config.values": "quantiles"}, "--config.values quantiles"),
+    (dqn_cartpole, {"config.v_min": -1.0}, "--config.values expected"),
+    (dqn_cartpole, {"config.v_max": 20.0}, "--config.values expected"),  # DQN's default, but not the experiment's
+    (dqn_cartpole, {"config.num_atoms": 7}, "--config.values expected"),
+    (dqn_cartpole, {"config.conv_features": 8}, "--env CartPole-v1, which shows no board"),
+    (dqn_cartpole, {"config.layer_norm": True, "config.hidden_sizes": []}, "--config.hidden-sizes of no layers"),
+    (dqn_cartpole, {"config.double": True, "hparams.target_update_rate": 1.0}, "--hparams.target-update-rate 1"),
+    (pqn_cartpole, {"config.conv_features": 8}, "--env CartPole-v1, which shows no board"),
+    (pqn_cartpole, {"hparams.q_lambda": 0.5, "config.rollout_length": 1}, "--config.rollout-length 1"),
+    (pqn_cartpole, {"hparams.epsilon_decay_steps": 5.0, "hparams.epsilon_start": 0.2}, "equal to its end"),
+    (a2c_cartpole, {"hparams.gae_lambda": 0.5, "config.rollout_length": 1}, "--config.rollout-length 1"),
+    (ppo_cartpole, {"config.activation": "relu", "config.hidden_sizes": []}, "--config.hidden-sizes of no layers"),
+    (ppo_cartpole, {"hparams.clip": 0.1, "config.num_epochs": 1, "config.num_minibatches": 1}, "num_minibatches 1"),
+    (reinforce_cartpole, {"hparams.value_weight": 1.0, "config.weight": "reward_to_go"}, "weight reward_to_go"),
+]  # fmt: skip
+
+
+def refuse_idle(module, changed) -> None:
+    options = unflatten(changed, module.experiment.defaults)
+    env, env_params = checks.make_env(options.env, options.protocol, options.env_options)
+    checks.check_idle(module.experiment, env, env_params, options, [options])
+
+
+@pytest.mark.parametrize(("module", "changed", "reason"), IDLE)
+def test_what_is_changed_has_an_effect(module, changed, reason: str) -> None:
+    (path, value), *others = changed.items()
+    message = f"{checks.flag(path)} has no effect with .*{reason}.*, got {value}$"
+    with pytest.raises(checks.UsageError, match=message):
+        refuse_idle(module, changed)
+    refuse_idle(module, dict(others))  # where it is the experiment's own
+
+
+@pytest.mark.parametrize(
+    ("module", "changed"),
+    [
+        (dqn_cartpole, {"hparams.priority_exponent": 0.9, "config.replay": "prioritised"}),
+        (dqn_cartpole, {"config.v_max": 5.0, "config.num_atoms": 7, "config.values": "categorical"}),
+        (dqn_cartpole, {"config.num_atoms": 7, "config.values": "quantiles"}),
+        (dqn_cartpole, {"config.double": True, "config.loss": "huber", "hparams.epsilon_decay_steps": 5.0}),
+        (rainbow_minatar, {"hparams.target_update_rate": 1.0, "config.conv_features": 8, "config.v_max": 5.0}),
+        (reinforce_cartpole, {"hparams.value_weight": 1.0}),
+        (ppo_cartpole, {"hparams.clip": 0.1, "hparams.gae_lambda": 0.5, "config.activation": "relu"}),
+        (pqn_minatar, {"config.conv_features": 8, "hparams.q_lambda": 0.5, "config.layer_norm": False}),
+    ],
+)
+def test_what_has_an_effect_can_be_changed(module, changed) -> None:
+    refuse_idle(module, changed)
+
+
+@pytest.mark.parametrize(("decay", "untrained"), [(0, 0), (3_000, 0), (2_000, 0), (500, 1_500)])
+def test_steps_without_a_learning_rate_are_counted(decay: float, untrained: int) -> None:
+    changed = {"total_steps": 2_000, "hparams.learning_rate_decay_steps": decay}
+    assert checks.untrained_steps(unflatten(changed, a2c_cartpole.experiment.defaults)) == untrained
+    assert checks.untrained_steps(dqn_cartpole.experiment.defaults) == 0
 
 
 def test_values_of_a_worlds_options_are_numbers_truths_or_text() -> None:

@@ -126,7 +126,7 @@ def call(monkeypatch, capsys):
 def test_evaluate_again(finished: Path, call) -> None:
     code, out, err = command("evaluate", str(finished), "--episodes", "4", "--max-steps", "30")
     assert code == 0, err
-    assert "over 4 greedy episodes" in out
+    assert "over 4 episodes with ε = 0.001, " in out
     code, _, err = call(evaluate.main, str(finished / "nothing"))
     assert (code, len(err.splitlines())) == (2, 1)
 

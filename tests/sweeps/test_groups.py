@@ -1,10 +1,13 @@
 """Which agents a sweep has, and which of them one program can train."""
 
 import dataclasses
+import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import numpy as np
+import polars as pl
 import pytest
 
 from jaxrl.cli.checks import UsageError
@@ -13,6 +16,7 @@ from jaxrl.experiments import dqn_cartpole
 from jaxrl.sweeps import groups
 from jaxrl.sweeps.groups import Member, fill_up, group
 from jaxrl.sweeps.spec import Spec, draw, read_spec, with_values
+from jaxrl.sweeps.sweep import retrain
 
 SPEC = """
 experiment = "dqn_cartpole"
@@ -108,6 +112,66 @@ def test_static_values_that_do_not_fit_each_other_are_refused(read) -> None:
     text = SPEC.replace("values = [16, 32]", "values = [16, 2_000]")
     with pytest.raises(UsageError, match=r"^--config\.batch-size must be at most replay_capacity, got 2000 and 1000$"):
         group(read(text), 4)
+
+
+REPLAYS = 'replay = { values = ["uniform", "prioritised"] }'
+
+
+@pytest.mark.parametrize(
+    ("hparams", "config", "search", "message"),
+    [
+        (
+            "priority_exponent = 0.9",
+            "",
+            "grid",
+            "hparams.priority_exponent has no effect with config.replay uniform, got 0.9",
+        ),
+        (
+            'priority_exponent = { distribution = "uniform", low = 0.1, high = 0.9 }',
+            "",
+            "random",
+            "hparams.priority_exponent has no effect with config.replay uniform, got 0.1 to 0.9",
+        ),
+        (
+            "",
+            "num_atoms = { values = [51, 7] }",
+            "grid",
+            "config.num_atoms has no effect with config.values expected, got 51, 7",
+        ),
+        # In a grid both agents with the uniform replay would be the same; at random no two are.
+        (
+            "priority_exponent = { values = [0.5, 0.9] }",
+            REPLAYS,
+            "grid",
+            "hparams.priority_exponent has no effect with config.replay uniform, got 0.5, 0.9",
+        ),
+        ("priority_exponent = { values = [0.5, 0.9] }", REPLAYS, "random", None),
+        ("priority_exponent = 0.9", REPLAYS, "grid", None),
+        ("priority_exponent = 0.5", "num_atoms = { values = [51] }", "grid", None),
+    ],
+)
+def test_fields_that_change_no_agent_are_refused(read, monkeypatch, hparams, config, search, message) -> None:
+    monkeypatch.setattr(groups.checks, "build", lambda *_: (None, None))
+    count = "configurations = 6" if search == "random" else ""
+    text = f'experiment = "dqn_cartpole"\nsearch = "{search}"\n{count}\n[hparams]\n{hparams}\n[config]\n{config}'
+    spec = read(text)
+    if message is None:
+        groups.check_idle(spec, group(spec, 4))
+    else:
+        with pytest.raises(UsageError, match=f"^{re.escape(message)}$"):
+            groups.check_idle(spec, group(spec, 4))
+
+
+def test_the_command_that_trains_the_best_again_leaves_out_what_has_no_effect(read, monkeypatch) -> None:
+    """There it would be refused."""
+    monkeypatch.setattr(groups.checks, "build", lambda *_: (None, None))
+    spec = read(
+        'experiment = "dqn_cartpole"\nsearch = "grid"\n[hparams]\npriority_exponent = 0.9\n[config]\n' + REPLAYS
+    )
+    sweep = SimpleNamespace(spec=spec, groups=group(spec, 4))
+    best = [retrain(sweep, pl.DataFrame({"configuration": [number]})) for number in range(2)]
+    module = "python -m jaxrl.experiments.dqn_cartpole"
+    assert best == [module, f"{module} --hparams.priority-exponent 0.9 --config.replay prioritised"]
 
 
 def test_too_few_steps_are_refused(read) -> None:

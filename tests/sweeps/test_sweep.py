@@ -334,7 +334,7 @@ def test_evaluate_and_play_an_agent(whole, tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     code, lines, _ = call(evaluate.main, whole.directory, "--agent", "1", "--episodes", "4", "--max-steps", "50")
     assert code == 0
-    assert any(re.match(r"return .* over 4 greedy episodes", line) for line in lines)
+    assert any(re.match(r"return .* over 4 episodes with ε = 0.001, ", line) for line in lines)
     code, lines, _ = call(play.main, "--policy", whole.directory, "--steps", "5", "--out", "a.gif")
     assert (code, lines[-1]) == (0, "written to a.gif")
     for command, name in ((evaluate, ()), (play, ("--policy",))):

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from jaxrl import make
-from jaxrl.agents import MinibatchConfig, PPOHparams, ppo
+from jaxrl.agents import MinibatchConfig, PPOHparams, ppo, reinforce
 from jaxrl.arguments import ArgumentError
 from jaxrl.envs import Box, Discrete
-from jaxrl.networks import actor_critic
-from jaxrl.training import Checkpoints, OnPolicyConfig, on_policy, population, repeat, run
+from jaxrl.networks import ActorCritic, actor_critic
+from jaxrl.training import Checkpoints, OffPolicyConfig, OnPolicyConfig, off_policy, on_policy, population, repeat, run
 from jaxrl.training.checkpoint import fingerprint
 from jaxrl.types import Agent, Mean
 from tests.compiling import quick_jit
@@ -113,6 +113,16 @@ def rollouts_of(fresh_worlds: bool, iterations: int):
         batches.append(state.agent)
         clock.append(float(metrics["env_steps"].sum))
     return jax.tree.map(lambda *x: np.stack(x), *batches), clock
+
+
+def test_an_agent_that_learns_from_whole_episodes_is_refused_without_them() -> None:
+    agent = reinforce(ActorCritic(Discrete(4)))
+    with pytest.raises(ArgumentError, match=r"^fresh_worlds must be True, .* whole episodes, got False$"):
+        on_policy(agent, GRID, GRID_PARAMS, OnPolicyConfig())
+    with pytest.raises(ArgumentError, match=r"^agent must not need whole episodes"):
+        off_policy(agent, GRID, GRID_PARAMS, OffPolicyConfig())
+    on_policy(agent, GRID, GRID_PARAMS, OnPolicyConfig(fresh_worlds=True))
+    on_policy(spy(), GRID, GRID_PARAMS, OnPolicyConfig())
 
 
 @pytest.mark.parametrize("fresh_worlds", [False, True])

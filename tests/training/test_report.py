@@ -14,7 +14,7 @@ from PIL import Image
 from jaxrl import Transition
 from jaxrl.arguments import ArgumentError
 from jaxrl.cli.pictures import spared
-from jaxrl.cli.record import record
+from jaxrl.cli.record import record, with_epsilon
 from jaxrl.envs import make
 from jaxrl.envs.render import BACKGROUND, PALETTE, render, render_state, shorten
 from jaxrl.training.report import (
@@ -29,7 +29,23 @@ from jaxrl.training.report import (
     spread,
     steps_text,
 )
-from jaxrl.training.sinks import CSVSink, brief
+from jaxrl.training.sinks import CSVSink, TensorBoardSink, brief
+
+
+def test_a_run_without_rows_leaves_no_tensorboard_file(tmp_path) -> None:
+    sink = TensorBoardSink(tmp_path / "tensorboard", [0])
+    sink.resume(100)
+    sink.close()
+    assert not list(tmp_path.iterdir())
+    sink = TensorBoardSink(tmp_path / "tensorboard", [0])
+    sink.write({"env_steps": 100, "loss": 1.0})
+    sink.close()
+    assert len(list((tmp_path / "tensorboard").iterdir())) == 1
+
+
+def test_what_is_said_of_the_epsilon_that_plays() -> None:
+    assert (with_epsilon(None), with_epsilon(0.0, 0.0), with_epsilon(0.001)) == ("", "", " with ε = 0.001")
+    assert with_epsilon(0.001, None, 0.01) == " with ε = 0 to 0.01"
 
 
 def test_interval_95() -> None:
@@ -283,14 +299,14 @@ def test_axes_hold_what_was_seen_and_no_more(axes_of, curves, final, low: float,
 def test_few_seeds_are_shown_one_by_one(axes_of) -> None:
     three = axes_of([[1.0, 2], [3, 5], [2, 2]], [1.0, 2.0, 6.0])
     assert labels(three) == [
-        "training return, 3 seeds and their mean", "greedy evaluation at the end, 3.00 (1.00 to 6.00)",
+        "training return, 3 seeds and their mean", "evaluation at the end, 3.00 (1.00 to 6.00)",
     ]  # fmt: skip
     curves = [line.get_ydata().tolist() for line in three.lines]
     assert [1, 2] in curves
     assert [2, 3] in curves
     five = axes_of([[1.0, 2]] * 5, [1.0, 2.0, 3.0, 4.0, 5.0])
     assert labels(five) == [
-        "training return, mean of 5 seeds, 95 % interval", "greedy evaluation at the end, 3.00 ± 1.96",
+        "training return, mean of 5 seeds, 95 % interval", "evaluation at the end, 3.00 ± 1.96",
     ]  # fmt: skip
     assert labels(axes_of([[1.0, 2]], [])) == ["training return"]
     for seeds in (4, 5):  # the longest words that there may be lie within the picture
@@ -310,7 +326,7 @@ def test_a_single_row_is_a_dot(axes_of) -> None:
 
 def test_a_run_without_an_episode_says_so(axes_of) -> None:
     axes = axes_of([[None, None]], [12.5])
-    assert "no episode ended\ngreedy evaluation at the end, 12.5" in [text.get_text() for text in axes.texts]
+    assert "no episode ended\nevaluation at the end, 12.5" in [text.get_text() for text in axes.texts]
     assert axes_of([[np.inf, np.nan]], [np.inf]).texts[-1].get_text() == "no episode ended\n"
 
 
