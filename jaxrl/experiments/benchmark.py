@@ -22,6 +22,7 @@ from jaxrl.cli import checks, run_directory
 from jaxrl.cli import experiment as experiment_lib
 from jaxrl.cli.checks import UsageError, check_options, flag, make_directory
 from jaxrl.cli.experiment import EnvOptions, Experiment, flatten, make_options, unflatten
+from jaxrl.cli.pictures import spared
 from jaxrl.cli.train import fail, prepare_jax
 from jaxrl.envs import GAMES
 from jaxrl.sweeps.spec import find_experiment
@@ -139,7 +140,8 @@ def benchmark_envs(options: Envs, console: Console) -> None:
             found = results(rows, started, peers)
             run_directory.write_json(options.record / report.RESULTS, found)
             (options.record / "README.md").write_text(report.page(found))
-            report.draw(rows, run_directory.device_name(), options.record / report.PLOT)
+            with spared(options.record / report.PLOT):
+                report.draw(rows, run_directory.device_name(), options.record / report.PLOT)
 
 
 def benchmark_replay(options: Replay, console: Console) -> None:
@@ -174,7 +176,8 @@ def benchmark_agents(options: Agents, console: Console) -> None:
             found = results(rows, started)
             run_directory.write_json(options.record / report.RESULTS, found)
             (options.record / "README.md").write_text(populations.page(found, options.config))
-            populations.draw(rows, run_directory.device_name(), options.record / populations.PLOT)
+            with spared(options.record / populations.PLOT):
+                populations.draw(rows, run_directory.device_name(), options.record / populations.PLOT)
     console.print(populations.screen_table(rows))
 
 
