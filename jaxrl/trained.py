@@ -10,10 +10,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxrl.arguments import ArgumentError
 from jaxrl.cli import run_directory
-from jaxrl.cli.experiment import Experiment, Options, make_options, unflatten
+from jaxrl.cli.experiment import Experiment, Options, make_options, read_options
 from jaxrl.envs import make
 from jaxrl.training.checkpoint import Checkpoints
 from jaxrl.training.program import of_population, start
@@ -149,13 +150,32 @@ def load(directory: str | Path, seed: int | None = None, agent: int | None = Non
         raise ValueError(f"agent is for sweeps, and {directory} is none, got {agent}")
     config = run_directory.read_config(directory)
     experiment: Experiment = importlib.import_module(f"jaxrl.experiments.{config['experiment']}").experiment
-    options = unflatten(config["options"], experiment.defaults)
+    try:
+        options = read_options(config["options"], experiment.defaults)
+    except ArgumentError as error:
+        raise ValueError(f"in {directory / run_directory.CONFIG}, {error}") from error
     seed = options.seed if seed is None else seed
     if not 0 <= seed - options.seed < options.num_seeds:
         raise ValueError(f"seed must be in {options.seed} .. {options.seed + options.num_seeds - 1}, got {seed}")
     agents = None if options.num_seeds == 1 else options.num_seeds
     checkpoints = directory / run_directory.CHECKPOINTS
-    return _restore(experiment, options, checkpoints, agents, seed - options.seed, whole=True)
+    policy = _restore(experiment, options, checkpoints, agents, seed - options.seed, whole=True)
+    _check_hparams(options.hparams, policy.agent_state, directory / run_directory.CONFIG)
+    return policy
+
+
+def _check_hparams(recorded: Any, agent_state: PyTree, config: Path) -> None:
+    """Checks that an agent learned with the hyperparameters that its record says; its state holds them too.
+
+    Raises:
+        ValueError: the record was changed.
+    """
+    kind = type(recorded)
+    for trained in jax.tree.leaves(agent_state, is_leaf=lambda x: isinstance(x, kind)):
+        for field in dataclasses.fields(kind) if isinstance(trained, kind) else ():
+            said, true = (np.float32(getattr(hparams, field.name)) for hparams in (recorded, trained))
+            if said != true:
+                raise ValueError(f"in {config}, hparams.{field.name} must be {true}, as it was trained, got {said}")
 
 
 def _restore(

@@ -46,8 +46,7 @@ class ReinforceConfig:
     """What decides the program: static values."""
 
     weight: Literal["trajectory", "reward_to_go", "baseline"] = "baseline"
-    """What ∇ log π is weighted by: the whole trajectory's return (as Williams and the lecture write it), the rewards
-    that followed the action, or those less a learned baseline."""
+    """What ∇ log π is weighted by: the trajectory's return (Williams), the reward to go, or that less a baseline."""
 
 
 def reinforce(network: Network, config: ReinforceConfig | None = None) -> Agent:

@@ -1,6 +1,7 @@
 """Bad input, found before anything compiles and before anything is written."""
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,15 +11,20 @@ import jax
 from jaxrl import envs
 from jaxrl.arguments import ArgumentError, check
 from jaxrl.cli import run_directory
-from jaxrl.cli.experiment import NOT_PART_OF_THE_RUN, EnvOptions, Experiment, Options, flatten, make_options
+from jaxrl.cli.experiment import (
+    NOT_PART_OF_THE_RUN,
+    EnvOptions,
+    Experiment,
+    Options,
+    flatten,
+    make_options,
+    read_options,
+)
+from jaxrl.cli.parse import UsageError
 from jaxrl.envs.maps import map_text
 from jaxrl.training.checkpoint import Checkpoints
 from jaxrl.training.run import check_total_steps
 from jaxrl.types import Agent, Trainer
-
-
-class UsageError(Exception):
-    """Something the user can put right, in one line that names the flag and the value."""
 
 
 def flag(path: str) -> str:
@@ -38,7 +44,7 @@ def check_options(options: Any) -> None:
         raise UsageError(as_flag(error)) from error
 
 
-def as_flag(error: ArgumentError | str, prefix: str = "") -> str:
+def as_flag(error: ValueError | str, prefix: str = "") -> str:
     """The error, or another line, with its argument's name written as a flag."""
     name, _, rest = str(error).partition(" ")
     return f"{flag(prefix + name)} {rest}"
@@ -115,12 +121,35 @@ def build(experiment: Experiment, env: Any, env_params: Any, options: Options) -
         UsageError: sizes that do not fit each other or the world.
     """
     agent, trainer = construct(experiment, env, env_params, options)
-    # Traced here for its errors, and not again by `run`.
+    return agent, traced(trainer, options)
+
+
+def traced(trainer: Trainer, options: Options) -> Trainer:
+    """The trainer, traced for its errors; `run` does not trace it again.
+
+    Raises:
+        UsageError: sizes that do not fit each other or the world.
+    """
     trainer = trainer._replace(init=jax.jit(trainer.init), step=jax.jit(trainer.step))
     with errors_as_flags(options):
         state = jax.eval_shape(trainer.init, jax.random.key(0), options.hparams)
         jax.eval_shape(trainer.step, state)
-    return agent, trainer
+    return trainer
+
+
+def check_platform() -> None:
+    """Lets jax look at its devices.
+
+    Raises:
+        UsageError: there is none of the kind that JAX_PLATFORMS names.
+    """
+    try:
+        jax.devices()
+    except (AssertionError, RuntimeError) as error:  # the former where it was built without that kind
+        named = os.environ.get("JAX_PLATFORMS")
+        if not named:
+            raise
+        raise UsageError(f"JAX_PLATFORMS must name a kind of device that jax finds here, got {named}") from error
 
 
 def idle_in(experiment: Experiment, env: Any, env_params: Any) -> Callable[[Options], dict[str, str]]:
@@ -207,7 +236,11 @@ def check_directory(directory: Path, experiment: Experiment, options: Options) -
         raise UsageError(f"--resume: {error}") from error
     if config["experiment"] != experiment.name:
         raise UsageError(f"--resume: {directory} holds a run of {config['experiment']}, not of {experiment.name}")
-    before, now = flatten(experiment.defaults) | config["options"], flatten(options)  # it may be older than an option
+    try:
+        before = flatten(read_options(config["options"], experiment.defaults))
+    except ArgumentError as error:
+        raise UsageError(f"--resume: in {directory / run_directory.CONFIG}, {error}") from error
+    now = flatten(options)
     for path in sorted(before.keys() | now.keys()):
         if path not in NOT_PART_OF_THE_RUN and before.get(path) != now.get(path):
             raise UsageError(f"--resume: {flag(path)} is {now.get(path)}, but {before.get(path)} in {directory}")

@@ -9,64 +9,70 @@ from typing import Annotated, Any, Generic, Literal, NamedTuple, TypeVar
 import tyro
 from annotated_types import Gt, Interval
 
-from jaxrl.arguments import ArgumentError
+from jaxrl.arguments import ArgumentError, check
+from jaxrl.cli.parse import nearest, shown, whole_number
 from jaxrl.types import Agent, PyTree, Trainer
 
 HparamsT = TypeVar("HparamsT")
 ConfigT = TypeVar("ConfigT")
 
-EnvOptions = Annotated[tuple[str, ...], tyro.conf.arg(metavar="[NAME=VALUE ...]")]
+EnvOptions = Annotated[
+    tuple[str, ...], tyro.conf.arg(metavar="[NAME=VALUE ...]", help_behavior_hint="(default: the world's own)")
+]
 """Options of a world as the command line gives them."""
+Protocol = Annotated[Literal["original", "gymnax"] | None, shown("original")]
+"""Rules of a MinAtar game as the command line gives them."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Options(Generic[HparamsT, ConfigT]):
-    """Everything a run depends on, and everything the command line can set."""
+    """Everything a run depends on, and everything the command line can set.
+
+    The help lists the fields in this order. Their docstrings have one line each, for it breaks the lines itself.
+    """
 
     env: str
-    """The world: a MinAtar game (Asterix-, Breakout-, Freeway-, Seaquest- or SpaceInvaders-MinAtar), CartPole-v1,
-    GridWorld, any gymnax name, or module:factory for your own."""
+    """The world: a MinAtar game like Breakout-MinAtar, CartPole-v1, GridWorld, gymnax's, or your own module:factory."""
     total_steps: Annotated[int, Gt(0)]
     """Environment steps of one agent, warm-up included, rounded down to whole iterations."""
     hparams: HparamsT
+    """Numbers of the algorithm; other values compile nothing anew."""
     config: ConfigT
-    protocol: Literal["original", "gymnax"] | None = None
-    """Rules of a MinAtar game: original (6 actions, sticky 0.1, no cap; unless given) or gymnax (minimal actions,
-    nothing sticky, 1000-step cap, Freeway's 2500)."""
-    env_options: EnvOptions = ()
-    """Options of the world, such as map=FILE max_steps_in_episode=500 for GridWorld; see jaxrl.make for what each has.
-    A value is a number, true or false, or else text."""
+    """Sizes, networks and switches; other values compile another program."""
     seed: Annotated[int, Interval(ge=0, lt=2**31)] = 0
     """Where all randomness comes from; with several seeds, the first of them."""
     num_seeds: Annotated[int, Interval(gt=0, lt=2**31)] = 1
     """Seeds trained side by side in one program: seed, seed + 1, …"""
-    num_devices: Annotated[int, Gt(0)] = 1
-    """Devices to spread several seeds over, or the worlds of one agent; it must divide them. A CPU becomes as many."""
-    log_every: Annotated[int, Interval(gt=0, lt=2**31)] = 20_000
-    """Environment steps of one agent between two rows of metrics.csv, rounded to whole iterations."""
+    out: Annotated[Path | None, shown("runs/EXPERIMENT/DATE-TIME", "DIR")] = None
+    """The run's directory."""
+    resume: bool = False
+    """Continue the run in --out to the same bits; --total-steps may be raised (in vain once the learning rate is 0)."""
+    protocol: Protocol = None
+    """Rules of a MinAtar game: the original's, or gymnax's (fewer actions, none sticky, a cap on the steps)."""
+    env_options: EnvOptions = ()
+    """Options of the world, such as map=FILE max_steps_in_episode=500 for GridWorld; see jaxrl.make."""
     eval_episodes: Annotated[int, Interval(gt=0, lt=2**31)] = 128
     """Episodes of the evaluation at the end, one in each of as many worlds."""
     eval_max_steps: Annotated[int, Interval(gt=0, lt=2**31)] = 5_000
     """Steps after which an unfinished evaluation episode is counted with its return so far."""
-    out: Path | None = None
-    """The run's directory; unless given, runs/EXPERIMENT/DATE-TIME."""
-    resume: bool = False
-    """Continue the run in --out to the same bits; --total-steps may be raised (in vain once the learning rate is 0)."""
+    log_every: Annotated[int, Interval(gt=0, lt=2**31)] = 20_000
+    """Environment steps of one agent between two rows of metrics.csv, rounded to whole iterations."""
     checkpoint_every: Annotated[float, Gt(0)] = 60.0
     """Seconds between two checkpoints; one is also written at the end, on Ctrl-C and on SIGTERM."""
-    record: Path | None = None
-    """Also keep the results, and how they were made, in this directory (such as experiments/dqn_breakout)."""
     tensorboard: bool = False
     """Also write TensorBoard event files into the run's directory."""
-    profile: Path | None = None
-    """Write a profile of a few calls of the compiled program into this directory (for TensorBoard or Perfetto)."""
-    debug_nans: bool = False
-    """Stop at the operation that makes the first NaN. Slow."""
+    record: Annotated[Path | None, shown("nowhere", "DIR")] = None
+    """Also keep the results, and how they were made, in this directory (such as experiments/dqn_breakout)."""
+    num_devices: Annotated[int, Gt(0)] = 1
+    """Devices, or cores of a CPU, to spread the seeds over, or the worlds of one seed; it must divide them."""
     sequential: bool = False
-    """On a CPU, run kernels one after another instead of several at once: the same bits, and faster for small networks
-    in few worlds."""
+    """On a CPU, run one kernel after another: the same bits, and faster for small networks in few worlds."""
     deterministic: bool = False
     """On a GPU, use only operations that give the same bits every time. On a CPU they always do."""
+    debug_nans: bool = False
+    """Stop at the operation that makes the first NaN. Slow."""
+    profile: Annotated[Path | None, shown("none", "DIR")] = None
+    """Write a profile of a few calls of the compiled program into this directory (for TensorBoard or Perfetto)."""
 
 
 NOT_PART_OF_THE_RUN = (
@@ -92,7 +98,8 @@ def make_options(env_options: EnvOptions) -> dict[str, Any]:
 
 
 def _read(text: str) -> int | float | bool | str:
-    for kind in (int, float):
+    kinds = (int, whole_number, float) if "e" in text.lower() else (int, float)  # 1e6 is a whole number, 2.0 is not
+    for kind in kinds:
         try:
             return kind(text)
         except ValueError:
@@ -140,6 +147,26 @@ def idle_settings(*rules: tuple[bool, str, tuple[str, ...]]) -> dict[str, str]:
         rules: whether each applies, what makes settings idle, and the paths of these.
     """
     return {path: reason for applies, reason, paths in rules if applies for path in paths}
+
+
+def read_options(flat: dict[str, Any], defaults: Options) -> Options:
+    """The options in the record of a run, which somebody may have changed by hand; newer ones are as in `defaults`.
+
+    Raises:
+        ArgumentError: there is no such option, or its value is of another kind or out of its bounds.
+    """
+    known = flatten(defaults)
+    for path, value in flat.items():
+        if path not in known:
+            near = nearest(path.rpartition(".")[2], known)
+            raise ArgumentError(f"{path} is not known{f' (the nearest is {near})' if near else ''}, got {value!r}")
+        usual = known[path]
+        kind = int | float if type(usual) in (int, float) else type(usual)
+        if usual is not None and not isinstance(value, kind):
+            raise ArgumentError(f"{path} must be of the kind of {usual!r}, got {value!r}")
+    options = unflatten(flat, defaults)
+    check(options)
+    return options
 
 
 class Experiment(NamedTuple):

@@ -21,7 +21,7 @@ class A2C(OnPolicyConfig):
     hidden_sizes: tuple[Annotated[int, Gt(0)], ...] = (64, 64)
     """Units of each dense layer of the policy's network, and of the value's."""
     activation: Literal["tanh", "relu"] = "tanh"
-    """What follows each of these layers."""
+    """Activation function of each of these layers."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -33,12 +33,11 @@ class DQN(NetworkConfig, OffPolicyConfig):
     double: bool = False
     """Double DQN: the online network chooses the action whose target value is used (van Hasselt et al. 2016)."""
     dueling: bool = False
-    """Two streams, of the state's value and of each action's advantage (Wang et al. 2016)."""
+    """Dueling network: one stream for the state's value, one for each action's advantage (Wang et al. 2016)."""
     noisy: bool = False
-    """Dense layers with learned noise, which explore in ε's place: see the epsilons (Fortunato et al. 2018)."""
+    """Dense layers with learned noise, which explore in place of ε: set the epsilons to 0 (Fortunato et al. 2018)."""
     values: Literal["expected", "categorical", "quantiles"] = "expected"
-    """What is learned of each action's return: its expected value, a distribution over num_atoms fixed values (C51,
-    Bellemare et al. 2017), or num_atoms quantiles (QR-DQN, Dabney et al. 2018)."""
+    """Learn returns' expectations, distributions (C51, Bellemare et al. 2017), or quantiles (Dabney et al. 2018)."""
     loss: Literal["huber", "squared"] = "huber"
     """Loss of expected values: huber (error clipped to [-1, 1], Mnih et al. 2015) or squared (Mnih et al. 2013)."""
     num_atoms: Annotated[int, Interval(ge=2, lt=2**16)] = 51

@@ -7,6 +7,23 @@ from pathlib import Path
 from typing import Any
 
 from jaxrl.cli import run_directory
+from jaxrl.training.report import FEW_SEEDS
+
+
+def return_text(summary: dict[str, Any], alone: bool = True) -> str:
+    """The mean evaluation return, and how far its seeds lie apart, or the episodes of a single one.
+
+    Args:
+        summary: of a run.
+        alone: whether nothing else says what the numbers after the mean are.
+    """
+    returns, mean = summary["eval_return_per_seed"], f"{summary['eval_return_mean']:.2f}"
+    if len(returns) == 1:
+        return f"{mean} (standard deviation over episodes: {summary['eval_return_std']:.2f})" if alone else mean
+    if len(returns) < FEW_SEEDS:
+        return f"{mean} ({'seeds: ' if alone else ''}{', '.join(f'{value:.2f}' for value in returns)})"
+    interval = f"{mean} ± {summary['eval_return_interval_95']:.2f}"
+    return f"{interval} (95 % interval over {len(returns)} seeds)" if alone else interval
 
 
 def record(run: Path, directory: Path, pictures: tuple[str, ...] = ()) -> None:
@@ -37,7 +54,7 @@ def page(config: dict[str, Any], summary: dict[str, Any], pictures: Sequence[str
     returns = dict(zip(summary["seeds"], summary["eval_return_per_seed"], strict=True))
     rows = "\n".join(f"| {seed} | {value:.2f} |" for seed, value in returns.items())
     versions = ", ".join(f"{name} {version}" for name, version in config["versions"].items())
-    interval = summary["eval_return_interval_95"]
+    interval = summary["eval_return_interval_95"] if len(returns) >= FEW_SEEDS else None
     words = {run_directory.CURVE: "learning curve", run_directory.FILM: f"the policy of seed {summary['seed']} playing"}
     shown = "".join(f"![{words.get(name, Path(name).stem)}]({name})\n\n" for name in pictures)
     spread = f" ± {interval:.2f} (95 % interval over seeds)" if interval else ""

@@ -67,6 +67,7 @@ def write_config(directory: Path, experiment: Experiment, options: Options, prot
             "options": flatten(options),
             "command": command(experiment.name),
             "started": now(),
+            "started_in": os.getcwd(),
             "commit": commit(),
             **provenance(),
         },

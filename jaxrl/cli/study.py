@@ -15,11 +15,11 @@ from rich.table import Table
 from jaxrl.cli import checks, run_directory
 from jaxrl.cli.experiment import Experiment, Options
 from jaxrl.cli.pictures import spared
-from jaxrl.cli.record import with_epsilon
-from jaxrl.cli.train import train
+from jaxrl.cli.record import return_text, with_epsilon
+from jaxrl.cli.train import screen, train
 from jaxrl.training.checkpoint import Checkpoints
 from jaxrl.training.debug_nans import DivergedError
-from jaxrl.training.report import read_returns
+from jaxrl.training.report import FEW_SEEDS, read_returns
 
 RESULTS, CURVES = "results.csv", "curves.csv"
 COLUMNS = ("", "evaluation return", "environment steps/s", "minutes")
@@ -85,7 +85,7 @@ def carry_out(study: Study, directory: Path, out: Path | None, resume: bool, des
     finished = {name for name, run in study.runs.items() if is_finished(run, directory / name)}
     if destination is not None:
         checks.make_directory(destination, "--record")
-    console = Console(highlight=False)
+    console = screen()
     found = train_all(study, finished, directory, console)
     if not found:
         return
@@ -155,10 +155,8 @@ def table(found: list[dict[str, Any]]) -> Table:
 
 def cells(result: dict[str, Any]) -> tuple[str, str, str]:
     """What stands under `COLUMNS` for one result, after its label."""
-    interval = result["eval_return_interval_95"]
-    spread = f" ± {interval:.2f}" if interval else ""
     minutes = result["train_seconds"] / 60
-    return f"{result['eval_return_mean']:.2f}{spread}", f"{result['env_steps_per_second']:,.0f}", f"{minutes:.1f}"
+    return return_text(result, alone=False), f"{result['env_steps_per_second']:,.0f}", f"{minutes:.1f}"
 
 
 def smooth_returns(directory: Path, result: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
@@ -207,7 +205,8 @@ def _page(study: Study, directory: Path, found: list[dict[str, Any]]) -> str:
     steps = " to ".join(f"{x:,}" for x in sorted({min(lengths), max(lengths)}))
     many = first["num_seeds"] > 1
     seeds = f"{first['num_seeds']} seeds of each run in one program" if many else "one seed of each run"
-    interval = ", with its 95 % interval over seeds" if many else ""
+    few = "followed by those of the seeds" if first["num_seeds"] < FEW_SEEDS else "with its 95 % interval over seeds"
+    spread = f", {few}" if many else ""
     drawn = (directory / f"{study.name}.png").exists()
     shown = f"![learning curves]({study.name}.png)\n" if drawn else ""
     epsilon = with_epsilon(*(result.get("eval_epsilon") for result in found))
@@ -219,7 +218,7 @@ def _page(study: Study, directory: Path, found: list[dict[str, Any]]) -> str:
 
 Protocol: {first["protocol"]}.
 {steps} environment steps a seed, {seeds}.
-The evaluation return is the mean of {first["eval_episodes"]} episodes at the end{epsilon}{interval};
+The evaluation return is the mean of {first["eval_episodes"]} episodes at the end{epsilon}{spread};
 environment steps/s are those of all seeds together.
 
 | {" | ".join(COLUMNS)} |

@@ -1,5 +1,6 @@
 """Playing a world by hand, in the terminal."""
 
+import contextlib
 import signal
 import sys
 import time
@@ -46,16 +47,17 @@ def play(env: Any, env_params: Any, title: str, seed: int, fps: float, num_steps
     A world with a no-op goes on at `fps` steps a second, whether a key is pressed or not. One without waits for a key:
     there is nothing that it could do meanwhile.
     """
-    print(f"compiling {title}", flush=True)
     actions, idle = key_bindings(env, env_params)
     envs = vectorize(env, env_params, 1)
     reset_key, play_key = jax.random.split(key_stream(seed, "play"))
-    worlds, t = envs.reset(reset_key), 0
     returns: list[float] = []
-    step = jax.jit(envs.step).lower(worlds, jnp.zeros(1, jnp.int32), play_key).compile()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # unwinds, so that the terminal is itself again
     terminal = blessed.Terminal(force_styling=None)  # only keys are asked of it; else it asks what the terminal can do
-    with terminal.cbreak(), Live(console=Console(highlight=False), screen=True, auto_refresh=False) as live:
+    with terminal.cbreak(), contextlib.ExitStack() as stack:
+        print(f"loading {title}: keys that you press now count from the first picture on", flush=True)
+        worlds, t = envs.reset(reset_key), 0
+        step = jax.jit(envs.step).lower(worlds, jnp.zeros(1, jnp.int32), play_key).compile()
+        live = stack.enter_context(Live(console=Console(highlight=False), screen=True, auto_refresh=False))
         deadline = time.monotonic()
         while num_steps is None or t < num_steps:
             score = float(worlds.episode_return[0])

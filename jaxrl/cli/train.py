@@ -12,22 +12,22 @@ from typing import Any, NoReturn
 import jax
 import jax.numpy as jnp
 import numpy as np
-import tyro
 from rich.console import Console
-from rich.table import Table
 
 from jaxrl.cli import checks, run_directory
 from jaxrl.cli.experiment import Experiment, Options
+from jaxrl.cli.parse import parse
 from jaxrl.cli.pictures import spared
-from jaxrl.cli.record import record, with_epsilon
+from jaxrl.cli.record import record, return_text, with_epsilon
 from jaxrl.envs import protocol_of, rollout, vectorize
+from jaxrl.memory import memory_there
 from jaxrl.random import key_stream
 from jaxrl.training.checkpoint import CheckpointError, Checkpoints
 from jaxrl.training.debug_nans import DivergedError
-from jaxrl.training.devices import gather, mesh_of
+from jaxrl.training.devices import bytes_of, gather, mesh_of, size
 from jaxrl.training.evaluate import Evaluation, evaluate_agents
 from jaxrl.training.hparams import repeat
-from jaxrl.training.program import Program
+from jaxrl.training.program import Program, local_copies
 from jaxrl.training.report import film, interval_95, learning_curve
 from jaxrl.training.run import RunResult, Sink, run
 from jaxrl.training.sinks import CSVSink, ProfileSink, ScreenSink, TensorBoardSink
@@ -40,16 +40,15 @@ def main(experiment: Experiment) -> None:
     """Runs an experiment from the command line; the process exits with 0, 1 (it failed) or 2 (bad input)."""
     defaults = experiment.defaults
     options_type: Any = Options[type(defaults.hparams), type(defaults.config)]  # type: ignore[misc]
-    options = tyro.cli(
-        options_type,
-        default=defaults,
-        description=sys.modules["__main__"].__doc__,
-        prog=f"python -m jaxrl.experiments.{experiment.name}",
-        config=(tyro.conf.FlagCreatePairsOff,),
-    )
-    prepare_jax(options.deterministic, options.num_devices)
-    console = Console(highlight=False)
     with errors_in_one_line():
+        options = parse(
+            options_type,
+            sys.modules["__main__"].__doc__,
+            default=defaults,
+            prog=f"python -m jaxrl.experiments.{experiment.name}",
+        )
+        prepare_jax(options.deterministic, options.num_devices)
+        console = screen()
         directory, summary = train(experiment, options, console)
         if summary is None:
             console.print("continue with")
@@ -83,7 +82,10 @@ def prepare_jax(deterministic: bool = False, num_cpu_devices: int | None = 1) ->
     """Turns on the persistent compilation cache, in the user's cache folder unless JAX_COMPILATION_CACHE_DIR is set.
 
     `num_cpu_devices`: how many devices a CPU shall be, at most one for each of its cores, and all of these if None; it
-    has no effect once jax has looked at its devices.
+    has no effect once jax has looked at its devices, which it does at the end.
+
+    Raises:
+        UsageError: there is no device of the kind that JAX_PLATFORMS names.
     """
     import platformdirs
 
@@ -99,6 +101,7 @@ def prepare_jax(deterministic: bool = False, num_cpu_devices: int | None = 1) ->
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         jax.config.update("jax_compilation_cache_dir", platformdirs.user_cache_dir("jaxrl"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+    checks.check_platform()
 
 
 def train(experiment: Experiment, options: Options, console: Console) -> tuple[Path, dict[str, Any] | None]:
@@ -116,10 +119,12 @@ def train(experiment: Experiment, options: Options, console: Console) -> tuple[P
     directory = options.out or run_directory.default_directory(experiment.name)
     checks.check_directory(directory, experiment, options)
     env, env_params = checks.make_env(options.env, options.protocol, options.env_options)
-    agent, trainer = checks.build(experiment, env, env_params, options)
+    agent, trainer = checks.construct(experiment, env, env_params, options)
     if not options.resume:
         checks.check_idle(experiment, env, env_params, options, [options])
     protocol = protocol_of(env, env_params)
+    console.print(f"{experiment.algorithm} on {options.env} ({protocol})", soft_wrap=True)
+    trainer = checks.traced(trainer, options)
     seeds = range(options.seed, options.seed + options.num_seeds)
     train_keys, eval_keys, film_keys = key_streams(seeds)
     many = options.num_seeds > 1
@@ -129,6 +134,7 @@ def train(experiment: Experiment, options: Options, console: Console) -> tuple[P
         devices = checks.devices(options.num_devices)
         program = Program(trainer, key, hparams, devices=devices, sequential=options.sequential)
     begin(experiment, options, directory, protocol, console)
+    console.print(memory_line(program), soft_wrap=True)
     try:
         result = run(
             program,
@@ -168,7 +174,6 @@ def begin(experiment: Experiment, options: Options, directory: Path, protocol: s
     for path, name in ((options.record, "--record"), (options.profile, "--profile"), (directory, "--out")):
         if path is not None:
             checks.make_directory(path, name)
-    console.print(f"{experiment.algorithm} on {options.env} ({protocol})", soft_wrap=True)
     console.print(f"writing to {directory}", soft_wrap=True)
     if untrained := checks.untrained_steps(options):
         ends = "the learning rate ends at 0 (--hparams.learning-rate-decay-steps)"
@@ -179,6 +184,12 @@ def begin(experiment: Experiment, options: Options, directory: Path, protocol: s
         run_directory.note_resumption(directory, experiment, options)
     else:
         run_directory.write_config(directory, experiment, options, protocol)
+
+
+def memory_line(program: Program) -> str:
+    """What the state of a run takes of the memory that there is."""
+    needed, there = bytes_of(program.shapes) * local_copies(program.mesh), memory_there()
+    return f"memory: {size(needed)}" + (f" of {size(there)}" if there is not None else "")
 
 
 def key_streams(seeds: Sequence[int]) -> tuple[Array, Array, Array]:
@@ -268,25 +279,37 @@ def shoot_film(
 def show(
     summary: dict[str, Any], entries: dict[str, Any], pictures: tuple[str, ...], directory: Path, console: Console
 ) -> None:
-    """A short table of what came out, with the experiment's own entries, and where it lies."""
-    table = Table(show_header=False, box=None, padding=(0, 2))
-    interval, seeds = summary["eval_return_interval_95"], summary["num_seeds"]
-    spread = (
-        f"± {interval:.2f} (95 % interval over seeds)" if interval else f"(episodes ± {summary['eval_return_std']:.2f})"
-    )
-    table.add_row("evaluation return", f"{summary['eval_return_mean']:.2f} {spread}")
+    """What came out, with the experiment's own entries, and where it lies: a line each, none of them ever cut."""
+    seeds, seconds = summary["num_seeds"], summary["train_seconds"]
     episodes = f"{summary['eval_episodes']}{with_epsilon(summary['eval_epsilon'])}"
-    table.add_row("evaluation episodes", f"{episodes}, {summary['eval_truncated']} cut short")
+    rows = [
+        ("evaluation return", return_text(summary)),
+        ("evaluation episodes", f"{episodes}, {summary['eval_truncated']} cut short"),
+    ]
     for name, value in entries.items():
         if isinstance(value, int | float):
-            table.add_row(name.replace("_", " "), f"{value:,}" if isinstance(value, int) else f"{value:.2g}")
-    table.add_row("environment steps", f"{summary['env_steps']:,}" + (f" a seed, {seeds} seeds" if seeds > 1 else ""))
-    seconds = f"{summary['train_seconds']:.1f} s training, {summary['compile_seconds']:.1f} s compiling"
-    table.add_row("time", f"{seconds}, {summary['env_steps_per_second']:,.0f} steps/s")
-    table.add_row("device", summary["device"])
+            rows.append((name.replace("_", " "), f"{value:,}" if isinstance(value, int) else f"{value:.2g}"))
+    rows += [
+        ("environment steps", f"{summary['env_steps']:,}" + (f" a seed, {seeds} seeds" if seeds > 1 else "")),
+        ("training", f"{seconds:.1f} s, warm-up included: {summary['env_steps_per_second']:,.0f} steps/s"),
+        ("compiling", f"{summary['compile_seconds']:.1f} s more"),
+        ("device", summary["device"]),
+    ]
     for name in (run_directory.CURVE, run_directory.FILM, *pictures, run_directory.METRICS, run_directory.SUMMARY,
                  run_directory.CHECKPOINTS):  # fmt: skip
         if not (directory / name).exists():  # a picture that could not be drawn
             continue
-        table.add_row(name.split(".")[0].replace("_", " "), str(directory / name))
-    console.print(table)
+        rows.append((name.split(".")[0].replace("_", " "), str(directory / name)))
+    show_rows(rows, console)
+
+
+def screen(quiet: bool = False) -> Console:
+    """The console of a command; a file has room for wide tables."""
+    return Console(highlight=False, quiet=quiet, width=None if sys.stdout.isatty() else 160)
+
+
+def show_rows(rows: Sequence[tuple[str, str]], console: Console) -> None:
+    """Names and values, a line each; one that is longer than the screen goes on in the next line, and none is cut."""
+    width = max(len(name) for name, _ in rows)
+    for name, value in rows:
+        console.print(f"{name:{width}}  {value}", soft_wrap=True, markup=False)

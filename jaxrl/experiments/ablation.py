@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
-import tyro
 
 from jaxrl.agents import RainbowHparams
 from jaxrl.cli import Options, checks, run_directory, study
+from jaxrl.cli.parse import parse
 from jaxrl.cli.q_networks import DQN
 from jaxrl.cli.train import errors_in_one_line, prepare_jax
 from jaxrl.experiments import dqn_minatar
@@ -74,15 +74,14 @@ def main() -> None:
     hparams = dataclasses.replace(defaults.hparams, learning_rate=5e-4, epsilon_decay_steps=1e5)
     config = dataclasses.replace(defaults.config, num_envs=64, batch_size=64)
     start = AblationOptions(env=defaults.env, total_steps=300_000, hparams=hparams, config=config, num_seeds=3)
-    options = tyro.cli(
-        AblationOptions,
-        default=start,
-        description=__doc__,
-        prog="python -m jaxrl.experiments.ablation",
-        config=(tyro.conf.FlagCreatePairsOff,),
-    )
-    prepare_jax(options.deterministic)
     with errors_in_one_line():
+        options = parse(
+            AblationOptions,
+            __doc__,
+            default=start,
+            prog="python -m jaxrl.experiments.ablation",
+        )
+        prepare_jax(options.deterministic)
         directory = options.out or run_directory.default_directory("ablation")
         if len(options.variants) != len(set(options.variants)) or not options.variants:
             raise checks.UsageError(f"--variants must be different ones, got {' '.join(options.variants) or 'none'}")

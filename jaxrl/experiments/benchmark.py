@@ -22,8 +22,9 @@ from jaxrl.cli import checks, run_directory
 from jaxrl.cli import experiment as experiment_lib
 from jaxrl.cli.checks import UsageError, check_options, flag, make_directory
 from jaxrl.cli.experiment import EnvOptions, Experiment, flatten, make_options, unflatten
+from jaxrl.cli.parse import parse, shown
 from jaxrl.cli.pictures import spared
-from jaxrl.cli.train import fail, prepare_jax
+from jaxrl.cli.train import fail, prepare_jax, screen
 from jaxrl.envs import GAMES
 from jaxrl.sweeps.spec import find_experiment
 
@@ -42,7 +43,7 @@ class Envs:
     """Timed runs of each program, of which the median counts."""
     peers: bool = True
     """Also measure gymnax, and pgx where pgx and pgx-minatar are installed."""
-    record: Path | None = None
+    record: Annotated[Path | None, shown("nowhere", "DIR")] = None
     """Keep results, plot and a page that explains them in this directory (such as experiments/benchmark_envs)."""
 
 
@@ -60,7 +61,7 @@ class Replay:
     """About how long one timed run takes; it has at least 8 steps."""
     repeats: Annotated[int, Interval(gt=0, lt=2**31)] = 5
     """Timed runs of each program, of which the median counts."""
-    record: Path | None = None
+    record: Annotated[Path | None, shown("nowhere", "DIR")] = None
     """Keep results and a page that explains them in this directory (such as experiments/benchmark_replay)."""
 
 
@@ -72,15 +73,18 @@ class Agents:
     """What they learn: any training experiment."""
     agents: tuple[Annotated[int, Interval(gt=0, le=2**20)], ...] = (1, 4, 16, 64, 256)
     """Numbers of agents."""
-    config: EnvOptions = ()
+    config: Annotated[
+        tuple[str, ...],
+        tyro.conf.arg(metavar="[NAME=VALUE ...]", help_behavior_hint="(default: the experiment's)"),
+    ] = ()
     """Static values other than the experiment's, such as replay_capacity=1000000."""
-    num_devices: Annotated[int | None, Gt(0)] = None
-    """Devices to spread them over; unless given, all accelerators, or as many as the CPU has cores."""
+    num_devices: Annotated[int | None, Gt(0), shown("all accelerators, or cores")] = None
+    """Devices, or cores of a CPU, to spread them over."""
     seconds: Annotated[float, Interval(gt=0, le=3600)] = 4.0
     """About how long one timed run takes; it has at least 8 iterations."""
     repeats: Annotated[int, Interval(gt=0, lt=2**31)] = 5
     """Timed runs of each program, of which the median counts."""
-    record: Path | None = None
+    record: Annotated[Path | None, shown("nowhere", "DIR")] = None
     """Keep results, plot and a page that explains them in this directory (such as experiments/benchmark_agents)."""
 
 
@@ -198,11 +202,13 @@ def changed(experiment: Experiment, config: EnvOptions) -> experiment_lib.Option
 
 
 def main() -> None:
-    options: Any = tyro.cli(Options, description=__doc__, prog="python -m jaxrl.experiments.benchmark")
     jax.config.update("jax_enable_compilation_cache", False)  # compile times are measured
     try:
+        options: Any = parse(Options, __doc__, prog="python -m jaxrl.experiments.benchmark")
+        if not isinstance(options, Agents):  # they choose how many devices a CPU is
+            checks.check_platform()
         run: Any = {Envs: benchmark_envs, Replay: benchmark_replay, Agents: benchmark_agents}[type(options)]
-        run(options, Console(highlight=False))
+        run(options, screen())
     except UsageError as error:
         fail(str(error), 2)
     except OSError as error:

@@ -10,24 +10,25 @@ import tyro
 from annotated_types import Interval
 
 from jaxrl.cli.checks import UsageError, check_options
+from jaxrl.cli.loading import load_policy
+from jaxrl.cli.parse import parse, shown
 from jaxrl.cli.record import with_epsilon
 from jaxrl.cli.train import fail, prepare_jax
 from jaxrl.envs import protocol_of, vectorize
 from jaxrl.random import key_stream
-from jaxrl.trained import load
 from jaxrl.training import CheckpointError, evaluate
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    run: tyro.conf.Positional[Path]
+    run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     """The run's directory, or a sweep's."""
-    seed: int | None = None
-    """Which seed of a run of several; unless given, its first."""
-    agent: int | None = None
-    """Which agent of a sweep; unless given, the best."""
+    seed: Annotated[int | None, shown("the first")] = None
+    """Which seed of a run of several."""
+    agent: Annotated[int | None, shown("the best")] = None
+    """Which agent of a sweep."""
     eval_seed: Annotated[int, Interval(ge=0, lt=2**31)] = 0
-    """Where the evaluation's randomness comes from."""
+    """Where the randomness of the evaluation comes from."""
     episodes: Annotated[int, Interval(gt=0, lt=2**31)] = 128
     """Episodes, one in each of as many worlds."""
     max_steps: Annotated[int, Interval(gt=0, lt=2**31)] = 5_000
@@ -35,12 +36,12 @@ class Options:
 
 
 def main() -> None:
-    options = tyro.cli(Options, description=__doc__, prog="python -m jaxrl.experiments.evaluate")
-    prepare_jax()
     try:
+        options = parse(Options, __doc__, prog="python -m jaxrl.experiments.evaluate")
+        prepare_jax()
         check_options(options)
-        trained = load(options.run, options.seed, options.agent)
-    except (UsageError, ValueError) as error:
+        trained = load_policy(options.run, options.seed, options.agent)
+    except UsageError as error:
         fail(str(error), 2)
     except CheckpointError as error:
         fail(str(error), 1)
@@ -53,8 +54,9 @@ def main() -> None:
     if trained.name:
         print(trained.name)
     print(f"{trained.options.env} ({protocol_of(trained.env, trained.env_params)})")
-    print(f"return {returns.mean():.2f} ± {returns.std():.2f} over {played}, {cut_short} cut short")
-    print(f"episode length {np.mean(result.episode_length):.1f}, returns {returns.min():g} to {returns.max():g}")
+    print(f"return {returns.mean():.2f} over {played}, {cut_short} cut short")
+    print(f"returns {returns.min():g} to {returns.max():g}, standard deviation {returns.std():.2f}")
+    print(f"episode length {np.mean(result.episode_length):.1f}")
 
 
 if __name__ == "__main__":

@@ -7,10 +7,10 @@ import dataclasses
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import tyro
 from annotated_types import Gt, Interval
 
 from jaxrl.cli import checks, run_directory, study
+from jaxrl.cli.parse import parse, shown
 from jaxrl.cli.train import errors_in_one_line, prepare_jax
 from jaxrl.experiments import dqn_minatar, pqn_minatar
 from jaxrl.training.report import draw_mean, mean_text, over_steps, show_range
@@ -46,23 +46,22 @@ class SuiteOptions:
     """Where all randomness comes from; with several seeds, the first of them."""
     num_seeds: Annotated[int, Interval(gt=0, lt=2**31)] = 1
     """Seeds trained side by side in one program: seed, seed + 1, …"""
-    out: Path | None = None
-    """The suite's directory; unless given, runs/minatar_suite/DATE-TIME."""
+    out: Annotated[Path | None, shown("runs/minatar_suite/DATE-TIME", "DIR")] = None
+    """The suite's directory."""
     resume: bool = False
     """Continue the suite in --out."""
-    record: Path | None = None
+    record: Annotated[Path | None, shown("nowhere", "DIR")] = None
     """Also keep the results, and how they were made, in this directory."""
 
 
 def main() -> None:
-    options = tyro.cli(
-        SuiteOptions,
-        description=__doc__,
-        prog="python -m jaxrl.experiments.minatar_suite",
-        config=(tyro.conf.FlagCreatePairsOff,),
-    )
-    prepare_jax()
     with errors_in_one_line():
+        options = parse(
+            SuiteOptions,
+            __doc__,
+            prog="python -m jaxrl.experiments.minatar_suite",
+        )
+        prepare_jax()
         checks.check_options(options)
         directory = options.out or run_directory.default_directory("minatar_suite")
         runs = {

@@ -5,21 +5,22 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import jax
 import numpy as np
-import tyro
 from annotated_types import Interval
 
 from jaxrl.arguments import ArgumentError
 from jaxrl.cli import terminal
 from jaxrl.cli.checks import UsageError, as_flag, check_options, make_directory, make_env, with_texts
-from jaxrl.cli.experiment import EnvOptions
+from jaxrl.cli.experiment import EnvOptions, Protocol
+from jaxrl.cli.loading import load_policy
+from jaxrl.cli.parse import parse, shown
 from jaxrl.cli.train import fail, prepare_jax
 from jaxrl.envs import Box, Discrete, action_space_of, num_discrete_actions, protocol_of, rollout
 from jaxrl.random import key_stream
-from jaxrl.trained import TrainedPolicy, load
+from jaxrl.trained import TrainedPolicy
 from jaxrl.training import CheckpointError
 from jaxrl.training.report import film, score_text
 from jaxrl.types import Array, PyTree, Transition
@@ -32,33 +33,35 @@ MOST_RETURNS = 20
 @dataclasses.dataclass(frozen=True)
 class Options:
     policy: str = "random"
-    """Who plays: random (all actions equally likely), keyboard (you, here in the terminal), or the directory of a run
-    or a sweep."""
-    agent: int | None = None
-    """Which agent of a sweep; unless given, the best."""
-    env: str | None = None
-    """The world: a MinAtar game such as Seaquest-MinAtar, CartPole-v1, GridWorld, any gymnax name, or module:factory
-    for your own. Unless given, the run's, or Breakout-MinAtar."""
-    protocol: Literal["original", "gymnax"] | None = None
-    """Rules of a MinAtar game: original (unless given) or gymnax."""
-    env_options: EnvOptions = ()
-    """Options of the world, such as map=FILE max_steps_in_episode=500 for GridWorld; see jaxrl.make for what each has.
-    A value is a number, true or false, or else text."""
-    seed: Annotated[int, Interval(ge=0, lt=2**31)] = 0
-    """Where the randomness of world and policy comes from. Of a run of several seeds, the first is played."""
-    steps: Annotated[int | None, Interval(gt=0, le=10_000)] = None
-    """Steps to play; unless given, 400 for a film, and until you quit for the keyboard."""
-    out: Path | None = None
-    """The film; unless given, play.gif. The keyboard makes none."""
+    """Who plays: random, keyboard (you, here in the terminal), or the directory of a run or a sweep."""
+    env: Annotated[str | None, shown("the run's, or Breakout-MinAtar")] = None
+    """The world: a MinAtar game like Seaquest-MinAtar, CartPole-v1, GridWorld, gymnax's, or your own module:factory."""
+    seed: Annotated[int | None, shown("the first")] = None
+    """Which seed of a run of several."""
+    agent: Annotated[int | None, shown("the best")] = None
+    """Which agent of a sweep."""
+    play_seed: Annotated[int, Interval(ge=0, lt=2**31)] = 0
+    """Where the randomness of the world and of the policy comes from."""
+    steps: Annotated[int | None, Interval(gt=0, le=10_000), shown("400 for a film, no end for the keyboard")] = None
+    """Steps to play."""
+    out: Annotated[Path | None, shown("play.gif", "FILE")] = None
+    """The film. The keyboard makes none."""
     fps: Annotated[int, Interval(gt=0, le=60)] = 8
     """Steps a second for the keyboard, in a world that goes on by itself; others wait for a key."""
+    protocol: Protocol = None
+    """Rules of a MinAtar game: the original's, or gymnax's (fewer actions, none sticky, a cap on the steps)."""
+    env_options: EnvOptions = ()
+    """Options of the world, such as map=FILE max_steps_in_episode=500 for GridWorld; see jaxrl.make."""
 
 
 def main() -> None:
-    options = tyro.cli(Options, description=__doc__, prog="python -m jaxrl.experiments.play")
-    prepare_jax()
     try:
+        options = parse(Options, __doc__, prog="python -m jaxrl.experiments.play")
+        prepare_jax()
         check_options(options)
+        for name in ("seed", "agent"):
+            if options.policy in ("random", "keyboard") and getattr(options, name) is not None:
+                raise UsageError(f"--{name} is for a run or a sweep that plays; --play-seed draws another game")
         (by_hand if options.policy == "keyboard" else filmed)(options)
     except UsageError as error:
         fail(str(error), 2)
@@ -80,7 +83,7 @@ def by_hand(options: Options) -> None:
         num_discrete_actions(env, env_params)
     except ArgumentError as error:
         raise UsageError(as_flag(error)) from error
-    returns = terminal.play(env, env_params, env_id, options.seed, options.fps, options.steps)
+    returns = terminal.play(env, env_params, env_id, options.play_seed, options.fps, options.steps)
     tell(f"{env_id} ({protocol_of(env, env_params)})", returns)
 
 
@@ -103,7 +106,7 @@ def filmed(options: Options) -> None:
     def play(agent_state: PyTree, key: Array) -> Transition:
         return rollout(env, partial(policy, agent_state), key, options.steps or 400, 1, env_params)
 
-    trajectory = jax.device_get(jax.jit(play)(agent_state, key_stream(options.seed, "play")))
+    trajectory = jax.device_get(jax.jit(play)(agent_state, key_stream(options.play_seed, "play")))
     film(env, trajectory, path, env_id)
     ends = np.flatnonzero(trajectory.terminated | trajectory.truncated) + 1
     tell(f"{env_id} ({protocol_of(env, env_params)})", [x.sum() for x in np.split(trajectory.reward[:, 0], ends)[:-1]])
@@ -126,8 +129,10 @@ def trained_policy(options: Options) -> TrainedPolicy:
         UsageError: there is no such run, or `--env`, `--protocol` or `--env-options` contradicts it.
     """
     try:
-        trained = load(options.policy, agent=options.agent)
-    except ValueError as error:
+        trained = load_policy(Path(options.policy), options.seed, options.agent)
+    except UsageError as error:
+        if str(error).startswith("--"):
+            raise
         raise UsageError(f"--policy must be random, keyboard or a run's directory: {error}") from error
     if trained.name:
         print(trained.name)
@@ -148,11 +153,13 @@ def trained_policy(options: Options) -> TrainedPolicy:
 def tell(world: str, returns: Sequence[float]) -> None:
     """Prints the rules played by and what came out."""
     print(world)
-    shown = ", ".join(score_text(float(x)) for x in returns[:MOST_RETURNS])
-    more = len(returns) - MOST_RETURNS
-    if more > 0:
-        shown += f" and {more} more; the mean of all is {np.mean(returns):.2f}"
-    print(f"returns of the episodes that ended: {shown or 'none did'}")
+    if not returns:
+        print("no episode ended")
+    elif len(returns) <= MOST_RETURNS:
+        print(f"returns of the episodes that ended: {', '.join(f'{score_text(float(x))}' for x in returns)}")
+    else:
+        low, high = score_text(min(returns)), score_text(max(returns))
+        print(f"{len(returns)} episodes ended, with returns of {low} to {high}, on average {np.mean(returns):.2f}")
 
 
 if __name__ == "__main__":

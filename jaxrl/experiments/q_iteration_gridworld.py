@@ -8,15 +8,14 @@ from typing import Annotated, Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import tyro
 from annotated_types import Gt, Interval
 from rich.console import Console
-from rich.table import Table
 
 from jaxrl import planning
 from jaxrl.arguments import ArgumentError
 from jaxrl.cli import run_directory
 from jaxrl.cli.checks import UsageError, as_flag, check_options, make_directory
+from jaxrl.cli.parse import parse, shown
 from jaxrl.cli.pictures import spared
 from jaxrl.cli.q_iteration import (
     CONVERGENCE,
@@ -28,7 +27,7 @@ from jaxrl.cli.q_iteration import (
     draw_iterates,
     draw_policies,
 )
-from jaxrl.cli.train import fail, prepare_jax
+from jaxrl.cli.train import fail, prepare_jax, screen, show_rows
 from jaxrl.envs import make
 from jaxrl.envs.grid_world import GridWorld
 from jaxrl.envs.maps import MAPS, map_text
@@ -48,18 +47,18 @@ class Options:
     """Probability that a move goes across the chosen direction, half of it to either side."""
     tolerance: Annotated[float, Gt(0)] = 1e-5
     """Stop once no entry of Q_i can be further than this from Q*."""
-    seed: Annotated[int | None, Interval(ge=0, lt=2**31)] = None
-    """Start from a random Q_0, drawn with this seed; unless given, from zero."""
-    out: Path | None = None
-    """Where to write; unless given, runs/q_iteration_gridworld/DATE-TIME."""
+    seed: Annotated[int | None, Interval(ge=0, lt=2**31), shown("from zero")] = None
+    """Start from a random Q_0, drawn with this seed."""
+    out: Annotated[Path | None, shown(f"runs/{NAME}/DATE-TIME", "DIR")] = None
+    """Where to write."""
 
 
 def main() -> None:
-    options = tyro.cli(Options, description=__doc__, prog=f"python -m jaxrl.experiments.{NAME}")
-    prepare_jax()
     try:
+        options = parse(Options, __doc__, prog=f"python -m jaxrl.experiments.{NAME}")
+        prepare_jax()
         with jax.enable_x64(True):
-            run(options, Console(highlight=False))
+            run(options, screen())
     except UsageError as error:
         fail(str(error), 2)
     except (MemoryError, OSError) as error:
@@ -181,19 +180,17 @@ def summarize(options: Options, solution: Solution) -> dict[str, Any]:
 
 
 def show(summary: dict[str, Any], directory: Path, console: Console) -> None:
-    """A short table of what came out, and where it lies."""
-    table = Table(show_header=False, box=None, padding=(0, 2))
+    """What came out, and where it lies."""
     bound = summary["error_bound"]
     reached = "nothing is known of with γ = 1" if bound is None else f"at most {bound:.2g}"
-    table.add_row("iterations", f"{summary['iterations']} in {1000 * summary['seconds']:.3g} ms")
-    table.add_row("distance to Q*", reached)
-    table.add_row(
-        "expected discounted return", f"{summary['optimal_return']:.5g}, and {summary['random_return']:.5g} at random"
-    )
-    names = (ITERATES, FILM, POLICIES, CONVERGENCE, run_directory.SUMMARY)
-    for name in (name for name in names if (directory / name).exists()):
-        table.add_row(name, str(directory / name))
-    console.print(table)
+    returns = f"{summary['optimal_return']:.5g}, and {summary['random_return']:.5g} at random"
+    rows = [
+        ("iterations", f"{summary['iterations']} in {1000 * summary['seconds']:.3g} ms"),
+        ("distance to Q*", reached),
+        ("expected discounted return", returns),
+    ]
+    files = (ITERATES, FILM, POLICIES, CONVERGENCE, run_directory.SUMMARY)
+    show_rows([*rows, *((name, str(directory / name)) for name in files if (directory / name).exists())], console)
 
 
 if __name__ == "__main__":

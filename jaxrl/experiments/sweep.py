@@ -3,7 +3,6 @@
 import dataclasses
 import math
 import shutil
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -14,60 +13,53 @@ from annotated_types import Ge, Gt
 from rich.console import Console
 
 from jaxrl.cli import checks, run_directory
-from jaxrl.cli.train import errors_in_one_line, fail, prepare_jax
+from jaxrl.cli.parse import parse, shown
+from jaxrl.cli.train import errors_in_one_line, fail, prepare_jax, screen
 from jaxrl.sweeps import plan as planning
 from jaxrl.sweeps import sweep as sweeps
 from jaxrl.sweeps.groups import check_idle, group
 from jaxrl.sweeps.record import record
-from jaxrl.sweeps.spec import Spec, read_spec, with_map
+from jaxrl.sweeps.spec import FORMAT, Spec, read_spec, with_map
 
 
 @dataclasses.dataclass(frozen=True)
 class SweepOptions:
-    spec: tyro.conf.Positional[Path]
+    spec: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="SPEC")]
     """A TOML file that says what to train and what to draw."""
-    out: Path | None = None
-    """The sweep's directory; unless given, runs/sweep/DATE-TIME."""
+    out: Annotated[Path | None, shown("runs/sweep/DATE-TIME", "DIR")] = None
+    """The sweep's directory."""
     resume: bool = False
     """Continue the sweep in --out, to the same bits."""
     dry_run: bool = False
     """Only print the plan, for which each group's program is compiled and tried for a second."""
-    checkpoint_every: Annotated[float, Gt(0)] = 60.0
-    """Seconds between two checkpoints of the agents that are training."""
-    memory: Annotated[float | None, Gt(0)] = None
-    """GiB that they may take, of each accelerator or of the machine; unless given, four fifths of what is free. What
-    does not fit trains in waves, one after another."""
+    memory: Annotated[float | None, Gt(0), shown("four fifths of what is free")] = None
+    """GiB that the agents may take of the memory; what does not fit trains in waves, one after another."""
     max_groups: Annotated[int, Gt(0)] = 16
     """The most programs: each combination of static values that is drawn needs one of its own."""
-    num_devices: Annotated[int | None, Gt(0)] = None
-    """Devices of each process to spread the agents over; unless given, all accelerators, or as many as the CPU has
-    cores."""
+    checkpoint_every: Annotated[float, Gt(0)] = 60.0
+    """Seconds between two checkpoints of the agents that are training."""
+    record: Annotated[Path | None, shown("nowhere", "DIR")] = None
+    """Also keep the results, and how they were made, in this directory."""
+    num_devices: Annotated[int | None, Gt(0), shown("all accelerators, or cores")] = None
+    """Devices of each process, or cores of a CPU, to spread the agents over."""
     distributed: bool = False
     """Join the processes that jax finds by itself, as under Slurm, Open MPI and on Cloud TPUs."""
-    coordinator: str | None = None
-    """Or say where: ADDRESS:PORT of the first process, with --num-processes and --process-id."""
-    num_processes: Annotated[int | None, Gt(0)] = None
+    coordinator: Annotated[str | None, shown("none", "ADDRESS:PORT")] = None
+    """Or say where the first process is, with --num-processes and --process-id."""
+    num_processes: Annotated[int | None, Gt(0), shown("none")] = None
     """How many processes there are; all need the same --out, on a disk that all of them see."""
-    process_id: Annotated[int | None, Ge(0)] = None
+    process_id: Annotated[int | None, Ge(0), shown("none")] = None
     """Which of them this one is, from 0."""
-    record: Path | None = None
-    """Also keep the results, and how they were made, in this directory."""
 
 
 def main() -> None:
-    options = tyro.cli(
-        SweepOptions,
-        description=__doc__,
-        prog="python -m jaxrl.experiments.sweep",
-        config=(tyro.conf.FlagCreatePairsOff,),
-    )
     with errors_in_one_line():
+        options = parse(SweepOptions, f"{__doc__}\n\n{FORMAT}", prog="python -m jaxrl.experiments.sweep")
         checks.check_options(options)
         spec = with_map(read_spec(options.spec))
+        join(options)  # before jax looks at its devices
         prepare_jax(num_cpu_devices=options.num_devices)
-        join(options)
-        width = None if sys.stdout.isatty() else 160  # a file has room for the tables
-        console = Console(highlight=False, quiet=jax.process_index() > 0, width=width)
+        console = screen(quiet=jax.process_index() > 0)
         failed = run(options, spec, console)
         if failed:
             fail(f"groups failed: {'; '.join(f'{number}: {error}' for number, error in failed.items())}", 1)

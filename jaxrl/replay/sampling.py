@@ -53,7 +53,7 @@ class PrioritisedHparams:
     importance_exponent_end: Annotated[float, Interval(ge=0, le=1)] = 1.0
     """β once its rise is over, in [0, 1]."""
     importance_exponent_steps: Annotated[float, Ge(0)] = 1_000_000
-    """Length of the linear rise from start to end, in environment steps."""
+    """Length of the linear rise of β from start to end, in environment steps."""
 
 
 class PrioritisedState(NamedTuple):

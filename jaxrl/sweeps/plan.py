@@ -12,11 +12,10 @@ from jaxrl.cli import checks
 from jaxrl.cli.experiment import flatten
 from jaxrl.memory import memory_there
 from jaxrl.sweeps.groups import Group, fill_up
-from jaxrl.training.devices import bytes_of, greatest
+from jaxrl.training.devices import GIB, bytes_of, greatest, size
 from jaxrl.training.population import Progress, block_size
 from jaxrl.training.program import largest_part, local_copies, of_population, start
 
-GIB = 2**30
 SHARE_OF_MEMORY = 0.8
 """How much of the free memory a wave may take unless told: evaluations want some, and checkpoints on their way."""
 TRIAL_SECONDS = 1.0
@@ -137,19 +136,14 @@ def show(groups: Sequence[Group], plans: Sequence[GroupPlan], limits: Limits) ->
     """The plan, for the screen."""
     table = Table(box=None, padding=(0, 2, 0, 0))
     for header in ("group", "agents", "waves × agents", "memory", "two checkpoints", "time"):
-        table.add_column(header, justify="right", no_wrap=True)
-    table.add_column("static values")
+        table.add_column(header, justify="right", overflow="fold")
+    table.add_column("static values", overflow="fold")
     for group, plan in zip(groups, plans, strict=True):
         sizes = [size(plan.memory), size(2 * plan.checkpoint)]
         waves = f"{plan.waves} × {plan.wave_size:,}"
         time = minutes(plan.seconds)
         table.add_row(f"{group.number}", f"{plan.agents:,}", waves, *sizes, time, _static_values(groups, group) or "–")
     return table
-
-
-def size(number_of_bytes: float) -> str:
-    """Bytes in the unit that suits them."""
-    return f"{number_of_bytes / GIB:.2f} GiB" if number_of_bytes >= GIB / 10 else f"{number_of_bytes / 2**20:.2f} MiB"
 
 
 def minutes(seconds: float) -> str:

@@ -28,7 +28,7 @@ def page(sweep: Sweep, best: pl.DataFrame) -> str:
     counts = ", ".join(f"{count:,} {status}" for status, count in sorted(found["status"].value_counts().iter_rows()))
     seconds = found.group_by("group", "wave").agg(pl.col("seconds").max())["seconds"].to_list()
     speed = sum(found["env_steps"].to_list()) / sum(seconds)
-    interval = ", with its 95 % interval over seeds" if spec.seeds > 1 else ""
+    interval = f" ({results.legend(spec.seeds)})" if spec.seeds > 1 else ""
     words = {LEARNING_CURVES: "learning curves", HPARAMS: "each hyperparameter against the return"}
     shown = "\n".join(f"![{text}]({name})\n" for name, text in words.items() if (sweep.directory / name).exists())
     agents = [member for each in sweep.groups for member in each.members]

@@ -15,7 +15,7 @@ import polars as pl
 from rich.table import Table
 
 from jaxrl.cli.experiment import Experiment, Options, flatten
-from jaxrl.training.report import interval_95
+from jaxrl.training.report import FEW_SEEDS, interval_95
 
 COLUMNS = ("rank", "configuration", "evaluation return", "seeds finished", "training return")
 
@@ -32,7 +32,8 @@ def best_configurations(results: pl.DataFrame, swept: Sequence[str]) -> pl.DataF
 
     Returns:
         `configuration`, the swept columns, how many `seeds` it has and how many `finished`, the mean `eval_return` of
-        those with its `interval_95` (null for a single one), and the mean `train_return` of all seeds that have one.
+        those with its `interval_95` (null for a single one), their `lowest` and `highest`, and the mean `train_return`
+        of all seeds that have one.
     """
     best = (
         results.sort("agent")
@@ -50,6 +51,8 @@ def best_configurations(results: pl.DataFrame, swept: Sequence[str]) -> pl.DataF
         *("configuration", *swept, "seeds", "finished"),
         pl.col("eval_return").list.mean(),
         pl.Series("interval_95", intervals, pl.Float64),
+        pl.col("eval_return").list.min().alias("lowest"),
+        pl.col("eval_return").list.max().alias("highest"),
         "train_return",
     ).sort(
         pl.col("finished") < pl.col("seeds"), "eval_return", "train_return", "configuration",
@@ -83,12 +86,26 @@ def _rows(best: pl.DataFrame, swept: Sequence[str], rows: int) -> list[list[str]
     return [
         [
             *(str(rank), str(row["configuration"]), *(value_text(row[name]) for name in swept)),
-            return_text(row["eval_return"], row["interval_95"]),
+            _spread_text(row),
             f"{row['finished']} of {row['seeds']}",
             return_text(row["train_return"]),
         ]
         for rank, row in enumerate(best.head(rows).iter_rows(named=True), 1)
     ]
+
+
+def _spread_text(row: dict[str, Any]) -> str:
+    """The mean evaluation return, and its interval; of few seeds the lowest and the highest of them."""
+    if not 1 < row["finished"] < FEW_SEEDS:
+        return return_text(row["eval_return"], row["interval_95"])
+    return f"{return_text(row['eval_return'])} ({return_text(row['lowest'])} to {return_text(row['highest'])})"
+
+
+def legend(seeds: int) -> str:
+    """What stands beside the mean evaluation return of several seeds."""
+    if seeds < FEW_SEEDS:
+        return "in brackets: the lowest and the highest of the seeds"
+    return "±: the 95 % interval of the mean over seeds (Student's t)"
 
 
 def short_labels(swept: Sequence[str]) -> list[str]:

@@ -1,12 +1,12 @@
 """The file of a sweep: what its fields are drawn from, and the configurations that are drawn."""
 
 import dataclasses
-import difflib
 import importlib
 import itertools
 import json
 import math
 import pkgutil
+import textwrap
 import tomllib
 import zlib
 from collections.abc import Iterable
@@ -19,6 +19,7 @@ from jaxrl import experiments
 from jaxrl.arguments import ArgumentError, check
 from jaxrl.cli.checks import UsageError, with_texts
 from jaxrl.cli.experiment import Experiment, Options, unflatten
+from jaxrl.cli.parse import nearest
 
 Search = Literal["grid", "random", "sobol"]
 Distribution = Literal["uniform", "log_uniform", "integer", "choice"]
@@ -38,6 +39,28 @@ KINDS: dict[Any, tuple[Any, str]] = {
     str: (str, "text"),
 }
 """What TOML may hold for each type, and what to call it."""
+
+
+EXAMPLE = f"""\
+experiment = "dqn_cartpole"    # any that trains
+search = "random"              # {", ".join(get_args(Search))}
+configurations = 64            # how many to draw; a grid takes all
+seeds = 3                      # of each configuration: 192 agents
+total_steps = 2e5              # and others: see below
+[hparams]
+discount = 0.98                # the same for all
+[hparams.learning_rate]
+distribution = "log_uniform"   # {", ".join(get_args(Distribution)[:-1])}
+low = 1e-4
+high = 1e-2
+[config.batch_size]
+values = [64, 128]             # a choice
+"""
+FORMAT = f"""The file, in TOML:
+{textwrap.indent(EXAMPLE, "  ")}
+Beside total_steps may stand {", ".join(name for name in OF_A_RUN if name != "total_steps")};
+under hparams and config, what --help of the experiment lists there, with "_" in place of "-"."""
+"""What the help of a sweep says of its file."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -341,8 +364,10 @@ def _read(name: str, value: Any, path: str, defaults: Options) -> Any:
 
 
 def _convert(name: str, value: Any, hint: Any) -> Any:
-    """TOML's value as one of the annotated type: an int may be a float, and an array is a tuple."""
+    """TOML's value as one of the annotated type: an int may be a float, 1e6 an int, and an array is a tuple."""
     kind = _kind(hint)
+    if kind is int and isinstance(value, float) and value.is_integer():
+        value = int(value)
     if get_origin(kind) is Literal:
         if value not in get_args(kind):
             raise UsageError(f"{name} must be one of {', '.join(get_args(kind))}, got {value!r}")
@@ -381,8 +406,8 @@ def _unknown(prefix: str, name: str, value: Any, known: Iterable[str]) -> UsageE
 
 def _suggestion(name: str, known: Iterable[str], prefix: str = "") -> str:
     """The nearest of the known paths by its last name, or else all that begin with the prefix."""
-    paths = {path.rpartition(".")[2]: path for path in known}
-    near = difflib.get_close_matches(name, paths, n=1)
-    if near:
-        return f"the nearest is {paths[near[0]]}"
-    return f"there are {', '.join(last for last, path in paths.items() if path.startswith(prefix))}"
+    known = list(known)
+    near = nearest(name, known)
+    if near is not None:
+        return f"the nearest is {near}"
+    return f"there are {', '.join(path.rpartition('.')[2] for path in known if path.startswith(prefix))}"

@@ -202,7 +202,7 @@ def report(sweep: Sweep, failed: dict[int, str], console: Console) -> pl.DataFra
             pictures.draw_hparams(found, sweep.swept, logs, title, subtitle, directory / HPARAMS)
     console.print(results.table(best, sweep.swept))
     if sweep.spec.seeds > 1:
-        console.print("±: 95 % interval of the mean over seeds (Student's t)")
+        console.print(results.legend(sweep.spec.seeds))
     counts = ", ".join(f"{count:,} {status}" for status, count in sorted(found["status"].value_counts().iter_rows()))
     console.print(f"agents: {counts}")
     names = (RESULTS, CURVES, LEARNING_CURVES, *((HPARAMS,) if sweep.swept else ()))

@@ -31,11 +31,11 @@ class OffPolicyConfig:
     batch_size: Annotated[int, Interval(gt=0, lt=2**31)] = 128
     """Transitions per gradient step."""
     replay_capacity: Annotated[int, Interval(gt=0, lt=2**31)] = 100_000
-    """Transitions kept, rounded up to whole slabs of num_envs."""
+    """Transitions kept, rounded up to a multiple of num_envs."""
     warmup_steps: Annotated[int, Interval(ge=0, lt=2**31)] = 5_000
-    """Environment steps taken before learning starts, at least batch_size, rounded up to whole slabs of num_envs."""
+    """Environment steps before learning starts, at least batch_size, rounded up to a multiple of num_envs."""
     n_step: Annotated[int, Gt(0)] = 1
-    """Consecutive steps of each stretch that is learned from (Sutton 1988)."""
+    """Rewards that each target sums up before it bootstraps (Sutton 1988)."""
     replay: Literal["uniform", "prioritised"] = "uniform"
     """How the replay is sampled; prioritised (Schaul et al. 2016) prefers what was learned least."""
 

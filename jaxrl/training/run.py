@@ -39,7 +39,7 @@ class Sink(Protocol):
         """Takes one complete row."""
 
     def tick(self, env_steps: int, total_steps: int, rate: float) -> None:
-        """Hears how far the run is, after every call of the program."""
+        """Hears how far the run is, and how many steps a second it took so far, after every call of the program."""
 
     def close(self) -> None:
         """The run is over, well or badly."""
@@ -53,7 +53,8 @@ class RunResult(NamedTuple):
         env_steps: environment steps one agent has taken.
         finished: whether it reached its total; if not, a signal stopped it.
         compile_seconds: time spent compiling, in this process.
-        train_seconds: time spent training, over all processes that worked on the run.
+        train_seconds: time from the first step, warm-up included, to the last, without compiling, over all processes
+            that worked on the run. Steps per second, on the screen and in summaries, are those of this time.
         row: the last row of metrics.
         diverged_at: after how many environment steps each agent diverged, or -1, int64 `[...]`; only where these are
             frozen, and not raised, may there be any.
@@ -185,6 +186,7 @@ class _Loop:
         self.row_iterations = max(1, round(log_every / trainer.steps_per_iteration))
         self.row_started = (self.iteration, time.perf_counter())
         self.seconds_per_iteration = self.rate = 0.0
+        self.train_seconds = time.perf_counter() - started
         self.row: Row = {}
         self.stopped = False
 
@@ -197,8 +199,9 @@ class _Loop:
         return self.steps_at(self.iteration)
 
     @property
-    def train_seconds(self) -> float:
-        return time.perf_counter() - self.started
+    def mean_rate(self) -> float:
+        """Environment steps of all agents per second of `train_seconds`."""
+        return np.size(self.progress.nan_iteration) * self.env_steps / self.train_seconds
 
     @property
     def last_row_steps(self) -> int:
@@ -226,7 +229,7 @@ class _Loop:
                 if self.iteration % self.row_iterations == 0:
                     self.write_row()
                 for sink in self.sinks:
-                    sink.tick(self.env_steps, self.steps_at(self.total_iterations), self.rate)
+                    sink.tick(self.env_steps, self.steps_at(self.total_iterations), self.mean_rate)
                 if greatest(time.perf_counter() - saved_at) >= checkpoint_every:
                     save()
                     saved_at = time.perf_counter()
@@ -254,6 +257,7 @@ class _Loop:
         self.progress = jax.block_until_ready(self.advance(self.progress, iterations))
         self.seconds_per_iteration = (time.perf_counter() - clock) / iterations
         self.iteration += iterations
+        self.train_seconds = time.perf_counter() - self.started
         agents = np.size(self.progress.nan_iteration)
         since, seconds = self.iteration - self.row_started[0], time.perf_counter() - self.row_started[1]
         self.rate = agents * since * self.trainer.steps_per_iteration / seconds

@@ -117,7 +117,7 @@ class ProgressLine:
 
     SECONDS_BETWEEN_LINES = 10.0
 
-    def __init__(self, console: Console, total: float, begin: str = "compiling") -> None:
+    def __init__(self, console: Console, total: float, begin: str = "compiling, then the first steps") -> None:
         self.console = console
         self.next_line: float | None = None
         self.progress = Progress(

@@ -1,21 +1,40 @@
 """Bad input: one line that names the flag and the value, exit code 2, nothing compiled, nothing written."""
 
+import ast
+import dataclasses
+import importlib
+import inspect
+import itertools
 import re
 import sys
+from pathlib import Path
 
+import jax
 import pytest
+from rich.console import Console
 
-from jaxrl.cli import checks, main
-from jaxrl.cli.experiment import make_options, unflatten
+from jaxrl import experiments
+from jaxrl.cli import Options, checks, main
+from jaxrl.cli.experiment import flatten, make_options, read_options, unflatten
+from jaxrl.cli.parse import parse, whole_number
+from jaxrl.cli.train import train
 from jaxrl.experiments import (
     a2c_cartpole,
+    ablation,
+    benchmark,
     dqn_cartpole,
     dqn_minatar,
+    evaluate,
+    minatar_suite,
+    play,
     ppo_cartpole,
     pqn_cartpole,
     pqn_minatar,
+    q_iteration_gridworld,
+    q_learning_gridworld,
     rainbow_minatar,
     reinforce_cartpole,
+    sweep,
 )
 
 BAD = [
@@ -117,7 +136,7 @@ BAD_PPO = [
     ),
     ("--config.rollout-length 0", "--config.rollout-length must be > 0, got 0"),
     (
-        "--config.num-envs 100000000 --total-steps 100000000000",
+        "--config.num-envs 1e8 --total-steps 1e11",
         r"--config.num-envs \* rollout_length must be < 2147483648, got \d+00000000$",
     ),
     ("--config.hidden-sizes 64 0", "--config.hidden-sizes must be > 0, got 0"),
@@ -265,8 +284,124 @@ def test_steps_without_a_learning_rate_are_counted(decay: float, untrained: int)
     assert checks.untrained_steps(dqn_cartpole.experiment.defaults) == 0
 
 
+@pytest.mark.parametrize(
+    ("flag", "message"),
+    [
+        ("--hparams.lr", "--hparams.lr is not known (the nearest is --hparams.learning-rate)"),
+        ("--learning_rate=3", "--learning-rate is not known (the nearest is --hparams.learning-rate)"),
+        ("--config.batchsize", "--config.batchsize is not known (the nearest is --config.batch-size)"),
+        ("--total-step", "--total-step is not known (the nearest is --total-steps)"),
+        ("--hparams.gamma", "--hparams.gamma is not known (there are --hparams.learning-rate, --hparams.discount, "),
+        ("--no-such-flag", "--no-such-flag is not known (--help lists all options)"),
+        ("more", "'more' belongs to no option; --help lists them"),
+    ],
+)
+def test_the_nearest_flag_is_named(call, flag: str, message: str) -> None:
+    code, lines = call(flag)
+    assert (code, len(lines)) == (2, 1)
+    assert lines[0].startswith(f"error: {message}")
+
+
+def test_a_flag_that_turns_something_off_is_named(call) -> None:
+    _, lines = call("--config.layer-norm", experiment=pqn_minatar.experiment)
+    assert lines == ["error: --config.layer-norm is not known (the nearest is --config.no-layer-norm)"]
+
+
+NUMBERS = {"1e6": 10**6, "1_000_000": 10**6, "2.5e5": 250_000, "1E3": 1000, "-3": -3, "1000.0": 1000}
+
+
+@pytest.mark.parametrize("text", NUMBERS)
+def test_whole_numbers(text: str) -> None:
+    assert whole_number(text) == NUMBERS[text]
+
+
+@pytest.mark.parametrize("text", ["1.5", "1e-1", "nan", "inf", "1e999999999", "", "many", "0x10"])
+def test_no_whole_numbers(text: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(f"must be a whole number, such as 1000000 or 1e6, got {text!r}")):
+        whole_number(text)
+
+
+def test_every_whole_number_on_the_command_line_may_have_an_exponent(monkeypatch) -> None:
+    words = "--total-steps 1e6 --log-every=2.5e5 --hparams.target-update-period 1e4 --config.hidden-sizes 1e2 64"
+    monkeypatch.setattr(sys, "argv", ["command", *words.split()])
+    defaults = dqn_minatar.experiment.defaults
+    options = parse(Options[type(defaults.hparams), type(defaults.config)], None, default=defaults)
+    assert (options.total_steps, options.log_every) == (1_000_000, 250_000)
+    assert (options.hparams.target_update_period, options.config.hidden_sizes) == (10_000, (100, 64))
+
+
+@pytest.mark.parametrize("name", [path.stem for path in sorted(Path(experiments.__file__).parent.glob("[!_]*.py"))])
+def test_the_help_says_what_the_defaults_are(name: str, monkeypatch, capsys) -> None:
+    module = importlib.import_module(f"jaxrl.experiments.{name}")
+    monkeypatch.setattr(sys, "argv", ["command", "--help"])
+    with pytest.raises(SystemExit):
+        main(module.experiment) if hasattr(module, "experiment") else module.main()
+    out = capsys.readouterr().out
+    assert "None" not in out
+    assert "(default: )" not in out
+
+
+def test_options_are_explained_in_one_line_each() -> None:
+    """Of a docstring in several lines, the help would be broken where they end and where the screen does."""
+    defaults = [experiment.defaults for experiment in (dqn_minatar.experiment, ppo_cartpole.experiment,
+                pqn_minatar.experiment, reinforce_cartpole.experiment, q_learning_gridworld.experiment)]  # fmt: skip
+    records = {type(part) for options in defaults for part in (options, options.hparams, options.config)}
+    records |= {
+        play.Options,
+        evaluate.Options,
+        sweep.SweepOptions,
+        minatar_suite.SuiteOptions,
+        ablation.AblationOptions,
+    }
+    records |= {q_iteration_gridworld.Options, benchmark.Envs, benchmark.Replay, benchmark.Agents}
+    explained = 0
+    for kind in {base for record in records for base in record.__mro__ if dataclasses.is_dataclass(base)}:
+        body = ast.parse(inspect.getsource(kind)).body[0].body  # type: ignore[attr-defined]
+        for field, text in itertools.pairwise(body):
+            if isinstance(field, ast.AnnAssign):
+                assert "\n" not in text.value.value, (kind, text.value.value)
+                explained += 1
+    assert explained > 100
+
+
+def test_what_a_run_needs_is_said_before_anything_slow(monkeypatch, capsys, tmp_path) -> None:
+    """The world before anything is traced, and the memory before anything compiles."""
+    monkeypatch.setattr("jaxrl.cli.train.run", lambda *args, **kwargs: pytest.fail(capsys.readouterr().out))
+    console, options = Console(highlight=False), dataclasses.replace(ppo_cartpole.experiment.defaults, out=tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr("jaxrl.cli.checks.traced", lambda *args: pytest.fail(capsys.readouterr().out))
+        with pytest.raises(pytest.fail.Exception, match="PPO on CartPole-v1"):
+            train(ppo_cartpole.experiment, options, console)
+    with pytest.raises(pytest.fail.Exception) as end:
+        train(ppo_cartpole.experiment, dataclasses.replace(options, num_seeds=2000), console)
+    first, second, third, last = str(end.value).splitlines()
+    assert (first, second) == ("PPO on CartPole-v1 (default rules, 500-step cap)", f"writing to {tmp_path}")
+    assert re.fullmatch(r"memory: \d+\.\d+ [MG]iB of \d+\.\d+ GiB", third)
+    assert last == "compiling, then the first steps"
+
+
+@pytest.mark.parametrize("error", [AssertionError(), RuntimeError("Unable to initialize backend 'cuda'")])
+def test_a_platform_that_there_is_not(call, monkeypatch, error: Exception) -> None:
+    def devices() -> None:
+        raise error
+
+    monkeypatch.setattr(jax, "devices", devices)
+    monkeypatch.setenv("JAX_PLATFORMS", "cuda")
+    code, lines = call()
+    assert (code, lines) == (2, ["error: JAX_PLATFORMS must name a kind of device that jax finds here, got cuda"])
+
+
+def test_the_record_of_a_run_gives_its_options_again() -> None:
+    defaults = dqn_minatar.experiment.defaults
+    hparams = dataclasses.replace(defaults.hparams, epsilon_decay_steps=5e4, max_grad_norm=1)
+    options = dataclasses.replace(defaults, hparams=hparams, protocol="gymnax", env_options=("a=1",), num_seeds=2)
+    assert read_options(flatten(options), defaults) == options
+    assert read_options({}, options) == options
+
+
 def test_values_of_a_worlds_options_are_numbers_truths_or_text() -> None:
     options = make_options(("a=3", "b=-0.5", "c=1e-3", "d=True", "e=false", "f=cliff", "g=S.\n.G\nmove = -1", "h="))
     expected = {"a": 3, "b": -0.5, "c": 0.001, "d": True, "e": False, "f": "cliff", "g": "S.\n.G\nmove = -1", "h": ""}
     assert options == expected
     assert [type(value) for value in options.values()] == [type(value) for value in expected.values()]
+    assert list(map(type, make_options(("a=2e3", "b=2.0", "c=-1E2")).values())) == [int, float, int]

@@ -26,7 +26,7 @@ def call(run_main):
 
 
 def test_a_film_of_a_random_policy_says_what_came_out(call, tmp_path: Path) -> None:
-    code, out, _ = call("--env", "CartPole-v1", "--steps", "50", "--seed", "1")
+    code, out, _ = call("--env", "CartPole-v1", "--steps", "50", "--play-seed", "1")
     assert code == 0
     assert out[0] == "CartPole-v1 (default rules, 500-step cap)"
     # Every reward of cart-pole is 1, so that a return is a length: what is left of the 50 steps is one open episode.
@@ -36,6 +36,13 @@ def test_a_film_of_a_random_policy_says_what_came_out(call, tmp_path: Path) -> N
     assert out[2] == "written to play.gif"
     with Image.open(tmp_path / "play.gif") as film:
         assert film.n_frames == 50 + len(returns)
+
+
+def test_many_returns_are_summed_up(capsys) -> None:
+    play.tell("world", [float(x) for x in range(200)])
+    play.tell("world", [])
+    lines = ["world", "200 episodes ended, with returns of 0 to 199, on average 99.50", "world", "no episode ended"]
+    assert capsys.readouterr().out.splitlines() == lines
 
 
 def test_options_of_a_world_reach_it(call) -> None:
@@ -59,7 +66,9 @@ BAD = [
     ("--env CartPole-v1 --protocol gymnax", "--protocol .*, got protocol='gymnax' for 'CartPole-v1'"),
     ("--env CartPole-v1 --env-options tau=0", "--env-options: tau must be > 0, got 0"),
     ("--steps 0", "--steps must be > 0, got 0"),
-    ("--seed -1", "--seed must be >= 0, got -1"),
+    ("--play-seed -1", "--play-seed must be >= 0, got -1"),
+    ("--seed 1", "--seed is for a run or a sweep that plays; --play-seed draws another game"),
+    ("--agent 1", "--agent is for a run or a sweep that plays"),
     ("--fps 0", "--fps must be > 0, got 0"),
     ("--out film.mp4", r"--out must be a file that ends in \.gif, got film\.mp4"),
     ("--out A_FILE/film.gif", "--out A_FILE cannot be made"),
@@ -121,8 +130,9 @@ class Session:
 
 def test_the_keyboard_plays_cart_pole_key_by_key() -> None:
     session = Session("--env", "CartPole-v1")
+    session.wait_for("loading CartPole-v1")
+    session.type("\x1b[D")  # before there is a picture
     session.wait_for(r"(?s)CartPole-v1.*episode 1.*step 0.*return 0.*←→ or AD  move.*q  quit")
-    session.type("\x1b[D")
     session.wait_for(r"(?s)step 1.*return 1")
     session.type("xd")  # one key that means nothing, one that does
     session.wait_for(r"(?s)step 2.*return 2")

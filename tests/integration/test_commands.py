@@ -5,6 +5,7 @@ import dataclasses
 import json
 import os
 import pickle
+import re
 import shutil
 import signal
 import sys
@@ -24,6 +25,7 @@ from jaxrl import ArgumentError, load, rollout
 from jaxrl.cli import main
 from jaxrl.cli.checks import UsageError, check_directory
 from jaxrl.experiments import dqn_cartpole, dqn_minatar, evaluate, play
+from jaxrl.training.sinks import brief
 from tests.integration import commands
 from tests.integration.commands import TINY, command, final_state, steps_on_disk
 
@@ -39,7 +41,11 @@ def finished(tmp_path_factory) -> Path:
     code, out, err = command("dqn_minatar", *SHORT, *CHOSEN, "--tensorboard", "--out", str(run))
     assert code == 0, err
     assert "evaluation return" in out
-    assert "steps/s" in out
+    # The table is in a file, where lines have no width: no path is cut.
+    assert all(str(run / name) in out.split() for name in ("learning_curve.png", "policy.gif", "checkpoints"))
+    assert re.search(r"evaluation return +-?[\d.]+ \(seeds: -?[\d.]+, -?[\d.]+\)", out)
+    progress, summary = re.findall(r"([\d.,]+k?) steps/s", out)[-2:]
+    assert progress == brief(float(summary.replace(",", "")))
     return run
 
 
@@ -127,8 +133,48 @@ def test_evaluate_again(finished: Path, call) -> None:
     code, out, err = command("evaluate", str(finished), "--episodes", "4", "--max-steps", "30")
     assert code == 0, err
     assert "over 4 episodes with ε = 0.001, " in out
+    assert "standard deviation" in out
     code, _, err = call(evaluate.main, str(finished / "nothing"))
     assert (code, len(err.splitlines())) == (2, 1)
+
+
+@pytest.mark.parametrize("name", ["evaluate", "play"])
+def test_a_seed_of_a_run_is_chosen_alike(finished: Path, call, name: str) -> None:
+    main, words = (evaluate.main, []) if name == "evaluate" else (play.main, ["--policy"])
+    code, _, err = call(main, *words, str(finished), "--seed", "5")
+    assert (code, err) == (2, "error: --seed must be in 3 .. 4, got 5\n")
+    code, _, err = call(main, *words, str(finished), "--agent", "5")
+    assert (code, err.splitlines()[0]) == (2, f"error: --agent is for sweeps, and {finished} is none, got 5")
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("hparams.newthing", 3, "hparams.newthing is not known, got 3"),
+        ("config.num_env", 3, "config.num_env is not known (the nearest is config.num_envs), got 3"),
+        ("config.num_envs", "many", "config.num_envs must be of the kind of 256, got 'many'"),
+        ("config.num_envs", -1, "config.num_envs must be > 0, got -1"),
+        ("hparams.discount", 0.5, f"hparams.discount must be {np.float32(0.99)}, as it was trained, got 0.5"),
+    ],
+)
+def test_a_record_changed_by_hand(finished: Path, tmp_path: Path, call, path: str, value, message: str) -> None:
+    changed = shutil.copytree(finished, tmp_path / "changed")
+    config = json.loads((changed / "config.json").read_text())
+    config["options"][path] = value
+    (changed / "config.json").write_text(json.dumps(config))
+    code, _, err = call(evaluate.main, str(changed))
+    assert (code, err) == (2, f"error: in {changed / 'config.json'}, {message}\n")
+
+
+def test_a_world_that_is_not_here(finished: Path, tmp_path: Path, call) -> None:
+    """It is said where its module was found."""
+    elsewhere = shutil.copytree(finished, tmp_path / "elsewhere")
+    config = json.loads((elsewhere / "config.json").read_text())
+    config["options"] |= {"env": "nowhere:factory", "env_options": []}
+    (elsewhere / "config.json").write_text(json.dumps(config))
+    code, _, err = call(evaluate.main, str(elsewhere))
+    assert (code, len(err.splitlines())) == (2, 1)
+    assert err.startswith(f"error: the world of {elsewhere} cannot be made here, as it was in {config['started_in']}: ")
 
 
 def test_play_films_a_run(finished: Path, tmp_path: Path, call) -> None:

@@ -17,6 +17,7 @@ from jaxrl.experiments import dqn_minatar, pqn_minatar, reinforce_cartpole
 from jaxrl.sweeps.pictures import _log_ticks, draw_curves, draw_hparams
 from jaxrl.sweeps.results import (
     best_configurations,
+    legend,
     markdown_table,
     retrain_command,
     short_labels,
@@ -55,15 +56,16 @@ def test_means_and_intervals_are_of_the_seeds_that_finished() -> None:
     results = results.with_columns(train_return=pl.Series([1.0, 3.0, 8.0, 5.0, 7.0, None, None, None, None]))
     best = best_configurations(results, [RATE, DOUBLE])
     assert best.columns == [
-        "configuration", RATE, DOUBLE, "seeds", "finished", "eval_return", "interval_95", "train_return",
+        "configuration", RATE, DOUBLE, "seeds", "finished", "eval_return", "interval_95", "lowest", "highest",
+        "train_return",
     ]  # fmt: skip
     # Student's t at 97.5 % is 4.3027 with 2 degrees of freedom and 12.706 with 1; the deviations are 1 and √2.
     intervals = best["interval_95"].to_list()
     assert intervals == [pytest.approx(4.3027 / np.sqrt(3), rel=1e-4), pytest.approx(12.706, rel=1e-4), None]
     assert best.drop("interval_95").rows() == [
-        (0, 1.0, False, 3, 3, 2.0, 4.0),
-        (1, 0.1, True, 3, 2, 8.0, 6.0),
-        (2, 0.01, False, 3, 1, 4.0, None),
+        (0, 1.0, False, 3, 3, 2.0, 1.0, 3.0, 4.0),
+        (1, 0.1, True, 3, 2, 8.0, 7.0, 9.0, 6.0),
+        (2, 0.01, False, 3, 1, 4.0, 4.0, 4.0, None),
     ]
 
 
@@ -92,16 +94,23 @@ def test_the_tables(capsys) -> None:
     assert markdown_table(best, [RATE, DOUBLE], rows=2).splitlines() == [
         "| rank | configuration | learning rate | double | evaluation return | seeds finished | training return |",
         "|---|---|---|---|---|---|---|",
-        "| 1 | 0 | 0.00123 | False | 212.3 ± 156.3 | 2 of 2 | 187.3 |",
-        "| 2 | 1 | 0.00123 | True | 0.60 ± 1.27 | 2 of 2 | 0.12 |",
+        "| 1 | 0 | 0.00123 | False | 212.3 (200.0 to 224.6) | 2 of 2 | 187.3 |",
+        "| 2 | 1 | 0.00123 | True | 0.60 (0.50 to 0.70) | 2 of 2 | 0.12 |",
     ]
     Console(width=100).print(table(best, [RATE, DOUBLE]))
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert lines[-3:] == [
-        ["1", "0", "0.00123", "False", "212.3", "±", "156.3", "2", "of", "2", "187.3"],
-        ["2", "1", "0.00123", "True", "0.60", "±", "1.27", "2", "of", "2", "0.12"],
+        ["1", "0", "0.00123", "False", "212.3", "(200.0", "to", "224.6)", "2", "of", "2", "187.3"],
+        ["2", "1", "0.00123", "True", "0.60", "(0.50", "to", "0.70)", "2", "of", "2", "0.12"],
         ["3", "2", "0.00123", "False", "–", "0", "of", "2", "–"],
     ]
+
+
+def test_five_seeds_have_an_interval() -> None:
+    best = best_configurations(by_configuration([[1.0, 2.0, 3.0, 4.0, 5.0]]), [])
+    assert "| 3.00 ± 1.96 | 5 of 5 |" in markdown_table(best, [])
+    assert legend(5).startswith("±: the 95 % interval of the mean over seeds")
+    assert legend(4) == "in brackets: the lowest and the highest of the seeds"
 
 
 def test_a_label_names_its_record_only_where_it_must() -> None:

@@ -12,7 +12,7 @@ from scipy.stats import qmc
 from jaxrl.cli.checks import UsageError
 from jaxrl.experiments import dqn_cartpole
 from jaxrl.sweeps import spec as spec_module
-from jaxrl.sweeps.spec import Dimension, draw, read_spec, with_values
+from jaxrl.sweeps.spec import EXAMPLE, FORMAT, Dimension, draw, read_spec, with_values
 
 RANDOM = 'experiment = "dqn_cartpole"\nsearch = "random"\nconfigurations = 64\n'
 SOBOL = RANDOM.replace("random", "sobol")
@@ -47,6 +47,29 @@ def many(text: str, number: int) -> str:
     return text.replace("configurations = 64", f"configurations = {number}")
 
 
+def test_the_example_of_the_help(read) -> None:
+    spec = read(EXAMPLE)
+    assert EXAMPLE.splitlines()[0] in FORMAT
+    assert (spec.search, spec.configurations, spec.seeds, spec.options.total_steps) == ("random", 64, 3, 200_000)
+    assert [dimension.path for dimension in spec.dimensions] == ["hparams.learning_rate", "config.batch_size"]
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "expected"),
+    [
+        ("log_every = 1e4", "log_every", 10_000),
+        ("eval_episodes = 2.0", "eval_episodes", 2),
+        ("config.hidden_sizes = [1e2, 64]", "config.hidden_sizes", [100, 64]),
+        ("hparams.target_update_period.values = [1e0, 1e3]", "hparams.target_update_period.values", [1, 1000]),
+        ("hparams.target_update_period = {distribution = 'integer', low = 1, high = 1e4}",
+         "hparams.target_update_period.high", 10_000),
+    ],
+)  # fmt: skip
+def test_whole_numbers_may_have_an_exponent(read, text: str, path: str, expected) -> None:
+    found = read((RANDOM if "period" in text else many(RANDOM, 1)) + text).fields[path]
+    assert (found, type(found)) == (expected, type(expected))
+
+
 def test_the_example(read) -> None:
     spec = read(
         """
@@ -55,7 +78,7 @@ def test_the_example(read) -> None:
         configurations = 64
         seeds = 3
         seed = 7
-        total_steps = 200_000
+        total_steps = 2e5
         env = "GridWorld"
         env_options = ["map=cliff"]
         log_every = 1_000
@@ -328,7 +351,7 @@ BAD_TOP_LEVEL = [
     (RANDOM + "seeds = 0", "seeds must be > 0, got 0"),
     (RANDOM + "seeds = '3'", "seeds must be a whole number, got '3'"),
     (RANDOM + "seed = -1", "seed must be >= 0, got -1"),
-    (RANDOM + "seed = 1e3", "seed must be a whole number, got 1000.0"),
+    (RANDOM + "seed = 1e-3", "seed must be a whole number, got 0.001"),
     (RANDOM + "total_steps = 0", "total_steps must be > 0, got 0"),
     (RANDOM + f"total_steps = 1{'0' * 400}", "total_steps must fit into 64 bits, got 10000"),
     (RANDOM + "total_steps.values = [1, 2]", "total_steps must be a whole number, got {'values': .*}"),
@@ -361,7 +384,7 @@ BAD_FIELDS = [
     ("hparams.discount = true", "hparams.discount must be a number, got True"),
     ("hparams.discount = 2026-10-05", r"hparams.discount must be a number, got datetime.date\(2026, 10, 5\)"),
     (f"hparams.max_grad_norm = 1{'0' * 400}", "hparams.max_grad_norm must fit into 64 bits, got 10000"),
-    ("hparams.target_update_period = 1.0", "hparams.target_update_period must be a whole number, got 1.0"),
+    ("hparams.target_update_period = 1.5", "hparams.target_update_period must be a whole number, got 1.5"),
     ("config.batch_size = true", "config.batch_size must be a whole number, got True"),
     ("config.batch_size = [64, 128]", r"config.batch_size must be a whole number, got \[64, 128\]"),
     ("config.double = 1", "config.double must be true or false, got 1"),
@@ -445,8 +468,8 @@ BAD_DIMENSIONS = [
     ),
     (
         "target_update_period",
-        "distribution = 'integer', low = 1, high = 3.0",
-        "hparams.target_update_period.high must be a whole number, got 3.0",
+        "distribution = 'integer', low = 1, high = 3.5",
+        "hparams.target_update_period.high must be a whole number, got 3.5",
     ),
     (
         "target_update_period",
@@ -482,7 +505,7 @@ BAD_CONFIG = [
     ("config.hidden_sizes.values = [[64], [64]]", r"config.hidden_sizes.values must be different, got \[\[64\], \[64"),
     ("config.replay.values = ['uniform', 'ring']", "config.replay.values must be one of uniform, .*, got 'ring'"),
     ("config.double.values = [true, 0]", "config.double.values must be true or false, got 0"),
-    ("config.batch_size.values = [64, 128.0]", "config.batch_size.values must be a whole number, got 128.0"),
+    ("config.batch_size.values = [64, 128.5]", "config.batch_size.values must be a whole number, got 128.5"),
 ]
 
 BAD = [

@@ -258,7 +258,7 @@ def test_the_plan_comes_first_and_the_best_last(whole) -> None:
         for text in ("DQN on CartPole-v1: 10 agents, 12,000 steps each", "about 6 min ")
     )
     begins, ends = lines.index(f"writing to {whole.directory}"), lines.index("agents: 10 finished")
-    assert summary < about < begins < lines.index("compiling") < ends
+    assert summary < about < begins < lines.index("compiling, then the first steps") < ends
     assert any(re.search(r"group 2 of 2, wave 1 of 1  2 agents × .* steps/s  best \d+", line) for line in lines)
     row = next(line.split() for line in lines[begins:ends] if line.split()[:1] == ["1"])
     assert int(row[1]) == best_configuration(whole)

@@ -14,7 +14,7 @@ from PIL import Image
 from jaxrl import Transition
 from jaxrl.arguments import ArgumentError
 from jaxrl.cli.pictures import spared
-from jaxrl.cli.record import record, with_epsilon
+from jaxrl.cli.record import page, record, return_text, with_epsilon
 from jaxrl.envs import make
 from jaxrl.envs.render import BACKGROUND, PALETTE, render, render_state, shorten
 from jaxrl.training.report import (
@@ -383,17 +383,19 @@ def test_a_record_says_how_it_was_made(tmp_path: Path) -> None:
     for name in ("metrics.csv", "learning_curve.png", "policy.gif"):
         (run / name).write_text(name)
     record(run, kept)
-    page = (kept / "README.md").read_text()
-    for text in ("python -m x --seed 3", "**2.50** ± 0.50", "| 4 | 3.00 |", "a machine", "at commit abc", "jax 1"):
-        assert text in page
-    assert "![the policy of seed 3 playing](policy.gif)" in page
+    written = (kept / "README.md").read_text()
+    for text in ("python -m x --seed 3", "**2.50**.\n", "| 4 | 3.00 |", "a machine", "at commit abc", "jax 1"):
+        assert text in written
+    assert "![the policy of seed 3 playing](policy.gif)" in written
+    five = summary | {"seeds": [3, 4, 5, 6, 7], "eval_return_per_seed": [2.0, 3.0, 2.5, 2.0, 3.0]}
+    assert "**2.50** ± 0.50 (95 % interval over seeds)." in page(config, five, ())
     assert sorted(path.name for path in kept.iterdir()) == sorted([*(path.name for path in run.iterdir()), "README.md"])
     (run / "policy.gif").unlink()  # it could not be drawn
     record(run, tmp_path / "again", ("error.png",))
-    page = (tmp_path / "again" / "README.md").read_text()
-    assert "![learning curve](learning_curve.png)" in page
-    assert ".gif" not in page
-    assert "error.png" not in page
+    again = (tmp_path / "again" / "README.md").read_text()
+    assert "![learning curve](learning_curve.png)" in again
+    assert ".gif" not in again
+    assert "error.png" not in again
 
 
 def test_half_a_picture_does_not_stay(tmp_path: Path, capsys) -> None:
@@ -411,3 +413,17 @@ def test_half_a_picture_does_not_stay(tmp_path: Path, capsys) -> None:
     assert out[1].startswith("note: a.gif could not be drawn: ValueError (nor could this be written down: ")
     with pytest.raises(KeyboardInterrupt), spared(picture):
         raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    ("returns", "alone", "inside"),
+    [
+        ([2.0], "2.50 (standard deviation over episodes: 0.75)", "2.50"),
+        ([2.0, 3.0], "2.50 (seeds: 2.00, 3.00)", "2.50 (2.00, 3.00)"),
+        ([2.0, 3.0, 2.5, 2.0, 3.0], "2.50 ± 0.50 (95 % interval over 5 seeds)", "2.50 ± 0.50"),
+    ],
+)
+def test_what_stands_beside_a_return_is_said(returns: list[float], alone: str, inside: str) -> None:
+    summary = {"eval_return_mean": 2.5, "eval_return_std": 0.75, "eval_return_interval_95": 0.5}
+    summary |= {"eval_return_per_seed": returns}
+    assert (return_text(summary), return_text(summary, alone=False)) == (alone, inside)
