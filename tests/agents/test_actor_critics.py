@@ -169,7 +169,10 @@ def test_ppo_begins_at_a_ratio_of_one_and_then_clips() -> None:
         np.testing.assert_allclose((mean - BETA * adam_mean(once)[name]) / (1 - BETA), then[name], atol=2e-5)
     assert both["clip_fraction"].count == 2
     assert 0 < both["clip_fraction"].sum <= 1
-    assert both["approx_kl"].sum > 1e-3
+    # E[ρ - 1 - log ρ] of the ratios ρ between the two policies' probabilities, which are softmax(logits).
+    states, actions = (np.asarray(x).ravel() for x in (BATCH.observation, BATCH.action))
+    new, old = (np.asarray(jax.nn.softmax(logits))[states, actions] for logits in (once.params["logits"], LOGITS))
+    assert both["approx_kl"].sum == pytest.approx((new / old - 1 - np.log(new / old)).mean(), rel=1e-3)
 
 
 class OneValueEach:

@@ -1,5 +1,7 @@
 """PQN: its λ-returns against a trajectory by hand and rlax, and its update against RAdam on them."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,6 +15,7 @@ from jaxrl.arguments import ArgumentError
 from jaxrl.envs import Discrete
 from jaxrl.networks import QNetwork, actor_critic
 from jaxrl.types import Mean, Transition
+from tests.compiling import quick_jit
 
 Q = np.float32([[1.0, 2.0], [3.0, 5.0], [0.5, -1.0]])
 GAMMA, LAMBDA = 0.5, 0.8
@@ -100,13 +103,27 @@ def test_the_update_is_radam_on_the_squared_error() -> None:
     np.testing.assert_allclose(updated()[0].params, Q + updates, rtol=1e-5)
 
 
-def test_every_epoch_learns_from_each_transition_once() -> None:
-    def step(seen, rows):
-        return seen.at[rows].add(1), {"first": Mean(rows[0], jnp.int32(1))}
+def test_the_step_size_falls_linearly_to_zero() -> None:
+    agent = pqn(Table(), MinibatchConfig(num_epochs=1, num_minibatches=1))
+    hparams = dataclasses.replace(HPARAMS, learning_rate_decay_steps=100.0)
+    state, update = agent.init(jax.random.key(0), hparams, jnp.int32(0)), quick_jit(agent.update)
+    moved = [
+        abs(update(state, BATCH, jax.random.key(1), jnp.float32(t))[0].params - Q).max() for t in (0, 25, 100, 200)
+    ]
+    np.testing.assert_allclose(np.array(moved) / moved[0], [1, 0.75, 0, 0], rtol=1e-4)
 
-    config = MinibatchConfig(num_epochs=2, num_minibatches=3)
-    seen, _ = learn_in_minibatches(step, jnp.zeros(9, jnp.int32), jnp.arange(9), jax.random.key(0), config)
-    np.testing.assert_array_equal(seen, 2)
+
+def test_every_epoch_learns_from_each_transition_once_in_another_order() -> None:
+    def step(seen, rows):
+        orders, minibatch = seen
+        return (orders.at[minibatch].set(rows), minibatch + 1), {"first": Mean(rows[0], jnp.int32(1))}
+
+    config = MinibatchConfig(num_epochs=3, num_minibatches=3)
+    begin = jnp.zeros((9, 3), jnp.int32), 0
+    (orders, _), _ = learn_in_minibatches(step, begin, jnp.arange(9), jax.random.key(0), config)
+    orders = np.asarray(orders).reshape(3, 9)
+    np.testing.assert_array_equal(np.sort(orders), [np.arange(9)] * 3)
+    assert len({tuple(order) for order in orders}) == 3
     with pytest.raises(ArgumentError, match=r"num_minibatches must divide num_envs \* rollout_length = 9, got 2"):
         updated(config=MinibatchConfig(num_minibatches=2))
 

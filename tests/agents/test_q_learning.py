@@ -69,9 +69,11 @@ def test_exploration_and_ties() -> None:
     actions = np.asarray(epsilon_greedy(q_values, 0.3).sample(jax.random.key(0)))
     np.testing.assert_allclose(np.bincount(actions) / 30_000, [0.1, 0.45, 0.45], atol=0.015)
     observations, state = jnp.ones(1000, jnp.int32), state_of(epsilon=1.0)
-    greedy = jax.jit(AGENT.policy)(state, observations, jax.random.key(0))
+    policy = jax.jit(AGENT.policy)
+    greedy = policy(state, observations, jax.random.key(0))
     anything = jax.jit(AGENT.act)(state, observations, jax.random.key(0), 0.0)
     assert (set(greedy.tolist()), set(anything.tolist())) == ({1}, {0, 1})
+    assert set(policy(state_of(epsilon_eval=1.0), observations, jax.random.key(0)).tolist()) == {0, 1}
 
 
 def test_it_converges_to_q_star() -> None:

@@ -4,9 +4,6 @@ Some are errors that other ports of the games have or had. Only a mutant whose e
 planted: when a game is rewritten its mutants are, too. They run uncompiled, since compiling them would take minutes.
 """
 
-import importlib
-import inspect
-import textwrap
 from typing import NamedTuple
 
 import pytest
@@ -14,6 +11,7 @@ import pytest
 from jaxrl.envs.minatar import GAMES, MinAtar
 from tests.envs.minatar import ORIGINALS, dense_steps
 from tests.envs.minatar.originals import differences, our_single_steps, our_step
+from tests.mutants import planted
 
 
 class Mutant(NamedTuple):
@@ -98,20 +96,9 @@ OF_ALL_GAMES = [
 
 def differs(name: str) -> bool:
     """Whether the comparison sees a difference between the game as it now is and the original."""
-    module = importlib.import_module(GAMES[name].step.__module__)
-    game = GAMES[name]._replace(step=module.step, initial=module.initial, boards=module.boards)
     steps = dense_steps(name)
-    ours = our_single_steps(MinAtar(game), ORIGINALS[name], steps, our_step, batch=len(steps.rows))
+    ours = our_single_steps(MinAtar(GAMES[name]), ORIGINALS[name], steps, our_step, batch=len(steps.rows))
     return any(seen.any() for seen in differences(ORIGINALS[name], steps.outcomes, ours).values())
-
-
-def plant(mutant: Mutant, owner: object, module_name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Replaces a function of `owner`, a module or a class, by one with the error."""
-    source = textwrap.dedent(inspect.getsource(getattr(owner, mutant.function)))
-    assert source.count(mutant.old) == 1
-    namespace = dict(vars(importlib.import_module(module_name)))
-    exec(source.replace(mutant.old, mutant.new), namespace)
-    monkeypatch.setattr(owner, mutant.function, namespace[mutant.function])
 
 
 @pytest.mark.parametrize("name", GAMES)
@@ -123,14 +110,13 @@ def test_without_an_error_nothing_differs(name: str) -> None:
     ("name", "mutant"),
     [pytest.param(name, mutant, id=f"{name}: {mutant.error}") for name in MUTANTS for mutant in MUTANTS[name]],
 )
-def test_an_error_in_a_game_is_seen(name: str, mutant: Mutant, monkeypatch: pytest.MonkeyPatch) -> None:
-    module_name = GAMES[name].step.__module__
-    plant(mutant, importlib.import_module(module_name), module_name, monkeypatch)
-    assert differs(name)
+def test_an_error_in_a_game_is_seen(name: str, mutant: Mutant) -> None:
+    with planted(f"{GAMES[name].step.__module__}:{mutant.function}", mutant.old, mutant.new):
+        assert differs(name)
 
 
 @pytest.mark.parametrize("name", GAMES)
 @pytest.mark.parametrize("mutant", OF_ALL_GAMES, ids=lambda mutant: mutant.error)
-def test_an_error_around_the_games_is_seen(name: str, mutant: Mutant, monkeypatch: pytest.MonkeyPatch) -> None:
-    plant(mutant, MinAtar, MinAtar.__module__, monkeypatch)
-    assert differs(name)
+def test_an_error_around_the_games_is_seen(name: str, mutant: Mutant) -> None:
+    with planted(f"{MinAtar.__module__}:MinAtar.{mutant.function}", mutant.old, mutant.new):
+        assert differs(name)

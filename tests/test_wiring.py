@@ -1,0 +1,435 @@
+"""How the parts are wired: no key is used twice, all clocks are exact, and agents do what keys and clocks are for.
+
+Three iterations of every trainer, an evaluation and a rollout, all tiny and not compiled.
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxrl import RainbowHparams, Sample, Transition, evaluate, rollout, vectorize
+from jaxrl.agents import DQNHparams, PQNHparams, dqn, pqn
+from jaxrl.networks import NoisyDense, QNetwork
+from jaxrl.training import OffPolicyConfig, OnPolicyConfig, Program, off_policy, on_policy, population, repeat
+from jaxrl.training.devices import mesh_of
+from jaxrl.training.evaluate import evaluate_agents
+from tests.agents import test_actor_critics, test_pqn
+from tests.compiling import quick_jit
+from tests.instruments import Log, SpyGymnax, SpyNetwork, SpyWorld, spy_agent, watching
+from tests.mutants import planted
+
+N, T, UPDATES, BATCH, ITERATIONS = 2, 3, 2, 4, 3
+N_STEP = {"uniform": 1, "prioritised": 2}
+WARMUP = {replay: BATCH // N + n_step - 1 for replay, n_step in N_STEP.items()}
+"""Steps of every world before a batch can be drawn."""
+BETA_STEPS = 100.0
+HPARAMS = RainbowHparams(
+    priority_exponent=1.0,
+    importance_exponent_start=0.0,
+    importance_exponent_end=1.0,
+    importance_exponent_steps=BETA_STEPS,
+)
+
+
+def off_policy_trainer(agent, env, replay: str):
+    config = OffPolicyConfig(
+        num_envs=N, rollout_length=T, updates_per_iteration=UPDATES, batch_size=BATCH, replay_capacity=10 * N,
+        warmup_steps=1, n_step=N_STEP[replay], replay=replay,
+    )  # fmt: skip
+    return off_policy(agent, env, (), config)
+
+
+def on_policy_trainer(agent, env, fresh_worlds: bool):
+    return on_policy(agent, env, (), OnPolicyConfig(num_envs=N, rollout_length=T, fresh_worlds=fresh_worlds))
+
+
+def train(trainer, hparams, key=None):
+    """The state after three iterations."""
+    state = trainer.init(jax.random.key(0) if key is None else key, hparams)
+    for _ in range(ITERATIONS):
+        state, _ = trainer.step(state)
+    return state
+
+
+def check_counts(log: Log, acts: int, updates: int, agents: int = 1) -> None:
+    """How often each of the agents was called."""
+    counts = {user: log.count(user) / agents for user in ("init", "act", "update")}
+    assert counts == {"init": 1, "act": acts, "update": updates}
+
+
+@pytest.mark.parametrize(
+    ("world", "replay"), [(SpyWorld, "uniform"), (SpyWorld, "prioritised"), (SpyGymnax, "uniform")]
+)
+def test_off_policy(world, replay: str) -> None:
+    with watching() as log:
+        train(off_policy_trainer(spy_agent(log), world(log), replay), HPARAMS)
+    log.check()
+    slabs = WARMUP[replay] + ITERATIONS * T
+    check_counts(log, acts=slabs, updates=ITERATIONS * UPDATES)
+    assert log.clocks["act"] == [N * slab for slab in range(slabs)]
+    learning = np.repeat(N * np.arange(WARMUP[replay] + T, slabs + 1, T), UPDATES)
+    np.testing.assert_array_equal(log.clocks["update"], learning)
+    smallest = np.array(log.clocks["smallest weight"])
+    if replay == "uniform":
+        np.testing.assert_array_equal(smallest, 1)
+    else:  # (1 / 2)^β where both priorities are in the batch
+        mixed = smallest < 1
+        assert len(set(learning[mixed])) > 1
+        np.testing.assert_allclose(-np.log2(smallest[mixed]), learning[mixed] / BETA_STEPS, rtol=1e-5)
+
+
+@pytest.mark.parametrize("fresh_worlds", [False, True])
+@pytest.mark.parametrize("world", [SpyWorld, SpyGymnax])
+def test_on_policy(world, fresh_worlds: bool) -> None:
+    with watching() as log:
+        train(on_policy_trainer(spy_agent(log), world(log), fresh_worlds), HPARAMS)
+    log.check()
+    check_counts(log, acts=ITERATIONS * T, updates=ITERATIONS)
+    clock = [N * T * iteration for iteration in range(ITERATIONS)]
+    assert log.clocks["update"] == clock
+    assert log.clocks["act"] == np.repeat(clock, T).tolist()
+
+
+def test_an_agents_draws() -> None:
+    """The noise and the action of acting; the noise of the target, of the selector and of the network that learns."""
+    agent, observations = dqn(SpyNetwork(), double=True), jnp.zeros((N, 1))
+    ends = jnp.zeros((1, N), bool)
+    steps = Transition(observations[None], jnp.zeros((1, N), int), jnp.ones((1, N)), ends, ends, observations[None])
+    with watching() as log:
+        keys = jax.random.split(jax.random.key(0), 4)
+        state = agent.init(keys[0], HPARAMS, observations[0])
+        agent.act(state, observations, keys[1], jnp.float32(0))
+        agent.policy(state, observations, keys[2])
+        agent.update(state, Sample(steps, jnp.ones(N)), keys[3], jnp.float32(0))
+    log.check()
+    assert log.count("SpyNetwork.apply") == 4
+
+
+def test_every_noisy_layer_has_noise_of_its_own() -> None:
+    network = QNetwork(2, (2,), dueling=True, dense=NoisyDense)
+    with watching(compiled=True) as log:
+        shapes = jax.eval_shape(network.init, jax.random.key(0), jnp.zeros((N, 1)))
+        params = jax.tree.map(lambda x: jnp.zeros(x.shape), shapes)
+        quick_jit(lambda key: network.apply(params, jnp.zeros((N, 1)), rngs={"noise": key}))(jax.random.key(0))
+    log.check()
+    assert log.count("NoisyDense.__call__") == 4
+
+
+@pytest.mark.parametrize("world", [SpyWorld, SpyGymnax])
+def test_evaluation(world) -> None:
+    with watching() as log:
+        evaluate(spy_agent(log).policy, (), vectorize(world(log), (), N), jax.random.key(0), max_steps=5)
+    log.check()
+    assert log.count("policy") == 3  # the length of an episode
+
+
+@pytest.mark.parametrize("world", [SpyWorld, SpyGymnax])
+def test_rollout(world) -> None:
+    with watching() as log:
+        policy = spy_agent(log).policy
+        rollout(world(log), lambda observations, key: policy((), observations, key), jax.random.key(0), 5, N)
+    log.check()
+    assert log.count("policy") == 5
+    assert len(log.words) == (6 * SpyWorld.random_words * N if world is SpyWorld else 0)
+
+
+def test_population() -> None:
+    """Each agent's keys differ from the other's."""
+    with watching(compiled=True) as log:
+        trainer = population(on_policy_trainer(spy_agent(log), SpyWorld(log), fresh_worlds=True))
+        quick_jit(lambda keys: train(trainer, repeat(HPARAMS, 2), keys))(jax.random.split(jax.random.key(0)))
+    log.check()
+    check_counts(log, agents=2, acts=ITERATIONS * T, updates=ITERATIONS)
+
+
+def test_program() -> None:
+    """The same of so many agents that they take turns."""
+    keys, hparams = jax.random.split(jax.random.key(0), 4), repeat(HPARAMS, 4)
+    with watching(compiled=True) as log:
+        program = Program(off_policy_trainer(spy_agent(log), SpyWorld(log), "uniform"), keys, hparams)
+        program.compiled()(program.begin(keys, hparams), ITERATIONS)
+    log.check()
+    check_counts(log, agents=4, acts=WARMUP["uniform"] + ITERATIONS * T, updates=ITERATIONS * UPDATES)
+
+
+def test_evaluation_of_agents() -> None:
+    with watching(compiled=True) as log:
+        play = evaluate_agents(spy_agent(log).policy, vectorize(SpyWorld(log), (), N), max_steps=2)
+        play((), jax.random.split(jax.random.key(0)), mesh_of(None, (2,)))
+    log.check()
+    assert log.count("policy") == 2 * 2
+
+
+class Greedy:
+    """A network that prefers action 1."""
+
+    def init(self, key, observations):
+        return jnp.float32([0, 1])
+
+    def apply(self, params, observations, *, rngs=None):
+        return jnp.broadcast_to(params, (len(observations), 2))
+
+
+@pytest.mark.parametrize(("agent", "record"), [(dqn, DQNHparams), (pqn, PQNHparams)])
+def test_exploration(agent, record) -> None:
+    """ε falls with the clock, and evaluation has its own; half of the random actions are not greedy."""
+    agent, observations = agent(Greedy()), jnp.zeros((4000, 1))
+
+    def share(epsilon_eval=0.0, env_steps=None) -> float:
+        """Of actions that are not greedy."""
+        hparams = record(epsilon_start=0.8, epsilon_end=0.2, epsilon_decay_steps=100, epsilon_eval=epsilon_eval)
+        state, key = agent.init(jax.random.key(0), hparams, observations[0]), jax.random.key(1)
+        policy = agent.policy(state, observations, key)
+        actions = policy if env_steps is None else agent.act(state, observations, key, jnp.float32(env_steps))
+        return float((actions == 0).mean())
+
+    assert [share(env_steps=t) for t in (0, 50, 100, 1000)] == pytest.approx([0.4, 0.25, 0.1, 0.1], abs=0.03)
+    assert [share(epsilon_eval=x) for x in (0, 0.6, 1)] == pytest.approx([0, 0.3, 0.5], abs=0.03)
+
+
+@jax.disable_jit()
+def test_a_noisy_network_explores_by_its_noise() -> None:
+    """At ε = 0; and in evaluation it has none."""
+    agent, observations = dqn(SpyNetwork()), jnp.zeros((N, 1))
+    hparams = DQNHparams(epsilon_start=0.0, epsilon_end=0.0, epsilon_eval=0.0)
+    state = agent.init(jax.random.key(0), hparams, observations[0])
+    keys = jax.random.split(jax.random.key(1), 10)
+    acting = {int(agent.act(state, observations, key, jnp.float32(0))[0]) for key in keys}
+    evaluating = {int(agent.policy(state, observations, key)[0]) for key in keys}
+    assert (acting, len(evaluating)) == ({0, 1}, 1)
+
+
+MUTANTS = [
+    (
+        partial(test_off_policy, SpyWorld, "uniform"),
+        "jaxrl.training.off_policy:off_policy",
+        [
+            ("acts and steps with one key", "actions, env_key", "actions, act_key"),
+            ("samples and updates with one key", "chances, sample_key", "chances, update_key"),
+            ("updates and samples with one key", "update_key, env_steps)", "sample_key, env_steps)"),
+            ("the same key in every iteration", "jax.random.fold_in(state.key, state.iteration)", "state.key"),
+            ("the same key in every step", "[: config.rollout_length])", "[jnp.zeros(config.rollout_length, int)])"),
+            (
+                "the same key in every update",
+                "[config.rollout_length :])",
+                "[jnp.full(config.updates_per_iteration, -1)])",
+            ),
+            ("acts and updates with the same keys", "[config.rollout_length :])", "[: config.updates_per_iteration])"),
+            ("warms up and trains with the same keys", "(warmup_key)", "(jax.random.fold_in(run_key, 0))"),
+            ("warms up and trains with one key", "(warmup_key)", "(run_key)"),
+            ("warms up with one key", "(warmup_slabs, 2))", "(1, 2))[jnp.zeros(warmup_slabs, int)]"),
+            ("warms up and resets with one key", "envs.reset(env_key)", "envs.reset(warmup_key)"),
+            ("makes the agent and resets with one key", "agent.init(agent_key", "agent.init(env_key"),
+            ("acting counts one world's steps", "* slab\n            actions", "\n            actions"),
+            ("acting counts the step to come", "(slabs + jnp.arange", "(slabs + 1 + jnp.arange"),
+            ("acting counts whole rollouts", "(slabs + jnp.arange", "(slabs + 0 * jnp.arange"),
+            ("learning counts one world's steps", "* slab\n\n", "\n\n"),
+            ("learning counts from before the rollout", "slabs + config.rollout_length, ", "slabs, "),
+            ("the clock leaves out the warm-up", "slabs = warmup_slabs + state", "slabs = state"),
+            ("the clock takes an iteration for a step", "state.iteration * config.rollout_length", "state.iteration"),
+        ],
+    ),
+    (
+        partial(test_off_policy, SpyWorld, "prioritised"),
+        "jaxrl.training.off_policy:off_policy",
+        [
+            ("β is of the next step", "sample_key, slabs, ", "sample_key, slabs + 1, "),
+            ("samples by priority and updates with one key", "chances, sample_key", "chances, update_key"),
+        ],
+    ),
+    (
+        partial(test_off_policy, SpyWorld, "prioritised"),
+        "jaxrl.replay.sampling:prioritised",
+        [("β counts one world's steps", "slabs_written.astype(jnp.float32) * num_envs", "slabs_written")],
+    ),
+    (
+        partial(test_on_policy, SpyWorld, True),
+        "jaxrl.training.on_policy:on_policy",
+        [
+            ("acts and steps with one key", "actions, env_key", "actions, act_key"),
+            ("the same key in every iteration", "jax.random.fold_in(state.key, state.iteration)", "state.key"),
+            (
+                "the same key in every step",
+                "(config.rollout_length, 2))",
+                "(1, 2))[jnp.zeros(config.rollout_length, int)]",
+            ),
+            ("updates and resets with one key", "batch, update_key", "batch, reset_key"),
+            ("updates and acts with one key", "batch, update_key", "batch, keys[0, 0]"),
+            ("resets and steps with one key", "(reset_key)", "(jax.random.split(rollout_key, (1, 2))[0, 1])"),
+            ("trains and resets with one key", "jnp.int32(0), run_key", "jnp.int32(0), env_key"),
+            ("makes the agent and resets with one key", "agent.init(agent_key", "agent.init(env_key"),
+            ("the clock counts one world's steps", "32) * steps_per_iteration", "32) * config.rollout_length"),
+            ("the clock counts one step of each rollout", "32) * steps_per_iteration", "32) * config.num_envs"),
+            ("the clock counts the rollout to come", "state.iteration.astype", "(1 + state.iteration).astype"),
+            ("learning counts its rollout", "update_key, env_steps)", "update_key, env_steps + steps_per_iteration)"),
+        ],
+    ),
+    (
+        partial(test_evaluation, SpyWorld),
+        "jaxrl.training.evaluate:evaluate",
+        [
+            ("the same keys in every step", "jax.random.fold_in(play_key, t)", "play_key"),
+            ("acts and steps with one key", "actions, env_key", "actions, act_key"),
+            ("plays and resets with one key", "(reset_key)", "(play_key)"),
+        ],
+    ),
+    (
+        partial(test_rollout, SpyWorld),
+        "jaxrl.envs.rollout:rollout",
+        [
+            ("the same keys in every step", "jax.random.fold_in(play_key, t)", "play_key"),
+            ("acts and steps with one key", "actions, env_key", "actions, act_key"),
+            ("plays and resets with one key", "(reset_key)", "(play_key)"),
+        ],
+    ),
+    (
+        partial(test_rollout, SpyWorld),
+        "jaxrl.envs.vector:_own",
+        [
+            ("the same words in every step", "actions, draw(key)", "actions, draw(jax.random.key(0))"),
+            ("one word for all that happens in a world", "(env.random_words, ", "(1, "),
+        ],
+    ),
+    (
+        partial(test_rollout, SpyGymnax),
+        "jaxrl.envs.vector:_gymnax",
+        [
+            (
+                "all worlds reset with one key",
+                "(key, num_envs), params",
+                "(key, num_envs)[jnp.zeros(num_envs, int)], params",
+            ),
+            ("all worlds step with one key", "keys, worlds,", "keys[jnp.zeros(num_envs, int)], worlds,"),
+        ],
+    ),
+    (
+        test_an_agents_draws,
+        "jaxrl.agents.dqn:dqn",
+        [
+            ("noise and action of one key", "sample(action_key)", "sample(noise_key)"),
+            ("target and learning network with one noise", '{"noise": target_key}', '{"noise": online_key}'),
+            ("target and selector with one noise", "next_observation, selector_key", "next_observation, target_key"),
+            (
+                "selector and learning network with one noise",
+                "next_observation, selector_key",
+                "next_observation, online_key",
+            ),
+            ("no noise in the target", ', rngs={"noise": target_key}', ""),
+            ("learns without noise", ', rngs={"noise": online_key}', ""),
+        ],
+    ),
+    (
+        test_every_noisy_layer_has_noise_of_its_own,
+        "jaxrl.networks.layers:NoisyDense.__call__",
+        [("one noise for all layers", 'self.make_rng("noise")', 'self.scope.rngs["noise"].rng')],
+    ),
+    (
+        test_a_noisy_network_explores_by_its_noise,
+        "jaxrl.agents.dqn:dqn",
+        [
+            ("acts without noise", ', rngs={"noise": noise}', ""),
+            (
+                "evaluates with noise",
+                "apply(state.params, observations)",
+                'apply(state.params, observations, rngs={"noise": key})',
+            ),
+        ],
+    ),
+    (
+        partial(test_exploration, dqn, DQNHparams),
+        "jaxrl.agents.dqn:dqn",
+        [
+            ("explores for ever", " epsilon = epsilon_at(state.hparams, env_steps)", " epsilon = 1.0"),
+            ("evaluates greedily", "state.hparams.epsilon_eval", "0.0"),
+            ("evaluates as it acts in the end", "state.hparams.epsilon_eval", "state.hparams.epsilon_end"),
+        ],
+    ),
+    (
+        partial(test_exploration, pqn, PQNHparams),
+        "jaxrl.agents.pqn:pqn",
+        [
+            ("explores for ever", " epsilon = epsilon_at(state.hparams, env_steps)", " epsilon = 1.0"),
+            ("evaluates greedily", "state.hparams.epsilon_eval", "0.0"),
+        ],
+    ),
+    (
+        partial(test_exploration, dqn, DQNHparams),
+        "jaxrl.distributions:Categorical.sample",
+        [("all worlds act alike", "self.logits.shape[:-1]", "()")],
+    ),
+    (
+        test_pqn.test_every_epoch_learns_from_each_transition_once_in_another_order,
+        "jaxrl.agents.minibatches:learn_in_minibatches",
+        [
+            (
+                "the same order in every epoch",
+                "jax.random.split(key, config.num_epochs)",
+                "jnp.broadcast_to(key, config.num_epochs)",
+            )
+        ],
+    ),
+    (
+        test_pqn.test_the_step_size_falls_linearly_to_zero,
+        "jaxrl.agents.pqn:optimizer",
+        [("the step size stays", "ops.linear_decay(env_steps, ", "ops.linear_decay(0.0, ")],
+    ),
+    (
+        test_actor_critics.test_ppo_begins_at_a_ratio_of_one_and_then_clips,
+        "jaxrl.agents.ppo:ppo",
+        [("another estimate of the KL divergence", "ratio - 1 - log_ratio", "-log_ratio")],
+    ),
+    (
+        test_population,
+        "jaxrl.training.population:population",
+        [("all agents have one key", "vmap(trainer.init", "vmap(lambda _, x: trainer.init(jax.random.key(0), x)")],
+    ),
+    (
+        test_program,
+        "jaxrl.training.program:Program._begin_agents",
+        [("all agents have one key", "(keys, hparams),", "(jnp.broadcast_to(keys[0], keys.shape), hparams),")],
+    ),
+    (
+        test_program,
+        "jaxrl.training.population:_one_by_one",
+        [("always the same agent's turn", "dynamic_index_in_dim(x, i,", "dynamic_index_in_dim(x, 0,")],
+    ),
+    (
+        test_evaluation_of_agents,
+        "jaxrl.training.evaluate:evaluate_agents",
+        [("all agents have one key", "(agent_states, key_data),", "(agent_states, 0 * key_data),")],
+    ),
+]
+"""Errors of a function, each as what is in its source and what would be there instead, under a test that sees them."""
+
+SLOW = (
+    test_actor_critics.test_ppo_begins_at_a_ratio_of_one_and_then_clips,
+    test_evaluation_of_agents,
+    test_population,
+    test_pqn.test_the_step_size_falls_linearly_to_zero,
+    test_program,
+)
+"""Those that compile, which takes seconds for each error."""
+
+
+@pytest.mark.parametrize(
+    ("check", "function", "old", "new"),
+    [
+        pytest.param(
+            check,
+            function,
+            old,
+            new,
+            id=f"{function.rsplit(':')[-1]}: {error}",
+            marks=[pytest.mark.slow] if check in SLOW else [],
+        )
+        for check, function, errors in MUTANTS
+        for error, old, new in errors
+    ],
+)
+def test_an_error_is_seen(check: Callable[[], None], function: str, old: str, new: str) -> None:
+    with planted(function, old, new), pytest.raises(AssertionError):
+        check()
