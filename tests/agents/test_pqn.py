@@ -113,7 +113,6 @@ def test_the_step_size_falls_linearly_to_zero() -> None:
     np.testing.assert_allclose(np.array(moved) / moved[0], [1, 0.75, 0, 0], rtol=1e-4)
 
 
-@jax.disable_jit()
 def test_every_epoch_learns_from_each_transition_once_in_another_order() -> None:
     def step(seen, rows):
         orders, minibatch = seen
