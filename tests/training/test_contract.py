@@ -17,6 +17,7 @@ ENV = make("GridWorld", map="...\n..G")  # four actions
 SHAPE = jax.ShapeDtypeStruct((2, 3, 3), bool)
 OFF = jaxrl.OffPolicyConfig(num_envs=2, batch_size=4, replay_capacity=16, warmup_steps=4)
 ON = jaxrl.OnPolicyConfig(num_envs=2, rollout_length=4)
+FRESH = jaxrl.OnPolicyConfig(num_envs=2, rollout_length=4, fresh_worlds=True)
 
 
 def traced(trainer, hparams):
@@ -50,7 +51,7 @@ AGENTS = {
     "dqn": lambda n: off_policy(dqn(QNetwork(n, (4,))), *ENV, OFF),
     "pqn": lambda n: on_policy(pqn(QNetwork(n, (4,))), *ENV, ON),
     "ppo": lambda n: on_policy(ppo(actor_critic(SHAPE, Discrete(n), (4,))), *ENV, ON),
-    "reinforce": lambda n: on_policy(reinforce(actor_critic(SHAPE, Discrete(n), (4,))), *ENV, ON),
+    "reinforce": lambda n: on_policy(reinforce(actor_critic(SHAPE, Discrete(n), (4,))), *ENV, FRESH),
     "q_learning": lambda n: on_policy(q_learning(6, n, ENV[0].state_of), *ENV, ON),
     "own": lambda n: on_policy(own(n), *ENV, ON),
 }

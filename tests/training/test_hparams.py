@@ -10,7 +10,7 @@ import pytest
 from annotated_types import Gt
 from flax import struct
 
-from jaxrl import DQNHparams, repeat
+from jaxrl import DQNHparams, QLearningHparams, repeat
 from jaxrl.arguments import ArgumentError, check
 from jaxrl.training import traced
 
@@ -51,7 +51,7 @@ class Plain:
         (Nested(Named()), ["float32", "int32", "bool", "float32", "int32", "float32"]),
         ([Named(1), {"a": Struct(1)}], ["float32", "int32", "bool", "float32", "float32"]),
         (3, ["int32"]),
-        (DQNHparams(learning_rate=1), ["float32"] * 8 + ["int32"]),
+        (QLearningHparams(learning_rate=1), ["float32"] * 5),
     ],
 )
 def test_every_leaf_is_of_its_kind(hparams, dtypes: list[str]) -> None:
