@@ -27,8 +27,7 @@ class PolicyGradientHparams:
     learning_rate: Annotated[float, Interval(gt=0, lt=1e30)] = 1e-3
     """Adam's step size at the beginning, > 0."""
     learning_rate_decay_steps: Annotated[float, Ge(0)] = 0.0
-    """Environment steps over which the step size falls linearly to zero, after which nothing is learned; 0: it does not
-    fall."""
+    """Environment steps over which the step size falls linearly to zero, which then stays; 0: it does not fall."""
     discount: Annotated[float, Interval(ge=0, le=1)] = 0.99
     """γ per step, in [0, 1]."""
     value_weight: Annotated[float, Ge(0)] = 0.5

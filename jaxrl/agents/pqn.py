@@ -35,8 +35,7 @@ class PQNHparams(DeepQHparams):
     """What may be swept: traced values that live in the state, so that no change of them recompiles."""
 
     learning_rate_decay_steps: Annotated[float, Ge(0)] = 0.0
-    """Environment steps over which the step size falls linearly to zero, after which nothing is learned; 0: it does not
-    fall."""
+    """Environment steps over which the step size falls linearly to zero, which then stays; 0: it does not fall."""
     q_lambda: Annotated[float, Interval(ge=0, le=1)] = 0.65
     """λ of the targets, in [0, 1]."""
 

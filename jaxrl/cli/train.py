@@ -133,8 +133,7 @@ def train(experiment: Experiment, options: Options, console: Console) -> tuple[P
     with checks.errors_as_flags(options):
         devices = checks.devices(options.num_devices)
         program = Program(trainer, key, hparams, devices=devices, sequential=options.sequential)
-    begin(experiment, options, directory, protocol, console)
-    console.print(memory_line(program), soft_wrap=True)
+    begin(experiment, options, directory, protocol, program, console)
     try:
         result = run(
             program,
@@ -169,12 +168,15 @@ def train(experiment: Experiment, options: Options, console: Console) -> tuple[P
     return directory, summary
 
 
-def begin(experiment: Experiment, options: Options, directory: Path, protocol: str, console: Console) -> None:
+def begin(
+    experiment: Experiment, options: Options, directory: Path, protocol: str, program: Program, console: Console
+) -> None:
     """Makes the directories, and writes down what is going to be run."""
     for path, name in ((options.record, "--record"), (options.profile, "--profile"), (directory, "--out")):
         if path is not None:
             checks.make_directory(path, name)
     console.print(f"writing to {directory}", soft_wrap=True)
+    console.print(memory_line(program), soft_wrap=True)
     if untrained := checks.untrained_steps(options):
         ends = "the learning rate ends at 0 (--hparams.learning-rate-decay-steps)"
         console.print(f"note: {ends}: the last {untrained:,} steps train nothing", soft_wrap=True)
@@ -189,7 +191,7 @@ def begin(experiment: Experiment, options: Options, directory: Path, protocol: s
 def memory_line(program: Program) -> str:
     """What the state of a run takes of the memory that there is."""
     needed, there = bytes_of(program.shapes) * local_copies(program.mesh), memory_there()
-    return f"memory: {size(needed)}" + (f" of {size(there)}" if there is not None else "")
+    return f"memory: {size(needed)}" + (f" of {size(there)} that are free" if there is not None else "")
 
 
 def key_streams(seeds: Sequence[int]) -> tuple[Array, Array, Array]:
