@@ -338,11 +338,7 @@ MUTANTS = [
         "jaxrl.agents.dqn:dqn",
         [
             ("acts without noise", ', rngs={"noise": noise}', ""),
-            (
-                "evaluates with noise",
-                "apply(state.params, observations)",
-                'apply(state.params, observations, rngs={"noise": key})',
-            ),
+            ("evaluates with noise", "(outputs(state, observations)", "(q_values(state.params, observations, key)"),
         ],
     ),
     (
