@@ -248,11 +248,14 @@ class _Loop:
         seconds = self.program.compile_seconds, self.train_seconds
         return RunResult(self.progress.state, self.env_steps, finished, *seconds, self.row, diverged_at, self.stopped)
 
+    def pace(self) -> int:
+        """How many iterations take about `CALL_SECONDS`: one at first, when nothing is known."""
+        return int(greatest(CALL_SECONDS / self.seconds_per_iteration)) if self.seconds_per_iteration else 1
+
     def call(self) -> None:
         """Calls the program for about `CALL_SECONDS`, at most to the end of the row."""
         to_row_end = self.row_iterations - self.iteration % self.row_iterations
-        pace = int(greatest(CALL_SECONDS / self.seconds_per_iteration)) if self.seconds_per_iteration else 1
-        iterations = max(1, min(pace, to_row_end, self.total_iterations - self.iteration))
+        iterations = max(1, min(self.pace(), to_row_end, self.total_iterations - self.iteration))
         clock = time.perf_counter()
         self.progress = jax.block_until_ready(self.advance(self.progress, iterations))
         self.seconds_per_iteration = (time.perf_counter() - clock) / iterations

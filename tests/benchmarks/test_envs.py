@@ -104,7 +104,7 @@ def test_the_record(recorded) -> None:
         assert len(row["seconds"]) == 1
         speed = row["num_envs"] * row["num_steps"] / statistics.median(row["seconds"])
         assert row["steps_per_second"] == pytest.approx(speed)
-        assert row["compile_seconds"] > 0.01
+        assert row["compile_seconds"] > 0
 
 
 def test_every_series_has_a_colour_and_a_name(tmp_path, monkeypatch) -> None:

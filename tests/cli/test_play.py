@@ -109,7 +109,7 @@ class Session:
 
     def wait_for(self, pattern: str) -> None:
         """Reads on until what was shown since the last match, without its colours, matches."""
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 300
         while not (match := re.search(pattern, self.shown)):
             assert time.monotonic() < deadline, f"{pattern!r} never came, but {self.shown[-2000:]!r}"
             if select.select([self.terminal], [], [], 0.1)[0]:
@@ -122,7 +122,7 @@ class Session:
     def assert_restored(self, code: int) -> None:
         self.wait_for(re.escape("\x1b[?25h"))  # the cursor is shown again
         self.wait_for(re.escape("\x1b[?1049l"))  # and the screen that was there before
-        assert self.process.wait(30) == code
+        assert self.process.wait(300) == code
         assert termios.tcgetattr(self.terminal) == self.before
         os.close(self.inside)
         os.close(self.terminal)

@@ -5,9 +5,9 @@ import json
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from jaxrl.training.sinks import CLOCK_COLUMNS
 
@@ -24,7 +24,7 @@ def start(module: str, *arguments: str, prefix: Sequence[str] = (), **popen) -> 
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **popen)
 
 
-def finish(process: subprocess.Popen, timeout: float = 180) -> tuple[int, str, str]:
+def finish(process: subprocess.Popen, timeout: float = 500) -> tuple[int, str, str]:
     """Exit code, stdout and stderr of a process that ends by itself."""
     out, err = process.communicate(timeout=timeout)
     return process.returncode, out, err
@@ -34,16 +34,33 @@ def command(module: str, *arguments: str, **popen) -> tuple[int, str, str]:
     return finish(start(module, *arguments, **popen))
 
 
-def kill_when(process: subprocess.Popen, condition: Callable[[], bool], timeout: float = 120) -> bool:
-    """SIGKILL as soon as the condition holds; says whether the process was still running then."""
-    deadline = time.monotonic() + timeout
-    while process.poll() is None and not condition():
-        assert time.monotonic() < deadline, "the moment to kill never came"
-        time.sleep(0.002)
-    alive = process.poll() is None
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    return alive
+class Moment(NamedTuple):
+    """When a process sends itself a signal: see `signalled`."""
+
+    count: int
+    pattern: str
+
+
+SAVING, ROW = r"os\.rename .*checkpoints/", r"open .*metrics\.csv', 'a'"
+"""An unfinished checkpoint gets one name more, of three; and a row is about to be written."""
+
+
+def start_signalled(number: signal.Signals, moment: Moment, module: str, *arguments: str) -> subprocess.Popen:
+    """A command that sends itself a signal."""
+    command = [sys.executable, "-m", "tests.integration.signalled", str(int(number)), *map(str, moment), module]
+    root = Path(__file__).parents[2]
+    return subprocess.Popen([*command, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=root)
+
+
+def kill(moment: Moment, module: str, *arguments: str) -> None:
+    """Runs a command that is killed at a certain moment."""
+    await_death(start_signalled(signal.SIGKILL, moment, module, *arguments))
+
+
+def await_death(process: subprocess.Popen) -> None:
+    """Waits until a process has killed itself."""
+    code, _, err = finish(process)
+    assert code == -signal.SIGKILL, f"its moment never came: {code} {err}"
 
 
 def steps_on_disk(run: Path) -> list[int]:

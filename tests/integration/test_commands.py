@@ -9,7 +9,6 @@ import re
 import shutil
 import signal
 import sys
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -115,7 +114,8 @@ def test_a_policy_is_exported_and_pickled(finished: Path) -> None:
 
 @pytest.fixture
 def call(monkeypatch, capsys):
-    """A command in this process, which is quicker: exit code, stdout and stderr."""
+    """A command in this process, which is quicker, and its film short: exit code, stdout and stderr."""
+    monkeypatch.setattr("jaxrl.cli.train.FILM_STEPS", 10)
 
     def call(main: Callable[[], None], *arguments: str) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["command", *arguments])
@@ -225,13 +225,7 @@ def test_options_of_the_world_are_part_of_a_run(finished: Path, tmp_path: Path) 
 def test_sigint_saves_and_says_how_to_resume(tmp_path: Path) -> None:
     run = tmp_path / "run"
     arguments = [*TINY, "--total-steps", "100000000", "--out", str(run)]
-    process = commands.start("dqn_minatar", *arguments)
-    deadline = time.monotonic() + 120
-    while not (run / "metrics.csv").exists():
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+    process = commands.start_signalled(signal.SIGINT, commands.Moment(1, commands.ROW), "dqn_minatar", *arguments)
     code, out, err = commands.finish(process)
     assert code == 0, err
     assert not err

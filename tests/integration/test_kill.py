@@ -1,7 +1,5 @@
 """A run killed at any instant resumes and ends in the same bits."""
 
-import random
-import shutil
 from pathlib import Path
 
 import jax
@@ -9,10 +7,20 @@ import numpy as np
 
 from jaxrl import load
 from tests.integration import commands
-from tests.integration.commands import TINY, final_state, rows, steps_on_disk, unfinished_writes
+from tests.integration.commands import (
+    ROW,
+    SAVING,
+    TINY,
+    Moment,
+    final_state,
+    rows,
+    steps_on_disk,
+    unfinished_writes,
+)
 
-TOTAL = 200_000
-ARGUMENTS = [*TINY, "--total-steps", str(TOTAL)]
+ARGUMENTS = [*TINY, "--total-steps", "20000"]
+MOMENTS = [Moment(5, SAVING), Moment(2, ROW), Moment(6, SAVING)]
+"""In the middle of the second checkpoint of a process, before its second row, and at the end of a checkpoint."""
 
 
 def test_sigkill_at_any_moment(tmp_path: Path) -> None:
@@ -20,31 +28,14 @@ def test_sigkill_at_any_moment(tmp_path: Path) -> None:
     code, _, err = commands.command("dqn_cartpole", *ARGUMENTS, "--out", str(whole))
     assert code == 0, err
 
-    moments = random.Random(0)
-    arguments = [*ARGUMENTS, "--checkpoint-every", "0.01", "--out", str(killed)]
-    while_writing = between = 0
-    for attempt in range(4):
-        progress = steps_on_disk(killed)
-        resume = ["--resume"] if progress else []
-        if not progress:
-            shutil.rmtree(killed, ignore_errors=True)
-        process = commands.start("dqn_cartpole", *arguments, *resume)
-        # Let it get further than last time, so that the run ends; then kill it in the middle of a write, or anywhere.
-        seen = progress[-1] if progress else -1
-        writing = attempt % 2 == 0
-        wait = moments.randrange(5)
-
-        def moment(seen=seen, writing=writing, wait=wait) -> bool:
-            steps = steps_on_disk(killed)
-            further = len([step for step in steps if step > seen + wait * 500]) > 0
-            return further and (bool(unfinished_writes(killed)) if writing else True)
-
-        if not commands.kill_when(process, moment):
-            break  # it was done first
-        while_writing += bool(unfinished_writes(killed))
-        between += not unfinished_writes(killed)
-    assert while_writing >= 1
-    assert while_writing + between >= 3
+    # A checkpoint after every call, so that no process comes far before it is killed.
+    arguments = [*ARGUMENTS, "--checkpoint-every", "1e-9", "--out", str(killed)]
+    done = 0
+    for moment in MOMENTS:
+        commands.kill(moment, "dqn_cartpole", *arguments, *(["--resume"] if done else []))
+        assert bool(unfinished_writes(killed)) == (moment.pattern == SAVING)
+        before, done = done, steps_on_disk(killed)[-1]
+        assert done > before
 
     code, out, err = commands.command("dqn_cartpole", *ARGUMENTS, "--out", str(killed), "--resume")
     assert code == 0, err

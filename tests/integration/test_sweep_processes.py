@@ -1,14 +1,10 @@
 """Sweeps as processes: killed at any moment, and of several processes."""
 
 import json
-import math
-import os
 import random
 import signal
 import socket
 import subprocess
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +19,7 @@ from jaxrl.sweeps.spec import read_spec
 from jaxrl.training.checkpoint import Checkpoints
 from jaxrl.training.devices import bytes_of
 from tests.integration import commands
+from tests.integration.commands import ROW, SAVING, Moment
 
 SPEC = """
 experiment = "dqn_cartpole"
@@ -58,8 +55,6 @@ batch_size = 16
 warmup_steps = 2_000
 replay_capacity = 250_000
 """
-QUICK = os.environ | {"XLA_FLAGS": "--xla_backend_optimization_level=0"}
-"""Compiling takes longer than running what was compiled."""
 
 
 class Kind:
@@ -71,9 +66,12 @@ class Kind:
         (self.group,) = group(read_spec(self.spec), 1)
         self.bytes_of_one = bytes_of(state_shapes(self.group, 1))
 
-    def start(self, out: Path, *arguments: Any) -> subprocess.Popen:
+    def start(self, out: Path, *arguments: Any, dies: Moment | None = None) -> subprocess.Popen:
+        """The sweep begins or goes on; it may kill itself at a certain moment."""
         given = (self.spec, "--out", out, *arguments, *(["--resume"] if (out / "sweep.json").exists() else []))
-        return commands.start("sweep", *map(str, given), env=QUICK)
+        if dies is None:
+            return commands.start("sweep", *map(str, given))
+        return commands.start_signalled(signal.SIGKILL, dies, "sweep", *map(str, given))
 
     def agents(self, out: Path) -> list[Any]:
         """The states of all waves' agents."""
@@ -108,6 +106,15 @@ def unfinished_writes(out: Path) -> list[Path]:
     return [path for path in out.glob("waves/*/checkpoints/*") if not path.name.isdigit()]
 
 
+OFTEN = ("--checkpoint-every", "1e-9")
+"""After every call."""
+SECOND_CHECKPOINT = Moment(5, r"os\.rename .*0_0/checkpoints/")
+ITS_SECOND_CHECKPOINT = Moment(2, r"open .*0_0/checkpoints/.*process_1', 'w'")
+"""The same for the second of two processes, which gives no names."""
+FINISHING = Moment(1, r"os\.rename .*0_1/results\.tmp'")
+"""The second wave's agents are saved, and its results are not there yet."""
+
+
 @pytest.fixture(scope="module")
 def small(tmp_path_factory) -> Kind:
     return Kind(tmp_path_factory.mktemp("spec"), SPEC)
@@ -131,22 +138,11 @@ def two_at_once(kind: Kind) -> tuple[str, ...]:
 def test_sigkill_at_any_moment(small, whole, tmp_path: Path) -> None:
     out = tmp_path / "killed"
 
-    def writing() -> bool:
-        return bool(steps(out) and unfinished_writes(out))
-
-    def finishing() -> bool:
-        """The second wave's agents are being saved, and its results are not there yet."""
-        return (out / "waves" / "0_1" / "agents").exists() and not (out / "waves" / "0_1" / "results.parquet").exists()
-
-    def kill(moment: Callable[[], bool]) -> None:
-        assert commands.kill_when(small.start(out, *two_at_once(small), "--checkpoint-every", "0.01"), moment)
+    for moment in (SECOND_CHECKPOINT, FINISHING):
+        commands.await_death(small.start(out, *two_at_once(small), *OFTEN, dies=moment))
         assert not (out / "results.parquet").exists()
-
-    kill(writing)
-    if not unfinished_writes(out):  # the write was faster than the signal: once more
-        kill(writing)
-    assert unfinished_writes(out)
-    kill(finishing)
+        assert bool(unfinished_writes(out)) == (moment is SECOND_CHECKPOINT)
+    assert (out / "waves" / "0_1" / "agents").exists()
     code, lines, err = commands.finish(small.start(out, *two_at_once(small)))
     assert code == 0, err
     assert "resuming at" in lines
@@ -154,23 +150,24 @@ def test_sigkill_at_any_moment(small, whole, tmp_path: Path) -> None:
     same(small, out, whole)
 
 
-def start_two(kind: Kind, out: Path, *arguments: str) -> list[subprocess.Popen]:
-    """Two processes, with the memory for one agent each."""
+def start_two(kind: Kind, out: Path, *arguments: str, dies: Moment | None = None) -> list[subprocess.Popen]:
+    """Two processes, with the memory for one agent each; the second may kill itself at a certain moment."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
     memory = 1.45 * kind.bytes_of_one / GIB
     together = ("--coordinator", f"localhost:{port}", "--num-processes", "2", "--num-devices", "1", "--memory", memory)
-    return [kind.start(out, *together, "--process-id", process, *arguments) for process in range(2)]
+    return [kind.start(out, *together, "--process-id", i, *arguments, dies=dies if i else None) for i in range(2)]
 
 
 def test_two_processes_killed_and_resumed_find_what_one_finds(small, whole, tmp_path: Path) -> None:
     """Each device has the same work as in one process with two: the same bits."""
     out = tmp_path / "two"
-    first, second = start_two(small, out, "--checkpoint-every", "0.01")
-    assert commands.kill_when(second, lambda: bool(steps(out)))
+    first, second = start_two(small, out, *OFTEN, dies=ITS_SECOND_CHECKPOINT)
+    commands.await_death(second)
     first.send_signal(signal.SIGKILL)
     first.communicate()
+    assert steps(out)
     assert plan_of(out)[:2] == plan_of(whole)[:2]
     assert not (out / "results.parquet").exists()
     (code, lines, err), (other_code, other_lines, other_err) = [commands.finish(x) for x in start_two(small, out)]
@@ -191,22 +188,10 @@ def test_large_checkpoints_killed_twenty_times(tmp_path: Path) -> None:
     assert plan_of(whole).checkpoint >= 100e6
 
     moments = random.Random(0)
-    while_writing = 0
     for attempt in range(20):
-        process = large.start(killed, "--checkpoint-every", "1")
-        seen, due = max(steps(killed), default=-1), math.inf
-
-        def moment(writing=attempt % 2 == 0, seen=seen) -> bool:
-            """Some time after it got further than last time, or after it began to write then."""
-            nonlocal due
-            further = max(steps(killed), default=-1) > seen and (not writing or unfinished_writes(killed))
-            if due == math.inf and further:
-                due = time.monotonic() + moments.uniform(0, 0.3 if writing else 3)
-            return time.monotonic() >= due
-
-        assert commands.kill_when(process, moment), f"it was done before kill {attempt}"
-        while_writing += bool(unfinished_writes(killed))
-    assert while_writing >= 5
+        dies = Moment(moments.randint(1, 6), SAVING) if attempt % 2 == 0 else Moment(1, ROW)
+        commands.await_death(large.start(killed, *OFTEN, dies=dies))
+        assert bool(unfinished_writes(killed)) == (dies.pattern == SAVING)
     code, out, err = commands.finish(large.start(killed), timeout=1500)
     assert code == 0, err
     assert "resuming at" in out

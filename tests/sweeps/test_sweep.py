@@ -103,7 +103,8 @@ class Done(NamedTuple):
 
 @pytest.fixture(scope="module", autouse=True)
 def quick():
-    """Programs that compile quickly, once for all sweeps with the same static values; short calls, and no trials."""
+    """Programs that compile quickly, once for all sweeps with the same static values; calls of so many iterations, and
+    no trials."""
     jax.devices()  # from here on a command leaves their number alone
     timed, compiled = Program._timed, {}
 
@@ -121,7 +122,7 @@ def quick():
         monkeypatch.setattr(Program, "_timed", quickly)
         monkeypatch.setattr(sweep, "group", sharing)
         monkeypatch.setattr(planning, "seconds_per_iteration", lambda group, size, devices: 0.25)
-        monkeypatch.setattr(sys.modules["jaxrl.training.run"], "CALL_SECONDS", 0.05)
+        monkeypatch.setattr(sys.modules["jaxrl.training.run"]._Loop, "pace", lambda self: 40)
         yield
 
 

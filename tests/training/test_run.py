@@ -25,6 +25,7 @@ from jaxrl.training.sinks import CLOCK_COLUMNS, CSVSink
 from tests.conftest import SMALL
 
 run_module = importlib.import_module("jaxrl.training.run")  # not the function of that name
+ADAPTIVE_PACE = run_module._Loop.pace
 
 TOTAL, LOG_EVERY = 16 + 8 * 50, 8 * 7  # 50 iterations of 8 steps after a warm-up of 16; rows of 7 iterations
 
@@ -73,9 +74,9 @@ def train(small_trainer, hparams, tmp_path):
 
 @pytest.fixture(scope="module", autouse=True)
 def short_calls():
-    """Calls of a few iterations, so that the tests' short runs have many of them."""
+    """Calls of three iterations, three calls a row, however fast the machine is."""
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(run_module, "CALL_SECONDS", 1e-3)
+        monkeypatch.setattr(run_module._Loop, "pace", lambda self: 3)
         yield
 
 
@@ -107,6 +108,7 @@ def same(a, b) -> bool:
 
 def test_rows_come_at_fixed_steps_however_long_a_call_is(whole, train, monkeypatch) -> None:
     short, short_folder = whole
+    monkeypatch.setattr(run_module._Loop, "pace", ADAPTIVE_PACE)
     monkeypatch.setattr(run_module, "CALL_SECONDS", 100.0)
     ticks = Ticks()
     long, long_folder = train("long", sinks=[ticks])
@@ -114,6 +116,7 @@ def test_rows_come_at_fixed_steps_however_long_a_call_is(whole, train, monkeypat
     assert same(short, long)
     steps = [int(row.split(",")[1]) for row in rows(long_folder)[1:]]
     assert steps == [16 + 56 * i for i in range(1, 8)] + [TOTAL]
+    assert ticks.steps == [16 + 8, *steps]  # one iteration, to see how long it takes, and then as long as can be
     assert short.finished
     assert short.env_steps == TOTAL
     assert short.row["env_steps"] == TOTAL
@@ -124,7 +127,7 @@ def test_a_signal_saves_and_the_resumed_run_has_the_same_bits(whole, train, numb
     before = signal.getsignal(number)
     stopped, folder = train("stopped", sinks=[Ticks(4, lambda: os.kill(os.getpid(), number))])
     assert not stopped.finished
-    assert stopped.env_steps < TOTAL
+    assert stopped.env_steps == 16 + 8 * (3 + 3 + 1 + 3)
     assert signal.getsignal(number) is before
     said: list[str] = []
     resumed, _ = train("stopped", resume=True, tell=said.append)
@@ -148,7 +151,7 @@ def test_a_finished_run_can_be_extended(whole, train, tmp_path) -> None:
 def test_rows_beyond_the_checkpoint_are_written_once(whole, train) -> None:
     """As after SIGKILL: rows are on disk that the newest checkpoint has not seen, the last of them cut in half."""
     _, whole_folder = whole
-    _, folder = train("killed", sinks=[Ticks(9, lambda: os.kill(os.getpid(), signal.SIGINT))])
+    _, folder = train("killed", sinks=[Ticks(8, lambda: os.kill(os.getpid(), signal.SIGINT))])
     lines = (whole_folder / "metrics.csv").read_text().splitlines()
     have = len((folder / "metrics.csv").read_text().splitlines())
     (folder / "metrics.csv").write_text("\n".join(lines[: have + 2]) + "\n" + lines[have + 2][:25])
