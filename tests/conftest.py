@@ -8,6 +8,10 @@ if "PYTEST_XDIST_WORKER" not in os.environ:  # the workers of one run of the tes
     os.environ["JAX_COMPILATION_CACHE_DIR"] = os.environ.get("JAXRL_TESTS_CACHE", _CACHE.name)  # before jax is imported
     os.environ["JAX_COMPILATION_CACHE_MAX_SIZE"] = str(2**33)  # with a limit jax locks it: nobody reads half an entry
 
+# Most of what tests compile takes longer to compile than to run: a quarter of the time, with XLA's older code generator
+# and without LLVM's optimizations. With `XLA_FLAGS= pytest` all is compiled as users do.
+os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false --xla_backend_optimization_level=0")
+
 import jax
 import pytest
 

@@ -20,7 +20,8 @@ SMALL = (
 
 
 @pytest.fixture
-def call(run_main):
+def call(run_main, monkeypatch):
+    monkeypatch.setattr("jaxrl.cli.train.FILM_STEPS", 10)
     return lambda *arguments: run_main(ablation.main, *SMALL, *arguments)
 
 

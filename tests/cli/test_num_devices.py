@@ -24,7 +24,8 @@ def returns(run: Path) -> np.ndarray:
 
 
 @pytest.mark.parametrize("seeds", ["1", "2"])
-def test_a_run_is_the_same_on_two_devices(run_main, tmp_path, seeds: str) -> None:
+def test_a_run_is_the_same_on_two_devices(run_main, tmp_path, monkeypatch, seeds: str) -> None:
+    monkeypatch.setattr("jaxrl.cli.train.shoot_film", lambda *_: None)
     for devices in ("1", "2"):
         arguments = [*SHORT, "--num-seeds", seeds, "--num-devices", devices, "--out", str(tmp_path / devices)]
         code, _, err = run_main(train, *arguments)

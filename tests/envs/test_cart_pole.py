@@ -12,6 +12,7 @@ from jaxrl import Transition, make, rollout
 from jaxrl.arguments import ArgumentError
 from jaxrl.envs import CartPole, CartPoleParams, protocol_of
 from jaxrl.envs.cart_pole import CartPoleState
+from tests.compiling import AS_USERS_DO
 
 T, N = 1050, 50
 ENV, PARAMS = CartPole(), CartPoleParams()
@@ -28,7 +29,8 @@ def balance_or_not(observations: jax.Array, key: jax.Array) -> jax.Array:
 @pytest.fixture(scope="module")
 def ours() -> Transition:
     env, params = make("CartPole-v1")
-    return jax.device_get(jax.jit(lambda key: rollout(env, balance_or_not, key, T, N, params))(jax.random.key(0)))
+    play = jax.jit(lambda key: rollout(env, balance_or_not, key, T, N, params), compiler_options=AS_USERS_DO)
+    return jax.device_get(play(jax.random.key(0)))
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ from jaxrl import replay
 from jaxrl.arguments import ArgumentError
 from jaxrl.replay import ring
 from jaxrl.replay.sampling import PrioritisedHparams, draw_below, prioritised, uniform
+from tests.compiling import AS_USERS_DO
 
 SLOTS, N = 5, 3
 HPARAMS = PrioritisedHparams(priority_exponent=0.5, importance_exponent_steps=100.0)
@@ -205,7 +206,7 @@ def test_the_tree_is_changed_in_place(agents: int, n_step: int) -> None:
     if agents > 1:
         run, start, key = jax.vmap(run, in_axes=(0, None)), jax.vmap(start), jax.random.split(key, agents)
     shapes = jax.eval_shape(start, key)
-    program = jax.jit(run, donate_argnums=0).lower(shapes, jnp.int32(0)).compile()
+    program = jax.jit(run, donate_argnums=0).lower(shapes, jnp.int32(0)).compile(AS_USERS_DO)
     size = shapes[0].tree[0].size
     made = re.findall(r"= \w+\[([\d,]+)\]\S* ([\w-]+)\(", program.as_text())
     large = {op for shape, op in made if math.prod(map(int, shape.split(","))) >= size}

@@ -18,6 +18,7 @@ from jaxrl.networks import QNetwork
 from jaxrl.replay import Place, gather, write
 from jaxrl.training import DivergedError, Program, repeat, run
 from jaxrl.training.population import block_size
+from tests.compiling import AS_USERS_DO
 from tests.conftest import SMALL
 
 ITERATIONS = 10
@@ -26,10 +27,10 @@ HPARAMS = {"off": DQNHparams(learning_rate=1e-3, epsilon_decay_steps=200.0), "on
 
 @pytest.fixture(scope="module", autouse=True)
 def quickly():
-    """These programs take longer to compile than to run: with LLVM's optimizations off."""
+    """As users compile, for worlds must be the same to the bit, but with LLVM's optimizations off."""
     timed = Program._timed
     with pytest.MonkeyPatch.context() as monkeypatch:
-        options = {"xla_backend_optimization_level": 0}
+        options = AS_USERS_DO | {"xla_backend_optimization_level": 0}
         monkeypatch.setattr(Program, "_timed", lambda self, lower, given: timed(self, lower, given | options))
         yield
 
@@ -47,9 +48,20 @@ def trainers():
     }
 
 
-def train(trainer, hparams, keys, devices=1, **options):
+PROGRAMS: dict = {}
+
+
+def program_of(trainer, hparams, keys, devices=1) -> Program:
+    """One for all that has the same sizes."""
+    sizes = trainer, keys.shape, devices
+    if sizes not in PROGRAMS:
+        PROGRAMS[sizes] = Program(trainer, keys, hparams, devices=jax.devices()[:devices])
+    return PROGRAMS[sizes]
+
+
+def train(trainer, hparams, keys, devices=1):
     """The run after a few iterations."""
-    program = Program(trainer, keys, hparams, devices=jax.devices()[:devices], **options)
+    program = program_of(trainer, hparams, keys, devices)
     progress = program.compiled()(program.begin(keys, hparams), ITERATIONS // 2)
     return program.compiled()(progress, ITERATIONS - ITERATIONS // 2)
 
@@ -125,8 +137,7 @@ def test_the_worlds_of_one_agent_are_spread_over_devices(trainers, kind) -> None
     for part in parts:
         assert {shard.data.size * 8 for shard in part.addressable_shards} == {part.size}
     # All learn from what all have seen: gradients are added up over the devices, and nobody has the whole batch.
-    program = Program(trainers[kind], key, hparams, devices=jax.devices()).advance_text()
-    assert "all-reduce" in program
+    assert "all-reduce" in program_of(trainers[kind], hparams, key, devices=8).advance_text()
 
 
 def test_blocks_are_small_on_a_cpu() -> None:
@@ -184,7 +195,7 @@ def test_other_values_compile_nothing(trainers, kind) -> None:
             compiled.append(event)
 
     hparams, keys = eight(kind)
-    program = Program(trainers[kind], keys, hparams)
+    program = program_of(trainers[kind], hparams, keys)
     run(program, keys, hparams, 1_000)
     jax.monitoring.register_event_duration_secs_listener(listener)
     try:

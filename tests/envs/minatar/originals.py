@@ -16,6 +16,7 @@ import numpy as np
 
 from jaxrl.envs.minatar import MinAtar, MinAtarParams, MinAtarState
 from jaxrl.types import Array, PyTree
+from tests.compiling import AS_USERS_DO
 
 Row = dict[str, Any]
 Arrays = dict[str, np.ndarray]
@@ -181,7 +182,7 @@ def our_step(env: MinAtar, state: MinAtarState, action: Array, words: Array, par
 
 
 Step = Callable[..., Ours]
-compiled_step: Step = jax.jit(our_step, static_argnums=0)
+compiled_step: Step = jax.jit(our_step, static_argnums=0, compiler_options=AS_USERS_DO)
 
 
 def concatenate(parts: Sequence[Ours]) -> Ours:
