@@ -203,7 +203,7 @@ def test_small_values_are_right_beside_huge_ones(method, huge: float) -> None:
     for state in range(5):
         transition[state, 1, [state, state + 1]] = 0, 1
         reward[state, 0] = 1e-3  # to stay is worth 0.1
-    reward[5], reward[6] = 0.01, 0.01 * huge
+    reward[5], reward[6], transition[6] = 0.01, huge, transition[7]  # which is worth that from the first step on
     with jax.enable_x64(False):
         plan = method(table(transition, reward, 0.99))
     assert plan.q_values.dtype == jnp.float32
