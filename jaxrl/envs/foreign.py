@@ -174,8 +174,9 @@ def check_resets(env: Any, params: Any) -> None:
     Raises:
         ArgumentError: this one does.
     """
-    if type(env).__module__.startswith(("gymnax.", "jaxrl.")):
-        return  # known to reset themselves, and this takes a second
+    known = type(env).__module__.startswith(("gymnax.", "jaxrl."))  # to reset themselves; to try takes a second
+    if known or any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves(params)):
+        return
     foreign, space = adapt(env, params), env.action_space(params)
 
     def act(key: Array) -> Array:
