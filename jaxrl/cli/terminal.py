@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from functools import cache
 from itertools import groupby
+from types import FrameType
 from typing import Any
 
 import blessed
@@ -51,7 +52,7 @@ def play(env: Any, env_params: Any, title: str, seed: int, fps: float, num_steps
     envs = vectorize(env, env_params, 1)
     reset_key, play_key = jax.random.split(key_stream(seed, "play"))
     returns: list[float] = []
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # unwinds, so that the terminal is itself again
+    signals = end_on_signals()
     terminal = blessed.Terminal(force_styling=None)  # only keys are asked of it; else it asks what the terminal can do
     with terminal.cbreak(), contextlib.ExitStack() as stack:
         print(f"loading {title}: keys that you press now count from the first picture on", flush=True)
@@ -60,6 +61,8 @@ def play(env: Any, env_params: Any, title: str, seed: int, fps: float, num_steps
         live = stack.enter_context(Live(console=Console(highlight=False), screen=True, auto_refresh=False))
         deadline = time.monotonic()
         while num_steps is None or t < num_steps:
+            if signals:
+                sys.exit(128 + signals[0])
             score = float(worlds.episode_return[0])
             lines = [
                 title,
@@ -79,6 +82,24 @@ def play(env: Any, env_params: Any, title: str, seed: int, fps: float, num_steps
             if transition.terminated[0] or transition.truncated[0]:
                 returns.append(score + float(transition.reward[0]))
     return returns
+
+
+def end_on_signals() -> list[int]:
+    """Lets SIGINT and SIGTERM end the process by an exception, which unwinds, so that the terminal is itself again.
+
+    Returns:
+        The signals that came: Python swallows an exception that is raised inside of a callback of C code, such as those
+        of garbage collection.
+    """
+    came: list[int] = []
+
+    def handler(number: int, frame: FrameType | None) -> None:
+        came.append(number)
+        sys.exit(128 + number)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, handler)
+    return came
 
 
 def key_bindings(env: Any, env_params: Any) -> tuple[dict[str, int], int | None]:

@@ -415,7 +415,7 @@ def test_every_map_has_its_picture(name: str) -> None:
     ids=["wide", "high", "smaller cells", "more cells than pixels"],
 )
 def test_a_map_of_any_size_has_its_pictures(map: str) -> None:
-    env, _ = make("GridWorld", map=map)
+    env, _ = make("GridWorld", map=map, max_steps_in_episode=1000)
     height, width = env.grid.wall.shape
     observation = np.zeros((height, width, 3), np.float32)
     observation[height // 2, width // 2, 0] = 1
