@@ -2,6 +2,10 @@
 
 __version__ = "0.1.0"
 
+from jaxrl import interrupt  # noqa: F401
+
+# isort: split
+
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+from filelock import FileLock, Timeout
 
 from jaxrl import envs
 from jaxrl.arguments import ArgumentError, check
@@ -22,7 +23,9 @@ from jaxrl.cli.experiment import (
 )
 from jaxrl.cli.parse import UsageError
 from jaxrl.envs.maps import map_text
-from jaxrl.training.checkpoint import Checkpoints
+from jaxrl.training.checkpoint import CheckpointError, Checkpoints
+from jaxrl.training.devices import bytes_of
+from jaxrl.training.population import Progress
 from jaxrl.training.run import check_total_steps
 from jaxrl.types import Agent, Trainer
 
@@ -211,41 +214,129 @@ def make_directory(directory: Path, flag: str) -> None:
         raise UsageError(f"{flag} {directory} cannot be made: {error.strerror}") from error
 
 
-def check_directory(directory: Path, experiment: Experiment, options: Options) -> None:
-    """Checks that the run's directory can be started in, or resumed from.
+def make_out(out: Path | None, name: str) -> Path:
+    """Makes the directory of a run or a sweep: the one that --out names, or a new one.
 
     Raises:
-        UsageError: it holds a run already, or none to resume, or one with other options.
+        UsageError: it cannot be made.
     """
+    if out is not None:
+        make_directory(out, "--out")
+        return out
+    try:
+        return run_directory.make_default_directory(name)
+    except OSError as error:
+        raise UsageError(f"--out {error.filename} cannot be made: {error.strerror}") from error
+
+
+def check_record(record: Path | None, out: Path | None) -> None:
+    """Checks that what is kept does not replace what it is made of.
+
+    Raises:
+        UsageError: both directories are the same.
+    """
+    if record is not None and out is not None and record.resolve() == out.resolve():
+        raise UsageError(f"--record must be another directory than --out, got {record}")
+
+
+@contextlib.contextmanager
+def hold(directory: Path, flag: str) -> Iterator[None]:
+    """Keeps other processes from writing into a directory, until the context ends or this process does.
+
+    Raises:
+        UsageError: another one is writing there.
+    """
+    path = directory / run_directory.LOCK
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0.5)
+    except Timeout as error:
+        with contextlib.suppress(OSError):
+            raise UsageError(f"{flag} {directory} is in use by {path.read_text().strip()}") from error
+        raise UsageError(f"{flag} {directory} is in use by another process") from error
+    with contextlib.suppress(OSError):  # a full disk has room for a lock all the same
+        path.write_text(run_directory.this_process())
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):  # Windows removes no open file
+            path.unlink()
+        lock.release()
+
+
+@contextlib.contextmanager
+def saying_what_is_saved(checkpoints: Path, trainer: Trainer) -> Iterator[None]:
+    """Adds to an error how much of a run one can go on from."""
+    try:
+        yield
+    except (CheckpointError, MemoryError, OSError, KeyboardInterrupt, SystemExit) as error:
+        steps = Checkpoints(checkpoints, read_only=True).steps()
+        if steps:
+            env_steps = trainer.warmup_steps + steps[-1] * trainer.steps_per_iteration
+            error.add_note(f"the run is saved at {env_steps:,} environment steps, from where --resume continues it")
+        else:
+            error.add_note("nothing was saved yet")
+        raise
+
+
+def check_disk(directory: Path, shapes: Progress) -> None:
+    """Checks that the disk has room for the two checkpoints that a run keeps.
+
+    Raises:
+        UsageError: it has not, even if they replace those that are there.
+    """
+    whole = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), shapes)
+    there = len(Checkpoints(directory / run_directory.CHECKPOINTS, read_only=True).steps())
+    needed, free = bytes_of(whole) * max(1, 2 - there), run_directory.free_disk(directory)
+    if needed > free:
+        raise UsageError(
+            f"--out must be on a disk with {needed / 2**20:,.1f} MiB for checkpoints, got {directory} with "
+            f"{free / 2**20:,.1f} MiB"
+        )
+
+
+def check_directory(directory: Path | None, experiment: Experiment, options: Options) -> bool:
+    """Checks that a run can begin in a directory, or go on there.
+
+    Args:
+        directory: None for a new one.
+        experiment, options: what to run.
+
+    Returns:
+        Whether it goes on, from a checkpoint. With --resume it begins anew where there is none yet, so that the same
+        command serves for the first time and for all others.
+
+    Raises:
+        UsageError: it holds a run already, or something else, or a run with other options.
+    """
+    if directory is None:
+        if options.resume:
+            raise UsageError("--resume needs --out DIR, the run to continue")
+        return False
     if directory.exists() and not directory.is_dir():
         raise UsageError(f"--out {directory} is not a directory")
-    holds_a_run = run_directory.holds_a_run(directory)
+    if (directory / run_directory.SWEEP).exists():
+        raise UsageError(f"--out must name a directory for one run, got {directory}, which holds a sweep")
+    if not run_directory.holds_a_run(directory):
+        return False
     if not options.resume:
-        if holds_a_run:
-            raise UsageError(f"--out {directory} already holds a run; add --resume to continue it, or name another")
-        return
-    if options.out is None:
-        raise UsageError("--resume needs --out DIR, the run to continue")
-    if not holds_a_run:
-        raise UsageError(f"--resume: --out {directory} holds no run")
-    if not Checkpoints(directory / run_directory.CHECKPOINTS).steps():
-        raise UsageError(f"--resume: {directory} holds no checkpoint; delete it and start anew")
+        raise UsageError(f"--out {directory} already holds a run; add --resume to continue it, or name another")
     try:
         config = run_directory.read_config(directory)
     except ValueError as error:
         raise UsageError(f"--resume: {error}") from error
     if config["experiment"] != experiment.name:
         raise UsageError(f"--resume: {directory} holds a run of {config['experiment']}, not of {experiment.name}")
+    if not Checkpoints(directory / run_directory.CHECKPOINTS, read_only=True).steps():
+        if (directory / run_directory.SUMMARY).exists():
+            raise UsageError(f"--resume: {directory} holds a finished run whose checkpoints are gone; name another")
+        return False
     try:
-        before = flatten(read_options(config["options"], experiment.defaults))
+        before = flatten(read_options(config["options"], experiment.defaults))  # it may be older than an option
     except ArgumentError as error:
         raise UsageError(f"--resume: in {directory / run_directory.CONFIG}, {error}") from error
     now = flatten(options)
-    for path in sorted(before.keys() | now.keys()):
-        if path not in NOT_PART_OF_THE_RUN and before.get(path) != now.get(path):
-            raise UsageError(f"--resume: {flag(path)} is {now.get(path)}, but {before.get(path)} in {directory}")
-    if now["total_steps"] < before["total_steps"]:
-        raise UsageError(
-            f"--total-steps may be raised by --resume, not lowered: got {now['total_steps']}, "
-            f"and the run has {before['total_steps']}"
-        )
+    for path in sorted(before):
+        if path not in NOT_PART_OF_THE_RUN and before[path] != now[path]:
+            raise UsageError(f"--resume: {flag(path)} is {now[path]}, but {before[path]} in {directory}")
+    return True

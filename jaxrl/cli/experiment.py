@@ -46,7 +46,7 @@ class Options(Generic[HparamsT, ConfigT]):
     out: Annotated[Path | None, shown("runs/EXPERIMENT/DATE-TIME", "DIR")] = None
     """The run's directory."""
     resume: bool = False
-    """Continue the run in --out to the same bits; --total-steps may be raised (in vain once the learning rate is 0)."""
+    """Continue the run in --out to the same bits, or begin it; --total-steps may be another (see the README)."""
     protocol: Protocol = None
     """Rules of a MinAtar game: the original's, or gymnax's (fewer actions, none sticky, a cap on the steps)."""
     env_options: EnvOptions = ()
@@ -58,7 +58,7 @@ class Options(Generic[HparamsT, ConfigT]):
     log_every: Annotated[int, Interval(gt=0, lt=2**31)] = 20_000
     """Environment steps of one agent between two rows of metrics.csv, rounded to whole iterations."""
     checkpoint_every: Annotated[float, Gt(0)] = 60.0
-    """Seconds between two checkpoints; one is also written at the end, on Ctrl-C and on SIGTERM."""
+    """Seconds between two checkpoints; one is also written at the end, on signals, and if the terminal closes."""
     tensorboard: bool = False
     """Also write TensorBoard event files into the run's directory."""
     record: Annotated[Path | None, shown("nowhere", "DIR")] = None

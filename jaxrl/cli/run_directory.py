@@ -2,9 +2,11 @@
 
 import importlib.metadata
 import json
+import math
 import os
 import platform
 import shlex
+import shutil
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -19,6 +21,8 @@ from jaxrl.cli.experiment import Experiment, Options, flatten
 CONFIG, METRICS, SUMMARY = "config.json", "metrics.csv", "summary.json"
 SWEEP = "sweep.json"
 CURVE, FILM, CHECKPOINTS, TENSORBOARD = "learning_curve.png", "policy.gif", "checkpoints", "tensorboard"
+LOCK = ".lock"
+"""There while a process writes into the directory; it says which."""
 
 
 def default_directory(name: str) -> Path:
@@ -31,9 +35,40 @@ def default_directory(name: str) -> Path:
     return directory
 
 
+def make_default_directory(name: str) -> Path:
+    """Makes it, and no other process does."""
+    while True:
+        directory = default_directory(name)
+        try:
+            directory.mkdir(parents=True)
+        except FileExistsError:  # another process was quicker
+            continue
+        return directory
+
+
 def holds_a_run(directory: Path) -> bool:
     """Whether anything of a run is there."""
     return any((directory / name).exists() for name in (CONFIG, METRICS, CHECKPOINTS))
+
+
+def clear(directory: Path) -> None:
+    """Removes what a run left that got to no checkpoint."""
+    for name in (METRICS, CURVE, FILM):
+        (directory / name).unlink(missing_ok=True)
+    for name in (CHECKPOINTS, TENSORBOARD):
+        shutil.rmtree(directory / name, ignore_errors=True)
+
+
+def this_process() -> str:
+    """Which process this is, in one line."""
+    words = " ".join(shlex.join(sys.orig_argv).split())
+    return f"process {os.getpid()} on {platform.node()} since {now()}: {words[:200]}"
+
+
+def free_disk(directory: Path) -> float:
+    """Free bytes where a directory is, or will be."""
+    there = next((path for path in (directory, *directory.absolute().parents) if path.is_dir()), None)
+    return shutil.disk_usage(there).free if there else math.inf
 
 
 def write_json(path: Path, contents: dict[str, Any]) -> None:
@@ -100,7 +135,7 @@ def read_config(directory: Path) -> dict[str, Any]:
         config = json.loads(path.read_text())
     except ValueError as error:
         raise ValueError(f"{path} is not JSON: {error}") from error
-    if not isinstance(config, dict) or not {"experiment", "options"} <= config.keys():
+    if not isinstance(config, dict) or "experiment" not in config or not isinstance(config.get("options"), dict):
         raise ValueError(f"{path} is not the record of a run")
     return config
 

@@ -2,7 +2,6 @@
 
 import csv
 import dataclasses
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +16,6 @@ from jaxrl.cli.experiment import Experiment, Options
 from jaxrl.cli.pictures import spared
 from jaxrl.cli.record import return_text, with_epsilon
 from jaxrl.cli.train import screen, train
-from jaxrl.training.checkpoint import Checkpoints
 from jaxrl.training.debug_nans import DivergedError
 from jaxrl.training.report import FEW_SEEDS, read_returns
 
@@ -58,11 +56,8 @@ class Study(NamedTuple):
 
 
 def options_in(options: Options, out: Path, resume: bool) -> Options:
-    """The options of a run in its own directory, which is continued if it has come as far as a checkpoint."""
-    begun = bool(Checkpoints(out / run_directory.CHECKPOINTS, read_only=True).steps())
-    if resume and not begun and run_directory.holds_a_run(out):
-        shutil.rmtree(out)  # killed before its first checkpoint
-    return dataclasses.replace(options, out=out, resume=resume and begun, record=None)
+    """The options of a run in its own directory, where it goes on if it has begun."""
+    return dataclasses.replace(options, out=out, resume=resume and run_directory.holds_a_run(out), record=None)
 
 
 def carry_out(study: Study, directory: Path, out: Path | None, resume: bool, destination: Path | None) -> None:
@@ -77,26 +72,28 @@ def carry_out(study: Study, directory: Path, out: Path | None, resume: bool, des
 
     Raises:
         UsageError: something cannot be run; nothing was trained.
+        DivergedError: all runs diverged.
     """
     if resume and out is None:
         raise checks.UsageError("--resume needs --out DIR, the study to continue")
-    if resume and not directory.is_dir():
-        raise checks.UsageError(f"--resume: --out {directory} holds no study")
+    checks.check_record(destination, out)
     finished = {name for name, run in study.runs.items() if is_finished(run, directory / name)}
     if destination is not None:
         checks.make_directory(destination, "--record")
+    checks.make_directory(directory, "--out")
     console = screen()
-    found = train_all(study, finished, directory, console)
-    if not found:
-        return
-    picture = directory / f"{study.name}.png"
-    with spared(picture):
-        study.draw(directory, found, picture)
-    if destination is not None:
-        record(study, directory, destination, found)
-    console.print(table(found))
-    if picture.exists():
-        console.print(f"picture: {picture}", soft_wrap=True)
+    with checks.hold(directory, "--out"):
+        found = train_all(study, finished, directory, console)
+        if found is None:
+            return
+        picture = directory / f"{study.name}.png"
+        with spared(picture):
+            study.draw(directory, found, picture)
+        if destination is not None:
+            record(study, directory, destination, found)
+        console.print(table(found))
+        if picture.exists():
+            console.print(f"picture: {picture}", soft_wrap=True)
 
 
 def is_finished(run: Run, directory: Path) -> bool:
@@ -110,21 +107,23 @@ def is_finished(run: Run, directory: Path) -> bool:
     env, env_params = checks.make_env(options.env, options.protocol, options.env_options)
     _, trainer = checks.construct(run.experiment, env, env_params, options)
     checks.check_directory(directory, run.experiment, options)
-    summary = directory / run_directory.SUMMARY
-    if not summary.exists():
+    try:
+        summary = run_directory.read_json(directory / run_directory.SUMMARY)
+    except (OSError, ValueError):  # there is none, or none that can be read: the run's end is done once more
         return False
     iterations = (options.total_steps - trainer.warmup_steps) // trainer.steps_per_iteration
-    return (
-        json.loads(summary.read_text())["env_steps"] == trainer.warmup_steps + iterations * trainer.steps_per_iteration
-    )
+    return summary.get("env_steps", 0) >= trainer.warmup_steps + iterations * trainer.steps_per_iteration
 
 
-def train_all(study: Study, finished: set[str], directory: Path, console: Console) -> list[dict[str, Any]]:
+def train_all(study: Study, finished: set[str], directory: Path, console: Console) -> list[dict[str, Any]] | None:
     """Trains all runs that are not finished.
 
     Returns:
         What `summary.json` says of each, with its `name` and `label`; those that diverged are left out, with a line on
-        the screen. Empty if a signal stopped one of them.
+        the screen. None if a signal stopped one of them.
+
+    Raises:
+        DivergedError: all of them did.
     """
     found = []
     for name, run in study.runs.items():
@@ -138,10 +137,12 @@ def train_all(study: Study, finished: set[str], directory: Path, console: Consol
             if summary is None:
                 console.print("continue with")
                 console.print(f"  {run_directory.resume_command(study.name, directory)}", soft_wrap=True)
-                return []
-        summary = json.loads((directory / name / run_directory.SUMMARY).read_text())
+                return None
+        summary = run_directory.read_json(directory / name / run_directory.SUMMARY)
         found.append({"name": name, "label": run.label, **summary})
     console.rule(align="left")
+    if not found:
+        raise DivergedError("all runs diverged: there is nothing to compare")
     return found
 
 

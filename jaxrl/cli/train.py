@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from rich.console import Console
 
+from jaxrl import interrupt
 from jaxrl.cli import checks, run_directory
 from jaxrl.cli.experiment import Experiment, Options
 from jaxrl.cli.parse import parse
@@ -29,53 +30,86 @@ from jaxrl.training.evaluate import Evaluation, evaluate_agents
 from jaxrl.training.hparams import repeat
 from jaxrl.training.program import Program, local_copies
 from jaxrl.training.report import film, interval_95, learning_curve
-from jaxrl.training.run import RunResult, Sink, run
+from jaxrl.training.run import RunResult, Sink, row_ends, run
 from jaxrl.training.sinks import CSVSink, ProfileSink, ScreenSink, TensorBoardSink
-from jaxrl.types import Agent, Array, PyTree, Transition
+from jaxrl.types import Agent, Array, Hparams, PyTree, Transition
 
 FILM_STEPS = 400
 
 
-def main(experiment: Experiment) -> None:
-    """Runs an experiment from the command line; the process exits with 0, 1 (it failed) or 2 (bad input)."""
-    defaults = experiment.defaults
-    options_type: Any = Options[type(defaults.hparams), type(defaults.config)]  # type: ignore[misc]
-    with errors_in_one_line():
-        options = parse(
-            options_type,
-            sys.modules["__main__"].__doc__,
-            default=defaults,
-            prog=f"python -m jaxrl.experiments.{experiment.name}",
-        )
-        prepare_jax(options.deterministic, options.num_devices)
-        console = screen()
-        directory, summary = train(experiment, options, console)
-        if summary is None:
-            console.print("continue with")
-            console.print(f"  {run_directory.resume_command(experiment.name, directory)}", soft_wrap=True)
-
-
 @contextlib.contextmanager
 def errors_in_one_line() -> Iterator[None]:
-    """Ends the process with one line and a status for every error that a user can do something about."""
+    """Ends the process with one line and a status for every error that a user can do something about.
+
+    As a decorator of a command's `main` too. Where stdout is no longer read, as after `| head`, there is nothing to say
+    but what is saved.
+    """
+    interrupt.imported()
     try:
         yield
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except checks.UsageError as error:
         fail(str(error), 2)
-    except (CheckpointError, DivergedError, MemoryError, OSError) as error:
-        fail(str(error), 1)
+    except (BrokenPipeError, SystemExit) as error:  # rich exits where it cannot print
+        if notes := _notes(error):
+            fail("; ".join(["what is printed is no longer read", *notes]), 1)
+        if isinstance(error, SystemExit):
+            raise
+        sys.exit(1)
+    except OSError as error:
+        message = str(error) if error.filename or not error.strerror else f"cannot write: {error.strerror}"
+        fail("; ".join([message, *_notes(error)]), 1)
+    except (CheckpointError, DivergedError, MemoryError) as error:
+        fail("; ".join([str(error), *_notes(error)]), 1)
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
         fail(f"not enough memory: {str(error).splitlines()[0]}", 1)
-    except KeyboardInterrupt:
-        fail("interrupted; what was trained is saved if a checkpoint was written", 130)
+    except KeyboardInterrupt as error:
+        fail("; ".join(["interrupted", *_notes(error)]), 130)
+    finally:
+        _silence_broken_streams()
+
+
+def _notes(error: BaseException) -> list[str]:
+    return getattr(error, "__notes__", [])
+
+
+def _silence_broken_streams() -> None:
+    """Points those that nobody reads to nowhere: Python would say so when it ends."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:
+                stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def fail(message: str, code: int) -> NoReturn:
     """Ends the process with one line on stderr."""
-    print(f"error: {message}", file=sys.stderr)
+    with contextlib.suppress(OSError):
+        print(f"error: {message}", file=sys.stderr)
     sys.exit(code)
+
+
+@errors_in_one_line()
+def main(experiment: Experiment) -> None:
+    """Runs an experiment from the command line; the process exits with 0, 1 (it failed) or 2 (bad input)."""
+    defaults = experiment.defaults
+    options_type: Any = Options[type(defaults.hparams), type(defaults.config)]  # type: ignore[misc]
+    options = parse(
+        options_type,
+        sys.modules["__main__"].__doc__,
+        default=defaults,
+        prog=f"python -m jaxrl.experiments.{experiment.name}",
+    )
+    prepare_jax(options.deterministic, options.num_devices)
+    console = screen()
+    directory, summary = train(experiment, options, console)
+    if summary is None:
+        console.print("continue with")
+        console.print(f"  {run_directory.resume_command(experiment.name, directory)}", soft_wrap=True)
 
 
 def prepare_jax(deterministic: bool = False, num_cpu_devices: int | None = 1) -> None:
@@ -112,28 +146,71 @@ def train(experiment: Experiment, options: Options, console: Console) -> tuple[P
 
     Raises:
         UsageError: the options cannot be run; nothing was written.
-        DivergedError, CheckpointError, OSError: the run had to stop.
+        DivergedError, CheckpointError, OSError: the run had to stop, or not all of it could be written.
     """
     checks.check_options(options)
     options = dataclasses.replace(options, env_options=checks.with_texts(options.env, options.env_options))
-    directory = options.out or run_directory.default_directory(experiment.name)
-    checks.check_directory(directory, experiment, options)
+    goes_on = checks.check_directory(options.out, experiment, options)
+    checks.check_record(options.record, options.out)
     env, env_params = checks.make_env(options.env, options.protocol, options.env_options)
     agent, trainer = checks.construct(experiment, env, env_params, options)
-    if not options.resume:
+    if not goes_on:
         checks.check_idle(experiment, env, env_params, options, [options])
     protocol = protocol_of(env, env_params)
     console.print(f"{experiment.algorithm} on {options.env} ({protocol})", soft_wrap=True)
     trainer = checks.traced(trainer, options)
-    seeds = range(options.seed, options.seed + options.num_seeds)
-    train_keys, eval_keys, film_keys = key_streams(seeds)
+    train_keys, eval_keys, film_keys = key_streams(range(options.seed, options.seed + options.num_seeds))
     many = options.num_seeds > 1
     key = train_keys if many else train_keys[0]
     hparams = repeat(options.hparams, options.num_seeds) if many else options.hparams
     with checks.errors_as_flags(options):
         devices = checks.devices(options.num_devices)
         program = Program(trainer, key, hparams, devices=devices, sequential=options.sequential)
-    begin(experiment, options, directory, protocol, program, console)
+    checks.check_disk(options.out or Path("runs"), program.shapes)
+    with contextlib.ExitStack() as holding:
+        directory, resume = begin(experiment, options, protocol, program, console, holding)
+        holding.enter_context(checks.saying_what_is_saved(directory / run_directory.CHECKPOINTS, trainer))
+        try:
+            result, problems = carry_out(program, key, hparams, options, directory, resume, console)
+        except DivergedError:
+            draw_curve(experiment, options, directory, protocol, [])
+            raise
+        if not result.finished:
+            console.print(f"stopped at {result.env_steps:,} environment steps; the run is saved")
+            return directory, None
+
+        agent_states = jax.tree.map(lambda x: x if many else x[None], gather(result.state.agent))
+        evaluation = evaluate_seeds(agent, agent_states, env, env_params, eval_keys, devices, options)
+        entries = experiment.report(env, env_params, agent_states, directory) if experiment.report else {}
+        summary = summarize(experiment, options, protocol, result, evaluation) | entries
+        try:
+            run_directory.write_json(directory / run_directory.SUMMARY, summary)
+        except OSError as error:  # what was found is shown all the same
+            problems.append(error)
+        draw_curve(experiment, options, directory, protocol, summary["eval_return_per_seed"])
+        first = jax.tree.map(lambda x: x[0], agent_states)
+        shoot_film(agent, first, env, env_params, film_keys[0], directory, options)
+        if options.record is not None and not problems:
+            record(directory, options.record, experiment.pictures)
+        show(summary, entries, experiment.pictures, directory, console)
+        if problems:
+            raise problems[0]
+        return directory, summary
+
+
+def carry_out(
+    program: Program, key: Array, hparams: Hparams, options: Options, directory: Path, resume: bool, console: Console
+) -> tuple[RunResult, list[Exception]]:
+    """Runs the program; gives what came out, and why its last checkpoint could not be written, if it could not."""
+    seeds = range(options.seed, options.seed + options.num_seeds)
+    rows = CSVSink(directory / run_directory.METRICS, seeds)
+    checkpoints = Checkpoints(directory / run_directory.CHECKPOINTS)
+
+    def tell(line: str) -> None:
+        console.print(f"note: {line}", soft_wrap=True)
+
+    if resume:
+        rows.mend(row_ends(program.trainer, options.log_every, checkpoints.steps()[-1]), program.shapes.metrics, tell)
     try:
         result = run(
             program,
@@ -141,51 +218,60 @@ def train(experiment: Experiment, options: Options, console: Console) -> tuple[P
             hparams,
             options.total_steps,
             log_every=options.log_every,
-            sinks=make_sinks(options, directory, seeds, console),
-            checkpoints=Checkpoints(directory / run_directory.CHECKPOINTS),
+            sinks=[rows, *make_sinks(options, directory, seeds, console)],
+            checkpoints=checkpoints,
             checkpoint_every=options.checkpoint_every,
-            resume=options.resume,
+            resume=resume,
             debug_nans=options.debug_nans,
-            tell=lambda line: console.print(f"note: {line}", soft_wrap=True),
+            tell=tell,
         )
-    except DivergedError:
-        draw_curve(experiment, options, directory, protocol, [])
-        raise
-    if not result.finished:
-        console.print(f"stopped at {result.env_steps:,} environment steps; the run is saved")
-        return directory, None
-
-    agent_states = jax.tree.map(lambda x: x if many else x[None], gather(result.state.agent))
-    evaluation = evaluate_seeds(agent, agent_states, env, env_params, eval_keys, devices, options)
-    entries = experiment.report(env, env_params, agent_states, directory) if experiment.report else {}
-    summary = summarize(experiment, options, protocol, result, evaluation) | entries
-    run_directory.write_json(directory / run_directory.SUMMARY, summary)
-    draw_curve(experiment, options, directory, protocol, summary["eval_return_per_seed"])
-    shoot_film(agent, jax.tree.map(lambda x: x[0], agent_states), env, env_params, film_keys[0], directory, options)
-    if options.record is not None:
-        record(directory, options.record, experiment.pictures)
-    show(summary, entries, experiment.pictures, directory, console)
-    return directory, summary
+    except CheckpointError as error:
+        if error.result is None or not error.result.finished:
+            raise
+        return error.result, [error]
+    return result, []
 
 
 def begin(
-    experiment: Experiment, options: Options, directory: Path, protocol: str, program: Program, console: Console
-) -> None:
-    """Makes the directories, and writes down what is going to be run."""
-    for path, name in ((options.record, "--record"), (options.profile, "--profile"), (directory, "--out")):
+    experiment: Experiment,
+    options: Options,
+    protocol: str,
+    program: Program,
+    console: Console,
+    holding: contextlib.ExitStack,
+) -> tuple[Path, bool]:
+    """Makes the directories, keeps other processes out of them, and writes down what is going to be run.
+
+    Returns:
+        The run's directory, and whether there is a checkpoint in it to go on from.
+    """
+    for path, name in ((options.record, "--record"), (options.profile, "--profile")):
         if path is not None:
             checks.make_directory(path, name)
+    directory = checks.make_out(options.out, experiment.name)
+    holding.enter_context(checks.hold(directory, "--out"))
+    if options.record is not None:
+        holding.enter_context(checks.hold(options.record, "--record"))
+    resume = checks.check_directory(directory if options.out else None, experiment, options)
     console.print(f"writing to {directory}", soft_wrap=True)
     console.print(memory_line(program), soft_wrap=True)
     if untrained := checks.untrained_steps(options):
         ends = "the learning rate ends at 0 (--hparams.learning-rate-decay-steps)"
         console.print(f"note: {ends}: the last {untrained:,} steps train nothing", soft_wrap=True)
-    if options.resume:
-        for line in run_directory.differences(run_directory.read_config(directory)):
-            console.print(f"note: resuming elsewhere, the last bits may differ: {line}", soft_wrap=True)
-        run_directory.note_resumption(directory, experiment, options)
-    else:
+    if not resume:
+        if options.resume:
+            console.print("note: there is no checkpoint to resume from: the run begins anew")
+            run_directory.clear(directory)
         run_directory.write_config(directory, experiment, options, protocol)
+        return directory, False
+    config = run_directory.read_config(directory)
+    for line in run_directory.differences(config):
+        console.print(f"note: resuming elsewhere, the last bits may differ: {line}", soft_wrap=True)
+    if options.total_steps < config["options"]["total_steps"]:
+        before = f"{config['options']['total_steps']:,}"
+        console.print(f"note: --total-steps is {options.total_steps:,}, and was {before} before")
+    run_directory.note_resumption(directory, experiment, options)
+    return directory, True
 
 
 def memory_line(program: Program) -> str:
@@ -204,10 +290,7 @@ def key_streams(seeds: Sequence[int]) -> tuple[Array, Array, Array]:
 
 
 def make_sinks(options: Options, directory: Path, seeds: range, console: Console) -> list[Sink]:
-    sinks: list[Sink] = [
-        CSVSink(directory / run_directory.METRICS, seeds),
-        ScreenSink(console, options.total_steps),
-    ]
+    sinks: list[Sink] = [ScreenSink(console, options.total_steps)]
     if options.tensorboard:
         sinks.append(TensorBoardSink(directory / run_directory.TENSORBOARD, seeds))
     if options.profile is not None:

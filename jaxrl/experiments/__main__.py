@@ -5,7 +5,10 @@ import difflib
 import sys
 from pathlib import Path
 
+from jaxrl.cli.train import errors_in_one_line
 
+
+@errors_in_one_line()
 def main() -> None:
     """Prints a line for each module beside this one; ends with 2 if one is asked for that does not exist."""
     summaries = {

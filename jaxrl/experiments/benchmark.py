@@ -24,7 +24,7 @@ from jaxrl.cli.checks import UsageError, check_options, flag, make_directory
 from jaxrl.cli.experiment import EnvOptions, Experiment, flatten, make_options, unflatten
 from jaxrl.cli.parse import parse, shown
 from jaxrl.cli.pictures import spared
-from jaxrl.cli.train import fail, prepare_jax, screen
+from jaxrl.cli.train import errors_in_one_line, prepare_jax, screen
 from jaxrl.envs import GAMES
 from jaxrl.sweeps.spec import find_experiment
 
@@ -201,24 +201,14 @@ def changed(experiment: Experiment, config: EnvOptions) -> experiment_lib.Option
     return options
 
 
+@errors_in_one_line()
 def main() -> None:
     jax.config.update("jax_enable_compilation_cache", False)  # compile times are measured
-    try:
-        options: Any = parse(Options, __doc__, prog="python -m jaxrl.experiments.benchmark")
-        if not isinstance(options, Agents):  # they choose how many devices a CPU is
-            checks.check_platform()
-        run: Any = {Envs: benchmark_envs, Replay: benchmark_replay, Agents: benchmark_agents}[type(options)]
-        run(options, screen())
-    except UsageError as error:
-        fail(str(error), 2)
-    except OSError as error:
-        fail(str(error), 1)
-    except jax.errors.JaxRuntimeError as error:
-        if "RESOURCE_EXHAUSTED" not in str(error):
-            raise
-        fail(f"not enough memory: {str(error).splitlines()[0]}", 1)
-    except KeyboardInterrupt:
-        fail("interrupted", 130)
+    options: Any = parse(Options, __doc__, prog="python -m jaxrl.experiments.benchmark")
+    if not isinstance(options, Agents):  # they choose how many devices a CPU is
+        checks.check_platform()
+    run: Any = {Envs: benchmark_envs, Replay: benchmark_replay, Agents: benchmark_agents}[type(options)]
+    run(options, screen())
 
 
 if __name__ == "__main__":

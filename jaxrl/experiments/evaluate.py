@@ -9,14 +9,14 @@ import numpy as np
 import tyro
 from annotated_types import Interval
 
-from jaxrl.cli.checks import UsageError, check_options
+from jaxrl.cli.checks import check_options
 from jaxrl.cli.loading import load_policy
 from jaxrl.cli.parse import parse, shown
 from jaxrl.cli.record import with_epsilon
-from jaxrl.cli.train import fail, prepare_jax
+from jaxrl.cli.train import errors_in_one_line, prepare_jax
 from jaxrl.envs import protocol_of, vectorize
 from jaxrl.random import key_stream
-from jaxrl.training import CheckpointError, evaluate
+from jaxrl.training import evaluate
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,16 +35,12 @@ class Options:
     """Steps after which an unfinished episode is counted with its return so far."""
 
 
+@errors_in_one_line()
 def main() -> None:
-    try:
-        options = parse(Options, __doc__, prog="python -m jaxrl.experiments.evaluate")
-        prepare_jax()
-        check_options(options)
-        trained = load_policy(options.run, options.seed, options.agent)
-    except UsageError as error:
-        fail(str(error), 2)
-    except CheckpointError as error:
-        fail(str(error), 1)
+    options = parse(Options, __doc__, prog="python -m jaxrl.experiments.evaluate")
+    prepare_jax()
+    check_options(options)
+    trained = load_policy(options.run, options.seed, options.agent)
     worlds = vectorize(trained.env, trained.env_params, options.episodes)
     result = jax.jit(
         lambda agent_state, key: evaluate(trained.agent.policy, agent_state, worlds, key, options.max_steps)

@@ -49,7 +49,7 @@ class SuiteOptions:
     out: Annotated[Path | None, shown("runs/minatar_suite/DATE-TIME", "DIR")] = None
     """The suite's directory."""
     resume: bool = False
-    """Continue the suite in --out."""
+    """Continue the suite in --out, or begin it if there is none yet."""
     record: Annotated[Path | None, shown("nowhere", "DIR")] = None
     """Also keep the results, and how they were made, in this directory."""
 

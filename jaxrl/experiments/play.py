@@ -17,11 +17,10 @@ from jaxrl.cli.checks import UsageError, as_flag, check_options, make_directory,
 from jaxrl.cli.experiment import EnvOptions, Protocol
 from jaxrl.cli.loading import load_policy
 from jaxrl.cli.parse import parse, shown
-from jaxrl.cli.train import fail, prepare_jax
+from jaxrl.cli.train import errors_in_one_line, prepare_jax
 from jaxrl.envs import Box, Discrete, action_space_of, num_discrete_actions, protocol_of, rollout
 from jaxrl.random import key_stream
 from jaxrl.trained import TrainedPolicy
-from jaxrl.training import CheckpointError
 from jaxrl.training.report import film, score_text
 from jaxrl.types import Array, PyTree, Transition
 
@@ -54,21 +53,15 @@ class Options:
     """Options of the world, such as map=FILE max_steps_in_episode=500 for GridWorld; see jaxrl.make."""
 
 
+@errors_in_one_line()
 def main() -> None:
-    try:
-        options = parse(Options, __doc__, prog="python -m jaxrl.experiments.play")
-        prepare_jax()
-        check_options(options)
-        for name in ("seed", "agent"):
-            if options.policy in ("random", "keyboard") and getattr(options, name) is not None:
-                raise UsageError(f"--{name} is for a run or a sweep that plays; --play-seed draws another game")
-        (by_hand if options.policy == "keyboard" else filmed)(options)
-    except UsageError as error:
-        fail(str(error), 2)
-    except (CheckpointError, OSError) as error:
-        fail(str(error), 1)
-    except KeyboardInterrupt:
-        fail("interrupted", 130)
+    options = parse(Options, __doc__, prog="python -m jaxrl.experiments.play")
+    prepare_jax()
+    check_options(options)
+    for name in ("seed", "agent"):
+        if options.policy in ("random", "keyboard") and getattr(options, name) is not None:
+            raise UsageError(f"--{name} is for a run or a sweep that plays; --play-seed draws another game")
+    (by_hand if options.policy == "keyboard" else filmed)(options)
 
 
 def by_hand(options: Options) -> None:

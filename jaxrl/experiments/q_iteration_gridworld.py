@@ -14,7 +14,7 @@ from rich.console import Console
 from jaxrl import planning
 from jaxrl.arguments import ArgumentError
 from jaxrl.cli import run_directory
-from jaxrl.cli.checks import UsageError, as_flag, check_options, make_directory
+from jaxrl.cli.checks import UsageError, as_flag, check_options, hold, make_out
 from jaxrl.cli.parse import parse, shown
 from jaxrl.cli.pictures import spared
 from jaxrl.cli.q_iteration import (
@@ -27,7 +27,7 @@ from jaxrl.cli.q_iteration import (
     draw_iterates,
     draw_policies,
 )
-from jaxrl.cli.train import fail, prepare_jax, screen, show_rows
+from jaxrl.cli.train import errors_in_one_line, prepare_jax, screen, show_rows
 from jaxrl.envs import make
 from jaxrl.envs.grid_world import GridWorld
 from jaxrl.envs.maps import MAPS, map_text
@@ -53,18 +53,12 @@ class Options:
     """Where to write."""
 
 
+@errors_in_one_line()
 def main() -> None:
-    try:
-        options = parse(Options, __doc__, prog=f"python -m jaxrl.experiments.{NAME}")
-        prepare_jax()
-        with jax.enable_x64(True):
-            run(options, screen())
-    except UsageError as error:
-        fail(str(error), 2)
-    except (MemoryError, OSError) as error:
-        fail(str(error), 1)
-    except KeyboardInterrupt:
-        fail("interrupted", 130)
+    options = parse(Options, __doc__, prog=f"python -m jaxrl.experiments.{NAME}")
+    prepare_jax()
+    with jax.enable_x64(True):
+        run(options, screen())
 
 
 def run(options: Options, console: Console) -> None:
@@ -75,23 +69,35 @@ def run(options: Options, console: Console) -> None:
     """
     check_options(options)
     env = make_world(options)
-    directory = options.out or run_directory.default_directory(NAME)
-    if run_directory.holds_a_run(directory) or (directory / run_directory.SUMMARY).exists():
-        raise UsageError(f"--out must name a directory without a run, got {directory}")
+    if options.out is not None:
+        check_free(options.out)
     mdp = env.mdp(env.default_params.replace(discount=options.discount))
     random_values = values_at_random(mdp)
-    make_directory(directory, "--out")
-    solution = solve(mdp, random_values, first_q(env, mdp, options.seed), options)
-    heading = describe(env, options)
-    summary = summarize(options, solution)
-    run_directory.write_json(directory / run_directory.SUMMARY, summary)
-    with spared(directory / ITERATES):
-        draw_iterates(env, solution, heading, directory)
-    with spared(directory / POLICIES):
-        draw_policies(env, solution, heading, directory / POLICIES)
-    with spared(directory / CONVERGENCE):
-        draw_convergence(solution, options.discount, options.tolerance, heading, directory / CONVERGENCE)
-    show(summary, directory, console)
+    directory = make_out(options.out, NAME)
+    with hold(directory, "--out"):
+        check_free(directory)
+        solution = solve(mdp, random_values, first_q(env, mdp, options.seed), options)
+        heading = describe(env, options)
+        summary = summarize(options, solution)
+        run_directory.write_json(directory / run_directory.SUMMARY, summary)
+        with spared(directory / ITERATES):
+            draw_iterates(env, solution, heading, directory)
+        with spared(directory / POLICIES):
+            draw_policies(env, solution, heading, directory / POLICIES)
+        with spared(directory / CONVERGENCE):
+            draw_convergence(solution, options.discount, options.tolerance, heading, directory / CONVERGENCE)
+        show(summary, directory, console)
+
+
+def check_free(directory: Path) -> None:
+    """Checks that nothing of another command is there.
+
+    Raises:
+        UsageError: something is.
+    """
+    others = (run_directory.SUMMARY, run_directory.SWEEP)
+    if run_directory.holds_a_run(directory) or any((directory / name).exists() for name in others):
+        raise UsageError(f"--out must name a directory without a run, got {directory}")
 
 
 def make_world(options: Options) -> GridWorld:

@@ -1,8 +1,11 @@
 """Trains hundreds of agents at once, as a file says that draws their hyperparameters."""
 
+import contextlib
 import dataclasses
 import math
-import shutil
+import os
+import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -17,7 +20,7 @@ from jaxrl.cli.parse import parse, shown
 from jaxrl.cli.train import errors_in_one_line, fail, prepare_jax, screen
 from jaxrl.sweeps import plan as planning
 from jaxrl.sweeps import sweep as sweeps
-from jaxrl.sweeps.groups import check_idle, group
+from jaxrl.sweeps.groups import Group, check_idle, group
 from jaxrl.sweeps.record import record
 from jaxrl.sweeps.spec import FORMAT, Spec, read_spec, with_map
 
@@ -29,7 +32,7 @@ class SweepOptions:
     out: Annotated[Path | None, shown("runs/sweep/DATE-TIME", "DIR")] = None
     """The sweep's directory."""
     resume: bool = False
-    """Continue the sweep in --out, to the same bits."""
+    """Continue the sweep in --out, to the same bits, or begin it if there is none yet."""
     dry_run: bool = False
     """Only print the plan, for which each group's program is compiled and tried for a second."""
     memory: Annotated[float | None, Gt(0), shown("four fifths of what is free")] = None
@@ -52,17 +55,20 @@ class SweepOptions:
     """Which of them this one is, from 0."""
 
 
+JOIN_SECONDS = 300
+"""How long several processes wait for each other."""
+
+
+@errors_in_one_line()
 def main() -> None:
-    with errors_in_one_line():
-        options = parse(SweepOptions, f"{__doc__}\n\n{FORMAT}", prog="python -m jaxrl.experiments.sweep")
-        checks.check_options(options)
-        spec = with_map(read_spec(options.spec))
-        join(options)  # before jax looks at its devices
-        prepare_jax(num_cpu_devices=options.num_devices)
-        console = screen(quiet=jax.process_index() > 0)
-        failed = run(options, spec, console)
-        if failed:
-            fail(f"groups failed: {'; '.join(f'{number}: {error}' for number, error in failed.items())}", 1)
+    options = parse(SweepOptions, f"{__doc__}\n\n{FORMAT}", prog="python -m jaxrl.experiments.sweep")
+    checks.check_options(options)
+    spec = with_map(read_spec(options.spec))
+    join(options)  # before jax looks at its devices
+    prepare_jax(num_cpu_devices=options.num_devices)
+    problems = run(options, spec, screen(quiet=jax.process_index() > 0))
+    if problems:
+        fail("; ".join(problems), 1)
 
 
 def join(options: SweepOptions) -> None:
@@ -78,28 +84,64 @@ def join(options: SweepOptions) -> None:
         raise checks.UsageError("--coordinator, --num-processes and --process-id go together, or else --distributed")
     if options.num_processes is not None and (options.process_id or 0) >= options.num_processes:
         raise checks.UsageError(f"--process-id must be < {options.num_processes}, got {options.process_id}")
+    address, _, port = (options.coordinator or "address:1").rpartition(":")
+    if not address or not port.isdecimal() or not 0 < int(port) < 2**16:
+        raise checks.UsageError(f"--coordinator must be ADDRESS:PORT, as in host:1234, got {options.coordinator}")
     if options.out is None:
         raise checks.UsageError("--out is needed by several processes, which must write to the same directory")
+    where = f"at {options.coordinator}" if options.coordinator else "that jax finds"
+    print(f"waiting for the other processes {where}, {JOIN_SECONDS} s at most", flush=True)
+
+    def give_up() -> None:
+        print(f"error: the processes {where} were not there within {JOIN_SECONDS} s", file=sys.stderr, flush=True)
+        os._exit(1)
+
+    timer = threading.Timer(JOIN_SECONDS, give_up)  # sooner than jax, which would abort the process with a stack trace
+    timer.daemon = True
+    timer.start()
     try:
-        jax.distributed.initialize(*given)
-    except (ValueError, RuntimeError) as error:
-        raise checks.UsageError(f"the processes cannot be joined: {str(error).splitlines()[0]}") from error
+        jax.distributed.initialize(*given, initialization_timeout=JOIN_SECONDS + 60)
+    except (ValueError, RuntimeError, IndexError) as error:
+        raise checks.UsageError(f"the processes {where} cannot be joined: {str(error).splitlines()[0]}") from error
+    finally:
+        timer.cancel()
 
 
-def run(options: SweepOptions, spec: Spec, console: Console) -> dict[int, str]:
-    """Plans, trains and reports; gives the errors of groups that failed."""
+def run(options: SweepOptions, spec: Spec, console: Console) -> list[str]:
+    """Plans, trains and reports; gives what went wrong with it."""
     directory = options.out or run_directory.default_directory("sweep")
     plans = sweeps.check_directory(directory, options.out, options.resume, spec)
+    checks.check_record(options.record, options.out)
     devices = devices_for(plans or [], options.num_devices)
     groups = group(spec, options.max_groups)
-    limits = planning.limits(options.memory, free_disk(directory))
+    limits = planning.limits(options.memory, run_directory.free_disk(directory))
     if plans is None:
         check_idle(spec, groups)
         for each in groups:
             planning.most_at_once(each, devices, limits)  # before anything compiles
-    for path, name in ((options.record, "--record"), (directory, "--out")):
-        if path is not None and not options.dry_run:
-            checks.make_directory(path, name)
+    with contextlib.ExitStack() as holding:
+        if not options.dry_run:
+            if options.record is not None:
+                checks.make_directory(options.record, "--record")
+            directory = checks.make_out(options.out, "sweep")
+            holding.enter_context(sweeps.hold(directory))
+            if sweeps.check_directory(directory, options.out, options.resume, spec) != plans:
+                raise checks.UsageError(f"--out {directory} was begun by another process just now")
+        return carry_out(options, spec, directory, groups, plans, devices, limits, console)
+
+
+def carry_out(
+    options: SweepOptions,
+    spec: Spec,
+    directory: Path,
+    groups: Sequence[Group],
+    plans: Sequence[planning.GroupPlan] | None,
+    devices: Sequence[jax.Device],
+    limits: planning.Limits,
+    console: Console,
+) -> list[str]:
+    """The same, once the directory is this process's own; `plans` are those of a sweep that goes on."""
+    begins = plans is None
     if plans is None:
         console.print(f"planning: compiling the programs of {len(groups)} groups, and trying each for a second")
         plans = [planning.plan_group(each, devices, limits) for each in groups]
@@ -114,24 +156,30 @@ def run(options: SweepOptions, spec: Spec, console: Console) -> dict[int, str]:
         ends = "the learning rate ends at 0 (hparams.learning_rate_decay_steps)"
         console.print(f"note: {ends}: the last {idle_steps:,} steps of some agents train nothing", soft_wrap=True)
     if options.dry_run:
-        return {}
+        return []
     sweep = sweeps.Sweep(spec, options.spec, groups, plans, directory, options.checkpoint_every)
-    if options.resume:
+    if begins:
+        if options.resume:
+            console.print("note: there is no sweep to resume: it begins anew")
+        sweeps.begin(sweep)
+    else:
         for line in run_directory.differences(sweeps.read_record(directory)):
             console.print(f"note: resuming elsewhere, the last bits may differ: {line}", soft_wrap=True)
-    else:
-        sweeps.begin(sweep)
     console.print(f"writing to {directory}", soft_wrap=True)
     failed = sweeps.carry_out(sweep, devices, console)
     if failed is None:
         console.print("stopped; continue with")
         console.print(f"  {run_directory.resume_command('sweep', directory)}", soft_wrap=True)
-        return {}
+        return []
+    errors = [f"{number}: {error}; see {sweep.error_file(number)}" for number, error in failed.items()]
+    problems = [f"groups failed: {'; '.join(errors)}"] if errors else []
     if jax.process_index() == 0:
         best = sweeps.report(sweep, failed, console)
+        if not best["finished"].sum():
+            problems.append("no agent finished, so that there is none to train again")
         if options.record is not None:
             record(sweep, best, options.record)
-    return failed
+    return problems
 
 
 def devices_for(plans: Sequence[planning.GroupPlan], number: int | None) -> list[jax.Device]:
@@ -149,12 +197,6 @@ def devices_for(plans: Sequence[planning.GroupPlan], number: int | None) -> list
             f"--num-devices must divide the waves of {', '.join(map(str, sizes))} agents, got {number}"
         )
     return devices
-
-
-def free_disk(directory: Path) -> float:
-    """Free bytes where a directory is, or will be."""
-    there = next((path for path in (directory, *directory.absolute().parents) if path.is_dir()), None)
-    return shutil.disk_usage(there).free if there else math.inf
 
 
 if __name__ == "__main__":

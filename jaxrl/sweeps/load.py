@@ -37,7 +37,7 @@ def find(directory: Path, agent: int | None) -> Found:
     """Finds an agent of a finished wave, by default the best seed of the best configuration.
 
     Raises:
-        ValueError: there is no such agent, or none yet.
+        ValueError: there is no such agent, or none yet; or none that finished, where none is named.
     """
     try:
         record, spec = read_record(directory), read_spec(directory / SPEC)
@@ -47,7 +47,10 @@ def find(directory: Path, agent: int | None) -> Found:
     if not waves:
         raise ValueError(f"no wave of {directory} is finished yet")
     if agent is None:
-        agent = _best(pl.concat(waves.values(), how="diagonal_relaxed"))
+        results = pl.concat(waves.values(), how="diagonal_relaxed")
+        if not (results["status"] == "finished").any():
+            raise ValueError(f"no agent of {directory} finished: all that trained diverged, and none is the best")
+        agent = _best(results)
     for folder, wave in waves.items():
         numbers = wave["agent"].to_list()
         if agent in numbers:

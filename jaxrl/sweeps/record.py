@@ -33,6 +33,7 @@ def page(sweep: Sweep, best: pl.DataFrame) -> str:
     shown = "\n".join(f"![{text}]({name})\n" for name, text in words.items() if (sweep.directory / name).exists())
     agents = [member for each in sweep.groups for member in each.members]
     epsilon = with_epsilon(*(getattr(member.options.hparams, "epsilon_eval", None) for member in agents))
+    again = f"The best again:\n\n```\n{retrain(sweep, best)}\n```" if best["finished"].sum() else "No agent finished."
     return f"""# {spec.experiment.algorithm} on {spec.options.env}: a sweep
 
 ```
@@ -40,7 +41,7 @@ def page(sweep: Sweep, best: pl.DataFrame) -> str:
 ```
 
 ```toml
-{(sweep.directory / SPEC).read_text().strip()}
+{(sweep.directory / SPEC).read_text(encoding="utf-8-sig").strip()}
 ```
 
 Protocol: {protocol_of(first.env, first.env_params)}.
@@ -50,11 +51,7 @@ The evaluation return is the mean of {spec.options.eval_episodes} episodes at th
 
 {results.markdown_table(best, sweep.swept)}
 
-The best again:
-
-```
-{retrain(sweep, best)}
-```
+{again}
 
 {shown}
 {sum(seconds) / 60:.1f} minutes of training, {speed:,.0f} environment steps/s of all agents together, on

@@ -197,10 +197,10 @@ def _quantile(dimension: Dimension, u: float) -> Any:
 
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))  # Windows' editors begin a file with a mark
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from error
-    except ValueError as error:  # it is no text, or no TOML
+    except (ValueError, RecursionError) as error:  # it is no text, or no TOML
         raise UsageError(f"{path} is not TOML: {error}") from error
 
 
@@ -325,6 +325,9 @@ def _read_distribution(path: str, table: dict[str, Any], defaults: Options) -> D
 def _read_values(path: str, values: Any, defaults: Options) -> tuple[Any, ...]:
     if not isinstance(values, list) or not values:
         raise UsageError(f"{path}.values must be an array of one value or more, got {values!r}")
+    if get_origin(_kind(_hint(path, defaults))) is tuple and not all(isinstance(value, list) for value in values):
+        arrays = [value if isinstance(value, list) else [value] for value in values]
+        raise UsageError(f"{path}.values must be an array of arrays, as in {_toml(arrays)}, got {_toml(values)}")
     read = tuple(_read(f"{path}.values", value, path, defaults) for value in values)
     if len(set(read)) < len(read):
         raise UsageError(f"{path}.values must be different, got {values!r}")
@@ -374,15 +377,30 @@ def _convert(name: str, value: Any, hint: Any) -> Any:
         return value
     if get_origin(kind) is tuple:
         if not isinstance(value, list):
-            raise UsageError(f"{name} must be an array, got {value!r}")
+            hint = _several(name) if isinstance(value, dict) else f"; say {_toml([value])}"
+            raise UsageError(f"{name} must be an array, got {value!r}{hint}")
         return tuple(_convert(name, item, get_args(kind)[0]) for item in value)
     allowed, what = KINDS[kind]
     if not isinstance(value, allowed) or (kind is not bool and isinstance(value, bool)) or value != value:
-        hint = "; to try several, say {values = [...]}" if isinstance(value, list) else ""
+        hint = _several(name) if isinstance(value, list | dict) else ""
         raise UsageError(f"{name} must be {what}, got {value!r}{hint}")
     if isinstance(value, int) and abs(value) >= 2**63:  # TOML has no such; it may be too large for a float
         raise UsageError(f"{name} must fit into 64 bits, got {value}")
     return kind(value)
+
+
+def _several(name: str) -> str:
+    """What to say to somebody who wants several values of a field."""
+    if name == "seeds":
+        return "; it is how many there are, and seed is the first of them"
+    if name.partition(".")[0] not in TABLES:
+        return "; only the fields of hparams and config can have several"
+    return "" if name.endswith(".values") else "; to try several, say {values = [...]}"
+
+
+def _toml(value: Any) -> str:
+    """As one writes it in the file."""
+    return json.dumps(value, default=str, ensure_ascii=False)
 
 
 def _hint(path: str, options: Options) -> Any:

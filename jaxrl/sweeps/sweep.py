@@ -1,8 +1,10 @@
 """Carrying out a sweep: its directory, its waves one after another, and what came out of all of them."""
 
+import contextlib
 import dataclasses
 import shutil
-from collections.abc import Sequence
+import traceback
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,8 @@ from jaxrl.sweeps.groups import Group
 from jaxrl.sweeps.plan import GroupPlan
 from jaxrl.sweeps.spec import Spec
 from jaxrl.sweeps.waves import CURVES, RESULTS, SweepLine, WaveSink, describe, results_frame, train_wave
-from jaxrl.training.checkpoint import first_line
+from jaxrl.training.checkpoint import CheckpointError, first_line
+from jaxrl.training.devices import greatest
 
 SPEC, WAVES = "sweep.toml", "waves"
 LEARNING_CURVES, HPARAMS = "learning_curves.png", "hyperparameters.png"
@@ -48,12 +51,20 @@ class Sweep:
     def wave_directory(self, group: int, wave: int) -> Path:
         return self.directory / WAVES / f"{group}_{wave}"
 
+    def error_file(self, group: int) -> Path:
+        """Where the traceback of a group that failed is."""
+        return self.directory / f"group_{group}_error.txt"
+
 
 def check_directory(directory: Path, out: Path | None, resume: bool, spec: Spec) -> list[GroupPlan] | None:
-    """Checks that a sweep can begin in a directory, or go on there: the plan that it has then.
+    """Checks that a sweep can begin in a directory, or go on there.
+
+    Returns:
+        The plan that it goes on with. None if it begins, as with --resume where there is no sweep yet, so that the same
+        command serves for the first time and for all others.
 
     Raises:
-        UsageError: it holds something else, or no sweep to resume, or another one.
+        UsageError: it holds something else, or another sweep.
     """
     if directory.exists() and not directory.is_dir():
         raise checks.UsageError(f"--out {directory} is not a directory")
@@ -65,6 +76,10 @@ def check_directory(directory: Path, out: Path | None, resume: bool, spec: Spec)
         return None
     if out is None:
         raise checks.UsageError("--resume needs --out DIR, the sweep to continue")
+    if not (directory / run_directory.SWEEP).exists():
+        if run_directory.holds_a_run(directory):
+            raise checks.UsageError(f"--resume: {directory} holds a run, and not a sweep")
+        return None
     record = read_record(directory)
     for name in sorted(spec.fields.keys() | record["fields"].keys()):
         before, now = record["fields"].get(name), spec.fields.get(name)
@@ -77,6 +92,30 @@ def check_directory(directory: Path, out: Path | None, resume: bool, spec: Spec)
             f"--resume: there are {jax.process_count()} processes, but {record['processes']} in {directory}"
         )
     return [GroupPlan(*plan) for plan in record["plan"]]
+
+
+@contextlib.contextmanager
+def hold(directory: Path) -> Iterator[None]:
+    """Keeps other sweeps out of a directory; the first of several processes does, and all hear whether it can.
+
+    Raises:
+        UsageError: another process is writing there.
+    """
+    with contextlib.ExitStack() as holding:
+        error = None
+        if jax.process_index() == 0:
+            try:
+                holding.enter_context(checks.hold(directory, "--out"))
+            except checks.UsageError as held:
+                error = held
+        if greatest(error is not None):
+            raise error or checks.UsageError(f"--out {directory} is in use by another sweep")
+        try:
+            yield
+        except (CheckpointError, MemoryError, OSError, KeyboardInterrupt, SystemExit) as stopped:
+            begun = (directory / run_directory.SWEEP).exists()
+            stopped.add_note("--resume goes on with what is saved" if begun else "nothing was saved yet")
+            raise
 
 
 def _said(value: Any) -> str:
@@ -136,7 +175,11 @@ def carry_out(sweep: Sweep, devices: Sequence[jax.Device], console: Console) -> 
                 if jax.process_count() > 1:
                     raise  # other processes would wait for this one
                 failed[group.number] = first_line(error)
-                console.print(f"group {group.number} failed: {failed[group.number]}", soft_wrap=True)
+                path = sweep.error_file(group.number)
+                path.write_text(traceback.format_exc())
+                console.print(f"group {group.number} failed: {failed[group.number]}; see {path}", soft_wrap=True)
+            else:
+                sweep.error_file(group.number).unlink(missing_ok=True)
     finally:
         line.line.close()
     return failed
@@ -208,8 +251,9 @@ def report(sweep: Sweep, failed: dict[int, str], console: Console) -> pl.DataFra
     names = (RESULTS, CURVES, LEARNING_CURVES, *((HPARAMS,) if sweep.swept else ()))
     for name in (name for name in names if (directory / name).exists()):
         console.print(f"{name.split('.')[0].replace('_', ' ')}: {directory / name}", soft_wrap=True)
-    console.print("train the best again with")
-    console.print(f"  {retrain(sweep, best)}", soft_wrap=True)
+    if best["finished"].sum():
+        console.print("train the best again with")
+        console.print(f"  {retrain(sweep, best)}", soft_wrap=True)
     return best
 
 

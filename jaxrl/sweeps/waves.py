@@ -20,7 +20,7 @@ from jaxrl.sweeps.results import write_parquet
 from jaxrl.training.checkpoint import Checkpoints
 from jaxrl.training.devices import gather, greatest
 from jaxrl.training.program import Program, has_nan
-from jaxrl.training.run import Row, RunResult, Sink, run
+from jaxrl.training.run import Row, RunResult, Sink, row_ends, run
 from jaxrl.training.sinks import CLOCK_COLUMNS, CSVSink, ProgressLine, brief
 
 RESULTS, CURVES, AGENTS = "results.parquet", "curves.parquet", "agents"
@@ -87,13 +87,17 @@ def train_wave(
         if primary and not begun:
             shutil.rmtree(directory, ignore_errors=True)  # killed before its first checkpoint
             directory.mkdir(parents=True)
+        rows = CSVSink(metrics, [member.number for member in members], "agent")
+        if primary and begun:
+            newest = Checkpoints(checkpoints, read_only=True).steps()[-1]
+            rows.mend(row_ends(group.trainer, group.options.log_every, newest), program.shapes.metrics, tell)
         greatest(0)  # all processes wait for that
         result = run(
             program,
             *group.inputs(fill_up(members, program.agents[0])),
             group.options.total_steps,
             log_every=group.options.log_every,
-            sinks=[*([CSVSink(metrics, [member.number for member in members], "agent")] if primary else []), *sinks],
+            sinks=[*([rows] if primary else []), *sinks],
             checkpoints=Checkpoints(checkpoints),
             checkpoint_every=checkpoint_every,
             resume=begun,

@@ -5,11 +5,14 @@ the checkpoint before. A SHA-256 of all values lies beside them, since altered b
 """
 
 import contextlib
+import errno
 import hashlib
 import logging
 import os
 import shutil
 import string
+import sys
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,7 +26,13 @@ from jaxrl.types import PyTree
 
 
 class CheckpointError(Exception):
-    """No checkpoint could be written, or none could be read."""
+    """No checkpoint could be written, or none could be read.
+
+    Attributes:
+        result: what `run` would have given, if only its last checkpoint could not be written.
+    """
+
+    result: Any = None
 
 
 class LayoutError(CheckpointError):
@@ -78,9 +87,10 @@ class Checkpoints:
                 "state": args.StandardSave(state),
                 "info": args.JsonSave(info | description | {"processes": jax.process_count()}),
             }
-            self._manager.save(step, args=args.Composite(**contents))
+            with _said_once():
+                self._manager.save(step, args=args.Composite(**contents))
         except Exception as error:  # Orbax and TensorStore raise many kinds; each of them is fatal to the run
-            raise CheckpointError(f"cannot write checkpoint {step} in {self.directory}: {first_line(error)}") from error
+            raise CheckpointError(f"cannot write checkpoint {step} in {self.directory}: {_cause(error)}") from error
 
     def restore(self, like: PyTree) -> tuple[PyTree, dict[str, Any], dict[int, str]]:
         """The newest checkpoint that is whole.
@@ -211,6 +221,29 @@ def difference(saved: dict[str, str], expected: dict[str, str]) -> str:
     elif there.replace("64[", "32[") == here.replace("64[", "32["):
         cause = f"; jax_enable_x64 was {'64[' in there} when it was saved"
     return f"{rule}: {name} is {there} there and {here} here{cause}"
+
+
+@contextlib.contextmanager
+def _said_once() -> Iterator[None]:
+    """Keeps TensorStore from printing a traceback for each other file, at once or later, if one cannot be written."""
+    before = sys.unraisablehook
+
+    def hook(found: Any) -> None:
+        if "Event loop is closed" not in str(found.exc_value):
+            before(found)
+
+    sys.unraisablehook = hook
+    yield
+    sys.unraisablehook = before
+
+
+def _cause(error: BaseException) -> str:
+    """What the operating system says is wrong, if it does, and not what Orbax was doing meanwhile."""
+    text, reasons = str(error), {os.strerror(number) for number in errno.errorcode}
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    found = [(text.rfind(reason), reason) for reason in reasons if reason in text]
+    return max(found)[1] if found else first_line(error)
 
 
 def first_line(error: BaseException) -> str:

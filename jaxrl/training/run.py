@@ -6,7 +6,7 @@ Rows of metrics end at fixed iterations; how many iterations a call runs adapts 
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from types import FrameType
 from typing import Any, NamedTuple, Protocol
 
@@ -15,7 +15,7 @@ import numpy as np
 
 from jaxrl.arguments import ArgumentError, check
 from jaxrl.training import metrics as metrics_lib
-from jaxrl.training.checkpoint import Checkpoints
+from jaxrl.training.checkpoint import CheckpointError, Checkpoints
 from jaxrl.training.debug_nans import DivergedError, step_by_step
 from jaxrl.training.devices import distribute, gather, greatest
 from jaxrl.training.population import Progress
@@ -55,7 +55,7 @@ class RunResult(NamedTuple):
         compile_seconds: time spent compiling, in this process.
         train_seconds: time from the first step, warm-up included, to the last, without compiling, over all processes
             that worked on the run. Steps per second, on the screen and in summaries, are those of this time.
-        row: the last row of metrics.
+        row: the last row of metrics; empty if this process trained for none.
         diverged_at: after how many environment steps each agent diverged, or -1, int64 `[...]`; only where these are
             frozen, and not raised, may there be any.
         stopped: whether a signal came, in the last call perhaps, when the run was finished all the same.
@@ -85,7 +85,10 @@ def run(
     debug_nans: bool = False,
     tell: Callable[[str], None] = print,
 ) -> RunResult:
-    """Trains until `total_steps`, or until SIGINT or SIGTERM.
+    """Trains until `total_steps`, or until SIGINT, SIGTERM, SIGHUP or SIGUSR1.
+
+    A sink that fails stops the run too, as where what it prints is no longer read: the run is saved, and then its error
+    is raised.
 
     Args:
         trainer: for one agent; or the `Program` made of it, which says on which devices it runs, and compiles only
@@ -103,13 +106,16 @@ def run(
 
     Raises:
         DivergedError: a NaN appeared, and the program freezes nobody. The rows up to it are written; no checkpoint is.
-        CheckpointError: a checkpoint could not be written, or none could be read.
+        CheckpointError: a checkpoint could not be written, or none could be read. If it was the last, the error has the
+            `result`.
         ValueError: a hyperparameter out of bounds, too few steps or too many, or checkpoints that are there though the
             run is new, or not though it is resumed.
         MemoryError: the state, and what the program works with, are larger than the free memory.
     """
     started, compiled_before = time.perf_counter(), trainer.compile_seconds if isinstance(trainer, Program) else 0.0
-    try:
+    with ExitStack() as closing:
+        for sink in sinks:
+            closing.callback(sink.close)
         check(hparams, "hparams.")
         given = trainer.trainer if isinstance(trainer, Program) else trainer
         _check_arguments(given, total_steps, checkpoints, resume)
@@ -125,10 +131,24 @@ def run(
         loop = _Loop(program, advance, progress, started, total_steps, log_every, sinks)
         if resume:
             loop.resume_sinks(tell)
-        return loop.result(finished=loop.run(checkpoints, checkpoint_every))
-    finally:
-        for sink in sinks:
-            sink.close()
+        result = loop.result(finished=loop.run(checkpoints, checkpoint_every))
+        if isinstance(loop.failure, CheckpointError):
+            loop.failure.result = result
+        if loop.failure is not None:
+            raise loop.failure
+        return result
+
+
+def row_length(trainer: Trainer, log_every: int) -> int:
+    """Iterations between two rows of metrics."""
+    return max(1, round(log_every / trainer.steps_per_iteration))
+
+
+def row_ends(trainer: Trainer, log_every: int, iteration: int) -> range:
+    """Environment steps of one agent at the ends of the rows that are complete after so many iterations."""
+    step, length = trainer.steps_per_iteration, row_length(trainer, log_every)
+    first, last = (trainer.warmup_steps + iterations * step for iterations in (length, iteration))
+    return range(first, last + 1, length * step)
 
 
 def _check_arguments(trainer: Trainer, total_steps: int, checkpoints: Checkpoints | None, resume: bool) -> None:
@@ -183,12 +203,13 @@ class _Loop:
         )
         self.iteration = int(progress.state.iteration)
         self.total_iterations = (total_steps - trainer.warmup_steps) // trainer.steps_per_iteration
-        self.row_iterations = max(1, round(log_every / trainer.steps_per_iteration))
+        self.row_iterations = row_length(trainer, log_every)
         self.row_started = (self.iteration, time.perf_counter())
         self.seconds_per_iteration = self.rate = 0.0
         self.train_seconds = time.perf_counter() - started
         self.row: Row = {}
         self.stopped = False
+        self.failure: BaseException | None = None  # what stopped the run, or its last checkpoint
 
     def steps_at(self, iteration: Any) -> Any:
         """Environment steps of one agent after an iteration."""
@@ -214,27 +235,33 @@ class _Loop:
         tell(f"resuming at {self.env_steps:,} environment steps")
 
     def run(self, checkpoints: Checkpoints | None, checkpoint_every: float) -> bool:
-        """Runs to the end, or until a signal; says whether it was the end."""
+        """Runs to the end, or until a signal or the failure of a sink; says whether it was the end."""
 
         def save() -> None:
             self.check_parameters()
             if checkpoints is not None:
                 checkpoints.save(self.iteration, self.progress, {"train_seconds": self.train_seconds})
 
-        saved_at = time.perf_counter()
-        with _signals() as stop_requested:
-            while self.iteration < self.total_iterations and not greatest(stop_requested()):
+        saved_at, total_steps = time.perf_counter(), self.steps_at(self.total_iterations)
+        with _signals() as signalled:
+
+            def stop() -> bool:
+                return bool(greatest(signalled() or self.failure is not None))
+
+            while self.iteration < self.total_iterations and not stop():
                 self.call()
                 self.check_nan()
                 if self.iteration % self.row_iterations == 0:
                     self.write_row()
-                for sink in self.sinks:
-                    sink.tick(self.env_steps, self.steps_at(self.total_iterations), self.mean_rate)
+                self.tell_sinks(lambda sink: sink.tick(self.env_steps, total_steps, self.mean_rate))
                 if greatest(time.perf_counter() - saved_at) >= checkpoint_every:
                     save()
                     saved_at = time.perf_counter()
-            self.stopped = bool(greatest(stop_requested()))
-            save()
+            self.stopped = stop()
+            try:
+                save()
+            except CheckpointError as error:
+                self.failure = error
         finished = self.iteration >= self.total_iterations
         # The last row may be short. It comes after the checkpoint, which keeps its sums in case the run is extended.
         if finished and self.iteration % self.row_iterations:
@@ -273,11 +300,18 @@ class _Loop:
             if name == "episode_return":
                 self.row["episodes"] = mean.count
         self.row |= {"env_steps_per_second": self.rate, "wall_seconds": self.train_seconds}
-        for sink in self.sinks:
-            sink.write(self.row)
         nothing = jax.tree.map(lambda x: distribute(np.zeros(x.shape, x.dtype), x.sharding), self.progress.metrics)
         self.progress = self.progress._replace(metrics=nothing)
+        self.tell_sinks(lambda sink: sink.write(self.row))
         self.row_started = (self.iteration, time.perf_counter())
+
+    def tell_sinks(self, tell: Callable[[Sink], None]) -> None:
+        """Tells all of them, and keeps the first failure: what was trained shall not be lost with it."""
+        for sink in self.sinks:
+            try:
+                tell(sink)
+            except (Exception, SystemExit) as error:  # rich exits where what it prints is no longer read
+                self.failure = self.failure or error
 
     def check_nan(self) -> None:
         """Stops at a NaN, after writing the row it is in."""
@@ -297,27 +331,31 @@ class _Loop:
 
 @contextmanager
 def _signals() -> Iterator[Callable[[], bool]]:
-    """Turns the first SIGINT or SIGTERM into a flag: raising in the middle of a call would lose the donated state.
+    """Turns signals that end a process into a flag: raising in the middle of a call would lose the donated state.
 
-    A second one acts as it would have without us.
+    A second SIGINT or SIGTERM acts as it would have without us. A second SIGHUP does not, for a terminal that closes
+    sends several. SIGHUP and SIGUSR1 are left to those who handle or ignore them, as `nohup` does.
     """
     caught: list[int] = []
-    before: dict[signal.Signals, Any] = {}
+    before: dict[int, Any] = {}
+    others = [getattr(signal, name) for name in ("SIGHUP", "SIGUSR1") if hasattr(signal, name)]
 
     def handler(number: int, frame: FrameType | None) -> None:
         caught.append(number)
-        restore()
+        if number not in others:
+            restore(signal.SIGINT, signal.SIGTERM)
 
-    def restore() -> None:
-        for signum, old in before.items():
-            signal.signal(signum, old)
+    def restore(*numbers: int) -> None:
+        for number in before.keys() & set(numbers):
+            signal.signal(number, before[number])
 
     try:
-        for signum in (signal.SIGINT, signal.SIGTERM):
-            before[signum] = signal.signal(signum, handler)
+        for number in (signal.SIGINT, signal.SIGTERM, *others):
+            if number not in others or signal.getsignal(number) == signal.SIG_DFL:
+                before[number] = signal.signal(number, handler)
     except ValueError:
         before.clear()  # not in the main thread, where Python allows no handlers: signals are somebody else's business
     try:
         yield lambda: bool(caught)
     finally:
-        restore()
+        restore(*before)

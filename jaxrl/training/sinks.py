@@ -3,7 +3,7 @@
 import csv
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -36,17 +36,59 @@ class CSVSink:
     def __init__(self, path: Path, agents: Sequence[int], column: str = "seed") -> None:
         self.path, self.agents, self.column = path, agents, column
 
+    def mend(self, ends: Sequence[int], metrics: Collection[str], tell: Callable[[str], None]) -> None:
+        """Says which rows are not there any more before a run goes on; a file that cannot be used is moved aside.
+
+        Args:
+            ends: environment steps at the ends of all rows that there should be.
+            metrics: their names.
+            tell: takes one-line messages for the user.
+        """
+        header, lines = self._read()
+        columns = {self.column, "env_steps", *metrics, *CLOCK_COLUMNS}
+        if header and set(header.split(",")) - {"episodes"} != columns:
+            aside = self.path.with_name(f"{self.path.stem}-damaged{self.path.suffix}")
+            os.replace(self.path, aside)
+            tell(f"the first line of {self.path} does not name its columns: moved to {aside}")
+            lines = {}
+        missing = [x for x in ends if any((agent, x) not in lines for agent in self.agents)]
+        if missing:
+            tell(
+                f"{self.path} lacks {len(missing)} of the {len(ends)} rows until the checkpoint, those of environment "
+                f"steps {brief(missing[0])} to {brief(missing[-1])}; the run goes on without them"
+            )
+
     def resume(self, env_steps: int) -> None:
-        """Drops the rows beyond `env_steps`, and any half-written one, in one replacement of the file."""
+        """Drops the rows beyond `env_steps`, and any that is not whole, in one replacement of the file.
+
+        Raises:
+            ValueError: its first line does not name its columns.
+        """
         if not self.path.exists():
             return
-        with self.path.open(newline="") as file:
-            reader = csv.DictReader(file)
-            columns = list(reader.fieldnames or [])
-            kept = [row for row in reader if _is_complete(row) and int(row["env_steps"]) <= env_steps]
+        header, lines = self._read()
+        if header and not {self.column, "env_steps"} <= set(header.split(",")):
+            raise ValueError(f"the first line of {self.path} does not name its columns; move it away to go on without")
+        kept = [line for (_, end), line in lines.items() if end <= env_steps]
         shorter = self.path.with_suffix(".tmp")
-        shorter.write_text(_lines(columns, kept, header=bool(columns)))
+        shorter.write_text("".join(f"{line}\n" for line in (header, *kept) if line))
         os.replace(shorter, self.path)
+
+    def _read(self) -> tuple[str, dict[tuple[int, int], str]]:
+        """The first line, and all others that are whole, each once, by their agents and environment steps.
+
+        A killed process leaves half a line, and a disk that fails whatever it likes.
+        """
+        text = self.path.read_text(encoding="utf-8-sig", errors="replace") if self.path.exists() else ""
+        header, *lines = text.split("\n")[:-1] or [""]
+        columns, found = header.split(","), {}
+        for line in lines:
+            row = dict(zip(columns, cells := line.split(","), strict=False))
+            agent, end = row.get(self.column, ""), row.get("env_steps", "")
+            whole = len(cells) == len(columns) and all(map(_is_number, cells)) and cells[-1]
+            if whole and agent.isdecimal() and end.isdecimal():
+                found[int(agent), int(end)] = line
+        return header, found
 
     def write(self, row: Row) -> None:
         rows = per_agent(row, self.agents, self.column)
@@ -64,9 +106,13 @@ class CSVSink:
         pass
 
 
-def _is_complete(row: dict[str, Any]) -> bool:
-    """A killed process may leave half a line; its last column is then missing, or it has none of the right name."""
-    return str(row.get("env_steps")).isdigit() and bool(row.get("wall_seconds"))
+def _is_number(cell: str) -> bool:
+    """Or nothing at all, as where there is no mean."""
+    try:
+        float(cell or 0)
+    except ValueError:
+        return False
+    return True
 
 
 def _lines(columns: Sequence[str], rows: Sequence[dict[str, Any]], header: bool) -> str:

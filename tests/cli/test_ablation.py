@@ -31,10 +31,11 @@ def test_it_trains_draws_records_and_goes_on(call, tmp_path) -> None:
     arguments = ["--variants", "dqn", "n-step", "--out", "a", "--record", "b"]
     unfinished = tmp_path / "a" / "n-step"
     unfinished.mkdir(parents=True)
-    (unfinished / "config.json").write_text("{}")
+    (unfinished / "config.json").write_text('{"experiment": "dqn_minatar", "options": {}}')
     code, lines, errors = call(*arguments, "--resume")
     assert (code, errors) == (0, [])
     assert "picture: a/ablation.png" in lines
+    assert lines.count("note: there is no checkpoint to resume from: the run begins anew") == 1
     with Image.open("a/ablation.png") as picture:
         assert picture.width == 960  # a page's
     with open("b/results.csv", newline="") as file:
@@ -114,7 +115,6 @@ def test_its_picture_is_of_what_was_seen(tmp_path, monkeypatch, seeds: int) -> N
     ("arguments", "message"),
     [
         ("--variants dqn dqn", "error: --variants must be different ones, got dqn dqn"),
-        ("--resume --out NOWHERE", "error: --resume: --out NOWHERE holds no study"),
         ("--resume", "error: --resume needs --out DIR, the study to continue"),
         (
             "--config.n-step 40",

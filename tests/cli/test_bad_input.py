@@ -100,7 +100,8 @@ BAD = [
     ("--hparams.learning-rate inf", "--hparams.learning-rate must be < 1e.30, got inf"),
     ("--record A_FILE/x", "--record A_FILE/x cannot be made: Not a directory"),
     ("--resume", "--resume needs --out DIR"),
-    ("--resume --out EMPTY", "--resume: --out .* holds no run"),
+    ("--resume --out A_FILE", "--out A_FILE is not a directory"),
+    ("--out EMPTY --record ./EMPTY", "--record must be another directory than --out, got EMPTY"),
     ("--out A_FILE", "--out .* is not a directory"),
     ("--out A_FILE/run", "--out .* cannot be made: Not a directory"),
     ("--seed 2147483648", "--seed must be < 2147483648, got 2147483648"),
@@ -397,6 +398,18 @@ def test_the_record_of_a_run_gives_its_options_again() -> None:
     options = dataclasses.replace(defaults, hparams=hparams, protocol="gymnax", env_options=("a=1",), num_seeds=2)
     assert read_options(flatten(options), defaults) == options
     assert read_options({}, options) == options
+
+
+def test_a_directory_of_something_else(call, tmp_path) -> None:
+    for name, contents in (("sweep.json", "{}"), ("config.json", '{"my": "own"}'), ("metrics.csv", "mine")):
+        directory = tmp_path / name
+        directory.mkdir()
+        (directory / name).write_text(contents)
+        code, lines = call("--out", str(directory), "--resume")
+        assert (code, len(lines)) == (2, 1)
+        assert str(directory) in lines[0]
+        assert [path.name for path in directory.iterdir()] == [name]
+        assert (directory / name).read_text() == contents
 
 
 def test_values_of_a_worlds_options_are_numbers_truths_or_text() -> None:

@@ -235,14 +235,23 @@ def test_sigint_saves_and_says_how_to_resume(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_stops_the_run_and_leaves_the_last_checkpoint(finished: Path, tmp_path: Path) -> None:
-    """As far as a process can tell: no file may grow beyond a limit that the checkpoints exceed."""
+    """As far as a process can tell: no file may grow beyond a limit that the checkpoints exceed.
+
+    What was trained is evaluated all the same, and the pictures are drawn that there is room for. A row that somebody
+    removed is missed before.
+    """
     run = shutil.copytree(finished, tmp_path / "run")
+    lines = (run / "metrics.csv").read_text().splitlines(keepends=True)
+    (run / "metrics.csv").write_text("".join(lines[:3] + lines[5:]))
     before = final_state(run)
     limited = ["sh", "-c", 'ulimit -f 40; exec "$@"', "sh"]
     arguments = [*TINY, *CHOSEN, "--total-steps", "40000", "--out", str(run), "--resume"]
-    code, _, err = command("dqn_minatar", *arguments, prefix=limited)
+    code, out, err = command("dqn_minatar", *arguments, prefix=limited)
     assert code == 1
-    assert "error: cannot write checkpoint" in err
+    saved = "the run is saved at 20,000 environment steps, from where --resume continues it"
+    assert re.search(rf"^error: cannot write checkpoint \d+ in .*: File too large; {saved}\n$", err), err
+    assert re.search(r"note: .*metrics.csv lacks 1 of the \d rows until the checkpoint", out), out
+    assert "evaluation return" in out
     assert final_state(run) == before
     load(run)
 
@@ -263,6 +272,15 @@ def test_the_list_of_experiments() -> None:
     assert code == 0, err
     for name in ("dqn_minatar", "dqn_cartpole", "evaluate", "play"):
         assert f"python -m jaxrl.experiments.{name}" in out
+
+
+def test_nobody_reads_what_is_printed() -> None:
+    """As after `| head`."""
+    process = commands.start("__main__")
+    process.stdout.close()
+    process.stdout = None
+    _, err = process.communicate(timeout=60)
+    assert not err
 
 
 def test_help_explains_every_field() -> None:

@@ -350,6 +350,10 @@ BAD_TOP_LEVEL = [
     (GRID + "configurations = 64", "configurations must not be given for a grid, which takes all, got 64"),
     (RANDOM + "seeds = 0", "seeds must be > 0, got 0"),
     (RANDOM + "seeds = '3'", "seeds must be a whole number, got '3'"),
+    (RANDOM + "seeds = [0, 1]", r"seeds must be a whole number, got \[0, 1\]; it is how many there are, and seed"),
+    (RANDOM + "seeds.values = [0, 1]", "seeds must be a whole number, got {'values': .*}; it is how many there are"),
+    (RANDOM + "env = ['A']", r"env must be text, got \['A'\]; only the fields of hparams and config can have several$"),
+    (RANDOM + f"seed = {'[' * 5000}", r"\S+spec.toml is not TOML: maximum recursion depth exceeded"),
     (RANDOM + "seed = -1", "seed must be >= 0, got -1"),
     (RANDOM + "seed = 1e-3", "seed must be a whole number, got 0.001"),
     (RANDOM + "total_steps = 0", "total_steps must be > 0, got 0"),
@@ -391,7 +395,7 @@ BAD_FIELDS = [
     ("config.double = 'true'", "config.double must be true or false, got 'true'"),
     ("config.replay = 'ring'", "config.replay must be one of uniform, prioritised, got 'ring'"),
     ("config.replay = '''a\nb'''", r"config.replay must be one of uniform, prioritised, got 'a\\nb'"),
-    ("config.hidden_sizes = 64", "config.hidden_sizes must be an array, got 64"),
+    ("config.hidden_sizes = 64", r"config.hidden_sizes must be an array, got 64; say \[64\]$"),
     ("config.hidden_sizes = [64, 0]", "config.hidden_sizes must be > 0, got 0"),
     ("config.hidden_sizes = [64, 1.5]", "config.hidden_sizes must be a whole number, got 1.5"),
 ]
@@ -500,7 +504,10 @@ BAD_CONFIG = [
         for field in ("double", "replay", "hidden_sizes")
         for name in ("uniform", "log_uniform", "integer")
     ),
-    ("config.hidden_sizes.values = [64]", "config.hidden_sizes.values must be an array, got 64"),
+    (
+        "config.hidden_sizes.values = [64, [8, 8]]",
+        r"config.hidden_sizes.values must be an array of arrays, as in \[\[64\], \[8, 8\]\], got \[64, \[8, 8\]\]",
+    ),
     ("config.hidden_sizes.values = [[64], [0]]", "config.hidden_sizes.values must be > 0, got 0"),
     ("config.hidden_sizes.values = [[64], [64]]", r"config.hidden_sizes.values must be different, got \[\[64\], \[64"),
     ("config.replay.values = ['uniform', 'ring']", "config.replay.values must be one of uniform, .*, got 'ring'"),
@@ -535,6 +542,12 @@ def test_a_file_that_cannot_be_read(tmp_path) -> None:
     (tmp_path / "binary.toml").write_bytes(b"\xff\xfe")
     with pytest.raises(UsageError, match=r"^\S+binary.toml is not TOML: 'utf-8' codec"):
         read_spec(tmp_path / "binary.toml")
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_a_file_of_any_editor(tmp_path, read, end: str) -> None:
+    (tmp_path / "saved.toml").write_bytes(("\ufeff" + RANDOM + RATE).replace("\n", end).encode())
+    assert read_spec(tmp_path / "saved.toml") == read(RANDOM + RATE)
 
 
 def test_every_option_of_a_run_is_one_of_the_options() -> None:

@@ -517,6 +517,17 @@ def test_an_agent_that_diverges_is_alone_in_it(swept) -> None:
     same(ours, its)
     assert jaxrl.load(bad.directory).options.hparams.learning_rate < 1
 
+    # Had they all diverged, there were none to recommend.
+    table = bad.directory / "waves" / "0_0" / "results.parquet"
+    diverged = pl.read_parquet(table).with_columns(status=pl.lit("diverged"), eval_return=pl.lit(None, pl.Float64))
+    diverged.write_parquet(table)
+    none = again(bad)
+    assert (none.code, none.errors) == (1, ["error: no agent finished, so that there is none to train again"])
+    assert not any("again with" in line for line in none.lines)
+    code, _, errors = call(evaluate.main, bad.directory)
+    assert code == 2
+    assert errors == [f"error: no agent of {bad.directory} finished: all that trained diverged, and none is the best"]
+
 
 def test_a_group_that_fails_leaves_the_others_alone(swept, whole) -> None:
     train_wave = sweeps.train_wave
@@ -530,8 +541,10 @@ def test_a_group_that_fails_leaves_the_others_alone(swept, whole) -> None:
         monkeypatch.setattr(sweeps, "train_wave", broken)
         failed = swept(DQN)
     assert failed.code == 1
-    assert failed.errors == ["error: groups failed: 0: RuntimeError: something is wrong"]
-    assert "group 0 failed: RuntimeError: something is wrong" in failed.lines
+    traceback = failed.directory / "group_0_error.txt"
+    assert failed.errors == [f"error: groups failed: 0: RuntimeError: something is wrong; see {traceback}"]
+    assert f"group 0 failed: RuntimeError: something is wrong; see {traceback}" in failed.lines
+    assert 'raise RuntimeError("something is wrong\\nwith this group")' in traceback.read_text()
     assert "agents: 8 failed, 2 finished" in failed.lines
     found, expected = results(failed.directory), results(whole.directory)
     lost = pl.col("group") == 0
@@ -548,6 +561,7 @@ def test_a_group_that_fails_leaves_the_others_alone(swept, whole) -> None:
     before = kept.stat().st_mtime_ns
     done = again(failed)
     assert (done.code, done.errors) == (0, [])
+    assert not traceback.exists()
     assert kept.stat().st_mtime_ns == before
     assert results(done.directory).equals(expected)
     assert curves(done.directory).equals(curves(whole.directory))
@@ -590,7 +604,7 @@ BAD = [
     ("", "", "--out A_FILE/x", "--out A_FILE/x cannot be made: Not a directory"),
     ("", "", "--record A_FILE/x", "--record A_FILE/x cannot be made: Not a directory"),
     ("", "", "--resume", "--resume needs --out DIR"),
-    ("", "", "--resume --out EMPTY", r"EMPTY holds no sweep \(it has no sweep\.json\)"),
+    ("", "", "--resume --out RUN", "--resume: RUN holds a run, and not a sweep"),
     ("", "", "--resume --out BROKEN", r"BROKEN/sweep\.json is not the record of a sweep"),
     ("", "", "--resume --out OTHER", r"OTHER/sweep\.json is not the record of a sweep"),
     ("", "", "--resume --out TWO", "--resume: there are 1 processes, but 2 in TWO"),
@@ -607,6 +621,12 @@ BAD = [
     ("", "", "--coordinator localhost:1 --num-processes 2", "--coordinator, .* and --process-id go together"),
     ("", "", "--coordinator localhost:1 --num-processes 2 --process-id 2", "--process-id must be < 2, got 2"),
     ("", "", "--coordinator localhost:1 --num-processes 2 --process-id 0", "--out is needed by several processes"),
+    (
+        "",
+        "",
+        "--coordinator 127.0.0.1 --num-processes 2 --process-id 0",
+        r"--coordinator must be ADDRESS:PORT, as in host:1234, got 127\.0\.0\.1$",
+    ),
 ]
 
 

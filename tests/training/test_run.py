@@ -3,6 +3,7 @@
 import dataclasses
 import importlib
 import os
+import re
 import shutil
 import signal
 import sys
@@ -25,6 +26,7 @@ from jaxrl.training.sinks import CLOCK_COLUMNS, CSVSink
 from tests.conftest import SMALL
 
 run_module = importlib.import_module("jaxrl.training.run")  # not the function of that name
+checkpoint_module = importlib.import_module("jaxrl.training.checkpoint")
 ADAPTIVE_PACE = run_module._Loop.pace
 
 TOTAL, LOG_EVERY = 16 + 8 * 50, 8 * 7  # 50 iterations of 8 steps after a warm-up of 16; rows of 7 iterations
@@ -122,10 +124,12 @@ def test_rows_come_at_fixed_steps_however_long_a_call_is(whole, train, monkeypat
     assert short.row["env_steps"] == TOTAL
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_saves_and_the_resumed_run_has_the_same_bits(whole, train, number) -> None:
+    """A terminal that closes sends several."""
     before = signal.getsignal(number)
-    stopped, folder = train("stopped", sinks=[Ticks(4, lambda: os.kill(os.getpid(), number))])
+    times = 3 if number == signal.SIGHUP else 1
+    stopped, folder = train("stopped", sinks=[Ticks(4, lambda: [os.kill(os.getpid(), number) for _ in range(times)])])
     assert not stopped.finished
     assert stopped.env_steps == 16 + 8 * (3 + 3 + 1 + 3)
     assert signal.getsignal(number) is before
@@ -135,6 +139,98 @@ def test_a_signal_saves_and_the_resumed_run_has_the_same_bits(whole, train, numb
     assert resumed.finished
     assert same(whole[0], resumed)
     assert rows(folder) == rows(whole[1])
+
+
+def test_a_signal_that_somebody_ignores_or_handles_is_theirs(monkeypatch) -> None:
+    """As under nohup."""
+    handled = []
+    for number, handler in ((signal.SIGHUP, signal.SIG_IGN), (signal.SIGUSR1, lambda *_: handled.append("theirs"))):
+        before = signal.signal(number, handler)
+        try:
+            with run_module._signals() as caught:
+                os.kill(os.getpid(), number)
+                assert not caught()
+        finally:
+            signal.signal(number, before)
+    assert handled == ["theirs"]
+
+
+class Failing(Ticks):
+    """A sink that fails at its n-th row."""
+
+    def write(self, row):
+        self.at -= 1
+        if not self.at:
+            self.action()
+
+
+def fail(error: BaseException) -> None:
+    raise error
+
+
+def test_a_sink_that_fails_stops_the_run_once_it_is_saved(whole, train) -> None:
+    """As where nobody reads what is printed."""
+    with pytest.raises(BrokenPipeError):
+        train("stopped", sinks=[Failing(2, lambda: fail(BrokenPipeError()))])
+    resumed, folder = train("stopped", resume=True)
+    assert resumed.finished
+    assert same(whole[0], resumed)
+    assert rows(folder) == rows(whole[1])
+
+
+def test_what_was_trained_is_there_if_the_last_checkpoint_cannot_be_written(whole, train, monkeypatch) -> None:
+    monkeypatch.setattr(Checkpoints, "save", lambda *_: fail(CheckpointError("the disk is full")))
+    with pytest.raises(CheckpointError, match="the disk is full") as error:
+        train("full")
+    assert error.value.result.finished
+    assert same(whole[0], error.value.result)
+
+
+def test_an_error_names_its_cause_first() -> None:
+    said = "RESOURCE_EXHAUSTED: Error writing file x: [tensorstore] [OS error 28: ENOSPC No space left on device] [more"
+    assert checkpoint_module._cause(ValueError(said)) == "No space left on device"
+    assert checkpoint_module._cause(OSError(28, "No space left on device", "a file")) == "No space left on device"
+    assert checkpoint_module._cause(ValueError("wrong\nmore")) == "ValueError: wrong"
+
+
+@pytest.mark.parametrize(
+    ("damage", "missing"),
+    [
+        (lambda text: text, ""),
+        (lambda text: text + "7,312,1.0", ""),
+        (lambda text: text + '\0\ud800"garbage,\n', ""),
+        (lambda text: text + text.partition("\n")[2], ""),  # every row twice
+        (lambda text: "\ufeff" + text.replace("\n", "\r\n"), ""),
+        (lambda text: "", "8 of the 8 rows until the checkpoint, those of environment steps 72 to 416"),
+        (lambda text: text[:200], r"\d of the 8 rows"),
+        (lambda text: text.replace("env_steps", "env_st#ps", 1), "8 of the 8 rows"),
+        (lambda text: text.replace("episode_return", "episode", 1), "8 of the 8 rows"),
+        (lambda text: "\n".join(line for line in text.split("\n") if ",128," not in line), "1 of the 8 rows"),
+        (lambda text: text.replace(",128,", ",128,x"), "1 of the 8 rows"),
+        (lambda text: text[:-2], "1 of the 8 rows"),
+        (lambda text: text[: text.rindex(",") + 1] + "\n", "1 of the 8 rows"),
+    ],
+)
+def test_rows_that_are_missing_are_missed(whole, tmp_path, damage, missing: str) -> None:
+    path, text = tmp_path / "metrics.csv", (whole[1] / "metrics.csv").read_text()
+    metrics = set(text.split("\n")[0].split(",")) - {"seed", "env_steps", "episodes", *CLOCK_COLUMNS}
+    path.write_bytes(damage(text).encode(errors="surrogatepass"))
+    said, sink = [], CSVSink(path, [0])
+    sink.mend([*range(72, TOTAL, 56), TOTAL], metrics, said.append)
+    assert bool(missing) == bool(said)
+    assert re.search(f"lacks {missing}", said[-1]) if missing else path.exists()
+    sink.resume(TOTAL)
+    if missing:
+        assert not path.exists() or set(path.read_text().splitlines()) < set(text.splitlines())
+    else:
+        assert path.read_text() == text
+    assert (tmp_path / "metrics-damaged.csv").exists() == ("does not name its columns" in said[0] if said else False)
+
+
+def test_rows_end_where_the_loop_says(small_trainer, whole) -> None:
+    ends = run_module.row_ends(small_trainer, LOG_EVERY, 49)
+    assert list(ends) == [int(row.split(",")[1]) for row in rows(whole[1])[1:-1]]
+    assert not run_module.row_ends(small_trainer, LOG_EVERY, 6)
 
 
 def test_a_finished_run_can_be_extended(whole, train, tmp_path) -> None:

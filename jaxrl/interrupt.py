@@ -1,0 +1,29 @@
+"""Ctrl-C while a command is still being imported: a quiet end, and not the traceback of whatever is imported just then.
+
+Imported before everything else. In any other program than `python -m jaxrl.experiments…` it does nothing.
+"""
+
+import os
+import signal
+import sys
+from types import FrameType
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    os._exit(130)
+
+
+def _is_a_command(words: list[str]) -> bool:
+    return any(
+        words[i : i + 1] == ["-m"] and words[i + 1].startswith("jaxrl.experiments") for i in range(len(words) - 1)
+    )
+
+
+if _is_a_command(sys.orig_argv) and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, _end)
+
+
+def imported() -> None:
+    """From here on Ctrl-C raises KeyboardInterrupt again."""
+    if signal.getsignal(signal.SIGINT) is _end:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
