@@ -95,7 +95,7 @@ def recorded(tmp_path_factory) -> dict:
 
 
 def test_the_record(recorded) -> None:
-    assert {"command", "started", "commit", "versions", "machine", "rows"} == recorded.keys()
+    assert {"command", "started", "commit", "versions", "machine", "settings", "rows"} == recorded.keys()
     rows = recorded["rows"]
     assert [(row["implementation"], row["form"]) for row in rows] == [("jaxrl", x) for x in ("whole", "packed", "none")]
     for row in rows:
