@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import jax
@@ -18,7 +19,6 @@ ENVIRONMENTS = {
     "CartPole-v1": {},
     "GridWorld": {"map": "S....\n..C.G\n.....\n", "slip_probability": 0.5},
     **{game: {"sticky_action_prob": 0.5} for game in GAMES},
-    "Pendulum-v1": {},  # gymnax's
 }
 
 
@@ -51,8 +51,6 @@ def test_environments_draw_the_same_bits(name: str) -> None:
     env, params = jaxrl.make(name, **ENVIRONMENTS[name])
 
     def policy(observations: Any, key: Any) -> Any:
-        if name == "Pendulum-v1":
-            return jax.random.normal(key, (4, 1), jnp.float32)
         return jax.random.bits(key, (4,), jnp.uint32) % 4
 
     def play(key: Any) -> Any:
@@ -76,9 +74,10 @@ def actor_critic(env_id: str, agent: Callable[..., jaxrl.Agent], *config: Any) -
     env, params = jaxrl.make(env_id)
     observation, _ = env.reset(jax.random.key(0), params)
     network = jaxrl.actor_critic(observation, jaxrl.action_space_of(env, params), hidden_sizes=(4,))
-    return jaxrl.on_policy(agent(network, *config), env, params, ON_POLICY)
+    return jaxrl.on_policy(agent(network, *config), env, params, dataclasses.replace(ON_POLICY, fresh_worlds=True))
 
 
+@cache
 def trainers() -> dict[str, tuple[jaxrl.Trainer, Any]]:
     """One of each kind, as small as can be."""
     cart_pole, network = jaxrl.make("CartPole-v1"), QNetwork(num_actions=2, hidden_sizes=(4,))
@@ -92,16 +91,52 @@ def trainers() -> dict[str, tuple[jaxrl.Trainer, Any]]:
         "q-learning": (jaxrl.on_policy(table, grid, params, ON_POLICY), jaxrl.QLearningHparams()),
         "reinforce": (actor_critic("CartPole-v1", jaxrl.reinforce), jaxrl.ReinforceHparams()),
         "a2c": (actor_critic("CartPole-v1", jaxrl.a2c), jaxrl.A2CHparams()),
-        "ppo": (actor_critic("Pendulum-v1", jaxrl.ppo, MINIBATCHES), jaxrl.PPOHparams()),
+        "ppo": (actor_critic("CartPole-v1", jaxrl.ppo, MINIBATCHES), jaxrl.PPOHparams()),
     }
 
 
-@pytest.mark.parametrize("name", ["dqn", "c51", "qr-dqn", "pqn", "q-learning", "reinforce", "a2c", "ppo"])
+AGENTS = ["dqn", "c51", "qr-dqn", "pqn", "q-learning", "reinforce", "a2c", "ppo"]
+
+
+@pytest.mark.parametrize("name", AGENTS)
+def test_every_agent_has_the_same_dtypes(name: str) -> None:
+    trainer, hparams = trainers()[name]
+    given = []
+    for x64 in (False, True):
+        with jax.enable_x64(x64):
+            state = jax.eval_shape(lambda key: trainer.init(key, hparams), jax.random.key(0))
+            given.append(dtypes((state, jax.eval_shape(trainer.step, state))))
+    assert given[0] == given[1]
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in ("c51", "ppo") else pytest.param(name, marks=pytest.mark.slow) for name in AGENTS]
+)
 def test_every_agent_learns_the_same(name: str) -> None:
+    """Prioritised sampling and noise, and minibatches; what the others draw is drawn like one of these."""
     trainer, hparams = trainers()[name]
 
     def train(key: Any) -> Any:
         state, metrics = trainer.step(trainer.init(key, hparams))
-        return state.agent if name == "ppo" else state, metrics  # gymnax's worlds follow the mode
+        return state, metrics
 
     same(*both(train))
+
+
+def test_the_worlds_of_others_follow_the_mode_and_what_is_learned_in_them_does_not() -> None:
+    trainer = actor_critic("Pendulum-v1", jaxrl.ppo, MINIBATCHES)
+
+    def learned(key: Any) -> Any:
+        state, metrics = trainer.step(trainer.init(key, jaxrl.PPOHparams()))
+        return state.agent, state.envs.observation, metrics
+
+    given = []
+    for x64 in (False, True):
+        with jax.enable_x64(x64):
+            given.append(dtypes(jax.eval_shape(learned, jax.random.key(0))))
+    assert given[0] == given[1]
+
+
+def test_continuous_actions_are_the_same() -> None:
+    policy = jaxrl.distributions.Normal(jnp.zeros((3, 2), jnp.float32), jnp.ones((3, 2), jnp.float32))
+    same(*both(policy.sample))
