@@ -282,7 +282,7 @@ def memory_line(program: Program) -> str:
 
 def key_streams(seeds: Sequence[int]) -> tuple[Array, Array, Array]:
     """Keys `[A]` for training, evaluation and the film, of each seed."""
-    numbers = jnp.array(seeds, jnp.int32)
+    numbers = jnp.array(seeds, jnp.uint32)
     training, evaluation, video = (
         jax.vmap(partial(key_stream, use=use))(numbers) for use in ("training", "evaluation", "video")
     )
