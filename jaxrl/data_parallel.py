@@ -1,4 +1,4 @@
-"""Telling XLA what the devices of one agent shall share."""
+"""Telling XLA what the devices of one agent share."""
 
 import jax
 

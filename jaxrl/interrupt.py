@@ -6,6 +6,7 @@ Imported before everything else. In any other program than `python -m jaxrl.expe
 import os
 import signal
 import sys
+from itertools import pairwise
 from types import FrameType
 
 
@@ -14,9 +15,7 @@ def _end(number: int, frame: FrameType | None) -> None:
 
 
 def _is_a_command(words: list[str]) -> bool:
-    return any(
-        words[i : i + 1] == ["-m"] and words[i + 1].startswith("jaxrl.experiments") for i in range(len(words) - 1)
-    )
+    return any(flag == "-m" and word.startswith("jaxrl.experiments") for flag, word in pairwise(words))
 
 
 if _is_a_command(sys.orig_argv) and signal.getsignal(signal.SIGINT) is signal.default_int_handler:

@@ -124,7 +124,7 @@ def values_of(network: Network, params: PyTree, observations: PyTree) -> Array:
 def advantages_and_returns(
     network: Network, params: PyTree, batch: Transition, discount: Array, gae_lambda: Array
 ) -> tuple[Array, Array]:
-    """Generalized advantages, and the λ-returns that the values shall learn, both `[T, N]`, of a rollout `[T, N]`.
+    """Generalized advantages, and the λ-returns that the values learn, both `[T, N]`, of a rollout `[T, N]`.
 
     What the true last observation of a truncated episode is worth counts; nothing counts across the end of an episode.
     """

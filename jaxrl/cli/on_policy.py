@@ -47,10 +47,11 @@ def idle_policy_gradient(options: Options, observation: Any) -> dict[str, str]:
     """Settings of an A2C, PPO or REINFORCE run that have no effect, and what makes them so."""
     del observation
     config = options.config
-    weight = config.weight if isinstance(config, Reinforce) else "baseline"
+    is_reinforce = isinstance(config, Reinforce)
+    weight = config.weight if is_reinforce else "baseline"
     one_step = isinstance(config, PPO) and config.num_epochs == config.num_minibatches == 1
     return idle_settings(
-        (config.rollout_length == 1, "config.rollout_length 1", ("hparams.gae_lambda",)),
+        (config.rollout_length == 1 and not is_reinforce, "config.rollout_length 1", ("hparams.gae_lambda",)),
         (not config.hidden_sizes, "config.hidden_sizes of no layers", ("config.activation",)),
         (weight != "baseline", f"config.weight {weight}", ("hparams.value_weight",)),
         (one_step, "config.num_epochs and num_minibatches 1", ("hparams.clip",)),

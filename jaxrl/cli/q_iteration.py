@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+from jaxrl.cli.pictures import spared
 from jaxrl.cli.sheet import sheet
 from jaxrl.envs.grid_pictures import render_values
 from jaxrl.envs.grid_world import GridWorld
@@ -37,7 +38,10 @@ class Solution(NamedTuple):
 
 
 def draw_iterates(env: GridWorld, solution: Solution, heading: str, directory: Path) -> None:
-    """Draws a few `Q_i` side by side, and a film of them all; a colour means the same value everywhere."""
+    """Draws a few `Q_i` side by side, and a film of them all; a colour means the same value everywhere.
+
+    If one of the two cannot be drawn, the other stays.
+    """
     last = len(solution.iterates) - 1
     acts = ~np.ravel(env.grid.wall | env.grid.terminal | env.grid.cliff)
     shown = solution.iterates.max(2)[:, acts]
@@ -48,12 +52,14 @@ def draw_iterates(env: GridWorld, solution: Solution, heading: str, directory: P
         return title, render_values(env, solution.iterates[i], limits=limits)
 
     chosen = range(last + 1) if last < 6 else sorted({0, *(round(x) for x in np.geomspace(1, last, 5))})
-    sheet(heading, [panel(i) for i in chosen]).save(directory / ITERATES)
+    with spared(directory / ITERATES):
+        sheet(heading, [panel(i) for i in chosen]).save(directory / ITERATES)
 
     chosen = sorted({*range(min(last + 1, FRAMES // 2)), *np.geomspace(1, max(last, 1), FRAMES // 2).astype(int), last})
-    frames = [sheet(heading, [panel(i)], most=640) for i in chosen]
-    times = [max(100, 8000 // len(frames) // 10 * 10)] * (len(frames) - 1) + [2500]
-    write_gif(frames.__getitem__, len(frames), directory / FILM, times)
+    times = [max(100, 8000 // len(chosen) // 10 * 10)] * (len(chosen) - 1) + [2500]
+    with spared(directory / FILM):
+        frames = [sheet(heading, [panel(i)], most=640) for i in chosen]
+        write_gif(frames.__getitem__, len(frames), directory / FILM, times)
 
 
 def draw_policies(env: GridWorld, solution: Solution, heading: str, picture: Path) -> None:

@@ -116,7 +116,7 @@ def idle_pqn(options: Options, observation: Any) -> dict[str, str]:
 def idle_network(options: Options, observation: Any) -> dict[str, str]:
     """Settings that have no effect, of the network and of ε."""
     hparams, config = options.hparams, options.config
-    board = is_board(observation.shape)
+    board = is_board(getattr(observation, "shape", ()))
     return idle_settings(
         (not board, f"env {options.env}, which shows no board", ("config.conv_features",)),
         (not board and not config.hidden_sizes, "config.hidden_sizes of no layers", ("config.layer_norm",)),

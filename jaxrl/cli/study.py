@@ -45,7 +45,7 @@ class Study(NamedTuple):
         title: of the page.
         runs: by the names of their directories.
         draw: `(directory, results, picture)`: draws what `train_all` gives.
-        more: what else the page shall say, in Markdown.
+        more: what else the page says, in Markdown.
     """
 
     name: str

@@ -115,8 +115,8 @@ def main(experiment: Experiment) -> None:
 def prepare_jax(deterministic: bool = False, num_cpu_devices: int | None = 1) -> None:
     """Turns on the persistent compilation cache, in the user's cache folder unless JAX_COMPILATION_CACHE_DIR is set.
 
-    `num_cpu_devices`: how many devices a CPU shall be, at most one for each of its cores, and all of these if None; it
-    has no effect once jax has looked at its devices, which it does at the end.
+    `num_cpu_devices`: how many devices a CPU becomes: at most one for each of its cores, and if None all of these. It
+    has no effect once jax has looked at its devices, as it has when this returns.
 
     Raises:
         UsageError: there is no device of the kind that JAX_PLATFORMS names.

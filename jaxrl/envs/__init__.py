@@ -2,7 +2,7 @@
 
 from jaxrl.envs.base import Environment
 from jaxrl.envs.cart_pole import CartPole, CartPoleParams
-from jaxrl.envs.foreign import check_kind, check_resets
+from jaxrl.envs.foreign import check_resets
 from jaxrl.envs.grid_world import GridWorld, GridWorldParams, grid_mdp
 from jaxrl.envs.maps import MAPS
 from jaxrl.envs.minatar import GAMES
@@ -25,7 +25,6 @@ __all__ = [
     "VectorState",
     "action_space_of",
     "check_actions",
-    "check_kind",
     "check_resets",
     "grid_mdp",
     "make",

@@ -46,7 +46,7 @@ def adapt(env: Any, params: Any) -> Foreign:
     Raises:
         ArgumentError: it is of another kind, or a method gives something else than the interface says.
     """
-    check_kind(env)
+    check_interface(env)
     space = env.action_space(params)
 
     def given(key: Array, state: PyTree, action: Array) -> tuple[PyTree, ...]:
@@ -80,7 +80,7 @@ def is_box(space: Any) -> bool:
     return hasattr(space, "low") and hasattr(space, "high")
 
 
-def check_kind(env: Any) -> None:
+def check_interface(env: Any) -> None:
     """Refuses what is no environment with gymnax 1.0's interface.
 
     Raises:

@@ -36,7 +36,7 @@ def grid_board(env: GridWorld, observation: np.ndarray) -> tuple[Image.Image, li
     detailed = min(across, down) >= DETAILED
     if detailed:
         across = down = int(across)
-        cells = _cells(rows, int(across))
+        cells = _cells(rows, across)
     else:
         cells = flat_cells(_looks(rows))
     draw = ImageDraw.Draw(cells)

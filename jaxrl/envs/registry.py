@@ -14,7 +14,7 @@ from annotated_types import Interval
 from jaxrl.arguments import ArgumentError, check_value
 from jaxrl.envs.base import Environment
 from jaxrl.envs.cart_pole import CartPole, CartPoleParams
-from jaxrl.envs.foreign import check_kind
+from jaxrl.envs.foreign import check_interface
 from jaxrl.envs.grid_world import GridWorld
 from jaxrl.envs.maps import map_text
 from jaxrl.envs.minatar import GAMES, MinAtar, MinAtarParams
@@ -157,7 +157,7 @@ def _env_and_params(env_id: str, made: Any) -> tuple[Any, Any]:
         )
     env, params = made if isinstance(made, tuple) else (made, getattr(made, "default_params", None))
     if not isinstance(env, Environment):
-        check_kind(env)
+        check_interface(env)
     return env, params
 
 

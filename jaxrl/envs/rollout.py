@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from jaxrl.arguments import ArgumentError
 from jaxrl.envs.base import Environment
-from jaxrl.envs.foreign import check_kind
+from jaxrl.envs.foreign import check_interface
 from jaxrl.envs.vector import VectorState, vectorize
 from jaxrl.random import as_keys
 from jaxrl.types import Array, PyTree, Transition
@@ -50,7 +50,7 @@ def rollout(
     if not isinstance(num_steps, Integral) or num_steps < 1:
         raise ArgumentError(f"num_steps must be a whole number >= 1, got {num_steps}")
     if not isinstance(env, Environment):
-        check_kind(env)
+        check_interface(env)
     envs = vectorize(env, getattr(env, "default_params", None) if env_params is None else env_params, num_envs)
 
     def body(worlds: VectorState, t: Array) -> tuple[VectorState, Transition]:

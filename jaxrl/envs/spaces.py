@@ -7,7 +7,7 @@ import numpy as np
 
 from jaxrl.arguments import ArgumentError
 from jaxrl.envs.base import Environment
-from jaxrl.envs.foreign import check_kind, is_box
+from jaxrl.envs.foreign import check_interface, is_box
 
 
 class Discrete(NamedTuple):
@@ -37,7 +37,7 @@ def action_space_of(env: Any, params: Any) -> Discrete | Box:
     if isinstance(env, Environment):
         return Discrete(env.num_actions)
     if not callable(getattr(env, "action_space", None)):
-        check_kind(env)
+        check_interface(env)
     space = env.action_space(params)
     if getattr(space, "shape", None) == () and hasattr(space, "n") and int(space.n) > 0:
         return Discrete(int(space.n))

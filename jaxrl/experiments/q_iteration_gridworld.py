@@ -80,8 +80,7 @@ def run(options: Options, console: Console) -> None:
         heading = describe(env, options)
         summary = summarize(options, solution)
         run_directory.write_json(directory / run_directory.SUMMARY, summary)
-        with spared(directory / ITERATES):
-            draw_iterates(env, solution, heading, directory)
+        draw_iterates(env, solution, heading, directory)
         with spared(directory / POLICIES):
             draw_policies(env, solution, heading, directory / POLICIES)
         with spared(directory / CONVERGENCE):

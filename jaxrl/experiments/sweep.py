@@ -151,7 +151,7 @@ def carry_out(
     memory, disk = map(planning.size, limits)
     total = planning.minutes(sum(plan.seconds for plan in plans))
     console.print(f"about {total} of training on {len(devices)} × {run_directory.device_name()}", soft_wrap=True)
-    console.print(f"{memory} of memory and {disk} of disk are to be had", soft_wrap=True)
+    console.print(f"{memory} of memory and {disk} of disk may be used", soft_wrap=True)
     if idle_steps := max(checks.untrained_steps(member.options) for each in groups for member in each.members):
         ends = "the learning rate ends at 0 (hparams.learning_rate_decay_steps)"
         console.print(f"note: {ends}: the last {idle_steps:,} steps of some agents train nothing", soft_wrap=True)

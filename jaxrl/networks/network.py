@@ -6,7 +6,7 @@ from typing import Any, Protocol
 import jax
 import jax.numpy as jnp
 
-from jaxrl.arguments import ArgumentError
+from jaxrl.arguments import ArgumentError, check_is_no_class
 from jaxrl.precision import single
 from jaxrl.types import Array, PyTree
 
@@ -32,8 +32,7 @@ def check_network(network: Any) -> None:
     Raises:
         ArgumentError: it is something else.
     """
-    if isinstance(network, type):
-        raise ArgumentError(f"network must be an instance, got the class {network.__name__} itself")
+    check_is_no_class("network", network)
     if not (callable(getattr(network, "init", None)) and callable(getattr(network, "apply", None))):
         raise ArgumentError(
             "network must have init and apply, as modules of flax linen have (for others see "

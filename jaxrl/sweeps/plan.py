@@ -74,7 +74,7 @@ def most_at_once(group: Group, devices: Sequence[jax.Device], limits: Limits) ->
         if each * least > there:
             raise checks.UsageError(
                 f"group {group.number} does not fit: {_agents(least)} need {size(each * least)} of {what}, and "
-                f"{size(there)} are to be had; {_what_would_fit(group, there / (each * least))}"
+                f"{size(there)} may be used; {_what_would_fit(group, there / (each * least))}"
             )
     return int(min(limits.memory / memory, limits.disk / (2 * one)))
 
@@ -101,7 +101,7 @@ def plan_group(group: Group, devices: Sequence[jax.Device], limits: Limits) -> G
         if at_once == len(devices):
             raise checks.UsageError(
                 f"group {group.number} does not fit: with what its program works with, {_agents(at_once)} need "
-                f"{size(memory)} of memory, and {size(limits.memory)} are to be had; "
+                f"{size(memory)} of memory, and {size(limits.memory)} may be used; "
                 f"{_what_would_fit(group, limits.memory / memory)}"
             )
         most = max(len(devices), min(at_once - len(devices), int(at_once * limits.memory / memory)))

@@ -152,7 +152,7 @@ def draw_mean(axes: "Axes", steps: np.ndarray, returns: np.ndarray, colour: Any,
     if 1 < len(returns) < FEW_SEEDS:
         for one in returns:
             dot = "." if single else None
-            axes.plot(steps, one, color=colour, label=None, alpha=0.4, linewidth=0.8, marker=dot, zorder=2)
+            axes.plot(steps, one, color=colour, alpha=0.4, linewidth=0.8, marker=dot, zorder=2)
     elif len(returns) > 1:
         low, high = spread(returns, (returns.min(), returns.max()))
         axes.fill_between(steps, low, high, color=colour, alpha=0.2, linewidth=0, zorder=2)

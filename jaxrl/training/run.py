@@ -306,7 +306,7 @@ class _Loop:
         self.row_started = (self.iteration, time.perf_counter())
 
     def tell_sinks(self, tell: Callable[[Sink], None]) -> None:
-        """Tells all of them, and keeps the first failure: what was trained shall not be lost with it."""
+        """Tells all of them, and keeps the first failure: what was trained is not lost with it."""
         for sink in self.sinks:
             try:
                 tell(sink)

@@ -269,7 +269,7 @@ def test_what_is_changed_has_an_effect(module, changed, reason: str) -> None:
         (dqn_cartpole, {"config.num_atoms": 7, "config.values": "quantiles"}),
         (dqn_cartpole, {"config.double": True, "config.loss": "huber", "hparams.epsilon_decay_steps": 5.0}),
         (rainbow_minatar, {"hparams.target_update_rate": 1.0, "config.conv_features": 8, "config.v_max": 5.0}),
-        (reinforce_cartpole, {"hparams.value_weight": 1.0}),
+        (reinforce_cartpole, {"hparams.value_weight": 1.0, "config.rollout_length": 1}),
         (ppo_cartpole, {"hparams.clip": 0.1, "hparams.gae_lambda": 0.5, "config.activation": "relu"}),
         (pqn_minatar, {"config.conv_features": 8, "hparams.q_lambda": 0.5, "config.layer_norm": False}),
     ],

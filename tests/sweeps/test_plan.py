@@ -106,7 +106,7 @@ def test_what_cannot_fit_is_refused_with_a_capacity_that_does(
     there = share * devices * bytes_of(state_shapes(dqn, 1))
     limits = Limits(there, math.inf) if what == "memory" else Limits(math.inf, 2 * there)
     some = jax.devices()[:devices]
-    with pytest.raises(UsageError, match=rf"^group 0 does not fit: .* of {what}.* are to be had; ") as error:
+    with pytest.raises(UsageError, match=rf"^group 0 does not fit: .* of {what}.* may be used; ") as error:
         most_at_once(dqn, some, limits)
     found = re.search(r"; config\.replay_capacity = (\d+) would$", str(error.value))
     assert found

@@ -572,7 +572,7 @@ def test_a_dry_run_writes_nothing(whole, tmp_path, monkeypatch) -> None:
     code, lines, errors = call(sweep.main, whole.spec, *ONE_DEVICE, "--dry-run", "--record", "kept")
     assert (code, errors) == (0, [])
     assert lines[:-1] == whole.lines[: len(lines) - 1]
-    assert re.fullmatch(r".* of memory and .* of disk are to be had", lines[-1])  # the disk is not as free as it was
+    assert re.fullmatch(r".* of memory and .* of disk may be used", lines[-1])  # the disk is not as free as it was
     assert whole.lines[len(lines)] == f"writing to {whole.directory}"
     assert len(plan_shown(lines)) == 2
     assert not list(tmp_path.iterdir())
