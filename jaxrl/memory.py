@@ -5,6 +5,7 @@ from pathlib import Path
 
 import jax
 
+GIB = 2**30
 GROUPS = (
     ("sys/fs/cgroup", "", "memory.max", "memory.current"),
     ("sys/fs/cgroup/memory", "memory", "memory.limit_in_bytes", "memory.usage_in_bytes"),
@@ -50,11 +51,12 @@ def check_fits(what: str, needed: int, hint: str) -> None:
     """
     there = memory_there()
     if there is not None and needed > there:
-        raise MemoryError(f"{what} {_gib(needed)}, and there are {_gib(there)} of free memory; {hint}")
+        raise MemoryError(f"{what} {size(needed)}, and there are {size(there)} of free memory; {hint}")
 
 
-def _gib(number: int) -> str:
-    return f"{number / 2**30:.{1 if number >= 2**30 else 3}f} GiB"
+def size(number_of_bytes: float) -> str:
+    """Bytes in the unit that suits them."""
+    return f"{number_of_bytes / GIB:.2f} GiB" if number_of_bytes >= GIB / 10 else f"{number_of_bytes / 2**20:.2f} MiB"
 
 
 def _available(root: Path) -> int | None:

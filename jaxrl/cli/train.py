@@ -21,11 +21,11 @@ from jaxrl.cli.parse import parse
 from jaxrl.cli.pictures import spared
 from jaxrl.cli.record import record, return_text, with_epsilon
 from jaxrl.envs import protocol_of, rollout, vectorize
-from jaxrl.memory import memory_there
+from jaxrl.memory import memory_there, size
 from jaxrl.random import key_stream
 from jaxrl.training.checkpoint import CheckpointError, Checkpoints
 from jaxrl.training.debug_nans import DivergedError
-from jaxrl.training.devices import bytes_of, gather, mesh_of, size
+from jaxrl.training.devices import bytes_of, gather, mesh_of
 from jaxrl.training.evaluate import Evaluation, evaluate_agents
 from jaxrl.training.hparams import repeat
 from jaxrl.training.program import Program, local_copies

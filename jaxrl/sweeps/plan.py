@@ -10,9 +10,9 @@ from rich.table import Table
 
 from jaxrl.cli import checks
 from jaxrl.cli.experiment import flatten
-from jaxrl.memory import memory_there
+from jaxrl.memory import GIB, memory_there, size
 from jaxrl.sweeps.groups import Group, fill_up
-from jaxrl.training.devices import GIB, bytes_of, greatest, size
+from jaxrl.training.devices import bytes_of, greatest
 from jaxrl.training.population import Progress, block_size
 from jaxrl.training.program import largest_part, local_copies, of_population, start
 

@@ -20,7 +20,6 @@ from jaxrl.arguments import ArgumentError
 from jaxrl.data_parallel import WORLDS
 from jaxrl.types import PyTree, TrainState
 
-GIB = 2**30
 AGENTS = "agents"
 """The axis of a mesh over which a population is spread; that of one agent is `WORLDS`."""
 
@@ -85,11 +84,6 @@ def greatest(x: float) -> float:
     if jax.process_count() == 1:
         return x
     return float(multihost_utils.process_allgather(np.float64(x)).max())
-
-
-def size(number_of_bytes: float) -> str:
-    """Bytes in the unit that suits them."""
-    return f"{number_of_bytes / GIB:.2f} GiB" if number_of_bytes >= GIB / 10 else f"{number_of_bytes / 2**20:.2f} MiB"
 
 
 def bytes_of(shapes: PyTree) -> int:

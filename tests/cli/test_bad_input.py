@@ -278,6 +278,16 @@ def test_what_has_an_effect_can_be_changed(module, changed) -> None:
     refuse_idle(module, changed)
 
 
+def test_a_setting_needs_an_effect_in_one_run_of_several() -> None:
+    experiment = dqn_cartpole.experiment
+    given = unflatten({"config.num_atoms": 7}, experiment.defaults)
+    runs = [given, unflatten({"config.num_atoms": 7, "config.values": "quantiles"}, experiment.defaults)]
+    env, env_params = checks.make_env(given.env, given.protocol, given.env_options)
+    checks.check_idle(experiment, env, env_params, given, runs)
+    with pytest.raises(checks.UsageError, match=r"^--config\.num-atoms has no effect"):
+        checks.check_idle(experiment, env, env_params, given, runs[:1])
+
+
 @pytest.mark.parametrize(("decay", "untrained"), [(0, 0), (3_000, 0), (2_000, 0), (500, 1_500)])
 def test_steps_without_a_learning_rate_are_counted(decay: float, untrained: int) -> None:
     changed = {"total_steps": 2_000, "hparams.learning_rate_decay_steps": decay}

@@ -67,6 +67,12 @@ def test_a_disk_without_room_for_checkpoints(tmp_path: Path, monkeypatch) -> Non
         checks.check_disk(tmp_path, shapes)
     (tmp_path / "checkpoints" / "1").mkdir(parents=True)  # it is replaced
     checks.check_disk(tmp_path, shapes)
+    (tmp_path / "checkpoints" / "2").mkdir()  # a third is written before one goes
+    monkeypatch.setattr(run_directory, "free_disk", lambda directory: 0.5 * 2**20)
+    with pytest.raises(
+        checks.UsageError, match=r"^--out must be on a disk with 1\.0 MiB for "
+    ):  # before it is replaced
+        checks.check_disk(tmp_path, shapes)
 
 
 @pytest.mark.parametrize(

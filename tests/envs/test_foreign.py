@@ -79,8 +79,9 @@ def played(env: Any, policy: Any = right) -> Any:
         variation(reward=lambda self, state: (state.x >= 3).astype(jnp.int32)),
         variation(reward=lambda self, state: state.x >= 3),
         changed(lambda o, s, r, te, tr, info: (o.astype(jnp.bfloat16), s, r, te, tr, info)),
+        changed(lambda o, s, r, te, tr, info: (o, s, r, te, tr | te, info)),
     ],
-    ids=["int end", "float end", "end [1]", "reward [1]", "int reward", "bool reward", "another float"],
+    ids=["int end", "float end", "end [1]", "reward [1]", "int reward", "bool reward", "another float", "both ends"],
 )
 def test_what_can_be_cast_is_the_same_world(env: Any) -> None:
     expected, found = played(Walk()), played(env)

@@ -346,7 +346,7 @@ def test_a_nan_of_the_last_update_is_not_saved(train, unchecked, tmp_path) -> No
 def test_a_state_larger_than_the_memory_is_refused_before_it_compiles(small_agent, hparams) -> None:
     huge = off_policy(small_agent, *make("Breakout-MinAtar"), OffPolicyConfig(replay_capacity=2_000_000_000))
     with pytest.raises(
-        MemoryError, match=r"the run's state takes 223\.\d GiB, and there are .*; a smaller replay_capa"
+        MemoryError, match=r"the run's state takes 223\.\d+ GiB, and there are .*; a smaller replay_capa"
     ):
         run(huge, jax.random.key(0), hparams, 100_000)
 
