@@ -102,7 +102,7 @@ def test_what_agents_and_trainers_do_not_take() -> None:
         (lambda: pqn(network, OFF), (), "config .*MinibatchConfig, got OffPolicyConfig"),
         (lambda: reinforce(policy, ON), (), "config .*ReinforceConfig, got OnPolicyConfig"),
         (lambda: dqn(network, "quantiles"), (), "values .*ActionValues, got str"),
-        (lambda: dqn(QNetwork), (), "network must be an instance, QNetwork(), got the class QNetwork itself"),
+        (lambda: dqn(QNetwork), (), r"network must be an instance, QNetwork\(\), got the class QNetwork itself"),
         (lambda: a2c(jnp.tanh), (), "network must have init and apply, .*from_nnx"),
         (lambda: on_policy(network, *ENV, ON), (), "agent must have a function act, as jaxrl.Agent has, got QNetwork"),
     ):  # fmt: skip

@@ -155,6 +155,14 @@ def test_a_signal_that_somebody_ignores_or_handles_is_theirs(monkeypatch) -> Non
     assert handled == ["theirs"]
 
 
+def test_a_terminal_that_closes_leaves_other_signals_caught() -> None:
+    """Whoever closes it may send SIGTERM next."""
+    with run_module._signals() as caught:
+        os.kill(os.getpid(), signal.SIGHUP)
+        assert caught()
+        assert signal.getsignal(signal.SIGTERM) == signal.getsignal(signal.SIGHUP)
+
+
 class Failing(Ticks):
     """A sink that fails at its n-th row."""
 
