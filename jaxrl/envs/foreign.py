@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrl.arguments import ArgumentError
+from jaxrl.envs.base import Environment
 from jaxrl.precision import single
 from jaxrl.random import as_keys, ordinary
 from jaxrl.types import Array, PyTree
@@ -174,7 +175,7 @@ def check_resets(env: Any, params: Any) -> None:
     Raises:
         ArgumentError: this one does.
     """
-    known = type(env).__module__.startswith(("gymnax.", "jaxrl."))  # to reset themselves; to try takes a second
+    known = isinstance(env, Environment) or type(env).__module__.startswith("gymnax.")  # to try takes a second
     if known or any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves(params)):
         return
     foreign, space = adapt(env, params), env.action_space(params)
