@@ -267,7 +267,7 @@ def test_the_best_and_the_median_are_marked(tmp_path: Path, monkeypatch) -> None
     drawn = {}
 
     def plot(axes, x, y, **options):
-        drawn[options["label"]] = (list(x), list(y))
+        drawn[options.get("label")] = (list(x), list(y))
         return plotted(axes, x, y, **options)
 
     from matplotlib.axes import Axes
