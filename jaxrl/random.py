@@ -5,7 +5,7 @@ promises neither the same numbers under `vmap` nor on another machine, and so an
 one that it is alone.
 """
 
-import operator
+from numbers import Integral
 from typing import Any, Literal, get_args
 
 import jax
@@ -39,18 +39,19 @@ def as_keys(key: Any, name: str = "key") -> Array:
     """Typed threefry keys `[...]`, or those of `inline`, from anything that JAX takes for keys, or from a seed.
 
     Args:
-        key: an int; typed keys `[...]`; or old keys, uint32 `[..., 2]`. Keys of the generator rbg become those that
-            threefry makes of the same seed.
+        key: an int from 0 to 2^32 - 1; typed keys `[...]`; or old keys, uint32 `[..., 2]`. Keys of the generator rbg
+            become those that threefry makes of the same seed.
         name: of the argument.
 
     Raises:
-        ArgumentError: it is nothing of these.
+        ArgumentError: it is none of these.
     """
+    if isinstance(key, Integral) and not isinstance(key, bool):
+        if not 0 <= int(key) < 2**32:  # of others JAX takes more or fewer bits, with x64 and without
+            raise ArgumentError(f"{name} must be >= 0 and < 2^32 if it is a seed, got {key}")
+        return jax.random.key(np.uint32(key), impl="threefry2x32")
     if not isinstance(key, jax.Array | np.ndarray):
-        try:
-            return jax.random.key(operator.index(key), impl="threefry2x32")
-        except (TypeError, OverflowError):
-            raise ArgumentError(f"{name} must be a random key such as jax.random.key(0), got {key!r}") from None
+        raise ArgumentError(f"{name} must be a random key such as jax.random.key(0), got {key!r}")
     if jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
         data = jax.random.key_data(key)
         if data.shape[-1] == 2:

@@ -87,7 +87,7 @@ def test_many_keys_stay_many() -> None:
 
 
 @pytest.mark.parametrize(
-    "key", ["0", 1.5, None, [0, 1], np.zeros(2), np.zeros((4, 3), np.uint32), jnp.arange(2)], ids=str
+    "key", ["0", 1.5, True, None, [0, 1], np.zeros(2), np.zeros((4, 3), np.uint32), jnp.arange(2)], ids=str
 )
 def test_anything_else_is_none(key) -> None:
     with pytest.raises(ArgumentError, match=r"^key must be a random key such as jax\.random\.key\(0\), got "):
@@ -119,3 +119,11 @@ def test_training_and_evaluation_are_what_they_were() -> None:
     np.testing.assert_array_equal(
         jax.random.key_data(jnp.stack(streams)), jax.random.key_data(jax.random.split(jax.random.key(5), 3))
     )
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32, 2**70])
+def test_a_seed_has_32_bits_with_x64_and_without(seed: int) -> None:
+    with pytest.raises(ArgumentError, match=rf"^key must be >= 0 and < 2\^32 if it is a seed, got {seed}$"):
+        as_keys(seed)
+    with jax.enable_x64(True):
+        assert as_keys(2**32 - 1) == jax.random.wrap_key_data(np.array([0, 2**32 - 1], np.uint32), impl="threefry2x32")

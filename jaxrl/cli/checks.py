@@ -22,7 +22,9 @@ from jaxrl.cli.experiment import (
     read_options,
 )
 from jaxrl.cli.parse import UsageError
+from jaxrl.envs.foreign import adapt
 from jaxrl.envs.maps import map_text
+from jaxrl.memory import check_fits
 from jaxrl.training.checkpoint import CheckpointError, Checkpoints
 from jaxrl.training.devices import bytes_of
 from jaxrl.training.population import Progress
@@ -66,6 +68,11 @@ def make_env(env_id: str, protocol: str | None, env_options: EnvOptions) -> tupl
         if str(error).partition(" ")[0] in ("env", "env_id", "env_options", "protocol"):
             raise UsageError(as_flag(error).replace("--env-id ", "--env ", 1)) from error
         raise UsageError(f"--env-options: {error}") from error
+    if not isinstance(env, envs.Environment):
+        try:
+            adapt(env, env_params)
+        except ArgumentError as error:
+            raise UsageError(f"--env {env_id}: {error}") from error
     return env, env_params
 
 
@@ -132,11 +139,14 @@ def traced(trainer: Trainer, options: Options) -> Trainer:
 
     Raises:
         UsageError: sizes that do not fit each other or the world.
+        MemoryError: so many seeds that their states do not fit into the memory, nor perhaps their keys.
     """
     trainer = trainer._replace(init=jax.jit(trainer.init), step=jax.jit(trainer.step))
     with errors_as_flags(options):
         state = jax.eval_shape(trainer.init, jax.random.key(0), options.hparams)
         jax.eval_shape(trainer.step, state)
+    if options.num_seeds > 1:
+        check_fits("the run's state takes", bytes_of(state) * options.num_seeds, "fewer seeds would need less")
     return trainer
 
 

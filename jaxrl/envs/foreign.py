@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrl.arguments import ArgumentError
+from jaxrl.arguments import ArgumentError, check_is_no_class
 from jaxrl.envs.base import Environment
 from jaxrl.precision import single
 from jaxrl.random import as_keys, ordinary
@@ -87,6 +87,7 @@ def check_interface(env: Any) -> None:
     Raises:
         ArgumentError: it says what is missing.
     """
+    check_is_no_class("env", env)
     name = type(env).__name__
     if isinstance(env, tuple):
         raise ArgumentError(f"env must be an environment alone, without its parameters, got {env}")
@@ -132,8 +133,9 @@ def _check_results(env: Any, params: Any, step: Callable, space: Any) -> PyTree:
     _check_same(f"{name}.step must give a state as reset does", begun[1], state, lambda x: (x.shape, x.dtype))
     for where, other in (("step", observation), ("info['final_observation']", final)):
         _check_same(f"{name}: {where} must give an observation as reset does", begun[0], other, lambda x: x.shape)
-    if not sum(x.size for x in jax.tree.leaves(begun[0])):
-        raise ArgumentError(f"env must observe one number or more, got {_described(begun[0])} from {name}")
+    leaves = jax.tree.leaves(begun[0])
+    if not sum(x.size for x in leaves) or not all(_is_real(x.dtype) for x in leaves):
+        raise ArgumentError(f"env must observe one real number or more, got {_described(begun[0])} from {name}")
 
     def dtype(*leaves: Any) -> Any:
         return jax.eval_shape(single, jax.ShapeDtypeStruct((), jnp.result_type(*leaves))).dtype

@@ -39,13 +39,13 @@ def action_space_of(env: Any, params: Any) -> Discrete | Box:
     if not callable(getattr(env, "action_space", None)):
         check_interface(env)
     space = env.action_space(params)
-    if getattr(space, "shape", None) == () and hasattr(space, "n") and int(space.n) > 0:
+    if getattr(space, "shape", None) == () and hasattr(space, "n") and 0 < space.n < 2**31 and space.n % 1 == 0:
         return Discrete(int(space.n))
     if is_box(space) and len(space.shape) == 1 and jnp.issubdtype(space.dtype, jnp.floating):
         low, high = (np.broadcast_to(np.asarray(x, np.float32), space.shape) for x in (space.low, space.high))
         with np.errstate(over="ignore", invalid="ignore"):
             width = high - low
-        if (np.isfinite(width) & (width > 0)).all():
+        if low.size and (np.isfinite(width) & (width > 0)).all():
             return Box(low, high)
     raise ArgumentError(
         "env must have discrete actions or a box of them with one axis, finite bounds and low < high, "

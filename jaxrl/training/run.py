@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from numbers import Real
 from types import FrameType
 from typing import Any, NamedTuple, Protocol
 
@@ -118,6 +119,9 @@ def run(
             closing.callback(sink.close)
         check(hparams, "hparams.")
         given = trainer.trainer if isinstance(trainer, Program) else trainer
+        for name, value in (("log_every", log_every), ("checkpoint_every", checkpoint_every)):
+            if not isinstance(value, Real) or not value > 0:
+                raise ArgumentError(f"{name} must be a number > 0, got {value!r}")
         _check_arguments(given, total_steps, checkpoints, resume)
         program = trainer if isinstance(trainer, Program) else Program(trainer, key, hparams)
         advance = step_by_step(program) if debug_nans else program.compiled()
@@ -163,8 +167,10 @@ def check_total_steps(trainer: Trainer, total_steps: int) -> None:
     """Checks that a run of so many environment steps is one of at least one iteration, and that it can count them.
 
     Raises:
-        ArgumentError: they are too few, or too many.
+        ArgumentError: they are no whole number, too few, or too many.
     """
+    if not isinstance(total_steps, Real) or total_steps % 1 != 0:
+        raise ArgumentError(f"total_steps must be a whole number, got {total_steps!r}")
     least = trainer.warmup_steps + trainer.steps_per_iteration
     if total_steps < least:
         raise ArgumentError(f"total_steps must be at least {least} (warm-up and one iteration), got {total_steps}")

@@ -134,7 +134,12 @@ def test_what_can_be_cast_is_the_same_world(env: Any) -> None:
         ),
         (
             variation(observation=lambda self, state: jnp.zeros(0)),
-            r"env must observe one number or more, got float32\[0",
+            r"env must observe one real number or more, got fl",
+        ),
+        (type(variation()), r"env must be an instance, Variation\(\), got the class Variation itself"),
+        (
+            variation(observation=lambda self, state: jnp.ones(2) * 1j),
+            r"env must observe one real number or more, got com",
         ),
         (variation(step=None), r"env must have gymnax 1\.0's interface, got Variation, which has no step\(\)"),
         (

@@ -38,6 +38,9 @@ def test_action_spaces() -> None:
     "space",
     [
         spaces.Box(-1, 1, ()),
+        spaces.Box(-1, 1, (0,)),
+        SimpleNamespace(n=2.5, shape=()),
+        SimpleNamespace(n=2**31, shape=()),
         spaces.Box(-1, 1, (2, 2)),
         spaces.Box(-np.inf, 1, (2,)),
         spaces.Box(0, 5, (2,), jnp.int32),

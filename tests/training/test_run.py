@@ -462,3 +462,18 @@ def test_too_few_steps_are_refused(train) -> None:
 def test_resume_needs_checkpoints(small_trainer, hparams) -> None:
     with pytest.raises(ValueError, match="got checkpoints=None"):
         run(small_trainer, jax.random.key(0), hparams, TOTAL, resume=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "rule"),
+    [
+        ("total_steps", float("nan"), "a whole number"),
+        ("total_steps", 1000.5, "a whole number"),
+        ("total_steps", "100", "a whole number"),
+        ("log_every", 0, "a number > 0"),
+        ("checkpoint_every", float("nan"), "a number > 0"),
+    ],
+)
+def test_numbers_that_are_none_are_refused(small_trainer, hparams, name, value, rule) -> None:
+    with pytest.raises(ValueError, match=rf"^{name} must be {rule}, got {value!r}$"):
+        run(small_trainer, jax.random.key(0), hparams, **{"total_steps": TOTAL, name: value})
