@@ -6,8 +6,10 @@ from typing import Any, NamedTuple
 
 import jax
 
+from jaxrl.arguments import ArgumentError
+from jaxrl.random import as_keys
 from jaxrl.replay import Place
-from jaxrl.types import Array, Metrics, Trainer, TrainState
+from jaxrl.types import Array, Hparams, Metrics, Trainer, TrainState
 
 STATE_AXES = TrainState(iteration=None, key=0, agent=0, envs=0, replay=0)  # type: ignore[arg-type]
 """Where a population's `TrainState` is batched: everywhere but on its clock, so that ring positions and schedules stay
@@ -18,9 +20,18 @@ def population(trainer: Trainer) -> Trainer:
     """The same trainer for `A` agents at once: `init(keys[A], hparams[A])`, and every result with a leading axis `A`.
 
     Each agent equals its solo run up to the last bits of floating-point arithmetic.
+
+    Raises:
+        ArgumentError: from `init`: it is given one key, as `run` does, which makes a population by itself.
     """
+
+    def init(keys: Array, hparams: Hparams) -> TrainState:
+        if as_keys(keys).ndim == 0:
+            raise ArgumentError("key must be keys [A] of a population; jaxrl.run takes the trainer of one, got one key")
+        return jax.vmap(trainer.init, in_axes=(0, 0), out_axes=STATE_AXES)(keys, hparams)
+
     return trainer._replace(
-        init=jax.vmap(trainer.init, in_axes=(0, 0), out_axes=STATE_AXES),
+        init=init,
         step=jax.vmap(trainer.step, in_axes=(STATE_AXES,), out_axes=(STATE_AXES, 0)),
     )
 

@@ -17,7 +17,7 @@ from jaxrl.envs import action_space_of
 from jaxrl.networks import QNetwork
 from jaxrl.replay import Place, gather, write
 from jaxrl.training import DivergedError, Program, repeat, run
-from jaxrl.training.population import block_size
+from jaxrl.training.population import block_size, population
 from tests.compiling import AS_USERS_DO
 from tests.conftest import SMALL
 
@@ -234,3 +234,11 @@ def test_a_run_takes_any_key_and_the_same_number_of_keys_and_hyperparameters(sma
             Program(small_trainer, key, given)
     with pytest.raises(ArgumentError, match=r"^key must be of shape \(4,\), as the program's, got \(\)$"):
         Program(small_trainer, keys, four).begin(jax.random.key(0), hparams)
+
+
+def test_a_population_is_not_made_of_a_population(small_trainer, hparams) -> None:
+    keys = jax.random.split(jax.random.key(0), 2)
+    with pytest.raises(
+        ArgumentError, match=r"^key must be keys \[A\] of a population; jaxrl\.run takes the trainer of one"
+    ):
+        Program(population(small_trainer), keys, repeat(hparams, 2))
