@@ -30,7 +30,8 @@ from jaxrl.agents import (
 from jaxrl.arguments import ArgumentError
 from jaxrl.envs import action_space_of, make, rollout, vectorize
 from jaxrl.networks import Network, actor_critic, q_network
-from jaxrl.trained import TrainedPolicy, load
+from jaxrl.plots.video import film
+from jaxrl.runs.load import TrainedPolicy, load
 from jaxrl.training import (
     Checkpoints,
     OffPolicyConfig,
@@ -43,12 +44,11 @@ from jaxrl.training import (
     repeat,
     run,
 )
-from jaxrl.training.report import film
 from jaxrl.types import MDP, Agent, Mean, Sample, Trainer, TrainState, Transition
 
 if TYPE_CHECKING:
-    from jaxrl.envs.grid_pictures import render_values
-    from jaxrl.envs.render import render, render_state
+    from jaxrl.plots.grid_values import render_values
+    from jaxrl.plots.render import render, render_state
 else:
     _PICTURES = {"render": "render", "render_state": "render", "render_values": "grid_pictures"}
 

@@ -1,9 +1,12 @@
 """Arguments that can be used and arguments that cannot: fields declare their bounds in their annotation."""
 
 import dataclasses
+import difflib
 import math
 import operator
 import sys
+from collections.abc import Iterable
+from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import jax
@@ -181,3 +184,34 @@ def _as_float32(x: Any) -> np.ndarray:
     with np.errstate(over="ignore"):
         rounded = np.asarray(x).astype(np.float32)
     return np.where(abs(rounded) < np.finfo(np.float32).tiny, np.float32(0), rounded)
+
+
+class UsageError(Exception):
+    """Something the user can put right, in one line that names the flag and the value."""
+
+
+DIGITS = 100
+"""Longer numbers than this are refused unread: 1e999999999 would take all memory."""
+
+
+def whole_number(text: str) -> int:
+    """The whole number that a text writes, such as 1000000, 1_000_000, 1e6 or 2.5e5.
+
+    Raises:
+        ValueError: it writes none, or one of more than `DIGITS` digits.
+    """
+    try:
+        value = Decimal(text)
+    except InvalidOperation:
+        value = Decimal("nan")
+    if not value.is_finite() or value.adjusted() >= DIGITS or value != value.to_integral_value():
+        raise ValueError(f"must be a whole number, such as 1000000 or 1e6, got {text!r}")
+    return int(value)
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known path whose last name is nearest to the name, or has it as its initials; None if none is near."""
+    paths = {path.rpartition(".")[2]: path for path in known}
+    initials = [last for last in paths if "".join(word[:1] for word in last.replace("-", "_").split("_")) == name]
+    near = difflib.get_close_matches(name, paths, n=1) or initials
+    return paths[near[0]] if near else None

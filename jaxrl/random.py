@@ -5,18 +5,17 @@ promises neither the same numbers under `vmap` nor on another machine, and so an
 one that it is alone.
 """
 
+from collections.abc import Sequence
+from functools import partial
 from numbers import Integral
 from typing import Any, Literal, get_args
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend.random import define_prng_impl
 
 from jaxrl.arguments import ArgumentError
 from jaxrl.types import Array
-
-ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 
 Stream = Literal["training", "evaluation", "video", "later evaluation", "play", "initial values"]
 """What a seed's random numbers are for. The order is part of every recorded result."""
@@ -65,65 +64,10 @@ def as_keys(key: Any, name: str = "key") -> Array:
     return jax.random.wrap_key_data(jnp.asarray(key[..., :2]), impl="threefry2x32")
 
 
-def inline(key: Array) -> Array:
-    """The same key, of a generator that gives the same numbers as JAX's threefry2x32.
-
-    JAX lowers threefry on CPUs to a loop of some eighty kernels, which draw four numbers no faster than four thousand.
-    Written out, the twenty rounds fuse with whatever uses the numbers. Use it for keys inside of a rollout's loop; keep
-    ordinary keys for large draws, and in states.
-
-    Args:
-        key: typed keys `[...]`, or anything else that `as_keys` takes.
-    """
-    return jax.random.wrap_key_data(jax.random.key_data(as_keys(key)), impl=_INLINE_THREEFRY)
-
-
-def ordinary(key: Array) -> Array:
-    """The same keys, of JAX's own generator again: for code that is not ours, and may keep them in its state."""
-    return jax.random.wrap_key_data(jax.random.key_data(as_keys(key)), impl="threefry2x32")
-
-
-def _threefry2x32(key: Array, count: tuple[Array, Array]) -> tuple[Array, Array]:
-    """Threefry-2x32 with 20 rounds (Salmon et al. 2011, https://doi.org/10.1145/2063384.2063405), elementwise."""
-    k0, k1 = key[0], key[1]
-    schedule = (k0, k1, k0 ^ k1 ^ jnp.uint32(0x1BD11BDA))
-    x0, x1 = count[0] + k0, count[1] + k1
-    for i in range(5):
-        for rotation in ROTATIONS[i % 2]:
-            x0 = x0 + x1
-            x1 = x0 ^ (x1 << np.uint32(rotation) | x1 >> np.uint32(32 - rotation))
-        x0, x1 = x0 + schedule[(i + 1) % 3], x1 + schedule[(i + 2) % 3] + np.uint32(i + 1)
-    return x0, x1
-
-
-def _counts(shape: tuple[int, ...]) -> tuple[Array, Array]:
-    """The position of each element, as the high and low words of its index in row-major order."""
-    size = int(np.prod(shape))
-    if size >= 2**32:
-        raise ValueError(f"shape must be of fewer than 2^32 elements, got {shape}")
-    low = jax.lax.iota(jnp.uint32, size).reshape(shape)
-    return jnp.zeros_like(low), low
-
-
-def _seed(seed: Array) -> Array:
-    return jax.random.key_data(jax.random.key(seed, impl="threefry2x32"))
-
-
-def _split(key: Array, shape: tuple[int, ...]) -> Array:
-    return jnp.stack(_threefry2x32(key, _counts(shape)), axis=-1)
-
-
-def _fold_in(key: Array, data: Any) -> Array:
-    return jnp.stack(_threefry2x32(key, (jnp.uint32(0), jnp.asarray(data).astype(jnp.uint32))))
-
-
-def _random_bits(key: Array, bit_width: int, shape: tuple[int, ...]) -> Array:
-    x0, x1 = _threefry2x32(key, _counts(shape))
-    if bit_width == 64:
-        return x0.astype(jnp.uint64) << 32 | x1.astype(jnp.uint64)
-    return (x0 ^ x1).astype({8: jnp.uint8, 16: jnp.uint16, 32: jnp.uint32}[bit_width])
-
-
-_INLINE_THREEFRY = define_prng_impl(
-    key_shape=(2,), seed=_seed, split=_split, random_bits=_random_bits, fold_in=_fold_in, name="inline_threefry2x32"
-)
+def key_streams(seeds: Sequence[int]) -> tuple[Array, Array, Array]:
+    """Keys `[A]` for training, evaluation and the film, of each seed."""
+    numbers = jnp.array(seeds, jnp.uint32)
+    training, evaluation, video = (
+        jax.vmap(partial(key_stream, use=use))(numbers) for use in ("training", "evaluation", "video")
+    )
+    return training, evaluation, video

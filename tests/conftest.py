@@ -16,7 +16,7 @@ import jax
 import pytest
 
 from jaxrl import DQNHparams, OffPolicyConfig, dqn, make, off_policy
-from jaxrl.cli.train import prepare_jax
+from jaxrl.cli.command import prepare_jax
 from jaxrl.networks import QNetwork
 
 jax.config.update("jax_num_cpu_devices", 8)

@@ -18,8 +18,9 @@ import pytest
 from gymnax.environments import spaces
 
 from jaxrl.envs import Environment, check_resets
-from jaxrl.random import as_keys, inline
+from jaxrl.random import as_keys
 from jaxrl.types import Agent, Sample
+from jaxrl.xla.threefry import inline
 
 USES = ("bits", "categorical", "choice", "gumbel", "normal", "permutation", "randint", "split", "uniform")
 """Functions of `jax.random` that use up a key. `fold_in` does not, but a key is either folded or used up."""

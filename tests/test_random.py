@@ -10,7 +10,8 @@ import pytest
 
 from jaxrl import make
 from jaxrl.arguments import ArgumentError
-from jaxrl.random import Stream, as_keys, inline, key_stream, ordinary
+from jaxrl.random import Stream, as_keys, key_stream
+from jaxrl.xla.threefry import inline, ordinary
 from tests.compiling import quick_jit
 
 DRAWS = {

@@ -16,7 +16,7 @@ from jaxrl.agents import DQNHparams, PQNHparams, dqn, pqn
 from jaxrl.networks import NoisyDense, QNetwork
 from jaxrl.training import OffPolicyConfig, OnPolicyConfig, Program, off_policy, on_policy, population, repeat
 from jaxrl.training.devices import mesh_of
-from jaxrl.training.evaluate import evaluate_agents
+from jaxrl.training.evaluation import evaluate_agents
 from tests.agents import test_actor_critics, test_pqn
 from tests.compiling import quick_jit
 from tests.instruments import Log, SpyGymnax, SpyNetwork, SpyWorld, spy_agent, watching
@@ -272,7 +272,7 @@ MUTANTS = [
     ),
     (
         partial(test_evaluation, SpyWorld),
-        "jaxrl.training.evaluate:evaluate",
+        "jaxrl.training.evaluation:evaluate",
         [
             ("the same keys in every step", "jax.random.fold_in(play_key, t)", "play_key"),
             ("acts and steps with one key", "actions, env_key", "actions, act_key"),
@@ -390,7 +390,7 @@ MUTANTS = [
     ),
     (
         test_evaluation_of_agents,
-        "jaxrl.training.evaluate:evaluate_agents",
+        "jaxrl.training.evaluation:evaluate_agents",
         [("all agents have one key", "(agent_states, key_data),", "(agent_states, 0 * key_data),")],
     ),
 ]

@@ -21,14 +21,14 @@ from jax.typing import ArrayLike
 
 from jaxrl import ops
 from jaxrl.agents.action_values import ActionValues, expected_value
-from jaxrl.agents.deep_q import DeepQHparams, check_outputs, epsilon_at
 from jaxrl.agents.optimizers import adam, nan_if_too_large
+from jaxrl.agents.value_based import DeepQHparams, check_outputs, epsilon_at
 from jaxrl.arguments import check_kind
 from jaxrl.distributions import epsilon_greedy
 from jaxrl.networks.network import Network, check_network, initial_params
-from jaxrl.random import inline
 from jaxrl.replay import PrioritisedHparams
 from jaxrl.types import Agent, Array, Mean, Metrics, PyTree, Sample, Transition
+from jaxrl.xla.threefry import inline
 
 
 @jax.tree_util.register_dataclass

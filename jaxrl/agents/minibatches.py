@@ -9,9 +9,9 @@ import jax.numpy as jnp
 from annotated_types import Interval
 
 from jaxrl.arguments import ArgumentError
-from jaxrl.data_parallel import split_batch
-from jaxrl.random import inline
 from jaxrl.types import Array, Metrics, PyTree
+from jaxrl.xla.sharding import split_batch
+from jaxrl.xla.threefry import inline
 
 StateT = TypeVar("StateT")
 

@@ -15,8 +15,8 @@ from jaxrl.agents.optimizers import adam, nan_if_too_large
 from jaxrl.arguments import ArgumentError, check_kind
 from jaxrl.distributions import Distribution
 from jaxrl.networks.network import Network, check_network, initial_params
-from jaxrl.random import inline
 from jaxrl.types import Agent, Array, Mean, Metrics, PyTree, Transition
+from jaxrl.xla.threefry import inline
 
 
 @jax.tree_util.register_dataclass

@@ -19,14 +19,14 @@ import optax
 from annotated_types import Ge, Interval
 
 from jaxrl import ops
-from jaxrl.agents.deep_q import DeepQHparams, check_outputs, epsilon_at
 from jaxrl.agents.minibatches import ROLLOUT, MinibatchConfig, apply_in_chunks, learn_in_minibatches, merge_time
 from jaxrl.agents.optimizers import nan_if_too_large, radam
+from jaxrl.agents.value_based import DeepQHparams, check_outputs, epsilon_at
 from jaxrl.arguments import check, check_kind
 from jaxrl.distributions import epsilon_greedy
 from jaxrl.networks.network import Network, check_network, initial_params
-from jaxrl.random import inline
 from jaxrl.types import Agent, Array, Mean, Metrics, PyTree, Transition
+from jaxrl.xla.threefry import inline
 
 
 @jax.tree_util.register_dataclass

@@ -24,8 +24,8 @@ from jaxrl import ops
 from jaxrl.agents.minibatches import ROLLOUT
 from jaxrl.arguments import check_kind
 from jaxrl.distributions import epsilon_greedy
-from jaxrl.random import inline
 from jaxrl.types import Agent, Array, Mean, Metrics, PyTree, Transition
+from jaxrl.xla.threefry import inline
 
 
 @jax.tree_util.register_dataclass

@@ -11,11 +11,12 @@ from rich.table import Table
 
 from jaxrl.benchmarks.measure import measure
 from jaxrl.benchmarks.replay import right_aligned
-from jaxrl.cli.experiment import Experiment, Options
 from jaxrl.envs import make
+from jaxrl.plots.learning_curve import steps_text
+from jaxrl.runs.experiment import Experiment
+from jaxrl.runs.options import Options
 from jaxrl.training.hparams import repeat
 from jaxrl.training.program import Program as TrainingProgram
-from jaxrl.training.report import steps_text
 
 PLOT = "agents.png"
 PAGE = """# Speed of populations

@@ -14,9 +14,9 @@ import jax.numpy as jnp
 from rich.table import Table
 
 from jaxrl.benchmarks.measure import Program, measure
-from jaxrl.random import inline
 from jaxrl.replay import sum_tree
 from jaxrl.types import Array, PyTree
+from jaxrl.xla.threefry import inline
 
 SLAB = 128
 """Priorities written a step."""

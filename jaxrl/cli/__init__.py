@@ -1,6 +1,5 @@
-"""What the experiments' commands share: their options, their run directory, and the command itself."""
+"""The command line: parsing, and the commands that every experiment shares."""
 
-from jaxrl.cli.experiment import Experiment, Options
-from jaxrl.cli.train import main
+from jaxrl.cli.command import main
 
-__all__ = ["Experiment", "Options", "main"]
+__all__ = ["main"]

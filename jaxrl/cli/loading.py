@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-from jaxrl.cli import run_directory
-from jaxrl.cli.checks import UsageError, as_flag
-from jaxrl.trained import TrainedPolicy, load
+from jaxrl.arguments import UsageError
+from jaxrl.runs import run_directory
+from jaxrl.runs.checks import as_flag
+from jaxrl.runs.load import TrainedPolicy, load
 
 
 def load_policy(directory: Path, seed: int | None, agent: int | None) -> TrainedPolicy:

@@ -1,25 +1,18 @@
 """Reading the command line: all commands take numbers in the same forms, and say in one line what they do not know."""
 
 import dataclasses
-import difflib
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterable, Iterator
-from decimal import Decimal, InvalidOperation
+from collections.abc import Iterator
 from typing import Any, get_type_hints
 
 import tyro
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
-
-class UsageError(Exception):
-    """Something the user can put right, in one line that names the flag and the value."""
-
+from jaxrl.arguments import UsageError, nearest, whole_number
 
 REGISTRY = ConstructorRegistry()
-DIGITS = 100
-"""Longer numbers than this are refused unread: 1e999999999 would take all memory."""
 
 
 def parse(options_type: Any, description: str | None, **arguments: Any) -> Any:
@@ -68,26 +61,6 @@ def _with_dashes(word: str) -> str:
     return flag.replace("_", "-") + equals + value if word.startswith("--") else word
 
 
-def shown(default: str, metavar: str | None = None) -> Any:
-    """What the help says of an option's default where that is None or empty, and of its value."""
-    return tyro.conf.arg(help_behavior_hint=f"(default: {default})", metavar=metavar)
-
-
-def whole_number(text: str) -> int:
-    """The whole number that a text writes, such as 1000000, 1_000_000, 1e6 or 2.5e5.
-
-    Raises:
-        ValueError: it writes none, or one of more than `DIGITS` digits.
-    """
-    try:
-        value = Decimal(text)
-    except InvalidOperation:
-        value = Decimal("nan")
-    if not value.is_finite() or value.adjusted() >= DIGITS or value != value.to_integral_value():
-        raise ValueError(f"must be a whole number, such as 1000000 or 1e6, got {text!r}")
-    return int(value)
-
-
 @REGISTRY.primitive_rule
 def _whole_numbers(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec | None:
     """How every int is read from the command line."""
@@ -100,14 +73,6 @@ def _whole_numbers(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec | None:
         is_instance=lambda value: isinstance(value, int) and not isinstance(value, bool),
         str_from_instance=lambda value: [str(value)],
     )
-
-
-def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The known path whose last name is nearest to the name, or has it as its initials; None if none is near."""
-    paths = {path.rpartition(".")[2]: path for path in known}
-    initials = [last for last in paths if "".join(word[:1] for word in last.replace("-", "_").split("_")) == name]
-    near = difflib.get_close_matches(name, paths, n=1) or initials
-    return paths[near[0]] if near else None
 
 
 def _near_flags(flag: str, options: Any) -> str:

@@ -11,13 +11,16 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from jaxrl.cli import checks, run_directory
-from jaxrl.cli.experiment import Experiment, Options
-from jaxrl.cli.pictures import spared
-from jaxrl.cli.record import return_text, with_epsilon
-from jaxrl.cli.train import screen, train
+from jaxrl.arguments import UsageError
+from jaxrl.cli.command import screen
+from jaxrl.plots.errors import spared
+from jaxrl.plots.learning_curve import FEW_SEEDS, read_returns
+from jaxrl.runs import checks, run_directory
+from jaxrl.runs.experiment import Experiment
+from jaxrl.runs.options import Options
+from jaxrl.runs.page import return_text, with_epsilon
+from jaxrl.runs.train import train
 from jaxrl.training.debug_nans import DivergedError
-from jaxrl.training.report import FEW_SEEDS, read_returns
 
 RESULTS, CURVES = "results.csv", "curves.csv"
 COLUMNS = ("", "evaluation return", "environment steps/s", "minutes")
@@ -75,7 +78,7 @@ def carry_out(study: Study, directory: Path, out: Path | None, resume: bool, des
         DivergedError: all runs diverged.
     """
     if resume and out is None:
-        raise checks.UsageError("--resume needs --out DIR, the study to continue")
+        raise UsageError("--resume needs --out DIR, the study to continue")
     checks.check_record(destination, out)
     finished = {name for name, run in study.runs.items() if is_finished(run, directory / name)}
     if destination is not None:

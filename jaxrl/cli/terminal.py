@@ -23,9 +23,9 @@ from rich.table import Table
 from rich.text import Text
 
 from jaxrl.envs import num_discrete_actions, vectorize
-from jaxrl.envs.render import draw, shorten
+from jaxrl.plots.render import draw, shorten
+from jaxrl.plots.video import score_text
 from jaxrl.random import key_stream
-from jaxrl.training.report import score_text
 from jaxrl.types import PyTree
 
 KEYS = {

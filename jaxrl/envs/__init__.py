@@ -1,5 +1,6 @@
 """The worlds, and how to make and step them."""
 
+from jaxrl.envs.action_spaces import action_space_of, num_discrete_actions
 from jaxrl.envs.base import Environment
 from jaxrl.envs.cart_pole import CartPole, CartPoleParams
 from jaxrl.envs.foreign import check_resets
@@ -8,8 +9,8 @@ from jaxrl.envs.maps import MAPS
 from jaxrl.envs.minatar import GAMES
 from jaxrl.envs.registry import make, protocol_of
 from jaxrl.envs.rollout import rollout
-from jaxrl.envs.spaces import Box, Discrete, action_space_of, check_actions, num_discrete_actions
 from jaxrl.envs.vector import VectorEnv, VectorState, vectorize
+from jaxrl.spaces import Box, Discrete, check_actions
 
 __all__ = [
     "GAMES",

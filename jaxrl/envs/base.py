@@ -14,10 +14,10 @@ import jax
 import jax.numpy as jnp
 
 from jaxrl.arguments import check
-from jaxrl.materialize import materialize
 from jaxrl.precision import single
 from jaxrl.random import as_keys
 from jaxrl.types import Array, PyTree
+from jaxrl.xla.fusion import materialize
 
 
 def uniform(bits: Array) -> Array:

@@ -21,8 +21,10 @@ import numpy as np
 from jaxrl.arguments import ArgumentError, check_is_no_class
 from jaxrl.envs.base import Environment
 from jaxrl.precision import single
-from jaxrl.random import as_keys, ordinary
+from jaxrl.random import as_keys
+from jaxrl.spaces import is_box
 from jaxrl.types import Array, PyTree
+from jaxrl.xla.threefry import ordinary
 
 STEP = "(observation, state, reward, terminated, truncated, info)"
 PROBE_ENVS, PROBE_STEPS = 16, 256
@@ -74,11 +76,6 @@ def adapt(env: Any, params: Any) -> Foreign:
         return cast(observation), state, reward, terminated, truncated & ~terminated, final
 
     return Foreign(reset, step)
-
-
-def is_box(space: Any) -> bool:
-    """Whether a space of gymnax's, or of anybody's who follows it, is a box, whatever its shape."""
-    return hasattr(space, "low") and hasattr(space, "high")
 
 
 def check_interface(env: Any) -> None:

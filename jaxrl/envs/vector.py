@@ -10,10 +10,11 @@ import jax.numpy as jnp
 from jaxrl.arguments import ArgumentError
 from jaxrl.envs.base import Environment
 from jaxrl.envs.foreign import adapt
-from jaxrl.materialize import materialize
 from jaxrl.precision import single
-from jaxrl.random import as_keys, inline
+from jaxrl.random import as_keys
 from jaxrl.types import Array, Mean, Metrics, PyTree, Transition
+from jaxrl.xla.fusion import materialize
+from jaxrl.xla.threefry import inline
 
 
 class VectorState(NamedTuple):

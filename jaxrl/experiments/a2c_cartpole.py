@@ -1,8 +1,9 @@
 """A2C balances a cart-pole."""
 
 from jaxrl.agents import A2CHparams
-from jaxrl.cli import Experiment, Options, main
-from jaxrl.cli.on_policy import A2C, build_a2c, idle_policy_gradient
+from jaxrl.cli.command import main
+from jaxrl.recipes.actor_critics import A2C, build_a2c, idle_policy_gradient
+from jaxrl.runs import Experiment, Options
 
 experiment = Experiment(
     name="a2c_cartpole",

@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 
 from jaxrl.agents import RainbowHparams
-from jaxrl.cli import Options, checks, run_directory, study
+from jaxrl.arguments import UsageError
+from jaxrl.cli import study
+from jaxrl.cli.command import errors_in_one_line, prepare_jax
 from jaxrl.cli.parse import parse
-from jaxrl.cli.q_networks import DQN
-from jaxrl.cli.train import errors_in_one_line, prepare_jax
 from jaxrl.experiments import dqn_minatar
-from jaxrl.training.report import FEW_SEEDS, draw_mean, over_steps, plain_numbers, show_range, spread
+from jaxrl.plots.learning_curve import FEW_SEEDS, draw_mean, over_steps, plain_numbers, show_range, spread
+from jaxrl.recipes.deep_q import DQN
+from jaxrl.runs import checks, run_directory
+from jaxrl.runs.options import Options
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -84,7 +87,7 @@ def main() -> None:
         prepare_jax(options.deterministic)
         directory = options.out or run_directory.default_directory("ablation")
         if len(options.variants) != len(set(options.variants)) or not options.variants:
-            raise checks.UsageError(f"--variants must be different ones, got {' '.join(options.variants) or 'none'}")
+            raise UsageError(f"--variants must be different ones, got {' '.join(options.variants) or 'none'}")
         checks.check_options(options)
         options = dataclasses.replace(options, env_options=checks.with_texts(options.env, options.env_options))
         runs = {str(name): variant_run(options, name, directory / name) for name in options.variants}

@@ -14,18 +14,19 @@ import tyro
 from annotated_types import Gt, Interval
 from rich.console import Console
 
-from jaxrl.arguments import ArgumentError
+from jaxrl.arguments import ArgumentError, UsageError
 from jaxrl.benchmarks import agents as populations
 from jaxrl.benchmarks import replay, report
 from jaxrl.benchmarks.envs import PEERS, lineup, measure_world, missing_modules
-from jaxrl.cli import checks, run_directory
-from jaxrl.cli import experiment as experiment_lib
-from jaxrl.cli.checks import UsageError, check_options, flag, make_directory
-from jaxrl.cli.experiment import EnvOptions, Experiment, flatten, make_options, unflatten
-from jaxrl.cli.parse import parse, shown
-from jaxrl.cli.pictures import spared
-from jaxrl.cli.train import errors_in_one_line, prepare_jax, screen
+from jaxrl.cli.command import errors_in_one_line, prepare_jax, screen
+from jaxrl.cli.parse import parse
 from jaxrl.envs import GAMES
+from jaxrl.plots.errors import spared
+from jaxrl.runs import checks, provenance, run_directory
+from jaxrl.runs import options as experiment_lib
+from jaxrl.runs.checks import check_options, flag, make_directory
+from jaxrl.runs.experiment import Experiment
+from jaxrl.runs.options import EnvOptions, flatten, make_options, shown, unflatten
 from jaxrl.sweeps.spec import find_experiment
 
 
@@ -116,11 +117,11 @@ def check(options: Envs | Replay | Agents, peers: Sequence[str] = ()) -> None:
 
 def results(rows: report.Rows, started: str, peers: Sequence[str] = ()) -> dict[str, Any]:
     """What `results.json` says: the rows, and how and where they were made."""
-    provenance = run_directory.provenance()
+    made = provenance.describe()
     for module in (module for peer in peers for module in PEERS[peer]):
-        provenance["versions"][module] = importlib.metadata.version(module)
+        made["versions"][module] = importlib.metadata.version(module)
     command = shlex.join(["python", "-m", "jaxrl.experiments.benchmark", *sys.argv[1:]])
-    return {"command": command, "started": started, "commit": run_directory.commit(), **provenance, "rows": rows}
+    return {"command": command, "started": started, "commit": provenance.commit(), **made, "rows": rows}
 
 
 def benchmark_envs(options: Envs, console: Console) -> None:
@@ -132,7 +133,7 @@ def benchmark_envs(options: Envs, console: Console) -> None:
         else:
             peers.append(peer)
     check(options, peers)
-    started, rows = run_directory.now(), []
+    started, rows = provenance.now(), []
     for world in dict.fromkeys(options.worlds):
         for num_envs in sorted(set(options.num_envs)):
             with console.status(f"{world}, N = {num_envs:,}"):
@@ -145,13 +146,13 @@ def benchmark_envs(options: Envs, console: Console) -> None:
             run_directory.write_json(options.record / report.RESULTS, found)
             (options.record / "README.md").write_text(report.page(found))
             with spared(options.record / report.PLOT):
-                report.draw(rows, run_directory.device_name(), options.record / report.PLOT)
+                report.draw(rows, provenance.device_name(), options.record / report.PLOT)
 
 
 def benchmark_replay(options: Replay, console: Console) -> None:
     """The same for prioritised sampling."""
     check(options)
-    started, rows = run_directory.now(), []
+    started, rows = provenance.now(), []
     for sizes in itertools.product(options.capacities, options.agents, options.batch_sizes):
         with console.status("{:,} transitions, A = {:,}, B = {:,}".format(*sizes)):
             rows += replay.measure_replay(*sizes, options.seconds, options.repeats)
@@ -172,7 +173,7 @@ def benchmark_agents(options: Agents, console: Console) -> None:
     except UsageError as error:
         raise UsageError(f"--{error}") from error
     run = changed(experiment, options.config)
-    started, rows = run_directory.now(), []
+    started, rows = provenance.now(), []
     for agents in options.agents:
         with console.status(f"A = {agents:,}"):
             rows.append(populations.measure_agents(experiment, run, agents, devices, options.seconds, options.repeats))
@@ -181,7 +182,7 @@ def benchmark_agents(options: Agents, console: Console) -> None:
             run_directory.write_json(options.record / report.RESULTS, found)
             (options.record / "README.md").write_text(populations.page(found, options.config))
             with spared(options.record / populations.PLOT):
-                populations.draw(rows, run_directory.device_name(), options.record / populations.PLOT)
+                populations.draw(rows, provenance.device_name(), options.record / populations.PLOT)
     console.print(populations.screen_table(rows))
 
 

@@ -9,13 +9,14 @@ import numpy as np
 import tyro
 from annotated_types import Interval
 
-from jaxrl.cli.checks import check_options
+from jaxrl.cli.command import errors_in_one_line, prepare_jax
 from jaxrl.cli.loading import load_policy
-from jaxrl.cli.parse import parse, shown
-from jaxrl.cli.record import with_epsilon
-from jaxrl.cli.train import errors_in_one_line, prepare_jax
+from jaxrl.cli.parse import parse
 from jaxrl.envs import protocol_of, vectorize
 from jaxrl.random import key_stream
+from jaxrl.runs.checks import check_options
+from jaxrl.runs.options import shown
+from jaxrl.runs.page import with_epsilon
 from jaxrl.training import evaluate
 
 

@@ -9,11 +9,14 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Gt, Interval
 
-from jaxrl.cli import checks, run_directory, study
-from jaxrl.cli.parse import parse, shown
-from jaxrl.cli.train import errors_in_one_line, prepare_jax
+from jaxrl.arguments import UsageError
+from jaxrl.cli import study
+from jaxrl.cli.command import errors_in_one_line, prepare_jax
+from jaxrl.cli.parse import parse
 from jaxrl.experiments import dqn_minatar, pqn_minatar
-from jaxrl.training.report import draw_mean, mean_text, over_steps, show_range
+from jaxrl.plots.learning_curve import draw_mean, mean_text, over_steps, show_range
+from jaxrl.runs import checks, run_directory
+from jaxrl.runs.options import shown
 
 EXPERIMENTS = {"dqn": dqn_minatar.experiment, "pqn": pqn_minatar.experiment}
 Game = Literal["Asterix", "Breakout", "Freeway", "Seaquest", "SpaceInvaders"]
@@ -70,7 +73,7 @@ def main() -> None:
             for algorithm in options.algorithms
         }
         if not runs:
-            raise checks.UsageError("--games and --algorithms must name at least one each")
+            raise UsageError("--games and --algorithms must name at least one each")
         suite = study.Study("minatar_suite", "DQN and PQN on MinAtar", runs, draw, PUBLISHED)
         study.carry_out(suite, directory, options.out, options.resume, options.record)
 

@@ -11,17 +11,18 @@ import jax
 import numpy as np
 from annotated_types import Interval
 
-from jaxrl.arguments import ArgumentError
+from jaxrl.arguments import ArgumentError, UsageError
 from jaxrl.cli import terminal
-from jaxrl.cli.checks import UsageError, as_flag, check_options, make_directory, make_env, with_texts
-from jaxrl.cli.experiment import EnvOptions, Protocol
+from jaxrl.cli.command import errors_in_one_line, prepare_jax
 from jaxrl.cli.loading import load_policy
-from jaxrl.cli.parse import parse, shown
-from jaxrl.cli.train import errors_in_one_line, prepare_jax
-from jaxrl.envs import Box, Discrete, action_space_of, num_discrete_actions, protocol_of, rollout
+from jaxrl.cli.parse import parse
+from jaxrl.envs import action_space_of, num_discrete_actions, protocol_of, rollout
+from jaxrl.plots.video import film, score_text
 from jaxrl.random import key_stream
-from jaxrl.trained import TrainedPolicy
-from jaxrl.training.report import film, score_text
+from jaxrl.runs.checks import as_flag, check_options, make_directory, make_env, with_texts
+from jaxrl.runs.load import TrainedPolicy
+from jaxrl.runs.options import EnvOptions, Protocol, shown
+from jaxrl.spaces import Box, Discrete
 from jaxrl.types import Array, PyTree, Transition
 
 DEFAULT_ENV = "Breakout-MinAtar"

@@ -1,8 +1,9 @@
 """PPO learns MinAtar's Breakout."""
 
 from jaxrl.agents import PPOHparams
-from jaxrl.cli import Experiment, Options, main
-from jaxrl.cli.on_policy import PPO, build_ppo, idle_policy_gradient
+from jaxrl.cli.command import main
+from jaxrl.recipes.actor_critics import PPO, build_ppo, idle_policy_gradient
+from jaxrl.runs import Experiment, Options
 
 experiment = Experiment(
     name="ppo_minatar",

@@ -1,8 +1,9 @@
 """PQN balances a cart-pole."""
 
 from jaxrl.agents import PQNHparams
-from jaxrl.cli import Experiment, Options, main
-from jaxrl.cli.q_networks import PQN, build_pqn, idle_pqn
+from jaxrl.cli.command import main
+from jaxrl.recipes.deep_q import PQN, build_pqn, idle_pqn
+from jaxrl.runs import Experiment, Options
 
 experiment = Experiment(
     name="pqn_cartpole",

@@ -12,12 +12,14 @@ from annotated_types import Gt, Interval
 from rich.console import Console
 
 from jaxrl import planning
-from jaxrl.arguments import ArgumentError
-from jaxrl.cli import run_directory
-from jaxrl.cli.checks import UsageError, as_flag, check_options, hold, make_out
-from jaxrl.cli.parse import parse, shown
-from jaxrl.cli.pictures import spared
-from jaxrl.cli.q_iteration import (
+from jaxrl.arguments import ArgumentError, UsageError
+from jaxrl.cli.command import errors_in_one_line, prepare_jax, screen
+from jaxrl.cli.parse import parse
+from jaxrl.envs import make
+from jaxrl.envs.grid_world import GridWorld
+from jaxrl.envs.maps import MAPS, map_text
+from jaxrl.plots.errors import spared
+from jaxrl.plots.q_iteration import (
     CONVERGENCE,
     FILM,
     ITERATES,
@@ -27,11 +29,11 @@ from jaxrl.cli.q_iteration import (
     draw_iterates,
     draw_policies,
 )
-from jaxrl.cli.train import errors_in_one_line, prepare_jax, screen, show_rows
-from jaxrl.envs import make
-from jaxrl.envs.grid_world import GridWorld
-from jaxrl.envs.maps import MAPS, map_text
 from jaxrl.random import key_stream
+from jaxrl.runs import provenance, run_directory
+from jaxrl.runs.checks import as_flag, check_options, hold, make_out
+from jaxrl.runs.options import shown
+from jaxrl.runs.train import show_rows
 from jaxrl.types import MDP, Array
 
 NAME = "q_iteration_gridworld"
@@ -180,7 +182,7 @@ def summarize(options: Options, solution: Solution) -> dict[str, Any]:
         "random_return": solution.returns[0],
         "optimal_return": solution.returns[1],
         "seconds": round(solution.seconds, 6),
-        "device": run_directory.device_name(),
+        "device": provenance.device_name(),
     }
 
 

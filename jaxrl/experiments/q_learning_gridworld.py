@@ -1,8 +1,9 @@
 """Q-learning in a Grid World, measured against Q*."""
 
 from jaxrl.agents import QLearningHparams
-from jaxrl.cli import Experiment, Options, main
-from jaxrl.cli.q_learning import ERROR, VALUES, build, report
+from jaxrl.cli.command import main
+from jaxrl.recipes.tabular import ERROR, VALUES, build, report
+from jaxrl.runs import Experiment, Options
 from jaxrl.training import OnPolicyConfig
 
 experiment = Experiment(

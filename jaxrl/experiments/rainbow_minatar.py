@@ -1,8 +1,9 @@
 """Rainbow learns MinAtar's Breakout."""
 
 from jaxrl.agents import RainbowHparams
-from jaxrl.cli import Experiment, Options, main
-from jaxrl.cli.q_networks import DQN, build_dqn, idle_dqn
+from jaxrl.cli.command import main
+from jaxrl.recipes.deep_q import DQN, build_dqn, idle_dqn
+from jaxrl.runs import Experiment, Options
 
 experiment = Experiment(
     name="rainbow_minatar",

@@ -1,8 +1,9 @@
 """REINFORCE with a learned baseline balances a cart-pole."""
 
 from jaxrl.agents import ReinforceHparams
-from jaxrl.cli import Experiment, Options, main
-from jaxrl.cli.on_policy import Reinforce, build_reinforce, idle_policy_gradient
+from jaxrl.cli.command import main
+from jaxrl.recipes.actor_critics import Reinforce, build_reinforce, idle_policy_gradient
+from jaxrl.runs import Experiment, Options
 
 experiment = Experiment(
     name="reinforce_cartpole",

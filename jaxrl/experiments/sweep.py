@@ -15,14 +15,16 @@ import tyro
 from annotated_types import Ge, Gt
 from rich.console import Console
 
-from jaxrl.cli import checks, run_directory
-from jaxrl.cli.parse import parse, shown
-from jaxrl.cli.train import errors_in_one_line, fail, prepare_jax, screen
+from jaxrl.arguments import UsageError
+from jaxrl.cli.command import errors_in_one_line, fail, prepare_jax, screen
+from jaxrl.cli.parse import parse
+from jaxrl.runs import checks, provenance, run_directory
+from jaxrl.runs.options import shown
+from jaxrl.sweeps import execute as sweeps
 from jaxrl.sweeps import plan as planning
-from jaxrl.sweeps import sweep as sweeps
-from jaxrl.sweeps.groups import Group, check_idle, group
-from jaxrl.sweeps.record import record
+from jaxrl.sweeps.report import record
 from jaxrl.sweeps.spec import FORMAT, Spec, read_spec, with_map
+from jaxrl.sweeps.trials import Group, check_idle, group
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,14 +83,14 @@ def join(options: SweepOptions) -> None:
     if not options.distributed and given == (None, None, None):
         return
     if not options.distributed and None in given:
-        raise checks.UsageError("--coordinator, --num-processes and --process-id go together, or else --distributed")
+        raise UsageError("--coordinator, --num-processes and --process-id go together, or else --distributed")
     if options.num_processes is not None and (options.process_id or 0) >= options.num_processes:
-        raise checks.UsageError(f"--process-id must be < {options.num_processes}, got {options.process_id}")
+        raise UsageError(f"--process-id must be < {options.num_processes}, got {options.process_id}")
     address, _, port = (options.coordinator or "address:1").rpartition(":")
     if not address or not port.isdecimal() or not 0 < int(port) < 2**16:
-        raise checks.UsageError(f"--coordinator must be ADDRESS:PORT, as in host:1234, got {options.coordinator}")
+        raise UsageError(f"--coordinator must be ADDRESS:PORT, as in host:1234, got {options.coordinator}")
     if options.out is None:
-        raise checks.UsageError("--out is needed by several processes, which must write to the same directory")
+        raise UsageError("--out is needed by several processes, which must write to the same directory")
     where = f"at {options.coordinator}" if options.coordinator else "that jax finds"
     print(f"waiting for the other processes {where}, {JOIN_SECONDS} s at most", flush=True)
 
@@ -102,7 +104,7 @@ def join(options: SweepOptions) -> None:
     try:
         jax.distributed.initialize(*given, initialization_timeout=JOIN_SECONDS + 60)
     except (ValueError, RuntimeError, IndexError) as error:
-        raise checks.UsageError(f"the processes {where} cannot be joined: {str(error).splitlines()[0]}") from error
+        raise UsageError(f"the processes {where} cannot be joined: {str(error).splitlines()[0]}") from error
     finally:
         timer.cancel()
 
@@ -126,7 +128,7 @@ def run(options: SweepOptions, spec: Spec, console: Console) -> list[str]:
             directory = checks.make_out(options.out, "sweep")
             holding.enter_context(sweeps.hold(directory))
             if sweeps.check_directory(directory, options.out, options.resume, spec) != plans:
-                raise checks.UsageError(f"--out {directory} was begun by another process just now")
+                raise UsageError(f"--out {directory} was begun by another process just now")
         return carry_out(options, spec, directory, groups, plans, devices, limits, console)
 
 
@@ -150,7 +152,7 @@ def carry_out(
     console.print(planning.show(groups, plans, limits))
     memory, disk = map(planning.size, limits)
     total = planning.minutes(sum(plan.seconds for plan in plans))
-    console.print(f"about {total} of training on {len(devices)} × {run_directory.device_name()}", soft_wrap=True)
+    console.print(f"about {total} of training on {len(devices)} × {provenance.device_name()}", soft_wrap=True)
     console.print(f"{memory} of memory and {disk} of disk may be used", soft_wrap=True)
     if idle_steps := max(checks.untrained_steps(member.options) for each in groups for member in each.members):
         ends = "the learning rate ends at 0 (hparams.learning_rate_decay_steps)"
@@ -163,7 +165,7 @@ def carry_out(
             console.print("note: there is no sweep to resume: it begins anew")
         sweeps.begin(sweep)
     else:
-        for line in run_directory.differences(sweeps.read_record(directory)):
+        for line in provenance.differences(sweeps.read_record(directory)):
             console.print(f"note: resuming elsewhere, the last bits may differ: {line}", soft_wrap=True)
     console.print(f"writing to {directory}", soft_wrap=True)
     failed = sweeps.carry_out(sweep, devices, console)
@@ -193,9 +195,7 @@ def devices_for(plans: Sequence[planning.GroupPlan], number: int | None) -> list
     if number is None and jax.process_count() == 1:
         devices = devices[: math.gcd(len(devices), *sizes)]
     if any(size % len(devices) for size in sizes):
-        raise checks.UsageError(
-            f"--num-devices must divide the waves of {', '.join(map(str, sizes))} agents, got {number}"
-        )
+        raise UsageError(f"--num-devices must divide the waves of {', '.join(map(str, sizes))} agents, got {number}")
     return devices
 
 

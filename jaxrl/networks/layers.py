@@ -8,8 +8,8 @@ import numpy as np
 from flax import linen as nn
 from jax.typing import ArrayLike
 
-from jaxrl.materialize import materialize
 from jaxrl.types import Array
+from jaxrl.xla.fusion import materialize
 
 
 class Dense(nn.Module):

@@ -9,15 +9,9 @@ from jaxrl.ops.distributional import (
     quantile_q_learning_loss,
     quantile_regression_loss,
 )
-from jaxrl.ops.distributions import categorical_entropy, categorical_log_prob, normal_entropy, normal_log_prob
 from jaxrl.ops.losses import huber_loss, squared_loss
 from jaxrl.ops.policy_gradients import clipped_surrogate_pg_loss, policy_gradient_loss, score_function_surrogate
-from jaxrl.ops.q_learning import (
-    double_q_learning_target,
-    expected_sarsa_target,
-    q_learning_target,
-    sarsa_target,
-)
+from jaxrl.ops.probabilities import categorical_entropy, categorical_log_prob, normal_entropy, normal_log_prob
 from jaxrl.ops.returns import (
     discounted_returns,
     generalized_advantage_estimation,
@@ -26,6 +20,7 @@ from jaxrl.ops.returns import (
     n_step_return,
 )
 from jaxrl.ops.schedules import linear_decay, linear_schedule
+from jaxrl.ops.value_learning import double_q_learning_target, expected_sarsa_target, q_learning_target, sarsa_target
 
 __all__ = [
     "categorical_entropy",

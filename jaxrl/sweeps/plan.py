@@ -8,10 +8,10 @@ from typing import NamedTuple
 import jax
 from rich.table import Table
 
-from jaxrl.cli import checks
-from jaxrl.cli.experiment import flatten
+from jaxrl.arguments import UsageError
 from jaxrl.memory import GIB, memory_there, size
-from jaxrl.sweeps.groups import Group, fill_up
+from jaxrl.runs.options import flatten
+from jaxrl.sweeps.trials import Group, fill_up
 from jaxrl.training.devices import bytes_of, greatest
 from jaxrl.training.population import Progress, block_size
 from jaxrl.training.program import largest_part, local_copies, of_population, start
@@ -72,7 +72,7 @@ def most_at_once(group: Group, devices: Sequence[jax.Device], limits: Limits) ->
     memory = one / _memories(devices)
     for what, each, there in (("memory", memory, limits.memory), ("disk, for two checkpoints", 2 * one, limits.disk)):
         if each * least > there:
-            raise checks.UsageError(
+            raise UsageError(
                 f"group {group.number} does not fit: {_agents(least)} need {size(each * least)} of {what}, and "
                 f"{size(there)} may be used; {_what_would_fit(group, there / (each * least))}"
             )
@@ -99,7 +99,7 @@ def plan_group(group: Group, devices: Sequence[jax.Device], limits: Limits) -> G
         if memory <= limits.memory:
             break
         if at_once == len(devices):
-            raise checks.UsageError(
+            raise UsageError(
                 f"group {group.number} does not fit: with what its program works with, {_agents(at_once)} need "
                 f"{size(memory)} of memory, and {size(limits.memory)} may be used; "
                 f"{_what_would_fit(group, limits.memory / memory)}"

@@ -14,8 +14,9 @@ from typing import Any
 import polars as pl
 from rich.table import Table
 
-from jaxrl.cli.experiment import Experiment, Options, flatten
-from jaxrl.training.report import FEW_SEEDS, interval_95
+from jaxrl.plots.learning_curve import FEW_SEEDS, interval_95
+from jaxrl.runs.experiment import Experiment
+from jaxrl.runs.options import Options, flatten
 
 COLUMNS = ("rank", "configuration", "evaluation return", "seeds finished", "training return")
 

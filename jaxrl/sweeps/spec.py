@@ -16,10 +16,10 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 import numpy as np
 
 from jaxrl import experiments
-from jaxrl.arguments import ArgumentError, check
-from jaxrl.cli.checks import UsageError, with_texts
-from jaxrl.cli.experiment import Experiment, Options, unflatten
-from jaxrl.cli.parse import nearest
+from jaxrl.arguments import ArgumentError, UsageError, check, nearest
+from jaxrl.runs.checks import with_texts
+from jaxrl.runs.experiment import Experiment
+from jaxrl.runs.options import Options, unflatten
 
 Search = Literal["grid", "random", "sobol"]
 Distribution = Literal["uniform", "log_uniform", "integer", "choice"]

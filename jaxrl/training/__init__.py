@@ -2,13 +2,13 @@
 
 from jaxrl.training.checkpoint import CheckpointError, Checkpoints
 from jaxrl.training.debug_nans import DivergedError
-from jaxrl.training.evaluate import Evaluation, evaluate
+from jaxrl.training.evaluation import Evaluation, evaluate
+from jaxrl.training.host_loop import RunResult, run
 from jaxrl.training.hparams import repeat, traced
 from jaxrl.training.off_policy import OffPolicyConfig, off_policy
 from jaxrl.training.on_policy import OnPolicyConfig, on_policy
 from jaxrl.training.population import Progress, population
 from jaxrl.training.program import Program
-from jaxrl.training.run import RunResult, run
 
 __all__ = [
     "CheckpointError",

@@ -5,7 +5,7 @@ from typing import Any
 import jax
 
 from jaxrl.arguments import ArgumentError, check_is_no_class
-from jaxrl.envs import Box, Discrete, check_actions
+from jaxrl.spaces import Box, Discrete, check_actions
 from jaxrl.types import Agent, Array, Mean, Metrics, PyTree
 
 

@@ -17,8 +17,8 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxrl.arguments import ArgumentError
-from jaxrl.data_parallel import WORLDS
 from jaxrl.types import PyTree, TrainState
+from jaxrl.xla.sharding import WORLDS
 
 AGENTS = "agents"
 """The axis of a mesh over which a population is spread; that of one agent is `WORLDS`."""

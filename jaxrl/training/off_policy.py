@@ -9,13 +9,15 @@ from annotated_types import Gt, Interval
 
 from jaxrl import replay
 from jaxrl.arguments import ArgumentError, check, check_kind
-from jaxrl.data_parallel import split_batch
-from jaxrl.envs import Box, Discrete, VectorEnv, action_space_of, check_resets, vectorize
-from jaxrl.random import as_keys, inline, ordinary
+from jaxrl.envs import VectorEnv, action_space_of, check_resets, vectorize
+from jaxrl.random import as_keys
+from jaxrl.spaces import Box, Discrete
 from jaxrl.training import metrics as metrics_lib
 from jaxrl.training.contract import check_acts, check_is_agent, updated
 from jaxrl.training.hparams import traced
 from jaxrl.types import Agent, Array, Hparams, Metrics, PyTree, Sample, Trainer, TrainState
+from jaxrl.xla.sharding import split_batch
+from jaxrl.xla.threefry import inline, ordinary
 
 
 @dataclasses.dataclass(frozen=True)

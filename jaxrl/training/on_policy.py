@@ -9,11 +9,12 @@ from annotated_types import Interval
 
 from jaxrl.arguments import ArgumentError, check, check_kind
 from jaxrl.envs import VectorState, action_space_of, check_resets, vectorize
-from jaxrl.random import as_keys, inline, ordinary
+from jaxrl.random import as_keys
 from jaxrl.training import metrics as metrics_lib
 from jaxrl.training.contract import check_acts, check_is_agent, updated
 from jaxrl.training.hparams import traced
 from jaxrl.types import Agent, Array, Hparams, Metrics, Trainer, TrainState, Transition
+from jaxrl.xla.threefry import inline, ordinary
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,10 +11,10 @@ from flax import linen as nn
 
 from jaxrl import DQNHparams, RainbowHparams, Sample, Transition, dqn, make
 from jaxrl.agents.action_values import expected_value
-from jaxrl.agents.deep_q import epsilon_at
 from jaxrl.agents.dqn import optimizer
-from jaxrl.cli.q_networks import DQN, build_dqn
+from jaxrl.agents.value_based import epsilon_at
 from jaxrl.distributions import epsilon_greedy
+from jaxrl.recipes.deep_q import DQN, build_dqn
 
 
 class Table(nn.Module):

@@ -7,8 +7,9 @@ import pytest
 
 from jaxrl import DQNHparams, OffPolicyConfig, PQNHparams, dqn, off_policy, planning, pqn
 from jaxrl.agents import MinibatchConfig
-from jaxrl.envs import Discrete, GridWorld
+from jaxrl.envs import GridWorld
 from jaxrl.networks import QNetwork, actor_critic
+from jaxrl.spaces import Discrete
 from jaxrl.training import OnPolicyConfig, on_policy
 from tests.agents.probes import ON_POLICY_AGENTS, trained
 

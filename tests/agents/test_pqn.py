@@ -12,8 +12,8 @@ import rlax
 from jaxrl.agents import MinibatchConfig, PQNHparams, pqn
 from jaxrl.agents.minibatches import apply_in_chunks, learn_in_minibatches
 from jaxrl.arguments import ArgumentError
-from jaxrl.envs import Discrete
 from jaxrl.networks import QNetwork, actor_critic
+from jaxrl.spaces import Discrete
 from jaxrl.types import Mean, Transition
 from tests.compiling import quick_jit
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from jaxrl import DQNHparams, OffPolicyConfig, PQNHparams, dqn, off_policy, pqn
-from jaxrl.envs import Box, Discrete
 from jaxrl.networks import QNetwork, actor_critic
+from jaxrl.spaces import Box, Discrete
 from jaxrl.training import OnPolicyConfig, on_policy
 from tests.agents.probes import (
     DISCOUNT,

@@ -23,9 +23,9 @@ from jaxrl import (
 )
 from jaxrl.agents.action_values import categorical, quantiles
 from jaxrl.agents.dqn import n_step
-from jaxrl.cli.q_networks import DQN, build_dqn
 from jaxrl.envs import Environment, GridWorld
 from jaxrl.networks import QNetwork
+from jaxrl.recipes.deep_q import DQN, build_dqn
 from jaxrl.training import traced
 from jaxrl.training.checkpoint import fingerprint
 from tests.compiling import quick_jit
@@ -90,8 +90,8 @@ def check_grid_world(**parts) -> None:
 
 
 def read_values(config: DQN, params, observations) -> np.ndarray:
-    from jaxrl.cli.q_networks import usual_network, usual_values
     from jaxrl.networks import Dense, NoisyDense
+    from jaxrl.recipes.deep_q import usual_network, usual_values
 
     values = usual_values(config)
     network = usual_network(

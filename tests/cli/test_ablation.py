@@ -10,7 +10,7 @@ from PIL import Image
 
 from jaxrl.cli import study
 from jaxrl.experiments import ablation, dqn_minatar, rainbow_minatar
-from jaxrl.training.run import DivergedError
+from jaxrl.training.host_loop import DivergedError
 
 SMALL = (
     *("--env", "CartPole-v1", "--total-steps", "300", "--num-seeds", "2", "--eval-episodes", "4"),
@@ -21,7 +21,7 @@ SMALL = (
 
 @pytest.fixture
 def call(run_main, monkeypatch):
-    monkeypatch.setattr("jaxrl.cli.train.FILM_STEPS", 10)
+    monkeypatch.setattr("jaxrl.runs.train.FILM_STEPS", 10)
     return lambda *arguments: run_main(ablation.main, *SMALL, *arguments)
 
 
@@ -68,7 +68,7 @@ def test_a_variant_that_diverges_is_left_out_and_so_is_a_picture_that_fails(call
 
     monkeypatch.setattr(study, "train", train)
     for name in ("learning_curve", "film"):
-        monkeypatch.setattr(f"jaxrl.cli.train.{name}", broken)
+        monkeypatch.setattr(f"jaxrl.runs.train.{name}", broken)
     monkeypatch.setattr(ablation, "draw", broken)
     code, lines, errors = call("--variants", "dqn", "double", "--out", "a", "--record", "b")
     assert (code, errors) == (0, [])

@@ -14,10 +14,9 @@ import pytest
 from rich.console import Console
 
 from jaxrl import experiments
-from jaxrl.cli import Options, checks, main
-from jaxrl.cli.experiment import flatten, make_options, read_options, unflatten
-from jaxrl.cli.parse import parse, whole_number
-from jaxrl.cli.train import train
+from jaxrl.arguments import UsageError, whole_number
+from jaxrl.cli.command import main
+from jaxrl.cli.parse import parse
 from jaxrl.experiments import (
     a2c_cartpole,
     ablation,
@@ -36,6 +35,9 @@ from jaxrl.experiments import (
     reinforce_cartpole,
     sweep,
 )
+from jaxrl.runs import checks
+from jaxrl.runs.options import Options, flatten, make_options, read_options, unflatten
+from jaxrl.runs.train import train
 
 BAD = [
     (
@@ -164,7 +166,7 @@ def call(monkeypatch, capsys, tmp_path):
 
     def call(*arguments: str, experiment=dqn_minatar.experiment) -> tuple[int, list[str]]:
         monkeypatch.setattr(sys, "argv", [experiment.name, *arguments])
-        monkeypatch.setattr("jaxrl.cli.train.run", lambda *args, **kwargs: pytest.fail("it started to compile"))
+        monkeypatch.setattr("jaxrl.runs.train.run", lambda *args, **kwargs: pytest.fail("it started to compile"))
         with pytest.raises(SystemExit) as end:
             main(experiment)
         return end.value.code, capsys.readouterr().err.strip().splitlines()
@@ -256,7 +258,7 @@ def refuse_idle(module, changed) -> None:
 def test_what_is_changed_has_an_effect(module, changed, reason: str) -> None:
     (path, value), *others = changed.items()
     message = f"{checks.flag(path)} has no effect with .*{reason}.*, got {value}$"
-    with pytest.raises(checks.UsageError, match=message):
+    with pytest.raises(UsageError, match=message):
         refuse_idle(module, changed)
     refuse_idle(module, dict(others))  # where it is the experiment's own
 
@@ -284,7 +286,7 @@ def test_a_setting_needs_an_effect_in_one_run_of_several() -> None:
     runs = [given, unflatten({"config.num_atoms": 7, "config.values": "quantiles"}, experiment.defaults)]
     env, env_params = checks.make_env(given.env, given.protocol, given.env_options)
     checks.check_idle(experiment, env, env_params, given, runs)
-    with pytest.raises(checks.UsageError, match=r"^--config\.num-atoms has no effect"):
+    with pytest.raises(UsageError, match=r"^--config\.num-atoms has no effect"):
         checks.check_idle(experiment, env, env_params, given, runs[:1])
 
 
@@ -377,10 +379,10 @@ def test_options_are_explained_in_one_line_each() -> None:
 
 def test_what_a_run_needs_is_said_before_anything_slow(monkeypatch, capsys, tmp_path) -> None:
     """The world before anything is traced, and the memory before anything compiles."""
-    monkeypatch.setattr("jaxrl.cli.train.run", lambda *args, **kwargs: pytest.fail(capsys.readouterr().out))
+    monkeypatch.setattr("jaxrl.runs.train.run", lambda *args, **kwargs: pytest.fail(capsys.readouterr().out))
     console, options = Console(highlight=False), dataclasses.replace(ppo_cartpole.experiment.defaults, out=tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr("jaxrl.cli.checks.traced", lambda *args: pytest.fail(capsys.readouterr().out))
+        patch.setattr("jaxrl.runs.checks.traced", lambda *args: pytest.fail(capsys.readouterr().out))
         with pytest.raises(pytest.fail.Exception, match="PPO on CartPole-v1"):
             train(ppo_cartpole.experiment, options, console)
     with pytest.raises(pytest.fail.Exception) as end:

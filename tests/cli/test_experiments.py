@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from jaxrl import experiments
-from jaxrl.cli import checks
+from jaxrl.runs import checks
 
 NAMES = sorted(
     path.stem for path in Path(experiments.__path__[0]).glob("*.py") if "experiment = Experiment(" in path.read_text()

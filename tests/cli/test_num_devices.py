@@ -9,8 +9,7 @@ import jax
 import numpy as np
 import pytest
 
-from jaxrl.cli import main
-from jaxrl.cli.train import prepare_jax
+from jaxrl.cli.command import main, prepare_jax
 from jaxrl.experiments import ppo_cartpole
 
 SHORT = ["--total-steps", "4096", "--log-every", "1024", "--config.num-envs", "8", "--config.rollout-length", "32",
@@ -25,7 +24,7 @@ def returns(run: Path) -> np.ndarray:
 
 @pytest.mark.parametrize("seeds", ["1", "2"])
 def test_a_run_is_the_same_on_two_devices(run_main, tmp_path, monkeypatch, seeds: str) -> None:
-    monkeypatch.setattr("jaxrl.cli.train.shoot_film", lambda *_: None)
+    monkeypatch.setattr("jaxrl.runs.train.shoot_film", lambda *_: None)
     for devices in ("1", "2"):
         arguments = [*SHORT, "--num-seeds", seeds, "--num-devices", devices, "--out", str(tmp_path / devices)]
         code, _, err = run_main(train, *arguments)

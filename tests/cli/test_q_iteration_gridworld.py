@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxrl.cli import q_iteration as pictures
 from jaxrl.envs import make
-from jaxrl.envs.grid_pictures import render_values
 from jaxrl.experiments import q_iteration_gridworld as command
+from jaxrl.plots import q_iteration as pictures
+from jaxrl.plots.grid_values import render_values
 
 
 @pytest.fixture

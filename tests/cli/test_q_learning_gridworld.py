@@ -12,9 +12,9 @@ import pytest
 from PIL import Image
 
 from jaxrl import load, make
-from jaxrl.cli import main
-from jaxrl.cli.q_learning import acting_states
+from jaxrl.cli.command import main
 from jaxrl.experiments.q_learning_gridworld import experiment
+from jaxrl.recipes.tabular import acting_states
 
 SMALL = [
     *("--env-options", "map=maze.txt", "--config.num-envs", "4", "--hparams.learning-rate-exponent", "0"),
@@ -34,7 +34,7 @@ def call(run_main, monkeypatch):
         code, out, err = run_main(partial(main, experiment), *arguments)
         return code, "".join(f"{line}\n" for line in out), "".join(f"{line}\n" for line in err)
 
-    monkeypatch.setattr("jaxrl.cli.train.FILM_STEPS", 10)
+    monkeypatch.setattr("jaxrl.runs.train.FILM_STEPS", 10)
     return call
 
 

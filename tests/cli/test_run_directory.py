@@ -7,10 +7,11 @@ from pathlib import Path
 import jax
 import pytest
 
-from jaxrl.cli import checks, run_directory
-from jaxrl.cli.train import errors_in_one_line
+from jaxrl.arguments import UsageError
+from jaxrl.cli.command import errors_in_one_line
 from jaxrl.experiments import ppo_cartpole
 from jaxrl.interrupt import _is_a_command
+from jaxrl.runs import checks, run_directory
 from jaxrl.training import CheckpointError
 from jaxrl.types import Trainer
 
@@ -18,9 +19,7 @@ from jaxrl.types import Trainer
 def test_a_directory_is_held_by_one(tmp_path: Path) -> None:
     with checks.hold(tmp_path, "--out"):
         with (
-            pytest.raises(
-                checks.UsageError, match=rf"^--out {tmp_path} is in use by process {os.getpid()} on .* since "
-            ),
+            pytest.raises(UsageError, match=rf"^--out {tmp_path} is in use by process {os.getpid()} on .* since "),
             checks.hold(tmp_path, "--out"),
         ):
             pytest.fail("it was held twice")
@@ -52,26 +51,24 @@ def test_resume_begins_what_has_not_come_to_a_checkpoint(tmp_path: Path) -> None
     config = run_directory.read_config(directory)
     config["options"]["hparams.momentum"] = 0.9
     run_directory.write_json(directory / "config.json", config)
-    with pytest.raises(checks.UsageError, match=r"config.json, hparams.momentum is not known, got 0.9$"):
+    with pytest.raises(UsageError, match=r"config.json, hparams.momentum is not known, got 0.9$"):
         checks.check_directory(directory, experiment, options)
     (directory / "checkpoints" / "7").rmdir()
     (directory / "summary.json").touch()
-    with pytest.raises(checks.UsageError, match="holds a finished run whose checkpoints are gone"):
+    with pytest.raises(UsageError, match="holds a finished run whose checkpoints are gone"):
         checks.check_directory(directory, experiment, options)
 
 
 def test_a_disk_without_room_for_checkpoints(tmp_path: Path, monkeypatch) -> None:
     shapes = {"replay": jax.ShapeDtypeStruct((2**18,), "float32")}
     monkeypatch.setattr(run_directory, "free_disk", lambda directory: 1.5 * 2**20)
-    with pytest.raises(checks.UsageError, match=r"^--out must be on a disk with 2\.0 MiB for .* with 1\.5 MiB$"):
+    with pytest.raises(UsageError, match=r"^--out must be on a disk with 2\.0 MiB for .* with 1\.5 MiB$"):
         checks.check_disk(tmp_path, shapes)
     (tmp_path / "checkpoints" / "1").mkdir(parents=True)  # it is replaced
     checks.check_disk(tmp_path, shapes)
     (tmp_path / "checkpoints" / "2").mkdir()  # a third is written before one goes
     monkeypatch.setattr(run_directory, "free_disk", lambda directory: 0.5 * 2**20)
-    with pytest.raises(
-        checks.UsageError, match=r"^--out must be on a disk with 1\.0 MiB for "
-    ):  # before it is replaced
+    with pytest.raises(UsageError, match=r"^--out must be on a disk with 1\.0 MiB for "):  # before it is replaced
         checks.check_disk(tmp_path, shapes)
 
 

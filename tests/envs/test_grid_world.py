@@ -12,11 +12,11 @@ import pytest
 
 import jaxrl
 from jaxrl.envs import make, vectorize
-from jaxrl.envs.grid_pictures import render_values
 from jaxrl.envs.grid_world import DOWN, LEFT, RIGHT, UP, GridWorld, GridWorldState, grid_mdp
 from jaxrl.envs.maps import MAPS, Grid, read_map
-from jaxrl.envs.palette import BACKGROUND, PALETTE
-from jaxrl.envs.render import render
+from jaxrl.plots.grid_values import render_values
+from jaxrl.plots.palette import BACKGROUND, PALETTE
+from jaxrl.plots.render import render
 
 OWN = """
     S.b.#

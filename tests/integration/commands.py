@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from jaxrl.training.sinks import CLOCK_COLUMNS
+from jaxrl.training.loggers import CLOCK_COLUMNS
 
 TINY = [
     *("--config.num-envs", "16", "--config.batch-size", "16", "--config.hidden-sizes", "16"),

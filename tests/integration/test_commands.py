@@ -21,10 +21,10 @@ import pytest
 from PIL import Image
 
 from jaxrl import ArgumentError, load, rollout
-from jaxrl.cli import main
-from jaxrl.cli.checks import UsageError, check_directory
+from jaxrl.arguments import UsageError, check_directory
+from jaxrl.cli.command import main
 from jaxrl.experiments import dqn_cartpole, dqn_minatar, evaluate, play
-from jaxrl.training.sinks import brief
+from jaxrl.training.loggers import brief
 from tests.integration import commands
 from tests.integration.commands import TINY, command, final_state, steps_on_disk
 
@@ -115,7 +115,7 @@ def test_a_policy_is_exported_and_pickled(finished: Path) -> None:
 @pytest.fixture
 def call(monkeypatch, capsys):
     """A command in this process, which is quicker, and its film short: exit code, stdout and stderr."""
-    monkeypatch.setattr("jaxrl.cli.train.FILM_STEPS", 10)
+    monkeypatch.setattr("jaxrl.runs.train.FILM_STEPS", 10)
 
     def call(main: Callable[[], None], *arguments: str) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["command", *arguments])

@@ -13,9 +13,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from jaxrl.sweeps.groups import group
 from jaxrl.sweeps.plan import GIB, GroupPlan, state_shapes
 from jaxrl.sweeps.spec import read_spec
+from jaxrl.sweeps.trials import group
 from jaxrl.training.checkpoint import Checkpoints
 from jaxrl.training.devices import bytes_of
 from tests.integration import commands

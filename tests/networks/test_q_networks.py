@@ -8,10 +8,10 @@ import pytest
 from gymnax.environments import spaces as gymnax
 
 from jaxrl import ArgumentError, DQNHparams, PPOHparams, make
-from jaxrl.cli.on_policy import PPO, build_ppo
-from jaxrl.cli.q_networks import DQN, build_dqn
 from jaxrl.networks import NoisyDense, QNetwork, q_network
 from jaxrl.networks.network import example_of
+from jaxrl.recipes.actor_critics import PPO, build_ppo
+from jaxrl.recipes.deep_q import DQN, build_dqn
 from tests.compiling import quick_jit
 
 

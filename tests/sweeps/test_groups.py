@@ -10,13 +10,13 @@ import numpy as np
 import polars as pl
 import pytest
 
-from jaxrl.cli.checks import UsageError
-from jaxrl.cli.train import key_streams
+from jaxrl.arguments import UsageError
 from jaxrl.experiments import dqn_cartpole
-from jaxrl.sweeps import groups
-from jaxrl.sweeps.groups import Member, fill_up, group
+from jaxrl.random import key_streams
+from jaxrl.sweeps import trials
+from jaxrl.sweeps.execute import retrain
 from jaxrl.sweeps.spec import Spec, draw, read_spec, with_values
-from jaxrl.sweeps.sweep import retrain
+from jaxrl.sweeps.trials import Member, fill_up, group
 
 SPEC = """
 experiment = "dqn_cartpole"
@@ -99,7 +99,7 @@ def test_what_a_wave_lacks_is_the_last_again(size: int, numbers: list[int]) -> N
 def test_more_programs_than_allowed_are_refused_before_they_are_made(read, monkeypatch) -> None:
     spec = read()
     number = len(group(spec, 4))
-    monkeypatch.setattr(groups, "Group", lambda *_: pytest.fail("it made one"))
+    monkeypatch.setattr(trials, "Group", lambda *_: pytest.fail("it made one"))
     with pytest.raises(UsageError) as error:
         group(spec, number - 1)
     message = str(error.value)
@@ -151,20 +151,20 @@ REPLAYS = 'replay = { values = ["uniform", "prioritised"] }'
     ],
 )
 def test_fields_that_change_no_agent_are_refused(read, monkeypatch, hparams, config, search, message) -> None:
-    monkeypatch.setattr(groups.checks, "build", lambda *_: (None, None))
+    monkeypatch.setattr(trials.checks, "build", lambda *_: (None, None))
     count = "configurations = 6" if search == "random" else ""
     text = f'experiment = "dqn_cartpole"\nsearch = "{search}"\n{count}\n[hparams]\n{hparams}\n[config]\n{config}'
     spec = read(text)
     if message is None:
-        groups.check_idle(spec, group(spec, 4))
+        trials.check_idle(spec, group(spec, 4))
     else:
         with pytest.raises(UsageError, match=f"^{re.escape(message)}$"):
-            groups.check_idle(spec, group(spec, 4))
+            trials.check_idle(spec, group(spec, 4))
 
 
 def test_the_command_that_trains_the_best_again_leaves_out_what_has_no_effect(read, monkeypatch) -> None:
     """There it would be refused."""
-    monkeypatch.setattr(groups.checks, "build", lambda *_: (None, None))
+    monkeypatch.setattr(trials.checks, "build", lambda *_: (None, None))
     spec = read(
         'experiment = "dqn_cartpole"\nsearch = "grid"\n[hparams]\npriority_exponent = 0.9\n[config]\n' + REPLAYS
     )

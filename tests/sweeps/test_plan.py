@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from jaxrl.cli.checks import UsageError
-from jaxrl.sweeps import groups, plan
-from jaxrl.sweeps.groups import Group, group
+from jaxrl.arguments import UsageError
+from jaxrl.sweeps import plan, trials
 from jaxrl.sweeps.plan import GIB, GroupPlan, Limits, most_at_once, plan_group, show, state_shapes, wave_size
 from jaxrl.sweeps.spec import read_spec
+from jaxrl.sweeps.trials import Group, group
 from jaxrl.training.devices import bytes_of
 from jaxrl.training.population import block_size
 from jaxrl.training.program import Program
@@ -61,7 +61,7 @@ def dqn(groups_of) -> Group:
 
 @pytest.fixture
 def nothing_compiles(monkeypatch) -> None:
-    monkeypatch.setattr(groups, "Program", lambda *_, **__: pytest.fail("it made a program"))
+    monkeypatch.setattr(trials, "Program", lambda *_, **__: pytest.fail("it made a program"))
 
 
 def test_waves_are_few_and_equal_and_fit() -> None:

@@ -11,10 +11,10 @@ import tyro
 from PIL import Image
 from rich.console import Console
 
-from jaxrl.cli import Experiment, Options
-from jaxrl.cli.experiment import flatten
 from jaxrl.experiments import dqn_minatar, pqn_minatar, reinforce_cartpole
-from jaxrl.sweeps.pictures import _log_ticks, draw_curves, draw_hparams
+from jaxrl.plots.sweep_results import _log_ticks, draw_curves, draw_hparams
+from jaxrl.runs.experiment import Experiment
+from jaxrl.runs.options import Options, flatten
 from jaxrl.sweeps.results import (
     best_configurations,
     legend,
@@ -141,7 +141,7 @@ def test_a_file_survives_a_write_that_fails(tmp_path: Path, monkeypatch) -> None
 
 
 def parse(experiment: Experiment, command: str) -> Options:
-    """What `jaxrl.cli.train.main` would read from a command."""
+    """What `jaxrl.runs.train.main` would read from a command."""
     python, dash_m, module, *arguments = shlex.split(command)
     assert (python, dash_m, module) == ("python", "-m", f"jaxrl.experiments.{experiment.name}")
     defaults = experiment.defaults

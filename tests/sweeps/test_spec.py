@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.stats import qmc
 
-from jaxrl.cli.checks import UsageError
+from jaxrl.arguments import UsageError
 from jaxrl.experiments import dqn_cartpole
 from jaxrl.sweeps import spec as spec_module
 from jaxrl.sweeps.spec import EXAMPLE, FORMAT, Dimension, draw, read_spec, with_values

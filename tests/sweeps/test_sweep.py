@@ -24,17 +24,17 @@ from PIL import Image
 from rich.console import Console
 
 import jaxrl
-from jaxrl.cli import Options
-from jaxrl.cli.experiment import flatten
-from jaxrl.cli.train import key_streams, train
 from jaxrl.envs import vectorize
 from jaxrl.experiments import dqn_cartpole, evaluate, play, sweep
-from jaxrl.sweeps import groups as groups_module
+from jaxrl.random import key_streams
+from jaxrl.runs.options import Options, flatten
+from jaxrl.runs.train import train
+from jaxrl.sweeps import execute as sweeps
 from jaxrl.sweeps import plan as planning
-from jaxrl.sweeps import sweep as sweeps
-from jaxrl.sweeps.groups import Group, group
+from jaxrl.sweeps import trials as groups_module
 from jaxrl.sweeps.plan import GIB, GroupPlan, state_shapes
 from jaxrl.sweeps.spec import draw, read_spec
+from jaxrl.sweeps.trials import Group, group
 from jaxrl.training import evaluate as evaluate_policy
 from jaxrl.training.checkpoint import Checkpoints
 from jaxrl.training.program import Program
@@ -122,7 +122,7 @@ def quick():
         monkeypatch.setattr(Program, "_timed", quickly)
         monkeypatch.setattr(sweep, "group", sharing)
         monkeypatch.setattr(planning, "seconds_per_iteration", lambda group, size, devices: 0.25)
-        monkeypatch.setattr(sys.modules["jaxrl.training.run"]._Loop, "pace", lambda self: 40)
+        monkeypatch.setattr(sys.modules["jaxrl.training.host_loop"]._Loop, "pace", lambda self: 40)
         yield
 
 
@@ -348,7 +348,7 @@ def test_evaluate_and_play_an_agent(whole, tmp_path, monkeypatch) -> None:
 
 def test_a_member_equals_its_solo_run(whole, tmp_path, monkeypatch) -> None:
     """Up to the last bits of what is added up in another order."""
-    monkeypatch.setattr("jaxrl.cli.train.shoot_film", lambda *_: None)
+    monkeypatch.setattr("jaxrl.runs.train.shoot_film", lambda *_: None)
     own, agent = groups(whole)[0], 3
     i = [member.number for member in own.members].index(agent)
     options = dataclasses.replace(own.members[i].options, out=tmp_path / "solo")

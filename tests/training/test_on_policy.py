@@ -10,9 +10,18 @@ import pytest
 from jaxrl import make
 from jaxrl.agents import MinibatchConfig, PPOHparams, ppo, reinforce
 from jaxrl.arguments import ArgumentError
-from jaxrl.envs import Box, Discrete
 from jaxrl.networks import ActorCritic, actor_critic
-from jaxrl.training import Checkpoints, OffPolicyConfig, OnPolicyConfig, off_policy, on_policy, population, repeat, run
+from jaxrl.spaces import Box, Discrete
+from jaxrl.training import (
+    Checkpoints,
+    OffPolicyConfig,
+    OnPolicyConfig,
+    off_policy,
+    on_policy,
+    population,
+    repeat,
+    run,
+)
 from jaxrl.training.checkpoint import fingerprint
 from jaxrl.types import Agent, Mean
 from tests.compiling import quick_jit

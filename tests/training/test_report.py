@@ -13,23 +13,13 @@ from PIL import Image
 
 from jaxrl import Transition
 from jaxrl.arguments import ArgumentError
-from jaxrl.cli.pictures import spared
-from jaxrl.cli.record import page, record, return_text, with_epsilon
 from jaxrl.envs import make
-from jaxrl.envs.render import BACKGROUND, PALETTE, render, render_state, shorten
-from jaxrl.training.report import (
-    action_text,
-    film,
-    frame_time,
-    interval_95,
-    learning_curve,
-    mean_text,
-    number,
-    score_text,
-    spread,
-    steps_text,
-)
-from jaxrl.training.sinks import CSVSink, TensorBoardSink, brief
+from jaxrl.plots.errors import spared
+from jaxrl.plots.learning_curve import interval_95, learning_curve, mean_text, number, spread, steps_text
+from jaxrl.plots.render import BACKGROUND, PALETTE, render, render_state, shorten
+from jaxrl.plots.video import action_text, film, frame_time, score_text
+from jaxrl.runs.page import page, record, return_text, with_epsilon
+from jaxrl.training.loggers import CSVSink, TensorBoardSink, brief
 
 
 def test_a_run_without_rows_leaves_no_tensorboard_file(tmp_path) -> None:

@@ -17,15 +17,15 @@ import pytest
 from jaxrl import OffPolicyConfig, OnPolicyConfig, a2c, actor_critic, dqn, make, memory, off_policy, on_policy
 from jaxrl.agents.a2c import A2CHparams
 from jaxrl.arguments import ArgumentError
-from jaxrl.envs import Discrete
 from jaxrl.networks import QNetwork
+from jaxrl.spaces import Discrete
 from jaxrl.training import CheckpointError, Checkpoints, DivergedError, Program, repeat, run
 from jaxrl.training.checkpoint import fingerprint
-from jaxrl.training.run import check_total_steps
-from jaxrl.training.sinks import CLOCK_COLUMNS, CSVSink
+from jaxrl.training.host_loop import check_total_steps
+from jaxrl.training.loggers import CLOCK_COLUMNS, CSVSink
 from tests.conftest import SMALL
 
-run_module = importlib.import_module("jaxrl.training.run")  # not the function of that name
+run_module = importlib.import_module("jaxrl.training.host_loop")  # not the function of that name
 checkpoint_module = importlib.import_module("jaxrl.training.checkpoint")
 ADAPTIVE_PACE = run_module._Loop.pace
 
@@ -328,7 +328,7 @@ def test_no_usable_checkpoint_is_an_error(whole, train, tmp_path) -> None:
 @pytest.fixture
 def unchecked(monkeypatch, hparams):
     """Hyperparameters that make the parameters NaN, and a host loop that lets them pass."""
-    monkeypatch.setattr(sys.modules["jaxrl.training.run"], "check", lambda *_: None)
+    monkeypatch.setattr(sys.modules["jaxrl.training.host_loop"], "check", lambda *_: None)
     return dataclasses.replace(hparams, learning_rate=np.nan)
 
 

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 
 from jaxrl.envs.minatar.bits import ROW, cell, from_rows, pack
 from jaxrl.envs.minatar.environment import DOWN, NOOP, UP, Game, MinAtarParams
-from jaxrl.materialize import materialize
 from jaxrl.types import Array
+from jaxrl.xla.fusion import materialize
 
 CHANNELS = ("chicken", "car", "speed 1", "speed 2", "speed 3", "speed 4", "speed 5")
 PLAYER_SPEED, TIME_LIMIT, CHICKEN_X = 3, 2500, 4

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 from jaxrl.envs.minatar.bits import ROW, Board, cell, empty, from_rows, pack
 from jaxrl.envs.minatar.environment import DOWN, FIRE, LEFT, RIGHT, UP, Game, MinAtarParams
 from jaxrl.envs.minatar.slots import add_one, bits_of, each, equal, everywhere, newest, oldest, push, put, subtract_one
-from jaxrl.materialize import materialize
 from jaxrl.types import Array
+from jaxrl.xla.fusion import materialize
 
 CHANNELS = (
     "submarine front", "submarine back", "friendly bullet", "trail", "enemy bullet", "enemy fish", "enemy submarine",

@@ -6,11 +6,11 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from jaxrl.cli.pictures import spared
-from jaxrl.cli.sheet import sheet
-from jaxrl.envs.grid_pictures import render_values
 from jaxrl.envs.grid_world import GridWorld
-from jaxrl.envs.render import write_gif
+from jaxrl.plots.errors import spared
+from jaxrl.plots.grid_values import render_values
+from jaxrl.plots.panels import sheet
+from jaxrl.plots.render import write_gif
 
 ITERATES, FILM, POLICIES, CONVERGENCE = "iterates.png", "iterates.gif", "policies.png", "convergence.png"
 FRAMES = 60

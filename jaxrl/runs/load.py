@@ -13,9 +13,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrl.arguments import ArgumentError
-from jaxrl.cli import run_directory
-from jaxrl.cli.experiment import Experiment, Options, make_options, read_options
 from jaxrl.envs import make
+from jaxrl.runs import run_directory
+from jaxrl.runs.experiment import Experiment
+from jaxrl.runs.options import Options, make_options, read_options
 from jaxrl.training.checkpoint import Checkpoints
 from jaxrl.training.program import of_population, start
 from jaxrl.types import Agent, Array, PyTree
@@ -137,7 +138,7 @@ def load(directory: str | Path, seed: int | None = None, agent: int | None = Non
     """
     directory = Path(directory)
     if (directory / run_directory.SWEEP).exists():
-        from jaxrl.sweeps.load import find  # here, because it imports a library for tables
+        from jaxrl.sweeps.find import find  # here, because it imports a library for tables
 
         if seed is not None:
             raise ValueError(f"seed is for runs; an agent of a sweep has its own, got {seed}")

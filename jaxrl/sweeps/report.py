@@ -5,11 +5,11 @@ from pathlib import Path
 
 import polars as pl
 
-from jaxrl.cli.record import with_epsilon
 from jaxrl.envs import protocol_of
+from jaxrl.runs.page import with_epsilon
 from jaxrl.sweeps import results
-from jaxrl.sweeps.sweep import HPARAMS, LEARNING_CURVES, SPEC, Sweep, read_record, retrain
-from jaxrl.sweeps.waves import CURVES, RESULTS
+from jaxrl.sweeps.chunks import CURVES, RESULTS
+from jaxrl.sweeps.execute import HPARAMS, LEARNING_CURVES, SPEC, Sweep, read_record, retrain
 
 
 def record(sweep: Sweep, best: pl.DataFrame, destination: Path) -> None:

@@ -12,14 +12,16 @@ import jax
 import polars as pl
 from rich.console import Console
 
-from jaxrl.cli import checks, run_directory
-from jaxrl.cli.pictures import spared
+from jaxrl.arguments import UsageError
 from jaxrl.envs import protocol_of
-from jaxrl.sweeps import pictures, results
-from jaxrl.sweeps.groups import Group
+from jaxrl.plots import sweep_results
+from jaxrl.plots.errors import spared
+from jaxrl.runs import checks, provenance, run_directory
+from jaxrl.sweeps import results
+from jaxrl.sweeps.chunks import CURVES, RESULTS, SweepLine, WaveSink, describe, results_frame, train_wave
 from jaxrl.sweeps.plan import GroupPlan
 from jaxrl.sweeps.spec import Spec
-from jaxrl.sweeps.waves import CURVES, RESULTS, SweepLine, WaveSink, describe, results_frame, train_wave
+from jaxrl.sweeps.trials import Group
 from jaxrl.training.checkpoint import CheckpointError, first_line
 from jaxrl.training.devices import greatest
 
@@ -67,28 +69,28 @@ def check_directory(directory: Path, out: Path | None, resume: bool, spec: Spec)
         UsageError: it holds something else, or another sweep.
     """
     if directory.exists() and not directory.is_dir():
-        raise checks.UsageError(f"--out {directory} is not a directory")
+        raise UsageError(f"--out {directory} is not a directory")
     if not resume:
         if (directory / run_directory.SWEEP).exists() or run_directory.holds_a_run(directory):
-            raise checks.UsageError(
+            raise UsageError(
                 f"--out {directory} already holds a sweep or a run; add --resume to continue it, or name another"
             )
         return None
     if out is None:
-        raise checks.UsageError("--resume needs --out DIR, the sweep to continue")
+        raise UsageError("--resume needs --out DIR, the sweep to continue")
     if not (directory / run_directory.SWEEP).exists():
         if run_directory.holds_a_run(directory):
-            raise checks.UsageError(f"--resume: {directory} holds a run, and not a sweep")
+            raise UsageError(f"--resume: {directory} holds a run, and not a sweep")
         return None
     record = read_record(directory)
     for name in sorted(spec.fields.keys() | record["fields"].keys()):
         before, now = record["fields"].get(name), spec.fields.get(name)
         if before != now:
-            raise checks.UsageError(f"--resume: {name} is {_said(now)}, but {_said(before)} in {directory}")
+            raise UsageError(f"--resume: {name} is {_said(now)}, but {_said(before)} in {directory}")
     if list(spec.fields) != list(record["fields"]):
-        raise checks.UsageError(f"--resume: the fields are in another order than in {directory}")
+        raise UsageError(f"--resume: the fields are in another order than in {directory}")
     if record["processes"] != jax.process_count():
-        raise checks.UsageError(
+        raise UsageError(
             f"--resume: there are {jax.process_count()} processes, but {record['processes']} in {directory}"
         )
     return [GroupPlan(*plan) for plan in record["plan"]]
@@ -106,10 +108,10 @@ def hold(directory: Path) -> Iterator[None]:
         if jax.process_index() == 0:
             try:
                 holding.enter_context(checks.hold(directory, "--out"))
-            except checks.UsageError as held:
+            except UsageError as held:
                 error = held
         if greatest(error is not None):
-            raise error or checks.UsageError(f"--out {directory} is in use by another sweep")
+            raise error or UsageError(f"--out {directory} is in use by another sweep")
         try:
             yield
         except (CheckpointError, MemoryError, OSError, KeyboardInterrupt, SystemExit) as stopped:
@@ -131,11 +133,11 @@ def read_record(directory: Path) -> dict[str, Any]:
     try:
         record = run_directory.read_json(directory / run_directory.SWEEP)
     except OSError as error:
-        raise checks.UsageError(f"{directory} holds no sweep (it has no {run_directory.SWEEP})") from error
+        raise UsageError(f"{directory} holds no sweep (it has no {run_directory.SWEEP})") from error
     except ValueError as error:
-        raise checks.UsageError(f"{directory / run_directory.SWEEP} is not the record of a sweep: {error}") from error
+        raise UsageError(f"{directory / run_directory.SWEEP} is not the record of a sweep: {error}") from error
     if not {"fields", "plan", "processes"} <= record.keys():
-        raise checks.UsageError(f"{directory / run_directory.SWEEP} is not the record of a sweep")
+        raise UsageError(f"{directory / run_directory.SWEEP} is not the record of a sweep")
     return record
 
 
@@ -151,9 +153,9 @@ def begin(sweep: Sweep) -> None:
         "plan": [list(plan) for plan in sweep.plans],
         "processes": jax.process_count(),
         "command": run_directory.command("sweep"),
-        "started": run_directory.now(),
-        "commit": run_directory.commit(),
-        **run_directory.provenance(),
+        "started": provenance.now(),
+        "commit": provenance.commit(),
+        **provenance.describe(),
     }
     run_directory.write_json(sweep.directory / run_directory.SWEEP, record)
 
@@ -238,11 +240,11 @@ def report(sweep: Sweep, failed: dict[int, str], console: Console) -> pl.DataFra
     title = f"{sweep.spec.experiment.algorithm} on {sweep.spec.options.env}"
     subtitle = f"{protocol}; {sweep.size}"
     with spared(directory / LEARNING_CURVES):
-        pictures.draw_curves(found, curves, best, title, subtitle, directory / LEARNING_CURVES)
+        sweep_results.draw_curves(found, curves, best, title, subtitle, directory / LEARNING_CURVES)
     if sweep.swept:
         logs = [dimension.path for dimension in sweep.spec.dimensions if dimension.distribution == "log_uniform"]
         with spared(directory / HPARAMS):
-            pictures.draw_hparams(found, sweep.swept, logs, title, subtitle, directory / HPARAMS)
+            sweep_results.draw_hparams(found, sweep.swept, logs, title, subtitle, directory / HPARAMS)
     console.print(results.table(best, sweep.swept))
     if sweep.spec.seeds > 1:
         console.print(results.legend(sweep.spec.seeds))

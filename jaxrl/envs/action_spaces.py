@@ -1,26 +1,14 @@
 """What actions a world takes."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
 from jaxrl.arguments import ArgumentError
 from jaxrl.envs.base import Environment
-from jaxrl.envs.foreign import check_interface, is_box
-
-
-class Discrete(NamedTuple):
-    """Actions `0 .. num_actions - 1`, int `[...]`."""
-
-    num_actions: int
-
-
-class Box(NamedTuple):
-    """Actions float `[..., D]` between bounds, both float32 `[D]` and finite, and a finite distance apart."""
-
-    low: np.ndarray
-    high: np.ndarray
+from jaxrl.envs.foreign import check_interface
+from jaxrl.spaces import Box, Discrete, is_box
 
 
 def action_space_of(env: Any, params: Any) -> Discrete | Box:
@@ -67,23 +55,3 @@ def num_discrete_actions(env: Any, params: Any) -> int:
 
 def _name(env: Any) -> str:
     return getattr(env, "name", type(env).__name__)
-
-
-def check_actions(actions: Any, space: Discrete | Box, num_envs: int) -> None:
-    """Refuses a policy that does not fit the world.
-
-    Args:
-        actions: what the policy gives for `num_envs` observations, or its `jax.ShapeDtypeStruct`.
-        space: the world's actions.
-        num_envs: N.
-
-    Raises:
-        ArgumentError: they are not int `[N]` for discrete actions, or not float `[N, D]` for a box of them.
-    """
-    kind, name = (jnp.integer, "int") if isinstance(space, Discrete) else (jnp.floating, "float")
-    shape = (num_envs,) if isinstance(space, Discrete) else (num_envs, *space.low.shape)
-    if not (hasattr(actions, "shape") and actions.shape == shape and jnp.issubdtype(actions.dtype, kind)):
-        got = f"{actions.dtype}{list(actions.shape)}" if hasattr(actions, "shape") else repr(actions)
-        raise ArgumentError(
-            f"agent must act with {name}{list(shape)}, for this world has the actions {space}, got {got}"
-        )

@@ -6,10 +6,11 @@ from typing import Annotated, Any, Literal
 from annotated_types import Gt
 
 from jaxrl.agents import MinibatchConfig, ReinforceConfig, a2c, ppo, reinforce
-from jaxrl.cli.experiment import Options, idle_settings
 from jaxrl.envs import action_space_of
 from jaxrl.networks import Network, actor_critic
 from jaxrl.networks.network import example_of
+from jaxrl.runs.experiment import idle_settings
+from jaxrl.runs.options import Options
 from jaxrl.training import OnPolicyConfig, on_policy
 from jaxrl.types import Agent, Trainer
 

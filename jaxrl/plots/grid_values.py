@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw, ImageFont
 from jaxrl.arguments import ArgumentError
 from jaxrl.envs.grid_world import GridWorld
 from jaxrl.envs.maps import read_map
-from jaxrl.envs.palette import BACKGROUND, DETAILED, GRID, INK, PALETTE, Colour, cell_size, flat_cells
+from jaxrl.plots.palette import BACKGROUND, DETAILED, GRID, INK, PALETTE, Colour, cell_size, flat_cells
 
 LOOKS: dict[str, tuple[str, Colour]] = {
     "#": ("wall", (84, 90, 108)),

@@ -5,13 +5,14 @@ from typing import NamedTuple
 
 import polars as pl
 
-from jaxrl.cli import checks
-from jaxrl.cli.experiment import Experiment, Options
+from jaxrl.arguments import UsageError
+from jaxrl.runs.experiment import Experiment
+from jaxrl.runs.options import Options
+from jaxrl.sweeps.chunks import AGENTS, RESULTS
+from jaxrl.sweeps.execute import SPEC, WAVES, read_record
 from jaxrl.sweeps.plan import GroupPlan
 from jaxrl.sweeps.results import best_configurations
 from jaxrl.sweeps.spec import draw, read_spec, with_values
-from jaxrl.sweeps.sweep import SPEC, WAVES, read_record
-from jaxrl.sweeps.waves import AGENTS, RESULTS
 
 
 class Found(NamedTuple):
@@ -41,7 +42,7 @@ def find(directory: Path, agent: int | None) -> Found:
     """
     try:
         record, spec = read_record(directory), read_spec(directory / SPEC)
-    except checks.UsageError as error:
+    except UsageError as error:
         raise ValueError(f"{directory} holds no sweep that can be read: {error}") from error
     waves = {path.parent: pl.read_parquet(path) for path in sorted((directory / WAVES).glob(f"*/{RESULTS}"))}
     if not waves:

@@ -5,7 +5,7 @@ from functools import cache
 import numpy as np
 from PIL import Image
 
-from jaxrl.envs.palette import BACKGROUND, INK
+from jaxrl.plots.palette import BACKGROUND, INK
 
 GAP = 24
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
+from jaxrl.plots.learning_curve import draw_mean, figure_over_steps, mean_text, number, plain_numbers, show_range
 from jaxrl.sweeps.results import short_labels, value_text
-from jaxrl.training.report import draw_mean, figure_over_steps, mean_text, number, plain_numbers, show_range
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

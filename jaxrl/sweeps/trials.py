@@ -9,12 +9,13 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxrl.cli import checks
-from jaxrl.cli.experiment import Options, flatten
-from jaxrl.cli.train import key_streams
+from jaxrl.arguments import UsageError
 from jaxrl.envs import vectorize
+from jaxrl.random import key_streams
+from jaxrl.runs import checks
+from jaxrl.runs.options import Options, flatten
 from jaxrl.sweeps.spec import Spec, draw, with_values
-from jaxrl.training.evaluate import Evaluation, evaluate_agents
+from jaxrl.training.evaluation import Evaluation, evaluate_agents
 from jaxrl.training.program import Program
 from jaxrl.types import Array, Hparams, PyTree
 
@@ -103,7 +104,7 @@ def check_idle(spec: Spec, groups: Sequence[Group]) -> None:
     for path, reasons in found.items():
         if len(reasons) == spec.configurations * spec.seeds or (spec.search == "grid" and path in swept):
             given = swept[path].shown if path in swept else flatten(spec.options)[path]
-            raise checks.UsageError(f"{path} has no effect with {reasons[0]}, got {given}")
+            raise UsageError(f"{path} has no effect with {reasons[0]}, got {given}")
 
 
 def fill_up(members: Sequence[Member], size: int) -> list[Member]:
@@ -127,7 +128,7 @@ def group(spec: Spec, max_groups: int) -> list[Group]:
             members.setdefault(static, []).append(member)
     if len(members) > max_groups:
         swept = [dimension.path for dimension in spec.dimensions if dimension.path.startswith("config.")]
-        raise checks.UsageError(
+        raise UsageError(
             f"{', '.join(swept)}: {len(members)} different values were drawn, each of which needs a program of its "
             f"own, and --max-groups is {max_groups}"
         )

@@ -12,21 +12,10 @@ from PIL import Image, ImageDraw, ImageFont
 
 from jaxrl.arguments import ArgumentError
 from jaxrl.envs.base import Environment
-from jaxrl.envs.grid_pictures import grid_board
 from jaxrl.envs.grid_world import GridWorld
 from jaxrl.envs.minatar import MinAtar
-from jaxrl.envs.palette import (
-    BACKGROUND,
-    BOARD,
-    DETAILED,
-    FAINT,
-    GRID,
-    INK,
-    PALETTE,
-    Colour,
-    cell_size,
-    flat_cells,
-)
+from jaxrl.plots.grid_values import grid_board
+from jaxrl.plots.palette import BACKGROUND, BOARD, DETAILED, FAINT, GRID, INK, PALETTE, Colour, cell_size, flat_cells
 
 Legend = list[tuple[str, Colour]]
 """Names of colours."""

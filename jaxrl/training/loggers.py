@@ -13,7 +13,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from jaxrl.training.run import Row
+from jaxrl.training.host_loop import Row
 
 CLOCK_COLUMNS = ("env_steps_per_second", "wall_seconds")
 """The columns that depend on the machine; all others are the same in every repetition of a run."""

@@ -13,15 +13,15 @@ import numpy as np
 import polars as pl
 from rich.console import Console
 
-from jaxrl.cli import run_directory
-from jaxrl.cli.experiment import flatten
-from jaxrl.sweeps.groups import Group, Member, fill_up
+from jaxrl.runs import run_directory
+from jaxrl.runs.options import flatten
 from jaxrl.sweeps.results import write_parquet
+from jaxrl.sweeps.trials import Group, Member, fill_up
 from jaxrl.training.checkpoint import Checkpoints
 from jaxrl.training.devices import gather, greatest
+from jaxrl.training.host_loop import Row, RunResult, Sink, row_ends, run
+from jaxrl.training.loggers import CLOCK_COLUMNS, CSVSink, ProgressLine, brief
 from jaxrl.training.program import Program, has_nan
-from jaxrl.training.run import Row, RunResult, Sink, row_ends, run
-from jaxrl.training.sinks import CLOCK_COLUMNS, CSVSink, ProgressLine, brief
 
 RESULTS, CURVES, AGENTS = "results.parquet", "curves.parquet", "agents"
 WHOLE_NUMBERS = ("agent", "env_steps", "episodes")

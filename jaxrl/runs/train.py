@@ -2,140 +2,36 @@
 
 import contextlib
 import dataclasses
-import os
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from rich.console import Console
 
-from jaxrl import interrupt
-from jaxrl.cli import checks, run_directory
-from jaxrl.cli.experiment import Experiment, Options
-from jaxrl.cli.parse import parse
-from jaxrl.cli.pictures import spared
-from jaxrl.cli.record import record, return_text, with_epsilon
 from jaxrl.envs import protocol_of, rollout, vectorize
 from jaxrl.memory import memory_there, size
-from jaxrl.random import key_stream
+from jaxrl.plots.errors import spared
+from jaxrl.plots.learning_curve import interval_95, learning_curve
+from jaxrl.plots.video import film
+from jaxrl.random import key_streams
+from jaxrl.runs import checks, provenance, run_directory
+from jaxrl.runs.experiment import Experiment
+from jaxrl.runs.options import Options
+from jaxrl.runs.page import record, return_text, with_epsilon
 from jaxrl.training.checkpoint import CheckpointError, Checkpoints
 from jaxrl.training.debug_nans import DivergedError
 from jaxrl.training.devices import bytes_of, gather, mesh_of
-from jaxrl.training.evaluate import Evaluation, evaluate_agents
+from jaxrl.training.evaluation import Evaluation, evaluate_agents
+from jaxrl.training.host_loop import RunResult, Sink, row_ends, run
 from jaxrl.training.hparams import repeat
+from jaxrl.training.loggers import CSVSink, ProfileSink, ScreenSink, TensorBoardSink
 from jaxrl.training.program import Program, local_copies
-from jaxrl.training.report import film, interval_95, learning_curve
-from jaxrl.training.run import RunResult, Sink, row_ends, run
-from jaxrl.training.sinks import CSVSink, ProfileSink, ScreenSink, TensorBoardSink
 from jaxrl.types import Agent, Array, Hparams, PyTree, Transition
 
 FILM_STEPS = 400
-
-
-@contextlib.contextmanager
-def errors_in_one_line() -> Iterator[None]:
-    """Ends the process with one line and a status for every error that a user can do something about.
-
-    As a decorator of a command's `main` too. Where stdout is no longer read, as after `| head`, there is nothing to say
-    but what is saved.
-    """
-    interrupt.imported()
-    try:
-        yield
-        if sys.stdout is not None:
-            sys.stdout.flush()
-    except checks.UsageError as error:
-        fail(str(error), 2)
-    except (BrokenPipeError, SystemExit) as error:  # rich exits where it cannot print
-        if notes := _notes(error):
-            fail("; ".join(["what is printed is no longer read", *notes]), 1)
-        if isinstance(error, SystemExit):
-            raise
-        sys.exit(1)
-    except OSError as error:
-        message = str(error) if error.filename or not error.strerror else f"cannot write: {error.strerror}"
-        fail("; ".join([message, *_notes(error)]), 1)
-    except (CheckpointError, DivergedError, MemoryError) as error:
-        fail("; ".join([str(error), *_notes(error)]), 1)
-    except jax.errors.JaxRuntimeError as error:
-        if "RESOURCE_EXHAUSTED" not in str(error):
-            raise
-        fail(f"not enough memory: {str(error).splitlines()[0]}", 1)
-    except KeyboardInterrupt as error:
-        fail("; ".join(["interrupted", *_notes(error)]), 130)
-    finally:
-        _silence_broken_streams()
-
-
-def _notes(error: BaseException) -> list[str]:
-    return getattr(error, "__notes__", [])
-
-
-def _silence_broken_streams() -> None:
-    """Points those that nobody reads to nowhere: Python would say so when it ends."""
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            if stream is not None:
-                stream.flush()
-        except OSError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-
-
-def fail(message: str, code: int) -> NoReturn:
-    """Ends the process with one line on stderr."""
-    with contextlib.suppress(OSError):
-        print(f"error: {message}", file=sys.stderr)
-    sys.exit(code)
-
-
-@errors_in_one_line()
-def main(experiment: Experiment) -> None:
-    """Runs an experiment from the command line; the process exits with 0, 1 (it failed) or 2 (bad input)."""
-    defaults = experiment.defaults
-    options_type: Any = Options[type(defaults.hparams), type(defaults.config)]  # type: ignore[misc]
-    options = parse(
-        options_type,
-        sys.modules["__main__"].__doc__,
-        default=defaults,
-        prog=f"python -m jaxrl.experiments.{experiment.name}",
-    )
-    prepare_jax(options.deterministic, options.num_devices)
-    console = screen()
-    directory, summary = train(experiment, options, console)
-    if summary is None:
-        console.print("continue with")
-        console.print(f"  {run_directory.resume_command(experiment.name, directory)}", soft_wrap=True)
-
-
-def prepare_jax(deterministic: bool = False, num_cpu_devices: int | None = 1) -> None:
-    """Turns on the persistent compilation cache, in the user's cache folder unless JAX_COMPILATION_CACHE_DIR is set.
-
-    `num_cpu_devices`: how many devices a CPU becomes: at most one for each of its cores, and if None all of these. It
-    has no effect once jax has looked at its devices, as it has when this returns.
-
-    Raises:
-        UsageError: there is no device of the kind that JAX_PLATFORMS names.
-    """
-    import platformdirs
-
-    # Those that this process may use, where the system says.
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    num_cpu_devices = cores if num_cpu_devices is None else min(num_cpu_devices, cores)
-    if num_cpu_devices > 1:
-        with contextlib.suppress(RuntimeError):  # jax has begun already: `devices` says what there is
-            jax.config.update("jax_num_cpu_devices", num_cpu_devices)
-
-    if deterministic:
-        os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_gpu_deterministic_ops=true"
-    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        jax.config.update("jax_compilation_cache_dir", platformdirs.user_cache_dir("jaxrl"))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
-    checks.check_platform()
 
 
 def train(experiment: Experiment, options: Options, console: Console) -> tuple[Path, dict[str, Any] | None]:
@@ -265,7 +161,7 @@ def begin(
         run_directory.write_config(directory, experiment, options, protocol)
         return directory, False
     config = run_directory.read_config(directory)
-    for line in run_directory.differences(config):
+    for line in provenance.differences(config):
         console.print(f"note: resuming elsewhere, the last bits may differ: {line}", soft_wrap=True)
     if options.total_steps < config["options"]["total_steps"]:
         before = f"{config['options']['total_steps']:,}"
@@ -278,15 +174,6 @@ def memory_line(program: Program) -> str:
     """What the state of a run takes of the memory that there is."""
     needed, there = bytes_of(program.shapes) * local_copies(program.mesh), memory_there()
     return f"memory: {size(needed)}" + (f" of {size(there)} that are free" if there is not None else "")
-
-
-def key_streams(seeds: Sequence[int]) -> tuple[Array, Array, Array]:
-    """Keys `[A]` for training, evaluation and the film, of each seed."""
-    numbers = jnp.array(seeds, jnp.uint32)
-    training, evaluation, video = (
-        jax.vmap(partial(key_stream, use=use))(numbers) for use in ("training", "evaluation", "video")
-    )
-    return training, evaluation, video
 
 
 def make_sinks(options: Options, directory: Path, seeds: range, console: Console) -> list[Sink]:
@@ -337,7 +224,7 @@ def summarize(
         "compile_seconds": round(result.compile_seconds, 3),
         "train_seconds": round(result.train_seconds, 3),
         "env_steps_per_second": round(result.env_steps * options.num_seeds / result.train_seconds, 1),
-        "device": run_directory.device_name(),
+        "device": provenance.device_name(),
     }
 
 
@@ -386,11 +273,6 @@ def show(
             continue
         rows.append((name.split(".")[0].replace("_", " "), str(directory / name)))
     show_rows(rows, console)
-
-
-def screen(quiet: bool = False) -> Console:
-    """The console of a command; a file has room for wide tables."""
-    return Console(highlight=False, quiet=quiet, width=None if sys.stdout.isatty() else 160)
 
 
 def show_rows(rows: Sequence[tuple[str, str]], console: Console) -> None:

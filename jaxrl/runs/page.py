@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jaxrl.cli import run_directory
-from jaxrl.training.report import FEW_SEEDS
+from jaxrl.plots.learning_curve import FEW_SEEDS
+from jaxrl.runs import run_directory
 
 
 def return_text(summary: dict[str, Any], alone: bool = True) -> str:

@@ -2,19 +2,22 @@
 
 import dataclasses
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Generic, Literal, NamedTuple, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
 import tyro
 from annotated_types import Gt, Interval
 
-from jaxrl.arguments import ArgumentError, check
-from jaxrl.cli.parse import nearest, shown, whole_number
-from jaxrl.types import Agent, PyTree, Trainer
+from jaxrl.arguments import ArgumentError, check, nearest, whole_number
 
 HparamsT = TypeVar("HparamsT")
 ConfigT = TypeVar("ConfigT")
+
+
+def shown(default: str, metavar: str | None = None) -> Any:
+    """What the help says of an option's default where that is None or empty, and of its value."""
+    return tyro.conf.arg(help_behavior_hint=f"(default: {default})", metavar=metavar)
+
 
 EnvOptions = Annotated[
     tuple[str, ...], tyro.conf.arg(metavar="[NAME=VALUE ...]", help_behavior_hint="(default: the world's own)")
@@ -140,15 +143,6 @@ def unflatten(flat: dict[str, Any], defaults: Options) -> Options:
     return walk(defaults, "")
 
 
-def idle_settings(*rules: tuple[bool, str, tuple[str, ...]]) -> dict[str, str]:
-    """What `Experiment.idle` gives.
-
-    Args:
-        rules: whether each applies, what makes settings idle, and the paths of these.
-    """
-    return {path: reason for applies, reason, paths in rules if applies for path in paths}
-
-
 def read_options(flat: dict[str, Any], defaults: Options) -> Options:
     """The options in the record of a run, which somebody may have changed by hand; newer ones are as in `defaults`.
 
@@ -167,30 +161,3 @@ def read_options(flat: dict[str, Any], defaults: Options) -> Options:
     options = unflatten(flat, defaults)
     check(options)
     return options
-
-
-class Experiment(NamedTuple):
-    """A training experiment: what `python -m jaxrl.experiments.NAME` runs.
-
-    Attributes:
-        name: the module's name.
-        algorithm: what to call the learner in summaries and plots.
-        build: `(env, env_params, config) -> (Agent, Trainer)`.
-        defaults: the options of a plain call.
-        report: `(env, env_params, agent_states, directory) -> entries`, or None: what else there is to say about the
-            trained agents of all seeds, leaves `[A, ...]`. Its entries go into `summary.json`, and those that are
-            single numbers onto the screen. It may read the run's `metrics.csv`, and draws `pictures`.
-        pictures: names of the files that `report` writes into the directory.
-        idle: `(options, observation) -> {path: reason}`, or None: which settings have no effect on a run with these
-            options, and what makes them so, such as `{"hparams.priority_exponent": "config.replay uniform"}`.
-            `observation` has the shape of one of the world's. The commands refuse such a setting where somebody changes
-            it.
-    """
-
-    name: str
-    algorithm: str
-    build: Callable[[Any, Any, Any], tuple[Agent, Trainer]]
-    defaults: Options
-    report: Callable[[Any, Any, PyTree, Path], dict[str, Any]] | None = None
-    pictures: tuple[str, ...] = ()
-    idle: Callable[[Options, Any], dict[str, str]] | None = None

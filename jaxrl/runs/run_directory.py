@@ -1,22 +1,19 @@
 """The run directory: what is in it, and the record of how the run was made."""
 
-import importlib.metadata
 import json
 import math
 import os
 import platform
 import shlex
 import shutil
-import subprocess
 import sys
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import jax
-
-import jaxrl
-from jaxrl.cli.experiment import Experiment, Options, flatten
+from jaxrl.runs import provenance
+from jaxrl.runs.experiment import Experiment
+from jaxrl.runs.options import Options, flatten
 
 CONFIG, METRICS, SUMMARY = "config.json", "metrics.csv", "summary.json"
 SWEEP = "sweep.json"
@@ -62,7 +59,7 @@ def clear(directory: Path) -> None:
 def this_process() -> str:
     """Which process this is, in one line."""
     words = " ".join(shlex.join(sys.orig_argv).split())
-    return f"process {os.getpid()} on {platform.node()} since {now()}: {words[:200]}"
+    return f"process {os.getpid()} on {platform.node()} since {provenance.now()}: {words[:200]}"
 
 
 def free_disk(directory: Path) -> float:
@@ -101,10 +98,10 @@ def write_config(directory: Path, experiment: Experiment, options: Options, prot
             "protocol": protocol,
             "options": flatten(options),
             "command": command(experiment.name),
-            "started": now(),
+            "started": provenance.now(),
             "started_in": os.getcwd(),
-            "commit": commit(),
-            **provenance(),
+            "commit": provenance.commit(),
+            **provenance.describe(),
         },
     )
 
@@ -113,13 +110,14 @@ def note_resumption(directory: Path, experiment: Experiment, options: Options) -
     """Notes in `config.json` that the run goes on: from here, and to what total."""
     config = read_config(directory)
     config["options"]["total_steps"] = options.total_steps
-    entry = {"command": command(experiment.name), "started": now(), "commit": commit(), **provenance()}
+    entry = {
+        "command": command(experiment.name),
+        "started": provenance.now(),
+        "commit": provenance.commit(),
+        **provenance.describe(),
+    }
     config.setdefault("resumed", []).append(entry)
     write_json(directory / CONFIG, config)
-
-
-def now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def read_config(directory: Path) -> dict[str, Any]:
@@ -152,61 +150,3 @@ def resume_command(experiment: str, directory: Path) -> str:
     parts = [part for part in shlex.split(command(experiment)) if part != "--resume"]
     place = [] if any(part.split("=")[0] == "--out" for part in parts) else ["--out", str(directory)]
     return shlex.join([*parts, *place, "--resume"])
-
-
-def provenance() -> dict[str, Any]:
-    """Versions, machine and settings: what the bits of a result may depend on."""
-    packages = ("jax", "jaxlib", "flax", "optax", "gymnax", "orbax-checkpoint", "numpy")
-    versions = {name: importlib.metadata.version(name) for name in packages}
-    device = jax.devices()[0]
-    return {
-        "versions": {"jaxrl": jaxrl.__version__, "python": platform.python_version(), **versions},
-        "machine": {
-            "device": device_name(),
-            "devices": jax.device_count(),
-            "backend": device.platform,
-            "cores": os.cpu_count(),
-            "system": platform.platform(),
-        },
-        "settings": {name: getattr(jax.config, name) for name in ("jax_enable_x64", "jax_default_prng_impl")},
-    }
-
-
-def device_name() -> str:
-    """The accelerator's name, or the processor's."""
-    device = jax.devices()[0]
-    if device.platform != "cpu":
-        return device.device_kind
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    except OSError:
-        names = []
-    return f"{names[0] if names else platform.processor() or platform.machine()} ({os.cpu_count()} cores)"
-
-
-def commit() -> str | None:
-    """The git commit jaxrl runs from, with "-dirty" if files were changed; None for an installed package."""
-    root = Path(jaxrl.__file__).parents[1]
-
-    def git(*arguments: str) -> str:
-        done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True)
-        return done.stdout.strip()
-
-    try:
-        if Path(git("rev-parse", "--show-toplevel")) != root:
-            return None
-        return git("rev-parse", "HEAD") + ("-dirty" if git("status", "--porcelain", "--untracked-files=no") else "")
-    except (OSError, subprocess.CalledProcessError):
-        return None
-
-
-def differences(before: dict[str, Any]) -> list[str]:
-    """Where this machine, these versions or settings differ from those in the record of a run or a sweep."""
-    return [
-        f"{name} {before[group].get(name)} then, {value} now"
-        for group, values in provenance().items()
-        if group in before  # older records have no settings
-        for name, value in values.items()
-        if before[group].get(name) != value
-    ]

@@ -7,11 +7,12 @@ from annotated_types import Gt, Interval
 
 from jaxrl.agents import MinibatchConfig, action_values, dqn, pqn
 from jaxrl.agents.action_values import ActionValues
-from jaxrl.cli.experiment import Options, idle_settings
 from jaxrl.envs import num_discrete_actions
 from jaxrl.networks import Dense, NoisyDense, QNetwork, q_network
 from jaxrl.networks.layers import is_board
 from jaxrl.networks.network import example_of
+from jaxrl.runs.experiment import idle_settings
+from jaxrl.runs.options import Options
 from jaxrl.training import OffPolicyConfig, OnPolicyConfig, off_policy, on_policy
 from jaxrl.types import Agent, Trainer
 

@@ -10,25 +10,17 @@ import jax
 from filelock import FileLock, Timeout
 
 from jaxrl import envs
-from jaxrl.arguments import ArgumentError, check
-from jaxrl.cli import run_directory
-from jaxrl.cli.experiment import (
-    NOT_PART_OF_THE_RUN,
-    EnvOptions,
-    Experiment,
-    Options,
-    flatten,
-    make_options,
-    read_options,
-)
-from jaxrl.cli.parse import UsageError
+from jaxrl.arguments import ArgumentError, UsageError, check
 from jaxrl.envs.foreign import adapt
 from jaxrl.envs.maps import map_text
 from jaxrl.memory import check_fits
+from jaxrl.runs import run_directory
+from jaxrl.runs.experiment import Experiment
+from jaxrl.runs.options import NOT_PART_OF_THE_RUN, EnvOptions, Options, flatten, make_options, read_options
 from jaxrl.training.checkpoint import CheckpointError, Checkpoints
 from jaxrl.training.devices import bytes_of
+from jaxrl.training.host_loop import check_total_steps
 from jaxrl.training.population import Progress
-from jaxrl.training.run import check_total_steps
 from jaxrl.types import Agent, Trainer
 
 
