@@ -30,7 +30,7 @@ from jaxrl.agents import (
 from jaxrl.arguments import ArgumentError
 from jaxrl.envs import action_space_of, make, rollout, vectorize
 from jaxrl.networks import Network, actor_critic, q_network
-from jaxrl.plots.video import film
+from jaxrl.plots.video import save_video
 from jaxrl.runs.load import TrainedPolicy, load
 from jaxrl.training import (
     Checkpoints,
@@ -89,7 +89,6 @@ __all__ = [
     "distributions",
     "dqn",
     "evaluate",
-    "film",
     "load",
     "make",
     "networks",
@@ -109,7 +108,9 @@ __all__ = [
     "repeat",
     "rollout",
     "run",
+    "save_video",
     "vectorize",
+    "video",
 ]
 
 

@@ -15,7 +15,7 @@ CACHES = ("active_file", "inactive_file", "total_active_file", "total_inactive_f
 """What a group uses and would give back: copies of files. Version 1 counts what is below it under the last two."""
 
 
-def memory_there() -> int | None:
+def available_memory() -> int | None:
     """Bytes that are free on the first accelerator, or for this process on the machine; None if it does not say.
 
     A container may have less than the machine it runs on.
@@ -49,7 +49,7 @@ def check_fits(what: str, needed: int, hint: str) -> None:
     Raises:
         MemoryError: it does not fit.
     """
-    there = memory_there()
+    there = available_memory()
     if there is not None and needed > there:
         raise MemoryError(f"{what} {size(needed)}, and there are {size(there)} of free memory; {hint}")
 

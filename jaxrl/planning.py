@@ -8,7 +8,7 @@ whose right side, `T Q`, brings any two tables nearer to each other: ‖T Q - T 
 repeating it leads from any start to Q*, and how far a step went tells how far there is still to go.
 
 All functions are pure and take one MDP; `jax.vmap` or `jax.lax.map` them over many, or over policies. They compute in
-the precision of the tables. For γ = 0.99, float32 can certify about four digits of the greatest value. To have more,
+the precision of the tables. For γ = 0.99, float32 can certify about four digits of the largest value. To have more,
 make the tables and plan, and use what comes out, under `jax.enable_x64(True)`: twelve digits can be had then.
 """
 
@@ -38,7 +38,7 @@ class Plan(NamedTuple):
             each other, and even a table that it leaves alone may not be `Q*`, such as one in which agents hope for a
             reward that lies beyond a loop which costs nothing. It is `Q*` in exact arithmetic if some policy ends from
             everywhere and every other one earns minus infinity somewhere (Bertsekas & Tsitsiklis 1991), as in a Grid
-            World where each move costs something.
+            Environment where each move costs something.
     """
 
     q_values: Array
@@ -63,7 +63,7 @@ def bellman_backup(mdp: MDP, values: Array) -> Array:
 
 
 def greedy_policy(q_values: Array) -> Array:
-    """`π(a | s)`, `[S, A]`: the actions of the greatest value, all equally likely if there are several."""
+    """`π(a | s)`, `[S, A]`: the actions of the largest value, all equally likely if there are several."""
     best = q_values == q_values.max(-1, keepdims=True)
     return best / best.sum(-1, keepdims=True)
 

@@ -65,7 +65,7 @@ def as_keys(key: Any, name: str = "key") -> Array:
 
 
 def key_streams(seeds: Sequence[int]) -> tuple[Array, Array, Array]:
-    """Keys `[A]` for training, evaluation and the film, of each seed."""
+    """Keys `[A]` for training, evaluation and the video, of each seed."""
     numbers = jnp.array(seeds, jnp.uint32)
     training, evaluation, video = (
         jax.vmap(partial(key_stream, use=use))(numbers) for use in ("training", "evaluation", "video")

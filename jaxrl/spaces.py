@@ -22,11 +22,11 @@ class Box(NamedTuple):
 
 
 def check_actions(actions: Any, space: Discrete | Box, num_envs: int) -> None:
-    """Refuses a policy that does not fit the world.
+    """Refuses a policy that does not fit the environment.
 
     Args:
         actions: what the policy gives for `num_envs` observations, or its `jax.ShapeDtypeStruct`.
-        space: the world's actions.
+        space: the environment's actions.
         num_envs: N.
 
     Raises:
@@ -37,7 +37,7 @@ def check_actions(actions: Any, space: Discrete | Box, num_envs: int) -> None:
     if not (hasattr(actions, "shape") and actions.shape == shape and jnp.issubdtype(actions.dtype, kind)):
         got = f"{actions.dtype}{list(actions.shape)}" if hasattr(actions, "shape") else repr(actions)
         raise ArgumentError(
-            f"agent must act with {name}{list(shape)}, for this world has the actions {space}, got {got}"
+            f"agent must act with {name}{list(shape)}, for this environment has the actions {space}, got {got}"
         )
 
 

@@ -2,9 +2,9 @@
 
 Axis letters, used in every docstring:
 
-    ``T``  time steps of a rollout              ``N``  worlds stepped side by side
+    ``T``  time steps of a rollout              ``N``  environments stepped side by side
     ``B``  transitions in a batch               ``A``  agents of a population (their seeds, their hyperparameters)
-    ``W``  random words one world uses a step   ``[...]`` any batch axes, or none
+    ``W``  random words one environment uses a step   ``[...]`` any batch axes, or none
 """
 
 from collections.abc import Callable
@@ -29,13 +29,14 @@ Metrics = dict[str, Mean]
 
 
 class Transition(NamedTuple):
-    """One step of a world, complete in itself: nothing in it depends on the transition stored next to it.
+    """One step of an environment, complete in itself: nothing in it depends on the transition stored next to it.
 
     Attributes:
         observation: what the agent saw, `[..., *observation]`.
         action: what it did, `[...]`.
         reward: what it got, float32 `[...]`.
-        terminated: the episode ended by the rules of the world: nothing follows, so its value is zero, bool `[...]`.
+        terminated: the episode ended by the rules of the environment: nothing follows, so its value is zero, bool
+            `[...]`.
         truncated: the episode was cut off (a time limit): the value of `next_observation` still counts, bool `[...]`.
         next_observation: what followed, before any reset, `[..., *observation]`.
     """
@@ -52,9 +53,9 @@ class Sample(NamedTuple):
     """What a replay hands to its agent.
 
     Attributes:
-        transitions: stretches of `n` consecutive steps of one world, `[n, B]`; an episode may end within one, and what
-            follows then belongs to the next. DQN learns towards targets over the `n` steps.
-        weights: of the loss of each stretch, float32 `[B]`: 1, unless some are drawn more often than others.
+        transitions: sequences of `n` consecutive steps of one environment, `[n, B]`; an episode may end within one, and
+            what follows then belongs to the next. DQN learns towards targets over the `n` steps.
+        weights: of the loss of each sequence, float32 `[B]`: 1, unless some are drawn more often than others.
     """
 
     transitions: Transition
@@ -95,11 +96,11 @@ class Agent(NamedTuple):
         outputs: `(agent_state, observations[N]) -> what it chooses actions by`: Q(s, ·) `[N, num_actions]`, or a
             `jaxrl.distributions.Distribution`. With it, trainers refuse an agent for another number of actions, which
             no one would notice otherwise; an agent may do without.
-        whole_episodes: whether every rollout must begin with an episode, as that of `OnPolicyConfig.fresh_worlds` does.
-            Trainers refuse such an agent where theirs do not.
+        whole_episodes: whether every rollout must begin with an episode, as that of `OnPolicyConfig.reset_each_rollout`
+            does. Trainers refuse such an agent where theirs do not.
 
     `env_steps` is the trainer's clock as a float32 scalar: environment steps one agent has taken so far, over all its
-    worlds. Schedules depend on it and on nothing else, so a run can be extended.
+    environments. Schedules depend on it and on nothing else, so a run can be extended.
     """
 
     init: Callable[[Array, Hparams, PyTree], PyTree]
@@ -118,7 +119,7 @@ class TrainState(NamedTuple):
             streams derive from it. A population shares one, unbatched.
         key: the run's random key; iteration `i` draws from `fold_in(key, i)`.
         agent: the agent's own state (parameters, optimizer state, hyperparameters).
-        envs: the state of the `N` worlds.
+        envs: the state of the `N` environments.
         replay: stored transitions and the state of their sampler, or `()` for trainers that keep none.
     """
 

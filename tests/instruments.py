@@ -1,7 +1,7 @@
 """Instruments that show how parts are wired: who uses which random key, and what clocks say.
 
 A `Log` notes every key that `jax.random` draws from or splits, whoever does it and of whatever kind the key is. An
-agent, a network and worlds note what they are given; only they know what jaxrl's functions take and give.
+agent, a network and environments note what they are given; only they know what jaxrl's functions take and give.
 """
 
 import itertools
@@ -45,7 +45,7 @@ class Log:
 
     Attributes:
         uses: of keys.
-        words: random words that worlds were given, each with the name of who got it.
+        words: random words that environments were given, each with the name of who got it.
         clocks: what each function was told, `env_steps` in order.
     """
 
@@ -67,7 +67,7 @@ class Log:
         """Notes random words `[...]`."""
         jax.debug.callback(lambda words: self.words.extend((int(word), user) for word in np.ravel(words)), words)
 
-    def tell(self, user: str, env_steps: jax.Array) -> None:
+    def notify(self, user: str, env_steps: jax.Array) -> None:
         """Notes a clock."""
         jax.debug.callback(lambda env_steps: self.clocks[user].append(float(env_steps)), env_steps)
 
@@ -100,7 +100,7 @@ class Log:
 
 @contextmanager
 def watching(compiled: bool = False) -> Iterator[Log]:
-    """A log of all that happens meanwhile; but no world is tried out.
+    """A log of all that happens meanwhile; but no environment is tried out.
 
     Args:
         compiled: whether to leave compiling on. Without it tiny programs are faster, and what is seen is in order. Keys
@@ -136,7 +136,7 @@ def spy_agent(log: Log) -> Agent:
 
     def act(state, observations, key, env_steps):
         log.use(key, "act")
-        log.tell("act", env_steps)
+        log.notify("act", env_steps)
         return jnp.zeros(len(observations), jnp.int32)
 
     def policy(state, observations, key):
@@ -145,10 +145,10 @@ def spy_agent(log: Log) -> Agent:
 
     def update(state, batch, key, env_steps):
         log.use(key, "update")
-        log.tell("update", env_steps)
+        log.notify("update", env_steps)
         if not isinstance(batch, Sample):
             return state, {}, ()
-        log.tell("smallest weight", batch.weights.min())
+        log.notify("smallest weight", batch.weights.min())
         return state, {}, jnp.where(jnp.arange(len(batch.weights)) % 2, 2.0, 1.0)
 
     return Agent(init, act, policy, update)
@@ -165,10 +165,10 @@ class SpyNetwork:
         return jnp.broadcast_to(params + noise, (len(observations), 2))
 
 
-class SpyWorld(Environment):
+class SpyEnv(Environment):
     """Notes its random words; episodes last three steps."""
 
-    random_words, num_actions, protocol, name = 2, 2, "spy", "Spy"
+    random_words, num_actions, rules, name = 2, 2, "spy", "Spy"
     default_params = ()
 
     def __init__(self, log: Log) -> None:
@@ -196,7 +196,7 @@ class SpyWorld(Environment):
 
 
 class SpyGymnax:
-    """A world with gymnax's interface that notes its keys; episodes last three steps."""
+    """An environment with gymnax's interface that notes its keys; episodes last three steps."""
 
     name = "Spy"
     default_params = ()

@@ -32,7 +32,7 @@ class Static:
     most: int | None = None
     name: str = ""
     kind: Literal["a", "b"] = "a"
-    traced: Traced = Traced()
+    as_arrays: Traced = Traced()
 
 
 GOOD = [

@@ -55,9 +55,9 @@ def test_here_there_is_some(tmp_path: Path) -> None:
 
 
 def test_what_does_not_fit_is_refused(monkeypatch) -> None:
-    monkeypatch.setattr(memory, "memory_there", lambda: 2**30)
+    monkeypatch.setattr(memory, "available_memory", lambda: 2**30)
     check_fits("it takes", 2**30, "less would do")
     with pytest.raises(MemoryError, match=r"^it takes 1.50 GiB, and there are 1.00 GiB of free memory; less would do$"):
         check_fits("it takes", 3 * 2**29, "less would do")
-    monkeypatch.setattr(memory, "memory_there", lambda: None)
+    monkeypatch.setattr(memory, "available_memory", lambda: None)
     check_fits("it takes", 2**60, "less would do")

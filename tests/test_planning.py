@@ -84,7 +84,7 @@ def error(plan: planning.Plan, mdp: MDP) -> np.ndarray:
     return abs(np.asarray(plan.q_values) - optimal_q(mdp)).max((-2, -1)).astype(float)
 
 
-def world(map: str = "lecture", slip_probability: float = 0.0, discount: float = 0.99) -> MDP:
+def environment(map: str = "lecture", slip_probability: float = 0.0, discount: float = 0.99) -> MDP:
     env, params = make("GridWorld", map=map, slip_probability=slip_probability)
     return tables(env.grid, params.replace(discount=discount))
 
@@ -124,15 +124,15 @@ def test_the_lectures_values() -> None:
     """With γ = 1: minus the moves to the nearer corner."""
     distances = [0, 1, 2, 3, 1, 2, 3, 2, 2, 3, 2, 1, 3, 2, 1, 0]
     for method in METHODS:
-        plan = method(world(discount=1.0))
+        plan = method(environment(discount=1.0))
         np.testing.assert_allclose(plan.values, np.negative(distances), rtol=1e-6)
         assert plan.error_bound == np.inf
         assert plan.iterations <= 6
-    policy = planning.q_value_iteration(world(discount=1.0)).policy
+    policy = planning.q_value_iteration(environment(discount=1.0)).policy
     assert policy[3].tolist() == [0, 0.5, 0, 0.5]  # from the upper right corner, left or down
     # From a random Q too: the value of an episode that is over stays zero.
     start = np.random.default_rng(0).normal(size=(16, 4)) - 20
-    plan = planning.q_value_iteration(world(discount=1.0), initial_q=start)
+    plan = planning.q_value_iteration(environment(discount=1.0), initial_q=start)
     np.testing.assert_array_equal(plan.values, np.negative(distances))
 
 
@@ -163,12 +163,12 @@ def test_the_bound_holds_at_every_iteration(precision: bool, method) -> None:
 
 
 def test_a_tolerance_beyond_the_precision_ends_and_is_not_certified(precision: bool) -> None:
-    plan = planning.q_value_iteration(world(MAZE, 0.1), tolerance=1e-30)
+    plan = planning.q_value_iteration(environment(MAZE, 0.1), tolerance=1e-30)
     assert plan.iterations < 5000
     assert 1e-30 < plan.error_bound < (1e-10 if precision else 5e-3)
     assert plan.q_values.dtype == (jnp.float64 if precision else jnp.float32)
     # What float32's roundings do with such a discount, nothing bounds.
-    near_one = planning.q_value_iteration(world(MAZE, discount=1 - 1e-7))
+    near_one = planning.q_value_iteration(environment(MAZE, discount=1 - 1e-7))
     assert np.isfinite(near_one.error_bound) == precision
 
 
@@ -182,7 +182,7 @@ def test_backups_bring_tables_nearer() -> None:
 
 
 def test_methods_agree_and_evaluation_of_the_best_is_the_best() -> None:
-    mdp = world("S...\n....\n....\nSCCG\nC = -9", slip_probability=2 / 3, discount=0.95)
+    mdp = environment("S...\n....\n....\nSCCG\nC = -9", slip_probability=2 / 3, discount=0.95)
     plans = [method(mdp, 1e-9) for method in METHODS[:2]] + [planning.policy_iteration(mdp)]
     assert plans[2].iterations < 12
     for plan in plans:
@@ -229,7 +229,7 @@ def test_policies_by_hand() -> None:
 
 
 def test_the_random_policys_values_are_figure_4_1s() -> None:
-    values = planning.policy_evaluation(world(discount=1.0), jnp.full((16, 4), 0.25))
+    values = planning.policy_evaluation(environment(discount=1.0), jnp.full((16, 4), 0.25))
     expected = [0, -14, -20, -22, -14, -18, -20, -20, -20, -20, -18, -14, -22, -20, -14, 0]
     np.testing.assert_allclose(values, expected, rtol=1e-4)
 
@@ -237,7 +237,7 @@ def test_the_random_policys_values_are_figure_4_1s() -> None:
 @pytest.mark.parametrize("slip_probability", [0.0, 0.1])
 def test_without_discount_a_policy_that_never_ends_has_no_value(slip_probability: float) -> None:
     right = jnp.zeros((16, 4)).at[:, 0].set(1.0)  # ends up at a wall
-    rooms = [world(MAZE, slip_probability, discount) for discount in (1.0, 0.9)]
+    rooms = [environment(MAZE, slip_probability, discount) for discount in (1.0, 0.9)]
     if slip_probability == 0:
         assert np.isnan(planning.policy_evaluation(rooms[0], right)).all()
         assert np.isnan(planning.expected_return(rooms[0], right))

@@ -74,7 +74,9 @@ def actor_critic(env_id: str, agent: Callable[..., jaxrl.Agent], *config: Any) -
     env, params = jaxrl.make(env_id)
     observation, _ = env.reset(jax.random.key(0), params)
     network = jaxrl.actor_critic(observation, jaxrl.action_space_of(env, params), hidden_sizes=(4,))
-    return jaxrl.on_policy(agent(network, *config), env, params, dataclasses.replace(ON_POLICY, fresh_worlds=True))
+    return jaxrl.on_policy(
+        agent(network, *config), env, params, dataclasses.replace(ON_POLICY, reset_each_rollout=True)
+    )
 
 
 @cache
@@ -123,7 +125,7 @@ def test_every_agent_learns_the_same(name: str) -> None:
     same(*both(train))
 
 
-def test_the_worlds_of_others_follow_the_mode_and_what_is_learned_in_them_does_not() -> None:
+def test_the_environments_of_others_follow_the_mode_and_what_is_learned_in_them_does_not() -> None:
     trainer = actor_critic("Pendulum-v1", jaxrl.ppo, MINIBATCHES)
 
     def learned(key: Any) -> Any:

@@ -19,13 +19,13 @@ from jaxrl.training.devices import mesh_of
 from jaxrl.training.evaluation import evaluate_agents
 from tests.agents import test_actor_critics, test_pqn
 from tests.compiling import quick_jit
-from tests.instruments import Log, SpyGymnax, SpyNetwork, SpyWorld, spy_agent, watching
+from tests.instruments import Log, SpyEnv, SpyGymnax, SpyNetwork, spy_agent, watching
 from tests.mutants import planted
 
 N, T, UPDATES, BATCH, ITERATIONS = 2, 3, 2, 4, 3
 N_STEP = {"uniform": 1, "prioritised": 2}
 WARMUP = {replay: BATCH // N + n_step - 1 for replay, n_step in N_STEP.items()}
-"""Steps of every world before a batch can be drawn."""
+"""Steps of every environment before a batch can be drawn."""
 BETA_STEPS = 100.0
 HPARAMS = RainbowHparams(
     priority_exponent=1.0,
@@ -43,8 +43,10 @@ def off_policy_trainer(agent, env, replay: str):
     return off_policy(agent, env, (), config)
 
 
-def on_policy_trainer(agent, env, fresh_worlds: bool):
-    return on_policy(agent, env, (), OnPolicyConfig(num_envs=N, rollout_length=T, fresh_worlds=fresh_worlds))
+def on_policy_trainer(agent, env, reset_each_rollout: bool):
+    return on_policy(
+        agent, env, (), OnPolicyConfig(num_envs=N, rollout_length=T, reset_each_rollout=reset_each_rollout)
+    )
 
 
 def train(trainer, hparams, key=None):
@@ -62,16 +64,16 @@ def check_counts(log: Log, acts: int, updates: int, agents: int = 1) -> None:
 
 
 @pytest.mark.parametrize(
-    ("world", "replay"), [(SpyWorld, "uniform"), (SpyWorld, "prioritised"), (SpyGymnax, "uniform")]
+    ("environment", "replay"), [(SpyEnv, "uniform"), (SpyEnv, "prioritised"), (SpyGymnax, "uniform")]
 )
-def test_off_policy(world, replay: str) -> None:
+def test_off_policy(environment, replay: str) -> None:
     with watching() as log:
-        train(off_policy_trainer(spy_agent(log), world(log), replay), HPARAMS)
+        train(off_policy_trainer(spy_agent(log), environment(log), replay), HPARAMS)
     log.check()
-    slabs = WARMUP[replay] + ITERATIONS * T
-    check_counts(log, acts=slabs, updates=ITERATIONS * UPDATES)
-    assert log.clocks["act"] == [N * slab for slab in range(slabs)]
-    learning = np.repeat(N * np.arange(WARMUP[replay] + T, slabs + 1, T), UPDATES)
+    rows = WARMUP[replay] + ITERATIONS * T
+    check_counts(log, acts=rows, updates=ITERATIONS * UPDATES)
+    assert log.clocks["act"] == [N * row for row in range(rows)]
+    learning = np.repeat(N * np.arange(WARMUP[replay] + T, rows + 1, T), UPDATES)
     np.testing.assert_array_equal(log.clocks["update"], learning)
     smallest = np.array(log.clocks["smallest weight"])
     if replay == "uniform":
@@ -82,11 +84,11 @@ def test_off_policy(world, replay: str) -> None:
         np.testing.assert_allclose(-np.log2(smallest[mixed]), learning[mixed] / BETA_STEPS, rtol=1e-5)
 
 
-@pytest.mark.parametrize("fresh_worlds", [False, True])
-@pytest.mark.parametrize("world", [SpyWorld, SpyGymnax])
-def test_on_policy(world, fresh_worlds: bool) -> None:
+@pytest.mark.parametrize("reset_each_rollout", [False, True])
+@pytest.mark.parametrize("environment", [SpyEnv, SpyGymnax])
+def test_on_policy(environment, reset_each_rollout: bool) -> None:
     with watching() as log:
-        train(on_policy_trainer(spy_agent(log), world(log), fresh_worlds), HPARAMS)
+        train(on_policy_trainer(spy_agent(log), environment(log), reset_each_rollout), HPARAMS)
     log.check()
     check_counts(log, acts=ITERATIONS * T, updates=ITERATIONS)
     clock = [N * T * iteration for iteration in range(ITERATIONS)]
@@ -119,29 +121,29 @@ def test_every_noisy_layer_has_noise_of_its_own() -> None:
     assert log.count("NoisyDense.__call__") == 4
 
 
-@pytest.mark.parametrize("world", [SpyWorld, SpyGymnax])
-def test_evaluation(world) -> None:
+@pytest.mark.parametrize("environment", [SpyEnv, SpyGymnax])
+def test_evaluation(environment) -> None:
     with watching() as log:
-        evaluate(spy_agent(log).policy, (), vectorize(world(log), (), N), jax.random.key(0), max_steps=5)
+        evaluate(spy_agent(log).policy, (), vectorize(environment(log), (), N), jax.random.key(0), max_steps=5)
     log.check()
     assert log.count("policy") == 3  # the length of an episode
 
 
-@pytest.mark.parametrize("world", [SpyWorld, SpyGymnax])
-def test_rollout(world) -> None:
+@pytest.mark.parametrize("environment", [SpyEnv, SpyGymnax])
+def test_rollout(environment) -> None:
     with watching() as log:
         policy = spy_agent(log).policy
-        rollout(world(log), lambda observations, key: policy((), observations, key), jax.random.key(0), 5, N)
+        rollout(environment(log), lambda observations, key: policy((), observations, key), jax.random.key(0), 5, N)
     log.check()
     assert log.count("policy") == 5
-    assert len(log.words) == (6 * SpyWorld.random_words * N if world is SpyWorld else 0)
+    assert len(log.words) == (6 * SpyEnv.random_words * N if environment is SpyEnv else 0)
 
 
 @pytest.mark.slow
 def test_population() -> None:
     """Each agent's keys differ from the other's, where they go side by side."""
     with watching(compiled=True) as log:
-        trainer = population(on_policy_trainer(spy_agent(log), SpyWorld(log), fresh_worlds=True))
+        trainer = population(on_policy_trainer(spy_agent(log), SpyEnv(log), reset_each_rollout=True))
         quick_jit(lambda keys: train(trainer, repeat(HPARAMS, 2), keys))(jax.random.split(jax.random.key(0)))
     log.check()
     check_counts(log, agents=2, acts=ITERATIONS * T, updates=ITERATIONS)
@@ -151,15 +153,15 @@ def test_program() -> None:
     """Each agent's keys differ from the others', where there are so many that they take turns."""
     keys, hparams = jax.random.split(jax.random.key(0), 4), repeat(HPARAMS, 4)
     with watching(compiled=True) as log:
-        program = Program(off_policy_trainer(spy_agent(log), SpyWorld(log), "uniform"), keys, hparams)
-        program.compiled()(program.begin(keys, hparams), ITERATIONS)
+        program = Program(off_policy_trainer(spy_agent(log), SpyEnv(log), "uniform"), keys, hparams)
+        program.compiled()(program.init(keys, hparams), ITERATIONS)
     log.check()
     check_counts(log, agents=4, acts=WARMUP["uniform"] + ITERATIONS * T, updates=ITERATIONS * UPDATES)
 
 
 def test_evaluation_of_agents() -> None:
     with watching(compiled=True) as log:
-        play = evaluate_agents(spy_agent(log).policy, vectorize(SpyWorld(log), (), N), max_steps=2)
+        play = evaluate_agents(spy_agent(log).policy, vectorize(SpyEnv(log), (), N), max_steps=2)
         play((), jax.random.split(jax.random.key(0)), mesh_of(None, (2,)))
     log.check()
     assert log.count("policy") == 2 * 2
@@ -207,7 +209,7 @@ def test_a_noisy_network_explores_by_its_noise() -> None:
 
 MUTANTS = [
     (
-        partial(test_off_policy, SpyWorld, "uniform"),
+        partial(test_off_policy, SpyEnv, "uniform"),
         "jaxrl.training.off_policy:off_policy",
         [
             ("acts and steps with one key", "actions, env_key", "actions, act_key"),
@@ -223,33 +225,33 @@ MUTANTS = [
             ("acts and updates with the same keys", "[config.rollout_length :])", "[: config.updates_per_iteration])"),
             ("warms up and trains with the same keys", "(warmup_key)", "(jax.random.fold_in(run_key, 0))"),
             ("warms up and trains with one key", "(warmup_key)", "(run_key)"),
-            ("warms up with one key", "(warmup_slabs, 2))", "(1, 2))[jnp.zeros(warmup_slabs, int)]"),
+            ("warms up with one key", "(warmup_rows, 2))", "(1, 2))[jnp.zeros(warmup_rows, int)]"),
             ("warms up and resets with one key", "envs.reset(env_key)", "envs.reset(warmup_key)"),
             ("makes the agent and resets with one key", "agent.init(agent_key", "agent.init(env_key"),
-            ("acting counts one world's steps", "* slab\n            actions", "\n            actions"),
-            ("acting counts the step to come", "(slabs + jnp.arange", "(slabs + 1 + jnp.arange"),
-            ("acting counts whole rollouts", "(slabs + jnp.arange", "(slabs + 0 * jnp.arange"),
-            ("learning counts one world's steps", "* slab\n\n", "\n\n"),
-            ("learning counts from before the rollout", "slabs + config.rollout_length, ", "slabs, "),
-            ("the clock leaves out the warm-up", "slabs = warmup_slabs + state", "slabs = state"),
+            ("acting counts one environment's steps", "* row\n            actions", "\n            actions"),
+            ("acting counts the step to come", "(rows + jnp.arange", "(rows + 1 + jnp.arange"),
+            ("acting counts whole rollouts", "(rows + jnp.arange", "(rows + 0 * jnp.arange"),
+            ("learning counts one environment's steps", "* row\n\n", "\n\n"),
+            ("learning counts from before the rollout", "rows + config.rollout_length, ", "rows, "),
+            ("the clock leaves out the warm-up", "rows = warmup_rows + state", "rows = state"),
             ("the clock takes an iteration for a step", "state.iteration * config.rollout_length", "state.iteration"),
         ],
     ),
     (
-        partial(test_off_policy, SpyWorld, "prioritised"),
+        partial(test_off_policy, SpyEnv, "prioritised"),
         "jaxrl.training.off_policy:off_policy",
         [
-            ("β is of the next step", "sample_key, slabs, ", "sample_key, slabs + 1, "),
+            ("β is of the next step", "sample_key, rows, ", "sample_key, rows + 1, "),
             ("samples by priority and updates with one key", "chances, sample_key", "chances, update_key"),
         ],
     ),
     (
-        partial(test_off_policy, SpyWorld, "prioritised"),
+        partial(test_off_policy, SpyEnv, "prioritised"),
         "jaxrl.replay.sampling:prioritised",
-        [("β counts one world's steps", "slabs_written.astype(jnp.float32) * num_envs", "slabs_written")],
+        [("β counts one environment's steps", "rows_written.astype(jnp.float32) * num_envs", "rows_written")],
     ),
     (
-        partial(test_on_policy, SpyWorld, True),
+        partial(test_on_policy, SpyEnv, True),
         "jaxrl.training.on_policy:on_policy",
         [
             ("acts and steps with one key", "actions, env_key", "actions, act_key"),
@@ -264,14 +266,14 @@ MUTANTS = [
             ("resets and steps with one key", "(reset_key)", "(jax.random.split(rollout_key, (1, 2))[0, 1])"),
             ("trains and resets with one key", "jnp.int32(0), run_key", "jnp.int32(0), env_key"),
             ("makes the agent and resets with one key", "agent.init(agent_key", "agent.init(env_key"),
-            ("the clock counts one world's steps", "32) * steps_per_iteration", "32) * config.rollout_length"),
+            ("the clock counts one environment's steps", "32) * steps_per_iteration", "32) * config.rollout_length"),
             ("the clock counts one step of each rollout", "32) * steps_per_iteration", "32) * config.num_envs"),
             ("the clock counts the rollout to come", "state.iteration.astype", "(1 + state.iteration).astype"),
             ("learning counts its rollout", "(update_key), env_steps", "(update_key), env_steps + steps_per_iteration"),
         ],
     ),
     (
-        partial(test_evaluation, SpyWorld),
+        partial(test_evaluation, SpyEnv),
         "jaxrl.training.evaluation:evaluate",
         [
             ("the same keys in every step", "jax.random.fold_in(play_key, t)", "play_key"),
@@ -280,7 +282,7 @@ MUTANTS = [
         ],
     ),
     (
-        partial(test_rollout, SpyWorld),
+        partial(test_rollout, SpyEnv),
         "jaxrl.envs.rollout:rollout",
         [
             ("the same keys in every step", "jax.random.fold_in(play_key, t)", "play_key"),
@@ -289,11 +291,11 @@ MUTANTS = [
         ],
     ),
     (
-        partial(test_rollout, SpyWorld),
+        partial(test_rollout, SpyEnv),
         "jaxrl.envs.vector:_own",
         [
             ("the same words in every step", "actions, draw(key)", "actions, draw(jax.random.key(0))"),
-            ("one word for all that happens in a world", "(env.random_words, ", "(1, "),
+            ("one word for all that happens in an environment", "(env.random_words, ", "(1, "),
         ],
     ),
     (
@@ -301,12 +303,12 @@ MUTANTS = [
         "jaxrl.envs.vector:_gymnax",
         [
             (
-                "all worlds reset with one key",
+                "all environments reset with one key",
                 "as_keys(key), num_envs)",
                 "as_keys(key), num_envs)[jnp.zeros(num_envs, int)]",
             ),
             (
-                "all worlds step with one key",
+                "all environments step with one key",
                 "inline(key), num_envs)",
                 "inline(key), num_envs)[jnp.zeros(num_envs, int)]",
             ),

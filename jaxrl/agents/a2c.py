@@ -1,4 +1,4 @@
-"""Advantage actor-critic (Mnih et al. 2016, https://arxiv.org/abs/1602.01783; here all worlds move in lockstep).
+"""Advantage actor-critic (Mnih et al. 2016, https://arxiv.org/abs/1602.01783; here all environments move in lockstep).
 
 REINFORCE judges an action by everything that followed, which is noisy and has to wait for the end of the episode. An
 actor-critic asks a critic instead: how much better than V(s) was the action, going by the few rewards up to the end of
@@ -55,9 +55,9 @@ def a2c(network: Network) -> Agent:
         def loss(params: PyTree) -> tuple[Array, dict[str, Array]]:
             distribution, values = network.apply(params, observations)
             policy_loss = ops.policy_gradient_loss(distribution.log_prob(actions), advantages).mean()
-            value_loss = ops.squared_loss(returns - values).mean()
+            value_loss = ops.l2_loss(returns - values).mean()
             entropy = distribution.entropy().mean()
-            total = policy_loss + hparams.value_weight * value_loss - hparams.entropy_weight * entropy
+            total = policy_loss + hparams.value_coef * value_loss - hparams.entropy_coef * entropy
             return total, {"policy_loss": policy_loss, "value_loss": value_loss, "entropy": entropy}
 
         return *gradient_step(state, loss, env_steps), ()

@@ -30,7 +30,7 @@ class ActionValues(NamedTuple):
         loss: `(outputs_tm1, a_tm1, r_t, discount_t, outputs_t, q_t_selector) -> (loss, error)` of one transition; the
             caller vmaps. `outputs_tm1` are what the network says in s, and `outputs_t` what the target network says in
             s', `[num_actions, *shape]`; `a_tm1` is the action taken; `r_t` and `discount_t` are of one step or of n;
-            the greatest of `q_t_selector` `[num_actions]` chooses the action in s'. `loss` and `error` are scalars, and
+            the largest of `q_t_selector` `[num_actions]` chooses the action in s'. `loss` and `error` are scalars, and
             the size of `error` is what a prioritised replay ranks by. No gradient flows into the target.
     """
 
@@ -45,7 +45,7 @@ def expected_value(loss: Literal["huber", "squared"] = "huber") -> ActionValues:
     Args:
         loss: of the TD error, huber (error clipped to [-1, 1], Mnih et al. 2015) or squared (Mnih et al. 2013).
     """
-    losses = {"huber": ops.huber_loss, "squared": ops.squared_loss}
+    losses = {"huber": ops.huber_loss, "squared": ops.l2_loss}
     if loss not in losses:
         raise ArgumentError(f"loss must be one of {', '.join(losses)}, got {loss}")
     loss_of_error = losses[loss]
@@ -62,7 +62,7 @@ def categorical(v_min: float, v_max: float, num_atoms: int) -> ActionValues:
 
     Args:
         v_min: the least return, in units of reward.
-        v_max: the greatest; returns beyond either are taken for it.
+        v_max: the largest; returns beyond either are taken for it.
         num_atoms: returns at equal distances from `v_min` to `v_max`, K ≥ 2.
 
     Raises:

@@ -22,7 +22,7 @@ from jax.typing import ArrayLike
 from jaxrl import ops
 from jaxrl.agents.action_values import ActionValues, expected_value
 from jaxrl.agents.optimizers import adam, nan_if_too_large
-from jaxrl.agents.value_based import DeepQHparams, check_outputs, epsilon_at
+from jaxrl.agents.value_based import ValueBasedHparams, check_outputs, epsilon_at
 from jaxrl.arguments import check_kind
 from jaxrl.distributions import epsilon_greedy
 from jaxrl.networks.network import Network, check_network, initial_params
@@ -33,10 +33,10 @@ from jaxrl.xla.threefry import inline
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
-class DQNHparams(DeepQHparams):
+class DQNHparams(ValueBasedHparams):
     """What may be swept: traced values that live in the state, so that no change of them recompiles."""
 
-    target_update_rate: Annotated[float, Interval(gt=0, le=1)] = 0.01
+    tau: Annotated[float, Interval(gt=0, le=1)] = 0.01
     """How far the target network moves towards the online one at each of its updates, in (0, 1]; 1 copies it."""
     target_update_period: Annotated[int, Interval(gt=0, lt=2**31)] = 1
     """Gradient steps between two updates of the target network. Mnih et al. 2015: rate 1, period 10000."""
@@ -67,7 +67,7 @@ def dqn(network: Network, values: ActionValues | None = None, double: bool = Fal
         double: Double DQN: the online network chooses the action whose target value is used (van Hasselt et al. 2016).
 
     Returns:
-        An agent for a `Sample` of n-step stretches, whose hyperparameters are `DQNHparams`, whose `update` returns the
+        An agent for a `Sample` of n-step sequences, whose hyperparameters are `DQNHparams`, whose `update` returns the
         errors `[B]` as extras, and whose metrics are `loss`, `q_mean` (the value of the actions taken) and `epsilon`.
     """
     check_network(network)
@@ -111,7 +111,7 @@ def dqn(network: Network, values: ActionValues | None = None, double: bool = Fal
         updates, opt_state = optimizer(state.hparams).update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         due = optax.tree_utils.tree_get(opt_state, "count") % state.hparams.target_update_period == 0
-        rate = jnp.where(due, state.hparams.target_update_rate, 0.0)
+        rate = jnp.where(due, state.hparams.tau, 0.0)
         target_params = optax.incremental_update(params, state.target_params, rate)
         one = jnp.int32(1)
         metrics = {
@@ -125,7 +125,7 @@ def dqn(network: Network, values: ActionValues | None = None, double: bool = Fal
 
 
 def n_step(transitions: Transition, discount: ArrayLike) -> tuple[PyTree, Array, Array, Array, PyTree]:
-    """Stretches of n steps `[n, B]` as one step each, up to the first end of an episode in them.
+    """Sequences of n steps `[n, B]` as one step each, up to the first end of an episode in them.
 
     Returns:
         Observations, actions, rewards summed with their discounts, the discounts of what follows (0 if nothing does),
@@ -147,8 +147,9 @@ def optimizer(hparams: DQNHparams) -> optax.GradientTransformation:
     """Adam behind a clip of the global gradient norm. Its state's shape does not depend on the values.
 
     Its ε is 1e-8 by default, as the larger ones of the papers on distributions showed no gain: on MinAtar's Breakout
-    (ε = 1e-8 against the paper's; 64 worlds, batches of 64, step size 5e-4, evaluation return of three seeds and its
-    95 % interval, on two cores of an AMD EPYC) C51 came to 3.1 ± 0.4 against 2.5 ± 1.6 after 200,000 steps, QR-DQN to
-    3.4 ± 1.4 against 2.5 ± 1.6 and Rainbow to 3.3 ± 1.0 against 2.5 ± 1.6 after 100,000. So few seeds decide nothing.
+    (ε = 1e-8 against the paper's; 64 environments, batches of 64, step size 5e-4, evaluation return of three seeds and
+    its 95 % interval, on two cores of an AMD EPYC) C51 came to 3.1 ± 0.4 against 2.5 ± 1.6 after 200,000 steps, QR-DQN
+    to 3.4 ± 1.4 against 2.5 ± 1.6 and Rainbow to 3.3 ± 1.0 against 2.5 ± 1.6 after 100,000. So few seeds decide
+    nothing.
     """
     return adam(hparams.learning_rate, hparams.max_grad_norm, hparams.adam_epsilon)

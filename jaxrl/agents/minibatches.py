@@ -10,7 +10,7 @@ from annotated_types import Interval
 
 from jaxrl.arguments import ArgumentError
 from jaxrl.types import Array, Metrics, PyTree
-from jaxrl.xla.sharding import split_batch
+from jaxrl.xla.sharding import shard_batch
 from jaxrl.xla.threefry import inline
 
 StateT = TypeVar("StateT")
@@ -56,7 +56,7 @@ def learn_in_minibatches(
         order = shuffle(key, size).reshape(number, -1)
 
         def learn(state: StateT, rows: Array) -> tuple[StateT, Metrics]:
-            return step(state, split_batch(jax.tree.map(lambda x: x[rows], data), axis=0))
+            return step(state, shard_batch(jax.tree.map(lambda x: x[rows], data), axis=0))
 
         return jax.lax.scan(learn, state, order)
 

@@ -30,9 +30,9 @@ class PolicyGradientHparams:
     """Environment steps over which the step size falls linearly to zero, which then stays; 0: it does not fall."""
     discount: Annotated[float, Interval(ge=0, le=1)] = 0.99
     """γ per step, in [0, 1]."""
-    value_weight: Annotated[float, Ge(0)] = 0.5
+    value_coef: Annotated[float, Ge(0)] = 0.5
     """Weight of the value's loss; of no effect in REINFORCE with a weight other than baseline."""
-    entropy_weight: Annotated[float, Ge(0)] = 0.01
+    entropy_coef: Annotated[float, Ge(0)] = 0.01
     """Weight of the policy's entropy, which keeps it exploring."""
     max_grad_norm: Annotated[float, Gt(0)] = 0.5
     """Gradients with a larger global norm are scaled down to it, > 0."""

@@ -68,9 +68,9 @@ def ppo(network: Network, config: MinibatchConfig | None = None) -> Agent:
             log_ratio = distribution.log_prob(actions) - old_log_probs
             ratio = jnp.exp(log_ratio)
             policy_loss = ops.clipped_surrogate_pg_loss(ratio, advantages, hparams.clip).mean()
-            value_loss = ops.squared_loss(returns - values).mean()
+            value_loss = ops.l2_loss(returns - values).mean()
             entropy = distribution.entropy().mean()
-            total = policy_loss + hparams.value_weight * value_loss - hparams.entropy_weight * entropy
+            total = policy_loss + hparams.value_coef * value_loss - hparams.entropy_coef * entropy
             return total, {
                 "policy_loss": policy_loss,
                 "value_loss": value_loss,

@@ -1,8 +1,8 @@
 """Parallelised Q-network (Gallici et al. 2024, https://arxiv.org/abs/2407.04811).
 
-Q-learning on what many worlds have just done, with neither a replay nor a target network: a layer norm in the network
-keeps the Bellman regression from diverging, and many worlds side by side decorrelate the batch. The targets are Peng's
-Q(λ) along each world's rollout, with V(s) = max_a Q(s, a),
+Q-learning on what many environments have just done, with neither a replay nor a target network: a layer norm in the
+network keeps the Bellman regression from diverging, and many environments side by side decorrelate the batch. The
+targets are Peng's Q(λ) along each environment's rollout, with V(s) = max_a Q(s, a),
 
     G_t = r_t + γ ((1 − λ) V(s_{t+1}) + λ G_{t+1}),    G = V at the rollout's end.
 
@@ -21,7 +21,7 @@ from annotated_types import Ge, Interval
 from jaxrl import ops
 from jaxrl.agents.minibatches import ROLLOUT, MinibatchConfig, apply_in_chunks, learn_in_minibatches, merge_time
 from jaxrl.agents.optimizers import nan_if_too_large, radam
-from jaxrl.agents.value_based import DeepQHparams, check_outputs, epsilon_at
+from jaxrl.agents.value_based import ValueBasedHparams, check_outputs, epsilon_at
 from jaxrl.arguments import check, check_kind
 from jaxrl.distributions import epsilon_greedy
 from jaxrl.networks.network import Network, check_network, initial_params
@@ -31,7 +31,7 @@ from jaxrl.xla.threefry import inline
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
-class PQNHparams(DeepQHparams):
+class PQNHparams(ValueBasedHparams):
     """What may be swept: traced values that live in the state, so that no change of them recompiles."""
 
     learning_rate_decay_steps: Annotated[float, Ge(0)] = 0.0
@@ -96,7 +96,7 @@ def pqn(network: Network, config: MinibatchConfig | None = None) -> Agent:
 
             def loss(params: PyTree) -> tuple[Array, Array]:
                 q = jnp.take_along_axis(network.apply(params, observations), actions[:, None], axis=1)[:, 0]
-                return ops.squared_loss(returns - q).mean(), q.mean()
+                return ops.l2_loss(returns - q).mean(), q.mean()
 
             (value, q_mean), grads = jax.value_and_grad(loss, has_aux=True)(state.params)
             updates, opt_state = optimizer(state.hparams, env_steps).update(grads, state.opt_state, state.params)

@@ -1,14 +1,15 @@
 """Q-learning with a table (Watkins & Dayan 1992, https://doi.org/10.1007/BF00992698).
 
-The Bellman equation Q*(s, a) = E[r + γ max_a' Q*(s', a')] holds an expectation over what the world does, which planning
-computes from the world's tables. Q-learning knows no tables: it averages samples of it, one from each step,
+The Bellman equation Q*(s, a) = E[r + γ max_a' Q*(s', a')] holds an expectation over what the environment does, which
+planning computes from the environment's tables. Q-learning knows no tables: it averages samples of it, one from each
+step,
 
     Q(s, a) ← Q(s, a) + α (r + γ max_a' Q(s', a') − Q(s, a)).
 
 Q → Q* with probability 1 if every action is tried in every state again and again, and if the step sizes α of each pair
 add up to infinity but their squares do not. With n(s, a) visits so far, α = 1 / n(s, a)^ω does for ω in (1/2, 1]. ω = 1
 makes Q(s, a) the mean of all its targets, and the early ones, which were wrong, stay in it: the error falls like
-n^−(1−γ). Any ω < 1 forgets them (Even-Dar & Mansour 2003, https://jmlr.org/papers/v5/evendar03a.html). A world
+n^−(1−γ). Any ω < 1 forgets them (Even-Dar & Mansour 2003, https://jmlr.org/papers/v5/evendar03a.html). An environment
 without chance needs no average, and there α = 1 is best.
 """
 
@@ -112,7 +113,7 @@ def q_learning(num_states: int, num_actions: int, state_of: Callable[[PyTree], A
         rate = jnp.minimum(hparams.learning_rate / n**hparams.learning_rate_exponent, 1 / k)
         q_values = q.at[pair].add(rate * td_error)
         metrics = {
-            "loss": Mean(ops.squared_loss(td_error).mean(), jnp.int32(1)),
+            "loss": Mean(ops.l2_loss(td_error).mean(), jnp.int32(1)),
             "td_error": Mean(abs(td_error).mean(), jnp.int32(1)),
             "q_mean": Mean(q[pair].mean(), jnp.int32(1)),
         }

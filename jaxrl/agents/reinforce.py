@@ -1,7 +1,7 @@
 """REINFORCE (Williams 1992, https://doi.org/10.1007/BF00992696): gradient ascent on J(θ) = E[Σ γ^t r_t].
 
 A trajectory x = (s_0, a_0, s_1, a_1, …) is drawn from p_θ(x) = p(s_0) Π π_θ(a_t | s_t) P(s_{t+1} | s_t, a_t) and worth
-f(x) = Σ γ^t r_t. Since ∇p = p ∇log p, and since the world's own terms do not depend on θ,
+f(x) = Σ γ^t r_t. Since ∇p = p ∇log p, and since the environment's own terms do not depend on θ,
 
     ∇J = E[f(x) Σ_t ∇ log π_θ(a_t | s_t)],
 
@@ -13,7 +13,7 @@ with a lower variance than the one before:
     baseline        γ^t (Σ_{k≥t} γ^{k−t} r_k − V(s_t)): how much better that was than usual
 
 All of these are sums over an episode, and so is the entropy beside them, Σ γ^t H(π(· | s_t)). Against one step's
-advantage, `entropy_weight` then weighs one step's entropy, as it does in A2C and PPO, where both are means over steps.
+advantage, `entropy_coef` then weighs one step's entropy, as it does in A2C and PPO, where both are means over steps.
 """
 
 import dataclasses
@@ -52,8 +52,8 @@ class ReinforceConfig:
 def reinforce(network: Network, config: ReinforceConfig | None = None) -> Agent:
     """REINFORCE with any network.
 
-    It learns from the first episode in each world of a rollout, which must begin with it: `on_policy` asks for
-    `OnPolicyConfig.fresh_worlds`. An episode that is longer than the rollout counts as far as it got.
+    It learns from the first episode in each environment of a rollout, which must begin with it: `on_policy` asks for
+    `OnPolicyConfig.reset_each_rollout`. An episode that is longer than the rollout counts as far as it got.
 
     Args:
         network: observations `[N, ...]` to a `jaxrl.distributions.Distribution` over actions and values `[N]`; only the
@@ -101,16 +101,16 @@ def reinforce_loss(
         surrogate = -ops.policy_gradient_loss(log_prob, discounts * advantages).sum(0)
     policy_loss = -surrogate.mean()
     entropy = jnp.where(in_episode, entropy, 0.0)
-    value_loss = jnp.where(in_episode, ops.squared_loss(returns - values), 0.0)
-    total = policy_loss - hparams.entropy_weight * (discounts * entropy).sum(0).mean()
+    value_loss = jnp.where(in_episode, ops.l2_loss(returns - values), 0.0)
+    total = policy_loss - hparams.entropy_coef * (discounts * entropy).sum(0).mean()
     if weight == "baseline":
-        total += hparams.value_weight * value_loss.sum(0).mean()
+        total += hparams.value_coef * value_loss.sum(0).mean()
     steps = in_episode.sum()
     report = {"policy_loss": policy_loss, "value_loss": value_loss.sum() / steps, "entropy": entropy.sum() / steps}
     return total, report
 
 
 def first_episode(batch: Transition) -> Array:
-    """Which steps of `[T, N]` belong to the first episode of their world, bool `[T, N]`."""
+    """Which steps of `[T, N]` belong to the first episode of their environment, bool `[T, N]`."""
     done = batch.terminated | batch.truncated
     return jnp.cumsum(done, axis=0) - done == 0

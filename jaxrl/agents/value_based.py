@@ -15,7 +15,7 @@ from jaxrl.types import Array, PyTree
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
-class DeepQHparams:
+class ValueBasedHparams:
     """What may be swept: traced values that live in the state, so that no change of them recompiles."""
 
     learning_rate: Annotated[float, Interval(gt=0, lt=1e30)] = 5e-4
@@ -34,7 +34,7 @@ class DeepQHparams:
     """Gradients with a larger global norm are scaled down to it, > 0."""
 
 
-def epsilon_at(hparams: DeepQHparams, env_steps: Array) -> Array:
+def epsilon_at(hparams: ValueBasedHparams, env_steps: Array) -> Array:
     """Exploration after `env_steps` environment steps."""
     return ops.linear_schedule(env_steps, hparams.epsilon_start, hparams.epsilon_end, hparams.epsilon_decay_steps)
 

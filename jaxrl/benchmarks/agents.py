@@ -43,7 +43,7 @@ class Learning:
     def __init__(
         self, experiment: Experiment, options: Options, agents: int | None, devices: Sequence[jax.Device]
     ) -> None:
-        env, env_params = make(options.env, options.protocol)
+        env, env_params = make(options.env, options.rules)
         _, trainer = experiment.build(env, env_params, options.config)
         key, hparams = jax.random.key(0), options.hparams
         if agents is not None:
@@ -52,12 +52,12 @@ class Learning:
         self.advance = self.program.compiled()
         self.compile_seconds = self.program.compile_seconds
         self.steps_per_iteration = trainer.steps_per_iteration * (agents or 1)
-        self.progress = jax.block_until_ready(self.program.begin(key, hparams))
+        self.run_state = jax.block_until_ready(self.program.init(key, hparams))
 
     def run(self, num_steps: int) -> float:
         """Goes on for `num_steps` iterations; the seconds this took."""
         start = time.perf_counter()
-        self.progress = jax.block_until_ready(self.advance(self.progress, num_steps))
+        self.run_state = jax.block_until_ready(self.advance(self.run_state, num_steps))
         return time.perf_counter() - start
 
 

@@ -1,20 +1,20 @@
-"""Random-policy steps per second of jaxrl's worlds, and of the same worlds in gymnax and pgx.
+"""Random-policy steps per second of jaxrl's environments, and of the same environments in gymnax and pgx.
 
-One program is a loop of T steps of N worlds: actions from one batched draw, a step with auto-reset, the reward and the
-episodes that ended added up for each world. It gets and gives back all it carries, so that nothing in it is dead code,
-and T is not known when it is compiled, so that it compiles once and no step can be left out. It differs in what
-happens to the observation that the next action would be chosen from:
+One program is a loop of T steps of N environments: actions from one batched draw, a step with auto-reset, the reward
+and the episodes that ended added up for each environment. It gets and gives back all it carries, so that nothing in it
+is dead code, and T is not known when it is compiled, so that it compiles once and no step can be left out. It differs
+in what happens to the observation that the next action would be chosen from:
 
     ``boolean``  whole, bool `[N, 10, 10, C]`, written to memory every step; as in any loop, XLA chooses the layout it
                  is carried in, and a timed run includes changing to that and back, once
     ``packed``   as bits, uint32 `[N, words]`, every step stored in a ring of the newest steps, as a replay stores it
     ``none``     not computed: the game alone
     ``whole``    whatever the library's own step returns, written to memory every step: float32 `[N, 10, 10, C]` in
-                 gymnax, bool in pgx. For a gymnax world in jaxrl it is what `jaxrl.envs.vectorize` adds to gymnax, and
-                 for CartPole-v1 float32 `[N, 4]`, instead of ``boolean``.
+                 gymnax, bool in pgx. For a gymnax environment in jaxrl it is what `jaxrl.envs.vectorize` adds to
+                 gymnax, and for CartPole-v1 float32 `[N, 4]`, instead of ``boolean``.
 
 The rules are the peer's: jaxrl plays once by gymnax's and once by pgx's, and is compared with the one it plays by.
-Both are run as their users run them, `jax.vmap` over one key a world.
+Both are run as their users run them, `jax.vmap` over one key an environment.
 """
 
 import importlib.util
@@ -27,7 +27,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxrl.benchmarks.measure import Program, Timing, measure
-from jaxrl.envs import GAMES, Environment, make, protocol_of, vectorize
+from jaxrl.envs import GAMES, Environment, describe_rules, make, vectorize
 from jaxrl.envs.minatar.environment import NO_CAP, MinAtarParams
 from jaxrl.types import Array, PyTree
 
@@ -38,24 +38,24 @@ RING_STEPS, RING_BYTES = 128, 2**28
 """The newest steps that the packed form keeps, or as many as fit in these bytes."""
 
 
-class Worlds(NamedTuple):
-    """N worlds of one implementation, as the two functions that a random rollout needs.
+class EnvBatch(NamedTuple):
+    """N environments of one implementation, as the two functions that a random rollout needs.
 
     Attributes:
         implementation: "jaxrl", "gymnax" or "pgx".
         form: what happens to the observation, as above.
         rules: whose rules are played.
-        protocol: the same in one line.
+        rules: the same in one line.
         num_envs: N.
         num_actions: actions are drawn from `0 .. num_actions - 1`.
-        reset: `(key) -> (worlds, observation)`.
-        step: `(worlds, actions[N], key) -> (worlds, observation, reward[N], done[N])`.
+        reset: `(key) -> (environments, observation)`.
+        step: `(environments, actions[N], key) -> (environments, observation, reward[N], done[N])`.
     """
 
     implementation: str
     form: str
     rules: str
-    protocol: str
+    description: str
     num_envs: int
     num_actions: int
     reset: Callable[[Array], tuple[PyTree, PyTree]]
@@ -66,7 +66,7 @@ class Carry(NamedTuple):
     """What a rollout carries; `reward` float32 `[N]` and `episodes` int32 `[N]` are totals."""
 
     key: Array
-    worlds: PyTree
+    env_batch: PyTree
     observation: PyTree
     reward: Array
     episodes: Array
@@ -75,80 +75,80 @@ class Carry(NamedTuple):
 # The implementations ------------------------------------------------------------------------------------------------
 
 
-def own(env: Environment, params: Any, form: str, rules: str, protocol: str, num_envs: int) -> Worlds:
-    """jaxrl's own worlds, batched by themselves; one observation a step, that of the state to act in next."""
+def own(env: Environment, params: Any, form: str, rules: str, description: str, num_envs: int) -> EnvBatch:
+    """jaxrl's own environments, batched by themselves; one observation a step, that of the state to act in next."""
 
     def draw(key: Array) -> Array:
         return jax.random.bits(key, (env.random_words, num_envs), jnp.uint32)
 
-    def observe(worlds: PyTree) -> PyTree:
+    def observe(env_batch: PyTree) -> PyTree:
         if form == "none":
             return ()
-        packed = jnp.moveaxis(env.encode(worlds), 0, -1)
+        packed = jnp.moveaxis(env.encode(env_batch), 0, -1)
         return packed if form == "packed" else env.decode(packed)
 
     def reset(key: Array) -> tuple[PyTree, PyTree]:
-        worlds = env.initial(draw(key), params)
-        return worlds, observe(worlds)
+        env_batch = env.initial(draw(key), params)
+        return env_batch, observe(env_batch)
 
-    def step(worlds: PyTree, actions: Array, key: Array) -> tuple[PyTree, PyTree, Array, Array]:
-        worlds, _, reward, terminated, truncated = env.advance(worlds, actions, draw(key), params)
-        return worlds, observe(worlds), reward, terminated | truncated
+    def step(env_batch: PyTree, actions: Array, key: Array) -> tuple[PyTree, PyTree, Array, Array]:
+        env_batch, _, reward, terminated, truncated = env.advance(env_batch, actions, draw(key), params)
+        return env_batch, observe(env_batch), reward, terminated | truncated
 
-    return Worlds("jaxrl", form, rules, protocol, num_envs, env.num_actions, reset, step)
+    return EnvBatch("jaxrl", form, rules, description, num_envs, env.num_actions, reset, step)
 
 
-def vectorized(env: Any, params: Any, num_envs: int) -> Worlds:
-    """A gymnax world through `vectorize`, whose state holds the observation."""
+def vectorized(env: Any, params: Any, num_envs: int) -> EnvBatch:
+    """A gymnax environment through `vectorize`, whose state holds the observation."""
     envs = vectorize(env, params, num_envs)
 
     def step(state: PyTree, actions: Array, key: Array) -> tuple[PyTree, PyTree, Array, Array]:
         state, transition, _ = envs.step(state, actions, key)
         return state, (), transition.reward, transition.terminated | transition.truncated
 
-    protocol = protocol_of(env, params)
-    return Worlds(
-        "jaxrl", "whole", "gymnax", protocol, num_envs, env.num_actions, lambda key: (envs.reset(key), ()), step
+    description = describe_rules(env, params)
+    return EnvBatch(
+        "jaxrl", "whole", "gymnax", description, num_envs, env.num_actions, lambda key: (envs.reset(key), ()), step
     )
 
 
-def from_gymnax(world: str, protocol: str, num_envs: int) -> Worlds:
-    """gymnax's world of this name, with its default parameters."""
+def from_gymnax(env_id: str, description: str, num_envs: int) -> EnvBatch:
+    """gymnax's environment of this name, with its default parameters."""
     import gymnax
 
-    env, params = gymnax.make(world)
+    env, params = gymnax.make(env_id)
 
     def reset(key: Array) -> tuple[PyTree, PyTree]:
-        observation, worlds = jax.vmap(env.reset, in_axes=(0, None))(jax.random.split(key, num_envs), params)
-        return worlds, observation
+        observation, env_batch = jax.vmap(env.reset, in_axes=(0, None))(jax.random.split(key, num_envs), params)
+        return env_batch, observation
 
-    def step(worlds: PyTree, actions: Array, key: Array) -> tuple[PyTree, PyTree, Array, Array]:
+    def step(env_batch: PyTree, actions: Array, key: Array) -> tuple[PyTree, PyTree, Array, Array]:
         keys = jax.random.split(key, num_envs)
-        observation, worlds, reward, terminated, truncated, _ = jax.vmap(env.step, in_axes=(0, 0, 0, None))(
-            keys, worlds, actions, params
+        observation, env_batch, reward, terminated, truncated, _ = jax.vmap(env.step, in_axes=(0, 0, 0, None))(
+            keys, env_batch, actions, params
         )
-        return worlds, observation, reward, terminated | truncated
+        return env_batch, observation, reward, terminated | truncated
 
-    return Worlds("gymnax", "whole", "gymnax", protocol, num_envs, env.num_actions, reset, step)
+    return EnvBatch("gymnax", "whole", "gymnax", description, num_envs, env.num_actions, reset, step)
 
 
-def from_pgx(world: str, protocol: str, num_envs: int) -> Worlds:
-    """pgx's world for a MinAtar name such as "SpaceInvaders-MinAtar"; its state holds the observation."""
+def from_pgx(env_id: str, description: str, num_envs: int) -> EnvBatch:
+    """pgx's environment for a MinAtar name such as "SpaceInvaders-MinAtar"; its state holds the observation."""
     import pgx
     from pgx.experimental import auto_reset
 
-    game = re.sub(r"(?<!^)([A-Z])", r"_\1", world.removesuffix("-MinAtar")).lower()
+    game = re.sub(r"(?<!^)([A-Z])", r"_\1", env_id.removesuffix("-MinAtar")).lower()
     env: Any = pgx.make(f"minatar-{game}")
-    step_worlds = jax.vmap(auto_reset(env.step, env.init))
+    step_envs = jax.vmap(auto_reset(env.step, env.init))
 
     def reset(key: Array) -> tuple[PyTree, PyTree]:
         return jax.vmap(env.init)(jax.random.split(key, num_envs)), ()
 
-    def step(worlds: PyTree, actions: Array, key: Array) -> tuple[PyTree, PyTree, Array, Array]:
-        worlds = step_worlds(worlds, actions, jax.random.split(key, num_envs))
-        return worlds, (), worlds.rewards[:, 0], worlds.terminated | worlds.truncated
+    def step(env_batch: PyTree, actions: Array, key: Array) -> tuple[PyTree, PyTree, Array, Array]:
+        env_batch = step_envs(env_batch, actions, jax.random.split(key, num_envs))
+        return env_batch, (), env_batch.rewards[:, 0], env_batch.terminated | env_batch.truncated
 
-    return Worlds("pgx", "whole", "pgx", protocol, num_envs, env.num_actions, reset, step)
+    return EnvBatch("pgx", "whole", "pgx", description, num_envs, env.num_actions, reset, step)
 
 
 def missing_modules(peer: str) -> list[str]:
@@ -159,50 +159,50 @@ def missing_modules(peer: str) -> list[str]:
 # What is compared ---------------------------------------------------------------------------------------------------
 
 
-def minatar_params(world: str, rules: str) -> MinAtarParams:
+def minatar_params(env_id: str, rules: str) -> MinAtarParams:
     """jaxrl's parameters of a MinAtar game for a peer's default rules (actions are the minimal ones in both)."""
     if rules == "pgx":
         return MinAtarParams(sticky_action_prob=0.1, max_steps_in_episode=NO_CAP)
     import gymnax
 
-    cap = gymnax.make(world)[1].max_steps_in_episode
+    cap = gymnax.make(env_id)[1].max_steps_in_episode
     return MinAtarParams(sticky_action_prob=0.0, max_steps_in_episode=cap)
 
 
-def lineup(world: str, num_envs: int, peers: Sequence[str]) -> list[Worlds]:
+def lineup(env_id: str, num_envs: int, peers: Sequence[str]) -> list[EnvBatch]:
     """Everything that is measured together: jaxrl under each peer's rules (gymnax's if there is none), and the peers.
 
     Raises:
-        ArgumentError: there is no such world.
+        ArgumentError: there is no such environment.
     """
-    if world in GAMES:
-        env = make(world, "gymnax")[0]
+    if env_id in GAMES:
+        env = make(env_id, "gymnax")[0]
         together = []
         for rules in peers or ("gymnax",):
-            params = minatar_params(world, rules)
+            params = minatar_params(env_id, rules)
             cap = "no step cap" if params.max_steps_in_episode == NO_CAP else f"{params.max_steps_in_episode}-step cap"
-            protocol = f"{env.num_actions} actions, sticky actions {params.sticky_action_prob:g}, {cap}"
-            together += [own(env, params, form, rules, protocol, num_envs) for form in FORMS]
+            description = f"{env.num_actions} actions, sticky actions {params.sticky_action_prob:g}, {cap}"
+            together += [own(env, params, form, rules, description, num_envs) for form in FORMS]
             if rules in peers:
-                together.append({"gymnax": from_gymnax, "pgx": from_pgx}[rules](world, protocol, num_envs))
+                together.append({"gymnax": from_gymnax, "pgx": from_pgx}[rules](env_id, description, num_envs))
         return together
-    env, params = make(world)
-    protocol = protocol_of(env, params)
-    peer = [from_gymnax(world, protocol, num_envs)] if "gymnax" in peers and world != "GridWorld" else []
-    if world == "CartPole-v1":
-        return [*(own(env, params, form, "gymnax", protocol, num_envs) for form in ("whole", *FORMS[1:])), *peer]
+    env, params = make(env_id)
+    description = describe_rules(env, params)
+    peer = [from_gymnax(env_id, description, num_envs)] if "gymnax" in peers and env_id != "GridWorld" else []
+    if env_id == "CartPole-v1":
+        return [*(own(env, params, form, "gymnax", description, num_envs) for form in ("whole", *FORMS[1:])), *peer]
     if isinstance(env, Environment):
-        return [own(env, params, form, "its own", protocol, num_envs) for form in FORMS]
+        return [own(env, params, form, "its own", description, num_envs) for form in FORMS]
     return [vectorized(env, params, num_envs), *peer]
 
 
-def rollout(worlds: Worlds) -> tuple[Callable[[Array], Carry], Callable[[Carry, Array], Carry]]:
+def rollout(env_batch: EnvBatch) -> tuple[Callable[[Array], Carry], Callable[[Carry, Array], Carry]]:
     """`(init, run)` of a random rollout: `(key) -> Carry` and `(Carry, num_steps) -> Carry`."""
-    n, packed = worlds.num_envs, worlds.form == "packed"
+    n, packed = env_batch.num_envs, env_batch.form == "packed"
 
     def init(key: Array) -> Carry:
         run_key, reset_key = jax.random.split(key)
-        state, observation = worlds.reset(reset_key)
+        state, observation = env_batch.reset(reset_key)
         if packed:
             steps = min(RING_STEPS, max(1, RING_BYTES // observation.nbytes))
             observation = jnp.zeros((steps, *observation.shape), observation.dtype)
@@ -210,8 +210,8 @@ def rollout(worlds: Worlds) -> tuple[Callable[[Array], Carry], Callable[[Carry, 
 
     def body(t: Array, carry: Carry) -> Carry:
         key, action_key, step_key = jax.random.split(carry.key, 3)
-        actions = (jax.random.bits(action_key, (n,), jnp.uint32) % worlds.num_actions).astype(jnp.int32)
-        state, observation, reward, done = worlds.step(carry.worlds, actions, step_key)
+        actions = (jax.random.bits(action_key, (n,), jnp.uint32) % env_batch.num_actions).astype(jnp.int32)
+        state, observation, reward, done = env_batch.step(carry.env_batch, actions, step_key)
         if packed:
             slot = jax.lax.rem(t, len(carry.observation))
             observation = jax.lax.dynamic_update_index_in_dim(carry.observation, observation, slot, 0)
@@ -220,32 +220,30 @@ def rollout(worlds: Worlds) -> tuple[Callable[[Array], Carry], Callable[[Carry, 
     return init, lambda carry, num_steps: jax.lax.fori_loop(0, num_steps, body, carry)
 
 
-def measure_world(
-    world: str, num_envs: int, peers: Sequence[str], seconds: float, repeats: int
-) -> list[dict[str, Any]]:
-    """One row (see `row`) for each implementation and form of `num_envs` worlds, all run in turns.
+def measure_env(env_id: str, num_envs: int, peers: Sequence[str], seconds: float, repeats: int) -> list[dict[str, Any]]:
+    """One row (see `row`) for each implementation and form of `num_envs` environments, all run in turns.
 
     Raises:
-        ArgumentError: there is no such world.
+        ArgumentError: there is no such environment.
     """
-    together = lineup(world, num_envs, peers)
-    programs = [Program(*rollout(worlds)) for worlds in together]
+    together = lineup(env_id, num_envs, peers)
+    programs = [Program(*rollout(env_batch)) for env_batch in together]
     timings = measure(programs, seconds, repeats)
-    return [row(world, *each) for each in zip(together, programs, timings, strict=True)]
+    return [row(env_id, *each) for each in zip(together, programs, timings, strict=True)]
 
 
-def row(world: str, worlds: Worlds, program: Program, timing: Timing) -> dict[str, Any]:
+def row(env_id: str, env_batch: EnvBatch, program: Program, timing: Timing) -> dict[str, Any]:
     """What was measured, in JSON's types. Reward and episode length say whether two implementations play alike."""
-    total, episodes = worlds.num_envs * program.steps, int(program.carry.episodes.sum())
+    total, episodes = env_batch.num_envs * program.steps, int(program.carry.episodes.sum())
     return {
-        "world": world,
-        "implementation": worlds.implementation,
-        "form": worlds.form,
-        "rules": worlds.rules,
-        "protocol": worlds.protocol,
-        "num_envs": worlds.num_envs,
+        "environment": env_id,
+        "implementation": env_batch.implementation,
+        "form": env_batch.form,
+        "rules": env_batch.rules,
+        "description": env_batch.description,
+        "num_envs": env_batch.num_envs,
         "num_steps": timing.num_steps,
-        "steps_per_second": worlds.num_envs * timing.num_steps / statistics.median(timing.seconds),
+        "steps_per_second": env_batch.num_envs * timing.num_steps / statistics.median(timing.seconds),
         "seconds": timing.seconds,
         "compile_seconds": timing.compile_seconds,
         "reward_per_step": float(program.carry.reward.sum()) / total,

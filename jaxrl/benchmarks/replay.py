@@ -1,6 +1,6 @@
 """Time of prioritised sampling: by the sum tree, and by a cumulative sum over all priorities.
 
-One step is what a training step asks for: a slab of new priorities is written, a batch drawn in proportion to all of
+One step is what a training step asks for: a row of new priorities is written, a batch drawn in proportion to all of
 them (from equal parts of their sum), and its priorities are changed. All is inside of one compiled loop that carries
 the priorities.
 """
@@ -18,7 +18,7 @@ from jaxrl.replay import sum_tree
 from jaxrl.types import Array, PyTree
 from jaxrl.xla.threefry import inline
 
-SLAB = 128
+ROW = 128
 """Priorities written a step."""
 
 PAGE = """# Time of prioritised sampling
@@ -28,7 +28,7 @@ PAGE = """# Time of prioritised sampling
 ```
 
 Microseconds of one step of one agent, the median of {repeats} runs of one compiled loop, all programs of a line run in
-turns. A step writes a slab of {slab} new priorities, draws a batch in proportion to all of them, and changes the
+turns. A step writes a row of {row} new priorities, draws a batch in proportion to all of them, and changes the
 priorities of the batch. `A` agents are one program, by `vmap`; compile times are seconds, with nothing cached.
 
 {table}
@@ -42,13 +42,13 @@ class Priorities(NamedTuple):
 
     Attributes:
         allocate: `(capacity) -> structure`.
-        write_slab: `(structure, slab[N], start) -> structure`.
+        write_rows: `(structure, row[N], start) -> structure`.
         write: `(structure, index[B], value[B]) -> structure`.
         find: `(structure, part[B]) -> index[B]`, where the running sum exceeds that part, in [0, 1), of the total.
     """
 
     allocate: Callable[[int], PyTree]
-    write_slab: Callable[[PyTree, Array, Array], PyTree]
+    write_rows: Callable[[PyTree, Array, Array], PyTree]
     write: Callable[[PyTree, Array, Array], PyTree]
     find: Callable[[PyTree, Array], Array]
 
@@ -61,13 +61,13 @@ def _search(priorities: Array, part: Array) -> Array:
 STRUCTURES = {
     "sum tree": Priorities(
         sum_tree.allocate,
-        lambda tree, slab, start: sum_tree.write_slabs(tree, slab[None], start[None]),
+        lambda tree, row, start: sum_tree.write_ranges(tree, row[None], start[None]),
         sum_tree.write,
         lambda tree, part: sum_tree.find(tree, part * sum_tree.total(tree))[0],
     ),
     "cumulative sum": Priorities(
         jnp.zeros,
-        lambda p, slab, start: jax.lax.dynamic_update_slice_in_dim(p, slab, start, axis=0),
+        lambda p, row, start: jax.lax.dynamic_update_slice_in_dim(p, row, start, axis=0),
         lambda p, index, value: p.at[index].set(value, mode="promise_in_bounds"),
         _search,
     ),
@@ -78,15 +78,15 @@ def loop(
     structure: Priorities, capacity: int, agents: int, batch_size: int
 ) -> tuple[Callable[[Array], PyTree], Callable[[PyTree, Array], PyTree]]:
     """`(init, run)` of many steps: `(key) -> carry` and `(carry, num_steps) -> carry`."""
-    slots = -(-capacity // SLAB)
+    slots = -(-capacity // ROW)
 
     def init(key: Array) -> PyTree:
-        full = jax.random.uniform(key, (agents, slots * SLAB), minval=0.01)
-        priorities = jax.vmap(lambda slab: structure.write_slab(structure.allocate(slab.size), slab, jnp.int32(0)))
+        full = jax.random.uniform(key, (agents, slots * ROW), minval=0.01)
+        priorities = jax.vmap(lambda row: structure.write_rows(structure.allocate(row.size), row, jnp.int32(0)))
         return jnp.int32(0), jax.random.split(key, agents), priorities(full), jnp.zeros((agents, batch_size), jnp.int32)
 
     def step(t: Array, key: Array, priorities: PyTree) -> tuple[PyTree, Array]:
-        priorities = structure.write_slab(priorities, jnp.ones(SLAB), t % slots * SLAB)
+        priorities = structure.write_rows(priorities, jnp.ones(ROW), t % slots * ROW)
         draw = jax.random.uniform(inline(jax.random.fold_in(inline(key), t)), (batch_size,))
         index = structure.find(priorities, (jnp.arange(batch_size) + draw) / batch_size)
         return structure.write(priorities, index, 0.5 + draw), index
@@ -160,7 +160,7 @@ def page(results: dict[str, Any]) -> str:
     return PAGE.format(
         command=results["command"],
         repeats=len(results["rows"][0]["seconds"]),
-        slab=SLAB,
+        row=ROW,
         table="\n".join("| " + " | ".join(line) + " |" for line in lines),
         machine=results["machine"]["device"],
         system=results["machine"]["system"],

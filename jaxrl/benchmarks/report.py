@@ -24,7 +24,7 @@ LOOKS = {
 COLUMNS = 2
 """Panels side by side."""
 
-PAGE = """# Steps per second of the worlds
+PAGE = """# Steps per second of the environments
 
 ```
 {command}
@@ -32,14 +32,14 @@ PAGE = """# Steps per second of the worlds
 
 ![steps per second]({plot})
 
-Steps per second of N worlds under a random policy, the median of {repeats} runs of one compiled loop. All programs of a
-world and an N were compiled first and then run in turns. Actions come from one batched draw a step, episodes restart by
-themselves, and all that the loop carries is given back. What happens to jaxrl's observations:
+Steps per second of N environments under a random policy, the median of {repeats} runs of one compiled loop. All
+programs of a environment and an N were compiled first and then run in turns. Actions come from one batched draw a step,
+episodes restart by themselves, and all that the loop carries is given back. What happens to jaxrl's observations:
 
 - `boolean`: the whole observation, bool `[N, 10, 10, C]`, is written to memory every step, laid out as XLA chooses;
 - `packed`: the observation as bits; every step is stored in a ring of the newest steps, as in a replay;
 - `none`: no observation is computed;
-- `whole`: CartPole-v1's four numbers, float32 `[N, 4]`, written likewise; or a gymnax world through
+- `whole`: CartPole-v1's four numbers, float32 `[N, 4]`, written likewise; or a gymnax environment through
   `jaxrl.envs.vectorize`.
 
 gymnax and pgx return whole observations (float32 and bool), which are written to memory every step too. Rules are those
@@ -57,7 +57,7 @@ class Comparison(NamedTuple):
 
     Attributes:
         num_envs: N.
-        protocol: the rules.
+        rules: the rules.
         ours: steps/s of each form.
         peer: its name, or None.
         theirs: the peer's steps/s.
@@ -67,7 +67,7 @@ class Comparison(NamedTuple):
     """
 
     num_envs: int
-    protocol: str
+    description: str
     ours: dict[str, float]
     peer: str | None
     theirs: float | None
@@ -77,7 +77,7 @@ class Comparison(NamedTuple):
 
 
 def compare(rows: Rows) -> list[Comparison]:
-    """The comparisons in the rows of one world, by N and rules."""
+    """The comparisons in the rows of one environment, by N and rules."""
     comparisons = []
     for num_envs, rules in dict.fromkeys((row["num_envs"], row["rules"]) for row in rows):
         here = [row for row in rows if row["num_envs"] == num_envs]
@@ -87,7 +87,7 @@ def compare(rows: Rows) -> list[Comparison]:
         comparisons.append(
             Comparison(
                 num_envs=num_envs,
-                protocol=ours[0]["protocol"],
+                description=ours[0]["description"],
                 ours={row["form"]: row["steps_per_second"] for row in ours},
                 peer=peer["implementation"] if peer else None,
                 theirs=peer["steps_per_second"] if peer else None,
@@ -126,14 +126,14 @@ def header(comparison: Comparison) -> list[str]:
     return ["N", *comparison.ours, "peer", "compile s"]
 
 
-def protocols(comparisons: list[Comparison]) -> str:
+def descriptions(comparisons: list[Comparison]) -> str:
     """Under which rules the lines of a table were measured."""
-    rules = dict.fromkeys((f"beside {c.peer}: " if c.peer else "") + c.protocol for c in comparisons)
+    rules = dict.fromkeys((f"beside {c.peer}: " if c.peer else "") + c.description for c in comparisons)
     return "; ".join(rules)
 
 
 def screen_table(rows: Rows) -> Table:
-    """The comparisons of one world."""
+    """The comparisons of one environment."""
     comparisons = compare(rows)
     table = Table(box=None, padding=(0, 2, 0, 0))
     for name in header(comparisons[0]):
@@ -143,33 +143,33 @@ def screen_table(rows: Rows) -> Table:
     return table
 
 
-def markdown_table(world: str, rows: Rows) -> str:
+def markdown_table(env: str, rows: Rows) -> str:
     """The same for the page."""
     comparisons = compare(rows)
     names = header(comparisons[0])
     lines = [names, ["---:"] * len(names), *map(cells, comparisons)]
     table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
-    return f"## {world}\n\n{protocols(comparisons)}\n\n{table}\n"
+    return f"## {env}\n\n{descriptions(comparisons)}\n\n{table}\n"
 
 
 def draw(rows: Rows, device: str, picture: Path) -> None:
-    """Draws steps/s against N, one panel a world: jaxrl under a peer's rules is dashed as that peer is."""
+    """Draws steps/s against N, one panel an environment: jaxrl under a peer's rules is dashed as that peer is."""
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
-    worlds = list(dict.fromkeys(row["world"] for row in rows))
-    columns = min(COLUMNS, len(worlds))
-    height = 3.1 * -(-len(worlds) // columns) + 1.5
+    envs = list(dict.fromkeys(row["environment"] for row in rows))
+    columns = min(COLUMNS, len(envs))
+    height = 3.1 * -(-len(envs) // columns) + 1.5
     figure = Figure(figsize=(max(4.3 * columns, 7), height), dpi=120)
     figure.set_layout_engine("constrained", rect=(0, 0, 1, 1 - 0.7 / height))  # the titles' room is above
     figure.text(0.01, 1 - 0.1 / height, "Steps per second under a random policy", va="top", fontsize=12, weight="bold")
     figure.text(0.01, 1 - 0.38 / height, device, va="top", color="gray", fontsize=9)
-    panels = figure.subplots(-(-len(worlds) // columns), columns, squeeze=False, sharey=True).ravel().tolist()
-    for place, (world, axes) in enumerate(zip(worlds, panels, strict=False)):
-        draw_world(axes, world, [row for row in rows if row["world"] == world])
+    panels = figure.subplots(-(-len(envs) // columns), columns, squeeze=False, sharey=True).ravel().tolist()
+    for place, (env, axes) in enumerate(zip(envs, panels, strict=False)):
+        draw_env(axes, env, [row for row in rows if row["environment"] == env])
         if place % columns == 0:
             axes.set_ylabel("steps/s", fontsize=9)
-    for axes in panels[len(worlds) :]:
+    for axes in panels[len(envs) :]:
         axes.remove()
     lines = dict.fromkeys((row["implementation"], row["form"]) for row in rows)
     handles = [Line2D([], [], color=LOOKS[line][0], marker=marker(line[0]), markersize=4) for line in lines]
@@ -185,8 +185,8 @@ def marker(implementation: str) -> str:
     return "o" if implementation == "jaxrl" else "s"
 
 
-def draw_world(axes: "Axes", world: str, rows: Rows) -> None:
-    """Draws the rows of one world."""
+def draw_env(axes: "Axes", env: str, rows: Rows) -> None:
+    """Draws the rows of one environment."""
     for line in dict.fromkeys((row["implementation"], row["form"], row["rules"]) for row in rows):
         points = [row for row in rows if (row["implementation"], row["form"], row["rules"]) == line]
         name, form, rules = line
@@ -198,8 +198,8 @@ def draw_world(axes: "Axes", world: str, rows: Rows) -> None:
             marker=marker(name),
             markersize=4,
         )
-    subtitle = protocols(compare(rows)).replace("; ", "\n")
-    axes.set_title(world + "\n" * (subtitle.count("\n") + 1), loc="left", fontweight="bold", fontsize=10)
+    subtitle = descriptions(compare(rows)).replace("; ", "\n")
+    axes.set_title(env + "\n" * (subtitle.count("\n") + 1), loc="left", fontweight="bold", fontsize=10)
     axes.text(0, 1.02, subtitle, transform=axes.transAxes, color="gray", fontsize=8)
     ticks: list[int] = []
     for num_envs in sorted({row["num_envs"] for row in rows}):
@@ -208,7 +208,7 @@ def draw_world(axes: "Axes", world: str, rows: Rows) -> None:
     axes.set_xticks(ticks, labels=[f"{num_envs:,}" for num_envs in ticks])
     axes.set_xticks([], minor=True)
     axes.tick_params(labelsize=8)
-    axes.set_xlabel("worlds stepped side by side, N", fontsize=9)
+    axes.set_xlabel("environments stepped side by side, N", fontsize=9)
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.2)
 
@@ -216,12 +216,12 @@ def draw_world(axes: "Axes", world: str, rows: Rows) -> None:
 def page(results: dict[str, Any]) -> str:
     """The page, in Markdown, of what `results.json` holds."""
     rows, machine = results["rows"], results["machine"]
-    worlds = dict.fromkeys(row["world"] for row in rows)
+    envs = dict.fromkeys(row["environment"] for row in rows)
     return PAGE.format(
         command=results["command"],
         plot=PLOT,
         repeats=len(rows[0]["seconds"]),
-        tables="\n".join(markdown_table(world, [row for row in rows if row["world"] == world]) for world in worlds),
+        tables="\n".join(markdown_table(env, [row for row in rows if row["environment"] == env]) for env in envs),
         machine=machine["device"],
         backend=f"{machine['cores']} cores" if machine["backend"] != "cpu" else machine["system"],
         date=results["started"][:10],

@@ -12,7 +12,7 @@ def load_policy(directory: Path, seed: int | None, agent: int | None) -> Trained
     """The policy of a run or of a sweep's agent.
 
     Raises:
-        UsageError: there is none, or its world cannot be made here.
+        UsageError: there is none, or its environment cannot be made here.
         CheckpointError: it has no usable checkpoint.
     """
     try:
@@ -22,7 +22,7 @@ def load_policy(directory: Path, seed: int | None, agent: int | None) -> Trained
         if name in ("seed", "agent"):
             raise UsageError(as_flag(error)) from error
         if name == "env_id":
-            raise UsageError(f"the world of {directory} cannot be made{_where(directory)}: {error}") from error
+            raise UsageError(f"the environment of {directory} cannot be made{_where(directory)}: {error}") from error
         raise UsageError(str(error)) from error
 
 

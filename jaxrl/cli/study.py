@@ -13,7 +13,7 @@ from rich.table import Table
 
 from jaxrl.arguments import UsageError
 from jaxrl.cli.command import screen
-from jaxrl.plots.errors import spared
+from jaxrl.plots.errors import errors_as_notes
 from jaxrl.plots.learning_curve import FEW_SEEDS, read_returns
 from jaxrl.runs import checks, run_directory
 from jaxrl.runs.experiment import Experiment
@@ -90,7 +90,7 @@ def carry_out(study: Study, directory: Path, out: Path | None, resume: bool, des
         if found is None:
             return
         picture = directory / f"{study.name}.png"
-        with spared(picture):
+        with errors_as_notes(picture):
             study.draw(directory, found, picture)
         if destination is not None:
             record(study, directory, destination, found)
@@ -107,7 +107,7 @@ def is_finished(run: Run, directory: Path) -> bool:
     """
     options = run.options
     checks.check_options(options)
-    env, env_params = checks.make_env(options.env, options.protocol, options.env_options)
+    env, env_params = checks.make_env(options.env, options.rules, options.env_options)
     _, trainer = checks.construct(run.experiment, env, env_params, options)
     checks.check_directory(directory, run.experiment, options)
     try:
@@ -220,7 +220,7 @@ def _page(study: Study, directory: Path, found: list[dict[str, Any]]) -> str:
 {run_directory.command(study.name)}
 ```
 
-Protocol: {first["protocol"]}.
+Rules: {first["rules"]}.
 {steps} environment steps a seed, {seeds}.
 The evaluation return is the mean of {first["eval_episodes"]} episodes at the end{epsilon}{spread};
 environment steps/s are those of all seeds together.

@@ -1,4 +1,4 @@
-"""Playing a world by hand, in the terminal."""
+"""Playing an environment by hand, in the terminal."""
 
 import contextlib
 import signal
@@ -37,7 +37,7 @@ ACTION_NAMES = {
     "Acrobot-v1": ("left", "no-op", "right"),
     "MountainCar-v0": ("left", "no-op", "right"),
 }
-"""What the actions of gymnax's worlds do; jaxrl's own say it in their `action_names`."""
+"""What the actions of gymnax's environments do; jaxrl's own say it in their `action_names`."""
 ROWS = 20
 """Height of the picture in lines; a character is about twice as high as wide."""
 
@@ -45,7 +45,8 @@ ROWS = 20
 def play(env: Any, env_params: Any, title: str, seed: int, fps: float, num_steps: int | None) -> list[float]:
     """Lets somebody play until they press q (or for `num_steps` steps): the returns of the episodes that ended.
 
-    A world with a no-op goes on at `fps` steps a second, whether a key is pressed or not. One without waits for a key:
+    An environment with a no-op goes on at `fps` steps a second, whether a key is pressed or not. One without waits for
+    a key:
     there is nothing that it could do meanwhile.
     """
     actions, idle = key_bindings(env, env_params)
@@ -56,28 +57,30 @@ def play(env: Any, env_params: Any, title: str, seed: int, fps: float, num_steps
     terminal = blessed.Terminal(force_styling=None)  # only keys are asked of it; else it asks what the terminal can do
     with terminal.cbreak(), contextlib.ExitStack() as stack:
         print(f"loading {title}: keys that you press now count from the first picture on", flush=True)
-        worlds, t = envs.reset(reset_key), 0
-        step = jax.jit(envs.step).lower(worlds, jnp.zeros(1, jnp.int32), play_key).compile()
+        env_states, t = envs.reset(reset_key), 0
+        step = jax.jit(envs.step).lower(env_states, jnp.zeros(1, jnp.int32), play_key).compile()
         live = stack.enter_context(Live(console=Console(highlight=False), screen=True, auto_refresh=False))
         deadline = time.monotonic()
         while num_steps is None or t < num_steps:
             if signals:
                 sys.exit(128 + signals[0])
-            score = float(worlds.episode_return[0])
+            score = float(env_states.episode_return[0])
             lines = [
                 title,
                 f"episode {len(returns) + 1}",
-                f"step {worlds.episode_length[0]}",
+                f"step {env_states.episode_length[0]}",
                 f"return {score_text(score)}",
             ]
             lines += [f"last episode {score_text(returns[-1])}" if returns else "", "", *key_help(actions), ""]
-            observation = jax.tree.map(lambda x: x[0], envs.decode(worlds.observation))
+            observation = jax.tree.map(lambda x: x[0], envs.decode(env_states.observation))
             live.update(screen(env, observation, lines), refresh=True)
             deadline = max(deadline + 1 / fps, time.monotonic())
             action = read_action(terminal, actions, idle, deadline)
             if action is None:
                 break
-            worlds, transition, _ = step(worlds, jnp.array([action], jnp.int32), jax.random.fold_in(play_key, t))
+            env_states, transition, _ = step(
+                env_states, jnp.array([action], jnp.int32), jax.random.fold_in(play_key, t)
+            )
             t += 1
             if transition.terminated[0] or transition.truncated[0]:
                 returns.append(score + float(transition.reward[0]))

@@ -1,4 +1,4 @@
-"""The worlds, and how to make and step them."""
+"""The environments, and how to make and step them."""
 
 from jaxrl.envs.action_spaces import action_space_of, num_discrete_actions
 from jaxrl.envs.base import Environment
@@ -7,7 +7,7 @@ from jaxrl.envs.foreign import check_resets
 from jaxrl.envs.grid_world import GridWorld, GridWorldParams, grid_mdp
 from jaxrl.envs.maps import MAPS
 from jaxrl.envs.minatar import GAMES
-from jaxrl.envs.registry import make, protocol_of
+from jaxrl.envs.registry import describe_rules, make
 from jaxrl.envs.rollout import rollout
 from jaxrl.envs.vector import VectorEnv, VectorState, vectorize
 from jaxrl.spaces import Box, Discrete, check_actions
@@ -27,10 +27,10 @@ __all__ = [
     "action_space_of",
     "check_actions",
     "check_resets",
+    "describe_rules",
     "grid_mdp",
     "make",
     "num_discrete_actions",
-    "protocol_of",
     "rollout",
     "vectorize",
 ]

@@ -1,4 +1,4 @@
-"""What actions a world takes."""
+"""What actions an environment takes."""
 
 from typing import Any
 
@@ -12,10 +12,10 @@ from jaxrl.spaces import Box, Discrete, is_box
 
 
 def action_space_of(env: Any, params: Any) -> Discrete | Box:
-    """The actions of a world, jaxrl's own or any with gymnax 1.0's interface.
+    """The actions of an environment, jaxrl's own or any with gymnax 1.0's interface.
 
     Args:
-        env: the world.
+        env: the environment.
         params: its parameters, which the bounds of a box may depend on; they must not be traced then.
 
     Raises:
@@ -42,7 +42,7 @@ def action_space_of(env: Any, params: Any) -> Discrete | Box:
 
 
 def num_discrete_actions(env: Any, params: Any) -> int:
-    """The number of actions of a world.
+    """The number of actions of an environment.
 
     Raises:
         ArgumentError: its actions are not discrete.

@@ -1,8 +1,8 @@
-"""The base of jaxrl's own worlds: a deterministic transition inside, gymnax 1.0's interface outside.
+"""The base of jaxrl's own environments: a deterministic transition inside, gymnax 1.0's interface outside.
 
-A world's transition is a pure function of (state, action, random words), written elementwise, so that one function
-serves a single world (scalar leaves) and `N` of them (leaves with a last axis `[N]`), and so that a test can feed the
-same draws to an original. The gymnax-style `reset` and `step` below wrap it with a key.
+An environment's transition is a pure function of (state, action, random words), written elementwise, so that one
+function serves a single environment (scalar leaves) and `N` of them (leaves with a last axis `[N]`), and so that a test
+can feed the same draws to an original. The gymnax-style `reset` and `step` below wrap it with a key.
 """
 
 import dataclasses
@@ -17,7 +17,7 @@ from jaxrl.arguments import check
 from jaxrl.precision import single
 from jaxrl.random import as_keys
 from jaxrl.types import Array, PyTree
-from jaxrl.xla.fusion import materialize
+from jaxrl.xla.fusion import no_fuse
 
 
 def uniform(bits: Array) -> Array:
@@ -26,7 +26,7 @@ def uniform(bits: Array) -> Array:
 
 
 class EnvParams:
-    """Traced parameters of a world: a registered dataclass with at least `max_steps_in_episode`."""
+    """Traced parameters of an environment: a registered dataclass with at least `max_steps_in_episode`."""
 
     def replace(self, **changes: Any) -> Any:
         """A copy with some fields changed, as gymnax's parameters offer it.
@@ -40,27 +40,27 @@ class EnvParams:
 
 
 class Environment(ABC):
-    """A world with discrete actions. Instances are immutable, hashable, and equal when made equally.
+    """An environment with discrete actions. Instances are immutable, hashable, and equal when made equally.
 
     The observation of a state comes in two forms: packed (`encode`: uint32 words, what replays store) and whole
     (`decode`: what networks and people see).
     """
 
     random_words: int
-    """`W`: 32-bit random words one world uses a step (and a reset)."""
+    """`W`: 32-bit random words one environment uses a step (and a reset)."""
     num_actions: int
 
     @property
     @abstractmethod
     def default_params(self) -> EnvParams:
-        """The traced parameters of the world."""
+        """The traced parameters of the environment."""
 
     @property
     @abstractmethod
     def name(self) -> str: ...
 
     @abstractmethod
-    def protocol(self, params: Any) -> str:
+    def describe_rules(self, params: Any) -> str:
         """One line that says under which rules scores are taken; always printed beside a score."""
 
     @abstractmethod
@@ -102,18 +102,18 @@ class Environment(ABC):
 
         `final_state` is what the action led to, `state` where the next action starts: the same, or a fresh episode.
         """
-        final, reward, terminated = materialize(self.transition(state, action, bits, params))
+        final, reward, terminated = no_fuse(self.transition(state, action, bits, params))
         truncated = self.is_truncated(final, params) & ~terminated
         done = terminated | truncated
         fresh = self.restart(final, bits, params)
         state = jax.tree.map(lambda new, old: jnp.where(done, new, old), fresh, final)
-        return materialize(state), final, reward, terminated, truncated
+        return no_fuse(state), final, reward, terminated, truncated
 
     # gymnax 1.0's interface ----------------------------------------------------------------------------------------
 
     @partial(jax.jit, static_argnames="self")
     def reset(self, key: Array, params: Any = None) -> tuple[Array, PyTree]:
-        """`(observation, state)` of a fresh world."""
+        """`(observation, state)` of a fresh environment."""
         params = single(self.default_params if params is None else params)
         state = self.initial(jax.random.bits(as_keys(key), (self.random_words,), jnp.uint32), params)
         return self.observe(state), state

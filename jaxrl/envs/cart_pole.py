@@ -71,7 +71,7 @@ class CartPole(Environment):
     random_words = 4
     action_names = ("left", "right")
 
-    def protocol(self, params: CartPoleParams) -> str:
+    def describe_rules(self, params: CartPoleParams) -> str:
         values, defaults = dataclasses.asdict(params), dataclasses.asdict(self.default_params)
         cap = values.pop("max_steps_in_episode")
         changed = [f"{name} {value:g}" for name, value in values.items() if value != defaults[name]]

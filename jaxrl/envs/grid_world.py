@@ -1,7 +1,7 @@
 """Grid World: an agent on a board of cells, some of which end the episode (Sutton & Barto 2018, example 4.1).
 
-`enter` is the one description of its moves: the step of a world applies it to the agent's cell, and the tables of the
-MDP to every cell and direction at once. Cell `(y, x)` of an `H × W` map is state `y * W + x`.
+`enter` is the one description of its moves: the step of an environment applies it to the agent's cell, and the tables
+of the MDP to every cell and direction at once. Cell `(y, x)` of an `H × W` map is state `y * W + x`.
 """
 
 import dataclasses
@@ -147,7 +147,7 @@ class GridWorld(Environment):
         """The map as arrays."""
         return read_map(self.map).grid
 
-    def protocol(self, params: GridWorldParams) -> str:
+    def describe_rules(self, params: GridWorldParams) -> str:
         height, width = self.grid.wall.shape
         name = self.map if self.map in MAPS else "own"
         cap = params.max_steps_in_episode
@@ -160,7 +160,7 @@ class GridWorld(Environment):
 
     @partial(jax.jit, static_argnames="self")
     def mdp(self, params: GridWorldParams) -> MDP:
-        """The world as tables, for planning; a traced function of the parameters."""
+        """The environment as tables, for planning; a traced function of the parameters."""
         return grid_mdp(self.grid, params)
 
     def initial(self, bits: Array, params: GridWorldParams) -> GridWorldState:

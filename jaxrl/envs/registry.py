@@ -1,4 +1,4 @@
-"""`make`: a world by its name. jaxrl's own first, then gymnax's, then a user's own factory."""
+"""`make`: an environment by its name. jaxrl's own first, then gymnax's, then a user's own factory."""
 
 import dataclasses
 import difflib
@@ -19,23 +19,23 @@ from jaxrl.envs.grid_world import GridWorld
 from jaxrl.envs.maps import map_text
 from jaxrl.envs.minatar import GAMES, MinAtar, MinAtarParams
 
-PROTOCOLS = ("original", "gymnax")
+RULES = ("original", "gymnax")
 STEPS = Annotated[int, Interval(ge=1, lt=2**31)]
 OPTIONS: dict[str, list[str]] = {
     **{game: [field.name for field in dataclasses.fields(MinAtarParams)] for game in GAMES},
     "CartPole-v1": [field.name for field in dataclasses.fields(CartPoleParams)],
     "GridWorld": [field.name for field in dataclasses.fields(GridWorld)],
 }
-"""jaxrl's own worlds by name, and what can be chosen about each."""
+"""jaxrl's own environments by name, and what can be chosen about each."""
 
 
-def make(env_id: str, protocol: str | None = None, **options: Any) -> tuple[Any, Any]:
-    """A world and its parameters.
+def make(env_id: str, rules: str | None = None, **options: Any) -> tuple[Any, Any]:
+    """An environment and its parameters.
 
     Args:
         env_id: one of `OPTIONS`, any name gymnax knows, or `"module:factory"` for a function that returns an
             environment with gymnax 1.0's interface, or such an environment and its parameters.
-        protocol: for MinAtar's games "original" (the default: 6 actions, sticky 0.1, ramping, no cap) or "gymnax"
+        rules: for MinAtar's games "original" (the default: 6 actions, sticky 0.1, ramping, no cap) or "gymnax"
             (minimal actions, nothing sticky, episodes cut at 1000 steps, Freeway's at 2500).
         options: for "GridWorld" the arguments of `jaxrl.envs.grid_world.GridWorld`, such as `map` and
             `slip_probability`; for MinAtar's games the fields of `MinAtarParams`, such as `sticky_action_prob`; for
@@ -47,18 +47,18 @@ def make(env_id: str, protocol: str | None = None, **options: Any) -> tuple[Any,
         unless an option cannot be hashed, as a list.
 
     Raises:
-        ArgumentError: unknown name (the nearest is suggested), unknown protocol, an option that the world does not
+        ArgumentError: unknown name (the nearest is suggested), unknown rules, an option that the environment does not
             have or cannot use, or a factory that cannot be used.
     """
     if not isinstance(env_id, str):
         raise ArgumentError(f"env_id must be a name, got {env_id!r}")
     if env_id == "GridWorld" and "map" in options:
         options["map"] = map_text(options["map"])
-    unhashable = [name for name, value in {"protocol": protocol, **options}.items() if not _is_hashable(value)]
-    if unhashable and (env_id in OPTIONS or "protocol" in unhashable):
-        value = options.get(unhashable[0], protocol)
+    unhashable = [name for name, value in {"rules": rules, **options}.items() if not _is_hashable(value)]
+    if unhashable and (env_id in OPTIONS or "rules" in unhashable):
+        value = options.get(unhashable[0], rules)
         raise ArgumentError(f"{unhashable[0]} must be a plain value (arrays go into params.replace), got {value!r}")
-    return (_make.__wrapped__ if unhashable else _make)(env_id, protocol, **options)
+    return (_make.__wrapped__ if unhashable else _make)(env_id, rules, **options)
 
 
 def _is_hashable(x: Any) -> bool:
@@ -70,15 +70,13 @@ def _is_hashable(x: Any) -> bool:
 
 
 @lru_cache(maxsize=None, typed=True)
-def _make(env_id: str, protocol: str | None, **options: Any) -> tuple[Any, Any]:
-    if protocol is not None and protocol not in PROTOCOLS:
-        raise ArgumentError(f"protocol must be one of {', '.join(PROTOCOLS)}, got {protocol!r}")
+def _make(env_id: str, rules: str | None, **options: Any) -> tuple[Any, Any]:
+    if rules is not None and rules not in RULES:
+        raise ArgumentError(f"rules must be one of {', '.join(RULES)}, got {rules!r}")
     if env_id not in OPTIONS and ":" not in env_id:
         _check_gymnax_has(env_id)
-    if protocol is not None and env_id not in GAMES:
-        raise ArgumentError(
-            f"protocol is a choice of {', '.join(GAMES)} only, got protocol={protocol!r} for {env_id!r}"
-        )
+    if rules is not None and env_id not in GAMES:
+        raise ArgumentError(f"rules is a choice of {', '.join(GAMES)} only, got rules={rules!r} for {env_id!r}")
     if env_id in OPTIONS:
         _check_known(options, OPTIONS[env_id], env_id)
     if env_id == "GridWorld":
@@ -88,7 +86,7 @@ def _make(env_id: str, protocol: str | None, **options: Any) -> tuple[Any, Any]:
         cart_pole = CartPole()
         return cart_pole, cart_pole.default_params.replace(**options)
     if env_id in GAMES:
-        game = MinAtar(GAMES[env_id], "gymnax" if protocol == "gymnax" else "original")
+        game = MinAtar(GAMES[env_id], "gymnax" if rules == "gymnax" else "original")
         return game, game.default_params.replace(**options)
     if ":" in env_id:
         return _from_factory(env_id, options)
@@ -98,7 +96,7 @@ def _make(env_id: str, protocol: str | None, **options: Any) -> tuple[Any, Any]:
 
 
 def _check_known(options: dict[str, Any], known: Iterable[str], env_id: str) -> None:
-    """Refuses options that a world does not have."""
+    """Refuses options that an environment does not have."""
     for name, value in options.items():
         if name not in known:
             raise ArgumentError(
@@ -107,7 +105,7 @@ def _check_known(options: dict[str, Any], known: Iterable[str], env_id: str) -> 
 
 
 def _check_gymnax_has(env_id: str) -> None:
-    import gymnax  # here, because it takes seconds and jaxrl's own worlds do without
+    import gymnax  # here, because it takes seconds and jaxrl's own environments do without
 
     if env_id not in gymnax.registered_envs:
         near = difflib.get_close_matches(env_id, [*OPTIONS, *gymnax.registered_envs], n=1, cutoff=0.0)
@@ -177,10 +175,10 @@ def _arguments(factory: Callable[..., Any]) -> tuple[dict[str, inspect.Parameter
     return named, any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters)
 
 
-def protocol_of(env: Any, params: Any) -> str:
+def describe_rules(env: Any, params: Any) -> str:
     """One line that says under which rules a score was taken."""
     if isinstance(env, Environment):
-        return env.protocol(params)
+        return env.describe_rules(params)
     cap, defaults = getattr(params, "max_steps_in_episode", None), getattr(env, "default_params", None)
     names = _fields(params) if type(params) is type(defaults) else []
     numbers = {name: getattr(params, name) for name in names if np.ndim(getattr(params, name)) == 0}

@@ -1,4 +1,4 @@
-"""N worlds in lockstep: one batched random draw a step, auto-reset, and exact episode statistics."""
+"""N environments in lockstep: one batched random draw a step, auto-reset, and exact episode statistics."""
 
 from collections.abc import Callable
 from numbers import Integral
@@ -13,28 +13,28 @@ from jaxrl.envs.foreign import adapt
 from jaxrl.precision import single
 from jaxrl.random import as_keys
 from jaxrl.types import Array, Mean, Metrics, PyTree, Transition
-from jaxrl.xla.fusion import materialize
+from jaxrl.xla.fusion import no_fuse
 from jaxrl.xla.threefry import inline
 
 
 class VectorState(NamedTuple):
-    """The state of N worlds.
+    """The state of N environments.
 
     Attributes:
-        worlds: each world's own state.
+        environments: each environment's own state.
         observation: what the next actions are chosen from, in stored form (see `VectorEnv.decode`), `[N, ...]`.
         episode_return: reward of the running episodes so far, float32 `[N]`.
         episode_length: their steps so far, int32 `[N]`.
     """
 
-    worlds: PyTree
+    env_states: PyTree
     observation: PyTree
     episode_return: Array
     episode_length: Array
 
 
 class VectorEnv(NamedTuple):
-    """Pure functions over N worlds.
+    """Pure functions over N environments.
 
     Attributes:
         num_envs: N.
@@ -52,26 +52,26 @@ class VectorEnv(NamedTuple):
 
 
 def vectorize(env: Any, params: Any, num_envs: int) -> VectorEnv:
-    """`num_envs` copies of a world, jaxrl's own or any with gymnax 1.0's interface, stepped in lockstep.
+    """`num_envs` copies of an environment, jaxrl's own or any with gymnax 1.0's interface, stepped in lockstep.
 
-    Where actions are a box, a world gets them clipped to it. The transition has them as they were given, because those
-    are the actions that a policy gave a probability to.
+    Where actions are a box, an environment gets them clipped to it. The transition has them as they were given, because
+    those are the actions that a policy gave a probability to.
 
     Raises:
-        ArgumentError: `num_envs` is not a whole number of at least 1, or the world is of another kind, or gives
+        ArgumentError: `num_envs` is not a whole number of at least 1, or the environment is of another kind, or gives
             something else than `jaxrl.envs.foreign` describes.
     """
     if not isinstance(num_envs, Integral) or num_envs < 1:
         raise ArgumentError(f"num_envs must be a whole number >= 1, got {num_envs}")
-    reset_worlds, step_worlds = (_own if isinstance(env, Environment) else _gymnax)(env, params, num_envs)
+    reset_envs, step_envs = (_own if isinstance(env, Environment) else _gymnax)(env, params, num_envs)
 
     def reset(key: Array) -> VectorState:
-        observation, worlds = reset_worlds(key)
-        return VectorState(worlds, observation, jnp.zeros(num_envs, jnp.float32), jnp.zeros(num_envs, jnp.int32))
+        observation, env_states = reset_envs(key)
+        return VectorState(env_states, observation, jnp.zeros(num_envs, jnp.float32), jnp.zeros(num_envs, jnp.int32))
 
     def step(state: VectorState, actions: Array, key: Array) -> tuple[VectorState, Transition, Metrics]:
         actions = single(actions)
-        observation, worlds, reward, terminated, truncated, final = step_worlds(state.worlds, actions, key)
+        observation, env_states, reward, terminated, truncated, final = step_envs(state.env_states, actions, key)
         transition = Transition(state.observation, actions, reward, terminated, truncated, final)
         done = terminated | truncated
         episode_return, episode_length = state.episode_return + reward, state.episode_length + 1
@@ -81,7 +81,7 @@ def vectorize(env: Any, params: Any, num_envs: int) -> VectorEnv:
             "episode_length": Mean(jnp.where(done, episode_length, 0).sum().astype(jnp.float32), episodes),
         }
         state = VectorState(
-            worlds, observation, jnp.where(done, 0.0, episode_return), jnp.where(done, 0, episode_length)
+            env_states, observation, jnp.where(done, 0.0, episode_return), jnp.where(done, 0, episode_length)
         )
         return state, transition, metrics
 
@@ -90,34 +90,34 @@ def vectorize(env: Any, params: Any, num_envs: int) -> VectorEnv:
 
 
 def _own(env: Environment, params: Any, num_envs: int) -> tuple[Callable, Callable]:
-    """jaxrl's own worlds: natively batched, all their randomness from one draw; observations stay packed."""
+    """jaxrl's own environments: natively batched, all their randomness from one draw; observations stay packed."""
     params = single(params)
 
     def draw(key: Array) -> Array:
-        return materialize(jax.random.bits(inline(key), (env.random_words, num_envs), jnp.uint32))
+        return no_fuse(jax.random.bits(inline(key), (env.random_words, num_envs), jnp.uint32))
 
-    def packed(worlds: PyTree) -> Array:
-        return jnp.moveaxis(env.encode(worlds), 0, -1)
+    def packed(env_states: PyTree) -> Array:
+        return jnp.moveaxis(env.encode(env_states), 0, -1)
 
     def reset(key: Array) -> tuple[PyTree, PyTree]:
-        worlds = env.initial(draw(key), params)
-        return packed(worlds), worlds
+        env_states = env.initial(draw(key), params)
+        return packed(env_states), env_states
 
-    def step(worlds: PyTree, actions: Array, key: Array) -> tuple:
-        worlds, final, reward, terminated, truncated = env.advance(worlds, actions, draw(key), params)
-        return packed(worlds), worlds, reward, terminated, truncated, packed(final)
+    def step(env_states: PyTree, actions: Array, key: Array) -> tuple:
+        env_states, final, reward, terminated, truncated = env.advance(env_states, actions, draw(key), params)
+        return packed(env_states), env_states, reward, terminated, truncated, packed(final)
 
     return reset, step
 
 
 def _gymnax(env: Any, params: Any, num_envs: int) -> tuple[Callable, Callable]:
-    """Any world with gymnax 1.0's interface; it resets itself and reports the true last observation."""
+    """Any environment with gymnax 1.0's interface; it resets itself and reports the true last observation."""
     one = adapt(env, params)
 
     def reset(key: Array) -> tuple[PyTree, PyTree]:
         return jax.vmap(one.reset)(jax.random.split(as_keys(key), num_envs))
 
-    def step(worlds: PyTree, actions: Array, key: Array) -> tuple:
-        return jax.vmap(one.step)(jax.random.split(inline(key), num_envs), worlds, actions)
+    def step(env_states: PyTree, actions: Array, key: Array) -> tuple:
+        return jax.vmap(one.step)(jax.random.split(inline(key), num_envs), env_states, actions)
 
     return reset, step

@@ -38,7 +38,7 @@ class Variant(NamedTuple):
     hparams: dict[str, Any] = {}  # noqa: RUF012
 
 
-NO_TARGET_NETWORK = {"target_update_rate": 1.0, "target_update_period": 1}
+NO_TARGET_NETWORK = {"tau": 1.0, "target_update_period": 1}
 NO_EPSILON = {"epsilon_start": 0.0, "epsilon_end": 0.0, "epsilon_eval": 0.0}
 PARTS: dict[Name, Variant] = {
     "double": Variant("Double DQN", {"double": True}),
@@ -92,7 +92,7 @@ def main() -> None:
         options = dataclasses.replace(options, env_options=checks.with_texts(options.env, options.env_options))
         runs = {str(name): variant_run(options, name, directory / name) for name in options.variants}
         if not options.resume:
-            env, env_params = checks.make_env(options.env, options.protocol, options.env_options)
+            env, env_params = checks.make_env(options.env, options.rules, options.env_options)
             experiment = dqn_minatar.experiment._replace(defaults=start)
             checks.check_idle(experiment, env, env_params, options, [run.options for run in runs.values()])
         ablation = study.Study("ablation", f"DQN and its parts on {options.env}", runs, draw)
@@ -106,7 +106,7 @@ def variant_run(options: AblationOptions, name: Name, out: Path) -> study.Run:
     fields["config"] = dataclasses.replace(options.config, **variant.config)
     fields["hparams"] = dataclasses.replace(options.hparams, **variant.hparams)
     if name == "no-replay":
-        # It holds what the worlds have just done and nothing else: a batch as large as that, drawn with replacement.
+        # It holds only the newest transition of each environment: a batch as large as that, with replacement.
         n = options.config.num_envs
         fields["config"] = dataclasses.replace(options.config, batch_size=n, replay_capacity=n, n_step=1)
     its_options = study.options_in(Options(**fields), out, options.resume)
@@ -130,7 +130,7 @@ def draw(directory: Path, found: list[dict[str, Any]], picture: Path) -> None:
     seeds = f"{first['num_seeds']} seeds and their mean" if first["num_seeds"] > 1 else "one seed"
     black = "; black: DQN" if len(panels) < len(found) else ""
     figure.text(0.01, 1 - 0.1 / height, f"DQN and its parts on {first['env']}", va="top", fontsize=12, weight="bold")
-    subtitle = f"{first['protocol']}; {seeds}{black}"
+    subtitle = f"{first['rules']}; {seeds}{black}"
     figure.text(0.01, 1 - 0.38 / height, subtitle, va="top", color="gray", fontsize=9)
     above, below = figure.subfigures(2, 1, height_ratios=heights, squeeze=False)[:, 0]
     for place, result in enumerate(panels):

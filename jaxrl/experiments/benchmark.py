@@ -1,4 +1,4 @@
-"""Measures the worlds' steps per second beside gymnax and pgx, prioritised sampling, and populations that learn."""
+"""Measures the speed of environments beside gymnax and pgx, of prioritised sampling, and of populations of agents."""
 
 import dataclasses
 import importlib.metadata
@@ -17,34 +17,34 @@ from rich.console import Console
 from jaxrl.arguments import ArgumentError, UsageError
 from jaxrl.benchmarks import agents as populations
 from jaxrl.benchmarks import replay, report
-from jaxrl.benchmarks.envs import PEERS, lineup, measure_world, missing_modules
+from jaxrl.benchmarks.envs import PEERS, lineup, measure_env, missing_modules
 from jaxrl.cli.command import errors_in_one_line, prepare_jax, screen
 from jaxrl.cli.parse import parse
 from jaxrl.envs import GAMES
-from jaxrl.plots.errors import spared
+from jaxrl.plots.errors import errors_as_notes
 from jaxrl.runs import checks, provenance, run_directory
 from jaxrl.runs import options as experiment_lib
 from jaxrl.runs.checks import check_options, flag, make_directory
 from jaxrl.runs.experiment import Experiment
-from jaxrl.runs.options import EnvOptions, flatten, make_options, shown, unflatten
+from jaxrl.runs.options import EnvOptions, default_hint, flatten, make_options, unflatten
 from jaxrl.sweeps.spec import find_experiment
 
 
 @dataclasses.dataclass(frozen=True)
 class Envs:
-    """Steps per second of N worlds under a random policy, and compile times."""
+    """Steps per second of N environments under a random policy, and compile times."""
 
-    worlds: tuple[str, ...] = (*GAMES, "CartPole-v1")
-    """Which worlds."""
+    envs: tuple[str, ...] = (*GAMES, "CartPole-v1")
+    """Which environments."""
     num_envs: tuple[Annotated[int, Interval(gt=0, le=2**24)], ...] = (1, 64, 1024, 4096, 65536)
-    """Numbers of worlds stepped side by side."""
+    """Numbers of environments stepped side by side."""
     seconds: Annotated[float, Interval(gt=0, le=3600)] = 0.5
     """About how long one timed run takes; it has at least 8 steps."""
     repeats: Annotated[int, Interval(gt=0, lt=2**31)] = 5
     """Timed runs of each program, of which the median counts."""
     peers: bool = True
     """Also measure gymnax, and pgx where pgx and pgx-minatar are installed."""
-    record: Annotated[Path | None, shown("nowhere", "DIR")] = None
+    record: Annotated[Path | None, default_hint("nowhere", "DIR")] = None
     """Keep results, plot and a page that explains them in this directory (such as experiments/benchmark_envs)."""
 
 
@@ -62,7 +62,7 @@ class Replay:
     """About how long one timed run takes; it has at least 8 steps."""
     repeats: Annotated[int, Interval(gt=0, lt=2**31)] = 5
     """Timed runs of each program, of which the median counts."""
-    record: Annotated[Path | None, shown("nowhere", "DIR")] = None
+    record: Annotated[Path | None, default_hint("nowhere", "DIR")] = None
     """Keep results and a page that explains them in this directory (such as experiments/benchmark_replay)."""
 
 
@@ -79,13 +79,13 @@ class Agents:
         tyro.conf.arg(metavar="[NAME=VALUE ...]", help_behavior_hint="(default: the experiment's)"),
     ] = ()
     """Static values other than the experiment's, such as replay_capacity=1000000."""
-    num_devices: Annotated[int | None, Gt(0), shown("all accelerators, or cores")] = None
+    num_devices: Annotated[int | None, Gt(0), default_hint("all accelerators, or cores")] = None
     """Devices, or cores of a CPU, to spread them over."""
     seconds: Annotated[float, Interval(gt=0, le=3600)] = 4.0
     """About how long one timed run takes; it has at least 8 iterations."""
     repeats: Annotated[int, Interval(gt=0, lt=2**31)] = 5
     """Timed runs of each program, of which the median counts."""
-    record: Annotated[Path | None, shown("nowhere", "DIR")] = None
+    record: Annotated[Path | None, default_hint("nowhere", "DIR")] = None
     """Keep results, plot and a page that explains them in this directory (such as experiments/benchmark_agents)."""
 
 
@@ -106,11 +106,11 @@ def check(options: Envs | Replay | Agents, peers: Sequence[str] = ()) -> None:
     for field in dataclasses.fields(options):
         if getattr(options, field.name) == () and field.name != "config":
             raise UsageError(f"{flag(field.name)} must name at least one, got none")
-    for world in options.worlds if isinstance(options, Envs) else ():
+    for env_id in options.envs if isinstance(options, Envs) else ():
         try:
-            lineup(world, 1, peers)
+            lineup(env_id, 1, peers)
         except ArgumentError as error:
-            raise UsageError(str(error).replace("env_id", "--worlds", 1)) from error
+            raise UsageError(str(error).replace("env_id", "--envs", 1)) from error
     if options.record is not None:
         make_directory(options.record, "--record")
 
@@ -125,7 +125,7 @@ def results(rows: report.Rows, started: str, peers: Sequence[str] = ()) -> dict[
 
 
 def benchmark_envs(options: Envs, console: Console) -> None:
-    """Measures, shows, and records after every world, so that a long call that is stopped leaves what it found."""
+    """Measures, shows and records after every environment, so that stopping a long call loses little."""
     peers = []
     for peer in PEERS if options.peers else ():
         if missing := missing_modules(peer):
@@ -134,18 +134,18 @@ def benchmark_envs(options: Envs, console: Console) -> None:
             peers.append(peer)
     check(options, peers)
     started, rows = provenance.now(), []
-    for world in dict.fromkeys(options.worlds):
+    for env_id in dict.fromkeys(options.envs):
         for num_envs in sorted(set(options.num_envs)):
-            with console.status(f"{world}, N = {num_envs:,}"):
-                rows += measure_world(world, num_envs, peers, options.seconds, options.repeats)
-        here = [row for row in rows if row["world"] == world]
-        console.print(f"\n{world} ({report.protocols(report.compare(here))})", soft_wrap=True)
+            with console.status(f"{env_id}, N = {num_envs:,}"):
+                rows += measure_env(env_id, num_envs, peers, options.seconds, options.repeats)
+        here = [row for row in rows if row["environment"] == env_id]
+        console.print(f"\n{env_id} ({report.descriptions(report.compare(here))})", soft_wrap=True)
         console.print(report.screen_table(here))
         if options.record is not None:
             found = results(rows, started, peers)
             run_directory.write_json(options.record / report.RESULTS, found)
             (options.record / "README.md").write_text(report.page(found))
-            with spared(options.record / report.PLOT):
+            with errors_as_notes(options.record / report.PLOT):
                 report.draw(rows, provenance.device_name(), options.record / report.PLOT)
 
 
@@ -181,7 +181,7 @@ def benchmark_agents(options: Agents, console: Console) -> None:
             found = results(rows, started)
             run_directory.write_json(options.record / report.RESULTS, found)
             (options.record / "README.md").write_text(populations.page(found, options.config))
-            with spared(options.record / populations.PLOT):
+            with errors_as_notes(options.record / populations.PLOT):
                 populations.draw(rows, provenance.device_name(), options.record / populations.PLOT)
     console.print(populations.screen_table(rows))
 
@@ -198,7 +198,7 @@ def changed(experiment: Experiment, config: EnvOptions) -> experiment_lib.Option
         raise UsageError(f"--config: {experiment.name} has no {min(unknown)}")
     options = unflatten(values, experiment.defaults)
     check_options(options)
-    checks.build(experiment, *checks.make_env(options.env, options.protocol, options.env_options), options)
+    checks.build(experiment, *checks.make_env(options.env, options.rules, options.env_options), options)
     return options
 
 

@@ -16,7 +16,7 @@ from jaxrl.cli.parse import parse
 from jaxrl.experiments import dqn_minatar, pqn_minatar
 from jaxrl.plots.learning_curve import draw_mean, mean_text, over_steps, show_range
 from jaxrl.runs import checks, run_directory
-from jaxrl.runs.options import shown
+from jaxrl.runs.options import default_hint
 
 EXPERIMENTS = {"dqn": dqn_minatar.experiment, "pqn": pqn_minatar.experiment}
 Game = Literal["Asterix", "Breakout", "Freeway", "Seaquest", "SpaceInvaders"]
@@ -26,7 +26,7 @@ GAMES: tuple[Game, ...] = ("Asterix", "Breakout", "Freeway", "Seaquest", "SpaceI
 PUBLISHED = """
 Published, for comparison (original: 6 actions, sticky 0.1, ramping, no cap):
 
-| | Asterix | Breakout | Freeway | Seaquest | Space Invaders | protocol |
+| | Asterix | Breakout | Freeway | Seaquest | Space Invaders | rules |
 |---|---|---|---|---|---|---|
 | DQN (Young & Tian 2019) | 17 | 10 | 50 | 20 | 44 | original; 5M frames, 30 seeds; read off its plot |
 | AC(λ) (the same) | 19 | 17.5 | 47 | 16 | 185 | the same |
@@ -49,11 +49,11 @@ class SuiteOptions:
     """Where all randomness comes from; with several seeds, the first of them."""
     num_seeds: Annotated[int, Interval(gt=0, lt=2**31)] = 1
     """Seeds trained side by side in one program: seed, seed + 1, …"""
-    out: Annotated[Path | None, shown("runs/minatar_suite/DATE-TIME", "DIR")] = None
+    out: Annotated[Path | None, default_hint("runs/minatar_suite/DATE-TIME", "DIR")] = None
     """The suite's directory."""
     resume: bool = False
     """Continue the suite in --out, or begin it if there is none yet."""
-    record: Annotated[Path | None, shown("nowhere", "DIR")] = None
+    record: Annotated[Path | None, default_hint("nowhere", "DIR")] = None
     """Also keep the results, and how they were made, in this directory."""
 
 
@@ -98,7 +98,7 @@ def draw(directory: Path, found: list[dict[str, Any]], picture: Path) -> None:
     figure.set_layout_engine("constrained", rect=(0, 0.3 / height, 1, 1 - 0.9 / height))  # words stand around
     seeds = f"; {found[0]['num_seeds']} seeds" if found[0]["num_seeds"] > 1 else ""
     figure.text(0.01, 1 - 0.1 / height, "DQN and PQN on MinAtar", va="top", fontsize="large", fontweight="bold")
-    figure.text(0.01, 1 - 0.36 / height, found[0]["protocol"] + seeds, va="top", color="gray", fontsize=9)
+    figure.text(0.01, 1 - 0.36 / height, found[0]["rules"] + seeds, va="top", color="gray", fontsize=9)
     panels = figure.subplots(rows, columns, squeeze=False).ravel().tolist()
     for panel, game in zip(panels, games, strict=False):
         draw_game(panel, directory, [result for result in found if result["env"] == game])

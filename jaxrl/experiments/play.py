@@ -1,4 +1,4 @@
-"""Plays a world: at random, by a trained policy, or by you."""
+"""Plays an environment: at random, by a trained policy, or by you."""
 
 import dataclasses
 import sys
@@ -16,12 +16,12 @@ from jaxrl.cli import terminal
 from jaxrl.cli.command import errors_in_one_line, prepare_jax
 from jaxrl.cli.loading import load_policy
 from jaxrl.cli.parse import parse
-from jaxrl.envs import action_space_of, num_discrete_actions, protocol_of, rollout
-from jaxrl.plots.video import film, score_text
+from jaxrl.envs import action_space_of, describe_rules, num_discrete_actions, rollout
+from jaxrl.plots.video import save_video, score_text
 from jaxrl.random import key_stream
 from jaxrl.runs.checks import as_flag, check_options, make_directory, make_env, with_texts
 from jaxrl.runs.load import TrainedPolicy
-from jaxrl.runs.options import EnvOptions, Protocol, shown
+from jaxrl.runs.options import EnvOptions, Protocol, default_hint
 from jaxrl.spaces import Box, Discrete
 from jaxrl.types import Array, PyTree, Transition
 
@@ -34,24 +34,26 @@ MOST_RETURNS = 20
 class Options:
     policy: str = "random"
     """Who plays: random, keyboard (you, here in the terminal), or the directory of a run or a sweep."""
-    env: Annotated[str | None, shown("the run's, or Breakout-MinAtar")] = None
-    """The world: a MinAtar game like Seaquest-MinAtar, CartPole-v1, GridWorld, gymnax's, or your own module:factory."""
-    seed: Annotated[int | None, shown("the first")] = None
+    env: Annotated[str | None, default_hint("the run's, or Breakout-MinAtar")] = None
+    """A MinAtar game like Seaquest-MinAtar, CartPole-v1, GridWorld, gymnax's, or your own module:factory."""
+    seed: Annotated[int | None, default_hint("the first")] = None
     """Which seed of a run of several."""
-    agent: Annotated[int | None, shown("the best")] = None
+    agent: Annotated[int | None, default_hint("the best")] = None
     """Which agent of a sweep."""
     play_seed: Annotated[int, Interval(ge=0, lt=2**31)] = 0
-    """Where the randomness of the world and of the policy comes from."""
-    steps: Annotated[int | None, Interval(gt=0, le=10_000), shown("400 for a film, no end for the keyboard")] = None
+    """Where the randomness of the environment and of the policy comes from."""
+    steps: Annotated[
+        int | None, Interval(gt=0, le=10_000), default_hint("400 for a video, no end for the keyboard")
+    ] = None
     """Steps to play."""
-    out: Annotated[Path | None, shown("play.gif", "FILE")] = None
-    """The film. The keyboard makes none."""
+    out: Annotated[Path | None, default_hint("play.gif", "FILE")] = None
+    """The video. The keyboard makes none."""
     fps: Annotated[int, Interval(gt=0, le=60)] = 8
-    """Steps a second for the keyboard, in a world that goes on by itself; others wait for a key."""
-    protocol: Protocol = None
+    """Steps a second for the keyboard, in an environment that goes on by itself; others wait for a key."""
+    rules: Protocol = None
     """Rules of a MinAtar game: the original's, or gymnax's (fewer actions, none sticky, a cap on the steps)."""
     env_options: EnvOptions = ()
-    """Options of the world, such as map=FILE max_steps_in_episode=500 for GridWorld; see jaxrl.make."""
+    """Options of the environment, such as map=FILE max_steps_in_episode=500 for GridWorld; see jaxrl.make."""
 
 
 @errors_in_one_line()
@@ -62,34 +64,34 @@ def main() -> None:
     for name in ("seed", "agent"):
         if options.policy in ("random", "keyboard") and getattr(options, name) is not None:
             raise UsageError(f"--{name} is for a run or a sweep that plays; --play-seed draws another game")
-    (by_hand if options.policy == "keyboard" else filmed)(options)
+    (by_hand if options.policy == "keyboard" else recorded)(options)
 
 
 def by_hand(options: Options) -> None:
     """Plays in the terminal."""
     if options.out is not None:
-        raise UsageError(f"--out is for films, and --policy keyboard makes none, got {options.out}")
+        raise UsageError(f"--out is for videos, and --policy keyboard makes none, got {options.out}")
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        raise UsageError("--policy keyboard needs a terminal to play in; --policy random makes a film")
+        raise UsageError("--policy keyboard needs a terminal to play in; --policy random makes a video")
     env_id = options.env or DEFAULT_ENV
-    env, env_params = make_env(env_id, options.protocol, options.env_options)
+    env, env_params = make_env(env_id, options.rules, options.env_options)
     try:
         num_discrete_actions(env, env_params)
     except ArgumentError as error:
         raise UsageError(as_flag(error)) from error
     returns = terminal.play(env, env_params, env_id, options.play_seed, options.fps, options.steps)
-    tell(f"{env_id} ({protocol_of(env, env_params)})", returns)
+    notify(f"{env_id} ({describe_rules(env, env_params)})", returns)
 
 
-def filmed(options: Options) -> None:
-    """Films a random or a trained policy."""
+def recorded(options: Options) -> None:
+    """Records a video of a random or a trained policy."""
     path = options.out or Path("play.gif")
     if path.suffix != ".gif" or path.is_dir():
         raise UsageError(f"--out must be a file that ends in .gif, got {path}")
     policy: Callable[[PyTree, PyTree, Array], Array]
     if options.policy == "random":
         env_id, agent_state = options.env or DEFAULT_ENV, ()
-        env, env_params = make_env(env_id, options.protocol, options.env_options)
+        env, env_params = make_env(env_id, options.rules, options.env_options)
         policy = partial(random_actions, action_space_of(env, env_params))
     else:
         trained = trained_policy(options)
@@ -101,9 +103,11 @@ def filmed(options: Options) -> None:
         return rollout(env, partial(policy, agent_state), key, options.steps or 400, 1, env_params)
 
     trajectory = jax.device_get(jax.jit(play)(agent_state, key_stream(options.play_seed, "play")))
-    film(env, trajectory, path, env_id)
+    save_video(env, trajectory, path, env_id)
     ends = np.flatnonzero(trajectory.terminated | trajectory.truncated) + 1
-    tell(f"{env_id} ({protocol_of(env, env_params)})", [x.sum() for x in np.split(trajectory.reward[:, 0], ends)[:-1]])
+    notify(
+        f"{env_id} ({describe_rules(env, env_params)})", [x.sum() for x in np.split(trajectory.reward[:, 0], ends)[:-1]]
+    )
     print(f"written to {path}")
 
 
@@ -120,7 +124,7 @@ def trained_policy(options: Options) -> TrainedPolicy:
     """The policy of a run.
 
     Raises:
-        UsageError: there is no such run, or `--env`, `--protocol` or `--env-options` contradicts it.
+        UsageError: there is no such run, or `--env`, `--rules` or `--env-options` contradicts it.
     """
     try:
         trained = load_policy(Path(options.policy), options.seed, options.agent)
@@ -138,15 +142,15 @@ def trained_policy(options: Options) -> TrainedPolicy:
     if given_options and set(given_options) != set(env_options):
         theirs, given = (" ".join(x) or "empty" for x in (env_options, given_options))
         raise UsageError(f"--env-options is {theirs} in {options.policy}, got {given}")
-    if options.protocol is not None and make_env(env_id, options.protocol, env_options)[0] != trained.env:
-        protocol = protocol_of(trained.env, trained.env_params)
-        raise UsageError(f"--protocol is that of {options.policy} ({protocol}), got {options.protocol}")
+    if options.rules is not None and make_env(env_id, options.rules, env_options)[0] != trained.env:
+        rules = describe_rules(trained.env, trained.env_params)
+        raise UsageError(f"--rules is that of {options.policy} ({rules}), got {options.rules}")
     return trained
 
 
-def tell(world: str, returns: Sequence[float]) -> None:
+def notify(env_name: str, returns: Sequence[float]) -> None:
     """Prints the rules played by and what came out."""
-    print(world)
+    print(env_name)
     if not returns:
         print("no episode ended")
     elif len(returns) <= MOST_RETURNS:

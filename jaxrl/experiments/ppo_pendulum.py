@@ -12,7 +12,7 @@ experiment = Experiment(
     defaults=Options(
         env="Pendulum-v1",
         total_steps=500_000,
-        hparams=PPOHparams(learning_rate=1e-3, discount=0.95, entropy_weight=0.0),
+        hparams=PPOHparams(learning_rate=1e-3, discount=0.95, entropy_coef=0.0),
         config=PPO(num_envs=16, rollout_length=200, num_minibatches=16, num_epochs=10),
         sequential=True,
     ),

@@ -18,12 +18,12 @@ from jaxrl.cli.parse import parse
 from jaxrl.envs import make
 from jaxrl.envs.grid_world import GridWorld
 from jaxrl.envs.maps import MAPS, map_text
-from jaxrl.plots.errors import spared
+from jaxrl.plots.errors import errors_as_notes
 from jaxrl.plots.q_iteration import (
     CONVERGENCE,
-    FILM,
     ITERATES,
     POLICIES,
+    VIDEO,
     Solution,
     draw_convergence,
     draw_iterates,
@@ -32,7 +32,7 @@ from jaxrl.plots.q_iteration import (
 from jaxrl.random import key_stream
 from jaxrl.runs import provenance, run_directory
 from jaxrl.runs.checks import as_flag, check_options, hold, make_out
-from jaxrl.runs.options import shown
+from jaxrl.runs.options import default_hint
 from jaxrl.runs.train import show_rows
 from jaxrl.types import MDP, Array
 
@@ -49,9 +49,9 @@ class Options:
     """Probability that a move goes across the chosen direction, half of it to either side."""
     tolerance: Annotated[float, Gt(0)] = 1e-5
     """Stop once no entry of Q_i can be further than this from Q*."""
-    seed: Annotated[int | None, Interval(ge=0, lt=2**31), shown("from zero")] = None
+    seed: Annotated[int | None, Interval(ge=0, lt=2**31), default_hint("from zero")] = None
     """Start from a random Q_0, drawn with this seed."""
-    out: Annotated[Path | None, shown(f"runs/{NAME}/DATE-TIME", "DIR")] = None
+    out: Annotated[Path | None, default_hint(f"runs/{NAME}/DATE-TIME", "DIR")] = None
     """Where to write."""
 
 
@@ -70,7 +70,7 @@ def run(options: Options, console: Console) -> None:
         UsageError: an option cannot be used.
     """
     check_options(options)
-    env = make_world(options)
+    env = make_env(options)
     if options.out is not None:
         check_free(options.out)
     mdp = env.mdp(env.default_params.replace(discount=options.discount))
@@ -83,9 +83,9 @@ def run(options: Options, console: Console) -> None:
         summary = summarize(options, solution)
         run_directory.write_json(directory / run_directory.SUMMARY, summary)
         draw_iterates(env, solution, heading, directory)
-        with spared(directory / POLICIES):
+        with errors_as_notes(directory / POLICIES):
             draw_policies(env, solution, heading, directory / POLICIES)
-        with spared(directory / CONVERGENCE):
+        with errors_as_notes(directory / CONVERGENCE):
             draw_convergence(solution, options.discount, options.tolerance, heading, directory / CONVERGENCE)
         show(summary, directory, console)
 
@@ -101,8 +101,8 @@ def check_free(directory: Path) -> None:
         raise UsageError(f"--out must name a directory without a run, got {directory}")
 
 
-def make_world(options: Options) -> GridWorld:
-    """The world of a named map, a file or a text.
+def make_env(options: Options) -> GridWorld:
+    """The environment of a named map, a file or a text.
 
     Raises:
         UsageError: there is no such map, or it cannot be used.
@@ -196,7 +196,7 @@ def show(summary: dict[str, Any], directory: Path, console: Console) -> None:
         ("distance to Q*", reached),
         ("expected discounted return", returns),
     ]
-    files = (ITERATES, FILM, POLICIES, CONVERGENCE, run_directory.SUMMARY)
+    files = (ITERATES, VIDEO, POLICIES, CONVERGENCE, run_directory.SUMMARY)
     show_rows([*rows, *((name, str(directory / name)) for name in files if (directory / name).exists())], console)
 
 

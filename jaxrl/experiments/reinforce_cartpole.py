@@ -12,7 +12,7 @@ experiment = Experiment(
     defaults=Options(
         env="CartPole-v1",
         total_steps=2_000_000,
-        hparams=ReinforceHparams(learning_rate=5e-3, learning_rate_decay_steps=2e6, discount=1.0, value_weight=0.005),
+        hparams=ReinforceHparams(learning_rate=5e-3, learning_rate_decay_steps=2e6, discount=1.0, value_coef=0.005),
         config=Reinforce(num_envs=16, rollout_length=500),
         sequential=True,
     ),

@@ -19,7 +19,7 @@ from jaxrl.arguments import UsageError
 from jaxrl.cli.command import errors_in_one_line, fail, prepare_jax, screen
 from jaxrl.cli.parse import parse
 from jaxrl.runs import checks, provenance, run_directory
-from jaxrl.runs.options import shown
+from jaxrl.runs.options import default_hint
 from jaxrl.sweeps import execute as sweeps
 from jaxrl.sweeps import plan as planning
 from jaxrl.sweeps.report import record
@@ -31,29 +31,29 @@ from jaxrl.sweeps.trials import Group, check_idle, group
 class SweepOptions:
     spec: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="SPEC")]
     """A TOML file that says what to train and what to draw."""
-    out: Annotated[Path | None, shown("runs/sweep/DATE-TIME", "DIR")] = None
+    out: Annotated[Path | None, default_hint("runs/sweep/DATE-TIME", "DIR")] = None
     """The sweep's directory."""
     resume: bool = False
     """Continue the sweep in --out, to the same bits, or begin it if there is none yet."""
     dry_run: bool = False
     """Only print the plan, for which each group's program is compiled and tried for a second."""
-    memory: Annotated[float | None, Gt(0), shown("four fifths of what is free")] = None
-    """GiB that the agents may take of the memory; what does not fit trains in waves, one after another."""
+    memory: Annotated[float | None, Gt(0), default_hint("four fifths of what is free")] = None
+    """GiB that the agents may take of the memory; what does not fit trains in chunks, one after another."""
     max_groups: Annotated[int, Gt(0)] = 16
     """The most programs: each combination of static values that is drawn needs one of its own."""
     checkpoint_every: Annotated[float, Gt(0)] = 60.0
     """Seconds between two checkpoints of the agents that are training."""
-    record: Annotated[Path | None, shown("nowhere", "DIR")] = None
+    record: Annotated[Path | None, default_hint("nowhere", "DIR")] = None
     """Also keep the results, and how they were made, in this directory."""
-    num_devices: Annotated[int | None, Gt(0), shown("all accelerators, or cores")] = None
+    num_devices: Annotated[int | None, Gt(0), default_hint("all accelerators, or cores")] = None
     """Devices of each process, or cores of a CPU, to spread the agents over."""
     distributed: bool = False
     """Join the processes that jax finds by itself, as under Slurm, Open MPI and on Cloud TPUs."""
-    coordinator: Annotated[str | None, shown("none", "ADDRESS:PORT")] = None
+    coordinator: Annotated[str | None, default_hint("none", "ADDRESS:PORT")] = None
     """Or say where the first process is, with --num-processes and --process-id."""
-    num_processes: Annotated[int | None, Gt(0), shown("none")] = None
+    num_processes: Annotated[int | None, Gt(0), default_hint("none")] = None
     """How many processes there are; all need the same --out, on a disk that all of them see."""
-    process_id: Annotated[int | None, Ge(0), shown("none")] = None
+    process_id: Annotated[int | None, Ge(0), default_hint("none")] = None
     """Which of them this one is, from 0."""
 
 
@@ -154,7 +154,7 @@ def carry_out(
     total = planning.minutes(sum(plan.seconds for plan in plans))
     console.print(f"about {total} of training on {len(devices)} × {provenance.device_name()}", soft_wrap=True)
     console.print(f"{memory} of memory and {disk} of disk may be used", soft_wrap=True)
-    if idle_steps := max(checks.untrained_steps(member.options) for each in groups for member in each.members):
+    if idle_steps := max(checks.untrained_steps(trial.options) for each in groups for trial in each.trials):
         ends = "the learning rate ends at 0 (hparams.learning_rate_decay_steps)"
         console.print(f"note: {ends}: the last {idle_steps:,} steps of some agents train nothing", soft_wrap=True)
     if options.dry_run:
@@ -185,17 +185,17 @@ def carry_out(
 
 
 def devices_for(plans: Sequence[planning.GroupPlan], number: int | None) -> list[jax.Device]:
-    """The devices to use: those asked for, or else as many as there are and as divide the waves already planned.
+    """The devices to use: those asked for, or else as many as there are and as divide the chunks already planned.
 
     Raises:
-        UsageError: there are fewer, or they do not divide the waves.
+        UsageError: there are fewer, or they do not divide the chunks.
     """
     devices = checks.devices(number)
-    sizes = sorted({plan.wave_size for plan in plans})
+    sizes = sorted({plan.chunk_size for plan in plans})
     if number is None and jax.process_count() == 1:
         devices = devices[: math.gcd(len(devices), *sizes)]
     if any(size % len(devices) for size in sizes):
-        raise UsageError(f"--num-devices must divide the waves of {', '.join(map(str, sizes))} agents, got {number}")
+        raise UsageError(f"--num-devices must divide the chunks of {', '.join(map(str, sizes))} agents, got {number}")
     return devices
 
 

@@ -80,7 +80,7 @@ def actor_critic(
 ) -> Flat:
     """The usual policy and value networks for an observation, an array or a `jax.ShapeDtypeStruct` without batch axis.
 
-    Where a world numbers its states, pass its `observation_space(params)`, a `Discrete(n)`: they become one-hot.
+    Where an environment numbers its states, pass its `observation_space(params)`, a `Discrete(n)`: they become one-hot.
 
     Raises:
         ArgumentError: the observation is not one array.

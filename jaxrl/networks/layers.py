@@ -9,7 +9,7 @@ from flax import linen as nn
 from jax.typing import ArrayLike
 
 from jaxrl.types import Array
-from jaxrl.xla.fusion import materialize
+from jaxrl.xla.fusion import no_fuse
 
 
 class Dense(nn.Module):
@@ -29,7 +29,7 @@ class NoisyDense(nn.Module):
 
     Factorised noise (Fortunato et al. 2018, https://arxiv.org/abs/1706.10295, equations 9 to 11): that of a weight is
     f(ε_input) f(ε_output), f(x) = sign(x) √|x|. It is drawn once for the batch from the random stream "noise", so that
-    all worlds that act together in one step explore with the same noise; without that stream, as in
+    all environments that act together in one step explore with the same noise; without that stream, as in
     `network.apply(params, observations)`, the layer takes the means.
     """
 
@@ -51,7 +51,7 @@ class NoisyDense(nn.Module):
         bias_deviation = self.param("bias_deviation", begin, bias.shape, jnp.float32)
         if self.has_rng("noise"):
             noise = jax.random.normal(self.make_rng("noise"), (inputs + self.features,), jnp.float32)
-            noise = materialize(jnp.sign(noise) * jnp.sqrt(jnp.abs(noise)))  # and not anew for each weight they are in
+            noise = no_fuse(jnp.sign(noise) * jnp.sqrt(jnp.abs(noise)))  # and not anew for each weight they are in
             kernel = kernel + kernel_deviation * jnp.outer(noise[:inputs], noise[inputs:])
             bias = bias + bias_deviation * noise[inputs:]
         return kernel.T @ x.astype(kernel.dtype) + bias[:, None]

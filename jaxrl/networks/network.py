@@ -75,7 +75,7 @@ def check_one_array(observation: PyTree) -> None:
 
 
 def example_of(env: Any, params: Any) -> Any:
-    """What a usual network for a world is built for: its space of numbered states, or the shape of its observation."""
+    """What a default network is built for: the environment's space of numbered states, or its observation's shape."""
     observation, _ = jax.eval_shape(env.reset, jax.random.key(0), params)
     space = env.observation_space(params) if hasattr(env, "observation_space") else None
     numbered = getattr(observation, "shape", None) == () and jnp.issubdtype(observation.dtype, jnp.integer)

@@ -21,7 +21,7 @@ class QNetwork(nn.Module):
     Images of bytes (uint8) are divided by 255.
 
     Attributes:
-        num_actions: of the world.
+        num_actions: of the environment.
         hidden_sizes: units of each dense layer.
         conv_features: of the convolution.
         outputs: shape of what is said of one action: `()` for Q(s, a) itself, `(K,)` for a distribution of returns.
@@ -69,7 +69,7 @@ class QNetwork(nn.Module):
 def q_network(observation: PyTree, num_actions: int, hidden_sizes: Sequence[int] = (128,), **options: Any) -> QNetwork:
     """The usual network for an observation, given as an array or a `jax.ShapeDtypeStruct` without batch axis.
 
-    Where a world numbers its states, pass its `observation_space(params)`, a `Discrete(n)`: they become one-hot.
+    Where an environment numbers its states, pass its `observation_space(params)`, a `Discrete(n)`: they become one-hot.
 
     `options` are those of `QNetwork`.
 

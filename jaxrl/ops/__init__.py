@@ -9,7 +9,7 @@ from jaxrl.ops.distributional import (
     quantile_q_learning_loss,
     quantile_regression_loss,
 )
-from jaxrl.ops.losses import huber_loss, squared_loss
+from jaxrl.ops.losses import huber_loss, l2_loss
 from jaxrl.ops.policy_gradients import clipped_surrogate_pg_loss, policy_gradient_loss, score_function_surrogate
 from jaxrl.ops.probabilities import categorical_entropy, categorical_log_prob, normal_entropy, normal_log_prob
 from jaxrl.ops.returns import (
@@ -33,6 +33,7 @@ __all__ = [
     "expected_sarsa_target",
     "generalized_advantage_estimation",
     "huber_loss",
+    "l2_loss",
     "lambda_returns",
     "linear_decay",
     "linear_schedule",
@@ -46,5 +47,4 @@ __all__ = [
     "quantile_regression_loss",
     "sarsa_target",
     "score_function_surrogate",
-    "squared_loss",
 ]

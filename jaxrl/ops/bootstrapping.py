@@ -9,8 +9,8 @@ from jaxrl.types import Array
 def ignore_after_end(value: Array, discount_t: ArrayLike) -> Array:
     """The value, with 0 for what is NaN or infinite in it where the discount is 0.
 
-    Nothing follows the end of an episode, and so the last observation may be anything: worlds that end because their
-    physics explodes give NaN.
+    Nothing follows the end of an episode, and so the last observation may be anything: environments that end because
+    their physics explodes give NaN.
     """
     after_end = jnp.asarray(discount_t) == 0
     return jnp.where(after_end & ~jnp.isfinite(value), jnp.zeros_like(value), value)

@@ -1,6 +1,6 @@
 """Q-learning of the distribution of returns: of the random variable Z(s, a) whose mean is Q(s, a).
 
-Z satisfies a Bellman equation too: Z(s, a) has the distribution of r + γ Z(s', a'), where a' has the greatest mean. A
+Z satisfies a Bellman equation too: Z(s, a) has the distribution of r + γ Z(s', a'), where a' has the largest mean. A
 network describes Z(s, a) by K numbers: logits of fixed returns (categorical, C51), or returns of fixed probability
 (quantiles, QR-DQN).
 """

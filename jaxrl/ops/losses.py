@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jaxrl.types import Array
 
 
-def squared_loss(error: Array) -> Array:
+def l2_loss(error: Array) -> Array:
     """½ error², elementwise: its gradient is the error itself."""
     return 0.5 * jnp.square(error)
 

@@ -15,14 +15,14 @@ def score_function_surrogate(f_x: Array, log_prob: Array, baseline: ArrayLike = 
 
     The score-function estimator of any sampled computation J(θ) = E_{x~p_θ}[f(x)]. Averaged over samples x ~ p_θ it is
     an unbiased estimate of J, and its gradient one of ∇J, though nothing is differentiated through the sampling (a
-    world's steps, a choice among networks, a place to look at). f may depend on θ itself. Williams 1992; Schulman et
-    al. 2015 (https://arxiv.org/abs/1506.05254), theorem 1; in the form of DiCE (Foerster et al. 2018,
+    environment's steps, a choice among networks, a place to look at). f may depend on θ itself. Williams 1992; Schulman
+    et al. 2015 (https://arxiv.org/abs/1506.05254), theorem 1; in the form of DiCE (Foerster et al. 2018,
     https://arxiv.org/abs/1802.05098), by which higher derivatives are those of J too.
 
     Args:
         f_x: f(x) of each sample, `[...]`.
         log_prob: log p_θ(x) of each sample, `[...]`. Where x is a sequence of samples, the sum over them; factors that
-            do not depend on θ, such as a world's transition probabilities, may be left out.
+            do not depend on θ, such as an environment's transition probabilities, may be left out.
         baseline: b, `[...]` or scalar: lowers the variance and leaves the expectation alone as long as it does not
             depend on x. It gets no gradient.
 

@@ -13,7 +13,7 @@ ERRORS = "picture_errors.txt"
 
 
 @contextlib.contextmanager
-def spared(picture: Path) -> Iterator[None]:
+def errors_as_notes(picture: Path) -> Iterator[None]:
     """Draws a picture of what is finished, which is worth more: an error becomes a note of one line.
 
     The traceback goes into `ERRORS` beside the picture, and what was there of the picture, which would be an older one

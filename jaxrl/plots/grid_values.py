@@ -56,13 +56,13 @@ def render_values(
     """The values of all cells as colours and numbers, and as arrows what to do there.
 
     Args:
-        env: the world that the values are of.
+        env: the environment that the values are of.
         values: `V(s)` as `[S]`, or `Q(s, a)` as `[S, A]`, whose maximum over the actions is then shown.
         policy: `π(a | s)` as `[S, A]`; every action that has a probability gets an arrow. Without it every action gets
-            one whose `Q(s, a)` is the greatest, to within 1e-4 of the range of the values shown; with `V` none does.
+            one whose `Q(s, a)` is the largest, to within 1e-4 of the range of the values shown; with `V` none does.
         title: one line above.
         limits: the values of the darkest and of the lightest colour, for pictures to compare; unless given, the least
-            and the greatest value shown.
+            and the largest value shown.
 
     Raises:
         ArgumentError: a shape is none of these, or a value that would be shown is not finite.

@@ -1,4 +1,4 @@
-"""What a run leaves to look at: its learning curve and a film of its policy."""
+"""What a run leaves to look at: its learning curve and a video of its policy."""
 
 import csv
 from collections.abc import Sequence
@@ -32,8 +32,8 @@ def interval_95(values: Sequence[float] | np.ndarray) -> float:
 def spread(values: np.ndarray, seen: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
     """What is shown around the means over seeds of `values[A, ...]`: `(low[...], high[...])`.
 
-    The 95 % interval, as far as it lies within what was `seen` (least, greatest): beyond that may be what cannot be,
-    such as a return above the most possible. Of fewer than `FEW_SEEDS` seeds the least and the greatest.
+    The 95 % interval, as far as it lies within what was `seen` (least, largest): beyond that may be what cannot be,
+    such as a return above the most possible. Of fewer than `FEW_SEEDS` seeds the least and the largest.
     """
     if len(values) < FEW_SEEDS:
         return values.min(0), values.max(0)

@@ -1,4 +1,4 @@
-"""What all pictures of worlds share: colours, and sizes."""
+"""What all pictures of environments share: colours, and sizes."""
 
 import numpy as np
 from PIL import Image

@@ -10,7 +10,7 @@ from jaxrl.plots.palette import BACKGROUND, INK
 GAP = 24
 
 
-def sheet(heading: str, panels: list[tuple[str, Image.Image]], most: int = 2400) -> Image.Image:
+def panel_grid(heading: str, panels: list[tuple[str, Image.Image]], most: int = 2400) -> Image.Image:
     """Pictures of one size with their titles, in rows under a heading, at most `most` pixels wide."""
     titles = [write(title, 15) for title, _ in panels]
     top = write(heading, 12)
@@ -32,7 +32,7 @@ def sheet(heading: str, panels: list[tuple[str, Image.Image]], most: int = 2400)
     return page.resize((round(page.width * scale), round(page.height * scale)), Image.Resampling.LANCZOS)
 
 
-@cache  # the frames of a film say much the same
+@cache  # the frames of a video say much the same
 def write(text: str, size: float) -> Image.Image:
     """A line of text, with formulas between dollar signs."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg

@@ -7,14 +7,14 @@ import numpy as np
 from PIL import Image
 
 from jaxrl.envs.grid_world import GridWorld
-from jaxrl.plots.errors import spared
+from jaxrl.plots.errors import errors_as_notes
 from jaxrl.plots.grid_values import render_values
-from jaxrl.plots.panels import sheet
+from jaxrl.plots.panels import panel_grid
 from jaxrl.plots.render import write_gif
 
-ITERATES, FILM, POLICIES, CONVERGENCE = "iterates.png", "iterates.gif", "policies.png", "convergence.png"
+ITERATES, VIDEO, POLICIES, CONVERGENCE = "iterates.png", "iterates.gif", "policies.png", "convergence.png"
 FRAMES = 60
-"""Most frames of the film; of more iterations, it leaves out some, ever more towards the end."""
+"""Most frames of the video; of more iterations, it leaves out some, ever more towards the end."""
 
 
 class Solution(NamedTuple):
@@ -38,7 +38,7 @@ class Solution(NamedTuple):
 
 
 def draw_iterates(env: GridWorld, solution: Solution, heading: str, directory: Path) -> None:
-    """Draws a few `Q_i` side by side, and a film of them all; a colour means the same value everywhere.
+    """Draws a few `Q_i` side by side, and a video of them all; a colour means the same value everywhere.
 
     If one of the two cannot be drawn, the other stays.
     """
@@ -52,14 +52,14 @@ def draw_iterates(env: GridWorld, solution: Solution, heading: str, directory: P
         return title, render_values(env, solution.iterates[i], limits=limits)
 
     chosen = range(last + 1) if last < 6 else sorted({0, *(round(x) for x in np.geomspace(1, last, 5))})
-    with spared(directory / ITERATES):
-        sheet(heading, [panel(i) for i in chosen]).save(directory / ITERATES)
+    with errors_as_notes(directory / ITERATES):
+        panel_grid(heading, [panel(i) for i in chosen]).save(directory / ITERATES)
 
     chosen = sorted({*range(min(last + 1, FRAMES // 2)), *np.geomspace(1, max(last, 1), FRAMES // 2).astype(int), last})
     times = [max(100, 8000 // len(chosen) // 10 * 10)] * (len(chosen) - 1) + [2500]
-    with spared(directory / FILM):
-        frames = [sheet(heading, [panel(i)], most=640) for i in chosen]
-        write_gif(frames.__getitem__, len(frames), directory / FILM, times)
+    with errors_as_notes(directory / VIDEO):
+        frames = [panel_grid(heading, [panel(i)], most=640) for i in chosen]
+        write_gif(frames.__getitem__, len(frames), directory / VIDEO, times)
 
 
 def draw_policies(env: GridWorld, solution: Solution, heading: str, picture: Path) -> None:
@@ -69,7 +69,7 @@ def draw_policies(env: GridWorld, solution: Solution, heading: str, picture: Pat
         (r"random policy $\pi$:  $V^\pi(s)$", render_values(env, solution.random_values, everywhere)),
         (r"optimal policy $\pi^*$:  $V^*(s)$", render_values(env, solution.best)),
     ]
-    sheet(heading, panels).save(picture)
+    panel_grid(heading, panels).save(picture)
 
 
 def draw_convergence(solution: Solution, gamma: float, tolerance: float, heading: str, picture: Path) -> None:
@@ -102,7 +102,7 @@ def draw_convergence(solution: Solution, gamma: float, tolerance: float, heading
     label = r"$\Vert Q_i - Q^*\Vert$, the true error"
     axes.plot(i, seen(error), marks[0], color="tab:blue", markersize=4, label=label)
     axes.set_title(r"$Q_i \to Q^*$" + "\n", loc="left", fontweight="bold")
-    axes.text(0, 1.02, f"{heading}; greatest difference over all (s, a)", transform=axes.transAxes, color="gray")
+    axes.text(0, 1.02, f"{heading}; largest difference over all (s, a)", transform=axes.transAxes, color="gray")
     axes.set_xlabel("iteration i  (a curve ends where nothing but rounding is left of it)")
     axes.set_ylabel("error")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -13,7 +13,7 @@ def draw_values(
 ) -> None:
     """Draws what was learned beside what there is to learn; a colour means the same value in both."""
     from jaxrl.plots.grid_values import render_values
-    from jaxrl.plots.panels import sheet
+    from jaxrl.plots.panels import panel_grid
 
     shown = best.max(1)[acts]
     limits = float(shown.min()), float(shown.max())
@@ -21,7 +21,7 @@ def draw_values(
         (r"learned:  $\max_a\, Q(s, a)$", render_values(env, q_values, limits=limits)),
         (r"optimal:  $\max_a\, Q^*(s, a)$", render_values(env, best, limits=limits)),
     ]
-    sheet(heading, panels).save(picture)
+    panel_grid(heading, panels).save(picture)
 
 
 def draw_error(metrics: Path, heading: str, picture: Path) -> None:

@@ -1,4 +1,4 @@
-"""Observations as pictures, for films and plots."""
+"""Observations as pictures, for videos and plots."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -24,14 +24,14 @@ LINE = 24
 MOST_BARS, MOST_TILES = 100, 36
 """A vector of more numbers is drawn in groups; an observation of more arrays as one vector."""
 MOST_SAMPLED = 40
-"""A film's palette is made for at most so many of its frames."""
+"""A video's palette is made for at most so many of its frames."""
 
 
 def render(env: Any, observation: Any, caption: Sequence[str] = ()) -> Image.Image:
     """One observation as a picture: a board, an image, a cart-pole, a pendulum, or bars for anything else.
 
     Args:
-        env: the world that the observation is from.
+        env: the environment that the observation is from.
         observation: `[H, W, C]`, `[H, W]`, `[features]`, any other array, which is flattened, or a pytree of arrays,
             which are drawn side by side. Whatever its numbers are: those that are not finite are drawn at the edge, or
             (NaN) as zero.
@@ -51,7 +51,7 @@ def render(env: Any, observation: Any, caption: Sequence[str] = ()) -> Image.Ima
     return picture
 
 
-@lru_cache(1000)  # most frames of a film say much the same
+@lru_cache(1000)  # most frames of a video say much the same
 def _words(text: str, ink: Colour) -> Image.Image:
     line = Image.new("RGB", (160, LINE), BACKGROUND)
     ImageDraw.Draw(line).text((0, 0), text, ink, ImageFont.load_default(15))
@@ -67,16 +67,16 @@ def shorten(legend: Legend, lines: int) -> Legend:
 
 
 def render_state(env: Any, state: Any, env_params: Any = None, caption: Sequence[str] = ()) -> Image.Image:
-    """One state of a world as a picture of what an agent would see.
+    """One state of an environment as a picture of what an agent would see.
 
     Args:
-        env: one of jaxrl's worlds, or any with gymnax 1.0's interface (`observe` included).
+        env: one of jaxrl's environments, or any with gymnax 1.0's interface (`observe` included).
         state: a single state, as `env.reset` and `env.step` return it.
-        env_params: the world's parameters, by default `env.default_params`.
+        env_params: the environment's parameters, by default `env.default_params`.
         caption: short lines for the side panel.
 
     Raises:
-        ArgumentError: the world has no `observe`.
+        ArgumentError: the environment has no `observe`.
     """
     if isinstance(env, Environment):
         return render(env, env.observe(state), caption)
@@ -205,7 +205,7 @@ def _board(observation: np.ndarray) -> Image.Image:
 
 def _image(values: np.ndarray) -> Image.Image:
     """An image `[H, W, 1]` in grey or `[H, W, 3]` in colours: of bytes, of numbers from 0 to 1, or of any numbers, the
-    least of which is then black and the greatest white."""
+    least of which is then black and the largest white."""
     values, is_bytes = values.astype(np.float64), values.dtype == np.uint8
     finite = values[np.isfinite(values)]
     low, high = (0.0, 255.0 if is_bytes else 1.0)
@@ -246,7 +246,7 @@ def _pendulum(observation: np.ndarray) -> Image.Image:
 def _bars(features: np.ndarray) -> Image.Image:
     """Any vector as bars about a middle line; 1 reaches a third of the height, and the scale is compressed beyond.
 
-    Of more than `MOST_BARS` numbers, a bar of one colour reaches from the least to the greatest of some neighbours.
+    Of more than `MOST_BARS` numbers, a bar of one colour reaches from the least to the largest of some neighbours.
     """
     picture = Image.new("RGB", (BOARD, BOARD), BACKGROUND)
     draw = ImageDraw.Draw(picture)

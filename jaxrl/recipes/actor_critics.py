@@ -34,12 +34,12 @@ class PPO(MinibatchConfig, A2C):
 class Reinforce(ReinforceConfig, A2C):
     """All static values of a REINFORCE run."""
 
-    fresh_worlds: bool = True
-    """Begin every rollout in fresh worlds: REINFORCE learns from whole episodes, and needs it."""
+    reset_each_rollout: bool = True
+    """Begin every rollout in fresh environments: REINFORCE learns from whole episodes, and needs it."""
 
 
 def usual_network(env: Any, env_params: Any, config: A2C) -> Network:
-    """The usual policy and value networks for the world's observations and actions."""
+    """The usual policy and value networks for the environment's observations and actions."""
     space = action_space_of(env, env_params)
     return actor_critic(example_of(env, env_params), space, config.hidden_sizes, config.activation)
 
@@ -54,7 +54,7 @@ def idle_policy_gradient(options: Options, observation: Any) -> dict[str, str]:
     return idle_settings(
         (config.rollout_length == 1 and not is_reinforce, "config.rollout_length 1", ("hparams.gae_lambda",)),
         (not config.hidden_sizes, "config.hidden_sizes of no layers", ("config.activation",)),
-        (weight != "baseline", f"config.weight {weight}", ("hparams.value_weight",)),
+        (weight != "baseline", f"config.weight {weight}", ("hparams.value_coef",)),
         (one_step, "config.num_epochs and num_minibatches 1", ("hparams.clip",)),
     )
 

@@ -22,7 +22,7 @@ class NetworkConfig:
     hidden_sizes: tuple[Annotated[int, Gt(0)], ...] = (128,)
     """Units of each dense layer."""
     conv_features: Annotated[int, Interval(gt=0, lt=2**16)] = 16
-    """Features of the 3 × 3 convolution before them, where the world shows a board."""
+    """Features of the 3 × 3 convolution before them, where the environment shows a board."""
     layer_norm: bool = False
     """Normalise each layer's features."""
 
@@ -44,9 +44,9 @@ class DQN(NetworkConfig, OffPolicyConfig):
     num_atoms: Annotated[int, Interval(ge=2, lt=2**16)] = 51
     """Numbers that describe each distribution."""
     v_min: float = 0.0
-    """The least return that a categorical distribution knows; it and v_max must hold the world's discounted returns."""
+    """Smallest return of the categorical distribution. v_min and v_max must enclose the discounted returns."""
     v_max: float = 20.0
-    """The greatest; more than v_min."""
+    """The largest; more than v_min."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,9 +54,9 @@ class PQN(MinibatchConfig, NetworkConfig, OnPolicyConfig):
     """All static values of a PQN run."""
 
     num_envs: Annotated[int, Interval(gt=0, lt=2**31)] = 128
-    """N, worlds stepped side by side."""
+    """N, environments stepped side by side."""
     rollout_length: Annotated[int, Interval(gt=0, lt=2**31)] = 32
-    """T, steps of every world between two rounds of learning."""
+    """T, steps of every environment between two rounds of learning."""
     num_epochs: Annotated[int, Interval(gt=0, lt=2**31)] = 2
     """Times that each rollout is learned from."""
     num_minibatches: Annotated[int, Interval(gt=0, lt=2**31)] = 32
@@ -90,7 +90,7 @@ def idle_dqn(options: Options, observation: Any) -> dict[str, str]:
     """Settings of a DQN run that have no effect, and what makes them so."""
     hparams, config = options.hparams, options.config
     exponents = tuple(f"hparams.importance_exponent_{part}" for part in ("start", "end", "steps"))
-    copied = hparams.target_update_rate == hparams.target_update_period == 1
+    copied = hparams.tau == hparams.target_update_period == 1
     return idle_network(options, observation) | idle_settings(
         (
             hparams.importance_exponent_start == hparams.importance_exponent_end,
@@ -102,7 +102,7 @@ def idle_dqn(options: Options, observation: Any) -> dict[str, str]:
         (config.values != "expected", f"config.values {config.values}", ("config.loss",)),
         (config.values == "expected", "config.values expected", ("config.num_atoms",)),
         (config.values != "categorical", f"config.values {config.values}", ("config.v_min", "config.v_max")),
-        (copied and not config.noisy, "hparams.target_update_rate 1 at every step", ("config.double",)),
+        (copied and not config.noisy, "hparams.tau 1 at every step", ("config.double",)),
     )
 
 

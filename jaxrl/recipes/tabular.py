@@ -13,7 +13,7 @@ from jaxrl import planning
 from jaxrl.agents.q_learning import QLearningHparams, QLearningState, q_learning
 from jaxrl.arguments import ArgumentError
 from jaxrl.envs.grid_world import GridWorld, GridWorldParams
-from jaxrl.plots.errors import spared
+from jaxrl.plots.errors import errors_as_notes
 from jaxrl.plots.q_tables import draw_error, draw_values
 from jaxrl.runs import run_directory
 from jaxrl.training import OnPolicyConfig, on_policy
@@ -39,21 +39,23 @@ def build(env: Any, env_params: Any, config: OnPolicyConfig) -> tuple[Agent, Tra
     """Q-learning in a Grid World, measured.
 
     Raises:
-        ArgumentError: the world is no Grid World.
+        ArgumentError: the environment is no Grid World.
     """
     if not isinstance(env, GridWorld):
-        raise ArgumentError(f"a table needs a world with numbered states, which is GridWorld, got {type(env).__name__}")
+        raise ArgumentError(
+            f"a table needs an environment with numbered states, which is GridWorld, got {type(env).__name__}"
+        )
     learner = q_learning(env.grid.wall.size, env.num_actions, env.state_of)
     agent = measured(learner, lambda discount: env.mdp(env_params.replace(discount=discount)))
     return agent, on_policy(agent, env, env_params, config)
 
 
 def measured(agent: Agent, mdp_of: Callable[[ArrayLike], MDP]) -> Agent:
-    """The same agent with one more metric, `max_error`: the greatest |Q(s, a) − Q*(s, a)| where it acts.
+    """The same agent with one more metric, `max_error`: the largest |Q(s, a) − Q*(s, a)| where it acts.
 
     Args:
         agent: Q-learning.
-        mdp_of: the tables of its world, `(discount) -> MDP`.
+        mdp_of: the tables of its environment, `(discount) -> MDP`.
     """
 
     def init(key: Array, hparams: QLearningHparams, observation: PyTree) -> MeasuredState:
@@ -99,10 +101,10 @@ def report(env: GridWorld, env_params: GridWorldParams, agent_states: MeasuredSt
     acts = np.asarray(acting_states(env.mdp(env_params)))
     errors = abs(learner.q_values - best)[:, acts].max((1, 2))
     discount = learner.hparams.discount[0]
-    heading = f"{env.protocol(env_params)}, $\\gamma$ = {discount:.6g}"
-    with spared(directory / VALUES):
+    heading = f"{env.describe_rules(env_params)}, $\\gamma$ = {discount:.6g}"
+    with errors_as_notes(directory / VALUES):
         draw_values(env, learner.q_values[0], best[0], acts, heading, directory / VALUES)
-    with spared(directory / ERROR):
+    with errors_as_notes(directory / ERROR):
         draw_error(directory / run_directory.METRICS, heading, directory / ERROR)
     return {
         "max_error": float(errors.max()),

@@ -1,4 +1,4 @@
-"""A ring of packed transitions: one uint32 array `[slots, N, words]`, one slab of N transitions written a step.
+"""A ring of packed transitions: one uint32 array `[slots, N, words]`, one row of N transitions written a step.
 
 It is one array, and a step writes before it samples, because then XLA writes in place. As separate leaves, or sampled
 before the write, the whole ring would be copied every step. Never use `where` over it either.
@@ -15,7 +15,7 @@ RingT = TypeVar("RingT", "Place", Array)
 
 
 def num_slots(capacity: int, num_envs: int) -> int:
-    """Slabs that hold `capacity` transitions, the last one rounded up."""
+    """Rows that hold `capacity` transitions, the last one rounded up."""
     return -(-capacity // num_envs)
 
 
@@ -36,22 +36,23 @@ class Place(NamedTuple):
     agent: Array
 
 
-def write(replay: RingT, slab: Array, slabs_written: Array) -> RingT:
-    """The ring, an array or a `Place`, with `slab`, uint32 `[N, words]`, instead of its oldest one.
+def write(replay: RingT, row: Array, rows_written: Array) -> RingT:
+    """The ring, an array or a `Place`, with `row`, uint32 `[N, words]`, instead of its oldest one.
 
-    `slabs_written`: slabs ever written before this one, int32 scalar.
+    `rows_written`: rows ever written before this one, int32 scalar.
     """
     if isinstance(replay, Place):
-        position = slabs_written % replay.rings.shape[1]
+        position = rows_written % replay.rings.shape[1]
         start = (replay.agent, position, 0, 0)
-        return replay._replace(rings=jax.lax.dynamic_update_slice(replay.rings, slab[None, None], start))
-    return jax.lax.dynamic_update_index_in_dim(replay, slab, slabs_written % replay.shape[0], axis=0)
+        return replay._replace(rings=jax.lax.dynamic_update_slice(replay.rings, row[None, None], start))
+    return jax.lax.dynamic_update_index_in_dim(replay, row, rows_written % replay.shape[0], axis=0)
 
 
 def gather(replay: Array | Place, index: Array, n_step: int = 1) -> Array:
-    """The packed transitions at each index and the next `n_step - 1` of the same world: uint32 `[n_step, B, words]`.
+    """The packed transitions at each index and the next `n_step - 1` of the same environment: uint32 `[n_step, B,
+    words]`.
 
-    `index`: `slot * N + world`, `[B]`. After the last slot comes the first.
+    `index`: `slot * N + environment`, `[B]`. After the last slot comes the first.
     """
     rings = replay.rings if isinstance(replay, Place) else replay
     slots, num_envs, num_words = rings.shape[-3:]

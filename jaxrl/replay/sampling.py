@@ -1,8 +1,8 @@
 """How a replay chooses what to learn from: uniformly, or by priority.
 
-An index is `slot * N + world` of a ring `[slots, N, words]` (see `jaxrl.replay.ring`): where a stretch of `n_step`
-consecutive transitions of one world begins. The newest `n_step - 1` slabs begin none yet; all older ones do that are
-stored, wherever the ring wraps around.
+An index is `slot * N + environment` of a ring `[slots, N, words]` (see `jaxrl.replay.ring`): where a sequence of
+`n_step` consecutive transitions of one environment begins. The newest `n_step - 1` rows begin none yet; all older ones
+do that are stored, wherever the ring wraps around.
 """
 
 import dataclasses
@@ -27,10 +27,10 @@ class Sampler(NamedTuple):
 
     Attributes:
         init: `(hparams) -> state`, for an empty ring.
-        written: `(state, slabs_written) -> state`, after each slab. `slabs_written`: slabs ever written, this one among
+        written: `(state, rows_written) -> state`, after each row. `rows_written`: rows ever written, this one among
             them, int32 scalar.
-        sample: `(state, key, slabs_written, batch_size) -> (index, weight)`: where `batch_size` stretches begin, drawn
-            with replacement, int32 `[B]`; and what each counts in the loss, float32 `[B]`. At least `n_step` slabs must
+        sample: `(state, key, rows_written, batch_size) -> (index, weight)`: where `batch_size` sequences begin, drawn
+            with replacement, int32 `[B]`; and what each counts in the loss, float32 `[B]`. At least `n_step` rows must
             have been written.
         learned: `(state, index, error) -> state`, with the error, float32 `[B]`, of what was sampled at `index`.
     """
@@ -60,8 +60,8 @@ class PrioritisedState(NamedTuple):
     """What prioritised sampling keeps.
 
     Attributes:
-        tree: p_i of every index, 0 where no stretch begins.
-        max_priority: the greatest p_i there ever was, float32 scalar.
+        tree: p_i of every index, 0 where no sequence begins.
+        max_priority: the largest p_i there ever was, float32 scalar.
         hparams: the sampler's own. α and β are read from here, and not from the agent's record.
     """
 
@@ -71,24 +71,24 @@ class PrioritisedState(NamedTuple):
 
 
 def uniform(slots: int, num_envs: int, n_step: int = 1) -> Sampler:
-    """Samples from all stretches alike, with weights 1. Its state is `()`.
+    """Samples from all sequences alike, with weights 1. Its state is `()`.
 
     Raises:
         ArgumentError: `n_step` is not in [1, slots].
     """
     _check(slots, n_step)
 
-    def sample(state: PyTree, key: Array, slabs_written: Array, batch_size: int) -> tuple[Array, Array]:
-        eligible = ((jnp.minimum(slabs_written, slots) - (n_step - 1)) * num_envs).astype(jnp.uint32)
+    def sample(state: PyTree, key: Array, rows_written: Array, batch_size: int) -> tuple[Array, Array]:
+        eligible = ((jnp.minimum(rows_written, slots) - (n_step - 1)) * num_envs).astype(jnp.uint32)
         index = draw_below(key, batch_size, eligible, slots * num_envs)
-        if n_step > 1:  # counted from the oldest slab; but where all slots are eligible they need no order
-            oldest = (jnp.maximum(slabs_written - slots, 0) % slots * num_envs).astype(jnp.uint32)
+        if n_step > 1:  # counted from the oldest row; but where all slots are eligible they need no order
+            oldest = (jnp.maximum(rows_written - slots, 0) % slots * num_envs).astype(jnp.uint32)
             index = (index + oldest) % (slots * num_envs)
         return index.astype(jnp.int32), jnp.ones(batch_size, jnp.float32)
 
     return Sampler(
         init=lambda hparams: (),
-        written=lambda state, slabs_written: state,
+        written=lambda state, rows_written: state,
         sample=sample,
         learned=lambda state, index, error: state,
     )
@@ -124,8 +124,8 @@ def prioritised(slots: int, num_envs: int, n_step: int = 1) -> Sampler:
     """Samples in proportion to p_i = (|error| + 1e-6)^α: prioritised replay, the proportional variant.
 
     Following algorithm 1 of Schaul et al. 2016 (https://arxiv.org/abs/1511.05952), P(i) = p_i / Σ p, what is new comes
-    with the greatest p so far (at first 1), and the weights are (count · P(i))^-β, where `count` is of all stretches,
-    divided by the greatest of the batch. Following its appendix B.2.1, Σ p is cut into `batch_size` equal parts, and
+    with the largest p so far (at first 1), and the weights are (count · P(i))^-β, where `count` is of all sequences,
+    divided by the largest of the batch. Following its appendix B.2.1, Σ p is cut into `batch_size` equal parts, and
     one index drawn from each. β is `linear_schedule` in environment steps. As in the paper, and unlike in DeepMind's
     dqn_zoo, no error is clipped, and nothing is drawn uniformly besides.
 
@@ -146,24 +146,24 @@ def prioritised(slots: int, num_envs: int, n_step: int = 1) -> Sampler:
         own = PrioritisedHparams(**{name: getattr(hparams, name) for name in fields})
         return PrioritisedState(sum_tree.allocate(slots * num_envs), jnp.float32(1), own)
 
-    def written(state: PrioritisedState, slabs_written: Array) -> PrioritisedState:
-        completed = slabs_written - n_step  # below 0 it is a slot without a slab, which stays at 0
+    def written(state: PrioritisedState, rows_written: Array) -> PrioritisedState:
+        completed = rows_written - n_step  # below 0 it is a slot without a row, which stays at 0
         numbers, values = [completed], [jnp.where(completed < 0, 0.0, state.max_priority)]
-        if n_step > 1:  # the newest slab begins no stretch yet, and what it replaced none any more
-            numbers, values = [*numbers, slabs_written - 1], [*values, jnp.float32(0)]
-        slabs = jnp.broadcast_to(jnp.stack(values)[:, None], (len(values), num_envs))
-        return state._replace(tree=sum_tree.write_slabs(state.tree, slabs, jnp.stack(numbers) % slots * num_envs))
+        if n_step > 1:  # the newest row begins no sequence yet, and what it replaced none any more
+            numbers, values = [*numbers, rows_written - 1], [*values, jnp.float32(0)]
+        rows = jnp.broadcast_to(jnp.stack(values)[:, None], (len(values), num_envs))
+        return state._replace(tree=sum_tree.write_ranges(state.tree, rows, jnp.stack(numbers) % slots * num_envs))
 
-    def sample(state: PrioritisedState, key: Array, slabs_written: Array, batch_size: int) -> tuple[Array, Array]:
+    def sample(state: PrioritisedState, key: Array, rows_written: Array, batch_size: int) -> tuple[Array, Array]:
         uniform = jax.random.uniform(key, (batch_size,), jnp.float32)
         part = (jnp.arange(batch_size, dtype=jnp.float32) + uniform) / batch_size
         index, priority = sum_tree.find(state.tree, part * sum_tree.total(state.tree))
-        env_steps = slabs_written.astype(jnp.float32) * num_envs
+        env_steps = rows_written.astype(jnp.float32) * num_envs
         h = state.hparams
         beta = linear_schedule(
             env_steps, h.importance_exponent_start, h.importance_exponent_end, h.importance_exponent_steps
         )
-        # count and Σ p cancel: the greatest weight of the batch is that of its smallest p.
+        # count and Σ p cancel: the largest weight of the batch is that of its smallest p.
         return index, (priority.min() / priority) ** beta
 
     def learned(state: PrioritisedState, index: Array, error: Array) -> PrioritisedState:
@@ -176,4 +176,4 @@ def prioritised(slots: int, num_envs: int, n_step: int = 1) -> Sampler:
 
 def _check(slots: int, n_step: int) -> None:
     if not 1 <= n_step <= slots:
-        raise ArgumentError(f"n_step must be at least 1 and at most the {slots} slabs of the replay, got {n_step}")
+        raise ArgumentError(f"n_step must be at least 1 and at most the {slots} rows of the replay, got {n_step}")

@@ -52,12 +52,12 @@ def write(tree: SumTree, index: Array, value: Array) -> SumTree:
     return tuple(levels)
 
 
-def write_slabs(tree: SumTree, slabs: Array, starts: Array) -> SumTree:
-    """The tree with each of `slabs`, float32 `[K, N]`, from its start on, int32 `[K]`; all within the capacity.
+def write_ranges(tree: SumTree, rows: Array, starts: Array) -> SumTree:
+    """The tree with each of `rows`, float32 `[K, N]`, from its start on, int32 `[K]`; all within the capacity.
 
     Together, because between two calls XLA copies the tree: the sums of one are read before the other writes.
     """
-    values, levels = slabs, list[Array]()
+    values, levels = rows, list[Array]()
     for k, level in enumerate(tree):
         if k > 0:
             below = levels[-1]
@@ -66,8 +66,8 @@ def write_slabs(tree: SumTree, slabs: Array, starts: Array) -> SumTree:
             starts = jnp.minimum(starts // FAN_OUT, num_rows - size)
             touched = [jax.lax.dynamic_slice_in_dim(below, start * FAN_OUT, size * FAN_OUT) for start in starts]
             values = _rows(jnp.stack(touched)).sum(axis=-1)
-        for start, slab in zip(starts, values, strict=True):
-            level = jax.lax.dynamic_update_slice_in_dim(level, slab, start, axis=0)
+        for start, row in zip(starts, values, strict=True):
+            level = jax.lax.dynamic_update_slice_in_dim(level, row, start, axis=0)
         levels.append(level)
     return tuple(levels)
 

@@ -20,7 +20,7 @@ from jaxrl.runs.options import NOT_PART_OF_THE_RUN, EnvOptions, Options, flatten
 from jaxrl.training.checkpoint import CheckpointError, Checkpoints
 from jaxrl.training.devices import bytes_of
 from jaxrl.training.host_loop import check_total_steps
-from jaxrl.training.population import Progress
+from jaxrl.training.population import RunState
 from jaxrl.types import Agent, Trainer
 
 
@@ -47,17 +47,17 @@ def as_flag(error: ValueError | str, prefix: str = "") -> str:
     return f"{flag(prefix + name)} {rest}"
 
 
-def make_env(env_id: str, protocol: str | None, env_options: EnvOptions) -> tuple[Any, Any]:
-    """A world and its parameters, by what `--env`, `--protocol` and `--env-options` say.
+def make_env(env_id: str, rules: str | None, env_options: EnvOptions) -> tuple[Any, Any]:
+    """An environment and its parameters, by what `--env`, `--rules` and `--env-options` say.
 
     Raises:
-        UsageError: there is no such world, or it cannot be learned here.
+        UsageError: there is no such environment, or it cannot be learned here.
     """
     try:
-        env, env_params = envs.make(env_id, protocol, **make_options(with_texts(env_id, env_options)))
+        env, env_params = envs.make(env_id, rules, **make_options(with_texts(env_id, env_options)))
         envs.action_space_of(env, env_params)
     except ArgumentError as error:
-        if str(error).partition(" ")[0] in ("env", "env_id", "env_options", "protocol"):
+        if str(error).partition(" ")[0] in ("env", "env_id", "env_options", "rules"):
             raise UsageError(as_flag(error).replace("--env-id ", "--env ", 1)) from error
         raise UsageError(f"--env-options: {error}") from error
     if not isinstance(env, envs.Environment):
@@ -120,17 +120,17 @@ def build(experiment: Experiment, env: Any, env_params: Any, options: Options) -
     """The experiment's agent and trainer, found able to run.
 
     Raises:
-        UsageError: sizes that do not fit each other or the world.
+        UsageError: sizes that do not fit each other or the environment.
     """
     agent, trainer = construct(experiment, env, env_params, options)
-    return agent, traced(trainer, options)
+    return agent, trace_trainer(trainer, options)
 
 
-def traced(trainer: Trainer, options: Options) -> Trainer:
+def trace_trainer(trainer: Trainer, options: Options) -> Trainer:
     """The trainer, traced for its errors; `run` does not trace it again.
 
     Raises:
-        UsageError: sizes that do not fit each other or the world.
+        UsageError: sizes that do not fit each other or the environment.
         MemoryError: so many seeds that their states do not fit into the memory, nor perhaps their keys.
     """
     trainer = trainer._replace(init=jax.jit(trainer.init), step=jax.jit(trainer.step))
@@ -158,7 +158,7 @@ def check_platform() -> None:
 
 
 def idle_in(experiment: Experiment, env: Any, env_params: Any) -> Callable[[Options], dict[str, str]]:
-    """Makes `options -> {path: reason}`: the settings that have no effect in this world, as `Experiment.idle` says."""
+    """Returns `options -> {path: reason}`: the settings without effect in this environment (`Experiment.idle`)."""
     idle = experiment.idle
     if idle is None:
         return lambda options: {}
@@ -170,7 +170,7 @@ def check_idle(experiment: Experiment, env: Any, env_params: Any, given: Options
     """Checks that what was changed in the experiment's defaults has an effect.
 
     Args:
-        experiment, env, env_params: which experiment, and in which world.
+        experiment, env, env_params: which experiment, and in which environment.
         given: the options that somebody gave.
         runs: those of the runs they lead to; a setting needs to have an effect on one of them.
 
@@ -281,7 +281,7 @@ def saying_what_is_saved(checkpoints: Path, trainer: Trainer) -> Iterator[None]:
         raise
 
 
-def check_disk(directory: Path, shapes: Progress) -> None:
+def check_disk(directory: Path, shapes: RunState) -> None:
     """Checks that the disk has room for the two checkpoints that a run keeps.
 
     Raises:

@@ -31,8 +31,8 @@ class Experiment(NamedTuple):
         pictures: names of the files that `report` writes into the directory.
         idle: `(options, observation) -> {path: reason}`, or None: which settings have no effect on a run with these
             options, and what makes them so, such as `{"hparams.priority_exponent": "config.replay uniform"}`.
-            `observation` has the shape of one of the world's. The commands refuse such a setting where somebody changes
-            it.
+            `observation` has the shape of one of the environment's. The commands refuse such a setting where somebody
+            changes it.
     """
 
     name: str

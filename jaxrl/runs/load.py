@@ -18,20 +18,20 @@ from jaxrl.runs import run_directory
 from jaxrl.runs.experiment import Experiment
 from jaxrl.runs.options import Options, make_options, read_options
 from jaxrl.training.checkpoint import Checkpoints
-from jaxrl.training.program import of_population, start
+from jaxrl.training.program import batch_shapes, init_run_state
 from jaxrl.types import Agent, Array, PyTree
 
 
 @dataclasses.dataclass(frozen=True, eq=False)  # compared and hashed by identity, as `jax.jit` needs it
 class TrainedPolicy:
-    """A trained policy with its world: call it with observations and a key to get actions.
+    """A trained policy with its environment: call it with observations and a key to get actions.
 
     Pure and traceable: it may stand inside `jax.jit`, `vmap` or `scan`. It can be pickled, if its experiment can be
     imported where it is read.
     """
 
     env: Any
-    """The world it was trained in, with gymnax's interface."""
+    """The environment it was trained in, with gymnax's interface."""
     env_params: Any
     agent: Agent = dataclasses.field(repr=False)
     agent_state: PyTree = dataclasses.field(repr=False)
@@ -50,7 +50,7 @@ class TrainedPolicy:
             key: of the policy's chance, such as an ε of its evaluation.
 
         Raises:
-            ArgumentError: they are of other shapes than the world's observations.
+            ArgumentError: they are of other shapes than the environment's observations.
         """
         batch, is_one = self._batch(observations)
         actions = self.agent.policy(self.agent_state, batch, key)
@@ -58,7 +58,7 @@ class TrainedPolicy:
 
     @cached_property
     def observation(self) -> PyTree:
-        """The shapes and kinds of one observation of its world."""
+        """The shapes and kinds of one observation of its environment."""
         return jax.eval_shape(self.env.reset, jax.random.key(0), self.env_params)[0]
 
     def _batch(self, observations: PyTree) -> tuple[PyTree, bool]:
@@ -119,7 +119,7 @@ class TrainedPolicy:
 
 def _built(experiment: Experiment, options: Options, agent_state: PyTree, name: str) -> TrainedPolicy:
     """The policy with this state of its agent."""
-    env, env_params = make(options.env, options.protocol, **make_options(options.env_options))
+    env, env_params = make(options.env, options.rules, **make_options(options.env_options))
     agent, _ = experiment.build(env, env_params, options.config)
     return TrainedPolicy(env, env_params, agent, jax.tree.map(jnp.asarray, agent_state), experiment, options, name)
 
@@ -133,7 +133,8 @@ def load(directory: str | Path, seed: int | None = None, agent: int | None = Non
         agent: which one, for a sweep (by default the best seed of the best configuration).
 
     Raises:
-        ValueError: the directory holds no run and no sweep, or not that seed or agent, or its world cannot be made.
+        ValueError: the directory holds no run and no sweep, or not that seed or agent, or its environment cannot be
+            made.
         CheckpointError: it holds no usable checkpoint.
     """
     directory = Path(directory)
@@ -191,11 +192,13 @@ def _restore(
         index: which one.
         whole: whether whole runs are in there, or the agents alone.
     """
-    env, env_params = make(options.env, options.protocol, **make_options(options.env_options))
+    env, env_params = make(options.env, options.rules, **make_options(options.env_options))
     agent, trainer = experiment.build(env, env_params, options.config)
-    run = jax.eval_shape(lambda key: start(trainer, key, options.hparams), jax.random.key(0, impl="threefry2x32"))
+    run = jax.eval_shape(
+        lambda key: init_run_state(trainer, key, options.hparams), jax.random.key(0, impl="threefry2x32")
+    )
     if agents is not None:
-        run = of_population(run, agents)
+        run = batch_shapes(run, agents)
     state, _, _ = Checkpoints(checkpoints, read_only=True).restore(run if whole else run.state.agent)
     agent_state = state.state.agent if whole else state
     if agents is not None:

@@ -14,16 +14,16 @@ HparamsT = TypeVar("HparamsT")
 ConfigT = TypeVar("ConfigT")
 
 
-def shown(default: str, metavar: str | None = None) -> Any:
+def default_hint(default: str, metavar: str | None = None) -> Any:
     """What the help says of an option's default where that is None or empty, and of its value."""
     return tyro.conf.arg(help_behavior_hint=f"(default: {default})", metavar=metavar)
 
 
 EnvOptions = Annotated[
-    tuple[str, ...], tyro.conf.arg(metavar="[NAME=VALUE ...]", help_behavior_hint="(default: the world's own)")
+    tuple[str, ...], tyro.conf.arg(metavar="[NAME=VALUE ...]", help_behavior_hint="(default: the environment's own)")
 ]
-"""Options of a world as the command line gives them."""
-Protocol = Annotated[Literal["original", "gymnax"] | None, shown("original")]
+"""Options of an environment as the command line gives them."""
+Protocol = Annotated[Literal["original", "gymnax"] | None, default_hint("original")]
 """Rules of a MinAtar game as the command line gives them."""
 
 
@@ -35,7 +35,7 @@ class Options(Generic[HparamsT, ConfigT]):
     """
 
     env: str
-    """The world: a MinAtar game like Breakout-MinAtar, CartPole-v1, GridWorld, gymnax's, or your own module:factory."""
+    """A MinAtar game like Breakout-MinAtar, CartPole-v1, GridWorld, gymnax's, or your own module:factory."""
     total_steps: Annotated[int, Gt(0)]
     """Environment steps of one agent, warm-up included, rounded down to whole iterations."""
     hparams: HparamsT
@@ -46,16 +46,16 @@ class Options(Generic[HparamsT, ConfigT]):
     """Where all randomness comes from; with several seeds, the first of them."""
     num_seeds: Annotated[int, Interval(gt=0, lt=2**31)] = 1
     """Seeds trained side by side in one program: seed, seed + 1, …"""
-    out: Annotated[Path | None, shown("runs/EXPERIMENT/DATE-TIME", "DIR")] = None
+    out: Annotated[Path | None, default_hint("runs/EXPERIMENT/DATE-TIME", "DIR")] = None
     """The run's directory."""
     resume: bool = False
     """Continue the run in --out to the same bits, or begin it; --total-steps may be another (see the README)."""
-    protocol: Protocol = None
+    rules: Protocol = None
     """Rules of a MinAtar game: the original's, or gymnax's (fewer actions, none sticky, a cap on the steps)."""
     env_options: EnvOptions = ()
-    """Options of the world, such as map=FILE max_steps_in_episode=500 for GridWorld; see jaxrl.make."""
+    """Options of the environment, such as map=FILE max_steps_in_episode=500 for GridWorld; see jaxrl.make."""
     eval_episodes: Annotated[int, Interval(gt=0, lt=2**31)] = 128
-    """Episodes of the evaluation at the end, one in each of as many worlds."""
+    """Episodes of the evaluation at the end, one in each of as many environments."""
     eval_max_steps: Annotated[int, Interval(gt=0, lt=2**31)] = 5_000
     """Steps after which an unfinished evaluation episode is counted with its return so far."""
     log_every: Annotated[int, Interval(gt=0, lt=2**31)] = 20_000
@@ -64,17 +64,17 @@ class Options(Generic[HparamsT, ConfigT]):
     """Seconds between two checkpoints; one is also written at the end, on signals, and if the terminal closes."""
     tensorboard: bool = False
     """Also write TensorBoard event files into the run's directory."""
-    record: Annotated[Path | None, shown("nowhere", "DIR")] = None
+    record: Annotated[Path | None, default_hint("nowhere", "DIR")] = None
     """Also keep the results, and how they were made, in this directory (such as experiments/dqn_breakout)."""
     num_devices: Annotated[int, Gt(0)] = 1
-    """Devices, or cores of a CPU, to spread the seeds over, or the worlds of one seed; it must divide them."""
+    """Devices, or cores of a CPU, to spread the seeds over, or the environments of one seed; it must divide them."""
     sequential: bool = False
-    """On a CPU, run one kernel after another: the same bits, and faster for small networks in few worlds."""
+    """On a CPU, run one kernel after another: the same bits, and faster for small networks in few environments."""
     deterministic: bool = False
     """On a GPU, use only operations that give the same bits every time. On a CPU they always do."""
     debug_nans: bool = False
     """Stop at the operation that makes the first NaN. Slow."""
-    profile: Annotated[Path | None, shown("none", "DIR")] = None
+    profile: Annotated[Path | None, default_hint("none", "DIR")] = None
     """Write a profile of a few calls of the compiled program into this directory (for TensorBoard or Perfetto)."""
 
 
@@ -94,8 +94,8 @@ def make_options(env_options: EnvOptions) -> dict[str, Any]:
     options: dict[str, Any] = {}
     for text in env_options:
         name, equals, value = text.partition("=")
-        if not equals or name in ("", "env_id", "protocol"):
-            raise ArgumentError(f"env_options must be NAME=VALUE, with an option of the world, got {text!r}")
+        if not equals or name in ("", "env_id", "rules"):
+            raise ArgumentError(f"env_options must be NAME=VALUE, with an option of the environment, got {text!r}")
         options[name] = _read(value)
     return options
 

@@ -35,7 +35,7 @@ def record(run: Path, directory: Path, pictures: tuple[str, ...] = ()) -> None:
         pictures: the experiment's own.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    drawn = [name for name in (run_directory.CURVE, run_directory.FILM, *pictures) if (run / name).exists()]
+    drawn = [name for name in (run_directory.CURVE, run_directory.VIDEO, *pictures) if (run / name).exists()]
     for name in (run_directory.CONFIG, run_directory.METRICS, run_directory.SUMMARY, *drawn):
         shutil.copyfile(run / name, directory / name)
     config = run_directory.read_config(run)
@@ -55,7 +55,10 @@ def page(config: dict[str, Any], summary: dict[str, Any], pictures: Sequence[str
     rows = "\n".join(f"| {seed} | {value:.2f} |" for seed, value in returns.items())
     versions = ", ".join(f"{name} {version}" for name, version in config["versions"].items())
     interval = summary["eval_return_interval_95"] if len(returns) >= FEW_SEEDS else None
-    words = {run_directory.CURVE: "learning curve", run_directory.FILM: f"the policy of seed {summary['seed']} playing"}
+    words = {
+        run_directory.CURVE: "learning curve",
+        run_directory.VIDEO: f"the policy of seed {summary['seed']} playing",
+    }
     shown = "".join(f"![{words.get(name, Path(name).stem)}]({name})\n\n" for name in pictures)
     spread = f" ± {interval:.2f} (95 % interval over seeds)" if interval else ""
     episodes = f"{summary['eval_episodes']} episodes at the end{with_epsilon(summary.get('eval_epsilon'))}"
@@ -65,7 +68,7 @@ def page(config: dict[str, Any], summary: dict[str, Any], pictures: Sequence[str
 {config["command"]}
 ```
 
-Protocol: {summary["protocol"]}.
+Rules: {summary["rules"]}.
 {summary["env_steps"]:,} environment steps a seed. Mean return of {episodes},
 {summary["eval_truncated"]} of them cut short: **{summary["eval_return_mean"]:.2f}**{spread}.
 

@@ -17,7 +17,7 @@ from jaxrl.runs.options import Options, flatten
 
 CONFIG, METRICS, SUMMARY = "config.json", "metrics.csv", "summary.json"
 SWEEP = "sweep.json"
-CURVE, FILM, CHECKPOINTS, TENSORBOARD = "learning_curve.png", "policy.gif", "checkpoints", "tensorboard"
+CURVE, VIDEO, CHECKPOINTS, TENSORBOARD = "learning_curve.png", "policy.gif", "checkpoints", "tensorboard"
 LOCK = ".lock"
 """There while a process writes into the directory; it says which."""
 
@@ -50,7 +50,7 @@ def holds_a_run(directory: Path) -> bool:
 
 def clear(directory: Path) -> None:
     """Removes what a run left that got to no checkpoint."""
-    for name in (METRICS, CURVE, FILM):
+    for name in (METRICS, CURVE, VIDEO):
         (directory / name).unlink(missing_ok=True)
     for name in (CHECKPOINTS, TENSORBOARD):
         shutil.rmtree(directory / name, ignore_errors=True)
@@ -88,14 +88,14 @@ def read_json(path: Path) -> dict[str, Any]:
     return contents
 
 
-def write_config(directory: Path, experiment: Experiment, options: Options, protocol: str) -> None:
+def write_config(directory: Path, experiment: Experiment, options: Options, rules: str) -> None:
     """Writes `config.json`: all that is needed to repeat the run, and where it was made."""
     write_json(
         directory / CONFIG,
         {
             "experiment": experiment.name,
             "algorithm": experiment.algorithm,
-            "protocol": protocol,
+            "rules": rules,
             "options": flatten(options),
             "command": command(experiment.name),
             "started": provenance.now(),

@@ -11,11 +11,11 @@ import jax
 import numpy as np
 from rich.console import Console
 
-from jaxrl.envs import protocol_of, rollout, vectorize
-from jaxrl.memory import memory_there, size
-from jaxrl.plots.errors import spared
+from jaxrl.envs import describe_rules, rollout, vectorize
+from jaxrl.memory import available_memory, size
+from jaxrl.plots.errors import errors_as_notes
 from jaxrl.plots.learning_curve import interval_95, learning_curve
-from jaxrl.plots.video import film
+from jaxrl.plots.video import save_video
 from jaxrl.random import key_streams
 from jaxrl.runs import checks, provenance, run_directory
 from jaxrl.runs.experiment import Experiment
@@ -25,13 +25,13 @@ from jaxrl.training.checkpoint import CheckpointError, Checkpoints
 from jaxrl.training.debug_nans import DivergedError
 from jaxrl.training.devices import bytes_of, gather, mesh_of
 from jaxrl.training.evaluation import Evaluation, evaluate_agents
-from jaxrl.training.host_loop import RunResult, Sink, row_ends, run
+from jaxrl.training.host_loop import Logger, RunResult, row_ends, run
 from jaxrl.training.hparams import repeat
-from jaxrl.training.loggers import CSVSink, ProfileSink, ScreenSink, TensorBoardSink
+from jaxrl.training.loggers import CSVLogger, Profiler, ScreenLogger, TensorBoardLogger
 from jaxrl.training.program import Program, local_copies
 from jaxrl.types import Agent, Array, Hparams, PyTree, Transition
 
-FILM_STEPS = 400
+VIDEO_STEPS = 400
 
 
 def train(experiment: Experiment, options: Options, console: Console) -> tuple[Path, dict[str, Any] | None]:
@@ -48,14 +48,14 @@ def train(experiment: Experiment, options: Options, console: Console) -> tuple[P
     options = dataclasses.replace(options, env_options=checks.with_texts(options.env, options.env_options))
     goes_on = checks.check_directory(options.out, experiment, options)
     checks.check_record(options.record, options.out)
-    env, env_params = checks.make_env(options.env, options.protocol, options.env_options)
+    env, env_params = checks.make_env(options.env, options.rules, options.env_options)
     agent, trainer = checks.construct(experiment, env, env_params, options)
     if not goes_on:
         checks.check_idle(experiment, env, env_params, options, [options])
-    protocol = protocol_of(env, env_params)
-    console.print(f"{experiment.algorithm} on {options.env} ({protocol})", soft_wrap=True)
-    trainer = checks.traced(trainer, options)
-    train_keys, eval_keys, film_keys = key_streams(range(options.seed, options.seed + options.num_seeds))
+    rules = describe_rules(env, env_params)
+    console.print(f"{experiment.algorithm} on {options.env} ({rules})", soft_wrap=True)
+    trainer = checks.trace_trainer(trainer, options)
+    train_keys, eval_keys, video_keys = key_streams(range(options.seed, options.seed + options.num_seeds))
     many = options.num_seeds > 1
     key = train_keys if many else train_keys[0]
     hparams = repeat(options.hparams, options.num_seeds) if many else options.hparams
@@ -64,12 +64,12 @@ def train(experiment: Experiment, options: Options, console: Console) -> tuple[P
         program = Program(trainer, key, hparams, devices=devices, sequential=options.sequential)
     checks.check_disk(options.out or Path("runs"), program.shapes)
     with contextlib.ExitStack() as holding:
-        directory, resume = begin(experiment, options, protocol, program, console, holding)
+        directory, resume = begin(experiment, options, rules, program, console, holding)
         holding.enter_context(checks.saying_what_is_saved(directory / run_directory.CHECKPOINTS, trainer))
         try:
             result, problems = carry_out(program, key, hparams, options, directory, resume, console)
         except DivergedError:
-            draw_curve(experiment, options, directory, protocol, [])
+            draw_curve(experiment, options, directory, rules, [])
             raise
         if not result.finished:
             console.print(f"stopped at {result.env_steps:,} environment steps; the run is saved")
@@ -78,14 +78,14 @@ def train(experiment: Experiment, options: Options, console: Console) -> tuple[P
         agent_states = jax.tree.map(lambda x: x if many else x[None], gather(result.state.agent))
         evaluation = evaluate_seeds(agent, agent_states, env, env_params, eval_keys, devices, options)
         entries = experiment.report(env, env_params, agent_states, directory) if experiment.report else {}
-        summary = summarize(experiment, options, protocol, result, evaluation) | entries
+        summary = summarize(experiment, options, rules, result, evaluation) | entries
         try:
             run_directory.write_json(directory / run_directory.SUMMARY, summary)
         except OSError as error:  # what was found is shown all the same
             problems.append(error)
-        draw_curve(experiment, options, directory, protocol, summary["eval_return_per_seed"])
+        draw_curve(experiment, options, directory, rules, summary["eval_return_per_seed"])
         first = jax.tree.map(lambda x: x[0], agent_states)
-        shoot_film(agent, first, env, env_params, film_keys[0], directory, options)
+        record_video(agent, first, env, env_params, video_keys[0], directory, options)
         if options.record is not None and not problems:
             record(directory, options.record, experiment.pictures)
         show(summary, entries, experiment.pictures, directory, console)
@@ -99,14 +99,14 @@ def carry_out(
 ) -> tuple[RunResult, list[Exception]]:
     """Runs the program; gives what came out, and why its last checkpoint could not be written, if it could not."""
     seeds = range(options.seed, options.seed + options.num_seeds)
-    rows = CSVSink(directory / run_directory.METRICS, seeds)
+    rows = CSVLogger(directory / run_directory.METRICS, seeds)
     checkpoints = Checkpoints(directory / run_directory.CHECKPOINTS)
 
-    def tell(line: str) -> None:
+    def notify(line: str) -> None:
         console.print(f"note: {line}", soft_wrap=True)
 
     if resume:
-        rows.mend(row_ends(program.trainer, options.log_every, checkpoints.steps()[-1]), program.shapes.metrics, tell)
+        rows.mend(row_ends(program.trainer, options.log_every, checkpoints.steps()[-1]), program.shapes.metrics, notify)
     try:
         result = run(
             program,
@@ -114,12 +114,12 @@ def carry_out(
             hparams,
             options.total_steps,
             log_every=options.log_every,
-            sinks=[rows, *make_sinks(options, directory, seeds, console)],
+            loggers=[rows, *make_loggers(options, directory, seeds, console)],
             checkpoints=checkpoints,
             checkpoint_every=options.checkpoint_every,
             resume=resume,
             debug_nans=options.debug_nans,
-            tell=tell,
+            notify=notify,
         )
     except CheckpointError as error:
         if error.result is None or not error.result.finished:
@@ -131,7 +131,7 @@ def carry_out(
 def begin(
     experiment: Experiment,
     options: Options,
-    protocol: str,
+    rules: str,
     program: Program,
     console: Console,
     holding: contextlib.ExitStack,
@@ -158,7 +158,7 @@ def begin(
         if options.resume:
             console.print("note: there is no checkpoint to resume from: the run begins anew")
             run_directory.clear(directory)
-        run_directory.write_config(directory, experiment, options, protocol)
+        run_directory.write_config(directory, experiment, options, rules)
         return directory, False
     config = run_directory.read_config(directory)
     for line in provenance.differences(config):
@@ -172,17 +172,17 @@ def begin(
 
 def memory_line(program: Program) -> str:
     """What the state of a run takes of the memory that there is."""
-    needed, there = bytes_of(program.shapes) * local_copies(program.mesh), memory_there()
+    needed, there = bytes_of(program.shapes) * local_copies(program.mesh), available_memory()
     return f"memory: {size(needed)}" + (f" of {size(there)} that are free" if there is not None else "")
 
 
-def make_sinks(options: Options, directory: Path, seeds: range, console: Console) -> list[Sink]:
-    sinks: list[Sink] = [ScreenSink(console, options.total_steps)]
+def make_loggers(options: Options, directory: Path, seeds: range, console: Console) -> list[Logger]:
+    loggers: list[Logger] = [ScreenLogger(console, options.total_steps)]
     if options.tensorboard:
-        sinks.append(TensorBoardSink(directory / run_directory.TENSORBOARD, seeds))
+        loggers.append(TensorBoardLogger(directory / run_directory.TENSORBOARD, seeds))
     if options.profile is not None:
-        sinks.append(ProfileSink(options.profile))
-    return sinks
+        loggers.append(Profiler(options.profile))
+    return loggers
 
 
 def evaluate_seeds(
@@ -195,20 +195,20 @@ def evaluate_seeds(
     options: Options,
 ) -> Evaluation:
     """Evaluations `[A, episodes]` of all agents, spread over the devices if they are several."""
-    worlds = vectorize(env, env_params, options.eval_episodes)
+    envs = vectorize(env, env_params, options.eval_episodes)
     mesh = mesh_of(devices if len(keys) > 1 else None, keys.shape)
-    return evaluate_agents(agent.policy, worlds, options.eval_max_steps)(agent_states, keys, mesh)
+    return evaluate_agents(agent.policy, envs, options.eval_max_steps)(agent_states, keys, mesh)
 
 
 def summarize(
-    experiment: Experiment, options: Options, protocol: str, result: RunResult, evaluation: Evaluation
+    experiment: Experiment, options: Options, rules: str, result: RunResult, evaluation: Evaluation
 ) -> dict[str, Any]:
     """What `summary.json` says."""
     per_seed = np.mean(evaluation.episode_return, axis=1)
     seeds = list(range(options.seed, options.seed + options.num_seeds))
     return {
         "env": options.env,
-        "protocol": protocol,
+        "rules": rules,
         "algorithm": experiment.algorithm,
         "seed": options.seed,
         "num_seeds": options.num_seeds,
@@ -228,24 +228,24 @@ def summarize(
     }
 
 
-def draw_curve(experiment: Experiment, options: Options, directory: Path, protocol: str, final: list[float]) -> None:
+def draw_curve(experiment: Experiment, options: Options, directory: Path, rules: str, final: list[float]) -> None:
     metrics, picture = directory / run_directory.METRICS, directory / run_directory.CURVE
     if metrics.exists():
-        with spared(picture):
-            learning_curve(metrics, picture, f"{experiment.algorithm} on {options.env}", protocol, final)
+        with errors_as_notes(picture):
+            learning_curve(metrics, picture, f"{experiment.algorithm} on {options.env}", rules, final)
 
 
-def shoot_film(
+def record_video(
     agent: Agent, agent_state: PyTree, env: Any, env_params: Any, key: Array, directory: Path, options: Options
 ) -> None:
-    """Films the first seed's policy."""
+    """Records a video of the first seed's policy."""
 
     def play(agent_state: PyTree, key: Array) -> Transition:
-        return rollout(env, partial(agent.policy, agent_state), key, FILM_STEPS, 1, env_params)
+        return rollout(env, partial(agent.policy, agent_state), key, VIDEO_STEPS, 1, env_params)
 
-    picture = directory / run_directory.FILM
-    with spared(picture):
-        film(env, jax.jit(play)(agent_state, key), picture, options.env)
+    picture = directory / run_directory.VIDEO
+    with errors_as_notes(picture):
+        save_video(env, jax.jit(play)(agent_state, key), picture, options.env)
 
 
 def show(
@@ -267,7 +267,7 @@ def show(
         ("compiling", f"{summary['compile_seconds']:.1f} s more"),
         ("device", summary["device"]),
     ]
-    for name in (run_directory.CURVE, run_directory.FILM, *pictures, run_directory.METRICS, run_directory.SUMMARY,
+    for name in (run_directory.CURVE, run_directory.VIDEO, *pictures, run_directory.METRICS, run_directory.SUMMARY,
                  run_directory.CHECKPOINTS):  # fmt: skip
         if not (directory / name).exists():  # a picture that could not be drawn
             continue

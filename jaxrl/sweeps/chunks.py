@@ -1,6 +1,6 @@
-"""Training one wave of a sweep: the agents of a group that learn at the same time, and what they leave.
+"""Training one chunk of a sweep: the agents of a group that learn at the same time, and what they leave.
 
-While it trains, a wave's directory has what a run's has; once it is finished, its results, its curves and its agents.
+While it trains, a chunk's directory has what a run's has; once it is finished, its results, its curves and its agents.
 """
 
 import shutil
@@ -16,23 +16,23 @@ from rich.console import Console
 from jaxrl.runs import run_directory
 from jaxrl.runs.options import flatten
 from jaxrl.sweeps.results import write_parquet
-from jaxrl.sweeps.trials import Group, Member, fill_up
+from jaxrl.sweeps.trials import Group, Trial, pad
 from jaxrl.training.checkpoint import Checkpoints
-from jaxrl.training.devices import gather, greatest
-from jaxrl.training.host_loop import Row, RunResult, Sink, row_ends, run
-from jaxrl.training.loggers import CLOCK_COLUMNS, CSVSink, ProgressLine, brief
+from jaxrl.training.devices import all_reduce_max, gather
+from jaxrl.training.host_loop import Logger, Row, RunResult, row_ends, run
+from jaxrl.training.loggers import CLOCK_COLUMNS, CSVLogger, ProgressLine, brief
 from jaxrl.training.program import Program, has_nan
 
 RESULTS, CURVES, AGENTS = "results.parquet", "curves.parquet", "agents"
 WHOLE_NUMBERS = ("agent", "env_steps", "episodes")
 
 
-class SweepLine:
+class SweepProgress:
     """How far a whole sweep is, on the screen.
 
     Attributes:
-        done: environment steps of all agents in the waves that are finished.
-        best: the greatest training return in any agent's last row, and the agent's number.
+        done: environment steps of all agents in the chunks that are finished.
+        best: the largest training return in any agent's last row, and the agent's number.
     """
 
     def __init__(self, console: Console, total: int) -> None:
@@ -40,22 +40,22 @@ class SweepLine:
         self.done, self.best = 0, (-np.inf, -1)
 
 
-class WaveSink:
-    """Tells a `SweepLine` how far a wave is."""
+class ChunkLogger:
+    """Tells a `SweepProgress` how far a chunk is."""
 
-    def __init__(self, line: SweepLine, label: str, members: Sequence[Member], size: int) -> None:
-        self.line, self.label, self.members, self.size = line, label, members, size
+    def __init__(self, line: SweepProgress, label: str, trials: Sequence[Trial], size: int) -> None:
+        self.line, self.label, self.trials, self.size = line, label, trials, size
 
     def resume(self, env_steps: int) -> None:
         pass
 
     def write(self, row: Row) -> None:
-        returns = np.where(np.isfinite(row["episode_return"]), row["episode_return"], -np.inf)[: len(self.members)]
+        returns = np.where(np.isfinite(row["episode_return"]), row["episode_return"], -np.inf)[: len(self.trials)]
         first = int(returns.argmax())
-        self.line.best = max(self.line.best, (float(returns[first]), self.members[first].number))
+        self.line.best = max(self.line.best, (float(returns[first]), self.trials[first].number))
 
     def tick(self, env_steps: int, total_steps: int, rate: float) -> None:
-        agents, (value, agent) = len(self.members), self.line.best
+        agents, (value, agent) = len(self.trials), self.line.best
         best = f"  best {value:.3g} (agent {agent})" if agent >= 0 else ""
         speed = f"{agents:,} agents × {brief(rate / self.size)} steps/s"
         self.line.line.update(self.line.done + env_steps * agents, self.line.total, f"{self.label}  {speed}{best}")
@@ -64,48 +64,48 @@ class WaveSink:
         pass
 
 
-def train_wave(
+def train_chunk(
     group: Group,
-    members: Sequence[Member],
+    trials: Sequence[Trial],
     program: Program,
     directory: Path,
     checkpoint_every: float,
-    sinks: Sequence[Sink],
-    tell: Callable[[str], None],
+    loggers: Sequence[Logger],
+    notify: Callable[[str], None],
 ) -> bool:
-    """Trains some members of a group and leaves what they learned in `directory`, unless it is there already.
+    """Trains some trials of a group and leaves what they learned in `directory`, unless it is there already.
 
-    A wave that was begun goes on from its newest checkpoint.
+    A chunk that was begun goes on from its newest checkpoint.
 
     Returns:
         Whether to go on with the next; if not, a signal came.
     """
     primary, stopped = jax.process_index() == 0, False
     metrics, checkpoints = directory / run_directory.METRICS, directory / run_directory.CHECKPOINTS
-    if not greatest((directory / RESULTS).exists()):
-        begun = bool(greatest(bool(Checkpoints(checkpoints).steps())))
+    if not all_reduce_max((directory / RESULTS).exists()):
+        begun = bool(all_reduce_max(bool(Checkpoints(checkpoints).steps())))
         if primary and not begun:
             shutil.rmtree(directory, ignore_errors=True)  # killed before its first checkpoint
             directory.mkdir(parents=True)
-        rows = CSVSink(metrics, [member.number for member in members], "agent")
+        rows = CSVLogger(metrics, [trial.number for trial in trials], "agent")
         if primary and begun:
             newest = Checkpoints(checkpoints, read_only=True).steps()[-1]
-            rows.mend(row_ends(group.trainer, group.options.log_every, newest), program.shapes.metrics, tell)
-        greatest(0)  # all processes wait for that
+            rows.mend(row_ends(group.trainer, group.options.log_every, newest), program.shapes.metrics, notify)
+        all_reduce_max(0)  # all processes wait for that
         result = run(
             program,
-            *group.inputs(fill_up(members, program.agents[0])),
+            *group.inputs(pad(trials, program.agents[0])),
             group.options.total_steps,
             log_every=group.options.log_every,
-            sinks=[*([rows] if primary else []), *sinks],
+            loggers=[*([rows] if primary else []), *loggers],
             checkpoints=Checkpoints(checkpoints),
             checkpoint_every=checkpoint_every,
             resume=begun,
-            tell=tell,
+            notify=notify,
         )
         if not result.finished:
             return False
-        _finish(group, members, program, result, directory)
+        _finish(group, trials, program, result, directory)
         stopped = result.stopped
     if primary:
         shutil.rmtree(checkpoints, ignore_errors=True)
@@ -116,10 +116,10 @@ def train_wave(
 _have_nan = jax.jit(jax.vmap(has_nan))
 
 
-def _finish(group: Group, members: Sequence[Member], program: Program, result: RunResult, directory: Path) -> None:
+def _finish(group: Group, trials: Sequence[Trial], program: Program, result: RunResult, directory: Path) -> None:
     """Evaluates the agents and writes down what is known of them; the results last, for they say that all is there."""
     agents = result.state.agent
-    evaluation = group.evaluate(fill_up(members, program.agents[0]), agents, program)
+    evaluation = group.evaluate(pad(trials, program.agents[0]), agents, program)
     Checkpoints(directory / AGENTS).save(result.env_steps, agents, {})
     lost = gather(_have_nan(agents))
     if jax.process_index() > 0:
@@ -128,14 +128,14 @@ def _finish(group: Group, members: Sequence[Member], program: Program, result: R
     write_parquet(curves, directory / CURVES)
     last = dict(curves.drop_nulls("episode_return").group_by("agent").agg(pl.col("episode_return").last()).iter_rows())
     rows = []
-    for i, member in enumerate(members):
+    for i, trial in enumerate(trials):
         diverged = lost[i] or result.diverged_at[i] >= 0
         rows.append(
-            describe(group, member)
+            describe(group, trial)
             | {
                 "status": "diverged" if diverged else "finished",
                 "eval_return": None if diverged else float(evaluation.episode_return[i].mean()),
-                "train_return": last.get(member.number),
+                "train_return": last.get(trial.number),
                 "env_steps": int(result.diverged_at[i]) if result.diverged_at[i] >= 0 else result.env_steps,
                 "seconds": round(result.train_seconds, 3),
             }
@@ -143,11 +143,11 @@ def _finish(group: Group, members: Sequence[Member], program: Program, result: R
     write_parquet(results_frame(rows), directory / RESULTS)
 
 
-def describe(group: Group, member: Member) -> dict[str, Any]:
+def describe(group: Group, trial: Trial) -> dict[str, Any]:
     """A row of the results for an agent of which nothing came: who it is, and all its options."""
-    row: dict[str, Any] = {"agent": member.number, "configuration": member.configuration, "seed": member.options.seed}
+    row: dict[str, Any] = {"agent": trial.number, "configuration": trial.configuration, "seed": trial.options.seed}
     row |= {"group": group.number, "status": "failed", "error": None}
-    for path, value in flatten(member.options).items():
+    for path, value in flatten(trial.options).items():
         if path.startswith(("hparams.", "config.")):
             row[path] = " ".join(map(str, value)) if isinstance(value, list) else value
     return row | {"eval_return": None, "train_return": None, "env_steps": 0, "seconds": 0.0}
@@ -160,7 +160,7 @@ def results_frame(rows: Sequence[dict[str, Any]]) -> pl.DataFrame:
 
 
 def read_curves(metrics: Path) -> pl.DataFrame:
-    """A wave's `metrics.csv` without the columns that depend on the machine, sorted by agent."""
+    """A chunk's `metrics.csv` without the columns that depend on the machine, sorted by agent."""
     text = pl.read_csv(metrics, infer_schema=False)
     kinds = {name: pl.Int64 if name in WHOLE_NUMBERS else pl.Float64 for name in text.columns}
     columns = [pl.col(name).cast(kind) for name, kind in kinds.items() if name not in CLOCK_COLUMNS]

@@ -1,4 +1,4 @@
-"""Carrying out a sweep: its directory, its waves one after another, and what came out of all of them."""
+"""Carrying out a sweep: its directory, its chunks one after another, and what came out of all of them."""
 
 import contextlib
 import dataclasses
@@ -13,19 +13,19 @@ import polars as pl
 from rich.console import Console
 
 from jaxrl.arguments import UsageError
-from jaxrl.envs import protocol_of
+from jaxrl.envs import describe_rules
 from jaxrl.plots import sweep_results
-from jaxrl.plots.errors import spared
+from jaxrl.plots.errors import errors_as_notes
 from jaxrl.runs import checks, provenance, run_directory
 from jaxrl.sweeps import results
-from jaxrl.sweeps.chunks import CURVES, RESULTS, SweepLine, WaveSink, describe, results_frame, train_wave
+from jaxrl.sweeps.chunks import CURVES, RESULTS, ChunkLogger, SweepProgress, describe, results_frame, train_chunk
 from jaxrl.sweeps.plan import GroupPlan
 from jaxrl.sweeps.spec import Spec
 from jaxrl.sweeps.trials import Group
 from jaxrl.training.checkpoint import CheckpointError, first_line
-from jaxrl.training.devices import greatest
+from jaxrl.training.devices import all_reduce_max
 
-SPEC, WAVES = "sweep.toml", "waves"
+SPEC, CHUNKS = "sweep.toml", "chunks"
 LEARNING_CURVES, HPARAMS = "learning_curves.png", "hyperparameters.png"
 
 
@@ -50,8 +50,8 @@ class Sweep:
         configurations = f"{self.spec.configurations:,} configuration" + "s" * (self.spec.configurations > 1)
         return configurations + (f" × {self.spec.seeds} seeds" if self.spec.seeds > 1 else ", one seed each")
 
-    def wave_directory(self, group: int, wave: int) -> Path:
-        return self.directory / WAVES / f"{group}_{wave}"
+    def chunk_directory(self, group: int, chunk: int) -> Path:
+        return self.directory / CHUNKS / f"{group}_{chunk}"
 
     def error_file(self, group: int) -> Path:
         """Where the traceback of a group that failed is."""
@@ -110,7 +110,7 @@ def hold(directory: Path) -> Iterator[None]:
                 holding.enter_context(checks.hold(directory, "--out"))
             except UsageError as held:
                 error = held
-        if greatest(error is not None):
+        if all_reduce_max(error is not None):
             raise error or UsageError(f"--out {directory} is in use by another sweep")
         try:
             yield
@@ -161,13 +161,13 @@ def begin(sweep: Sweep) -> None:
 
 
 def carry_out(sweep: Sweep, devices: Sequence[jax.Device], console: Console) -> dict[int, str] | None:
-    """Trains all waves that are not finished.
+    """Trains all chunks that are not finished.
 
     Returns:
         The errors of groups that failed, by their numbers; None if a signal stopped the sweep.
     """
-    steps = [len(group.members) * group.options.total_steps for group in sweep.groups]
-    line, failed = SweepLine(console, sum(steps)), {}
+    steps = [len(group.trials) * group.options.total_steps for group in sweep.groups]
+    line, failed = SweepProgress(console, sum(steps)), {}
     try:
         for group, plan in zip(sweep.groups, sweep.plans, strict=True):
             try:
@@ -188,24 +188,24 @@ def carry_out(sweep: Sweep, devices: Sequence[jax.Device], console: Console) -> 
 
 
 def train_group(
-    sweep: Sweep, group: Group, plan: GroupPlan, devices: Sequence[jax.Device], line: SweepLine, console: Console
+    sweep: Sweep, group: Group, plan: GroupPlan, devices: Sequence[jax.Device], line: SweepProgress, console: Console
 ) -> bool:
-    """Trains a group's waves; says whether all are finished, or else a signal stopped one."""
-    for wave in range(plan.waves):
-        members = group.members[wave * plan.wave_size :][: plan.wave_size]
-        label = f"group {group.number + 1} of {len(sweep.groups)}, wave {wave + 1} of {plan.waves}"
-        finished = train_wave(
+    """Trains a group's chunks; says whether all are finished, or else a signal stopped one."""
+    for chunk in range(plan.chunks):
+        trials = group.trials[chunk * plan.chunk_size :][: plan.chunk_size]
+        label = f"group {group.number + 1} of {len(sweep.groups)}, chunk {chunk + 1} of {plan.chunks}"
+        finished = train_chunk(
             group,
-            members,
-            group.program(plan.wave_size, devices),
-            sweep.wave_directory(group.number, wave),
+            trials,
+            group.program(plan.chunk_size, devices),
+            sweep.chunk_directory(group.number, chunk),
             sweep.checkpoint_every,
-            [WaveSink(line, label, members, plan.wave_size)],
+            [ChunkLogger(line, label, trials, plan.chunk_size)],
             lambda text: console.print(f"note: {text}", soft_wrap=True),
         )
         if not finished:
             return False
-        line.done += len(members) * group.options.total_steps
+        line.done += len(trials) * group.options.total_steps
     return True
 
 
@@ -213,16 +213,16 @@ def collect(sweep: Sweep, failed: dict[int, str]) -> tuple[pl.DataFrame, pl.Data
     """The results and curves of all agents, also written to the sweep's directory."""
     rows, curves = [], []
     for group, plan in zip(sweep.groups, sweep.plans, strict=True):
-        for wave in range(plan.waves):
-            directory = sweep.wave_directory(group.number, wave)
+        for chunk in range(plan.chunks):
+            directory = sweep.chunk_directory(group.number, chunk)
             if (directory / RESULTS).exists():
                 found = pl.read_parquet(directory / RESULTS)
                 curves.append(pl.read_parquet(directory / CURVES))
             else:
-                members = group.members[wave * plan.wave_size :][: plan.wave_size]
-                found = results_frame([describe(group, member) for member in members])
+                trials = group.trials[chunk * plan.chunk_size :][: plan.chunk_size]
+                found = results_frame([describe(group, trial) for trial in trials])
                 found = found.with_columns(error=pl.lit(failed[group.number]))
-            rows.append(found.with_columns(wave=pl.lit(wave, pl.Int64)))
+            rows.append(found.with_columns(chunk=pl.lit(chunk, pl.Int64)))
     all_results = pl.concat(rows, how="diagonal_relaxed").sort("agent")
     none = pl.DataFrame(schema={"agent": pl.Int64, "env_steps": pl.Int64, "episode_return": pl.Float64})
     all_curves = pl.concat([none, *curves], how="diagonal_relaxed").sort("agent", "env_steps")
@@ -236,14 +236,14 @@ def report(sweep: Sweep, failed: dict[int, str], console: Console) -> pl.DataFra
     found, curves = collect(sweep, failed)
     best = results.best_configurations(found, sweep.swept)
     first, directory = sweep.groups[0], sweep.directory
-    protocol = protocol_of(first.env, first.env_params)
+    rules = describe_rules(first.env, first.env_params)
     title = f"{sweep.spec.experiment.algorithm} on {sweep.spec.options.env}"
-    subtitle = f"{protocol}; {sweep.size}"
-    with spared(directory / LEARNING_CURVES):
+    subtitle = f"{rules}; {sweep.size}"
+    with errors_as_notes(directory / LEARNING_CURVES):
         sweep_results.draw_curves(found, curves, best, title, subtitle, directory / LEARNING_CURVES)
     if sweep.swept:
         logs = [dimension.path for dimension in sweep.spec.dimensions if dimension.distribution == "log_uniform"]
-        with spared(directory / HPARAMS):
+        with errors_as_notes(directory / HPARAMS):
             sweep_results.draw_hparams(found, sweep.swept, logs, title, subtitle, directory / HPARAMS)
     console.print(results.table(best, sweep.swept))
     if sweep.spec.seeds > 1:
@@ -262,10 +262,10 @@ def report(sweep: Sweep, failed: dict[int, str], console: Console) -> pl.DataFra
 def retrain(sweep: Sweep, best: pl.DataFrame) -> str:
     """The command that trains the best configuration again, with the same seeds."""
     number, spec = best["configuration"][0], sweep.spec
-    group, member = next(
-        (group, each) for group in sweep.groups for each in group.members if each.configuration == number
+    group, trial = next(
+        (group, each) for group in sweep.groups for each in group.trials if each.configuration == number
     )
-    options = dataclasses.replace(member.options, seed=spec.options.seed, num_seeds=spec.seeds)
+    options = dataclasses.replace(trial.options, seed=spec.options.seed, num_seeds=spec.seeds)
     idle = checks.idle_in(spec.experiment, group.env, group.env_params)(options)
     changed = results.changes(spec.experiment, options)
     return results.retrain_command(

@@ -9,7 +9,7 @@ from jaxrl.arguments import UsageError
 from jaxrl.runs.experiment import Experiment
 from jaxrl.runs.options import Options
 from jaxrl.sweeps.chunks import AGENTS, RESULTS
-from jaxrl.sweeps.execute import SPEC, WAVES, read_record
+from jaxrl.sweeps.execute import CHUNKS, SPEC, read_record
 from jaxrl.sweeps.plan import GroupPlan
 from jaxrl.sweeps.results import best_configurations
 from jaxrl.sweeps.spec import draw, read_spec, with_values
@@ -20,7 +20,7 @@ class Found(NamedTuple):
 
     Attributes:
         experiment, options: how it was trained.
-        checkpoints: the folder with the agents of its wave.
+        checkpoints: the folder with the agents of its chunk.
         agents: how many these are.
         place: which of them it is, from 0.
         name: what to call it.
@@ -35,7 +35,7 @@ class Found(NamedTuple):
 
 
 def find(directory: Path, agent: int | None) -> Found:
-    """Finds an agent of a finished wave, by default the best seed of the best configuration.
+    """Finds an agent of a finished chunk, by default the best seed of the best configuration.
 
     Raises:
         ValueError: there is no such agent, or none yet; or none that finished, where none is named.
@@ -44,28 +44,28 @@ def find(directory: Path, agent: int | None) -> Found:
         record, spec = read_record(directory), read_spec(directory / SPEC)
     except UsageError as error:
         raise ValueError(f"{directory} holds no sweep that can be read: {error}") from error
-    waves = {path.parent: pl.read_parquet(path) for path in sorted((directory / WAVES).glob(f"*/{RESULTS}"))}
-    if not waves:
-        raise ValueError(f"no wave of {directory} is finished yet")
+    chunks = {path.parent: pl.read_parquet(path) for path in sorted((directory / CHUNKS).glob(f"*/{RESULTS}"))}
+    if not chunks:
+        raise ValueError(f"no chunk of {directory} is finished yet")
     if agent is None:
-        results = pl.concat(waves.values(), how="diagonal_relaxed")
+        results = pl.concat(chunks.values(), how="diagonal_relaxed")
         if not (results["status"] == "finished").any():
             raise ValueError(f"no agent of {directory} finished: all that trained diverged, and none is the best")
         agent = _best(results)
-    for folder, wave in waves.items():
-        numbers = wave["agent"].to_list()
+    for folder, chunk in chunks.items():
+        numbers = chunk["agent"].to_list()
         if agent in numbers:
             index = numbers.index(agent)
-            row = wave.row(index, named=True)
+            row = chunk.row(index, named=True)
             own = {"seed": row["seed"], "env_options": tuple(record["fields"]["env_options"])}
             options = with_values(spec.options, draw(spec)[row["configuration"]] | own)
-            size = GroupPlan(*record["plan"][row["group"]]).wave_size
+            size = GroupPlan(*record["plan"][row["group"]]).chunk_size
             name = f"agent {agent} (configuration {row['configuration']}, seed {row['seed']})"
             if row["status"] == "diverged":
                 name += f", which diverged after {row['env_steps']:,} steps"
             return Found(spec.experiment, options, folder / AGENTS, size, index, name)
     last = spec.configurations * spec.seeds - 1
-    raise ValueError(f"agent must be in 0 .. {last}, and of a wave that is finished, got {agent}")
+    raise ValueError(f"agent must be in 0 .. {last}, and of a chunk that is finished, got {agent}")
 
 
 def _best(results: pl.DataFrame) -> int:

@@ -9,15 +9,15 @@ import jax
 from rich.table import Table
 
 from jaxrl.arguments import UsageError
-from jaxrl.memory import GIB, memory_there, size
+from jaxrl.memory import GIB, available_memory, size
 from jaxrl.runs.options import flatten
-from jaxrl.sweeps.trials import Group, fill_up
-from jaxrl.training.devices import bytes_of, greatest
-from jaxrl.training.population import Progress, block_size
-from jaxrl.training.program import largest_part, local_copies, of_population, start
+from jaxrl.sweeps.trials import Group, pad
+from jaxrl.training.devices import all_reduce_max, bytes_of
+from jaxrl.training.population import RunState, block_size
+from jaxrl.training.program import batch_shapes, init_run_state, largest_part, local_copies
 
 SHARE_OF_MEMORY = 0.8
-"""How much of the free memory a wave may take unless told: evaluations want some, and checkpoints on their way."""
+"""How much of the free memory a chunk may take unless told: evaluations want some, and checkpoints on their way."""
 TRIAL_SECONDS = 1.0
 
 
@@ -38,28 +38,28 @@ class GroupPlan(NamedTuple):
 
     Attributes:
         agents: of the group.
-        wave_size: how many train at once; what is missing in the last wave is filled up.
-        memory: bytes that a wave needs of each accelerator, or of the machine.
-        checkpoint: bytes of one checkpoint of a wave before it is compressed.
+        chunk_size: how many train at once; what is missing in the last chunk is filled up.
+        memory: bytes that a chunk needs of each accelerator, or of the machine.
+        checkpoint: bytes of one checkpoint of a chunk before it is compressed.
         seconds: how long the group will take, as a short trial tells.
     """
 
     agents: int
-    wave_size: int
+    chunk_size: int
     memory: int
     checkpoint: int
     seconds: float
 
     @property
-    def waves(self) -> int:
-        return -(-self.agents // self.wave_size)
+    def chunks(self) -> int:
+        return -(-self.agents // self.chunk_size)
 
 
 def limits(memory_gib: float | None, free_disk: float) -> Limits:
     """What a sweep may take: so much memory if told, or else most of what is free; of all processes the least."""
-    there = memory_there()
+    there = available_memory()
     memory = memory_gib * GIB if memory_gib is not None else math.inf if there is None else SHARE_OF_MEMORY * there
-    return Limits(-greatest(-memory), -greatest(-free_disk))
+    return Limits(-all_reduce_max(-memory), -all_reduce_max(-free_disk))
 
 
 def most_at_once(group: Group, devices: Sequence[jax.Device], limits: Limits) -> int:
@@ -79,21 +79,21 @@ def most_at_once(group: Group, devices: Sequence[jax.Device], limits: Limits) ->
     return int(min(limits.memory / memory, limits.disk / (2 * one)))
 
 
-def state_shapes(group: Group, agents: int) -> Progress:
+def state_shapes(group: Group, agents: int) -> RunState:
     """The shapes of all that so many agents of a group are."""
-    shapes = jax.eval_shape(lambda key: start(group.trainer, key, group.options.hparams), jax.random.key(0))
-    return of_population(shapes, agents)
+    shapes = jax.eval_shape(lambda key: init_run_state(group.trainer, key, group.options.hparams), jax.random.key(0))
+    return batch_shapes(shapes, agents)
 
 
 def plan_group(group: Group, devices: Sequence[jax.Device], limits: Limits) -> GroupPlan:
-    """Compiles a group's program, makes the waves smaller if it needs more memory than its state, and tries it.
+    """Compiles a group's program, makes the chunks smaller if it needs more memory than its state, and tries it.
 
     Raises:
-        UsageError: even the smallest wave does not fit.
+        UsageError: even the smallest chunk does not fit.
     """
-    agents, most = len(group.members), most_at_once(group, devices, limits)
+    agents, most = len(group.trials), most_at_once(group, devices, limits)
     while True:
-        at_once = wave_size(agents, most, len(devices))
+        at_once = chunk_size(agents, most, len(devices))
         program = group.program(at_once, devices)
         memory = program.memory() * local_copies(program.mesh)
         if memory <= limits.memory:
@@ -111,38 +111,38 @@ def plan_group(group: Group, devices: Sequence[jax.Device], limits: Limits) -> G
     return GroupPlan(agents, at_once, memory, bytes_of(state_shapes(group, at_once)), seconds)
 
 
-def wave_size(agents: int, most: int, devices: int) -> int:
-    """How many agents to train at once: as few waves as can be, all of the same size, which the devices divide."""
-    waves = -(-agents // (most - most % devices))
-    each = -(-agents // (waves * devices))
+def chunk_size(agents: int, most: int, devices: int) -> int:
+    """How many agents to train at once: as few chunks as can be, all of the same size, which the devices divide."""
+    chunks = -(-agents // (most - most % devices))
+    each = -(-agents // (chunks * devices))
     better = next(size for size in range(each, 2 * each + 2) if size == 1 or block_size(size) > 1)
     return devices * (better if better * devices <= most else each)
 
 
 def seconds_per_iteration(group: Group, size: int, devices: Sequence[jax.Device]) -> float:
-    """Tries how long one iteration of a wave takes, in two agents a device on a CPU, where agents take turns."""
+    """Tries how long one iteration of a chunk takes, in two agents a device on a CPU, where agents take turns."""
     few = size if block_size(size) == size else min(size, 2 * len(devices))
     program = group.program(few, devices)
-    advance, progress = program.compiled(), program.begin(*group.inputs(fill_up(group.members, few)))
+    advance, run_state = program.compiled(), program.init(*group.inputs(pad(group.trials, few)))
     iterations, seconds = 1, 0.0
     while seconds < TRIAL_SECONDS / 2:
         iterations, clock = 2 * iterations, time.perf_counter()
-        progress = jax.block_until_ready(advance(progress, iterations))
-        seconds = greatest(time.perf_counter() - clock)
+        run_state = jax.block_until_ready(advance(run_state, iterations))
+        seconds = all_reduce_max(time.perf_counter() - clock)
     return seconds / iterations * size / few
 
 
 def show(groups: Sequence[Group], plans: Sequence[GroupPlan], limits: Limits) -> Table:
     """The plan, for the screen."""
     table = Table(box=None, padding=(0, 2, 0, 0))
-    for header in ("group", "agents", "waves × agents", "memory", "two checkpoints", "time"):
+    for header in ("group", "agents", "chunks × agents", "memory", "two checkpoints", "time"):
         table.add_column(header, justify="right", overflow="fold")
     table.add_column("static values", overflow="fold")
     for group, plan in zip(groups, plans, strict=True):
         sizes = [size(plan.memory), size(2 * plan.checkpoint)]
-        waves = f"{plan.waves} × {plan.wave_size:,}"
+        chunks = f"{plan.chunks} × {plan.chunk_size:,}"
         time = minutes(plan.seconds)
-        table.add_row(f"{group.number}", f"{plan.agents:,}", waves, *sizes, time, _static_values(groups, group) or "–")
+        table.add_row(f"{group.number}", f"{plan.agents:,}", chunks, *sizes, time, _static_values(groups, group) or "–")
     return table
 
 

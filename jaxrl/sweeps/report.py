@@ -5,7 +5,7 @@ from pathlib import Path
 
 import polars as pl
 
-from jaxrl.envs import protocol_of
+from jaxrl.envs import describe_rules
 from jaxrl.runs.page import with_epsilon
 from jaxrl.sweeps import results
 from jaxrl.sweeps.chunks import CURVES, RESULTS
@@ -26,13 +26,13 @@ def page(sweep: Sweep, best: pl.DataFrame) -> str:
     spec, first = sweep.spec, sweep.groups[0]
     versions = ", ".join(f"{name} {version}" for name, version in made["versions"].items())
     counts = ", ".join(f"{count:,} {status}" for status, count in sorted(found["status"].value_counts().iter_rows()))
-    seconds = found.group_by("group", "wave").agg(pl.col("seconds").max())["seconds"].to_list()
+    seconds = found.group_by("group", "chunk").agg(pl.col("seconds").max())["seconds"].to_list()
     speed = sum(found["env_steps"].to_list()) / sum(seconds)
     interval = f" ({results.legend(spec.seeds)})" if spec.seeds > 1 else ""
     words = {LEARNING_CURVES: "learning curves", HPARAMS: "each hyperparameter against the return"}
     shown = "\n".join(f"![{text}]({name})\n" for name, text in words.items() if (sweep.directory / name).exists())
-    agents = [member for each in sweep.groups for member in each.members]
-    epsilon = with_epsilon(*(getattr(member.options.hparams, "epsilon_eval", None) for member in agents))
+    agents = [trial for each in sweep.groups for trial in each.trials]
+    epsilon = with_epsilon(*(getattr(trial.options.hparams, "epsilon_eval", None) for trial in agents))
     again = f"The best again:\n\n```\n{retrain(sweep, best)}\n```" if best["finished"].sum() else "No agent finished."
     return f"""# {spec.experiment.algorithm} on {spec.options.env}: a sweep
 
@@ -44,7 +44,7 @@ def page(sweep: Sweep, best: pl.DataFrame) -> str:
 {(sweep.directory / SPEC).read_text(encoding="utf-8-sig").strip()}
 ```
 
-Protocol: {protocol_of(first.env, first.env_params)}.
+Rules: {describe_rules(first.env, first.env_params)}.
 {sweep.size}, {spec.options.total_steps:,} environment steps each.
 Agents: {counts}.
 The evaluation return is the mean of {spec.options.eval_episodes} episodes at the end of each seed{epsilon}{interval}.

@@ -1,6 +1,6 @@
 """What a sweep found: its configurations in order, the best of them in a table, the command that trains one again.
 
-`results` has a row for each agent: `agent`, `configuration`, `seed`, `group`, `wave`, `status` ("finished", "diverged"
+`results` has a row for each agent: `agent`, `configuration`, `seed`, `group`, `chunk`, `status` ("finished", "diverged"
 or "failed"), `error`, every hyperparameter and static field by its path ("hparams.learning_rate"), `eval_return`,
 `train_return`, `env_steps` and `seconds`.
 """

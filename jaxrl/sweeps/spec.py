@@ -25,7 +25,7 @@ Search = Literal["grid", "random", "sobol"]
 Distribution = Literal["uniform", "log_uniform", "integer", "choice"]
 
 OF_A_RUN = (
-    "env", "protocol", "env_options", "total_steps", "seed", "log_every", "eval_episodes", "eval_max_steps",
+    "env", "rules", "env_options", "total_steps", "seed", "log_every", "eval_episodes", "eval_max_steps",
 )  # fmt: skip
 """Options that a spec may set; the others are the command's."""
 TABLES = ("hparams", "config")

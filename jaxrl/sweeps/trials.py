@@ -21,7 +21,7 @@ from jaxrl.types import Array, Hparams, PyTree
 
 
 @dataclasses.dataclass(frozen=True)
-class Member:
+class Trial:
     """One agent of a sweep."""
 
     number: int
@@ -35,25 +35,25 @@ class Group:
 
     Attributes:
         number: of the group.
-        members: in the order of their numbers.
-        options: of the first of them; all have its world, its config and its number of steps.
+        trials: in the order of their numbers.
+        options: of the first of them; all have its environment, its config and its number of steps.
     """
 
-    def __init__(self, spec: Spec, number: int, members: Sequence[Member]) -> None:
+    def __init__(self, spec: Spec, number: int, trials: Sequence[Trial]) -> None:
         """Builds the agent and its trainer.
 
         Raises:
-            UsageError: the static values do not fit each other or the world.
+            UsageError: the static values do not fit each other or the environment.
         """
-        self.number, self.members, self.options = number, tuple(members), members[0].options
-        self.env, self.env_params = checks.make_env(self.options.env, self.options.protocol, self.options.env_options)
+        self.number, self.trials, self.options = number, tuple(trials), trials[0].options
+        self.env, self.env_params = checks.make_env(self.options.env, self.options.rules, self.options.env_options)
         self.agent, self.trainer = checks.build(spec.experiment, self.env, self.env_params, self.options)
         self._programs: dict[tuple[int, int], Program] = {}
 
-    def inputs(self, members: Sequence[Member]) -> tuple[Array, Hparams]:
-        """The keys `[A]` and hyperparameters `[A]` of some members."""
-        keys, _, _ = key_streams([member.options.seed for member in members])
-        records = [member.options.hparams for member in members]
+    def inputs(self, trials: Sequence[Trial]) -> tuple[Array, Hparams]:
+        """The keys `[A]` and hyperparameters `[A]` of some trials."""
+        keys, _, _ = key_streams([trial.options.seed for trial in trials])
+        records = [trial.options.hparams for trial in trials]
         columns = {
             field.name: np.array([getattr(record, field.name) for record in records])
             for field in dataclasses.fields(records[0])
@@ -65,7 +65,7 @@ class Group:
         if (size, len(devices)) not in self._programs:
             self._programs[size, len(devices)] = Program(
                 self.trainer,
-                *self.inputs(fill_up(self.members, size)),
+                *self.inputs(pad(self.trials, size)),
                 devices=devices,
                 freeze_diverged=True,
                 sequential=self.options.sequential,
@@ -74,12 +74,12 @@ class Group:
 
     @cached_property
     def _evaluate(self) -> Any:
-        worlds = vectorize(self.env, self.env_params, self.options.eval_episodes)
-        return evaluate_agents(self.agent.policy, worlds, self.options.eval_max_steps)
+        envs = vectorize(self.env, self.env_params, self.options.eval_episodes)
+        return evaluate_agents(self.agent.policy, envs, self.options.eval_max_steps)
 
-    def evaluate(self, members: Sequence[Member], agent_states: PyTree, program: Program) -> Evaluation:
-        """Evaluations `[A, episodes]` of some members, each as its own run would end with."""
-        _, keys, _ = key_streams([member.options.seed for member in members])
+    def evaluate(self, trials: Sequence[Trial], agent_states: PyTree, program: Program) -> Evaluation:
+        """Evaluations `[A, episodes]` of some trials, each as its own run would end with."""
+        _, keys, _ = key_streams([trial.options.seed for trial in trials])
         return self._evaluate(agent_states, keys, program.mesh)
 
 
@@ -96,9 +96,9 @@ def check_idle(spec: Spec, groups: Sequence[Group]) -> None:
     swept = {dimension.path: dimension for dimension in spec.dimensions if len(dimension.values) != 1}
     for each in groups:
         idle_in = checks.idle_in(spec.experiment, each.env, each.env_params)
-        for member in each.members:
-            value = flatten(member.options)
-            for path, reason in idle_in(member.options).items():
+        for trial in each.trials:
+            value = flatten(trial.options)
+            for path, reason in idle_in(trial.options).items():
                 if path in swept or value[path] != default[path]:
                     found.setdefault(path, []).append(reason)
     for path, reasons in found.items():
@@ -107,9 +107,9 @@ def check_idle(spec: Spec, groups: Sequence[Group]) -> None:
             raise UsageError(f"{path} has no effect with {reasons[0]}, got {given}")
 
 
-def fill_up(members: Sequence[Member], size: int) -> list[Member]:
-    """The first `size` members; where there are fewer, with repetitions of the last."""
-    return [*members[:size], *[members[-1]] * (size - len(members))]
+def pad(trials: Sequence[Trial], size: int) -> list[Trial]:
+    """The first `size` trials; where there are fewer, with repetitions of the last."""
+    return [*trials[:size], *[trials[-1]] * (size - len(trials))]
 
 
 def group(spec: Spec, max_groups: int) -> list[Group]:
@@ -118,18 +118,18 @@ def group(spec: Spec, max_groups: int) -> list[Group]:
     Raises:
         UsageError: they would be more than `max_groups`, or static values do not fit.
     """
-    members: dict[str, list[Member]] = {}
+    trials: dict[str, list[Trial]] = {}
     for configuration, values in enumerate(draw(spec)):
         options = with_values(spec.options, values)
         static = json.dumps({path: value for path, value in values.items() if path.startswith("config.")})
         for i in range(spec.seeds):
             own = dataclasses.replace(options, seed=options.seed + i)
-            member = Member(configuration * spec.seeds + i, configuration, own)
-            members.setdefault(static, []).append(member)
-    if len(members) > max_groups:
+            trial = Trial(configuration * spec.seeds + i, configuration, own)
+            trials.setdefault(static, []).append(trial)
+    if len(trials) > max_groups:
         swept = [dimension.path for dimension in spec.dimensions if dimension.path.startswith("config.")]
         raise UsageError(
-            f"{', '.join(swept)}: {len(members)} different values were drawn, each of which needs a program of its "
+            f"{', '.join(swept)}: {len(trials)} different values were drawn, each of which needs a program of its "
             f"own, and --max-groups is {max_groups}"
         )
-    return [Group(spec, number, agents) for number, agents in enumerate(members.values())]
+    return [Group(spec, number, agents) for number, agents in enumerate(trials.values())]

@@ -120,7 +120,7 @@ class Checkpoints:
         reasons = "; ".join(f"checkpoint {step} is damaged ({reason})" for step, reason in damaged.items())
         raise CheckpointError(f"no usable checkpoint in {self.directory}" + (f": {reasons}" if reasons else ""))
 
-    def set_aside(self, step: int) -> Path:
+    def move_aside(self, step: int) -> Path:
         """Moves a checkpoint beside the folder, so that the run can write it again; says where it is now."""
         aside = self.directory.with_name(f"{self.directory.name}-damaged-{step}")
         shutil.rmtree(aside, ignore_errors=True)

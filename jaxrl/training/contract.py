@@ -22,13 +22,13 @@ def check_is_agent(agent: Any) -> None:
 
 
 def check_acts(agent: Agent, agent_state: PyTree, observations: PyTree, key: Array, space: Discrete | Box) -> None:
-    """Refuses an agent that does not act as the world takes it, or that chooses among more or fewer actions.
+    """Refuses an agent that does not act as the environment takes it, or that chooses among more or fewer actions.
 
     Args:
         agent, agent_state: who acts.
         observations: `[N, ...]`.
         key: any.
-        space: the world's actions.
+        space: the environment's actions.
 
     Raises:
         ArgumentError: it does not fit.
@@ -41,7 +41,7 @@ def check_acts(agent: Agent, agent_state: PyTree, observations: PyTree, key: Arr
     shape = getattr(getattr(outputs, "logits", outputs), "shape", ())
     if shape and shape[-1] != space.num_actions:
         raise ArgumentError(
-            f"agent must give {space.num_actions} values, one for each action of the world, got {shape[-1]}"
+            f"agent must give {space.num_actions} values, one for each action of the environment, got {shape[-1]}"
         )
 
 

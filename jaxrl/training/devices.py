@@ -1,10 +1,10 @@
 """Many devices, of one process or of several that `jax.distributed` has joined.
 
 A population is cut along its agents, which never need each other: each device has its own. A single agent is cut along
-its worlds: each device steps some of them, and XLA adds up what they teach.
+its environments: each device steps some of them, and XLA adds up what they teach.
 
 All processes run the same program on the same calls. What one of them sees on its own, such as a signal or its clock,
-becomes everybody's through `greatest`.
+becomes everybody's through `largest`.
 """
 
 from collections.abc import Sequence
@@ -18,10 +18,10 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxrl.arguments import ArgumentError
 from jaxrl.types import PyTree, TrainState
-from jaxrl.xla.sharding import WORLDS
+from jaxrl.xla.sharding import ENVS
 
 AGENTS = "agents"
-"""The axis of a mesh over which a population is spread; that of one agent is `WORLDS`."""
+"""The axis of a mesh over which a population is spread; that of one agent is `ENVS`."""
 
 
 def mesh_of(devices: Sequence[jax.Device] | None, agents: tuple[int, ...]) -> Mesh:
@@ -33,7 +33,7 @@ def mesh_of(devices: Sequence[jax.Device] | None, agents: tuple[int, ...]) -> Me
     devices = devices or jax.devices()[:1]
     if agents and agents[0] % len(devices):
         raise ArgumentError(f"agents must be a multiple of the {len(devices)} devices, got {agents[0]}")
-    return Mesh(np.array(devices), (AGENTS if agents else WORLDS,))
+    return Mesh(np.array(devices), (AGENTS if agents else ENVS,))
 
 
 def along(mesh: Mesh, axis: int | None) -> NamedSharding:
@@ -41,20 +41,20 @@ def along(mesh: Mesh, axis: int | None) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec() if axis is None else PartitionSpec(*[None] * axis, *mesh.axis_names))
 
 
-def shard_worlds(mesh: Mesh, state: TrainState) -> TrainState:
-    """Where one agent's state lies whose worlds are spread over a mesh: a sharding for each leaf.
+def shard_envs(mesh: Mesh, state: TrainState) -> TrainState:
+    """Where one agent's state lies whose environments are spread over a mesh: a sharding for each leaf.
 
-    The worlds and what they stored are cut; parameters, their optimizer and the clock are whole everywhere.
+    The environments and what they stored are cut; parameters, their optimizer and the clock are whole everywhere.
 
     Raises:
-        ArgumentError: the devices do not divide the worlds.
+        ArgumentError: the devices do not divide the environments.
     """
     num_envs = state.envs.episode_return.shape[0]
     if num_envs % mesh.size:
         raise ArgumentError(f"num_envs must be a multiple of the {mesh.size} devices, got {num_envs}")
 
     def cut(x: Any) -> NamedSharding:
-        # Our own games have the worlds last, gymnax's first. Any choice computes the same.
+        # Our own games have the environments last, gymnax's first. Any choice computes the same.
         axes = [axis for axis in (x.ndim - 1, 0) if x.ndim and x.shape[axis] == num_envs]
         return along(mesh, axes[0] if axes else None)
 
@@ -79,8 +79,8 @@ def gather(tree: PyTree) -> PyTree:
     )
 
 
-def greatest(x: float) -> float:
-    """The greatest of the numbers with which all processes call this at the same time."""
+def all_reduce_max(x: float) -> float:
+    """The largest of the numbers with which all processes call this at the same time."""
     if jax.process_count() == 1:
         return x
     return float(multihost_utils.process_allgather(np.float64(x)).max())

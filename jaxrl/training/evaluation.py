@@ -1,4 +1,4 @@
-"""Evaluation: one episode in each of many worlds, with a key stream of its own."""
+"""Evaluation: one episode in each of many environments, with a key stream of its own."""
 
 from collections.abc import Callable
 from functools import partial
@@ -16,7 +16,7 @@ from jaxrl.types import Array, PyTree
 
 
 class Evaluation(NamedTuple):
-    """One episode a world.
+    """One episode an environment.
 
     Attributes:
         episode_return: undiscounted return, or the return so far where the episode did not end, float32 `[N]`.
@@ -32,12 +32,12 @@ class Evaluation(NamedTuple):
 def evaluate(
     policy: Callable[[PyTree, PyTree, Array], Array], agent_state: PyTree, envs: VectorEnv, key: Array, max_steps: int
 ) -> Evaluation:
-    """Plays one episode in each of `envs.num_envs` worlds, at most `max_steps` steps of each.
+    """Plays one episode in each of `envs.num_envs` environments, at most `max_steps` steps of each.
 
     Args:
         policy: `(agent_state, observations[N], key) -> actions[N]`, such as `Agent.policy`.
         agent_state: the state of one agent (vmap over it, and over `key`, for a population).
-        envs: the worlds.
+        envs: the environments.
         key: used for nothing else.
         max_steps: where to stop an episode that does not end; it counts with its return so far.
     """
@@ -47,17 +47,17 @@ def evaluate(
         return (t < max_steps) & ~result.ended.all()
 
     def body(carry: tuple[Array, VectorState, Evaluation]) -> tuple[Array, VectorState, Evaluation]:
-        t, worlds, result = carry
+        t, env_states, result = carry
         act_key, env_key = jax.random.split(jax.random.fold_in(play_key, t))
-        actions = policy(agent_state, envs.decode(worlds.observation), act_key)
-        worlds, transition, _ = envs.step(worlds, actions, env_key)
+        actions = policy(agent_state, envs.decode(env_states.observation), act_key)
+        env_states, transition, _ = envs.step(env_states, actions, env_key)
         playing = ~result.ended
         result = Evaluation(
             result.episode_return + jnp.where(playing, transition.reward, 0.0),
             result.episode_length + playing,
             result.ended | transition.terminated | transition.truncated,
         )
-        return t + 1, worlds, result
+        return t + 1, env_states, result
 
     reset_key, play_key = jax.random.split(as_keys(key))
     n = envs.num_envs

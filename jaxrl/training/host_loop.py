@@ -18,8 +18,8 @@ from jaxrl.arguments import ArgumentError, check
 from jaxrl.training import metrics as metrics_lib
 from jaxrl.training.checkpoint import CheckpointError, Checkpoints
 from jaxrl.training.debug_nans import DivergedError, step_by_step
-from jaxrl.training.devices import distribute, gather, greatest
-from jaxrl.training.population import Progress
+from jaxrl.training.devices import all_reduce_max, distribute, gather
+from jaxrl.training.population import RunState
 from jaxrl.training.program import Program, has_nan
 from jaxrl.types import Array, Hparams, Trainer, TrainState
 
@@ -30,7 +30,7 @@ Row = dict[str, Any]
 """One row of metrics: numbers, or arrays `[A]` for a population."""
 
 
-class Sink(Protocol):
+class Logger(Protocol):
     """Where rows of metrics go."""
 
     def resume(self, env_steps: int) -> None:
@@ -79,17 +79,17 @@ def run(
     total_steps: int,
     *,
     log_every: int = 20_000,
-    sinks: Sequence[Sink] = (),
+    loggers: Sequence[Logger] = (),
     checkpoints: Checkpoints | None = None,
     checkpoint_every: float = 60.0,
     resume: bool = False,
     debug_nans: bool = False,
-    tell: Callable[[str], None] = print,
+    notify: Callable[[str], None] = print,
 ) -> RunResult:
     """Trains until `total_steps`, or until SIGINT, SIGTERM, SIGHUP or SIGUSR1.
 
-    A sink that fails stops the run too, as where what it prints is no longer read: the run is saved, and then its error
-    is raised.
+    A logger that fails stops the run too, as where what it prints is no longer read: the run is saved, and then its
+    error is raised.
 
     Args:
         trainer: for one agent; or the `Program` made of it, which says on which devices it runs, and compiles only
@@ -98,7 +98,7 @@ def run(
             resumed run only their shapes matter.
         total_steps: environment steps of one agent, rounded down to whole iterations.
         log_every: environment steps between two rows of metrics, rounded to whole iterations.
-        sinks: where rows go.
+        loggers: where rows go.
         checkpoints: where to save; nowhere if None.
         checkpoint_every: seconds between two checkpoints; one is also written at the end and on a signal.
         resume: continue from the newest whole checkpoint instead of starting anew.
@@ -115,8 +115,8 @@ def run(
     """
     started, compiled_before = time.perf_counter(), trainer.compile_seconds if isinstance(trainer, Program) else 0.0
     with ExitStack() as closing:
-        for sink in sinks:
-            closing.callback(sink.close)
+        for logger in loggers:
+            closing.callback(logger.close)
         check(hparams, "hparams.")
         given = trainer.trainer if isinstance(trainer, Program) else trainer
         for name, value in (("log_every", log_every), ("checkpoint_every", checkpoint_every)):
@@ -128,13 +128,13 @@ def run(
         if not debug_nans:
             program.check_memory()
         if resume and checkpoints is not None:
-            progress, seconds_before = _restore(checkpoints, program.shapes, tell)
+            run_state, seconds_before = _restore(checkpoints, program.shapes, notify)
         else:
-            progress, seconds_before = program.begin(key, hparams), 0.0
+            run_state, seconds_before = program.init(key, hparams), 0.0
         started += program.compile_seconds - compiled_before - seconds_before
-        loop = _Loop(program, advance, progress, started, total_steps, log_every, sinks)
+        loop = _Loop(program, advance, run_state, started, total_steps, log_every, loggers)
         if resume:
-            loop.resume_sinks(tell)
+            loop.resume_loggers(notify)
         result = loop.result(finished=loop.run(checkpoints, checkpoint_every))
         if isinstance(loop.failure, CheckpointError):
             loop.failure.result = result
@@ -179,13 +179,13 @@ def check_total_steps(trainer: Trainer, total_steps: int) -> None:
         raise ArgumentError(f"total_steps must be less than {too_many}, where counters overflow, got {total_steps}")
 
 
-def _restore(checkpoints: Checkpoints, shapes: Progress, tell: Callable[[str], None]) -> tuple[Progress, float]:
+def _restore(checkpoints: Checkpoints, shapes: RunState, notify: Callable[[str], None]) -> tuple[RunState, float]:
     """The newest whole checkpoint, and the seconds trained before it; damaged ones are moved out of the way."""
-    progress, info, damaged = checkpoints.restore(shapes)
+    run_state, info, damaged = checkpoints.restore(shapes)
     for step, reason in damaged.items():
-        aside = checkpoints.set_aside(step)
-        tell(f"checkpoint {step} is damaged ({reason}): moved to {aside}, falling back to the one before")
-    return progress, info["train_seconds"]
+        aside = checkpoints.move_aside(step)
+        notify(f"checkpoint {step} is damaged ({reason}): moved to {aside}, falling back to the one before")
+    return run_state, info["train_seconds"]
 
 
 class _Loop:
@@ -194,20 +194,20 @@ class _Loop:
     def __init__(
         self,
         program: Program,
-        advance: Callable[[Progress, int], Progress],
-        progress: Progress,
+        advance: Callable[[RunState, int], RunState],
+        run_state: RunState,
         started: float,
         total_steps: int,
         log_every: int,
-        sinks: Sequence[Sink],
+        loggers: Sequence[Logger],
     ) -> None:
         trainer = program.trainer
         self.program, self.trainer, self.advance = program, trainer, advance
-        self.progress, self.sinks = progress, sinks
+        self.run_state, self.loggers = run_state, loggers
         self.started = (
             started  # on the clock of `time.perf_counter`, less compiling and the seconds of earlier processes
         )
-        self.iteration = int(progress.state.iteration)
+        self.iteration = int(run_state.state.iteration)
         self.total_iterations = (total_steps - trainer.warmup_steps) // trainer.steps_per_iteration
         self.row_iterations = row_length(trainer, log_every)
         self.row_started = (self.iteration, time.perf_counter())
@@ -228,39 +228,39 @@ class _Loop:
     @property
     def mean_rate(self) -> float:
         """Environment steps of all agents per second of `train_seconds`."""
-        return np.size(self.progress.nan_iteration) * self.env_steps / self.train_seconds
+        return np.size(self.run_state.nan_iteration) * self.env_steps / self.train_seconds
 
     @property
     def last_row_steps(self) -> int:
         """Environment steps at the end of the last complete row."""
         return self.steps_at(self.iteration - self.iteration % self.row_iterations)
 
-    def resume_sinks(self, tell: Callable[[str], None]) -> None:
-        for sink in self.sinks:
-            sink.resume(self.last_row_steps)
-        tell(f"resuming at {self.env_steps:,} environment steps")
+    def resume_loggers(self, notify: Callable[[str], None]) -> None:
+        for logger in self.loggers:
+            logger.resume(self.last_row_steps)
+        notify(f"resuming at {self.env_steps:,} environment steps")
 
     def run(self, checkpoints: Checkpoints | None, checkpoint_every: float) -> bool:
-        """Runs to the end, or until a signal or the failure of a sink; says whether it was the end."""
+        """Runs to the end, or until a signal or the failure of a logger; says whether it was the end."""
 
         def save() -> None:
             self.check_parameters()
             if checkpoints is not None:
-                checkpoints.save(self.iteration, self.progress, {"train_seconds": self.train_seconds})
+                checkpoints.save(self.iteration, self.run_state, {"train_seconds": self.train_seconds})
 
         saved_at, total_steps = time.perf_counter(), self.steps_at(self.total_iterations)
         with _signals() as signalled:
 
             def stop() -> bool:
-                return bool(greatest(signalled() or self.failure is not None))
+                return bool(all_reduce_max(signalled() or self.failure is not None))
 
             while self.iteration < self.total_iterations and not stop():
                 self.call()
                 self.check_nan()
                 if self.iteration % self.row_iterations == 0:
                     self.write_row()
-                self.tell_sinks(lambda sink: sink.tick(self.env_steps, total_steps, self.mean_rate))
-                if greatest(time.perf_counter() - saved_at) >= checkpoint_every:
+                self.notify_loggers(lambda logger: logger.tick(self.env_steps, total_steps, self.mean_rate))
+                if all_reduce_max(time.perf_counter() - saved_at) >= checkpoint_every:
                     save()
                     saved_at = time.perf_counter()
             self.stopped = stop()
@@ -276,52 +276,52 @@ class _Loop:
 
     def result(self, finished: bool) -> RunResult:
         """What came out, now that it has run."""
-        where = gather(self.progress.nan_iteration).astype(np.int64)
+        where = gather(self.run_state.nan_iteration).astype(np.int64)
         diverged_at = np.where(where < 0, -1, self.steps_at(where))
         seconds = self.program.compile_seconds, self.train_seconds
-        return RunResult(self.progress.state, self.env_steps, finished, *seconds, self.row, diverged_at, self.stopped)
+        return RunResult(self.run_state.state, self.env_steps, finished, *seconds, self.row, diverged_at, self.stopped)
 
     def pace(self) -> int:
         """How many iterations take about `CALL_SECONDS`: one at first, when nothing is known."""
-        return int(greatest(CALL_SECONDS / self.seconds_per_iteration)) if self.seconds_per_iteration else 1
+        return int(all_reduce_max(CALL_SECONDS / self.seconds_per_iteration)) if self.seconds_per_iteration else 1
 
     def call(self) -> None:
         """Calls the program for about `CALL_SECONDS`, at most to the end of the row."""
         to_row_end = self.row_iterations - self.iteration % self.row_iterations
         iterations = max(1, min(self.pace(), to_row_end, self.total_iterations - self.iteration))
         clock = time.perf_counter()
-        self.progress = jax.block_until_ready(self.advance(self.progress, iterations))
+        self.run_state = jax.block_until_ready(self.advance(self.run_state, iterations))
         self.seconds_per_iteration = (time.perf_counter() - clock) / iterations
         self.iteration += iterations
         self.train_seconds = time.perf_counter() - self.started
-        agents = np.size(self.progress.nan_iteration)
+        agents = np.size(self.run_state.nan_iteration)
         since, seconds = self.iteration - self.row_started[0], time.perf_counter() - self.row_started[1]
         self.rate = agents * since * self.trainer.steps_per_iteration / seconds
 
     def write_row(self) -> None:
-        """Hands the sums of this row to the sinks, and starts the next one."""
+        """Hands the sums of this row to the loggers, and starts the next one."""
         self.row = {"env_steps": self.env_steps}
-        for name, mean in gather(self.progress.metrics).items():
+        for name, mean in gather(self.run_state.metrics).items():
             self.row[name] = metrics_lib.value(mean)
             if name == "episode_return":
                 self.row["episodes"] = mean.count
         self.row |= {"env_steps_per_second": self.rate, "wall_seconds": self.train_seconds}
-        nothing = jax.tree.map(lambda x: distribute(np.zeros(x.shape, x.dtype), x.sharding), self.progress.metrics)
-        self.progress = self.progress._replace(metrics=nothing)
-        self.tell_sinks(lambda sink: sink.write(self.row))
+        nothing = jax.tree.map(lambda x: distribute(np.zeros(x.shape, x.dtype), x.sharding), self.run_state.metrics)
+        self.run_state = self.run_state._replace(metrics=nothing)
+        self.notify_loggers(lambda logger: logger.write(self.row))
         self.row_started = (self.iteration, time.perf_counter())
 
-    def tell_sinks(self, tell: Callable[[Sink], None]) -> None:
+    def notify_loggers(self, notify: Callable[[Logger], None]) -> None:
         """Tells all of them, and keeps the first failure: what was trained is not lost with it."""
-        for sink in self.sinks:
+        for logger in self.loggers:
             try:
-                tell(sink)
+                notify(logger)
             except (Exception, SystemExit) as error:  # rich exits where what it prints is no longer read
                 self.failure = self.failure or error
 
     def check_nan(self) -> None:
         """Stops at a NaN, after writing the row it is in."""
-        where = gather(self.progress.nan_iteration)
+        where = gather(self.run_state.nan_iteration)
         if (where < 0).all() or self.program.freeze_diverged:
             return
         self.write_row()
@@ -331,7 +331,7 @@ class _Loop:
 
     def check_parameters(self) -> None:
         """Stops at a NaN that the last update made and no loss has shown yet."""
-        if not self.program.freeze_diverged and jax.jit(has_nan)(self.progress.state.agent):
+        if not self.program.freeze_diverged and jax.jit(has_nan)(self.run_state.state.agent):
             raise DivergedError(f"the agent's parameters became NaN at environment step {self.env_steps}")
 
 

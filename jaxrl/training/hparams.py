@@ -13,7 +13,7 @@ from jaxrl.types import Hparams
 KINDS = {float: jnp.float32, int: jnp.int32, bool: jnp.bool_}
 
 
-def traced(hparams: Hparams) -> Hparams:
+def as_arrays(hparams: Hparams) -> Hparams:
     """Hyperparameters with every leaf an array of the kind that it is declared to be: float32, int32 or bool.
 
     So `1` and `1.0` mean the same program, and so does any other value.

@@ -27,7 +27,7 @@ def per_agent(row: Row, agents: Sequence[int], column: str = "seed") -> list[dic
     ]
 
 
-class CSVSink:
+class CSVLogger:
     """`metrics.csv`: one row a chunk (and seed), on disk as soon as it is written.
 
     A mean over nothing, such as the return of a chunk in which no episode ended, is an empty cell.
@@ -36,7 +36,7 @@ class CSVSink:
     def __init__(self, path: Path, agents: Sequence[int], column: str = "seed") -> None:
         self.path, self.agents, self.column = path, agents, column
 
-    def mend(self, ends: Sequence[int], metrics: Collection[str], tell: Callable[[str], None]) -> None:
+    def mend(self, ends: Sequence[int], metrics: Collection[str], notify: Callable[[str], None]) -> None:
         """Says which rows are not there any more before a run goes on; a file that cannot be used is moved aside.
 
         Args:
@@ -49,11 +49,11 @@ class CSVSink:
         if header and set(header.split(",")) - {"episodes"} != columns:
             aside = self.path.with_name(f"{self.path.stem}-damaged{self.path.suffix}")
             os.replace(self.path, aside)
-            tell(f"the first line of {self.path} does not name its columns: moved to {aside}")
+            notify(f"the first line of {self.path} does not name its columns: moved to {aside}")
             lines = {}
         missing = [x for x in ends if any((agent, x) not in lines for agent in self.agents)]
         if missing:
-            tell(
+            notify(
                 f"{self.path} lacks {len(missing)} of the {len(ends)} rows until the checkpoint, those of environment "
                 f"steps {brief(missing[0])} to {brief(missing[-1])}; the run goes on without them"
             )
@@ -125,7 +125,7 @@ def _lines(columns: Sequence[str], rows: Sequence[dict[str, Any]], header: bool)
     return text.getvalue()
 
 
-class TensorBoardSink:
+class TensorBoardLogger:
     """Event files for TensorBoard, one scalar for each metric (and seed)."""
 
     def __init__(self, directory: Path, seeds: Sequence[int]) -> None:
@@ -197,7 +197,7 @@ class ProgressLine:
             self.progress.stop()
 
 
-class ScreenSink:
+class ScreenLogger:
     """How far a run is, and its latest numbers, on the screen."""
 
     def __init__(self, console: Console, total_steps: int) -> None:
@@ -230,7 +230,7 @@ def brief(x: float) -> str:
     return f"{x:.0f}"
 
 
-class ProfileSink:
+class Profiler:
     """A profile of a few calls of the program, from the second on."""
 
     CALLS = 3

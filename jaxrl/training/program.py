@@ -16,39 +16,39 @@ from jaxrl.memory import check_fits
 from jaxrl.random import as_keys
 from jaxrl.training import devices as devices_lib
 from jaxrl.training import metrics as metrics_lib
-from jaxrl.training.hparams import traced
-from jaxrl.training.population import PROGRESS_AXES, Progress, block_size, take_turns, with_clock
+from jaxrl.training.hparams import as_arrays
+from jaxrl.training.population import RUN_STATE_AXES, RunState, block_size, replace_iteration, take_turns
 from jaxrl.types import Array, Hparams, PyTree, Trainer, TrainState
 
 
-def start(trainer: Trainer, key: Array, hparams: Hparams) -> Progress:
+def init_run_state(trainer: Trainer, key: Array, hparams: Hparams) -> RunState:
     """A run of one agent at its beginning: the trainer's first state, and nothing measured yet."""
     state = trainer.init(key, hparams)
     _, metrics = jax.eval_shape(trainer.step, state)
-    return Progress(state, jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), metrics), jnp.int32(-1))
+    return RunState(state, jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), metrics), jnp.int32(-1))
 
 
-def iterate(trainer: Trainer, progress: Progress, freeze_diverged: bool = False) -> Progress:
+def iterate(trainer: Trainer, run_state: RunState, freeze_diverged: bool = False) -> RunState:
     """One iteration of one agent, which notices the first metric that is NaN.
 
     Args:
         trainer: for one agent.
         progress: where it is.
-        freeze_diverged: whether an agent that has diverged stays as it was before that iteration, for good. Its worlds
-            go on. An infinite metric counts too: the parameters would be NaN next.
+        freeze_diverged: whether an agent that has diverged stays as it was before that iteration, for good. Its
+            environments go on. An infinite metric counts too: the parameters would be NaN next.
     """
-    state, metrics = trainer.step(progress.state)
+    state, metrics = trainer.step(run_state.state)
     total = sum(mean.sum for mean in metrics.values())  # NaN or infinite if anything in it is
     found = ~jnp.isfinite(total) if freeze_diverged else jnp.isnan(total)
-    nan_iteration = jnp.where(found & (progress.nan_iteration < 0), state.iteration, progress.nan_iteration)
+    nan_iteration = jnp.where(found & (run_state.nan_iteration < 0), state.iteration, run_state.nan_iteration)
     if freeze_diverged:
         # Only the agent: selecting between two replays would copy them. Metrics are known before the optimizer's step,
         # so that this is one more select in it; to look for NaNs in what it gives took a tenth of DQN's time.
         agent = jax.tree.map(
-            lambda before, after: jnp.where(nan_iteration < 0, after, before), progress.state.agent, state.agent
+            lambda before, after: jnp.where(nan_iteration < 0, after, before), run_state.state.agent, state.agent
         )
         state = state._replace(agent=agent)
-    return Progress(state, metrics_lib.add(progress.metrics, metrics), nan_iteration)
+    return RunState(state, metrics_lib.add(run_state.metrics, metrics), nan_iteration)
 
 
 def has_nan(tree: PyTree) -> Array:
@@ -85,15 +85,16 @@ class Program:
             trainer: for one agent.
             key, hparams: one key and the hyperparameters of one agent, or keys `[A]` and hyperparameters `[A]` of a
                 population; only their shapes matter here.
-            devices: what to spread a population's agents over, or a single agent's worlds; unless given, the first.
+            devices: what to spread a population's agents over, or a single agent's environments; unless given, the
+                first.
             freeze_diverged: whether an agent with a NaN is left as it was, for good, and the others go on.
             sequential: on a CPU, run the program's kernels one after another instead of several at once, to the same
-                bits. Where they are many and small, as with small networks in few worlds, handing one to another core
-                takes longer than the kernel; large ones use all cores by themselves.
+                bits. Where they are many and small, as with small networks in few environments, handing one to another
+                core takes longer than the kernel; large ones use all cores by themselves.
 
         Raises:
-            ArgumentError: the devices do not divide the agents, or the worlds; the key is none, or of another number of
-                agents than the hyperparameters.
+            ArgumentError: the devices do not divide the agents, or the environments; the key is none, or of another
+                number of agents than the hyperparameters.
             MemoryError: the state is larger than the free memory.
         """
         clock = time.perf_counter()
@@ -105,9 +106,9 @@ class Program:
         self.freeze_diverged = freeze_diverged
         self.mesh = devices_lib.mesh_of(devices, self.agents)
         with self._context():
-            self._beginning = jax.jit(self._begin).trace(*self._arguments(key, hparams))
-        info = self._beginning.out_info
-        self.shapes: Progress = jax.tree.map(
+            self._init_jitted = jax.jit(self._init).trace(*self._arguments(key, hparams))
+        info = self._init_jitted.out_info
+        self.shapes: RunState = jax.tree.map(
             lambda x, sharding: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), info, self._shardings(info)
         )
         fewer = ", or fewer agents (seeds)," if self.agents else ""
@@ -118,7 +119,7 @@ class Program:
         )
         self.compile_seconds = time.perf_counter() - clock
 
-    def begin(self, key: Array, hparams: Hparams) -> Progress:
+    def init(self, key: Array, hparams: Hparams) -> RunState:
         """The run at its beginning.
 
         Raises:
@@ -130,12 +131,12 @@ class Program:
         _check_agents(key, hparams)
         # Restored arrays are committed to their devices: so are these, so that both mean the same program.
         shardings = jax.tree.map(lambda x: x.sharding, self.shapes)
-        return jax.device_put(self._begin_compiled(*self._arguments(key, hparams)), shardings)
+        return jax.device_put(self._init_compiled(*self._arguments(key, hparams)), shardings)
 
-    def compiled(self) -> Callable[[Progress, int], Progress]:
+    def compiled(self) -> Callable[[RunState, int], RunState]:
         """`(progress, iterations) -> progress`: the run after so many more iterations. What it is given is used up."""
         program = self._advance_compiled
-        return lambda progress, iterations: program(progress, np.int32(iterations))
+        return lambda run_state, iterations: program(run_state, np.int32(iterations))
 
     def advance_text(self) -> str:
         """The compiled program in XLA's language, for those who want to see what became of it."""
@@ -164,61 +165,61 @@ class Program:
         )
 
     def _arguments(self, key: Array, hparams: Hparams) -> tuple[Array, Hparams]:
-        """The arguments of `_begin`, on their devices: keys as their data, since only numbers can be distributed."""
+        """The arguments of `_init`, on their devices: keys as their data, since only numbers can be distributed."""
         sharding = devices_lib.along(self.mesh, 0 if self.agents else None)
-        arguments = (jax.random.key_data(as_keys(key)), traced(hparams))
+        arguments = (jax.random.key_data(as_keys(key)), as_arrays(hparams))
         return jax.tree.map(lambda x: devices_lib.distribute(x, sharding), arguments)
 
-    def _begin(self, key_data: Array, hparams: Hparams) -> Progress:
+    def _init(self, key_data: Array, hparams: Hparams) -> RunState:
         keys = as_keys(key_data)
         if not self.agents:
-            progress = start(self.trainer, keys, hparams)
+            run_state = init_run_state(self.trainer, keys, hparams)
         else:
-            progress = self._on_each_device(self._begin_agents, (0, 0))(keys, hparams)
-        return jax.lax.with_sharding_constraint(progress, self._shardings(progress))
+            run_state = self._on_each_device(self._init_agents, (0, 0))(keys, hparams)
+        return jax.lax.with_sharding_constraint(run_state, self._shardings(run_state))
 
-    def _begin_agents(self, keys: Array, hparams: Hparams) -> Progress:
+    def _init_agents(self, keys: Array, hparams: Hparams) -> RunState:
         batch = block_size(len(keys))
-        progress = jax.lax.map(lambda x: start(self.trainer, *x), (keys, hparams), batch_size=batch)
-        return progress._replace(state=progress.state._replace(iteration=progress.state.iteration[0]))
+        run_state = jax.lax.map(lambda x: init_run_state(self.trainer, *x), (keys, hparams), batch_size=batch)
+        return run_state._replace(state=run_state.state._replace(iteration=run_state.state.iteration[0]))
 
-    def _advance(self, progress: Progress, iterations: Array) -> Progress:
+    def _advance(self, run_state: RunState, iterations: Array) -> RunState:
         """Any number of iterations in one program: it is an argument of the loop, not a shape."""
 
-        def advance(progress: Progress) -> Progress:
+        def advance(run_state: RunState) -> RunState:
             return jax.lax.fori_loop(
-                0, iterations, lambda _, x: iterate(self.trainer, x, self.freeze_diverged), progress
+                0, iterations, lambda _, x: iterate(self.trainer, x, self.freeze_diverged), run_state
             )
 
-        def advance_agents(progress: Progress) -> Progress:
-            return take_turns(advance, progress)
+        def advance_agents(run_state: RunState) -> RunState:
+            return take_turns(advance, run_state)
 
-        return self._on_each_device(advance_agents, (PROGRESS_AXES,))(progress) if self.agents else advance(progress)
+        return self._on_each_device(advance_agents, (RUN_STATE_AXES,))(run_state) if self.agents else advance(run_state)
 
-    def _on_each_device(self, function: Callable[..., Progress], axes: tuple[Any, ...]) -> Callable[..., Progress]:
+    def _on_each_device(self, function: Callable[..., RunState], axes: tuple[Any, ...]) -> Callable[..., RunState]:
         """The same for a population of which each device has its part."""
 
         def spec(axis: int | None) -> jax.P:
             return devices_lib.along(self.mesh, axis).spec
 
-        specs = [jax.tree.map(spec, x, is_leaf=lambda x: x is None) for x in (*axes, PROGRESS_AXES)]
+        specs = [jax.tree.map(spec, x, is_leaf=lambda x: x is None) for x in (*axes, RUN_STATE_AXES)]
         return jax.shard_map(function, mesh=self.mesh, in_specs=tuple(specs[:-1]), out_specs=specs[-1], check_vma=False)
 
-    def _shardings(self, progress: Progress) -> Progress:
+    def _shardings(self, run_state: RunState) -> RunState:
         """Where each leaf lies."""
         if not self.agents:
-            everywhere = jax.tree.map(lambda _: devices_lib.along(self.mesh, None), progress)
+            everywhere = jax.tree.map(lambda _: devices_lib.along(self.mesh, None), run_state)
             if self.mesh.size == 1:
                 return everywhere
-            return everywhere._replace(state=devices_lib.shard_worlds(self.mesh, progress.state))
+            return everywhere._replace(state=devices_lib.shard_envs(self.mesh, run_state.state))
         shared, own = (devices_lib.along(self.mesh, axis) for axis in (None, 0))
-        return with_clock(jax.tree.map(lambda _: own, progress), shared)
+        return replace_iteration(jax.tree.map(lambda _: own, run_state), shared)
 
     @cached_property
-    def _begin_compiled(self) -> Any:
+    def _init_compiled(self) -> Any:
         # Compiling one agent's beginning quickly saves more than running it fast.
         quickly = jax.default_backend() == "cpu" and not self.agents
-        return self._timed(self._beginning.lower, {"xla_backend_optimization_level": 0} if quickly else {})
+        return self._timed(self._init_jitted.lower, {"xla_backend_optimization_level": 0} if quickly else {})
 
     @cached_property
     def _advance_compiled(self) -> Any:
@@ -232,7 +233,7 @@ class Program:
         return self._timed(lambda: program.lower(self.shapes, count), options)
 
     def _context(self) -> contextlib.AbstractContextManager:
-        """In which one agent of several devices is traced: see `split_batch`."""
+        """In which one agent of several devices is traced: see `shard_batch`."""
         return jax.set_mesh(self.mesh) if self.mesh.size > 1 and not self.agents else contextlib.nullcontext()
 
     def _timed(self, lower: Callable[[], Any], options: dict[str, Any]) -> Any:
@@ -257,10 +258,10 @@ def _check_agents(key: Array, hparams: Hparams) -> None:
             raise ArgumentError(f"{name} must be one number for one key, got shape {np.shape(x)}")
 
 
-def of_population(shapes: Progress, agents: int) -> Progress:
+def batch_shapes(shapes: RunState, agents: int) -> RunState:
     """The shapes of a population, from those of one agent."""
     many = jax.tree.map(lambda x: jax.ShapeDtypeStruct((agents, *x.shape), x.dtype), shapes)
-    return with_clock(many, shapes.state.iteration)
+    return replace_iteration(many, shapes.state.iteration)
 
 
 def local_copies(mesh: jax.sharding.Mesh) -> int:

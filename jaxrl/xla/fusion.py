@@ -11,7 +11,7 @@ def _identity(tree: PyTree) -> PyTree:
     return tree
 
 
-def materialize(tree: PyTree) -> PyTree:
+def no_fuse(tree: PyTree) -> PyTree:
     """The same arrays, worked out once and kept, whatever is computed from them.
 
     XLA's CPU compiler makes one loop of each result and repeats in it everything that the result depends on: without

@@ -1,6 +1,6 @@
-"""What the tests of agents learn, and how: tiny worlds whose values are known exactly.
+"""What the tests of agents learn, and how: tiny environments whose values are known exactly.
 
-All of them are one world with traced parameters, so that one program learns them all.
+All of them are one environment with traced parameters, so that one program learns them all.
 """
 
 from functools import partial
@@ -54,7 +54,7 @@ class ProbeState(NamedTuple):
 class Probe(Environment):
     """An observation of (cue, place) and two actions; rewards, ways and ends are parameters."""
 
-    random_words, num_actions, protocol, name = 1, 2, "probe", "Probe"
+    random_words, num_actions, rules, name = 1, 2, "probe", "Probe"
     default_params = None  # there is none that is usual
 
     def initial(self, bits, params):
@@ -117,7 +117,7 @@ def is_visited(params: ProbeParams) -> np.ndarray:
 class Aim:
     """One step, a number in [-1, 1] as action, and reward -(action - target)²; the observation says the target.
 
-    With gymnax's interface, as every world with continuous actions is.
+    With gymnax's interface, as every environment with continuous actions is.
     """
 
     name = "Aim"
@@ -153,7 +153,7 @@ ON_POLICY_AGENTS = {
 
 
 def trained(make_trainer, params, iterations: int):
-    """The agent's state after training in each of the worlds that `params` stacks, one program for all of them."""
+    """The agent's state after training in each of the environments that `params` stacks, in one program."""
 
     @quick_jit
     @jax.vmap

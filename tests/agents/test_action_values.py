@@ -38,7 +38,7 @@ def test_q_values_of_any_batch(values: ActionValues) -> None:
 
 
 def test_losses_and_errors_by_hand() -> None:
-    """Taken: action 1; chosen in s': action 0, though its value is not the greatest."""
+    """Taken: action 1; chosen in s': action 0, though its value is not the largest."""
     transition = (1, 2.0, 0.5, jnp.array([4.0, 9.0]), jnp.array([1.0, 0.0]))
     for loss, size in (("huber", 2.5), ("squared", 4.5)):
         np.testing.assert_allclose(expected_value(loss).loss(jnp.array([7.0, 1.0]), *transition), [size, 3])

@@ -47,7 +47,7 @@ def rollout_of(states, actions, rewards, terminated, truncated, next_states) -> 
     )
 
 
-# World 0 is cut off after its second step in state 2 and starts again in 0; world 1 ends after its first.
+# Environment 0 is cut off after its second step in state 2 and starts again in 0; environment 1 ends after its first.
 BATCH = rollout_of(
     states=[[0, 1], [1, 0], [0, 2]],
     actions=[[1, 0], [0, 1], [0, 1]],
@@ -95,7 +95,7 @@ def numpy_loss(params, hparams, clip=None, normalize=False) -> float:
         policy = -np.minimum(ratio * adv, np.clip(ratio, 1 - clip, 1 + clip) * adv).mean()
     value = 0.5 * np.square(returns - params["values"][states]).mean()
     entropy = -(np.exp(log_pi) * log_pi).sum(-1).mean()
-    return policy + hparams.value_weight * value - hparams.entropy_weight * entropy
+    return policy + hparams.value_coef * value - hparams.entropy_coef * entropy
 
 
 def numerical_gradient(loss, params, h=1e-5):
@@ -126,7 +126,7 @@ def updated(agent, hparams, batch=BATCH):
 
 @pytest.mark.parametrize("lambda_", [0.5, 1.0])
 def test_a2c_gradient(lambda_: float) -> None:
-    hparams = A2CHparams(discount=0.5, gae_lambda=lambda_, max_grad_norm=1e9, entropy_weight=0.1, value_weight=0.7)
+    hparams = A2CHparams(discount=0.5, gae_lambda=lambda_, max_grad_norm=1e9, entropy_coef=0.1, value_coef=0.7)
     state, _ = updated(a2c(Table()), hparams)
     expected = numerical_gradient(lambda params: numpy_loss(params, hparams), OLD)
     for name, gradient in adam_mean(state).items():
@@ -135,7 +135,7 @@ def test_a2c_gradient(lambda_: float) -> None:
 
 def test_a2c_policy_gradient_by_hand() -> None:
     """∇ log π(a | s) of a softmax is 1 at the action less the probabilities."""
-    hparams = A2CHparams(discount=0.5, gae_lambda=0.0, max_grad_norm=1e9, entropy_weight=0.0)
+    hparams = A2CHparams(discount=0.5, gae_lambda=0.0, max_grad_norm=1e9, entropy_coef=0.0)
     state, _ = updated(a2c(Table()), hparams)
     pi_0 = np.exp(LOGITS[0]) / np.exp(LOGITS[0]).sum()
     # In state 0: action 1 with δ = 1, action 1 with δ = 2.5, action 0 with δ = 5.
@@ -144,7 +144,7 @@ def test_a2c_policy_gradient_by_hand() -> None:
 
 
 PPO_HPARAMS = PPOHparams(
-    discount=0.5, gae_lambda=0.9, max_grad_norm=1e9, learning_rate=0.15, clip=0.1, entropy_weight=0.1, value_weight=0.7
+    discount=0.5, gae_lambda=0.9, max_grad_norm=1e9, learning_rate=0.15, clip=0.1, entropy_coef=0.1, value_coef=0.7
 )
 
 
@@ -189,7 +189,7 @@ def test_ppo_learns_from_each_transition_once_an_epoch() -> None:
     """At a step size of 0 Adam's mean tells, for each transition, in which of the minibatches it was."""
     numbers, zeros, ones = np.arange(24).reshape(4, 6), np.zeros((4, 6), int), np.ones((4, 6))
     batch = rollout_of(numbers, zeros, ones, terminated=ones, truncated=zeros, next_states=zeros)
-    hparams = PPOHparams(learning_rate=0.0, value_weight=1.0, max_grad_norm=1e9)
+    hparams = PPOHparams(learning_rate=0.0, value_coef=1.0, max_grad_norm=1e9)
     state, _ = updated(ppo(OneValueEach(), MinibatchConfig(num_epochs=1, num_minibatches=4)), hparams, batch)
     mean = np.asarray(optax.tree_utils.tree_get(state.opt_state, "mu"))
     minibatch = 3 - np.log(-mean * 6 / (1 - BETA)) / math.log(BETA)  # of its six, one after another

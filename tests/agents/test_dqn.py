@@ -26,7 +26,7 @@ class Table(nn.Module):
 
 
 def batch_of(states, actions, rewards, terminated, truncated, next_states, weights=1.0) -> Sample:
-    """Of stretches `[n][B]`."""
+    """Of sequences `[n][B]`."""
     one_hot = jnp.eye(3)
     transitions = Transition(
         one_hot[jnp.array(states)],
@@ -58,8 +58,9 @@ def test_td_errors_by_hand() -> None:
 
 
 def test_n_step_errors_by_hand() -> None:
-    """A stretch ends with its episode: at a termination with nothing, at a truncation with a value; what follows counts
-    no more."""
+    """A sequence ends with its episode: at a termination with nothing, at a truncation with a value; what follows
+    counts no more.
+    """
     batch = batch_of(
         states=[[0, 0, 0], [1, 1, 1], [2, 0, 0]],
         actions=[[1, 1, 1], [0, 0, 0], [1, 0, 0]],
@@ -130,7 +131,7 @@ def test_a_gradient_too_large_for_its_clip_shows(steepness: float) -> None:
 @pytest.mark.parametrize(("rate", "period", "moves"), [(0.1, 1, [0.1, 0.1, 0.1]), (1.0, 2, [0.0, 1.0, 0.0])])
 def test_target_network(rate: float, period: int, moves: list[float]) -> None:
     agent = dqn(Table())
-    state = state_of(agent, [[0.0, 0.0]] * 3, target_update_rate=rate, target_update_period=period)
+    state = state_of(agent, [[0.0, 0.0]] * 3, tau=rate, target_update_period=period)
     for move in moves:
         before = state.target_params["params"]["q"]
         state, _, _ = agent.update(state, BATCH, jax.random.key(0), 0.0)

@@ -31,7 +31,7 @@ def exact_return(actions) -> np.ndarray:
 
 def test_dqn_learns_q_star() -> None:
     network = QNetwork(num_actions=4, hidden_sizes=(32,), conv_features=16)
-    hparams = DQNHparams(learning_rate=5e-3, discount=DISCOUNT, epsilon_end=1.0, target_update_rate=0.05)
+    hparams = DQNHparams(learning_rate=5e-3, discount=DISCOUNT, epsilon_end=1.0, tau=0.05)
     config = OffPolicyConfig(num_envs=16, batch_size=64, replay_capacity=2048, warmup_steps=1024)
     agents = trained(lambda _: (off_policy(dqn(network), ENV, PARAMS, config), hparams), jnp.arange(1), iterations=1000)
     q_values = network.apply(jax.tree.map(lambda x: x[0], agents.params), OBSERVATIONS)
@@ -57,7 +57,7 @@ def test_policies_become_optimal(algorithm: str) -> None:
     hparams = hparams(learning_rate=1e-2, discount=DISCOUNT)
     observation, _ = jax.eval_shape(ENV.reset, jax.random.key(0), PARAMS)
     agent = make_agent(actor_critic(observation, Discrete(4), (32,)))
-    config = OnPolicyConfig(num_envs=16, rollout_length=16, fresh_worlds=algorithm == "baseline")
+    config = OnPolicyConfig(num_envs=16, rollout_length=16, reset_each_rollout=algorithm == "baseline")
     agents = trained(lambda _: (on_policy(agent, ENV, PARAMS, config), hparams), jnp.arange(1), iterations=300)
     state = jax.tree.map(lambda x: x[0], agents)
     actions = agent.policy(state, OBSERVATIONS, jax.random.key(0))

@@ -32,7 +32,8 @@ class Table:
         return params[observations]
 
 
-# World 0 goes on throughout; world 1 is cut off after its first step and begins again; world 2 ends after its second.
+# Environment 0 goes on throughout; environment 1 is truncated after its first step and begins again;
+# environment 2 ends after its second.
 BATCH = Transition(
     observation=jnp.array([[0, 0, 0], [1, 2, 1], [2, 1, 0]]),
     action=jnp.array([[0, 1, 0], [1, 0, 1], [0, 1, 1]]),
@@ -86,12 +87,12 @@ def test_the_targets_bootstrap_at_the_right_step() -> None:
     chosen = Q[BATCH.observation, BATCH.action]
     _, metrics, _ = updated()
     assert metrics["loss"].sum == pytest.approx(0.5 * np.square(expected - chosen).mean(), rel=1e-6)
-    # And rlax, world by world, where no episode is cut off.
-    for world in (0, 2):
-        v_t = Q.max(-1)[BATCH.next_observation[:, world]]
-        discount = GAMMA * (1 - np.float32(BATCH.terminated[:, world]))
-        theirs = rlax.lambda_returns(BATCH.reward[:, world], discount, v_t, LAMBDA)
-        np.testing.assert_allclose(theirs, expected[:, world], rtol=1e-6)
+    # And rlax, environment by environment, where no episode is cut off.
+    for environment in (0, 2):
+        v_t = Q.max(-1)[BATCH.next_observation[:, environment]]
+        discount = GAMMA * (1 - np.float32(BATCH.terminated[:, environment]))
+        theirs = rlax.lambda_returns(BATCH.reward[:, environment], discount, v_t, LAMBDA)
+        np.testing.assert_allclose(theirs, expected[:, environment], rtol=1e-6)
 
 
 def test_the_update_is_radam_on_the_squared_error() -> None:

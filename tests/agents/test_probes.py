@@ -1,4 +1,4 @@
-"""Every agent in tiny worlds whose values are known exactly: what it must learn, and where a cut is not an end."""
+"""Every agent in tiny environments with exactly known values: what it must learn, and that truncation is no end."""
 
 import dataclasses
 
@@ -26,8 +26,8 @@ from tests.agents.probes import (
 )
 
 ROLLOUTS = OnPolicyConfig(num_envs=8, rollout_length=8)
-FRESH = dataclasses.replace(ROLLOUTS, fresh_worlds=True)
-LEARN = {"learning_rate": 1e-2, "discount": DISCOUNT, "entropy_weight": 0.0}
+FRESH = dataclasses.replace(ROLLOUTS, reset_each_rollout=True)
+LEARN = {"learning_rate": 1e-2, "discount": DISCOUNT, "entropy_coef": 0.0}
 
 
 def test_exact_values_of_the_probes() -> None:
@@ -48,7 +48,7 @@ def test_action_values_become_exact(algorithm: str) -> None:
 
     def make_trainer(params):
         if algorithm == "dqn":
-            return off_policy(dqn(network), Probe(), params, replay), DQNHparams(target_update_rate=0.1, **explore)
+            return off_policy(dqn(network), Probe(), params, replay), DQNHparams(tau=0.1, **explore)
         # Actions are random, so that only λ = 0 leads to Q*.
         hparams = PQNHparams(q_lambda=0.0, learning_rate_decay_steps=1500 * 64, **explore)
         return on_policy(pqn(network), Probe(), params, ROLLOUTS), hparams

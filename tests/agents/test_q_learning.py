@@ -9,7 +9,7 @@ from jaxrl import Transition, make, planning
 from jaxrl.agents import QLearningHparams, q_learning
 from jaxrl.agents.q_learning import QLearningState
 from jaxrl.distributions import epsilon_greedy
-from jaxrl.training import OnPolicyConfig, on_policy, traced
+from jaxrl.training import OnPolicyConfig, as_arrays, on_policy
 
 Q = np.array([[1.0, 2.0], [3.0, 5.0], [0.5, -1.0]], np.float32)
 AGENT = q_learning(3, 2, lambda observations: observations)
@@ -17,7 +17,7 @@ AGENT = q_learning(3, 2, lambda observations: observations)
 
 def state_of(visits=0, **hparams) -> QLearningState:
     return QLearningState(
-        jnp.asarray(Q), jnp.full((3, 2), visits), traced(QLearningHparams(**{"discount": 0.5} | hparams))
+        jnp.asarray(Q), jnp.full((3, 2), visits), as_arrays(QLearningHparams(**{"discount": 0.5} | hparams))
     )
 
 
@@ -77,7 +77,7 @@ def test_exploration_and_ties() -> None:
 
 
 def test_it_converges_to_q_star() -> None:
-    """Agents with worlds, discounts and step sizes of their own in one program, each to its own Q*."""
+    """Agents with environments, discounts and step sizes of their own in one program, each to its own Q*."""
     env, params = make("GridWorld", map="...\n.#.\n.HG\nH = -5")
     agent, config = q_learning(9, 4, env.state_of), OnPolicyConfig(num_envs=32, rollout_length=2)
 

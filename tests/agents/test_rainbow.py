@@ -26,7 +26,7 @@ from jaxrl.agents.dqn import n_step
 from jaxrl.envs import Environment, GridWorld
 from jaxrl.networks import QNetwork
 from jaxrl.recipes.deep_q import DQN, build_dqn
-from jaxrl.training import traced
+from jaxrl.training import as_arrays
 from jaxrl.training.checkpoint import fingerprint
 from tests.compiling import quick_jit
 
@@ -51,7 +51,7 @@ def learned(env, params, config: DQN, hparams: RainbowHparams, iterations: int):
 
 
 def n_step_q(n: int) -> np.ndarray:
-    """Where n-step targets lead when actions are random: one step, n - 1 more at random, and the greatest value there.
+    """Where n-step targets lead when actions are random: one step, n - 1 more at random, and the largest value there.
 
     Rewards of n steps are those of the actions taken, so only for n = 1 is this Q*. `[S, A]`.
     """
@@ -74,7 +74,7 @@ def check_grid_world(**parts) -> None:
     )
     # With β = 1 the weights undo the priorities' bias, and means over what follows by chance stay right.
     hparams = RainbowHparams(
-        learning_rate=3e-3, discount=DISCOUNT, epsilon_end=1.0, target_update_rate=0.05, importance_exponent_start=1.0
+        learning_rate=3e-3, discount=DISCOUNT, epsilon_end=1.0, tau=0.05, importance_exponent_start=1.0
     )
     state = learned(ENV, PARAMS, config, hparams, iterations=1500)
     q_values = read_values(config, state.params, OBSERVATIONS)
@@ -84,7 +84,7 @@ def check_grid_world(**parts) -> None:
     error = abs(q_values - expected)[CELLS]
     if config.n_step == 1 and not config.noisy:
         assert error.max() < 0.05
-    else:  # what follows by chance is a mean over some hundred stretches; targets of 2 steps would be off by 0.1
+    else:  # what follows by chance is a mean over some hundred sequences; targets of 2 steps would be off by 0.1
         assert error.mean() < 0.07
         assert error.max() < 0.3
 
@@ -119,7 +119,7 @@ def test_every_combination_of_parts_learns_the_exact_values(values: str, switche
 class Chain(Environment):
     """Eight places one after another, whatever the action, and a reward of 1 for leaving the last."""
 
-    random_words, num_actions, protocol, name, default_params = 1, 2, "chain", "Chain", ()
+    random_words, num_actions, rules, name, default_params = 1, 2, "chain", "Chain", ()
 
     def initial(self, bits, params):
         return jnp.zeros_like(bits[0])
@@ -142,7 +142,7 @@ def test_n_steps_carry_a_delayed_reward_back_sooner() -> None:
     error = {}
     for n in (1, 4):
         config = DQN(num_envs=8, batch_size=64, warmup_steps=1024, replay_capacity=1024, n_step=n, hidden_sizes=())
-        hparams = RainbowHparams(learning_rate=2e-2, discount=1.0, epsilon_end=1.0, target_update_rate=0.05)
+        hparams = RainbowHparams(learning_rate=2e-2, discount=1.0, epsilon_end=1.0, tau=0.05)
         state = learned(Chain(), (), config, hparams, iterations=150)
         q = QNetwork(2, ()).apply(state.params, jnp.eye(8))
         error[n] = float(abs(q - 1).mean())
@@ -190,7 +190,7 @@ def test_a_known_distribution_of_returns_is_learned(kind: str) -> None:
         np.testing.assert_allclose(x[8:], 4, atol=0.8)
 
 
-def test_a_stretch_of_one_step_is_the_step() -> None:
+def test_a_sequence_of_one_step_is_the_step() -> None:
     sample = outcomes().transitions
     observation, action, reward, discount_t, after = n_step(sample, jnp.float32(0.9))
     for ours, theirs in ((observation, sample.observation), (action, sample.action), (reward, sample.reward)):
@@ -202,7 +202,7 @@ def test_a_stretch_of_one_step_is_the_step() -> None:
 class Rare(Environment):
     """One step; the observation says, once in 512 times, that there is a reward of 5."""
 
-    random_words, num_actions, protocol, name, default_params = 1, 2, "rare", "Rare", ()
+    random_words, num_actions, rules, name, default_params = 1, 2, "rare", "Rare", ()
 
     def initial(self, bits, params):
         return ((bits[0] & 511) == 0).astype(jnp.uint32)
@@ -252,11 +252,11 @@ def test_rainbow_goes_on_from_a_checkpoint_with_the_same_bits_and_one_program(tm
             state = step(state)
         return state
 
-    whole = train(init(jax.random.key(0), traced(RainbowHparams())), 40)
+    whole = train(init(jax.random.key(0), as_arrays(RainbowHparams())), 40)
     checkpoints = Checkpoints(tmp_path)
-    checkpoints.save(15, train(init(jax.random.key(0), traced(RainbowHparams())), 15), {})
+    checkpoints.save(15, train(init(jax.random.key(0), as_arrays(RainbowHparams())), 15), {})
     restored, _, _ = checkpoints.restore(jax.eval_shape(lambda: whole))
     assert fingerprint(train(restored, 25)) == fingerprint(whole)
     other = RainbowHparams(priority_exponent=0.9, importance_exponent_start=0.1, learning_rate=1e-3)
-    train(init(jax.random.key(1), traced(other)), 1)
+    train(init(jax.random.key(1), as_arrays(other)), 1)
     assert step._cache_size() <= 2  # restored arrays are committed to their device, and others are not

@@ -119,7 +119,7 @@ def test_entropy_and_values_are_summed_over_an_episode_as_the_surrogate_is(weigh
     batch = Transition(
         observations, jnp.zeros((3, 2), int), jnp.float32(rewards), terminated, ~terminated & False, None
     )
-    hparams = ReinforceHparams(discount=DISCOUNT, entropy_weight=0.3, value_weight=0.25)
+    hparams = ReinforceHparams(discount=DISCOUNT, entropy_coef=0.3, value_coef=0.25)
     loss = quick_jit(lambda batch: reinforce_loss(Table(CRITICS["wrong"]), weight, LOGITS, batch, hparams))
     total, report = loss(batch)
 

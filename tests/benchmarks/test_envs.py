@@ -25,7 +25,9 @@ ENV = make("Breakout-MinAtar", "gymnax")[0]
 @pytest.fixture(scope="module")
 def programs() -> dict[str, Program]:
     """The three forms of Breakout, 300 steps on."""
-    programs = {worlds.form: Program(*rollout(worlds)) for worlds in lineup("Breakout-MinAtar", N, ())}
+    programs = {
+        environments.form: Program(*rollout(environments)) for environments in lineup("Breakout-MinAtar", N, ())
+    }
     for program in programs.values():
         program.run(100)
         program.run(200)
@@ -33,7 +35,7 @@ def programs() -> dict[str, Program]:
 
 
 def test_the_forms_play_the_same_games(programs) -> None:
-    states = [jax.tree.leaves(programs[form].carry.worlds) for form in FORMS]
+    states = [jax.tree.leaves(programs[form].carry.environments) for form in FORMS]
     for leaves in zip(*states, strict=True):
         np.testing.assert_array_equal(leaves[0], leaves[1])
         np.testing.assert_array_equal(leaves[0], leaves[2])
@@ -47,7 +49,7 @@ def test_the_forms_play_the_same_games(programs) -> None:
 def test_the_boolean_form_writes_the_whole_observation_every_step(programs) -> None:
     carry = programs["boolean"].carry
     assert (carry.observation.shape, carry.observation.dtype) == ((N, 10, 10, 4), jnp.bool_)
-    np.testing.assert_array_equal(carry.observation, ENV.observe(carry.worlds))
+    np.testing.assert_array_equal(carry.observation, ENV.observe(carry.environments))
     loops = [line for line in programs["boolean"].compiled.as_text().splitlines() if " while(" in line]
     assert any(f"pred[{N},10,10,4]" in line for line in loops)  # the loop carries it, so no step leaves it out
     loops = [line for line in programs["none"].compiled.as_text().splitlines() if " while(" in line]
@@ -58,7 +60,7 @@ def test_the_boolean_form_writes_the_whole_observation_every_step(programs) -> N
 def test_the_packed_form_stores_every_step(programs) -> None:
     carry = programs["packed"].carry
     newest = (200 - 1) % len(carry.observation)  # the second run began at the first slot again
-    np.testing.assert_array_equal(ENV.decode(carry.observation[newest]), ENV.observe(carry.worlds))
+    np.testing.assert_array_equal(ENV.decode(carry.observation[newest]), ENV.observe(carry.environments))
     balls = np.asarray(ENV.decode(carry.observation))[..., 1].sum(axis=(-1, -2))
     np.testing.assert_array_equal(balls, 1)  # every slot holds a board
     trail = np.asarray(ENV.decode(carry.observation))[:newest, :, :, :, 2]
@@ -80,7 +82,7 @@ def test_steps_per_second_are_steps_over_time() -> None:
 def recorded(tmp_path_factory) -> dict:
     """A record of the smallest run."""
     directory = tmp_path_factory.mktemp("record") / "envs"
-    arguments = ["--worlds", "CartPole-v1", "--num-envs", "2", "--seconds", "0.01", "--repeats", "1", "--no-peers"]
+    arguments = ["--envs", "CartPole-v1", "--num-envs", "2", "--seconds", "0.01", "--repeats", "1", "--no-peers"]
     code, out, err = command("benchmark", "envs", *arguments, "--record", str(directory))
     assert code == 0, err
     assert "whole" in out
@@ -99,8 +101,8 @@ def test_the_record(recorded) -> None:
     rows = recorded["rows"]
     assert [(row["implementation"], row["form"]) for row in rows] == [("jaxrl", x) for x in ("whole", "packed", "none")]
     for row in rows:
-        assert (row["world"], row["num_envs"], row["rules"]) == ("CartPole-v1", 2, "gymnax")
-        assert row["protocol"] == "default rules, 500-step cap"
+        assert (row["environment"], row["num_envs"], row["rules"]) == ("CartPole-v1", 2, "gymnax")
+        assert row["description"] == "default rules, 500-step cap"
         assert len(row["seconds"]) == 1
         speed = row["num_envs"] * row["num_steps"] / statistics.median(row["seconds"])
         assert row["steps_per_second"] == pytest.approx(speed)
@@ -113,9 +115,9 @@ def test_every_series_has_a_colour_and_a_name(tmp_path, monkeypatch) -> None:
     drawn: list[Figure] = []
     monkeypatch.setattr(Figure, "savefig", lambda figure, _: drawn.append(figure))
     rows = [
-        {"world": world, "implementation": name, "form": form, "rules": "pgx" if name == "pgx" else "gymnax",
-         "steps_per_second": 10.0 * n, "protocol": "rules", "num_envs": n, "compile_seconds": 1.0}
-        for world, forms in (("Breakout-MinAtar", ("none", "packed", "boolean")), ("CartPole-v1", ("whole",)))
+        {"environment": environment, "implementation": name, "form": form,
+         "rules": "pgx" if name == "pgx" else "gymnax", "steps_per_second": 10.0 * n, "description": "rules", "num_envs": n, "compile_seconds": 1.0}
+        for environment, forms in (("Breakout-MinAtar", ("none", "packed", "boolean")), ("CartPole-v1", ("whole",)))
         for name, forms in (("jaxrl", forms), ("gymnax", ("whole",)))
         for form in forms
         for n in (1, 1024, 2048, 4096)
@@ -134,7 +136,7 @@ def test_every_series_has_a_colour_and_a_name(tmp_path, monkeypatch) -> None:
 def test_ratios_are_taken_under_the_same_rules() -> None:
     def row(implementation: str, form: str, rules: str, speed: float) -> dict:
         return {"implementation": implementation, "form": form, "rules": rules, "steps_per_second": speed,
-                "protocol": f"{rules}'s rules", "num_envs": 64, "compile_seconds": speed / 1000}  # fmt: skip
+                "description": f"{rules}'s rules", "num_envs": 64, "compile_seconds": speed / 1000}  # fmt: skip
 
     slow, fast = report.compare(
         [
@@ -150,15 +152,15 @@ def test_ratios_are_taken_under_the_same_rules() -> None:
     assert report.cells(fast) == ["64", "4k (2.0×)", "6k (3.0×)", "pgx 2k *", "6.0, 2.0"]
 
 
-@pytest.mark.parametrize("world", GAMES)
+@pytest.mark.parametrize("environment", GAMES)
 @pytest.mark.parametrize("peer", ["gymnax", "pgx"])
-def test_a_peer_has_the_same_actions_and_board(world: str, peer: str) -> None:
+def test_a_peer_has_the_same_actions_and_board(environment: str, peer: str) -> None:
     if missing_modules(peer):
         pytest.skip(f"{peer} is not installed")
-    boolean, _, _, theirs = lineup(world, N, [peer])
+    boolean, _, _, theirs = lineup(environment, N, [peer])
     assert theirs.num_actions == boolean.num_actions
-    board, whole = (jax.eval_shape(rollout(worlds)[0], jax.random.key(0)) for worlds in (boolean, theirs))
-    observation = whole.worlds.observation if peer == "pgx" else whole.observation
+    board, whole = (jax.eval_shape(rollout(environments)[0], jax.random.key(0)) for environments in (boolean, theirs))
+    observation = whole.environments.observation if peer == "pgx" else whole.observation
     assert observation.shape == board.observation.shape
 
 
@@ -170,8 +172,8 @@ def test_a_peer_that_is_not_installed_is_named(monkeypatch) -> None:
 
 
 BAD = [
-    ("--worlds Breakout-MinAtr", "--worlds must be a known name .*, got 'Breakout-MinAtr'"),
-    ("--worlds", "--worlds must name at least one, got none"),
+    ("--envs Breakout-MinAtr", "--envs must be a known name .*, got 'Breakout-MinAtr'"),
+    ("--envs", "--envs must name at least one, got none"),
     ("--num-envs 0", "--num-envs must be > 0, got 0"),
     ("--seconds nan", "--seconds must be > 0, got nan"),
     ("--repeats 0", "--repeats must be > 0, got 0"),

@@ -8,20 +8,20 @@ import numpy as np
 import pytest
 
 from jaxrl.benchmarks.measure import Program
-from jaxrl.benchmarks.replay import SLAB, STRUCTURES, loop
+from jaxrl.benchmarks.replay import ROW, STRUCTURES, loop
 from jaxrl.experiments import benchmark
 from tests.integration.commands import command
 
 
 def test_all_structures_do_the_same() -> None:
     """They find the same indices, step after step, and end with the same priorities."""
-    tree, running = (Program(*loop(structure, 4 * SLAB, 2, 8)) for structure in STRUCTURES.values())
+    tree, running = (Program(*loop(structure, 4 * ROW, 2, 8)) for structure in STRUCTURES.values())
     for program in (tree, running):
         program.run(2)
         assert program.carry[0] == 2
     np.testing.assert_array_equal(tree.carry[3], running.carry[3])
     np.testing.assert_array_equal(tree.carry[2][0], running.carry[2])
-    changed = np.asarray(running.carry[2])[:, : 2 * SLAB] != 1  # of the slabs of ones that two steps wrote
+    changed = np.asarray(running.carry[2])[:, : 2 * ROW] != 1  # of the rows of ones that two steps wrote
     assert changed.any()
     assert changed.sum() < 2 * 16
 

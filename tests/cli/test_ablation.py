@@ -67,7 +67,7 @@ def test_a_variant_that_diverges_is_left_out_and_so_is_a_picture_that_fails(call
         raise RuntimeError("an unforeseen error\nwith more")
 
     monkeypatch.setattr(study, "train", train)
-    for name in ("learning_curve", "film"):
+    for name in ("learning_curve", "video"):
         monkeypatch.setattr(f"jaxrl.runs.train.{name}", broken)
     monkeypatch.setattr(ablation, "draw", broken)
     code, lines, errors = call("--variants", "dqn", "double", "--out", "a", "--record", "b")
@@ -95,7 +95,7 @@ def test_its_picture_is_of_what_was_seen(tmp_path, monkeypatch, seeds: int) -> N
         (tmp_path / name).mkdir()
         rows = [f"{seed},20000,{returns[seed]}" for seed in range(seeds)]
         (tmp_path / name / "metrics.csv").write_text("\n".join(["seed,env_steps,episode_return", *rows]))
-        result = {"name": name, "label": ablation.VARIANTS[name].label, "env": "E", "protocol": "rules"}
+        result = {"name": name, "label": ablation.VARIANTS[name].label, "env": "E", "rules": "rules"}
         result |= {"eval_return_per_seed": returns[:seeds], "eval_return_mean": sum(returns[:seeds]) / seeds}
         found.append(result | {"num_seeds": seeds, "seeds": list(range(seeds)), "env_steps": 20000})
     ablation.draw(tmp_path, found, tmp_path / "picture.png")
@@ -118,7 +118,7 @@ def test_its_picture_is_of_what_was_seen(tmp_path, monkeypatch, seeds: int) -> N
         ("--resume", "error: --resume needs --out DIR, the study to continue"),
         (
             "--config.n-step 40",
-            "error: --config.n-step must be at least 1 and at most the 16 slabs of the replay, got 40",
+            "error: --config.n-step must be at least 1 and at most the 16 rows of the replay, got 40",
         ),
         ("--env Nowhere-v1", "error: --env must be a known name (the nearest is 'CartPole-v1'), got 'Nowhere-v1'"),
         ("--hparams.discount 2", "error: --hparams.discount must be <= 1, got 2.0"),

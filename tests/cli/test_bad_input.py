@@ -46,7 +46,7 @@ BAD = [
     ),
     ("--env Pendulum-v1", "--env must have discrete actions, got Pendulum-v1"),
     ("--env nowhere:factory", "--env must name a factory that can be imported .* got 'nowhere:factory'"),
-    ("--env CartPole-v1 --protocol gymnax", "got protocol='gymnax' for 'CartPole-v1'"),
+    ("--env CartPole-v1 --rules gymnax", "got rules='gymnax' for 'CartPole-v1'"),
     (
         "--env-options sticky_actions=0.1",
         "--env-options: sticky_actions is not an option of Breakout-MinAtar, which has sticky_action_prob, .* got 0.1$",
@@ -56,7 +56,7 @@ BAD = [
     ("--env-options difficulty_ramping=maybe", "--env-options: difficulty_ramping must be true or false, got 'maybe'$"),
     ("--env-options sticky_action_prob 0", "--env-options must be NAME=VALUE, .*, got 'sticky_action_prob'$"),
     ("--env-options =1", "--env-options must be NAME=VALUE, .*, got '=1'$"),
-    ("--env-options protocol=gymnax", "--env-options must be NAME=VALUE, .*, got 'protocol=gymnax'$"),
+    ("--env-options rules=gymnax", "--env-options must be NAME=VALUE, .*, got 'rules=gymnax'$"),
     ("--env GridWorld --env-options map=S.", "--env-options: map must .*, got 'S.'$"),
     (
         "--env Acrobot-v1 --env-options gravity=3",
@@ -85,7 +85,7 @@ BAD = [
     ("--hparams.discount 1.5", "--hparams.discount must be <= 1, got 1.5"),
     ("--hparams.discount -0.1", "--hparams.discount must be >= 0, got -0.1"),
     ("--hparams.epsilon-end 2", "--hparams.epsilon-end must be <= 1, got 2"),
-    ("--hparams.target-update-rate 0", "--hparams.target-update-rate must be > 0, got 0"),
+    ("--hparams.tau 0", "--hparams.tau must be > 0, got 0"),
     ("--hparams.target-update-period 0", "--hparams.target-update-period must be > 0, got 0"),
     ("--config.num-envs 0", "--config.num-envs must be > 0, got 0"),
     ("--config.batch-size -1", "--config.batch-size must be > 0, got -1"),
@@ -113,7 +113,7 @@ BAD = [
     ("--config.n-step 0", "--config.n-step must be > 0, got 0"),
     (
         "--config.n-step 4 --config.replay-capacity 768",
-        "--config.n-step must be at least 1 and at most the 3 slabs of the replay, got 4",
+        "--config.n-step must be at least 1 and at most the 3 rows of the replay, got 4",
     ),
     ("--hparams.priority-exponent 1.5", "--hparams.priority-exponent must be <= 1, got 1.5"),
     ("--hparams.priority-exponent -0.5", "--hparams.priority-exponent must be >= 0, got -0.5"),
@@ -129,7 +129,7 @@ BAD_PPO = [
     ("--hparams.gae-lambda -0.1", "--hparams.gae-lambda must be >= 0, got -0.1"),
     ("--hparams.clip 0", "--hparams.clip must be > 0, got 0"),
     ("--hparams.learning-rate-decay-steps -1", "--hparams.learning-rate-decay-steps must be >= 0, got -1"),
-    ("--hparams.entropy-weight -1", "--hparams.entropy-weight must be >= 0, got -1"),
+    ("--hparams.entropy-coef -1", "--hparams.entropy-coef must be >= 0, got -1"),
     ("--config.num-epochs 0", "--config.num-epochs must be > 0, got 0"),
     ("--config.num-minibatches 0", "--config.num-minibatches must be > 0, got 0"),
     ("--config.num-minibatches 512", r"--config.num-minibatches must be < num_envs \* rollout_length = 512, got 512"),
@@ -237,20 +237,20 @@ IDLE = [
     (dqn_cartpole, {"config.num_atoms": 7}, "--config.values expected"),
     (dqn_cartpole, {"config.conv_features": 8}, "--env CartPole-v1, which shows no board"),
     (dqn_cartpole, {"config.layer_norm": True, "config.hidden_sizes": []}, "--config.hidden-sizes of no layers"),
-    (dqn_cartpole, {"config.double": True, "hparams.target_update_rate": 1.0}, "--hparams.target-update-rate 1"),
+    (dqn_cartpole, {"config.double": True, "hparams.tau": 1.0}, "--hparams.tau 1"),
     (pqn_cartpole, {"config.conv_features": 8}, "--env CartPole-v1, which shows no board"),
     (pqn_cartpole, {"hparams.q_lambda": 0.5, "config.rollout_length": 1}, "--config.rollout-length 1"),
     (pqn_cartpole, {"hparams.epsilon_decay_steps": 5.0, "hparams.epsilon_start": 0.2}, "equal to its end"),
     (a2c_cartpole, {"hparams.gae_lambda": 0.5, "config.rollout_length": 1}, "--config.rollout-length 1"),
     (ppo_cartpole, {"config.activation": "relu", "config.hidden_sizes": []}, "--config.hidden-sizes of no layers"),
     (ppo_cartpole, {"hparams.clip": 0.1, "config.num_epochs": 1, "config.num_minibatches": 1}, "num_minibatches 1"),
-    (reinforce_cartpole, {"hparams.value_weight": 1.0, "config.weight": "reward_to_go"}, "weight reward_to_go"),
+    (reinforce_cartpole, {"hparams.value_coef": 1.0, "config.weight": "reward_to_go"}, "weight reward_to_go"),
 ]  # fmt: skip
 
 
 def refuse_idle(module, changed) -> None:
     options = unflatten(changed, module.experiment.defaults)
-    env, env_params = checks.make_env(options.env, options.protocol, options.env_options)
+    env, env_params = checks.make_env(options.env, options.rules, options.env_options)
     checks.check_idle(module.experiment, env, env_params, options, [options])
 
 
@@ -270,8 +270,8 @@ def test_what_is_changed_has_an_effect(module, changed, reason: str) -> None:
         (dqn_cartpole, {"config.v_max": 5.0, "config.num_atoms": 7, "config.values": "categorical"}),
         (dqn_cartpole, {"config.num_atoms": 7, "config.values": "quantiles"}),
         (dqn_cartpole, {"config.double": True, "config.loss": "huber", "hparams.epsilon_decay_steps": 5.0}),
-        (rainbow_minatar, {"hparams.target_update_rate": 1.0, "config.conv_features": 8, "config.v_max": 5.0}),
-        (reinforce_cartpole, {"hparams.value_weight": 1.0, "config.rollout_length": 1}),
+        (rainbow_minatar, {"hparams.tau": 1.0, "config.conv_features": 8, "config.v_max": 5.0}),
+        (reinforce_cartpole, {"hparams.value_coef": 1.0, "config.rollout_length": 1}),
         (ppo_cartpole, {"hparams.clip": 0.1, "hparams.gae_lambda": 0.5, "config.activation": "relu"}),
         (pqn_minatar, {"config.conv_features": 8, "hparams.q_lambda": 0.5, "config.layer_norm": False}),
     ],
@@ -284,7 +284,7 @@ def test_a_setting_needs_an_effect_in_one_run_of_several() -> None:
     experiment = dqn_cartpole.experiment
     given = unflatten({"config.num_atoms": 7}, experiment.defaults)
     runs = [given, unflatten({"config.num_atoms": 7, "config.values": "quantiles"}, experiment.defaults)]
-    env, env_params = checks.make_env(given.env, given.protocol, given.env_options)
+    env, env_params = checks.make_env(given.env, given.rules, given.env_options)
     checks.check_idle(experiment, env, env_params, given, runs)
     with pytest.raises(UsageError, match=r"^--config\.num-atoms has no effect"):
         checks.check_idle(experiment, env, env_params, given, runs[:1])
@@ -378,11 +378,11 @@ def test_options_are_explained_in_one_line_each() -> None:
 
 
 def test_what_a_run_needs_is_said_before_anything_slow(monkeypatch, capsys, tmp_path) -> None:
-    """The world before anything is traced, and the memory before anything compiles."""
+    """The environment before anything is traced, and the memory before anything compiles."""
     monkeypatch.setattr("jaxrl.runs.train.run", lambda *args, **kwargs: pytest.fail(capsys.readouterr().out))
     console, options = Console(highlight=False), dataclasses.replace(ppo_cartpole.experiment.defaults, out=tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr("jaxrl.runs.checks.traced", lambda *args: pytest.fail(capsys.readouterr().out))
+        patch.setattr("jaxrl.runs.checks.trace_trainer", lambda *args: pytest.fail(capsys.readouterr().out))
         with pytest.raises(pytest.fail.Exception, match="PPO on CartPole-v1"):
             train(ppo_cartpole.experiment, options, console)
     with pytest.raises(pytest.fail.Exception) as end:
@@ -407,7 +407,7 @@ def test_a_platform_that_there_is_not(call, monkeypatch, error: Exception) -> No
 def test_the_record_of_a_run_gives_its_options_again() -> None:
     defaults = dqn_minatar.experiment.defaults
     hparams = dataclasses.replace(defaults.hparams, epsilon_decay_steps=5e4, max_grad_norm=1)
-    options = dataclasses.replace(defaults, hparams=hparams, protocol="gymnax", env_options=("a=1",), num_seeds=2)
+    options = dataclasses.replace(defaults, hparams=hparams, rules="gymnax", env_options=("a=1",), num_seeds=2)
     assert read_options(flatten(options), defaults) == options
     assert read_options({}, options) == options
 
@@ -424,7 +424,7 @@ def test_a_directory_of_something_else(call, tmp_path) -> None:
         assert (directory / name).read_text() == contents
 
 
-def test_values_of_a_worlds_options_are_numbers_truths_or_text() -> None:
+def test_values_of_an_environments_options_are_numbers_truths_or_text() -> None:
     options = make_options(("a=3", "b=-0.5", "c=1e-3", "d=True", "e=false", "f=cliff", "g=S.\n.G\nmove = -1", "h="))
     expected = {"a": 3, "b": -0.5, "c": 0.001, "d": True, "e": False, "f": "cliff", "g": "S.\n.G\nmove = -1", "h": ""}
     assert options == expected

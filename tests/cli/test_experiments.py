@@ -19,7 +19,7 @@ def test_the_defaults_can_run(name: str) -> None:
     options = experiment.defaults
     assert experiment.name == name
     checks.check_options(options)
-    env, env_params = checks.make_env(options.env, options.protocol, options.env_options)
+    env, env_params = checks.make_env(options.env, options.rules, options.env_options)
     _, trainer = checks.build(experiment, env, env_params, options)
     assert trainer.steps_per_iteration > 0
 

@@ -38,7 +38,7 @@ def test_its_picture_is_of_what_was_seen(tmp_path, monkeypatch) -> None:
         rows = [f"0,{x},{x / 100 if i else ''}" for x in (1000, 2000)]
         (tmp_path / game / "metrics.csv").write_text("\n".join(["seed,env_steps,episode_return", *rows]))
         result = {"name": game, "env": f"{game}-MinAtar", "algorithm": "PQN", "eval_return_per_seed": [30.0 * i]}
-        found.append(result | {"protocol": "original", "num_seeds": 1, "env_steps": 2000})
+        found.append(result | {"rules": "original", "num_seeds": 1, "env_steps": 2000})
     minatar_suite.draw(tmp_path, found, tmp_path / "picture.png")
     (figure,) = drawn
     assert figure.get_figwidth() * figure.dpi <= 1100  # a page's

@@ -1,4 +1,4 @@
-"""`--num-devices`: the seeds of a run, or the worlds of one agent, over several devices."""
+"""`--num-devices`: the seeds of a run, or the environments of one agent, over several devices."""
 
 import csv
 import json

@@ -1,4 +1,4 @@
-"""`play`: films, and the keyboard in a pseudo-terminal."""
+"""`play`: videos, and the keyboard in a pseudo-terminal."""
 
 import os
 import pty
@@ -25,7 +25,7 @@ def call(run_main):
     return partial(run_main, play.main)
 
 
-def test_a_film_of_a_random_policy_says_what_came_out(call, tmp_path: Path) -> None:
+def test_a_video_of_a_random_policy_says_what_came_out(call, tmp_path: Path) -> None:
     code, out, _ = call("--env", "CartPole-v1", "--steps", "50", "--play-seed", "1")
     assert code == 0
     assert out[0] == "CartPole-v1 (default rules, 500-step cap)"
@@ -34,25 +34,30 @@ def test_a_film_of_a_random_policy_says_what_came_out(call, tmp_path: Path) -> N
     assert 0 <= 50 - sum(returns) < 50
     assert min(returns) >= 8
     assert out[2] == "written to play.gif"
-    with Image.open(tmp_path / "play.gif") as film:
-        assert film.n_frames == 50 + len(returns)
+    with Image.open(tmp_path / "play.gif") as save_video:
+        assert save_video.n_frames == 50 + len(returns)
 
 
 def test_many_returns_are_summed_up(capsys) -> None:
-    play.tell("world", [float(x) for x in range(200)])
-    play.tell("world", [])
-    lines = ["world", "200 episodes ended, with returns of 0 to 199, on average 99.50", "world", "no episode ended"]
+    play.notify("environment", [float(x) for x in range(200)])
+    play.notify("environment", [])
+    lines = [
+        "environment",
+        "200 episodes ended, with returns of 0 to 199, on average 99.50",
+        "environment",
+        "no episode ended",
+    ]
     assert capsys.readouterr().out.splitlines() == lines
 
 
-def test_options_of_a_world_reach_it(call) -> None:
+def test_options_of_an_environment_reach_it(call) -> None:
     options = ["map=cliff", "slip_probability=0.25"]
     code, out, _ = call("--env", "GridWorld", "--steps", "3", "--env-options", *options)
     assert code == 0
     assert out[0] == "GridWorld (cliff map, 4 × 12, slip probability 0.25, 200-step cap)"
 
 
-def test_a_world_of_continuous_actions_is_filmed(call) -> None:
+def test_an_environment_of_continuous_actions_is_videoed(call) -> None:
     code, out, _ = call("--env", "Pendulum-v1", "--steps", "3")
     assert code == 0
     assert out[-1] == "written to play.gif"
@@ -61,17 +66,17 @@ def test_a_world_of_continuous_actions_is_filmed(call) -> None:
 BAD = [
     ("--policy nobody", "--policy must be random, keyboard or a run's directory: nobody holds no run"),
     ("--policy keyboard", "--policy keyboard needs a terminal"),
-    ("--policy keyboard --out x.gif", "--out is for films, .*, got x.gif"),
+    ("--policy keyboard --out x.gif", "--out is for videos, .*, got x.gif"),
     ("--env Breakout", "--env must be a known name"),
-    ("--env CartPole-v1 --protocol gymnax", "--protocol .*, got protocol='gymnax' for 'CartPole-v1'"),
+    ("--env CartPole-v1 --rules gymnax", "--rules .*, got rules='gymnax' for 'CartPole-v1'"),
     ("--env CartPole-v1 --env-options tau=0", "--env-options: tau must be > 0, got 0"),
     ("--steps 0", "--steps must be > 0, got 0"),
     ("--play-seed -1", "--play-seed must be >= 0, got -1"),
     ("--seed 1", "--seed is for a run or a sweep that plays; --play-seed draws another game"),
     ("--agent 1", "--agent is for a run or a sweep that plays"),
     ("--fps 0", "--fps must be > 0, got 0"),
-    ("--out film.mp4", r"--out must be a file that ends in \.gif, got film\.mp4"),
-    ("--out A_FILE/film.gif", "--out A_FILE cannot be made"),
+    ("--out video.mp4", r"--out must be a file that ends in \.gif, got video\.mp4"),
+    ("--out A_FILE/video.gif", "--out A_FILE cannot be made"),
 ]
 
 

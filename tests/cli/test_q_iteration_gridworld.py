@@ -37,12 +37,12 @@ def test_a_map_of_ones_own(call, tmp_path: Path) -> None:
     assert summary["optimal_return"] == -1.5
     # V(S) = -1 + (3 V(S) + V(b)) / 8 and V(b) = -1 + (2 V(b) + V(S)) / 8: 29 V(S) = -56.
     np.testing.assert_allclose(summary["random_return"], -56 / 29)
-    with Image.open(run / "iterates.gif") as film:
-        assert film.n_frames == 5
-        first = film.convert("RGB")
+    with Image.open(run / "iterates.gif") as save_video:
+        assert save_video.n_frames == 5
+        first = save_video.convert("RGB")
     with Image.open(run / "iterates.png") as page:
         zero = page.convert("RGB").getpixel((24 + 40, first.height - 24 - 14))  # within the first cell of Q_0
-    assert zero == pytest.approx((196, 226, 130), abs=4)  # the greatest value's
+    assert zero == pytest.approx((196, 226, 130), abs=4)  # the largest value's
     assert first.getpixel((24 + 40, first.height - 24 - 14)) == pytest.approx(zero, abs=4)
     for name in ("iterates.png", "policies.png", "convergence.png"):
         with Image.open(run / name) as picture:
@@ -63,7 +63,7 @@ def test_pictures_with_the_same_limits_can_be_compared() -> None:
 
 def test_from_a_random_q_and_without_discount(call, monkeypatch, tmp_path: Path) -> None:
     def no_film(*_) -> None:
-        raise OSError("no film")
+        raise OSError("no video")
 
     monkeypatch.setattr(pictures, "write_gif", no_film)
     (tmp_path / "map.txt").write_text("S.G\n")
@@ -72,7 +72,7 @@ def test_from_a_random_q_and_without_discount(call, monkeypatch, tmp_path: Path)
     assert any("nothing is known" in line for line in out)
     (directory,) = (tmp_path / "runs" / "q_iteration_gridworld").iterdir()
     assert any(line.startswith("note: iterates.gif could not be drawn") for line in out)
-    assert (directory / "iterates.png").exists()  # a film that fails costs nothing else
+    assert (directory / "iterates.png").exists()  # a video that fails costs nothing else
     summary = json.loads((directory / "summary.json").read_text())
     assert (summary["error_bound"], summary["optimal_return"], summary["seed"]) == (None, -2.0, 3)
 

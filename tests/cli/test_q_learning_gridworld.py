@@ -1,4 +1,4 @@
-"""`q_learning_gridworld`: what it writes, loading it, and a world without a table."""
+"""`q_learning_gridworld`: what it writes, loading it, and an environment without a table."""
 
 import csv
 import json
@@ -28,7 +28,7 @@ UNLIKE = r"""error: --resume: --env-options is ['map=S.G.\n'], but ['map=S.G\nH#
 
 @pytest.fixture
 def call(run_main, monkeypatch):
-    """Calls the command, with a short film: its exit code, and what it printed on stdout and stderr."""
+    """Calls the command, with a short video: its exit code, and what it printed on stdout and stderr."""
 
     def call(*arguments: str) -> tuple[int, str, str]:
         code, out, err = run_main(partial(main, experiment), *arguments)
@@ -82,10 +82,11 @@ def test_where_the_agent_may_come_to_act() -> None:
     assert acts.tolist() == [True, True, False, False, True, False, False, False]
 
 
-def test_a_world_without_a_table(call, tmp_path: Path) -> None:
+def test_an_environment_without_a_table(call, tmp_path: Path) -> None:
     code, out, err = call("--env", "CartPole-v1")
     assert (code, out) == (2, "")
     assert err == (
-        "error: --env CartPole-v1: a table needs a world with numbered states, which is GridWorld, got CartPole\n"
+        "error: --env CartPole-v1: a table needs an environment with numbered states, which is GridWorld, "
+        "got CartPole\n"
     )
     assert not list(tmp_path.iterdir())

@@ -42,7 +42,7 @@ def test_resume_begins_what_has_not_come_to_a_checkpoint(tmp_path: Path) -> None
     options = dataclasses.replace(experiment.defaults, out=directory, resume=True)
     assert not checks.check_directory(directory, experiment, options)
     directory.mkdir()
-    run_directory.write_config(directory, experiment, options, "protocol")
+    run_directory.write_config(directory, experiment, options, "rules")
     assert not checks.check_directory(directory, experiment, options)
     (directory / "checkpoints" / "7").mkdir(parents=True)
     assert checks.check_directory(directory, experiment, options)

@@ -10,7 +10,7 @@ from gymnax.wrappers import LogWrapper
 
 from jaxrl import Transition, make, rollout
 from jaxrl.arguments import ArgumentError
-from jaxrl.envs import CartPole, CartPoleParams, protocol_of
+from jaxrl.envs import CartPole, CartPoleParams, describe_rules
 from jaxrl.envs.cart_pole import CartPoleState
 from tests.compiling import AS_USERS_DO
 
@@ -19,7 +19,7 @@ ENV, PARAMS = CartPole(), CartPoleParams()
 
 
 def balance_or_not(observations: jax.Array, key: jax.Array) -> jax.Array:
-    """Even worlds keep the pole up, most of the odd ones' actions are random."""
+    """Even environments keep the pole up, most of the odd ones' actions are random."""
     x, x_dot, angle, angle_dot = observations.T
     balancing = (0.1 * x + 0.3 * x_dot + 3 * angle + angle_dot > 0).astype(jnp.int32)
     chaos = jax.random.bernoulli(key, 0.8, (N,)) & (jnp.arange(N) % 2 == 1)
@@ -38,13 +38,13 @@ def theirs(ours: Transition) -> Transition:
     """gymnasium's answers to the same actions, each step from the state ours was in; its clock runs by itself."""
     env = gymnasium.make("CartPole-v1", disable_env_checker=True)
     answers = []
-    for world in range(N):
+    for environment in range(N):
         done = True
         for t in range(T):
             if done:
                 env.reset(seed=0)
-            env.unwrapped.state = ours.observation[t, world].astype(np.float64)
-            _, reward, terminated, truncated, _ = env.step(int(ours.action[t, world]))
+            env.unwrapped.state = ours.observation[t, environment].astype(np.float64)
+            _, reward, terminated, truncated, _ = env.step(int(ours.action[t, environment]))
             answers.append((reward, terminated, truncated, *env.unwrapped.state))
             done = terminated or truncated
     reward, terminated, truncated, *after = np.array(answers).reshape(N, T, 7).transpose(2, 1, 0)
@@ -163,10 +163,10 @@ def test_the_gymnax_interface() -> None:
 
 
 def test_options_and_the_protocol() -> None:
-    assert protocol_of(*make("CartPole-v1")) == "default rules, 500-step cap"
+    assert describe_rules(*make("CartPole-v1")) == "default rules, 500-step cap"
     env, params = make("CartPole-v1", gravity=1.6, max_steps_in_episode=200)
     assert (params.gravity, params.max_steps_in_episode) == (1.6, 200)
-    assert protocol_of(env, params) == "gravity 1.6, 200-step cap"
+    assert describe_rules(env, params) == "gravity 1.6, 200-step cap"
     for name in ("masscart", "masspole", "length", "force_mag", "tau", "x_threshold", "theta_threshold_radians"):
         with pytest.raises(ArgumentError, match=f"^{name} must be > 0, got 0$"):
             make("CartPole-v1", **{name: 0})

@@ -83,7 +83,7 @@ def played(env: Any, policy: Any = right) -> Any:
     ],
     ids=["int end", "float end", "end [1]", "reward [1]", "int reward", "bool reward", "another float", "both ends"],
 )
-def test_what_can_be_cast_is_the_same_world(env: Any) -> None:
+def test_what_can_be_cast_is_the_same_environment(env: Any) -> None:
     expected, found = played(Walk()), played(env)
     assert jax.tree.map(lambda x: x.dtype, found) == jax.tree.map(lambda x: x.dtype, expected)
     jax.tree.map(np.testing.assert_array_equal, found, expected)
@@ -169,7 +169,7 @@ class Shows(Walk):
 def test_a_space_of_gymnasium_begins_where_it_says() -> None:
     one = played(Shows(), lambda observations, key: jnp.arange(N))
     np.testing.assert_array_equal(one.action, np.tile(np.arange(N), (T, 1)))  # as the policy gave them
-    np.testing.assert_array_equal(one.next_observation[..., 0], one.action - 1)  # as the world got them
+    np.testing.assert_array_equal(one.next_observation[..., 0], one.action - 1)  # as the environment got them
 
 
 class Keeps(Walk):
@@ -197,11 +197,11 @@ def trainers(env: Any) -> list[tuple[jaxrl.Trainer, Any]]:
     return [
         (jaxrl.off_policy(jaxrl.dqn(NETWORK), env, None, sizes), jaxrl.DQNHparams()),
         (jaxrl.on_policy(pqn, env, None, jaxrl.OnPolicyConfig(4, 16)), jaxrl.PQNHparams()),
-        (jaxrl.on_policy(pqn, env, None, jaxrl.OnPolicyConfig(4, 16, fresh_worlds=True)), jaxrl.PQNHparams()),
+        (jaxrl.on_policy(pqn, env, None, jaxrl.OnPolicyConfig(4, 16, reset_each_rollout=True)), jaxrl.PQNHparams()),
     ]
 
 
-def test_a_world_may_keep_its_key_in_every_trainer() -> None:
+def test_an_environment_may_keep_its_key_in_every_trainer() -> None:
     assert played(Keeps()).terminated.sum() == N * (T // 5)
     for trainer, hparams in trainers(Keeps()):
         state = jax.eval_shape(partial(trainer.init, hparams=hparams), jax.random.key(0))
@@ -209,7 +209,7 @@ def test_a_world_may_keep_its_key_in_every_trainer() -> None:
 
 
 @pytest.mark.parametrize("name", ["left at its end", "one-step episodes", "an ordinary walk"])
-def test_a_world_that_does_not_reset_itself_is_refused(name: str) -> None:
+def test_an_environment_that_does_not_reset_itself_is_refused(name: str) -> None:
     def without_reset(self: Any, key: Any, state: State, action: Any, params: Any = None) -> tuple[Any, ...]:
         after = State(state.x + jnp.where(action > 0, 1, -1) * (jnp.abs(state.x) < 3), state.time + 1)
         final = self.observation(after)

@@ -30,7 +30,7 @@ OWN = """
 """A map with everything: two starts, a cliff between walls, both kinds of ends, and floor with rewards."""
 LONG = ["S" + "." * 99, "#" * 99 + ".", "." * 100, "." + "#" * 99, "." * 99 + "G"]
 """A map of a single way, of 301 moves."""
-TWO_THIRDS = 2 / 3  # gymnasium's slippery worlds go each of three ways equally often
+TWO_THIRDS = 2 / 3  # gymnasium's slippery environments go each of three ways equally often
 
 
 def optimal_q(mdp, discount: float, iterations: int = 2000) -> np.ndarray:
@@ -204,11 +204,11 @@ def test_tables_are_traced_functions_of_the_parameters() -> None:
 
 def test_maps_of_one_size_are_a_batch() -> None:
     texts = ["..G\n.#.\nS..\n", "S.C\n..#\nH.G\nC = -100\n"]
-    worlds = [make("GridWorld", map=text, slip_probability=0.2) for text in texts]
-    grids = Grid(*map(np.stack, zip(*(env.grid for env, _ in worlds), strict=True)))
-    params = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(params for _, params in worlds))
+    environments = [make("GridWorld", map=text, slip_probability=0.2) for text in texts]
+    grids = Grid(*map(np.stack, zip(*(env.grid for env, _ in environments), strict=True)))
+    params = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(params for _, params in environments))
     tables = jax.jit(jax.vmap(grid_mdp))(grids, params)
-    for i, (env, own) in enumerate(worlds):
+    for i, (env, own) in enumerate(environments):
         jax.tree.map(np.testing.assert_array_equal, jax.tree.map(lambda x, i=i: x[i], tables), env.mdp(own))
 
 
@@ -237,13 +237,13 @@ def test_the_observation() -> None:
         assert np.argwhere(board[i, ..., 2]).tolist() == [[2, 3], [2, 4]]
 
 
-def test_many_worlds_reset_themselves_and_are_cut_off() -> None:
+def test_many_environments_reset_themselves_and_are_cut_off() -> None:
     env, params = make("GridWorld")
     envs = vectorize(env, params.replace(max_steps_in_episode=3), 64)
 
     def body(state, key):
         state, transition, metrics = envs.step(state, jax.random.randint(key, (64,), 0, 4), key)
-        return state, (transition, metrics, state.worlds.time)
+        return state, (transition, metrics, state.environments.time)
 
     keys = jax.random.split(jax.random.key(1), 50)
     _, (transition, metrics, time) = jax.jit(lambda key: jax.lax.scan(body, envs.reset(key), keys))(jax.random.key(0))
@@ -314,7 +314,7 @@ def test_the_moves_to_a_goal() -> None:
 def test_the_step_cap() -> None:
     env, params = make("GridWorld", map=LONG, max_steps_in_episode=301, discount=0.5)
     assert (params.max_steps_in_episode, params.discount) == (301, 0.5)
-    assert env.protocol(params) == "own map, 5 × 100, slip probability 0, 301-step cap"
+    assert env.describe_rules(params) == "own map, 5 × 100, slip probability 0, 301-step cap"
     for name, original in (("4x4", "FrozenLake-v1"), ("8x8", "FrozenLake8x8-v1")):
         steps = make("GridWorld", map=f"frozen_lake_{name}")[1].max_steps_in_episode
         assert steps == gymnasium.spec(original).max_episode_steps
@@ -355,7 +355,7 @@ def test_tables_that_cannot_fit_are_refused() -> None:
             tables(params)
 
 
-def test_equal_calls_make_one_world() -> None:
+def test_equal_calls_make_one_environment() -> None:
     env, params = make("GridWorld", map="cliff", slip_probability=0.1)
     assert make("GridWorld", map="cliff", slip_probability=0.1)[0] is env
     assert make("GridWorld", map="cliff", slip_probability=0.1)[1] is params
@@ -363,7 +363,7 @@ def test_equal_calls_make_one_world() -> None:
     assert hash(make("GridWorld", slip_probability=0.1, map="cliff")[0]) == hash(env)
     assert make("GridWorld", map="lecture") == make("GridWorld")
     assert make("GridWorld")[0] != env
-    assert env.protocol(params) == "cliff map, 4 × 12, slip probability 0.1, 200-step cap"
+    assert env.describe_rules(params) == "cliff map, 4 × 12, slip probability 0.1, 200-step cap"
 
 
 def test_changed_parameters_retrace_nothing() -> None:

@@ -1,4 +1,4 @@
-"""Our worlds inside gymnax's wrappers."""
+"""Our environments inside gymnax's wrappers."""
 
 import jax
 import jax.numpy as jnp
@@ -13,14 +13,14 @@ T = 60
 
 
 @pytest.fixture(params=["Breakout-MinAtar"])
-def world(request):
+def environment(request):
     """A game whose episodes end after 25 steps at the latest."""
     env, params = make(request.param)
     return env, params.replace(max_steps_in_episode=25)
 
 
-def test_log_and_flatten(world) -> None:
-    env, params = world
+def test_log_and_flatten(environment) -> None:
+    env, params = environment
     wrapped = LogWrapper(FlattenObservationWrapper(env))
 
     def body(states, key):
@@ -49,8 +49,8 @@ def test_log_and_flatten(world) -> None:
     np.testing.assert_array_equal(info["returned_episode_lengths"][done], [len(episode) for episode in episodes])
 
 
-def test_the_rollout_helper(world) -> None:
-    env, params = world
+def test_the_rollout_helper(environment) -> None:
+    env, params = environment
     board = (10, 10, len(env.game.channels))
     helper = RolloutWrapper(env=env, env_params=params, num_env_steps=T)
     assert helper.input_shape == board

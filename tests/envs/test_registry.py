@@ -1,4 +1,4 @@
-"""Making worlds by name."""
+"""Making environments by name."""
 
 import re
 import subprocess
@@ -7,10 +7,10 @@ import sys
 import jax
 import pytest
 
-from jaxrl.envs import make, num_discrete_actions, protocol_of
+from jaxrl.envs import describe_rules, make, num_discrete_actions
 
 
-def test_equal_calls_make_equal_worlds_that_retrace_nothing() -> None:
+def test_equal_calls_make_equal_environments_that_retrace_nothing() -> None:
     traces = 0
 
     def count(env, key):
@@ -28,10 +28,10 @@ def test_equal_calls_make_equal_worlds_that_retrace_nothing() -> None:
         assert traces == 1
 
 
-def test_gymnax_worlds_are_found() -> None:
+def test_gymnax_environments_are_found() -> None:
     env, params = make("Acrobot-v1")
     assert num_discrete_actions(env, params) == 3
-    assert protocol_of(env, params) == "default rules, 500-step cap"
+    assert describe_rules(env, params) == "default rules, 500-step cap"
 
 
 def test_a_factory_of_ones_own() -> None:
@@ -51,7 +51,7 @@ def walk(size, sizes=()):
     return env
 
 
-def world(sizes=()):
+def environment(sizes=()):
     return walk(0, sizes)
 
 
@@ -62,10 +62,10 @@ def test_options_reach_factories_and_parameters() -> None:
     assert make(f"{__name__}:walk", size=5, sizes=[1, 2])[0].sizes == [5, 1, 2]
     env, params = make("FrozenLake-misc", desc=["SFG"], is_slippery=False, max_steps_in_episode=9)
     assert (env.desc.shape, env.is_slippery, params.max_steps_in_episode) == ((1, 3), False, 9)
-    assert protocol_of(*make("Pendulum-v1", g=5.0, max_steps_in_episode=100)) == "g 5.0, 100-step cap"
+    assert describe_rules(*make("Pendulum-v1", g=5.0, max_steps_in_episode=100)) == "g 5.0, 100-step cap"
 
 
-def test_own_worlds_do_without_gymnax() -> None:
+def test_own_environments_do_without_gymnax() -> None:
     program = (
         "import sys, jaxrl; [jaxrl.make(name) for name in jaxrl.envs.registry.OPTIONS]; print('gymnax' in sys.modules)"
     )
@@ -74,7 +74,7 @@ def test_own_worlds_do_without_gymnax() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "protocol", "message"),
+    ("name", "rules", "message"),
     [
         (
             "Breakout-MinAtr",
@@ -82,21 +82,21 @@ def test_own_worlds_do_without_gymnax() -> None:
             "env_id must be a known name (the nearest is 'Breakout-MinAtar'), got",
         ),
         ("GridWord", None, "env_id must be a known name (the nearest is 'GridWorld'), got 'GridWord'"),
-        ("GridWorld", "original", "got protocol='original' for 'GridWorld'"),
-        ("Breakout-MinAtar", "atari", "protocol must be one of original, gymnax, got 'atari'"),
-        ("Acrobot-v1", "original", "got protocol='original' for 'Acrobot-v1'"),
+        ("GridWorld", "original", "got rules='original' for 'GridWorld'"),
+        ("Breakout-MinAtar", "atari", "rules must be one of original, gymnax, got 'atari'"),
+        ("Acrobot-v1", "original", "got rules='original' for 'Acrobot-v1'"),
         (
             "no_such_module:factory",
             None,
             "env_id must name a factory that can be imported (No module",
         ),
         ("builtins:dict", None, "got dict, which has no reset()"),
-        ("jaxrl.envs.registry:PROTOCOLS", None, "env_id must name a factory that can be called, got"),
+        ("jaxrl.envs.registry:RULES", None, "env_id must name a factory that can be called, got"),
     ],
 )
-def test_bad_names(name: str, protocol: str | None, message: str) -> None:
+def test_bad_names(name: str, rules: str | None, message: str) -> None:
     with pytest.raises(ValueError, match=re.escape(message)):
-        make(name, protocol)
+        make(name, rules)
 
 
 @pytest.mark.parametrize(
@@ -106,10 +106,10 @@ def test_bad_names(name: str, protocol: str | None, message: str) -> None:
         ("GridWorld", "map, slip_probability, discount, max_steps_in_episode"),
         ("Acrobot-v1", "max_steps_in_episode, .*available_torque, .*"),
         ("FrozenLake-misc", "desc, map_name, is_slippery, success_rate, reward_schedule, max_steps_in_episode"),
-        (f"{__name__}:world", "sizes, max_steps_in_episode, gravity, .*"),
+        (f"{__name__}:environment", "sizes, max_steps_in_episode, gravity, .*"),
     ],
 )
-def test_options_that_a_world_does_not_have(name: str, options: str) -> None:
+def test_options_that_an_environment_does_not_have(name: str, options: str) -> None:
     with pytest.raises(ValueError, match=f"^speed is not an option of {name}, which has {options}, got 3$"):
         make(name, speed=3)
 
@@ -117,7 +117,7 @@ def test_options_that_a_world_does_not_have(name: str, options: str) -> None:
 def test_options_of_minatar() -> None:
     env, params = make("Asterix-MinAtar", sticky_action_prob=0.25, difficulty_ramping=False, max_steps_in_episode=50)
     assert (params.sticky_action_prob, params.difficulty_ramping, params.max_steps_in_episode) == (0.25, False, 50)
-    assert protocol_of(env, params) == "original: 6 actions, sticky actions 0.25, no difficulty ramping, 50-step cap"
+    assert describe_rules(env, params) == "original: 6 actions, sticky actions 0.25, no difficulty ramping, 50-step cap"
     for value in (-0.1, 1.5, float("nan")):
         message = rf"^sticky_action_prob must be .* got {value}$"
         with pytest.raises(ValueError, match=message):

@@ -19,14 +19,14 @@ def policy(observations: jax.Array, key: jax.Array) -> jax.Array:
     return ((seen @ jnp.arange(seen.shape[1])).astype(jnp.int32) + jax.random.bits(key, ()).astype(jnp.int32)) % 2
 
 
-def world(name: str):
+def environment(name: str):
     env, params = make(name)
     return env, params.replace(max_steps_in_episode=9)
 
 
 @pytest.mark.parametrize("name", ["Breakout-MinAtar", "gymnax.environments.classic_control.cartpole:CartPole"])
 def test_equals_a_loop_written_by_hand(name: str) -> None:
-    env, params = world(name)
+    env, params = environment(name)
     ours = jax.jit(lambda key: rollout(env, policy, key, T, N, params))(jax.random.key(3))
 
     envs = vectorize(env, params, N)
@@ -46,7 +46,7 @@ def test_equals_a_loop_written_by_hand(name: str) -> None:
 
 @pytest.fixture(scope="module")
 def played() -> Transition:
-    env, params = world("Breakout-MinAtar")
+    env, params = environment("Breakout-MinAtar")
     key = jax.random.key(0)
     return jax.device_get(jax.jit(lambda key: rollout(env, policy, key, T, N, params))(key))
 
@@ -63,7 +63,7 @@ def test_observations_are_whole_and_follow_each_other_until_an_episode_ends(play
 
 
 def test_under_vmap_each_key_plays_as_alone(played: Transition) -> None:
-    env, params = world("Breakout-MinAtar")
+    env, params = environment("Breakout-MinAtar")
     keys = jnp.stack([jax.random.key(1), jax.random.key(0)])
     many = jax.jit(jax.vmap(lambda key: rollout(env, policy, key, T, N, params)))(keys)
     jax.tree.map(lambda one, two: np.testing.assert_array_equal(one, two[1]), played, many)
@@ -82,7 +82,7 @@ def test_parameters_are_the_default_ones_unless_given() -> None:
     [
         (0, 1, 1, "num_steps must be a whole number >= 1, got 0"),
         (1, -2, 1, "num_envs must be a whole number >= 1, got -2"),
-        (1, 2, 3, "policy must give 2 actions, one a world, got shape (3,)"),
+        (1, 2, 3, "policy must give 2 actions, one an environment, got shape (3,)"),
     ],
 )
 def test_bad_arguments(num_steps: int, num_envs: int, actions: int, message: str) -> None:

@@ -1,4 +1,4 @@
-"""What actions worlds take, and how those of a box reach them."""
+"""What actions environments take, and how those of a box reach them."""
 
 from types import SimpleNamespace
 
@@ -18,8 +18,8 @@ from jaxrl.training import evaluate
 T, N = 12, 3
 
 
-def world_with(space) -> SimpleNamespace:
-    return SimpleNamespace(name="a world", action_space=lambda params: space)
+def environment_with(space) -> SimpleNamespace:
+    return SimpleNamespace(name="an environment", action_space=lambda params: space)
 
 
 def test_action_spaces() -> None:
@@ -32,7 +32,7 @@ def test_action_spaces() -> None:
         np.testing.assert_array_equal(space, [[-torque], [torque]])
         assert space.low.dtype == space.high.dtype == np.float32
     box = spaces.Box(jnp.array([-1.0, -2.0]), 3, (2,))
-    np.testing.assert_array_equal(action_space_of(world_with(box), None), [[-1, -2], [3, 3]])
+    np.testing.assert_array_equal(action_space_of(environment_with(box), None), [[-1, -2], [3, 3]])
 
 
 @pytest.mark.parametrize(
@@ -54,8 +54,8 @@ def test_action_spaces() -> None:
 )
 def test_actions_of_other_kinds_are_refused(space) -> None:
     for ask in (action_space_of, num_discrete_actions):
-        with pytest.raises(ArgumentError, match=r"^env must have discrete actions.*, got a world with "):
-            ask(world_with(space), None)
+        with pytest.raises(ArgumentError, match=r"^env must have discrete actions.*, got an environment with "):
+            ask(environment_with(space), None)
 
 
 class Echo(Pendulum):
@@ -78,7 +78,7 @@ def echoed() -> Transition:
     return jax.device_get(jax.jit(lambda key: rollout(env, four_sines, key, T, N, params))(jax.random.key(0)))
 
 
-def test_a_world_gets_actions_clipped_to_its_box(echoed: Transition) -> None:
+def test_an_environment_gets_actions_clipped_to_its_box(echoed: Transition) -> None:
     assert (echoed.action.shape, echoed.action.dtype) == ((T, N, 1), np.float32)
     assert (np.abs(echoed.action) > 2).any()
     assert (np.abs(echoed.action) < 2).any()
@@ -89,16 +89,16 @@ def test_a_world_gets_actions_clipped_to_its_box(echoed: Transition) -> None:
 
 def test_an_evaluation_with_actions_of_a_box() -> None:
     env = Echo()
-    worlds = vectorize(env, env.default_params.replace(max_steps_in_episode=5), N)
+    environments = vectorize(env, env.default_params.replace(max_steps_in_episode=5), N)
     result = jax.jit(
-        lambda key: evaluate(lambda _, observations, key: jnp.full((N, 1), 7.0), (), worlds, key, max_steps=9)
+        lambda key: evaluate(lambda _, observations, key: jnp.full((N, 1), 7.0), (), environments, key, max_steps=9)
     )(jax.random.key(0))
     np.testing.assert_array_equal(result.episode_return, [10.0] * N)
     assert result.ended.all()
 
 
 @pytest.mark.parametrize("name", ["Pendulum-v1", "MountainCarContinuous-v0"])
-def test_gymnax_worlds_with_a_box_of_actions_step(name: str) -> None:
+def test_gymnax_environments_with_a_box_of_actions_step(name: str) -> None:
     env, params = make(name)
     envs = vectorize(env, params, N)
     state = jax.eval_shape(envs.reset, jax.random.key(0))

@@ -1,4 +1,4 @@
-"""N worlds in lockstep."""
+"""N environments in lockstep."""
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,7 @@ T, N = 300, 8
 
 GYMNAX = "gymnax.environments.classic_control.cartpole:CartPole"
 CAPS = {"Breakout-MinAtar": 12, "GridWorld": 6, "CartPole-v1": 25, GYMNAX: 25}
-"""Worlds, and caps that some episodes reach and some do not."""
+"""Environments, and caps that some episodes reach and some do not."""
 
 
 @pytest.fixture(scope="module", params=CAPS)
@@ -53,11 +53,11 @@ def test_observations_follow_each_other(played) -> None:
 def test_episode_statistics_are_exact(played) -> None:
     transitions, metrics, _ = played
     returns, lengths = [], []
-    for world in range(N):
+    for environment in range(N):
         total = length = 0
         for t in range(T):
-            total, length = total + transitions.reward[t, world], length + 1
-            if transitions.terminated[t, world] or transitions.truncated[t, world]:
+            total, length = total + transitions.reward[t, environment], length + 1
+            if transitions.terminated[t, environment] or transitions.truncated[t, environment]:
                 returns.append(total)
                 lengths.append(length)
                 total = length = 0
@@ -66,9 +66,9 @@ def test_episode_statistics_are_exact(played) -> None:
     assert metrics["episode_length"].sum.sum() == sum(lengths)
 
 
-def test_worlds_draw_their_own_randomness() -> None:
+def test_environments_draw_their_own_randomness() -> None:
     envs = vectorize(*make("Breakout-MinAtar"), 64)
-    x = envs.reset(jax.random.key(0)).worlds.game.ball_x
+    x = envs.reset(jax.random.key(0)).environments.game.ball_x
     assert set(np.asarray(x)) == {0, 9}
 
 
@@ -83,6 +83,6 @@ def test_a_packed_board_unpacks_to_what_is_seen() -> None:
 
 
 @pytest.mark.parametrize("num_envs", [0, -1, 1.5])
-def test_a_number_of_worlds_that_cannot_be(num_envs) -> None:
+def test_a_number_of_environments_that_cannot_be(num_envs) -> None:
     with pytest.raises(ValueError, match=f"^num_envs must be a whole number >= 1, got {num_envs}$"):
         vectorize(*make("Breakout-MinAtar"), num_envs)

@@ -73,7 +73,7 @@ def unfinished_writes(run: Path) -> list[Path]:
 
 
 def final_state(run: Path) -> str:
-    """The checksum over parameters, optimizer, replay, worlds and metrics of the newest checkpoint."""
+    """The checksum over parameters, optimizer, replay, environments and metrics of the newest checkpoint."""
     step = steps_on_disk(run)[-1]
     return json.loads((run / "checkpoints" / str(step) / "info" / "metadata").read_text())["sha256"]
 

@@ -35,7 +35,7 @@ PROTOCOL = "original: 6 actions, sticky actions 0.2"
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory) -> Path:
-    """A finished run of two seeds, in a world with an option of its own."""
+    """A finished run of two seeds, in an environment with an option of its own."""
     run = tmp_path_factory.mktemp("runs") / "finished"
     code, out, err = command("dqn_minatar", *SHORT, *CHOSEN, "--tensorboard", "--out", str(run))
     assert code == 0, err
@@ -51,7 +51,7 @@ def finished(tmp_path_factory) -> Path:
 def test_the_run_directory(finished: Path) -> None:
     summary = json.loads((finished / "summary.json").read_text())
     assert summary["env"] == "Breakout-MinAtar"
-    assert summary["protocol"].startswith(PROTOCOL)
+    assert summary["rules"].startswith(PROTOCOL)
     assert summary["seeds"] == [3, 4]
     assert summary["eval_episodes"] == 16
     for name in ("algorithm", "seed", "env_steps", "eval_return_mean", "eval_return_std", "eval_truncated",
@@ -70,9 +70,9 @@ def test_the_run_directory(finished: Path) -> None:
     assert rows[0]["episode_return"] != rows[1]["episode_return"]
     with Image.open(finished / "learning_curve.png") as curve:
         assert curve.size[0] > 800
-    with Image.open(finished / "policy.gif") as film:
-        assert film.n_frames > 100
-        assert film.size == (580, 400)
+    with Image.open(finished / "policy.gif") as save_video:
+        assert save_video.n_frames > 100
+        assert save_video.size == (580, 400)
     assert list((finished / "tensorboard").glob("events.out.tfevents.*"))
 
 
@@ -114,7 +114,7 @@ def test_a_policy_is_exported_and_pickled(finished: Path) -> None:
 
 @pytest.fixture
 def call(monkeypatch, capsys):
-    """A command in this process, which is quicker, and its film short: exit code, stdout and stderr."""
+    """A command in this process, which is quicker, and its video short: exit code, stdout and stderr."""
     monkeypatch.setattr("jaxrl.runs.train.FILM_STEPS", 10)
 
     def call(main: Callable[[], None], *arguments: str) -> tuple[int, str, str]:
@@ -166,7 +166,7 @@ def test_a_record_changed_by_hand(finished: Path, tmp_path: Path, call, path: st
     assert (code, err) == (2, f"error: in {changed / 'config.json'}, {message}\n")
 
 
-def test_a_world_that_is_not_here(finished: Path, tmp_path: Path, call) -> None:
+def test_an_environment_that_is_not_here(finished: Path, tmp_path: Path, call) -> None:
     """It is said where its module was found."""
     elsewhere = shutil.copytree(finished, tmp_path / "elsewhere")
     config = json.loads((elsewhere / "config.json").read_text())
@@ -174,18 +174,20 @@ def test_a_world_that_is_not_here(finished: Path, tmp_path: Path, call) -> None:
     (elsewhere / "config.json").write_text(json.dumps(config))
     code, _, err = call(evaluate.main, str(elsewhere))
     assert (code, len(err.splitlines())) == (2, 1)
-    assert err.startswith(f"error: the world of {elsewhere} cannot be made here, as it was in {config['started_in']}: ")
+    assert err.startswith(
+        f"error: the environment of {elsewhere} cannot be made here, as it was in {config['started_in']}: "
+    )
 
 
-def test_play_films_a_run(finished: Path, tmp_path: Path, call) -> None:
-    film = tmp_path / "films" / "film.gif"
-    code, out, err = command("play", "--policy", str(finished), "--steps", "60", "--out", str(film))
+def test_play_videos_a_run(finished: Path, tmp_path: Path, call) -> None:
+    save_video = tmp_path / "videos" / "video.gif"
+    code, out, err = command("play", "--policy", str(finished), "--steps", "60", "--out", str(save_video))
     assert code == 0, err
     assert out.startswith(f"Breakout-MinAtar ({PROTOCOL}")
-    assert out.endswith(f"written to {film}\n")
-    with Image.open(film) as frames:
+    assert out.endswith(f"written to {save_video}\n")
+    with Image.open(save_video) as frames:
         assert frames.n_frames >= 60
-    for name, value in (("--env", "CartPole-v1"), ("--protocol", "gymnax"), ("--env-options", "a=1")):
+    for name, value in (("--env", "CartPole-v1"), ("--rules", "gymnax"), ("--env-options", "a=1")):
         code, _, err = call(play.main, "--policy", str(finished), name, value)
         assert (code, len(err.splitlines())) == (2, 1)
         assert err.startswith(f"error: {name} is ")
@@ -205,7 +207,7 @@ def test_an_existing_run_is_not_overwritten_and_a_changed_one_not_resumed(finish
     assert commands.file_digest(finished / "config.json") == before
 
 
-def test_options_of_the_world_are_part_of_a_run(finished: Path, tmp_path: Path) -> None:
+def test_options_of_the_environment_are_part_of_a_run(finished: Path, tmp_path: Path) -> None:
     """A run from before there were such options has none."""
     now = load(finished).options
     again = dataclasses.replace(now, out=finished, resume=True)
@@ -256,7 +258,7 @@ def test_a_full_disk_stops_the_run_and_leaves_the_last_checkpoint(finished: Path
     load(run)
 
 
-def test_a_world_of_ones_own(tmp_path: Path, call) -> None:
+def test_an_environment_of_ones_own(tmp_path: Path, call) -> None:
     """Any module on the path will do; here gymnax's own, under the name of its class."""
     run = tmp_path / "run"
     factory = "gymnax.environments.classic_control.cartpole:CartPole"

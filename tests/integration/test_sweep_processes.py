@@ -74,10 +74,10 @@ class Kind:
         return commands.start_signalled(signal.SIGKILL, dies, "sweep", *map(str, given))
 
     def agents(self, out: Path) -> list[Any]:
-        """The states of all waves' agents."""
+        """The states of all chunks' agents."""
         plan = plan_of(out)
-        shapes = state_shapes(self.group, plan.wave_size).state.agent
-        folders = [out / "waves" / f"0_{wave}" / "agents" for wave in range(plan.waves)]
+        shapes = state_shapes(self.group, plan.chunk_size).state.agent
+        folders = [out / "chunks" / f"0_{chunk}" / "agents" for chunk in range(plan.chunks)]
         return [jax.device_get(Checkpoints(folder, read_only=True).restore(shapes)[0]) for folder in folders]
 
 
@@ -98,12 +98,12 @@ def same(kind: Kind, a: Path, b: Path) -> None:
 
 
 def steps(out: Path) -> list[int]:
-    """The complete checkpoints of the first wave, while it is not finished."""
-    return [int(path.name) for path in out.glob("waves/0_0/checkpoints/*") if path.name.isdigit()]
+    """The complete checkpoints of the first chunk, while it is not finished."""
+    return [int(path.name) for path in out.glob("chunks/0_0/checkpoints/*") if path.name.isdigit()]
 
 
 def unfinished_writes(out: Path) -> list[Path]:
-    return [path for path in out.glob("waves/*/checkpoints/*") if not path.name.isdigit()]
+    return [path for path in out.glob("chunks/*/checkpoints/*") if not path.name.isdigit()]
 
 
 OFTEN = ("--checkpoint-every", "1e-9")
@@ -112,7 +112,7 @@ SECOND_CHECKPOINT = Moment(5, r"os\.rename .*0_0/checkpoints/")
 ITS_SECOND_CHECKPOINT = Moment(2, r"open .*0_0/checkpoints/.*process_1', 'w'")
 """The same for the second of two processes, which gives no names."""
 FINISHING = Moment(1, r"os\.rename .*0_1/results\.tmp'")
-"""The second wave's agents are saved, and its results are not there yet."""
+"""The second chunk's agents are saved, and its results are not there yet."""
 
 
 @pytest.fixture(scope="module")
@@ -122,12 +122,12 @@ def small(tmp_path_factory) -> Kind:
 
 @pytest.fixture(scope="module")
 def whole(small, tmp_path_factory) -> Path:
-    """A sweep of one process on two devices that nothing disturbed: two waves, of which the last is filled up."""
+    """A sweep of one process on two devices that nothing disturbed: two chunks, of which the last is filled up."""
     out = tmp_path_factory.mktemp("whole") / "out"
     code, _, err = commands.finish(small.start(out, *two_at_once(small)))
     assert code == 0, err
     plan = plan_of(out)
-    assert (plan.agents, plan.wave_size, plan.waves) == (3, 2, 2)
+    assert (plan.agents, plan.chunk_size, plan.chunks) == (3, 2, 2)
     return out
 
 
@@ -142,11 +142,11 @@ def test_sigkill_at_any_moment(small, whole, tmp_path: Path) -> None:
         commands.await_death(small.start(out, *two_at_once(small), *OFTEN, dies=moment))
         assert not (out / "results.parquet").exists()
         assert bool(unfinished_writes(out)) == (moment is SECOND_CHECKPOINT)
-    assert (out / "waves" / "0_1" / "agents").exists()
+    assert (out / "chunks" / "0_1" / "agents").exists()
     code, lines, err = commands.finish(small.start(out, *two_at_once(small)))
     assert code == 0, err
     assert "resuming at" in lines
-    assert not list(out.glob("waves/*/checkpoints"))
+    assert not list(out.glob("chunks/*/checkpoints"))
     same(small, out, whole)
 
 

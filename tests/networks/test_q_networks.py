@@ -54,7 +54,7 @@ def test_numbered_states_are_one_hot() -> None:
         q_network(gymnasium.spaces.Discrete(3, start=-1), 2)
 
 
-def test_experiments_know_the_numbered_states_of_a_world() -> None:
+def test_experiments_know_the_numbered_states_of_an_environment() -> None:
     env, params = make("FrozenLake-misc")
     observation = jnp.arange(3)
     for build, config in ((build_dqn, DQN()), (build_ppo, PPO())):

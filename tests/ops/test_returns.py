@@ -14,9 +14,10 @@ from jaxrl import ops
 N, T, GAMMA, LAMBDA = 3, 12, 0.9, 0.8
 TERMINATED = np.zeros((N, T), bool)
 TRUNCATED = np.zeros((N, T), bool)
-# World 0: one episode without an end. World 1: both kinds, an episode of one step, and an end at the last step.
+# Environment 0: one episode without an end. Environment 1: both kinds, an episode of one
+# step, and an end at the last step.
 TERMINATED[1, [2, 3]], TRUNCATED[1, [7, 11]] = True, True
-# World 2: truncated at its first step, terminated at its last.
+# Environment 2: truncated at its first step, terminated at its last.
 TRUNCATED[2, 0], TERMINATED[2, 11] = True, True
 
 
@@ -35,12 +36,12 @@ def marks(lambda_: float) -> tuple[np.ndarray, np.ndarray]:
     return discount_t, np.where(TERMINATED | TRUNCATED, 0, lambda_).astype(np.float32)
 
 
-def by_episode(estimate, n_world, *arrays):
-    """`estimate(*arrays of one episode, terminated)`, for each episode of a world on its own: `[T]`."""
-    ends = np.flatnonzero((TERMINATED | TRUNCATED)[n_world]) + 1
+def by_episode(estimate, n_env, *arrays):
+    """`estimate(*arrays of one episode, terminated)`, for each episode of an environment on its own: `[T]`."""
+    ends = np.flatnonzero((TERMINATED | TRUNCATED)[n_env]) + 1
     bounds = sorted({0, T, *ends})
     parts = [
-        estimate(*(x[n_world, start:end].astype(float) for x in arrays), TERMINATED[n_world, end - 1])
+        estimate(*(x[n_env, start:end].astype(float) for x in arrays), TERMINATED[n_env, end - 1])
         for start, end in itertools.pairwise(bounds)
     ]
     return np.concatenate(parts)

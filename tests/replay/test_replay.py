@@ -36,7 +36,7 @@ def test_a_breakout_transition_takes_at_most_128_bytes() -> None:
 
 
 def test_the_ring_forgets_the_oldest() -> None:
-    memory = replay.allocate(capacity=10, num_envs=4, num_words=1)  # 3 slabs of 4
+    memory = replay.allocate(capacity=10, num_envs=4, num_words=1)  # 3 rows of 4
     assert memory.shape == (3, 4, 1)
     for t in range(5):
         memory = replay.write(memory, jnp.full((4, 1), t, jnp.uint32), jnp.int32(t))

@@ -26,42 +26,42 @@ def priorities(state) -> np.ndarray:
 
 
 @pytest.mark.parametrize("n_step", [1, 2, 3, SLOTS])
-def test_a_stretch_begins_wherever_all_of_it_is_stored(n_step: int) -> None:
-    """Around the ring twice, against a list of the slabs that are stored."""
+def test_a_sequence_begins_wherever_all_of_it_is_stored(n_step: int) -> None:
+    """Around the ring twice, against a list of the rows that are stored."""
     memory = ring.allocate(SLOTS * N, N, 2)
     alike, by_priority = uniform(SLOTS, N, n_step), prioritised(SLOTS, N, n_step)
     state = by_priority.init(HPARAMS)
     written, learned = jax.jit(by_priority.written), jax.jit(by_priority.learned)
     draws = [jax.jit(sampler.sample, static_argnums=3) for sampler in (alike, by_priority)]
     gather = jax.jit(ring.gather, static_argnums=2)
-    stored: list[int] = []  # slab numbers, the oldest first
+    stored: list[int] = []  # row numbers, the oldest first
     for number in range(2 * SLOTS + 3):
-        slab = jnp.stack([jnp.full(N, number), jnp.arange(N)], axis=-1).astype(jnp.uint32)
-        memory = ring.write(memory, slab, jnp.int32(number))
+        row = jnp.stack([jnp.full(N, number), jnp.arange(N)], axis=-1).astype(jnp.uint32)
+        memory = ring.write(memory, row, jnp.int32(number))
         stored = [*stored, number][-SLOTS:]
-        slabs = jnp.int32(number + 1)
-        state = written(state, slabs)
+        rows = jnp.int32(number + 1)
+        state = written(state, rows)
         begins = [first for first in stored if first + n_step - 1 in stored]
-        eligible = sorted(first % SLOTS * N + world for first in begins for world in range(N))
+        eligible = sorted(first % SLOTS * N + environment for first in begins for environment in range(N))
         np.testing.assert_array_equal(priorities(state).nonzero()[0], eligible)
         if not begins:
             continue
         for sample, sampler_state in zip(draws, ((), state), strict=True):
-            index, weight = sample(sampler_state, jax.random.key(number), slabs, 512)
+            index, weight = sample(sampler_state, jax.random.key(number), rows, 512)
             np.testing.assert_array_equal(np.unique(index), eligible)
             assert (index.dtype, weight.dtype, weight.shape) == (jnp.int32, jnp.float32, (512,))
-            stretch = np.asarray(gather(memory, index, n_step))
-            assert stretch.shape == (n_step, 512, 2)
-            assert set(stretch[0, :, 0]) == set(begins)
-            np.testing.assert_array_equal(stretch[..., 0], stretch[0, :, 0] + np.arange(n_step)[:, None])
-            np.testing.assert_array_equal(stretch[..., 1], np.broadcast_to(index % N, (n_step, 512)))
+            sequence = np.asarray(gather(memory, index, n_step))
+            assert sequence.shape == (n_step, 512, 2)
+            assert set(sequence[0, :, 0]) == set(begins)
+            np.testing.assert_array_equal(sequence[..., 0], sequence[0, :, 0] + np.arange(n_step)[:, None])
+            np.testing.assert_array_equal(sequence[..., 1], np.broadcast_to(index % N, (n_step, 512)))
         state = learned(state, index, jnp.ones(512))
 
 
 def test_uniform_sampling_spends_one_draw() -> None:
-    for slabs in (2, SLOTS, 3 * SLOTS + 1):
-        index, weight = uniform(SLOTS, N).sample((), jax.random.key(7), jnp.int32(slabs), 32)
-        np.testing.assert_array_equal(index, jax.random.bits(jax.random.key(7), (32,)) % (min(slabs, SLOTS) * N))
+    for rows in (2, SLOTS, 3 * SLOTS + 1):
+        index, weight = uniform(SLOTS, N).sample((), jax.random.key(7), jnp.int32(rows), 32)
+        np.testing.assert_array_equal(index, jax.random.bits(jax.random.key(7), (32,)) % (min(rows, SLOTS) * N))
         assert (weight == 1).all()
 
 
@@ -82,7 +82,7 @@ def test_what_is_new_comes_with_the_greatest_priority() -> None:
     state = sampler.written(state, jnp.int32(2))
     np.testing.assert_allclose(priorities(state)[N : 2 * N], 3, rtol=1e-6)
     state = sampler.learned(state, jnp.array([0, 3]), jnp.array([0.0, 0.0]))
-    state = sampler.written(state, jnp.int32(3))  # the greatest so far, not the greatest that is stored
+    state = sampler.written(state, jnp.int32(3))  # the largest so far, not the largest that is stored
     np.testing.assert_allclose(priorities(state)[2 * N : 3 * N], 3, rtol=1e-6)
 
 
@@ -106,15 +106,15 @@ def test_weights_by_hand() -> None:
     hparams = PrioritisedHparams(1.0, importance_exponent_start=0.2, importance_exponent_end=0.8,
                                  importance_exponent_steps=16.0)  # fmt: skip
     state = sampler.init(hparams)
-    for slabs in (1, 2):
-        state = sampler.written(state, jnp.int32(slabs))
+    for rows in (1, 2):
+        state = sampler.written(state, jnp.int32(rows))
     state = sampler.learned(state, jnp.arange(8), jnp.array([2.0] * 4 + [1.0] * 4))
     # Of six equal parts of the sum, four are those of p = 2, and the other two have two transitions each.
     index, weight = sampler.sample(state, jax.random.key(0), jnp.int32(2), 6)
     assert index[:4].tolist() == [0, 1, 2, 3]
     assert index[4] in (4, 5)
     assert index[5] in (6, 7)
-    beta = 0.2 + (0.8 - 0.2) * 8 / 16  # two slabs of four, of sixteen
+    beta = 0.2 + (0.8 - 0.2) * 8 / 16  # two rows of four, of sixteen
     expected = np.array([4 / 3] * 4 + [2 / 3] * 2) ** -beta
     np.testing.assert_allclose(weight, expected / expected.max(), rtol=1e-5)
     assert expected[0] / expected.max() == pytest.approx(0.5**0.5)
@@ -127,8 +127,8 @@ def test_how_often_each_is_drawn() -> None:
     slots, num_envs, batch_size, batches = 10, 20, 64, 2000
     sampler = prioritised(slots, num_envs)
     state = sampler.init(PrioritisedHparams(priority_exponent=1.0))
-    for slabs in range(1, slots + 1):
-        state = sampler.written(state, jnp.int32(slabs))
+    for rows in range(1, slots + 1):
+        state = sampler.written(state, jnp.int32(rows))
     error = np.random.default_rng(0).exponential(size=200) ** 3
     error[7], error[8] = error.sum() / 9, 0.0
     state = sampler.learned(state, jnp.arange(200), jnp.asarray(error, jnp.float32))
@@ -146,8 +146,8 @@ def test_how_often_each_is_drawn() -> None:
 def test_exponent_zero_is_uniform() -> None:
     sampler = prioritised(SLOTS, N)
     state = sampler.init(dataclasses.replace(HPARAMS, priority_exponent=0.0))
-    for slabs in range(1, SLOTS + 1):
-        state = sampler.written(state, jnp.int32(slabs))
+    for rows in range(1, SLOTS + 1):
+        state = sampler.written(state, jnp.int32(rows))
     state = sampler.learned(state, jnp.arange(SLOTS * N), 10.0 ** jnp.arange(SLOTS * N))
     index, weight = sampler.sample(state, jax.random.key(0), jnp.int32(SLOTS), SLOTS * N)
     np.testing.assert_array_equal(index, np.arange(SLOTS * N))  # each once: the parts are all alike
@@ -155,7 +155,7 @@ def test_exponent_zero_is_uniform() -> None:
 
 
 def loop(sampler: replay.Sampler, num_envs: int, batch_size: int):
-    """What a training step does, many times: a slab, a sample, and its new errors."""
+    """What a training step does, many times: a row, a sample, and its new errors."""
 
     def body(t, carry):
         state, key, seen = carry
@@ -217,6 +217,6 @@ def test_the_tree_is_changed_in_place(agents: int, n_step: int) -> None:
 
 @pytest.mark.parametrize("make", [uniform, prioritised])
 @pytest.mark.parametrize("n_step", [0, -1, SLOTS + 1])
-def test_a_stretch_must_fit(make, n_step: int) -> None:
+def test_a_sequence_must_fit(make, n_step: int) -> None:
     with pytest.raises(ArgumentError, match=rf"^n_step must be .*5.*, got {n_step}"):
         make(SLOTS, N, n_step)

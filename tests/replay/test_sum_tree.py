@@ -11,11 +11,11 @@ from jaxrl.replay import sum_tree
 
 CAPACITY = 20_011  # no level is full
 
-write, write_slabs, find = jax.jit(sum_tree.write), jax.jit(sum_tree.write_slabs), jax.jit(sum_tree.find)
+write, write_ranges, find = jax.jit(sum_tree.write), jax.jit(sum_tree.write_ranges), jax.jit(sum_tree.find)
 
 
 def tree_of(values: np.ndarray) -> sum_tree.SumTree:
-    return write_slabs(sum_tree.allocate(len(values)), jnp.asarray(values, jnp.float32)[None], jnp.array([0]))
+    return write_ranges(sum_tree.allocate(len(values)), jnp.asarray(values, jnp.float32)[None], jnp.array([0]))
 
 
 def check(tree: sum_tree.SumTree, values: np.ndarray) -> None:
@@ -29,17 +29,17 @@ def check(tree: sum_tree.SumTree, values: np.ndarray) -> None:
         assert not level[len(sums) :].any()
 
 
-def test_writes_at_indices_and_of_slabs() -> None:
+def test_writes_at_indices_and_of_rows() -> None:
     rng = np.random.default_rng(0)
     values, tree = np.zeros(CAPACITY, np.float32), sum_tree.allocate(CAPACITY)
     for _ in range(20):
         index, new = rng.choice(CAPACITY, 50, replace=False), rng.exponential(size=50).astype(np.float32)
         values[index] = new
         tree = write(tree, jnp.asarray(index), jnp.asarray(new))
-        start, slab = rng.integers(CAPACITY - 300), rng.exponential(size=300).astype(np.float32)
-        values[start : start + 300] = slab
-        tree = write_slabs(tree, jnp.asarray(slab)[None], jnp.array([start]))
-    tree = write_slabs(tree, jnp.array([[7.0] * 300, [8.0] * 300]), jnp.array([CAPACITY - 300, 50]))
+        start, row = rng.integers(CAPACITY - 300), rng.exponential(size=300).astype(np.float32)
+        values[start : start + 300] = row
+        tree = write_ranges(tree, jnp.asarray(row)[None], jnp.array([start]))
+    tree = write_ranges(tree, jnp.array([[7.0] * 300, [8.0] * 300]), jnp.array([CAPACITY - 300, 50]))
     values[-300:], values[50:350] = 7, 8
     check(tree, values)
     np.testing.assert_allclose(sum_tree.total(tree), values.sum(dtype=np.float64), rtol=1e-6)

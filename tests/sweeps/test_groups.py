@@ -16,7 +16,7 @@ from jaxrl.random import key_streams
 from jaxrl.sweeps import trials
 from jaxrl.sweeps.execute import retrain
 from jaxrl.sweeps.spec import Spec, draw, read_spec, with_values
-from jaxrl.sweeps.trials import Member, fill_up, group
+from jaxrl.sweeps.trials import Trial, group, pad
 
 SPEC = """
 experiment = "dqn_cartpole"
@@ -47,15 +47,15 @@ def read(tmp_path: Path):
 
 def test_each_configuration_has_an_agent_of_each_seed(read) -> None:
     spec = read()
-    members = sorted((member for each in group(spec, 4) for member in each.members), key=lambda member: member.number)
+    trials = sorted((trial for each in group(spec, 4) for trial in each.trials), key=lambda trial: trial.number)
     expected = [
-        Member(c * 3 + i, c, dataclasses.replace(with_values(spec.options, values), seed=5 + i))
+        Trial(c * 3 + i, c, dataclasses.replace(with_values(spec.options, values), seed=5 + i))
         for c, values in enumerate(draw(spec))
         for i in range(3)
     ]
-    assert members == expected
-    assert [member.number for member in members] == list(range(18))
-    assert {member.options.num_seeds for member in members} == {1}  # as a run of its own
+    assert trials == expected
+    assert [trial.number for trial in trials] == list(range(18))
+    assert {trial.options.num_seeds for trial in trials} == {1}  # as a run of its own
 
 
 def test_agents_share_a_group_if_they_share_their_static_values(read) -> None:
@@ -66,34 +66,34 @@ def test_agents_share_a_group_if_they_share_their_static_values(read) -> None:
     assert [each.number for each in found] == list(range(len(found)))
     assert {(each.options.config.hidden_sizes, each.options.config.batch_size) for each in found} == drawn
     for each in found:
-        numbers = [member.number for member in each.members]
+        numbers = [trial.number for trial in each.trials]
         assert numbers == sorted(numbers)
-        assert {member.options.config for member in each.members} == {each.options.config}
-    assert len({member.options.hparams.discount for member in found[0].members}) > 1
+        assert {trial.options.config for trial in each.trials} == {each.options.config}
+    assert len({trial.options.hparams.discount for trial in found[0].trials}) > 1
 
 
 def test_what_is_traced_needs_no_group_of_its_own(read) -> None:
     text = SPEC.replace("hidden_sizes = { values = [[8], [8, 8]] }", "hidden_sizes = [8]")
     (one,) = group(read(text.replace("batch_size = { values = [16, 32] }", "")), 1)
-    assert len(one.members) == 18
+    assert len(one.trials) == 18
 
 
-def test_inputs_are_each_members_own(read) -> None:
+def test_inputs_are_each_trials_own(read) -> None:
     each = group(read(), 4)[0]
-    some = [each.members[i] for i in (2, 0, 1, 1)]
+    some = [each.trials[i] for i in (2, 0, 1, 1)]
     keys, hparams = each.inputs(some)
-    for i, member in enumerate(some):
-        training, _, _ = key_streams([member.options.seed])
+    for i, trial in enumerate(some):
+        training, _, _ = key_streams([trial.options.seed])
         np.testing.assert_array_equal(jax.random.key_data(keys[i]), jax.random.key_data(training[0]))
         own = jax.tree.map(lambda column, i=i: column[i].item(), hparams)
-        assert own == member.options.hparams
+        assert own == trial.options.hparams
     assert keys.shape == (4,)
 
 
 @pytest.mark.parametrize(("size", "numbers"), [(1, [0]), (2, [0, 1]), (3, [0, 1, 2]), (5, [0, 1, 2, 2, 2])])
-def test_what_a_wave_lacks_is_the_last_again(size: int, numbers: list[int]) -> None:
-    members = [Member(number, number, dqn_cartpole.experiment.defaults) for number in range(3)]
-    assert [member.number for member in fill_up(members, size)] == numbers
+def test_what_a_chunk_lacks_is_the_last_again(size: int, numbers: list[int]) -> None:
+    trials = [Trial(number, number, dqn_cartpole.experiment.defaults) for number in range(3)]
+    assert [trial.number for trial in pad(trials, size)] == numbers
 
 
 def test_more_programs_than_allowed_are_refused_before_they_are_made(read, monkeypatch) -> None:

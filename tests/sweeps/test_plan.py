@@ -1,4 +1,4 @@
-"""The plan of a sweep: waves that fit the memory and the disk, as few as can be."""
+"""The plan of a sweep: chunks that fit the memory and the disk, as few as can be."""
 
 import itertools
 import math
@@ -14,7 +14,7 @@ from rich.console import Console
 
 from jaxrl.arguments import UsageError
 from jaxrl.sweeps import plan, trials
-from jaxrl.sweeps.plan import GIB, GroupPlan, Limits, most_at_once, plan_group, show, state_shapes, wave_size
+from jaxrl.sweeps.plan import GIB, GroupPlan, Limits, chunk_size, most_at_once, plan_group, show, state_shapes
 from jaxrl.sweeps.spec import read_spec
 from jaxrl.sweeps.trials import Group, group
 from jaxrl.training.devices import bytes_of
@@ -64,25 +64,25 @@ def nothing_compiles(monkeypatch) -> None:
     monkeypatch.setattr(trials, "Program", lambda *_, **__: pytest.fail("it made a program"))
 
 
-def test_waves_are_few_and_equal_and_fit() -> None:
+def test_chunks_are_few_and_equal_and_fit() -> None:
     for devices in (1, 2, 3, 8):
         for most in range(devices, 41):
             for agents in range(1, 100):
-                size = wave_size(agents, most, devices)
-                waves = -(-agents // size)
+                size = chunk_size(agents, most, devices)
+                chunks = -(-agents // size)
                 assert size % devices == 0
                 assert size <= most
-                assert waves == -(-agents // (most - most % devices))  # as if all were as large as can be
-                assert size * waves - agents < 2 * waves * devices  # at most one a device more than rounding up needs
+                assert chunks == -(-agents // (most - most % devices))  # as if all were as large as can be
+                assert size * chunks - agents < 2 * chunks * devices  # at most one a device more than rounding up needs
 
 
-def test_a_wave_is_of_whole_blocks_where_that_costs_one_agent_more() -> None:
+def test_a_chunk_is_of_whole_blocks_where_that_costs_one_agent_more() -> None:
     """On a CPU agents work in twos or threes; alone they take longer."""
-    assert [wave_size(agents, 100, 1) for agents in (1, 2, 3, 4, 5, 7, 9, 11)] == [1, 2, 3, 4, 6, 8, 9, 12]
+    assert [chunk_size(agents, 100, 1) for agents in (1, 2, 3, 4, 5, 7, 9, 11)] == [1, 2, 3, 4, 6, 8, 9, 12]
     assert block_size(5) == 1
-    assert wave_size(5, 5, 1) == 5  # six would not fit
-    assert wave_size(10, 100, 2) == 12
-    assert wave_size(13, 7, 1) == 7
+    assert chunk_size(5, 5, 1) == 5  # six would not fit
+    assert chunk_size(10, 100, 2) == 12
+    assert chunk_size(13, 7, 1) == 7
 
 
 @pytest.mark.parametrize("devices", [1, 2])
@@ -137,7 +137,7 @@ def test_what_no_capacity_helps(groups_of, dqn, nothing_compiles) -> None:
 
 @pytest.fixture(scope="module")
 def planned(dqn):
-    """The plan of four agents where there is room for all, and what a wave of two needs; by a clock of our own.
+    """The plan of four agents where there is room for all, and what a chunk of two needs; by a clock of our own.
 
     A first trial, of two iterations, takes 1 second, which is too short; and a second one, of four iterations, 2.
     """
@@ -151,7 +151,7 @@ def planned(dqn):
 
 def test_all_at_once_if_there_is_room(planned, dqn) -> None:
     whole, _ = planned
-    assert (whole.agents, whole.wave_size, whole.waves) == (4, 4, 1)
+    assert (whole.agents, whole.chunk_size, whole.chunks) == (4, 4, 1)
     assert whole.memory == dqn.program(4, jax.devices()[:1]).memory()
     state = bytes_of(state_shapes(dqn, 4))
     assert state <= whole.memory < 2 * state  # a replay is not copied
@@ -160,20 +160,20 @@ def test_all_at_once_if_there_is_room(planned, dqn) -> None:
     assert whole.seconds == iterations * 0.5 * 4 / 2  # two agents were tried
 
 
-def test_less_memory_makes_waves(planned, dqn) -> None:
+def test_less_memory_makes_chunks(planned, dqn) -> None:
     whole, memory_of_two = planned
     less = plan_group(dqn, jax.devices()[:1], Limits(whole.memory - 1, math.inf))
-    assert (less.agents, less.wave_size, less.waves) == (4, 2, 2)
+    assert (less.agents, less.chunk_size, less.chunks) == (4, 2, 2)
     assert less.memory == memory_of_two < whole.memory
     assert less.checkpoint == bytes_of(state_shapes(dqn, 2))
 
 
 def test_a_program_that_needs_more_than_its_state(dqn, groups_of, monkeypatch) -> None:
-    """Known only once it is compiled; then too it makes waves, or it is said what would fit."""
+    """Known only once it is compiled; then too it makes chunks, or it is said what would fit."""
     monkeypatch.setattr(Program, "memory", lambda self: 3 * bytes_of(self.shapes))
     monkeypatch.setattr(plan, "seconds_per_iteration", lambda *_: 1.0)
     devices, one = jax.devices()[:1], bytes_of(state_shapes(dqn, 1))
-    assert plan_group(dqn, devices, Limits(7 * one, 1e15)).wave_size == 2  # by their states, all would fit
+    assert plan_group(dqn, devices, Limits(7 * one, 1e15)).chunk_size == 2  # by their states, all would fit
     limits = Limits(2 * one, 1e15)
     with pytest.raises(UsageError, match=r"^group 0 does not fit: with what its program works with, ") as error:
         plan_group(dqn, devices, limits)
@@ -189,7 +189,7 @@ def test_it_is_shown_in_a_table(groups_of, capsys) -> None:
     plans = [GroupPlan(1_000, 300, 2 * GIB, GIB, 90.0), GroupPlan(7, 8, 10 * GIB, GIB // 4, 1234.0)]
     Console(width=120).print(show(found, plans, EVERYTHING))
     header, first, second = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
-    assert header == "group agents waves × agents memory two checkpoints time static values"
+    assert header == "group agents chunks × agents memory two checkpoints time static values"
     sizes = [each.options.config.hidden_sizes for each in found]
     assert first == f"0 1,000 4 × 300 2.00 GiB 2.00 GiB 90 s hidden_sizes {list(sizes[0])}"
     assert second == f"1 7 1 × 8 10.00 GiB 0.50 GiB 21 min hidden_sizes {list(sizes[1])}"
@@ -197,8 +197,8 @@ def test_it_is_shown_in_a_table(groups_of, capsys) -> None:
 
 def test_limits_are_what_is_asked_for_or_most_of_what_there_is(monkeypatch) -> None:
     assert plan.limits(1.5, 7.0) == Limits(1.5 * GIB, 7.0)
-    monkeypatch.setattr(plan, "memory_there", lambda: 1000)
+    monkeypatch.setattr(plan, "available_memory", lambda: 1000)
     memory, disk = plan.limits(None, 7.0)
     assert (memory, disk) == (pytest.approx(800), 7.0)
-    monkeypatch.setattr(plan, "memory_there", lambda: None)
+    monkeypatch.setattr(plan, "available_memory", lambda: None)
     assert np.isinf(plan.limits(None, 7.0).memory)

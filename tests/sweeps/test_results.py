@@ -31,7 +31,7 @@ TYPES = {"error": pl.String, "eval_return": pl.Float64, "train_return": pl.Float
 
 def frame(agents: list[dict[str, Any]]) -> pl.DataFrame:
     """Results with the columns that every sweep has; an agent without an evaluation return has diverged."""
-    always = {"group": 0, "wave": 0, "error": None, "train_return": None, "env_steps": 1000, "seconds": 1.0}
+    always = {"group": 0, "chunk": 0, "error": None, "train_return": None, "env_steps": 1000, "seconds": 1.0}
     rows = [
         {"agent": agent, **always, "status": "finished" if row["eval_return"] is not None else "diverged", **row}
         for agent, row in enumerate(agents)
@@ -166,13 +166,16 @@ def parse(experiment: Experiment, command: str) -> Options:
                 "config.values": "categorical",
                 "config.v_min": -1.5e-7,
                 "env_options": ["map=S. G", "note='a; b'"],
-                "protocol": "gymnax",
+                "rules": "gymnax",
                 "seed": 7,
             },
         ),
-        (dqn_minatar.experiment, {"config.hidden_sizes": [], "env": "my module:a world $HOME"}),
-        (reinforce_cartpole.experiment, {"config.fresh_worlds": False, "sequential": False}),
-        (reinforce_cartpole.experiment, {"config.fresh_worlds": True, "sequential": True, "config.activation": "relu"}),
+        (dqn_minatar.experiment, {"config.hidden_sizes": [], "env": "my module:an environment $HOME"}),
+        (reinforce_cartpole.experiment, {"config.reset_each_rollout": False, "sequential": False}),
+        (
+            reinforce_cartpole.experiment,
+            {"config.reset_each_rollout": True, "sequential": True, "config.activation": "relu"},
+        ),
         (pqn_minatar.experiment, {"config.layer_norm": False}),
     ],
 )

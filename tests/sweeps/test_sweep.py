@@ -170,12 +170,12 @@ def agents(done: Done) -> dict[int, Any]:
     directory, found = done.directory, {}
     plans = [GroupPlan(*plan) for plan in json.loads((directory / "sweep.json").read_text())["plan"]]
     for each, plan in zip(groups(done), plans, strict=True):
-        for wave in range(plan.waves):
-            shapes = state_shapes(each, plan.wave_size).state.agent
-            folder = directory / "waves" / f"{each.number}_{wave}" / "agents"
+        for chunk in range(plan.chunks):
+            shapes = state_shapes(each, plan.chunk_size).state.agent
+            folder = directory / "chunks" / f"{each.number}_{chunk}" / "agents"
             state, _, _ = Checkpoints(folder, read_only=True).restore(shapes)
-            for i, member in enumerate(each.members[wave * plan.wave_size :][: plan.wave_size]):
-                found[member.number] = jax.tree.map(lambda x, i=i: np.asarray(x[i]), state)
+            for i, trial in enumerate(each.trials[chunk * plan.chunk_size :][: plan.chunk_size]):
+                found[trial.number] = jax.tree.map(lambda x, i=i: np.asarray(x[i]), state)
     return found
 
 
@@ -200,13 +200,13 @@ def test_results_have_a_row_an_agent(whole) -> None:
     options = {path: x for path, x in flatten(spec.options).items() if path.startswith(("hparams.", "config."))}
     assert options.keys() < set(found.columns)
     assert set(found.columns) - options.keys() == {
-        "agent", "configuration", "seed", "group", "wave", "status", "error",
+        "agent", "configuration", "seed", "group", "chunk", "status", "error",
         "eval_return", "train_return", "env_steps", "seconds",
     }  # fmt: skip
     assert found["config.replay_capacity"].unique().to_list() == [4_000]
     assert found["config.hidden_sizes"].unique().to_list() == ["16"]
     assert found.select("group", "config.batch_size").unique().sort("group").rows() == [(0, 16), (1, 32)]
-    assert found.select("wave", "status", "error", "env_steps").unique().rows() == [(0, "finished", None, TOTAL)]
+    assert found.select("chunk", "status", "error", "env_steps").unique().rows() == [(0, "finished", None, TOTAL)]
     assert found["eval_return"].is_between(1, 500).all()
     assert (found["seconds"] > 0).all()
     assert found["eval_return"].n_unique() > 5
@@ -228,8 +228,8 @@ def test_what_is_left_and_what_is_not(whole) -> None:
     files = {str(path.relative_to(whole.directory)) for path in whole.directory.rglob("*")}
     assert {path for path in files if path.count("/") < 3} == {
         "sweep.json", "sweep.toml", "results.parquet", "curves.parquet", "learning_curves.png", "hyperparameters.png",
-        "waves", "waves/0_0", "waves/0_0/results.parquet", "waves/0_0/curves.parquet", "waves/0_0/agents",
-        "waves/1_0", "waves/1_0/results.parquet", "waves/1_0/curves.parquet", "waves/1_0/agents",
+        "chunks", "chunks/0_0", "chunks/0_0/results.parquet", "chunks/0_0/curves.parquet", "chunks/0_0/agents",
+        "chunks/1_0", "chunks/1_0/results.parquet", "chunks/1_0/curves.parquet", "chunks/1_0/agents",
     }  # fmt: skip
     assert (whole.directory / "sweep.toml").read_text() == DQN
     for name in ("learning_curves.png", "hyperparameters.png"):
@@ -239,7 +239,7 @@ def test_what_is_left_and_what_is_not(whole) -> None:
 
 def plan_shown(lines: list[str]) -> list[str]:
     """The rows of the plan, with single spaces."""
-    begin = next(i for i, line in enumerate(lines) if line.split()[:3] == ["group", "agents", "waves"]) + 1
+    begin = next(i for i, line in enumerate(lines) if line.split()[:3] == ["group", "agents", "chunks"]) + 1
     end = next(i for i, line in enumerate(lines) if line.startswith("about "))
     return [" ".join(line.split()) for line in lines[begin:end]]
 
@@ -260,7 +260,7 @@ def test_the_plan_comes_first_and_the_best_last(whole) -> None:
     )
     begins, ends = lines.index(f"writing to {whole.directory}"), lines.index("agents: 10 finished")
     assert summary < about < begins < lines.index("compiling, then the first steps") < ends
-    assert any(re.search(r"group 2 of 2, wave 1 of 1  2 agents × .* steps/s  best \d+", line) for line in lines)
+    assert any(re.search(r"group 2 of 2, chunk 1 of 1  2 agents × .* steps/s  best \d+", line) for line in lines)
     row = next(line.split() for line in lines[begins:ends] if line.split()[:1] == ["1"])
     assert int(row[1]) == best_configuration(whole)
     for name in ("results.parquet", "curves.parquet", "learning_curves.png", "hyperparameters.png"):
@@ -302,10 +302,12 @@ def test_an_agent_is_loaded_and_evaluated_as_in_the_results(whole, agent: int) -
     assert trained.options.hparams.learning_rate == row["hparams.learning_rate"]
     assert trained.options.config.batch_size == row["config.batch_size"]
     assert trained.options.seed == row["seed"]
-    worlds = vectorize(trained.env, trained.env_params, trained.options.eval_episodes)
+    environments = vectorize(trained.env, trained.env_params, trained.options.eval_episodes)
     _, keys, _ = key_streams([row["seed"]])
     evaluation = jax.jit(
-        lambda state, key: evaluate_policy(trained.agent.policy, state, worlds, key, trained.options.eval_max_steps)
+        lambda state, key: evaluate_policy(
+            trained.agent.policy, state, environments, key, trained.options.eval_max_steps
+        )
     )(trained.agent_state, keys[0])
     assert float(evaluation.episode_return.mean()) == row["eval_return"]
 
@@ -327,7 +329,7 @@ def test_agents_that_cannot_be_loaded(whole, tmp_path) -> None:
         jaxrl.load(tmp_path, agent=1)
     for name in ("sweep.json", "sweep.toml"):
         shutil.copy(whole.directory / name, tmp_path)
-    with pytest.raises(ValueError, match=rf"^no wave of {tmp_path} is finished yet$"):
+    with pytest.raises(ValueError, match=rf"^no chunk of {tmp_path} is finished yet$"):
         jaxrl.load(tmp_path)
 
 
@@ -346,12 +348,12 @@ def test_evaluate_and_play_an_agent(whole, tmp_path, monkeypatch) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["a.gif"]
 
 
-def test_a_member_equals_its_solo_run(whole, tmp_path, monkeypatch) -> None:
+def test_a_trial_equals_its_solo_run(whole, tmp_path, monkeypatch) -> None:
     """Up to the last bits of what is added up in another order."""
     monkeypatch.setattr("jaxrl.runs.train.shoot_film", lambda *_: None)
     own, agent = groups(whole)[0], 3
-    i = [member.number for member in own.members].index(agent)
-    options = dataclasses.replace(own.members[i].options, out=tmp_path / "solo")
+    i = [trial.number for trial in own.trials].index(agent)
+    options = dataclasses.replace(own.trials[i].options, out=tmp_path / "solo")
     _, summary = train(dqn_cartpole.experiment, options, Console(quiet=True))
 
     row = results(whole.directory).row(agent, named=True)
@@ -365,10 +367,10 @@ def test_a_member_equals_its_solo_run(whole, tmp_path, monkeypatch) -> None:
     assert summary is not None
     assert summary["eval_return_mean"] == pytest.approx(row["eval_return"], rel=1e-4)
 
-    # Its worlds are the same from the beginning, to the bit.
-    many = own.program(len(own.members), jax.devices()[:1]).begin(*own.inputs(own.members))
-    keys, _ = own.inputs([own.members[i]])
-    alone = Program(own.trainer, keys[0], options.hparams).begin(keys[0], options.hparams)
+    # Its environments are the same from the beginning, to the bit.
+    many = own.program(len(own.trials), jax.devices()[:1]).init(*own.inputs(own.trials))
+    keys, _ = own.inputs([own.trials[i]])
+    alone = Program(own.trainer, keys[0], options.hparams).init(keys[0], options.hparams)
     jax.tree.map(lambda a, b: np.testing.assert_array_equal(a[i], b), many.state.envs, alone.state.envs)
 
 
@@ -379,16 +381,16 @@ def ppo(swept) -> Done:
 
 
 class Waves(NamedTuple):
-    """A sweep in waves, and how many programs each of them compiled."""
+    """A sweep in chunks, and how many programs each of them compiled."""
 
     done: Done
     compiled: list[int]
 
 
 @pytest.fixture(scope="module")
-def waves(swept, ppo) -> Waves:
+def chunks(swept, ppo) -> Waves:
     """The same where there is memory for two."""
-    events, compiled, train_wave = [], [], sweeps.train_wave
+    events, compiled, train_chunk = [], [], sweeps.train_chunk
 
     def listen(event: str, duration: float, **_) -> None:
         if event == "/jax/core/compile/backend_compile_duration":
@@ -396,7 +398,7 @@ def waves(swept, ppo) -> Waves:
 
     def counted(*arguments) -> bool:
         before = len(events)
-        finished = train_wave(*arguments)
+        finished = train_chunk(*arguments)
         compiled.append(len(events) - before)
         return finished
 
@@ -404,7 +406,7 @@ def waves(swept, ppo) -> Waves:
     memory = own.program(2, jax.devices()[:1]).memory() / GIB
     jax.monitoring.register_event_duration_secs_listener(listen)
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(sweeps, "train_wave", counted)
+        monkeypatch.setattr(sweeps, "train_chunk", counted)
         done = swept(PPO, "--memory", memory)
     jax.monitoring.unregister_event_duration_listener(listen)
     return Waves(done, compiled)
@@ -413,21 +415,21 @@ def waves(swept, ppo) -> Waves:
 def test_without_replay(ppo) -> None:
     assert (ppo.code, ppo.errors) == (0, [])
     found = results(ppo.directory)
-    assert found.select("agent", "configuration", "seed", "wave", "status", "env_steps").rows() == [
+    assert found.select("agent", "configuration", "seed", "chunk", "status", "env_steps").rows() == [
         (agent, agent, 0, 0, "finished", 2_048) for agent in range(3)
     ]
     assert found["hparams.clip"].n_unique() == 3
     assert curves(ppo.directory)["env_steps"].to_list() == [512, 1_024, 1_536, 2_048] * 3
 
 
-def test_waves_find_the_same(ppo, waves) -> None:
+def test_chunks_find_the_same(ppo, chunks) -> None:
     """Up to the last bits of what is added up in another order."""
-    done, _ = waves
+    done, _ = chunks
     assert (done.code, done.errors) == (0, [])
     assert plan_shown(done.lines)[0].startswith("0 3 2 × 2 ")
     ours, its = results(done.directory), results(ppo.directory)
-    assert ours["wave"].to_list() == [0, 0, 1]
-    trained = ("wave", "eval_return", "train_return")
+    assert ours["chunk"].to_list() == [0, 0, 1]
+    trained = ("chunk", "eval_return", "train_return")
     assert ours.drop(trained).equals(its.drop(trained))
     np.testing.assert_allclose(ours["train_return"].to_numpy(), its["train_return"].to_numpy(), rtol=1e-3)
     assert curves(done.directory).columns == curves(ppo.directory).columns
@@ -437,9 +439,9 @@ def test_waves_find_the_same(ppo, waves) -> None:
     alike(agents(done), agents(ppo), 1e-3)
 
 
-def test_a_groups_waves_share_what_compiles(waves) -> None:
+def test_a_groups_chunks_share_what_compiles(chunks) -> None:
     """The second has other hyperparameters, and is filled up."""
-    _, (first, second) = waves
+    _, (first, second) = chunks
     assert first > 0
     assert second == 0
 
@@ -453,7 +455,7 @@ def test_a_finished_sweep_is_left_alone(whole, tmp_path) -> None:
     assert {path: path.read_bytes() for path in copy.directory.rglob("*") if path.is_file()} == before
 
 
-def test_a_resumed_sweep_takes_the_devices_that_divide_its_waves() -> None:
+def test_a_resumed_sweep_takes_the_devices_that_divide_its_chunks() -> None:
     there = jax.local_device_count()
     for sizes, divide in (((6, 4), 2), ((8, 16), 8), ((3,), 3), ((5, 3), 1)):
         plans = [GroupPlan(10, size, 0, 0, 0.0) for size in sizes]
@@ -462,10 +464,10 @@ def test_a_resumed_sweep_takes_the_devices_that_divide_its_waves() -> None:
 
 
 def signalling(at: Callable[[int, bool], bool]) -> type:
-    """What tells how far a wave is, and sends a signal: `at(calls, finished)` says when."""
+    """What tells how far a chunk is, and sends a signal: `at(calls, finished)` says when."""
     calls = 0
 
-    class Signalling(sweeps.WaveSink):
+    class Signalling(sweeps.ChunkLogger):
         def tick(self, env_steps: int, total_steps: int, rate: float) -> None:
             nonlocal calls
             calls += 1
@@ -478,14 +480,14 @@ def signalling(at: Callable[[int, bool], bool]) -> type:
 @pytest.mark.parametrize("at", [lambda calls, _: calls == 3, lambda _, finished: finished], ids=["amid", "at the end"])
 def test_a_signal_stops_a_sweep_that_goes_on_to_the_same_bits(whole, swept, at) -> None:
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(sweeps, "WaveSink", signalling(at))
+        monkeypatch.setattr(sweeps, "ChunkLogger", signalling(at))
         stopped = swept(DQN)
     assert (stopped.code, stopped.errors) == (0, [])
     assert stopped.lines[-2] == "stopped; continue with"
     command = f"python -m jaxrl.experiments.sweep {stopped.spec} --out {stopped.directory} --num-devices 1 --resume"
     assert stopped.lines[-1].strip() == command
     assert not (stopped.directory / "results.parquet").exists()
-    assert not (stopped.directory / "waves" / "1_0").exists()
+    assert not (stopped.directory / "chunks" / "1_0").exists()
     done = again(stopped)
     assert (done.code, done.errors) == (0, [])
     assert results(done.directory).equals(results(whole.directory))
@@ -518,7 +520,7 @@ def test_an_agent_that_diverges_is_alone_in_it(swept) -> None:
     assert jaxrl.load(bad.directory).options.hparams.learning_rate < 1
 
     # Had they all diverged, there were none to recommend.
-    table = bad.directory / "waves" / "0_0" / "results.parquet"
+    table = bad.directory / "chunks" / "0_0" / "results.parquet"
     diverged = pl.read_parquet(table).with_columns(status=pl.lit("diverged"), eval_return=pl.lit(None, pl.Float64))
     diverged.write_parquet(table)
     none = again(bad)
@@ -530,15 +532,15 @@ def test_an_agent_that_diverges_is_alone_in_it(swept) -> None:
 
 
 def test_a_group_that_fails_leaves_the_others_alone(swept, whole) -> None:
-    train_wave = sweeps.train_wave
+    train_chunk = sweeps.train_chunk
 
     def broken(group, *arguments) -> bool:
         if group.number == 0:
             raise RuntimeError("something is wrong\nwith this group")
-        return train_wave(group, *arguments)
+        return train_chunk(group, *arguments)
 
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(sweeps, "train_wave", broken)
+        monkeypatch.setattr(sweeps, "train_chunk", broken)
         failed = swept(DQN)
     assert failed.code == 1
     traceback = failed.directory / "group_0_error.txt"
@@ -557,7 +559,7 @@ def test_a_group_that_fails_leaves_the_others_alone(swept, whole) -> None:
     assert found.filter(~lost).select(expected.columns).equals(expected.filter(~lost))
     assert curves(failed.directory)["agent"].unique().to_list() == [4, 5]
 
-    kept = failed.directory / "waves" / "1_0" / "results.parquet"
+    kept = failed.directory / "chunks" / "1_0" / "results.parquet"
     before = kept.stat().st_mtime_ns
     done = again(failed)
     assert (done.code, done.errors) == (0, [])

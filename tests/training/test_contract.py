@@ -17,10 +17,10 @@ ENV = make("GridWorld", map="...\n..G")  # four actions
 SHAPE = jax.ShapeDtypeStruct((2, 3, 3), bool)
 OFF = jaxrl.OffPolicyConfig(num_envs=2, batch_size=4, replay_capacity=16, warmup_steps=4)
 ON = jaxrl.OnPolicyConfig(num_envs=2, rollout_length=4)
-FRESH = jaxrl.OnPolicyConfig(num_envs=2, rollout_length=4, fresh_worlds=True)
+FRESH = jaxrl.OnPolicyConfig(num_envs=2, rollout_length=4, reset_each_rollout=True)
 
 
-def traced(trainer, hparams):
+def as_arrays(trainer, hparams):
     state = jax.eval_shape(trainer.init, jax.random.key(0), hparams)
     return jax.eval_shape(trainer.step, state)
 
@@ -74,7 +74,7 @@ def test_an_agent_for_another_number_of_actions(name: str) -> None:
 
 @pytest.mark.parametrize("hparams", [(), {"rate": 1}, Hparams()])
 def test_hyperparameters_of_ones_own_kind(hparams) -> None:
-    state, _ = traced(on_policy(own(), *ENV, ON), hparams)
+    state, _ = as_arrays(on_policy(own(), *ENV, ON), hparams)
     assert jax.tree.structure(state.agent[1]) == jax.tree.structure(hparams)
 
 
@@ -107,7 +107,7 @@ def test_what_agents_and_trainers_do_not_take() -> None:
         (lambda: on_policy(network, *ENV, ON), (), "agent must have a function act, as jaxrl.Agent has, got QNetwork"),
     ):  # fmt: skip
         with pytest.raises(ArgumentError, match=message):
-            traced(make_trainer(), hparams)
+            as_arrays(make_trainer(), hparams)
 
 
 def test_what_an_update_must_return() -> None:
@@ -120,7 +120,7 @@ def test_what_an_update_must_return() -> None:
         agent = own(update=lambda state, batch, key, env_steps, results=results: results(state))
         for trainer in (on_policy(agent, *ENV, ON), off_policy(agent, *ENV, OFF)):
             with pytest.raises(ArgumentError, match=message):
-                traced(trainer, ())
+                as_arrays(trainer, ())
 
 
 def test_outputs_count_for_discrete_actions_only() -> None:

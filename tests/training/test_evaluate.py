@@ -23,7 +23,7 @@ class State(NamedTuple):
 class Countdown(Environment):
     """Episodes of 1 to 8 steps, drawn at the start; the reward of a step is 1, or -100 in any later episode."""
 
-    random_words, num_actions, protocol, name, default_params = 1, 2, "countdown", "Countdown", Params()
+    random_words, num_actions, rules, name, default_params = 1, 2, "countdown", "Countdown", Params()
 
     def initial(self, bits, params):
         return State(1 + (bits[0] & 7).astype(jnp.int32), jnp.zeros(bits.shape[1:], jnp.int32))
@@ -47,28 +47,28 @@ def policy(agent_state, observations, key):
 
 
 @pytest.fixture(scope="module")
-def worlds():
+def environments():
     env = Countdown()
     return vectorize(env, env.default_params, 64)
 
 
-def test_each_world_counts_one_episode(worlds) -> None:
-    result = jax.jit(lambda key: evaluate(policy, (), worlds, key, 100))(jax.random.key(0))
+def test_each_environment_counts_one_episode(environments) -> None:
+    result = jax.jit(lambda key: evaluate(policy, (), environments, key, 100))(jax.random.key(0))
     assert result.ended.all()
     np.testing.assert_array_equal(result.episode_return, result.episode_length)
     assert set(np.asarray(result.episode_length)) == set(range(1, 9))
 
 
-def test_an_unfinished_episode_counts_with_its_return_so_far(worlds) -> None:
-    result = jax.jit(lambda key: evaluate(policy, (), worlds, key, 3))(jax.random.key(0))
-    full = jax.jit(lambda key: evaluate(policy, (), worlds, key, 100))(jax.random.key(0))
+def test_an_unfinished_episode_counts_with_its_return_so_far(environments) -> None:
+    result = jax.jit(lambda key: evaluate(policy, (), environments, key, 3))(jax.random.key(0))
+    full = jax.jit(lambda key: evaluate(policy, (), environments, key, 100))(jax.random.key(0))
     np.testing.assert_array_equal(result.ended, full.episode_length <= 3)
     np.testing.assert_array_equal(result.episode_return, np.minimum(full.episode_return, 3))
 
 
 def test_the_key_decides_and_nothing_else() -> None:
     env, params = make("Breakout-MinAtar")
-    worlds = vectorize(env, params, 16)
-    play = jax.jit(lambda key: evaluate(policy, (), worlds, key, 200).episode_length)
+    environments = vectorize(env, params, 16)
+    play = jax.jit(lambda key: evaluate(policy, (), environments, key, 200).episode_length)
     np.testing.assert_array_equal(play(jax.random.key(1)), play(jax.random.key(1)))
     assert not np.array_equal(play(jax.random.key(1)), play(jax.random.key(2)))

@@ -12,7 +12,7 @@ from flax import struct
 
 from jaxrl import DQNHparams, QLearningHparams, repeat
 from jaxrl.arguments import ArgumentError, check
-from jaxrl.training import traced
+from jaxrl.training import as_arrays
 
 
 class Named(NamedTuple):
@@ -56,11 +56,11 @@ class Plain:
 )
 def test_every_leaf_is_of_its_kind(hparams, dtypes: list[str]) -> None:
     """As its annotation says, or else as its value does."""
-    arrays = traced(hparams)
+    arrays = as_arrays(hparams)
     assert jax.tree.structure(arrays) == jax.tree.structure(hparams)
     assert [str(x.dtype) for x in jax.tree.leaves(arrays)] == dtypes
     assert not any(x.aval.weak_type for x in jax.tree.leaves(arrays))  # which would be another program
-    for x, many in zip(jax.tree.leaves(arrays), jax.tree.leaves(traced(repeat(hparams, 3))), strict=True):
+    for x, many in zip(jax.tree.leaves(arrays), jax.tree.leaves(as_arrays(repeat(hparams, 3))), strict=True):
         np.testing.assert_array_equal(many, np.stack([x] * 3))
     check(hparams)
 
@@ -77,7 +77,7 @@ def test_every_leaf_is_of_its_kind(hparams, dtypes: list[str]) -> None:
 )
 def test_what_is_no_tree_of_numbers(hparams, message: str) -> None:
     with pytest.raises(ArgumentError, match=message):
-        traced(hparams)
+        as_arrays(hparams)
 
 
 def test_bounds_of_records_in_records() -> None:

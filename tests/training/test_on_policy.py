@@ -1,4 +1,4 @@
-"""The rollout trainer: what it hands to the agent, populations, resuming, and policies that do not fit the world."""
+"""The rollout trainer: what it hands to the agent, populations, resuming, and policies that do not fit."""
 
 import dataclasses
 
@@ -65,13 +65,13 @@ def test_each_of_three_agents_equals_its_solo_run(compiled) -> None:
     init, train = compiled["solo"]
     for i, rate in enumerate(rates):
         solo, _ = train(init(keys[i], dataclasses.replace(HPARAMS, learning_rate=rate)))
-        member = jax.tree.map(lambda x, i=i: x[i], many._replace(iteration=many.iteration[None].repeat(3)))
+        trial = jax.tree.map(lambda x, i=i: x[i], many._replace(iteration=many.iteration[None].repeat(3)))
         jax.tree.map(
             lambda a, b: np.testing.assert_allclose(np.asarray(data(a)), np.asarray(data(b)), rtol=1e-4, atol=1e-5),
             solo,
-            member,
+            trial,
         )
-        np.testing.assert_array_equal(solo.envs.worlds.cell, member.envs.worlds.cell)
+        np.testing.assert_array_equal(solo.envs.environments.cell, trial.envs.environments.cell)
     assert not np.allclose(many.agent.params[0], many.agent.params[1])
 
 
@@ -106,14 +106,14 @@ def spy() -> Agent:
     return Agent(init, act, act, update)
 
 
-def rollouts_of(fresh_worlds: bool, iterations: int):
+def rollouts_of(reset_each_rollout: bool, iterations: int):
     """Transitions of each iteration, leaves `[iterations, T, N, ...]`, and the clock that updates saw."""
     batches = []
 
     def update(state, batch, key, env_steps):
         return batch, {"env_steps": Mean(env_steps, jnp.int32(1))}, ()
 
-    config = OnPolicyConfig(num_envs=N, rollout_length=T, fresh_worlds=fresh_worlds)
+    config = OnPolicyConfig(num_envs=N, rollout_length=T, reset_each_rollout=reset_each_rollout)
     trainer = on_policy(spy()._replace(update=update), GRID, GRID_PARAMS, config)
     state = quick_jit(trainer.init)(jax.random.key(0), HPARAMS)
     step, clock = quick_jit(trainer.step), []
@@ -126,17 +126,17 @@ def rollouts_of(fresh_worlds: bool, iterations: int):
 
 def test_an_agent_that_learns_from_whole_episodes_is_refused_without_them() -> None:
     agent = reinforce(ActorCritic(Discrete(4)))
-    with pytest.raises(ArgumentError, match=r"^fresh_worlds must be True, .* whole episodes, got False$"):
+    with pytest.raises(ArgumentError, match=r"^reset_each_rollout must be True, .* whole episodes, got False$"):
         on_policy(agent, GRID, GRID_PARAMS, OnPolicyConfig())
     with pytest.raises(ArgumentError, match=r"^agent must not need whole episodes"):
         off_policy(agent, GRID, GRID_PARAMS, OffPolicyConfig())
-    on_policy(agent, GRID, GRID_PARAMS, OnPolicyConfig(fresh_worlds=True))
+    on_policy(agent, GRID, GRID_PARAMS, OnPolicyConfig(reset_each_rollout=True))
     on_policy(spy(), GRID, GRID_PARAMS, OnPolicyConfig())
 
 
-@pytest.mark.parametrize("fresh_worlds", [False, True])
-def test_a_rollout_is_what_happened(fresh_worlds: bool) -> None:
-    batches, clock = rollouts_of(fresh_worlds, 3)
+@pytest.mark.parametrize("reset_each_rollout", [False, True])
+def test_a_rollout_is_what_happened(reset_each_rollout: bool) -> None:
+    batches, clock = rollouts_of(reset_each_rollout, 3)
     assert clock == [0, ITERATION, 2 * ITERATION]
     assert batches.observation.shape == (3, T, N, 3, 3, 3)
     done = batches.terminated | batches.truncated
@@ -149,17 +149,17 @@ def test_a_rollout_is_what_happened(fresh_worlds: bool) -> None:
     at_goal = batches.next_observation[..., 2, 2, 0]
     np.testing.assert_array_equal(at_goal, batches.terminated)
     assert not batches.observation[..., 2, 2, 0].any()
-    # From one rollout to the next, worlds go on where they were, or begin anew.
+    # From one rollout to the next, environments go on where they were, or begin anew.
     last, first = batches.next_observation[:-1, -1], batches.observation[1:, 0]
     continued = (last == first).all((-1, -2, -3))
     ongoing = ~done[:-1, -1]
     assert ongoing.any()
-    assert continued[ongoing].all() != fresh_worlds
+    assert continued[ongoing].all() != reset_each_rollout
     # An episode of at most 5 steps, counted from the beginning of a fresh rollout.
     steps = np.zeros((3, N), int)
     for t in range(T):
         steps += 1
-        if fresh_worlds:
+        if reset_each_rollout:
             np.testing.assert_array_equal(batches.truncated[:, t], (steps == 5) & ~batches.terminated[:, t])
         steps[done[:, t]] = 0
 
@@ -169,7 +169,7 @@ def test_a_stopped_run_resumes_to_the_same_bits(trainer, tmp_path) -> None:
         checkpoints = Checkpoints(tmp_path / name)
         return run(
             trainer, jax.random.key(0), HPARAMS, ITERATION * iterations, checkpoints=checkpoints, resume=resume,
-            log_every=ITERATION, tell=lambda line: None,
+            log_every=ITERATION, notify=lambda line: None,
         )  # fmt: skip
 
     whole = train("whole", 5)
@@ -188,7 +188,7 @@ def test_a_stopped_run_resumes_to_the_same_bits(trainer, tmp_path) -> None:
         ("Pendulum-v1", Box(-np.ones(2), np.ones(2)), r"agent must act with float\[4, 1\].*Box.*, got float32\[4, 2\]"),
     ],
 )  # fmt: skip
-def test_a_policy_that_does_not_fit_the_world(env: str, space, message: str) -> None:
+def test_a_policy_that_does_not_fit_the_environment(env: str, space, message: str) -> None:
     """Found out while tracing."""
     env, params = make(env)
     observation, _ = jax.eval_shape(env.reset, jax.random.key(0), params)

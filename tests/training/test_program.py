@@ -27,7 +27,7 @@ HPARAMS = {"off": DQNHparams(learning_rate=1e-3, epsilon_decay_steps=200.0), "on
 
 @pytest.fixture(scope="module", autouse=True)
 def quickly():
-    """As users compile, for worlds must be the same to the bit, but with LLVM's optimizations off."""
+    """As users compile, for environments must be the same to the bit, but with LLVM's optimizations off."""
     timed = Program._timed
     with pytest.MonkeyPatch.context() as monkeypatch:
         options = AS_USERS_DO | {"xla_backend_optimization_level": 0}
@@ -62,8 +62,8 @@ def program_of(trainer, hparams, keys, devices=1) -> Program:
 def train(trainer, hparams, keys, devices=1):
     """The run after a few iterations."""
     program = program_of(trainer, hparams, keys, devices)
-    progress = program.compiled()(program.begin(keys, hparams), ITERATIONS // 2)
-    return program.compiled()(progress, ITERATIONS - ITERATIONS // 2)
+    run_state = program.compiled()(program.init(keys, hparams), ITERATIONS // 2)
+    return program.compiled()(run_state, ITERATIONS - ITERATIONS // 2)
 
 
 def arrays(tree):
@@ -82,11 +82,11 @@ def assert_close(one, other):
             np.testing.assert_array_equal(a, b)
 
 
-def member(progress, i):
+def trial(run_state, i):
     """One agent of a population."""
-    clock = progress.state.iteration
-    state = progress.state._replace(iteration=jnp.broadcast_to(clock, progress.nan_iteration.shape))
-    return jax.tree.map(lambda x: x[i], progress._replace(state=state))
+    clock = run_state.state.iteration
+    state = run_state.state._replace(iteration=jnp.broadcast_to(clock, run_state.nan_iteration.shape))
+    return jax.tree.map(lambda x: x[i], run_state._replace(state=state))
 
 
 def eight(kind: str):
@@ -111,7 +111,7 @@ def test_each_agent_equals_its_solo_run(trainers, kind, on_one_device) -> None:
     assert on_one_device.state.iteration == ITERATIONS
     for i in (0, 5, 7):
         own = jax.tree.map(lambda x, i=i: x[i], hparams)
-        assert_close(train(trainers[kind], own, keys[i]), member(on_one_device, i))
+        assert_close(train(trainers[kind], own, keys[i]), trial(on_one_device, i))
 
 
 def test_on_many_devices_a_population_is_the_same(trainers, kind, on_one_device) -> None:
@@ -126,10 +126,10 @@ def test_any_number_of_agents_takes_turns(trainers, kind, on_one_device, agents:
     hparams, keys = jax.tree.map(lambda x: x[:agents], eight(kind))
     some = train(trainers[kind], hparams, keys)
     for i in range(agents):
-        assert_close(member(on_one_device, i), member(some, i))
+        assert_close(trial(on_one_device, i), trial(some, i))
 
 
-def test_the_worlds_of_one_agent_are_spread_over_devices(trainers, kind) -> None:
+def test_the_environments_of_one_agent_are_spread_over_devices(trainers, kind) -> None:
     hparams, key = HPARAMS[kind], jax.random.key(1)
     spread = train(trainers[kind], hparams, key, devices=8)
     assert_close(train(trainers[kind], hparams, key), spread)
@@ -146,8 +146,8 @@ def test_blocks_are_small_on_a_cpu() -> None:
 
 def test_a_ring_among_others_is_written_and_read_like_one_alone() -> None:
     rings = jax.random.bits(jax.random.key(0), (3, 4, 2, 5))
-    slab, index = jax.random.bits(jax.random.key(1), (2, 5)), jnp.array([0, 3, 7, 6])
-    alone, among = write(rings[1], slab, jnp.int32(6)), write(Place(rings, jnp.int32(1)), slab, jnp.int32(6))
+    row, index = jax.random.bits(jax.random.key(1), (2, 5)), jnp.array([0, 3, 7, 6])
+    alone, among = write(rings[1], row, jnp.int32(6)), write(Place(rings, jnp.int32(1)), row, jnp.int32(6))
     np.testing.assert_array_equal(among.rings, rings.at[1].set(alone))
     for n_step in (1, 3):
         np.testing.assert_array_equal(gather(alone, index, n_step), gather(among, index, n_step))
@@ -233,7 +233,7 @@ def test_a_run_takes_any_key_and_the_same_number_of_keys_and_hyperparameters(sma
         with pytest.raises(ArgumentError, match=f"^{message}"):
             Program(small_trainer, key, given)
     with pytest.raises(ArgumentError, match=r"^key must be of shape \(4,\), as the program's, got \(\)$"):
-        Program(small_trainer, keys, four).begin(jax.random.key(0), hparams)
+        Program(small_trainer, keys, four).init(jax.random.key(0), hparams)
 
 
 def test_a_population_is_not_made_of_a_population(small_trainer, hparams) -> None:

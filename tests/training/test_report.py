@@ -14,22 +14,22 @@ from PIL import Image
 from jaxrl import Transition
 from jaxrl.arguments import ArgumentError
 from jaxrl.envs import make
-from jaxrl.plots.errors import spared
+from jaxrl.plots.errors import errors_as_notes
 from jaxrl.plots.learning_curve import interval_95, learning_curve, mean_text, number, spread, steps_text
 from jaxrl.plots.render import BACKGROUND, PALETTE, render, render_state, shorten
-from jaxrl.plots.video import action_text, film, frame_time, score_text
+from jaxrl.plots.video import action_text, frame_time, save_video, score_text
 from jaxrl.runs.page import page, record, return_text, with_epsilon
-from jaxrl.training.loggers import CSVSink, TensorBoardSink, brief
+from jaxrl.training.loggers import CSVLogger, TensorBoardLogger, brief
 
 
 def test_a_run_without_rows_leaves_no_tensorboard_file(tmp_path) -> None:
-    sink = TensorBoardSink(tmp_path / "tensorboard", [0])
-    sink.resume(100)
-    sink.close()
+    logger = TensorBoardLogger(tmp_path / "tensorboard", [0])
+    logger.resume(100)
+    logger.close()
     assert not list(tmp_path.iterdir())
-    sink = TensorBoardSink(tmp_path / "tensorboard", [0])
-    sink.write({"env_steps": 100, "loss": 1.0})
-    sink.close()
+    logger = TensorBoardLogger(tmp_path / "tensorboard", [0])
+    logger.write({"env_steps": 100, "loss": 1.0})
+    logger.close()
     assert len(list((tmp_path / "tensorboard").iterdir())) == 1
 
 
@@ -86,7 +86,7 @@ OBSERVATIONS = {
 
 @pytest.mark.parametrize("observation", OBSERVATIONS.values(), ids=OBSERVATIONS.keys())
 def test_any_observation_can_be_drawn(observation) -> None:
-    """Of any world: a wrapper may show another observation than the world's own."""
+    """Of any environment: a wrapper may show another observation than the environment's own."""
     for name in ("CartPole-v1", "Pendulum-v1", "Breakout-MinAtar", "GridWorld", None):
         picture = render(make(name)[0] if name else None, observation, ("caption", "another line"))
         assert picture.size == (580, 400)
@@ -120,7 +120,7 @@ def test_a_long_legend_says_how_much_is_left_out() -> None:
     assert shorten(legend, 0) == []
 
 
-def test_a_world_without_observe_is_refused() -> None:
+def test_an_environment_without_observe_is_refused() -> None:
     with pytest.raises(ArgumentError, match=r"^env must have `observe`, .*, got SimpleNamespace$"):
         render_state(SimpleNamespace(), None)
 
@@ -138,10 +138,10 @@ def test_a_state_is_drawn_as_its_observation(name: str) -> None:
 def test_ten_channels_can_be_told_apart(tmp_path: Path) -> None:
     """Nine cells of each of ten channels, through a GIF."""
     board = np.repeat(np.eye(10, dtype=bool)[:, None], 10, axis=1)
-    env = SimpleNamespace(name="a world of one's own")
+    env = SimpleNamespace(name="an environment of one's own")
     nothing = np.zeros(1, bool)
-    film(env, Transition(board[None], nothing, nothing, nothing, nothing, board[None]), tmp_path / "film.gif")
-    with Image.open(tmp_path / "film.gif") as picture:
+    save_video(env, Transition(board[None], nothing, nothing, nothing, nothing, board[None]), tmp_path / "video.gif")
+    with Image.open(tmp_path / "video.gif") as picture:
         seen = np.array([picture.convert("RGB").getpixel((20, 40 * c + 20)) for c in range(10)])
     np.testing.assert_allclose(seen, PALETTE, atol=8)
     distances = np.abs(seen[:, None] - seen[None]).sum(axis=-1)
@@ -157,11 +157,11 @@ def a_walk() -> Transition:
 
 
 @pytest.mark.parametrize("axis", [False, True], ids=["[T]", "[T, 1]"])
-def test_a_film_has_a_frame_a_step_and_one_for_each_end(tmp_path: Path, axis: bool) -> None:
+def test_a_video_has_a_frame_a_step_and_one_for_each_end(tmp_path: Path, axis: bool) -> None:
     env, _ = make("Breakout-MinAtar")
     trajectory = jax.tree.map(lambda x: x[:, None], a_walk()) if axis else a_walk()
-    film(env, trajectory, tmp_path / "film", "a film")
-    with Image.open(tmp_path / "film") as frames:
+    save_video(env, trajectory, tmp_path / "video", "a video")
+    with Image.open(tmp_path / "video") as frames:
         assert (frames.format, frames.n_frames) == ("GIF", 6)
         for frame, column in enumerate((0, 1, 2, 3, 3, 4)):  # what the episode ended with, then where the next begins
             frames.seek(frame)
@@ -169,25 +169,25 @@ def test_a_film_has_a_frame_a_step_and_one_for_each_end(tmp_path: Path, axis: bo
             assert np.abs(np.subtract(ball, PALETTE[1])).max() < 8
 
 
-def test_a_film_of_a_pytree(tmp_path: Path) -> None:
+def test_a_video_of_a_pytree(tmp_path: Path) -> None:
     observations = {"board": np.zeros((3, 200, 4), bool), "key": jax.random.split(jax.random.key(0), 3)}
     ends, rewards = np.array([False, True, False]), np.array([-0.153554, -0.2, 1.0])
-    film(
+    save_video(
         SimpleNamespace(), Transition(observations, np.ones((3, 2)), rewards, ends, ends, observations), tmp_path / "a"
     )
     with Image.open(tmp_path / "a") as frames:
         assert frames.n_frames == 4
 
 
-def test_how_long_a_film_shows_a_step(tmp_path: Path) -> None:
-    """A grid world's can be followed, and the last of an episode stays for twice as long."""
+def test_how_long_a_video_shows_a_step(tmp_path: Path) -> None:
+    """A grid environment's can be followed, and the last of an episode stays for twice as long."""
     env, _ = make("GridWorld")
     observations = np.zeros((4, 4, 4, 3), np.float32)
     observations[range(4), range(4), 1, 0] = 1
     ends = np.array([False, False, True])
     walk = Transition(observations[:3], np.zeros(3, int), -np.ones(3), ends, 0 * ends, observations[1:])
-    film(env, walk, tmp_path / "film.gif")
-    with Image.open(tmp_path / "film.gif") as frames:
+    save_video(env, walk, tmp_path / "video.gif")
+    with Image.open(tmp_path / "video.gif") as frames:
         times = []
         for frame in range(frames.n_frames):
             frames.seek(frame)
@@ -206,15 +206,15 @@ def test_captions() -> None:
     assert action_text(None, np.array([0.123, -2.0])) == "action 0.12 -2.00"
 
 
-def test_a_film_has_a_step_at_least(tmp_path: Path) -> None:
+def test_a_video_has_a_step_at_least(tmp_path: Path) -> None:
     with pytest.raises(ArgumentError, match=r"^trajectory must have a step at least, got \(0,\)$"):
-        film(make("Breakout-MinAtar")[0], jax.tree.map(lambda x: x[:0], a_walk()), tmp_path / "film.gif")
+        save_video(make("Breakout-MinAtar")[0], jax.tree.map(lambda x: x[:0], a_walk()), tmp_path / "video.gif")
 
 
-def test_a_film_is_of_one_world(tmp_path: Path) -> None:
+def test_a_video_is_of_one_environment(tmp_path: Path) -> None:
     two = jax.tree.map(lambda x: np.stack([x, x], axis=1), a_walk())
-    with pytest.raises(ArgumentError, match=r"^trajectory must be of one world .*, got \(2,\)$"):
-        film(make("Breakout-MinAtar")[0], two, tmp_path / "film.gif")
+    with pytest.raises(ArgumentError, match=r"^trajectory must be of one environment .*, got \(2,\)$"):
+        save_video(make("Breakout-MinAtar")[0], two, tmp_path / "video.gif")
 
 
 def test_importing_jaxrl_imports_no_pillow() -> None:
@@ -224,15 +224,15 @@ def test_importing_jaxrl_imports_no_pillow() -> None:
 
 def test_a_learning_curve_of_rows_without_episodes(tmp_path: Path) -> None:
     """An empty cell where no episode ended, and a curve all the same."""
-    sink = CSVSink(tmp_path / "metrics.csv", [0, 1])
+    logger = CSVLogger(tmp_path / "metrics.csv", [0, 1])
     clock = {"env_steps_per_second": 1.0, "wall_seconds": 2.0}
     nothing = np.array([np.nan, np.nan])
-    sink.write({"env_steps": 10, "episode_return": nothing, **clock})
-    learning_curve(sink.path, tmp_path / "empty.png", "title", "protocol", [])
-    sink.write({"env_steps": 20, "episode_return": np.array([1.0, 2.0]), **clock})
-    sink.write({"env_steps": 30, "episode_return": np.array([np.nan, 4.0]), **clock})
-    learning_curve(sink.path, tmp_path / "curve.png", "title", "protocol", [1.0, 4.0])
-    assert sink.path.read_text().splitlines()[1] == "0,10,,1,2"
+    logger.write({"env_steps": 10, "episode_return": nothing, **clock})
+    learning_curve(logger.path, tmp_path / "empty.png", "title", "rules", [])
+    logger.write({"env_steps": 20, "episode_return": np.array([1.0, 2.0]), **clock})
+    logger.write({"env_steps": 30, "episode_return": np.array([np.nan, 4.0]), **clock})
+    learning_curve(logger.path, tmp_path / "curve.png", "title", "rules", [1.0, 4.0])
+    assert logger.path.read_text().splitlines()[1] == "0,10,,1,2"
     for name in ("empty.png", "curve.png"):
         with Image.open(tmp_path / name) as picture:
             assert picture.size[0] > 800
@@ -251,7 +251,7 @@ def axes_of(tmp_path: Path, monkeypatch):
         rows = [f"{seed},{5000 * (row + 1)},{'' if x is None else x}" for seed, curve in enumerate(curves)
                 for row, x in enumerate(curve)]  # fmt: skip
         (tmp_path / "metrics.csv").write_text("\n".join(["seed,env_steps,episode_return", *rows]))
-        learning_curve(tmp_path / "metrics.csv", tmp_path / "curve.png", "title", "protocol", final)
+        learning_curve(tmp_path / "metrics.csv", tmp_path / "curve.png", "title", "rules", final)
         return drawn[-1].axes[0]
 
     return axes_of
@@ -355,7 +355,7 @@ def test_a_record_says_how_it_was_made(tmp_path: Path) -> None:
     run, kept = tmp_path / "run", tmp_path / "kept"
     run.mkdir()
     summary = {
-        "algorithm": "DQN", "env": "E", "protocol": "rules", "env_steps": 1000, "eval_episodes": 8, "eval_truncated": 1,
+        "algorithm": "DQN", "env": "E", "rules": "rules", "env_steps": 1000, "eval_episodes": 8, "eval_truncated": 1,
         "eval_return_mean": 2.5, "eval_return_interval_95": 0.5, "seed": 3, "seeds": [3, 4],
         "eval_return_per_seed": [2.0, 3.0], "train_seconds": 9.0, "compile_seconds": 2.0, "device": "a machine",
         "env_steps_per_second": 222.0,
@@ -390,18 +390,18 @@ def test_a_record_says_how_it_was_made(tmp_path: Path) -> None:
 
 def test_half_a_picture_does_not_stay(tmp_path: Path, capsys) -> None:
     picture = tmp_path / "a.gif"
-    with spared(picture):
+    with errors_as_notes(picture):
         picture.write_text("half")
         raise OSError("no space left")
     assert not picture.exists()
     assert "OSError: no space left" in (tmp_path / "picture_errors.txt").read_text()
-    with spared(tmp_path / "missing" / "a.gif"):  # where nothing can be written
+    with errors_as_notes(tmp_path / "missing" / "a.gif"):  # where nothing can be written
         raise ValueError
     out = capsys.readouterr().out.splitlines()
     log = tmp_path / "picture_errors.txt"
     assert out[0] == f"note: a.gif could not be drawn: OSError: no space left (more in {log})"
     assert out[1].startswith("note: a.gif could not be drawn: ValueError (nor could this be written down: ")
-    with pytest.raises(KeyboardInterrupt), spared(picture):
+    with pytest.raises(KeyboardInterrupt), errors_as_notes(picture):
         raise KeyboardInterrupt
 
 

@@ -22,7 +22,7 @@ from jaxrl.spaces import Discrete
 from jaxrl.training import CheckpointError, Checkpoints, DivergedError, Program, repeat, run
 from jaxrl.training.checkpoint import fingerprint
 from jaxrl.training.host_loop import check_total_steps
-from jaxrl.training.loggers import CLOCK_COLUMNS, CSVSink
+from jaxrl.training.loggers import CLOCK_COLUMNS, CSVLogger
 from tests.conftest import SMALL
 
 run_module = importlib.import_module("jaxrl.training.host_loop")  # not the function of that name
@@ -33,7 +33,7 @@ TOTAL, LOG_EVERY = 16 + 8 * 50, 8 * 7  # 50 iterations of 8 steps after a warm-u
 
 
 class Ticks:
-    """A sink that does something at its n-th tick, and remembers the ticks."""
+    """A logger that does something at its n-th tick, and remembers the ticks."""
 
     def __init__(self, at: int = 0, action=lambda: None) -> None:
         self.at, self.action, self.steps = at, action, []
@@ -48,19 +48,19 @@ class Ticks:
             self.action()
 
 
-def train_into(folder: Path, trainer, hparams, total_steps: int = TOTAL, sinks=(), key=None, **more):
+def train_into(folder: Path, trainer, hparams, total_steps: int = TOTAL, loggers=(), key=None, **more):
     """`(result, folder)` of a run with rows and checkpoints."""
     folder.mkdir(exist_ok=True)
     key = jax.random.key(0) if key is None else key
-    sinks = [CSVSink(folder / "metrics.csv", [0]), *sinks]
+    loggers = [CSVLogger(folder / "metrics.csv", [0]), *loggers]
     checkpoints = Checkpoints(folder / "checkpoints")
     more = {"log_every": LOG_EVERY, "tell": lambda line: None} | more
-    return run(trainer, key, hparams, total_steps, sinks=sinks, checkpoints=checkpoints, **more), folder
+    return run(trainer, key, hparams, total_steps, loggers=loggers, checkpoints=checkpoints, **more), folder
 
 
 @pytest.fixture(scope="module")
 def small_trainer():
-    """Cart-pole, because it compiles in no time; the host loop does not know the world."""
+    """Cart-pole, because it compiles in no time; the host loop does not know the environment."""
     return off_policy(dqn(QNetwork(num_actions=2, hidden_sizes=(8,))), *make("CartPole-v1"), SMALL)
 
 
@@ -113,7 +113,7 @@ def test_rows_come_at_fixed_steps_however_long_a_call_is(whole, train, monkeypat
     monkeypatch.setattr(run_module._Loop, "pace", ADAPTIVE_PACE)
     monkeypatch.setattr(run_module, "CALL_SECONDS", 100.0)
     ticks = Ticks()
-    long, long_folder = train("long", sinks=[ticks])
+    long, long_folder = train("long", loggers=[ticks])
     assert rows(short_folder) == rows(long_folder)
     assert same(short, long)
     steps = [int(row.split(",")[1]) for row in rows(long_folder)[1:]]
@@ -129,12 +129,12 @@ def test_a_signal_saves_and_the_resumed_run_has_the_same_bits(whole, train, numb
     """A terminal that closes sends several."""
     before = signal.getsignal(number)
     times = 3 if number == signal.SIGHUP else 1
-    stopped, folder = train("stopped", sinks=[Ticks(4, lambda: [os.kill(os.getpid(), number) for _ in range(times)])])
+    stopped, folder = train("stopped", loggers=[Ticks(4, lambda: [os.kill(os.getpid(), number) for _ in range(times)])])
     assert not stopped.finished
     assert stopped.env_steps == 16 + 8 * (3 + 3 + 1 + 3)
     assert signal.getsignal(number) is before
     said: list[str] = []
-    resumed, _ = train("stopped", resume=True, tell=said.append)
+    resumed, _ = train("stopped", resume=True, notify=said.append)
     assert said == [f"resuming at {stopped.env_steps} environment steps"]
     assert resumed.finished
     assert same(whole[0], resumed)
@@ -164,7 +164,7 @@ def test_a_terminal_that_closes_leaves_other_signals_caught() -> None:
 
 
 class Failing(Ticks):
-    """A sink that fails at its n-th row."""
+    """A logger that fails at its n-th row."""
 
     def write(self, row):
         self.at -= 1
@@ -176,10 +176,10 @@ def fail(error: BaseException) -> None:
     raise error
 
 
-def test_a_sink_that_fails_stops_the_run_once_it_is_saved(whole, train) -> None:
+def test_a_logger_that_fails_stops_the_run_once_it_is_saved(whole, train) -> None:
     """As where nobody reads what is printed."""
     with pytest.raises(BrokenPipeError):
-        train("stopped", sinks=[Failing(2, lambda: fail(BrokenPipeError()))])
+        train("stopped", loggers=[Failing(2, lambda: fail(BrokenPipeError()))])
     resumed, folder = train("stopped", resume=True)
     assert resumed.finished
     assert same(whole[0], resumed)
@@ -223,11 +223,11 @@ def test_rows_that_are_missing_are_missed(whole, tmp_path, damage, missing: str)
     path, text = tmp_path / "metrics.csv", (whole[1] / "metrics.csv").read_text()
     metrics = set(text.split("\n")[0].split(",")) - {"seed", "env_steps", "episodes", *CLOCK_COLUMNS}
     path.write_bytes(damage(text).encode(errors="surrogatepass"))
-    said, sink = [], CSVSink(path, [0])
-    sink.mend([*range(72, TOTAL, 56), TOTAL], metrics, said.append)
+    said, logger = [], CSVLogger(path, [0])
+    logger.mend([*range(72, TOTAL, 56), TOTAL], metrics, said.append)
     assert bool(missing) == bool(said)
     assert re.search(f"lacks {missing}", said[-1]) if missing else path.exists()
-    sink.resume(TOTAL)
+    logger.resume(TOTAL)
     if missing:
         assert not path.exists() or set(path.read_text().splitlines()) < set(text.splitlines())
     else:
@@ -255,7 +255,7 @@ def test_a_finished_run_can_be_extended(whole, train, tmp_path) -> None:
 def test_rows_beyond_the_checkpoint_are_written_once(whole, train) -> None:
     """As after SIGKILL: rows are on disk that the newest checkpoint has not seen, the last of them cut in half."""
     _, whole_folder = whole
-    _, folder = train("killed", sinks=[Ticks(8, lambda: os.kill(os.getpid(), signal.SIGINT))])
+    _, folder = train("killed", loggers=[Ticks(8, lambda: os.kill(os.getpid(), signal.SIGINT))])
     lines = (whole_folder / "metrics.csv").read_text().splitlines()
     have = len((folder / "metrics.csv").read_text().splitlines())
     (folder / "metrics.csv").write_text("\n".join(lines[: have + 2]) + "\n" + lines[have + 2][:25])
@@ -271,13 +271,13 @@ def test_a_population_runs_resumes_and_reports_every_seed(train, small_trainer, 
     }
     whole = run(many["trainer"], many["key"], many["hparams"], TOTAL, log_every=LOG_EVERY)
     folder = tmp_path / "many"
-    sinks = [CSVSink(folder / "metrics.csv", [7, 8])]
+    loggers = [CSVLogger(folder / "metrics.csv", [7, 8])]
     folder.mkdir()
     stop = Ticks(5, lambda: os.kill(os.getpid(), signal.SIGTERM))
     for resume, more in ((False, [stop]), (True, [])):
         result = run(
-            many["trainer"], many["key"], many["hparams"], TOTAL, log_every=LOG_EVERY, sinks=[*sinks, *more],
-            checkpoints=Checkpoints(folder / "checkpoints"), resume=resume, tell=lambda line: None,
+            many["trainer"], many["key"], many["hparams"], TOTAL, log_every=LOG_EVERY, loggers=[*loggers, *more],
+            checkpoints=Checkpoints(folder / "checkpoints"), resume=resume, notify=lambda line: None,
         )  # fmt: skip
     assert same(whole, result)
     seeds = [row.split(",")[0] for row in rows(folder)[1:]]
@@ -309,7 +309,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(whole, in_two_parts, 
     assert len(steps) == 2
     damage(folder / "checkpoints" / str(steps[-1]), how)
     said: list[str] = []
-    resumed, _ = train("damaged", TOTAL, resume=True, tell=said.append)
+    resumed, _ = train("damaged", TOTAL, resume=True, notify=said.append)
     assert f"checkpoint {steps[-1]} is damaged" in said[0]
     assert (folder / f"checkpoints-damaged-{steps[-1]}").is_dir()
     assert same(whole[0], resumed)
@@ -363,7 +363,7 @@ def test_a_state_larger_than_the_memory_is_refused_before_it_compiles(small_agen
     ("part", "message"),
     [
         ("network", "a smaller network would need less"),
-        ("worlds", r"fewer num_envs, or fewer agents \(seeds\), would need less"),
+        ("environments", r"fewer num_envs, or fewer agents \(seeds\), would need less"),
     ],
 )
 def test_what_is_too_large_is_named(hparams, part: str, message: str) -> None:
@@ -378,7 +378,7 @@ def test_what_is_too_large_is_named(hparams, part: str, message: str) -> None:
 
 def test_a_program_larger_than_the_memory_is_refused(small_trainer, hparams, monkeypatch) -> None:
     program = Program(small_trainer, jax.random.key(0), hparams)
-    monkeypatch.setattr(memory, "memory_there", lambda: program.memory() - 1)
+    monkeypatch.setattr(memory, "available_memory", lambda: program.memory() - 1)
     with pytest.raises(
         MemoryError, match=r"^the run's state and what it works with take .*; fewer num_envs, a shorter"
     ):
@@ -386,7 +386,7 @@ def test_a_program_larger_than_the_memory_is_refused(small_trainer, hparams, mon
 
 
 def test_counters_that_would_overflow_are_refused(small_trainer, hparams) -> None:
-    """Slabs are counted: of 4 worlds, two an iteration, after a warm-up of 4."""
+    """Rows are counted: of 4 environments, two an iteration, after a warm-up of 4."""
     most = 16 + (2**31 - 1 - 4) // 2 * 8
     check_total_steps(small_trainer, most + 7)
     with pytest.raises(ValueError, match=rf"^total_steps must be less than {most + 8}, .*, got {most + 8}$"):

@@ -11,8 +11,8 @@ import pytest
 
 from jaxrl import DQNHparams, OffPolicyConfig, RainbowHparams, dqn, make, off_policy, population
 from jaxrl.networks import QNetwork
-from jaxrl.training import repeat, traced
-from jaxrl.training.program import start
+from jaxrl.training import as_arrays, repeat
+from jaxrl.training.program import init_run_state
 from jaxrl.types import Agent, Mean
 from tests.compiling import AS_USERS_DO, quick_jit
 
@@ -46,11 +46,11 @@ def test_each_of_three_agents_equals_its_solo_run(compiled, hparams) -> None:
     assert many.iteration.shape == ()
     for i, rate in enumerate((1e-4, 1e-3, 1e-2)):
         solo, solo_metrics = steps["solo"](inits["solo"](keys[i], dataclasses.replace(hparams, learning_rate=rate)))
-        member = jax.tree.map(lambda x, i=i: x[i], many._replace(iteration=many.iteration[None].repeat(3)))
-        # The worlds and the replay to the bit, parameters up to the order of sums in a matrix product.
-        for a, b in zip(jax.tree.leaves(solo), jax.tree.leaves(member), strict=True):
+        trial = jax.tree.map(lambda x, i=i: x[i], many._replace(iteration=many.iteration[None].repeat(3)))
+        # The environments and the replay to the bit, parameters up to the order of sums in a matrix product.
+        for a, b in zip(jax.tree.leaves(solo), jax.tree.leaves(trial), strict=True):
             np.testing.assert_allclose(np.asarray(data(a)), np.asarray(data(b)), rtol=1e-4, atol=1e-6)
-        np.testing.assert_array_equal(solo.replay[0], member.replay[0])
+        np.testing.assert_array_equal(solo.replay[0], trial.replay[0])
         np.testing.assert_allclose(solo_metrics["loss"].sum, many_metrics["loss"].sum[:, i], rtol=1e-3, atol=1e-6)
 
 
@@ -58,7 +58,7 @@ def test_other_hyperparameters_and_seeds_compile_nothing(compiled, hparams) -> N
     inits, steps = compiled
     for seed, rate in ((0, 1e-3), (1, 1)):
         changed = dataclasses.replace(hparams, learning_rate=rate, discount=0.9 + seed * 0.01, target_update_period=3)
-        steps["solo"](inits["solo"](jax.random.key(seed), traced(changed)))
+        steps["solo"](inits["solo"](jax.random.key(seed), as_arrays(changed)))
     # One entry for records of Python numbers (the test above), one for records of arrays.
     assert inits["solo"]._cache_size() <= 2
     assert steps["solo"]._cache_size() == 1
@@ -108,9 +108,9 @@ def test_the_replay_is_written_in_place(env: str, agents: int, kind: str, n_step
         num_envs=4, batch_size=8, replay_capacity=4096, warmup_steps=16, n_step=n_step, replay=kind
     )
     hparams = RainbowHparams()
-    world, params = make(env)
-    agent = dqn(QNetwork(world.num_actions, hidden_sizes=(8,), conv_features=2))
-    trainer, key = off_policy(agent, world, params, config), jax.random.key(0)
+    environment, params = make(env)
+    agent = dqn(QNetwork(environment.num_actions, hidden_sizes=(8,), conv_features=2))
+    trainer, key = off_policy(agent, environment, params, config), jax.random.key(0)
     if agents > 1:
         trainer, key, hparams = population(trainer), jax.random.split(key, agents), repeat(hparams, agents)
     shapes = jax.eval_shape(trainer.init, key, hparams)
@@ -152,9 +152,9 @@ def test_the_derivative_of_training_is_finite(hparams) -> None:
 
 
 def test_progress_starts_at_nothing(small_trainer, hparams) -> None:
-    progress = jax.jit(lambda key: start(small_trainer, key, hparams))(jax.random.key(0))
-    assert progress.nan_iteration == -1
-    assert all(mean.sum == 0 and mean.count == 0 for mean in progress.metrics.values())
+    run_state = jax.jit(lambda key: init_run_state(small_trainer, key, hparams))(jax.random.key(0))
+    assert run_state.nan_iteration == -1
+    assert all(mean.sum == 0 and mean.count == 0 for mean in run_state.metrics.values())
 
 
 def test_a_replay_holds_actions_of_a_box(hparams) -> None:

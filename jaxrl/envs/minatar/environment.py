@@ -103,7 +103,7 @@ class MinAtar(Environment):
     def random_words(self) -> int:  # type: ignore[override]
         return self.game.random_words
 
-    def protocol(self, params: MinAtarParams) -> str:
+    def describe_rules(self, params: MinAtarParams) -> str:
         sticky = f"sticky actions {params.sticky_action_prob:g}" if params.sticky_action_prob else "no sticky actions"
         ramping = "difficulty ramping" if params.difficulty_ramping else "no difficulty ramping"
         cap = params.max_steps_in_episode

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxrl.envs.minatar.bits import ROW, cell, from_rows, pack
 from jaxrl.envs.minatar.environment import DOWN, NOOP, UP, Game, MinAtarParams
 from jaxrl.types import Array
-from jaxrl.xla.fusion import materialize
+from jaxrl.xla.fusion import no_fuse
 
 CHANNELS = ("chicken", "car", "speed 1", "speed 2", "speed 3", "speed 4", "speed 5")
 PLAYER_SPEED, TIME_LIMIT, CHICKEN_X = 3, 2500, 4
@@ -88,7 +88,7 @@ def boards(s: FreewayState) -> Array:
     chicken = cell(s.chicken_y, jnp.full_like(s.chicken_y, CHICKEN_X))
     car = jnp.uint32(1) << s.car_x.astype(jnp.uint32)
     to_the_left, to_the_right = car >> 1 | (car & 1) << 9, car << 1 & ROW | car >> 9
-    car, mark = materialize((car, jnp.where(s.car_speed > 0, to_the_left, to_the_right)))
+    car, mark = no_fuse((car, jnp.where(s.car_speed > 0, to_the_left, to_the_right)))
     lanes = [car, *(jnp.where(abs(s.car_speed) == v, mark, 0) for v in range(1, 6))]
     return pack([chicken, *(from_rows(lane) for lane in lanes)])
 

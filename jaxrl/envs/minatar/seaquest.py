@@ -10,7 +10,7 @@ from jaxrl.envs.minatar.bits import ROW, Board, cell, empty, from_rows, pack
 from jaxrl.envs.minatar.environment import DOWN, FIRE, LEFT, RIGHT, UP, Game, MinAtarParams
 from jaxrl.envs.minatar.slots import add_one, bits_of, each, equal, everywhere, newest, oldest, push, put, subtract_one
 from jaxrl.types import Array
-from jaxrl.xla.fusion import materialize
+from jaxrl.xla.fusion import no_fuse
 
 CHANNELS = (
     "submarine front", "submarine back", "friendly bullet", "trail", "enemy bullet", "enemy fish", "enemy submarine",
@@ -118,11 +118,11 @@ def initial(bits: Array) -> SeaquestState:
 
 def step(s: SeaquestState, action: Array, bits: Array, params: MinAtarParams) -> tuple[SeaquestState, Array, Array]:
     """One step, in the order in which things happen."""
-    s = materialize(spawn_diver(spawn_enemy(s, bits), bits))
+    s = no_fuse(spawn_diver(spawn_enemy(s, bits), bits))
     s = steer(s, action)
     s, shot = move_bullets(s)
     s = move_divers(s)
-    s, met, caught = materialize(move_enemies(s))
+    s, met, caught = no_fuse(move_enemies(s))
     s, hit = move_enemy_bullets(s)
     s = s._replace(
         enemy_spawn_timer=jnp.maximum(s.enemy_spawn_timer - 1, 0),
@@ -210,12 +210,12 @@ def move_bullets(s: SeaquestState) -> tuple[SeaquestState, Array]:
     there = at(s.enemies, x, y)
     fish = there & ~s.submarines
     hits = oldest(jnp.where(fish != 0, fish, there))
-    return shoot(s._replace(bullets=Bullets(x, y, s.bullets.right)), hits)
+    return add_frame(s._replace(bullets=Bullets(x, y, s.bullets.right)), hits)
 
 
-def shoot(s: SeaquestState, hits: Array) -> tuple[SeaquestState, Array]:
+def add_frame(s: SeaquestState, hits: Array) -> tuple[SeaquestState, Array]:
     """The state without the enemies that bullets hit, at most one each, `[2, ...]`, and without those; and how many."""
-    hits = materialize(hits)
+    hits = no_fuse(hits)
     spent = hits != 0
     enemies = s.enemies._replace(alive=s.enemies.alive & ~(hits[0] | hits[1]))
     bullets = s.bullets._replace(y=jnp.where(spent, NOWHERE, s.bullets.y))
@@ -246,16 +246,16 @@ def move_enemies(s: SeaquestState) -> tuple[SeaquestState, Array, Array]:
     caught = (at(e, s.x, s.y) | rammed) != 0
 
     shoots = e.alive & s.submarines & equal(s.enemy_shot_timer, 0)
-    shots, to_the_right = board(moved, shoots & moved.alive), right_rows(e)
+    frames, to_the_right = board(moved, shoots & moved.alive), right_rows(e)
     s = s._replace(
         enemies=moved,
         enemy_shot_timer=put(subtract_one(s.enemy_shot_timer, ~shoots), shoots, ENEMY_SHOT_INTERVAL),
-        bullets_right=s.bullets_right | shots & to_the_right,
-        bullets_left=s.bullets_left | (shots - to_the_right),
+        bullets_right=s.bullets_right | frames & to_the_right,
+        bullets_left=s.bullets_left | (frames - to_the_right),
     )
     there = at(moved, s.bullets.x, s.bullets.y) & moves & ~rammed
     submarines = there & s.submarines
-    s, number = shoot(s, newest(jnp.where(submarines != 0, submarines, there)))
+    s, number = add_frame(s, newest(jnp.where(submarines != 0, submarines, there)))
     return s, number, caught
 
 
@@ -295,7 +295,7 @@ def board(swimmers: Swimmers, slots: Array) -> Board:
     rows = slots & in_rows(swimmers)
     columns = enumerate(each(swimmers.x, 10))
     cells = (jnp.where(rows & column == 0, jnp.uint32(0), jnp.uint32(1 << x)) for x, column in columns)
-    return from_rows(materialize(reduce(jnp.bitwise_or, cells)))
+    return from_rows(no_fuse(reduce(jnp.bitwise_or, cells)))
 
 
 def in_rows(swimmers: Swimmers) -> Array:

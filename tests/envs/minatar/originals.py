@@ -21,9 +21,9 @@ from tests.compiling import AS_USERS_DO
 Row = dict[str, Any]
 Arrays = dict[str, np.ndarray]
 Words = Sequence[int]
-"""The random words of one world and step."""
+"""The random words of one environment and step."""
 
-WORLDS = 50
+ENVS = 50
 """Games played side by side; always as many, so that our step is compiled once."""
 COLUMNS = 1 << np.arange(10)
 
@@ -231,33 +231,33 @@ def assert_equal(original: Original, outcomes: Sequence[Outcome], ours: Ours) ->
 def walk(
     env: MinAtar, original: Original, steps: int, seed: int, chunk: int = 500, always: int = 0
 ) -> Iterator[list[Outcome]]:
-    """Plays `WORLDS` games of both side by side, half of them from late starts, and asserts that all steps are equal.
+    """Plays `ENVS` games of both side by side, half of them from late starts, and asserts that all steps are equal.
 
-    Actions follow the original's policy, in some worlds with many random ones, in some with none. Yields the outcomes
-    of `chunk` steps, `WORLDS` of each, at a time. The bits `always` are set in all random words.
+    Actions follow the original's policy, in some environments with many random ones, in some with none. Yields the
+    outcomes of `chunk` steps, `ENVS` of each, at a time. The bits `always` are set in all random words.
     """
     rng, choose = np.random.default_rng(seed), random.Random(seed)
 
     def draw(*shape: int) -> np.ndarray:
         return rng.integers(2**32, size=(*shape, env.random_words), dtype=np.uint32) | np.uint32(always)
 
-    games = [World(original, env.default_params) for _ in range(WORLDS)]
+    games = [World(original, env.default_params) for _ in range(ENVS)]
     for i, game in enumerate(games):
         game.reset(draw().tolist())
         if i % 2:
             game.start(original.late(choose) | {"last_action": 0})
-    chaos = [(0.0, 0.02, 0.1, 0.3, 1.0)[i // 2 % 5] for i in range(WORLDS)]
+    chaos = [(0.0, 0.02, 0.1, 0.3, 1.0)[i // 2 % 5] for i in range(ENVS)]
     rows = [game.read() for game in games]
     state = our_state(original, rows)
     for start in range(0, steps, chunk):
         outcomes, ours = [], []
         for _ in range(start, min(start + chunk, steps)):
-            words = draw(WORLDS)
+            words = draw(ENVS)
             for i, (game, now) in enumerate(zip(games, words.tolist(), strict=True)):
                 at_random = choose.random() < chaos[i]
                 outcomes.append(game.act(choose.randrange(6) if at_random else original.policy(rows[i], choose), now))
                 rows[i] = outcomes[-1].next_row
-            actions = np.array([outcome.action for outcome in outcomes[-WORLDS:]], np.int32)
+            actions = np.array([outcome.action for outcome in outcomes[-ENVS:]], np.int32)
             ours.append(compiled_step(env, state, actions, words.T, env.default_params))
             state = ours[-1].next_state
         assert_equal(original, outcomes, concatenate(ours))

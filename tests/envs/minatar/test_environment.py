@@ -47,8 +47,8 @@ def test_a_step_is_elementwise(name: str, batch: tuple[int, ...]) -> None:
 def test_protocols(name: str) -> None:
     minimal = {"Asterix": 5, "Breakout": 3, "Freeway": 3, "Seaquest": 6, "SpaceInvaders": 4}[name.split("-")[0]]
     cap = 2500 if name == "Freeway-MinAtar" else 1000
-    for protocol, num_actions, sticky, steps in (("original", 6, 0.1, 2**31 - 1), ("gymnax", minimal, 0.0, cap)):
-        env, params = make(name, protocol=protocol)
+    for rules, num_actions, sticky, steps in (("original", 6, 0.1, 2**31 - 1), ("gymnax", minimal, 0.0, cap)):
+        env, params = make(name, rules=rules)
         assert params == env.default_params
         assert (params.sticky_action_prob, params.max_steps_in_episode) == (sticky, steps)
         assert params.difficulty_ramping
@@ -64,15 +64,15 @@ def test_actions_that_mean_nothing_do_nothing(name: str) -> None:
     words = np.tile(dense_steps(name).words[:, :625], len(chosen))
     state = our_state(ORIGINALS[name], rows * len(chosen))
 
-    def outcomes(protocol: str) -> dict[int, list[np.ndarray]]:
+    def outcomes(rules: str) -> dict[int, list[np.ndarray]]:
         """For each action all that one step changes, except for the memory of the action."""
-        env, params = make(name, protocol=protocol)
+        env, params = make(name, rules=rules)
         params = params.replace(sticky_action_prob=0.0)
         (game, _, _), *rest = env.transition(state, np.repeat(chosen, 625).astype(np.int32), words, params)
         leaves = [np.moveaxis(np.asarray(leaf), -1, 0) for leaf in jax.tree.leaves((game, rest))]
         return {action: [leaf[i * 625 : i * 625 + 625] for leaf in leaves] for i, action in enumerate(chosen)}
 
-    minimal = make(name, protocol="gymnax")[0].actions
+    minimal = make(name, rules="gymnax")[0].actions
     full, gymnax = outcomes("original"), outcomes("gymnax")
     for action in chosen:
         does_nothing = all((x == y).all() for x, y in zip(full[action], full[0], strict=True))
@@ -97,7 +97,7 @@ def test_what_an_end_resets_and_what_survives_it(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["Breakout-MinAtar", "Freeway-MinAtar"])
 def test_the_gymnax_interface_resets_itself_and_shows_the_final_observation(name: str) -> None:
-    env, params = make(name, protocol="gymnax")
+    env, params = make(name, rules="gymnax")
     params = params.replace(max_steps_in_episode=5)
     first, state = env.reset(jax.random.key(0), params)
     assert (first.shape, first.dtype) == ((10, 10, len(env.game.channels)), bool)

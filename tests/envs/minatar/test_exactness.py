@@ -7,7 +7,7 @@ import pytest
 from jaxrl.envs import make
 from tests.envs.minatar import ORIGINALS, dense_steps
 from tests.envs.minatar.originals import (
-    WORLDS,
+    ENVS,
     assert_equal,
     compiled_step,
     our_single_steps,
@@ -21,7 +21,7 @@ def test_walks(name: str) -> None:
     env, _ = make(name)
     original, seen = ORIGINALS[name], Counter()
     outcomes = [outcome for part in walk(env, original, steps=400, seed=0) for outcome in part]
-    for before, after in zip(outcomes, outcomes[WORLDS:], strict=False):
+    for before, after in zip(outcomes, outcomes[ENVS:], strict=False):
         seen.update({what: int(shown) for what, shown in original.events(before.next_row, after).items()})
     assert min(seen.values()) >= 3, seen
 
@@ -29,7 +29,7 @@ def test_walks(name: str) -> None:
 @pytest.mark.parametrize("name", ORIGINALS)
 def test_single_steps_from_dense_states(name: str) -> None:
     env, _ = make(name)
-    ours = our_single_steps(env, ORIGINALS[name], dense_steps(name), compiled_step, WORLDS)
+    ours = our_single_steps(env, ORIGINALS[name], dense_steps(name), compiled_step, ENVS)
     assert_equal(ORIGINALS[name], dense_steps(name).outcomes, ours)
 
 
@@ -47,7 +47,7 @@ def test_other_parameters_are_exact_too_and_compile_nothing(name: str) -> None:
     compiled = []
     for params in (default, other):
         steps = single_steps(env, ORIGINALS[name], params, count=500)
-        ours = our_single_steps(env, ORIGINALS[name], steps, compiled_step, WORLDS)
+        ours = our_single_steps(env, ORIGINALS[name], steps, compiled_step, ENVS)
         assert_equal(ORIGINALS[name], steps.outcomes, ours)
         compiled.append(compiled_step._cache_size())
     assert compiled[0] == compiled[1]

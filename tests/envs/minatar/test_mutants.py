@@ -82,7 +82,7 @@ MUTANTS = {
         Mutant("aliens shoot before they move", "step", "shooter(aliens", "shooter(s.aliens"),
         Mutant("aliens are counted after the kills", "step", "(s.aliens.size()", "((s.aliens - friendly).size()"),
         Mutant(
-            "a new wave starts to the left", "step", "s.moving_right ^ turns", "(s.moving_right ^ turns) & ~cleared"
+            "a new chunk starts to the left", "step", "s.moving_right ^ turns", "(s.moving_right ^ turns) & ~cleared"
         ),
         Mutant("a gap of two levels", "step", "s.move_interval - (cleared", "s.move_interval - 2 * (cleared"),
     ],

@@ -19,7 +19,7 @@ FAIR, STUCK, THIRD, EIGHT = [0.5, 0.5], [0.9, 0.1], [2 / 3, 1 / 3], [1 / 8] * 8
 
 
 def assert_independent(*draws: tuple[np.ndarray, list[float]]) -> None:
-    """Each pair of draws, the outcomes 0, 1, … of `N` worlds and their probabilities, is within 5 standard errors."""
+    """Each pair of draws, outcomes 0, 1, … of `N` environments with their probabilities, is within 5 σ."""
     for (a, p_a), (b, p_b) in combinations(draws, 2):
         count = np.zeros((len(p_a), len(p_b)))
         np.add.at(count, (np.asarray(a, int), np.asarray(b, int)), 1)
@@ -35,7 +35,7 @@ def advance(env: MinAtar, *args: PyTree) -> tuple[MinAtarState, ...]:
 def step(
     name: str, row: Row, action: int = 0, last_action: int = 1, sticky: float = 0.1
 ) -> tuple[MinAtarState, MinAtarState, np.ndarray]:
-    """Where one step from a row leads in `N` worlds: the state, that after a restart, and whether the action stuck."""
+    """One step from a row in `N` environments: the state, that after a restart, and whether the action stuck."""
     env, params = make(name)
     state = our_state(ORIGINALS[name], [row | {"last_action": last_action}])
     state = jax.tree.map(lambda leaf: np.broadcast_to(leaf, (*leaf.shape[:-1], N)), state)
