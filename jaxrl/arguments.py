@@ -25,7 +25,22 @@ NUMBERS: tuple[tuple[type, Any], ...] = ((bool, np.bool_), (int, np.integer), (f
 
 
 class ArgumentError(ValueError):
-    """An argument that cannot be used. The message begins with its name and ends with its value."""
+    """An argument that cannot be used. It reads "NAME RULE, got VALUE".
+
+    Args:
+        name: the argument, or its path, such as `hparams.learning_rate`.
+        rule: what it must be, such as "must be > 0".
+        value: what was given.
+        got: how to show the value, if not as itself.
+    """
+
+    def __init__(self, name: str, rule: str, value: Any = None, got: str | None = None) -> None:
+        super().__init__(name, rule, value, got)
+        self.name, self.rule, self.value = name, rule, value
+        self.got = got if got is not None else repr(value) if isinstance(value, str) else str(value)
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.rule}, got {self.got}"
 
 
 def check_kind(name: str, value: Any, kind: type, hint: str = "") -> None:
@@ -42,7 +57,7 @@ def check_kind(name: str, value: Any, kind: type, hint: str = "") -> None:
     """
     if not isinstance(value, kind):
         given = f"the class {value.__name__} itself" if isinstance(value, type) else type(value).__name__
-        raise ArgumentError(f"{name} must be of the kind {kind.__name__}{hint}, got {given}")
+        raise ArgumentError(name, f"must be of the kind {kind.__name__}{hint}", value, got=given)
 
 
 def check_is_no_class(name: str, value: Any) -> None:
@@ -52,7 +67,9 @@ def check_is_no_class(name: str, value: Any) -> None:
         ArgumentError: it is a class.
     """
     if isinstance(value, type):
-        raise ArgumentError(f"{name} must be an instance, {value.__name__}(), got the class {value.__name__} itself")
+        raise ArgumentError(
+            name, f"must be an instance, {value.__name__}()", value.__name__, got=f"the class {value.__name__} itself"
+        )
 
 
 def is_record(value: Any) -> bool:
@@ -94,10 +111,10 @@ def check(record: Any, prefix: str = "") -> None:
             check(value, name + ".")
         elif get_origin(hint) is Literal:
             if value not in get_args(hint):
-                raise ArgumentError(f"{name} must be one of {', '.join(get_args(hint))}, got {value}")
+                raise ArgumentError(name, f"must be one of {', '.join(get_args(hint))}", value)
         elif get_origin(hint) is tuple:
             if not isinstance(value, tuple | list):
-                raise ArgumentError(f"{name} must be a tuple, got {value!r}")
+                raise ArgumentError(name, "must be a tuple", value)
             for x in value:
                 check_value(name, x, next(iter(get_args(hint)), None), traced)
         else:
@@ -120,16 +137,16 @@ def check_value(name: str, x: Any, hint: Any, traced: bool = False) -> None:
     if kind not in (int, float, bool) or isinstance(x, jax.core.Tracer) or (x is None and optional):
         return
     if x is None:
-        raise ArgumentError(f"{name} must have a value, got None")
+        raise ArgumentError(name, "must have a value", None, got="None")
     given = _kind(x)
     if kind is bool:
         if given is None:
-            raise ArgumentError(f"{name} must be true or false, got {x!r}")
+            raise ArgumentError(name, "must be true or false", x)
     elif given not in (int, float):
-        raise ArgumentError(f"{name} must be a number, got {x!r}")
+        raise ArgumentError(name, "must be a number", x)
     elif kind is int and given is float:
         numbers = np.ravel(x)
-        raise ArgumentError(f"{name} must be a whole number, got {[*numbers[numbers % 1 != 0], *numbers][0]}")
+        raise ArgumentError(name, "must be a whole number", [*numbers[numbers % 1 != 0], *numbers][0])
     _check_bounds(name, x, bounds, traced and kind is float)
 
 
@@ -159,7 +176,7 @@ def _check_bounds(name: str, x: Any, bounds: list[Any], float32: bool) -> None:
     def refuse(allowed: Any, must: str) -> None:
         if not np.all(allowed):
             first = numbers[~np.asarray(allowed)][0] if numbers.ndim else x
-            raise ArgumentError(f"{name} must be {must}, got {first}")
+            raise ArgumentError(name, f"must be {must}", first)
 
     exact = [
         (symbol, limit, holds)

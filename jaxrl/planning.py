@@ -258,18 +258,18 @@ def _dtype(mdp: MDP) -> np.dtype[Any]:
 
 def _check(mdp: MDP, tolerance: Any = 1, max_iterations: Any = 1) -> None:
     if np.ndim(mdp.reward) != 2:
-        raise ArgumentError(f"mdp.reward must be of shape [S, A], got {np.shape(mdp.reward)}")
+        raise ArgumentError("mdp.reward", "must be of shape [S, A]", np.shape(mdp.reward))
     states, actions = mdp.reward.shape
     _check_shape("mdp.transition", mdp.transition, (states, actions, states), "[S, A, S]")
     _check_shape("mdp.discount", mdp.discount, (), "[]")
     _check_shape("mdp.terminal", mdp.terminal, (states,), "[S]")
     _check_shape("mdp.initial", mdp.initial, (states,), "[S]")
     if not isinstance(tolerance, jax.core.Tracer) and not tolerance > 0:
-        raise ArgumentError(f"tolerance must be > 0, got {tolerance}")
+        raise ArgumentError("tolerance", "must be > 0", tolerance)
     if not isinstance(max_iterations, jax.core.Tracer) and not max_iterations >= 1:
-        raise ArgumentError(f"max_iterations must be >= 1, got {max_iterations}")
+        raise ArgumentError("max_iterations", "must be >= 1", max_iterations)
 
 
 def _check_shape(name: str, x: Any, shape: tuple[int, ...], letters: str) -> None:
     if np.shape(x) != shape:
-        raise ArgumentError(f"{name} must be of shape {letters}, here {shape}, got {np.shape(x)}")
+        raise ArgumentError(name, f"must be of shape {letters}, here {shape}", np.shape(x))

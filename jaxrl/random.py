@@ -47,10 +47,10 @@ def as_keys(key: Any, name: str = "key") -> Array:
     """
     if isinstance(key, Integral) and not isinstance(key, bool):
         if not 0 <= int(key) < 2**32:  # of others JAX takes more or fewer bits, with x64 and without
-            raise ArgumentError(f"{name} must be >= 0 and < 2^32 if it is a seed, got {key}")
+            raise ArgumentError(name, "must be >= 0 and < 2^32 if it is a seed", key)
         return jax.random.key(np.uint32(key), impl="threefry2x32")
     if not isinstance(key, jax.Array | np.ndarray):
-        raise ArgumentError(f"{name} must be a random key such as jax.random.key(0), got {key!r}")
+        raise ArgumentError(name, "must be a random key such as jax.random.key(0)", key)
     if jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
         data = jax.random.key_data(key)
         if data.shape[-1] == 2:
@@ -59,7 +59,9 @@ def as_keys(key: Any, name: str = "key") -> Array:
     elif jnp.issubdtype(key.dtype, jnp.integer) and key.ndim == 0:
         return jax.random.key(key, impl="threefry2x32")
     if key.dtype != jnp.uint32 or key.ndim == 0 or key.shape[-1] not in (2, 4):
-        raise ArgumentError(f"{name} must be a random key such as jax.random.key(0), got {key.dtype}{list(key.shape)}")
+        raise ArgumentError(
+            name, "must be a random key such as jax.random.key(0)", key.dtype, got=f"{key.dtype}{list(key.shape)}"
+        )
     # Of rbg's four words the last two repeat the first.
     return jax.random.wrap_key_data(jnp.asarray(key[..., :2]), impl="threefry2x32")
 

@@ -47,7 +47,7 @@ def expected_value(loss: Literal["huber", "squared"] = "huber") -> ActionValues:
     """
     losses = {"huber": ops.huber_loss, "squared": ops.l2_loss}
     if loss not in losses:
-        raise ArgumentError(f"loss must be one of {', '.join(losses)}, got {loss}")
+        raise ArgumentError("loss", f"must be one of {', '.join(losses)}", loss)
     loss_of_error = losses[loss]
 
     def td_loss(*transition: Array) -> tuple[Array, Array]:
@@ -71,11 +71,11 @@ def categorical(v_min: float, v_max: float, num_atoms: int) -> ActionValues:
     """
     for name, bound in (("v_min", v_min), ("v_max", v_max)):
         if not math.isfinite(bound):
-            raise ArgumentError(f"{name} must be finite, got {bound}")
+            raise ArgumentError(name, "must be finite", bound)
     if v_min >= v_max:
-        raise ArgumentError(f"v_min must be < v_max = {v_max}, got {v_min}")
+        raise ArgumentError("v_min", f"must be < v_max = {v_max}", v_min)
     if num_atoms < 2:
-        raise ArgumentError(f"num_atoms must be >= 2, got {num_atoms}")
+        raise ArgumentError("num_atoms", "must be >= 2", num_atoms)
     with np.errstate(over="ignore", invalid="ignore"):
         exact = np.linspace(v_min, v_max, num_atoms)
         atoms = exact.astype(np.float32)
@@ -83,7 +83,7 @@ def categorical(v_min: float, v_max: float, num_atoms: int) -> ActionValues:
     # Targets are rounded as atoms are, and a share of their mass as large as that goes to the wrong atom.
     if not (rounding <= MOST_ROUNDING * spacing and TINY <= spacing < np.inf):
         raise ArgumentError(
-            f"v_min must be so far from v_max = {v_max} that float32 tells {num_atoms} atoms apart, got {v_min}"
+            "v_min", f"must be so far from v_max = {v_max} that float32 tells {num_atoms} atoms apart", v_min
         )
 
     def q_values(logits: Array) -> Array:
@@ -107,7 +107,7 @@ def quantiles(num_atoms: int) -> ActionValues:
         ArgumentError: there are fewer than two quantiles.
     """
     if num_atoms < 2:
-        raise ArgumentError(f"num_atoms must be >= 2, got {num_atoms}")
+        raise ArgumentError("num_atoms", "must be >= 2", num_atoms)
 
     def q_values(outputs: Array) -> Array:
         return jnp.mean(outputs, axis=-1)

@@ -50,7 +50,7 @@ def learn_in_minibatches(
     """
     size, number = len(jax.tree.leaves(data)[0]), config.num_minibatches
     if size % number:
-        raise ArgumentError(f"num_minibatches must divide num_envs * rollout_length = {size}, got {number}")
+        raise ArgumentError("num_minibatches", f"must divide num_envs * rollout_length = {size}", number)
 
     def epoch(state: StateT, key: Array) -> tuple[StateT, Metrics]:
         order = shuffle(key, size).reshape(number, -1)

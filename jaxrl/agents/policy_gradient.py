@@ -95,9 +95,9 @@ def _check_outputs(outputs: Any) -> None:
         ArgumentError: it gives something else.
     """
     if not (isinstance(outputs, tuple) and len(outputs) == 2 and hasattr(outputs[0], "log_prob")):
-        raise ArgumentError(f"network must give a jaxrl.distributions.Distribution and values, got {outputs}")
+        raise ArgumentError("network", "must give a jaxrl.distributions.Distribution and values", outputs)
     if getattr(outputs[1], "shape", None) != (2,):
-        raise ArgumentError(f"network must give values [N], here [2], got {outputs[1]}")
+        raise ArgumentError("network", "must give values [N], here [2]", outputs[1])
 
 
 def optimizer(hparams: PolicyGradientHparams, env_steps: Array) -> optax.GradientTransformation:

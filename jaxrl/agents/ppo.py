@@ -86,7 +86,7 @@ def ppo(network: Network, config: MinibatchConfig | None = None) -> Agent:
     ) -> tuple[PolicyGradientState, Metrics, PyTree]:
         if batch.reward.size == config.num_minibatches:  # one advantage is its own mean, and would be zero
             size = batch.reward.size
-            raise ArgumentError(f"num_minibatches must be < num_envs * rollout_length = {size}, got {size}")
+            raise ArgumentError("num_minibatches", f"must be < num_envs * rollout_length = {size}", size)
         targets = advantages_and_returns(network, state.params, batch, state.hparams.discount, state.hparams.gae_lambda)
         log_probs = apply_in_chunks(
             lambda x: network.apply(state.params, x[0])[0].log_prob(x[1]), (batch.observation, batch.action)

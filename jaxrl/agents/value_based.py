@@ -50,4 +50,9 @@ def check_outputs(network: Network, params: PyTree, observation: PyTree, shape: 
     found = getattr(given, "shape", None)
     if found is None or len(found) != 2 + len(shape) or found[0] != 2 or found[2:] != shape:
         expected = ", ".join(["N", "num_actions", *map(str, shape)])
-        raise ArgumentError(f"network must give [{expected}], got {found or type(given).__name__} for N = 2")
+        raise ArgumentError(
+            "network",
+            f"must give [{expected}]",
+            found or type(given).__name__,
+            got=f"{found or type(given).__name__} for N = 2",
+        )

@@ -43,12 +43,12 @@ class Learning:
     def __init__(
         self, experiment: Experiment, options: Options, agents: int | None, devices: Sequence[jax.Device]
     ) -> None:
-        env, env_params = make(options.env, options.rules)
+        env, env_params = make(options.task.env, options.task.rules)
         _, trainer = experiment.build(env, env_params, options.config)
         key, hparams = jax.random.key(0), options.hparams
         if agents is not None:
             key, hparams = jax.random.split(key, agents), repeat(hparams, agents)
-        self.program = TrainingProgram(trainer, key, hparams, devices=devices, sequential=options.sequential)
+        self.program = TrainingProgram(trainer, key, hparams, devices=devices, sequential=options.execution.sequential)
         self.advance = self.program.compiled()
         self.compile_seconds = self.program.compile_seconds
         self.steps_per_iteration = trainer.steps_per_iteration * (agents or 1)

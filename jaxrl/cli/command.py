@@ -87,7 +87,7 @@ def main(experiment: Experiment) -> None:
         default=defaults,
         prog=f"python -m jaxrl.experiments.{experiment.name}",
     )
-    prepare_jax(options.deterministic, options.num_devices)
+    prepare_jax(options.execution.deterministic, options.execution.num_devices)
     console = screen()
     directory, summary = train(experiment, options, console)
     if summary is None:

@@ -11,6 +11,7 @@ import tyro
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
 from jaxrl.arguments import UsageError, nearest, whole_number
+from jaxrl.runs.options import WITHOUT_PREFIX
 
 REGISTRY = ConstructorRegistry()
 
@@ -92,6 +93,6 @@ def _flags(record: Any, prefix: str = "") -> Iterator[str]:
     for field in dataclasses.fields(record):
         value, name = getattr(record, field.name), field.name.replace("_", "-")
         if dataclasses.is_dataclass(value):
-            yield from _flags(value, f"{prefix}{name}.")
+            yield from _flags(value, prefix if field.name in WITHOUT_PREFIX else f"{prefix}{name}.")
         elif tyro.conf.Positional not in getattr(hints[field.name], "__metadata__", ()):
             yield prefix + (f"no-{name}" if value is True else name)

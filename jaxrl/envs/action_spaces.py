@@ -36,8 +36,10 @@ def action_space_of(env: Any, params: Any) -> Discrete | Box:
         if low.size and (np.isfinite(width) & (width > 0)).all():
             return Box(low, high)
     raise ArgumentError(
-        "env must have discrete actions or a box of them with one axis, finite bounds and low < high, "
-        f"got {_name(env)} with {space!r}"
+        "env",
+        "must have discrete actions or a box of them with one axis, finite bounds and low < high",
+        env,
+        got=f"{_name(env)} with {space!r}",
     )
 
 
@@ -49,7 +51,7 @@ def num_discrete_actions(env: Any, params: Any) -> int:
     """
     space = action_space_of(env, params)
     if isinstance(space, Box):
-        raise ArgumentError(f"env must have discrete actions, got {_name(env)} with a Box of them")
+        raise ArgumentError("env", "must have discrete actions", env, got=f"{_name(env)} with a Box of them")
     return space.num_actions
 
 

@@ -87,18 +87,22 @@ def check_interface(env: Any) -> None:
     check_is_no_class("env", env)
     name = type(env).__name__
     if isinstance(env, tuple):
-        raise ArgumentError(f"env must be an environment alone, without its parameters, got {env}")
+        raise ArgumentError("env", "must be an environment alone, without its parameters", env)
     if any(kind.__module__.split(".")[0] in ("gymnasium", "gym") for kind in type(env).__mro__):
-        raise ArgumentError(f"env must be a pure function of arrays, as gymnax's are, got gymnasium's {name}")
+        raise ArgumentError(
+            "env", "must be a pure function of arrays, as gymnax's are", name, got=f"gymnasium's {name}"
+        )
     for method, arguments in (("reset", ("key", "params")), ("step", ("key", "state", "action", "params")),
                               ("action_space", ("params",))):  # fmt: skip
         if not callable(getattr(env, method, None)):
-            raise ArgumentError(f"env must have gymnax 1.0's interface, got {name}, which has no {method}()")
+            raise ArgumentError("env", "must have gymnax 1.0's interface", name, got=f"{name}, which has no {method}()")
         try:
             inspect.signature(getattr(env, method)).bind(*arguments)
         except TypeError as error:
             call = f"{method}({', '.join(arguments)})"
-            raise ArgumentError(f"env must be called as {call}, got {name}, whose {method} refuses: {error}") from error
+            raise ArgumentError(
+                "env", f"must be called as {call}", name, got=f"{name}, whose {method} refuses: {error}"
+            ) from error
 
 
 def _check_results(env: Any, params: Any, step: Callable, space: Any) -> PyTree:
@@ -111,28 +115,42 @@ def _check_results(env: Any, params: Any, step: Callable, space: Any) -> PyTree:
     key = jax.eval_shape(lambda: jax.random.key(0, impl="threefry2x32"))
     begun = jax.eval_shape(lambda key: env.reset(key, params), key)
     if not (isinstance(begun, tuple) and len(begun) == 2):
-        raise ArgumentError(f"env.reset must give (observation, state), got {_described(begun)} from {name}")
+        raise ArgumentError(
+            "env.reset", "must give (observation, state)", begun, got=f"{_described(begun)} from {name}"
+        )
     action = jnp.zeros(space.shape, jnp.float32 if is_box(space) else jnp.int32)
     given = jax.eval_shape(step, key, begun[1], action)
     if not (isinstance(given, tuple) and len(given) == 6):
-        raise ArgumentError(f"env.step must give {STEP} as gymnax 1.0 does, got {_described(given)} from {name}")
+        raise ArgumentError(
+            "env.step",
+            f"must give {STEP} as gymnax 1.0 does",
+            given,
+            got=f"{_described(given)} from {name}",
+        )
     observation, state, *scalars, info = given
     if not (isinstance(info, dict) and "final_observation" in info):
         held = f"one with {', '.join(map(str, info)) or 'nothing'}" if isinstance(info, dict) else _described(info)
         raise ArgumentError(
-            f"env.step must give an info with final_observation, what the action led to before any reset, got {held} "
-            f"from {name}"
+            "env.step",
+            "must give an info with final_observation, what the action led to before any reset",
+            held,
+            got=f"{held} from {name}",
         )
     for what, x in zip(("reward", "terminated", "truncated"), scalars, strict=True):
         if not (getattr(x, "size", 0) == 1 and _is_real(x.dtype)):
-            raise ArgumentError(f"env.step must give one number as {what}, got {_described(x)} from {name}")
+            raise ArgumentError("env.step", f"must give one number as {what}", x, got=f"{_described(x)} from {name}")
     final = info["final_observation"]
-    _check_same(f"{name}.step must give a state as reset does", begun[1], state, lambda x: (x.shape, x.dtype))
+    _check_same(f"{name}.step", "must give a state as reset does", begun[1], state, lambda x: (x.shape, x.dtype))
     for where, other in (("step", observation), ("info['final_observation']", final)):
-        _check_same(f"{name}: {where} must give an observation as reset does", begun[0], other, lambda x: x.shape)
+        _check_same(f"{name}: {where}", "must give an observation as reset does", begun[0], other, lambda x: x.shape)
     leaves = jax.tree.leaves(begun[0])
     if not sum(x.size for x in leaves) or not all(_is_real(x.dtype) for x in leaves):
-        raise ArgumentError(f"env must observe one real number or more, got {_described(begun[0])} from {name}")
+        raise ArgumentError(
+            "env",
+            "must observe one real number or more",
+            begun[0],
+            got=f"{_described(begun[0])} from {name}",
+        )
 
     def dtype(*leaves: Any) -> Any:
         return jax.eval_shape(single, jax.ShapeDtypeStruct((), jnp.result_type(*leaves))).dtype
@@ -144,15 +162,15 @@ def _is_real(dtype: Any) -> bool:
     return any(jnp.issubdtype(dtype, kind) for kind in (jnp.bool_, jnp.integer, jnp.floating))
 
 
-def _check_same(rule: str, expected: PyTree, given: PyTree, aspect: Callable[[Any], Any]) -> None:
+def _check_same(name: str, rule: str, expected: PyTree, given: PyTree, aspect: Callable[[Any], Any]) -> None:
     """Refuses a tree of another structure, or with leaves that differ from what is expected in some aspect."""
     paths, leaves = jax.tree_util.tree_leaves_with_path(expected), jax.tree.leaves(given)
     if jax.tree.structure(expected) != jax.tree.structure(given):  # type: ignore[operator]
-        raise ArgumentError(f"{rule}, got {_described(given)} after {_described(expected)}")
+        raise ArgumentError(name, rule, given, got=f"{_described(given)} after {_described(expected)}")
     for (path, first), leaf in zip(paths, leaves, strict=True):
         if aspect(first) != aspect(leaf):
             where = f" at {jax.tree_util.keystr(path)}" if path else ""
-            raise ArgumentError(f"{rule}, got {_described(leaf)} after {_described(first)}{where}")
+            raise ArgumentError(name, rule, leaf, got=f"{_described(leaf)} after {_described(first)}{where}")
 
 
 def _described(given: Any) -> str:
@@ -201,6 +219,9 @@ def check_resets(env: Any, params: Any) -> None:
     stuck = [bool(x[length - 1 :].all()) for x, length in zip(ended[ended.any(1)], lengths, strict=True)]
     if lengths and all(stuck) and max(lengths) > 1 and min(lengths) < PROBE_STEPS:
         raise ArgumentError(
-            f"env must reset itself where an episode ends, got {type(env).__name__}, which ends again in every step "
-            f"after step {min(lengths)}; gymnax 1.0's step returns the next episode's observation and state"
+            "env",
+            "must reset itself where an episode ends",
+            env,
+            got=f"{type(env).__name__}, which ends again in every step after step {min(lengths)}; gymnax 1.0's step "
+            "returns the next episode's observation and state",
         )

@@ -137,8 +137,9 @@ class GridWorld(Environment):
         steps = STEP_CAPS.get(self.map, 200) if self.max_steps_in_episode is None else self.max_steps_in_episode
         if steps < moves:
             raise ArgumentError(
-                f"max_steps_in_episode must be at least {moves}, the moves from row {y}, column {x} of the map to its "
-                f"nearest goal, got {steps}"
+                "max_steps_in_episode",
+                f"must be at least {moves}, the moves from row {y}, column {x} of the map to its nearest goal",
+                steps,
             )
         object.__setattr__(self, "max_steps_in_episode", steps)
 

@@ -126,21 +126,22 @@ def map_text(map: Any) -> str:
     if isinstance(map, bytes):
         return map_text(_characters(map))
     if not isinstance(map, str | Path):
-        raise ArgumentError(f"map must be a text, rows of cells or a file, got {map!r}")
+        raise ArgumentError("map", "must be a text, rows of cells or a file", map)
     if isinstance(map, str) and (map in MAPS or _is_text(map)):
         return map
     if _is_file(map):
         try:
             text = Path(map).read_text(encoding="utf-8")
         except (OSError, ValueError) as error:
-            raise ArgumentError(f"map must be a text file that can be read ({error}), got {str(map)!r}") from error
+            raise ArgumentError("map", f"must be a text file that can be read ({error})", str(map)) from error
         return text if _is_text(text) else text + "\n"
     if isinstance(map, str) and set(map) <= set(CELLS) and set(map) & set("GH"):
         return map + "\n"  # of one row
     near = difflib.get_close_matches(str(map), MAPS, n=1, cutoff=0.0)[0]
     raise ArgumentError(
-        f"map must be a file, a text of several lines or one of {', '.join(MAPS)} (the nearest is {near!r}), "
-        f"got {str(map)!r}"
+        "map",
+        f"must be a file, a text of several lines or one of {', '.join(MAPS)} (the nearest is {near!r})",
+        str(map),
     )
 
 
@@ -168,7 +169,7 @@ def _characters(text: Any) -> str:
     if isinstance(text, bytes):
         return text.decode("utf-8", "replace")
     if not isinstance(text, str):
-        raise ArgumentError(f"map must be a text, rows of cells or a file, got a row or a cell {text!r}")
+        raise ArgumentError("map", "must be a text, rows of cells or a file", text, got=f"a row or a cell {text!r}")
     return text
 
 
@@ -197,14 +198,16 @@ def read_map(map: str) -> Map:
         start = ~np.isin(cells, list("#GHC"))
     grid = Grid(wall=cells == "#", terminal=np.isin(cells, ["G", "H"]), cliff=cells == "C", start=start)
     if not start.any():
-        raise ArgumentError(f"map must have a start: an S, or floor to start on, got {' '.join(rows)!r}")
+        raise ArgumentError("map", "must have a start: an S, or floor to start on", " ".join(rows))
     to_the_end = _moves_to(grid, grid.terminal)
     to_a_goal = _moves_to(grid, cells == "G") if (cells == "H").any() else to_the_end
     lost = np.argwhere(start & (to_the_end < 0))
     if len(lost):
         raise ArgumentError(
-            f"map must lead from every start to a terminal cell (G or H), got none for row {lost[0, 0]}, "
-            f"column {lost[0, 1]}"
+            "map",
+            "must lead from every start to a terminal cell (G or H)",
+            lost[0, 0],
+            got=f"none for row {lost[0, 0]}, column {lost[0, 1]}",
         )
     reward = np.array([[rewards.get(cell, rewards["move"]) for cell in row] for row in rows], np.float32)
     reward.flags.writeable = False
@@ -221,28 +224,35 @@ def _read_legend(lines: list[str]) -> dict[str, float]:
         if match is None:
             if not said:
                 continue
-            raise ArgumentError(f"map's legend must have lines like 'C = -100' (move, G, H, C or a to z), got {line!r}")
+            raise ArgumentError("map", "must have a legend of lines like 'C = -100' (move, G, H, C or a to z)", line)
         if match[1] in rewards:
-            raise ArgumentError(f"map's legend must give {match[1]!r} one reward, got a second one in {line!r}")
+            raise ArgumentError(
+                "map's", f"legend must give {match[1]!r} one reward", line, got=f"a second one in {line!r}"
+            )
         rewards[match[1]] = float(match[2])
         if abs(rewards[match[1]]) > float(np.finfo(np.float32).max):
-            raise ArgumentError(f"map's legend must give rewards that float32 can hold, got {line!r}")
+            raise ArgumentError("map", "must have a legend of rewards that float32 can hold", line)
     return {"move": -1.0} | rewards
 
 
 def _check_rows(rows: tuple[str, ...], rewards: dict[str, float]) -> None:
     if not rows:
-        raise ArgumentError("map must have rows of cells, and its legend after them, got none")
+        raise ArgumentError("map", "must have rows of cells, and its legend after them", None, got="none")
     for y, row in enumerate(rows):
         for x, cell in enumerate(row):
             if cell not in CELLS and cell not in rewards:
                 raise ArgumentError(
-                    f"map must be made of {CELLS} and of small letters that its legend gives a reward, "
-                    f"got at row {y}, column {x} {cell!r}"
+                    "map",
+                    f"must be made of {CELLS} and of small letters that its legend gives a reward",
+                    y,
+                    got=f"at row {y}, column {x} {cell!r}",
                 )
         if len(row) != len(rows[0]):
             raise ArgumentError(
-                f"map's rows must be as long as row 0, {len(rows[0])} cells, got {len(row)} in row {y}: {row!r}"
+                "map's",
+                f"rows must be as long as row 0, {len(rows[0])} cells",
+                len(row),
+                got=f"{len(row)} in row {y}: {row!r}",
             )
 
 

@@ -51,13 +51,13 @@ def make(env_id: str, rules: str | None = None, **options: Any) -> tuple[Any, An
             have or cannot use, or a factory that cannot be used.
     """
     if not isinstance(env_id, str):
-        raise ArgumentError(f"env_id must be a name, got {env_id!r}")
+        raise ArgumentError("env_id", "must be a name", env_id)
     if env_id == "GridWorld" and "map" in options:
         options["map"] = map_text(options["map"])
     unhashable = [name for name, value in {"rules": rules, **options}.items() if not _is_hashable(value)]
     if unhashable and (env_id in OPTIONS or "rules" in unhashable):
         value = options.get(unhashable[0], rules)
-        raise ArgumentError(f"{unhashable[0]} must be a plain value (arrays go into params.replace), got {value!r}")
+        raise ArgumentError(unhashable[0], "must be a plain value (arrays go into params.replace)", value)
     return (_make.__wrapped__ if unhashable else _make)(env_id, rules, **options)
 
 
@@ -72,11 +72,13 @@ def _is_hashable(x: Any) -> bool:
 @lru_cache(maxsize=None, typed=True)
 def _make(env_id: str, rules: str | None, **options: Any) -> tuple[Any, Any]:
     if rules is not None and rules not in RULES:
-        raise ArgumentError(f"rules must be one of {', '.join(RULES)}, got {rules!r}")
+        raise ArgumentError("rules", f"must be one of {', '.join(RULES)}", rules)
     if env_id not in OPTIONS and ":" not in env_id:
         _check_gymnax_has(env_id)
     if rules is not None and env_id not in GAMES:
-        raise ArgumentError(f"rules is a choice of {', '.join(GAMES)} only, got rules={rules!r} for {env_id!r}")
+        raise ArgumentError(
+            "rules", f"is a choice of {', '.join(GAMES)} only", rules, got=f"rules={rules!r} for {env_id!r}"
+        )
     if env_id in OPTIONS:
         _check_known(options, OPTIONS[env_id], env_id)
     if env_id == "GridWorld":
@@ -99,9 +101,7 @@ def _check_known(options: dict[str, Any], known: Iterable[str], env_id: str) -> 
     """Refuses options that an environment does not have."""
     for name, value in options.items():
         if name not in known:
-            raise ArgumentError(
-                f"{name} is not an option of {env_id}, which has {', '.join(known) or 'none'}, got {value!r}"
-            )
+            raise ArgumentError(name, f"is not an option of {env_id}, which has {', '.join(known) or 'none'}", value)
 
 
 def _check_gymnax_has(env_id: str) -> None:
@@ -109,7 +109,7 @@ def _check_gymnax_has(env_id: str) -> None:
 
     if env_id not in gymnax.registered_envs:
         near = difflib.get_close_matches(env_id, [*OPTIONS, *gymnax.registered_envs], n=1, cutoff=0.0)
-        raise ArgumentError(f"env_id must be a known name (the nearest is {near[0]!r}), got {env_id!r}")
+        raise ArgumentError("env_id", f"must be a known name (the nearest is {near[0]!r})", env_id)
 
 
 def _from_factory(path: str, options: dict[str, Any]) -> tuple[Any, Any]:
@@ -117,9 +117,11 @@ def _from_factory(path: str, options: dict[str, Any]) -> tuple[Any, Any]:
     try:
         factory = getattr(importlib.import_module(module_name), name)
     except (ImportError, AttributeError, ValueError) as error:
-        raise ArgumentError(f"env_id must name a factory that can be imported ({error}), got {path!r}") from error
+        raise ArgumentError("env_id", f"must name a factory that can be imported ({error})", path) from error
     if not callable(factory):
-        raise ArgumentError(f"env_id must name a factory that can be called, got {path!r}, a {type(factory).__name__}")
+        raise ArgumentError(
+            "env_id", "must name a factory that can be called", path, got=f"{path!r}, a {type(factory).__name__}"
+        )
     return _with_options(path, factory, options)
 
 
@@ -128,7 +130,7 @@ def _with_options(env_id: str, factory: Callable[..., Any], options: dict[str, A
     takes, takes_any = _arguments(factory)
     for name, parameter in takes.items():
         if parameter.default is parameter.empty and name not in options:
-            raise ArgumentError(f"env_id must come with the option {name}, which it needs, got {env_id!r}")
+            raise ArgumentError("env_id", f"must come with the option {name}, which it needs", env_id)
     arguments = {name: value for name, value in options.items() if takes_any or name in takes}
     try:
         made = factory(**arguments)
@@ -137,7 +139,9 @@ def _with_options(env_id: str, factory: Callable[..., Any], options: dict[str, A
             raise
         why = f"{type(error).__name__}: {error}".splitlines()[0]
         values = ", ".join(repr(value) for value in arguments.values())
-        raise ArgumentError(f"{', '.join(arguments)} must be what {env_id} can use ({why}), got {values}") from error
+        raise ArgumentError(
+            ", ".join(arguments), f"must be what {env_id} can use ({why})", arguments, got=values
+        ) from error
     env, params = _env_and_params(env_id, made)
     others = {name: value for name, value in options.items() if name not in arguments}
     _check_known(others, [*takes, *_fields(params)], env_id)
@@ -150,8 +154,10 @@ def _env_and_params(env_id: str, made: Any) -> tuple[Any, Any]:
     """What a factory has made, checked."""
     if isinstance(made, tuple) and len(made) != 2:
         raise ArgumentError(
-            f"env_id must name a factory of an environment, or of one and its parameters, got {env_id!r}, "
-            f"which gives {len(made)} values"
+            "env_id",
+            "must name a factory of an environment, or of one and its parameters",
+            env_id,
+            got=f"{env_id!r}, which gives {len(made)} values",
         )
     env, params = made if isinstance(made, tuple) else (made, getattr(made, "default_params", None))
     if not isinstance(env, Environment):

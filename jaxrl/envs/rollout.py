@@ -48,7 +48,7 @@ def rollout(
             policy that does not give one action an environment.
     """
     if not isinstance(num_steps, Integral) or num_steps < 1:
-        raise ArgumentError(f"num_steps must be a whole number >= 1, got {num_steps}")
+        raise ArgumentError("num_steps", "must be a whole number >= 1", num_steps)
     if not isinstance(env, Environment):
         check_interface(env)
     envs = vectorize(env, getattr(env, "default_params", None) if env_params is None else env_params, num_envs)
@@ -58,7 +58,10 @@ def rollout(
         actions = policy(envs.decode(env_states.observation), act_key)
         if jnp.shape(actions)[:1] != (num_envs,):
             raise ArgumentError(
-                f"policy must give {num_envs} actions, one an environment, got shape {jnp.shape(actions)}"
+                "policy",
+                f"must give {num_envs} actions, one an environment",
+                jnp.shape(actions),
+                got=f"shape {jnp.shape(actions)}",
             )
         env_states, transition, _ = envs.step(env_states, actions, env_key)
         return env_states, transition

@@ -62,7 +62,7 @@ def vectorize(env: Any, params: Any, num_envs: int) -> VectorEnv:
             something else than `jaxrl.envs.foreign` describes.
     """
     if not isinstance(num_envs, Integral) or num_envs < 1:
-        raise ArgumentError(f"num_envs must be a whole number >= 1, got {num_envs}")
+        raise ArgumentError("num_envs", "must be a whole number >= 1", num_envs)
     reset_envs, step_envs = (_own if isinstance(env, Environment) else _gymnax)(env, params, num_envs)
 
     def reset(key: Array) -> VectorState:

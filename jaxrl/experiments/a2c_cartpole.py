@@ -3,18 +3,18 @@
 from jaxrl.agents import A2CHparams
 from jaxrl.cli.command import main
 from jaxrl.recipes.actor_critics import A2C, build_a2c, idle_policy_gradient
-from jaxrl.runs import Experiment, Options
+from jaxrl.runs import Budget, Execution, Experiment, Options, Task
 
 experiment = Experiment(
     name="a2c_cartpole",
     algorithm="A2C",
     build=build_a2c,
     defaults=Options(
-        env="CartPole-v1",
-        total_steps=500_000,
+        task=Task("CartPole-v1"),
         hparams=A2CHparams(learning_rate=2e-3, learning_rate_decay_steps=5e5),
         config=A2C(num_envs=16, rollout_length=8),
-        sequential=True,
+        budget=Budget(500_000),
+        execution=Execution(sequential=True),
     ),
     idle=idle_policy_gradient,
 )

@@ -26,7 +26,7 @@ from jaxrl.runs import checks, provenance, run_directory
 from jaxrl.runs import options as experiment_lib
 from jaxrl.runs.checks import check_options, flag, make_directory
 from jaxrl.runs.experiment import Experiment
-from jaxrl.runs.options import EnvOptions, default_hint, flatten, make_options, unflatten
+from jaxrl.runs.options import EnvOptions, default_hint, flatten, make_options, with_values
 from jaxrl.sweeps.spec import find_experiment
 
 
@@ -196,9 +196,9 @@ def changed(experiment: Experiment, config: EnvOptions) -> experiment_lib.Option
     unknown = values.keys() - flatten(experiment.defaults).keys()
     if unknown:
         raise UsageError(f"--config: {experiment.name} has no {min(unknown)}")
-    options = unflatten(values, experiment.defaults)
+    options = with_values(experiment.defaults, values)
     check_options(options)
-    checks.build(experiment, *checks.make_env(options.env, options.rules, options.env_options), options)
+    checks.build(experiment, *checks.make_env(options.task.env, options.task.rules, options.task.env_options), options)
     return options
 
 

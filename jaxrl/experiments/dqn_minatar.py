@@ -3,17 +3,17 @@
 from jaxrl.agents import RainbowHparams
 from jaxrl.cli.command import main
 from jaxrl.recipes.deep_q import DQN, build_dqn, idle_dqn
-from jaxrl.runs import Experiment, Options
+from jaxrl.runs import Budget, Experiment, Options, Task
 
 experiment = Experiment(
     name="dqn_minatar",
     algorithm="DQN",
     build=build_dqn,
     defaults=Options(
-        env="Breakout-MinAtar",
-        total_steps=4_000_000,
+        task=Task("Breakout-MinAtar"),
         hparams=RainbowHparams(learning_rate=1e-3, epsilon_decay_steps=1e6),
         config=DQN(num_envs=256, batch_size=256),
+        budget=Budget(4_000_000),
     ),
     idle=idle_dqn,
 )

@@ -50,7 +50,7 @@ def main() -> None:
     played = f"{returns.size} episodes{with_epsilon(getattr(trained.options.hparams, 'epsilon_eval', None))}"
     if trained.name:
         print(trained.name)
-    print(f"{trained.options.env} ({describe_rules(trained.env, trained.env_params)})")
+    print(f"{trained.options.task.env} ({describe_rules(trained.env, trained.env_params)})")
     print(f"return {returns.mean():.2f} over {played}, {cut_short} cut short")
     print(f"returns {returns.min():g} to {returns.max():g}, standard deviation {returns.std():.2f}")
     print(f"episode length {np.mean(result.episode_length):.1f}")

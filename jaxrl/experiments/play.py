@@ -21,7 +21,7 @@ from jaxrl.plots.video import save_video, score_text
 from jaxrl.random import key_stream
 from jaxrl.runs.checks import as_flag, check_options, make_directory, make_env, with_texts
 from jaxrl.runs.load import TrainedPolicy
-from jaxrl.runs.options import EnvOptions, Protocol, default_hint
+from jaxrl.runs.options import EnvOptions, Rules, default_hint
 from jaxrl.spaces import Box, Discrete
 from jaxrl.types import Array, PyTree, Transition
 
@@ -50,7 +50,7 @@ class Options:
     """The video. The keyboard makes none."""
     fps: Annotated[int, Interval(gt=0, le=60)] = 8
     """Steps a second for the keyboard, in an environment that goes on by itself; others wait for a key."""
-    rules: Protocol = None
+    rules: Rules = None
     """Rules of a MinAtar game: the original's, or gymnax's (fewer actions, none sticky, a cap on the steps)."""
     env_options: EnvOptions = ()
     """Options of the environment, such as map=FILE max_steps_in_episode=500 for GridWorld; see jaxrl.make."""
@@ -95,7 +95,7 @@ def recorded(options: Options) -> None:
         policy = partial(random_actions, action_space_of(env, env_params))
     else:
         trained = trained_policy(options)
-        env_id, env, env_params = trained.options.env, trained.env, trained.env_params
+        env_id, env, env_params = trained.options.task.env, trained.env, trained.env_params
         policy, agent_state = trained.agent.policy, trained.agent_state
     make_directory(path.parent, "--out")
 
@@ -134,10 +134,10 @@ def trained_policy(options: Options) -> TrainedPolicy:
         raise UsageError(f"--policy must be random, keyboard or a run's directory: {error}") from error
     if trained.name:
         print(trained.name)
-    env_id = trained.options.env
+    env_id = trained.options.task.env
     if options.env not in (None, env_id):
         raise UsageError(f"--env is {env_id} in {options.policy}, got {options.env}")
-    env_options = trained.options.env_options
+    env_options = trained.options.task.env_options
     given_options = with_texts(env_id, options.env_options)
     if given_options and set(given_options) != set(env_options):
         theirs, given = (" ".join(x) or "empty" for x in (env_options, given_options))

@@ -3,18 +3,18 @@
 from jaxrl.agents import PPOHparams
 from jaxrl.cli.command import main
 from jaxrl.recipes.actor_critics import PPO, build_ppo, idle_policy_gradient
-from jaxrl.runs import Experiment, Options
+from jaxrl.runs import Budget, Execution, Experiment, Options, Task
 
 experiment = Experiment(
     name="ppo_cartpole",
     algorithm="PPO",
     build=build_ppo,
     defaults=Options(
-        env="CartPole-v1",
-        total_steps=300_000,
+        task=Task("CartPole-v1"),
         hparams=PPOHparams(learning_rate=1e-3),
         config=PPO(num_envs=4, rollout_length=128),
-        sequential=True,
+        budget=Budget(300_000),
+        execution=Execution(sequential=True),
     ),
     idle=idle_policy_gradient,
 )

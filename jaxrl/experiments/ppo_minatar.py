@@ -3,17 +3,17 @@
 from jaxrl.agents import PPOHparams
 from jaxrl.cli.command import main
 from jaxrl.recipes.actor_critics import PPO, build_ppo, idle_policy_gradient
-from jaxrl.runs import Experiment, Options
+from jaxrl.runs import Budget, Experiment, Options, Task
 
 experiment = Experiment(
     name="ppo_minatar",
     algorithm="PPO",
     build=build_ppo,
     defaults=Options(
-        env="Breakout-MinAtar",
-        total_steps=1_000_000,
+        task=Task("Breakout-MinAtar"),
         hparams=PPOHparams(learning_rate=5e-3, learning_rate_decay_steps=1e6, gae_lambda=0.9),
         config=PPO(num_envs=64, rollout_length=128, num_minibatches=8, activation="relu"),
+        budget=Budget(1_000_000),
     ),
     idle=idle_policy_gradient,
 )

@@ -3,17 +3,17 @@
 from jaxrl.agents import PQNHparams
 from jaxrl.cli.command import main
 from jaxrl.recipes.deep_q import PQN, build_pqn, idle_pqn
-from jaxrl.runs import Experiment, Options
+from jaxrl.runs import Budget, Experiment, Options, Task
 
 experiment = Experiment(
     name="pqn_minatar",
     algorithm="PQN",
     build=build_pqn,
     defaults=Options(
-        env="Breakout-MinAtar",
-        total_steps=1_500_000,
+        task=Task("Breakout-MinAtar"),
         hparams=PQNHparams(learning_rate=1e-3, epsilon_end=0.01, epsilon_decay_steps=200_000),
         config=PQN(),
+        budget=Budget(1_500_000),
     ),
     idle=idle_pqn,
 )

@@ -3,7 +3,7 @@
 from jaxrl.agents import QLearningHparams
 from jaxrl.cli.command import main
 from jaxrl.recipes.tabular import ERROR, VALUES, build, report
-from jaxrl.runs import Experiment, Options
+from jaxrl.runs import Budget, Experiment, Options, Task
 from jaxrl.training import OnPolicyConfig
 
 experiment = Experiment(
@@ -11,11 +11,10 @@ experiment = Experiment(
     algorithm="Q-learning",
     build=build,
     defaults=Options(
-        env="GridWorld",
-        total_steps=150_000,
-        log_every=500,
+        task=Task("GridWorld"),
         hparams=QLearningHparams(discount=0.9, epsilon=0.3),
         config=OnPolicyConfig(num_envs=1, rollout_length=1),
+        budget=Budget(150_000, log_every=500),
     ),
     report=report,
     pictures=(VALUES, ERROR),

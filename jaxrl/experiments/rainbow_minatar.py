@@ -3,15 +3,14 @@
 from jaxrl.agents import RainbowHparams
 from jaxrl.cli.command import main
 from jaxrl.recipes.deep_q import DQN, build_dqn, idle_dqn
-from jaxrl.runs import Experiment, Options
+from jaxrl.runs import Budget, Experiment, Options, Task
 
 experiment = Experiment(
     name="rainbow_minatar",
     algorithm="Rainbow",
     build=build_dqn,
     defaults=Options(
-        env="Breakout-MinAtar",
-        total_steps=1_000_000,
+        task=Task("Breakout-MinAtar"),
         hparams=RainbowHparams(
             learning_rate=5e-4, epsilon_start=0.0, epsilon_end=0.0, epsilon_eval=0.0, importance_exponent_steps=1e6
         ),
@@ -25,6 +24,7 @@ experiment = Experiment(
             noisy=True,
             values="categorical",
         ),
+        budget=Budget(1_000_000),
     ),
     idle=idle_dqn,
 )

@@ -148,7 +148,9 @@ def carry_out(
         console.print(f"planning: compiling the programs of {len(groups)} groups, and trying each for a second")
         plans = [planning.plan_group(each, devices, limits) for each in groups]
     algorithm, agents = spec.experiment.algorithm, sum(plan.agents for plan in plans)
-    console.print(f"{algorithm} on {spec.options.env}: {agents:,} agents, {spec.options.total_steps:,} steps each")
+    console.print(
+        f"{algorithm} on {spec.options.task.env}: {agents:,} agents, {spec.options.budget.total_steps:,} steps each"
+    )
     console.print(planning.show(groups, plans, limits))
     memory, disk = map(planning.size, limits)
     total = planning.minutes(sum(plan.seconds for plan in plans))

@@ -34,10 +34,12 @@ def from_nnx(make: "Callable[[nnx.Rngs], nnx.Module]") -> Functions:
     from flax import nnx  # here, because linen modules do without it
 
     if isinstance(make, nnx.Module) or not callable(make):
-        raise ArgumentError(f"make must be a function (rngs) -> module, got {type(make).__name__}")
+        raise ArgumentError("make", "must be a function (rngs) -> module", make, got=type(make).__name__)
     graph, params, *rest = nnx.split(nnx.eval_shape(lambda: make(nnx.Rngs(0))), nnx.Param, ...)
     if names := [_name(path) for path, _ in jax.tree.leaves_with_path(rest[0])]:
-        raise ArgumentError(f"make must give a module whose only variables are parameters, got one with {names[0]}")
+        raise ArgumentError(
+            "make", "must give a module whose only variables are parameters", names[0], got=f"one with {names[0]}"
+        )
 
     def init(key: Array, observations: PyTree) -> dict[str, Array]:
         del observations
@@ -62,10 +64,10 @@ def from_equinox(make: Callable[[Array], Callable[[PyTree], Any]]) -> Functions:
         ArgumentError: `make` cannot be called with a key, or makes nothing that can be called.
     """
     if not callable(make):
-        raise ArgumentError(f"make must be a function (key) -> module, got {type(make).__name__}")
+        raise ArgumentError("make", "must be a function (key) -> module", make, got=type(make).__name__)
     module = make(jax.random.key(0))
     if not callable(module):
-        raise ArgumentError(f"make must give a module that can be called, got {type(module).__name__}")
+        raise ArgumentError("make", "must give a module that can be called", module, got=type(module).__name__)
 
     def init(key: Array, observations: PyTree) -> dict[str, Array]:
         del observations

@@ -35,8 +35,10 @@ def check_network(network: Any) -> None:
     check_is_no_class("network", network)
     if not (callable(getattr(network, "init", None)) and callable(getattr(network, "apply", None))):
         raise ArgumentError(
-            "network must have init and apply, as modules of flax linen have (for others see "
-            f"jaxrl.networks.from_nnx and from_equinox), got {type(network).__name__}"
+            "network",
+            "must have init and apply, as modules of flax linen have (for others see jaxrl.networks.from_nnx and "
+            "from_equinox)",
+            type(network).__name__,
         )
 
 
@@ -59,7 +61,7 @@ def check_has_no_state(variables: PyTree) -> None:
     """
     if isinstance(variables, Mapping) and "params" in variables and len(variables) > 1:
         others = ", ".join(name for name in variables if name != "params")
-        raise ArgumentError(f"network must have no variables but parameters (a BatchNorm has others), got {others}")
+        raise ArgumentError("network", "must have no variables but parameters (a BatchNorm has others)", others)
 
 
 def check_one_array(observation: PyTree) -> None:
@@ -70,7 +72,10 @@ def check_one_array(observation: PyTree) -> None:
     """
     if not hasattr(observation, "shape"):
         raise ArgumentError(
-            f"no default network for observations that are a {type(observation).__name__}; pass your own"
+            "observation",
+            "must be one array for a default network; pass your own network",
+            observation,
+            got=f"a {type(observation).__name__}",
         )
 
 
@@ -92,7 +97,7 @@ def num_states_of(example: Any) -> int:
         return 0
     first = int(getattr(example, "start", 0))
     if first < 0:
-        raise ArgumentError(f"observation must be a space of numbers from 0 on, got {example!r}")
+        raise ArgumentError("observation", "must be a space of numbers from 0 on", example)
     return first + int(example.n)
 
 

@@ -79,5 +79,5 @@ def q_network(observation: PyTree, num_actions: int, hidden_sizes: Sequence[int]
     check_one_array(observation)
     if "conv_features" in options and not is_board(observation.shape):
         features, shape = options["conv_features"], list(observation.shape)
-        raise ArgumentError(f"conv_features must not be given for observations {shape}, no boards, got {features}")
+        raise ArgumentError("conv_features", f"must not be given for observations {shape}, no boards", features)
     return QNetwork(num_actions, tuple(hidden_sizes), num_states=num_states_of(observation), **options)

@@ -71,13 +71,13 @@ def render_values(
     width, cells = len(rows[0]), "".join(rows)
     values = np.asarray(values, np.float64)
     if np.shape(values) not in ((len(cells),), (len(cells), 4)):
-        raise ArgumentError(f"values must be of shape [{len(cells)}] or [{len(cells)}, 4], got {np.shape(values)}")
+        raise ArgumentError("values", f"must be of shape [{len(cells)}] or [{len(cells)}, 4]", np.shape(values))
     if policy is not None and np.shape(policy) != (len(cells), 4):
-        raise ArgumentError(f"policy must be of shape [{len(cells)}, 4], got {np.shape(policy)}")
+        raise ArgumentError("policy", f"must be of shape [{len(cells)}, 4]", np.shape(policy))
     best = values.max(1) if values.ndim == 2 else values
     acts = ~np.isin(list(cells), list("#GHC"))
     if not np.isfinite(best[acts]).all():
-        raise ArgumentError(f"values must be finite where the agent acts, got {best[acts & ~np.isfinite(best)][0]}")
+        raise ArgumentError("values", "must be finite where the agent acts", best[acts & ~np.isfinite(best)][0])
     low, span = best[acts].min(), np.ptp(best[acts])
     if policy is not None:
         arrows = np.asarray(policy) > 0

@@ -81,7 +81,9 @@ def render_state(env: Any, state: Any, env_params: Any = None, caption: Sequence
     if isinstance(env, Environment):
         return render(env, env.observe(state), caption)
     if not hasattr(env, "observe"):
-        raise ArgumentError(f"env must have `observe`, which tells what is seen of a state, got {type(env).__name__}")
+        raise ArgumentError(
+            "env", "must have `observe`, which tells what is seen of a state", env, got=type(env).__name__
+        )
     env_params = env.default_params if env_params is None else env_params
     return render(env, env.observe(jax.random.key(0), state, None, env_params), caption)
 

@@ -32,10 +32,10 @@ def save_video(env: Any, trajectory: Transition, path: str | Path, title: str | 
     shape = np.shape(trajectory.reward)
     if shape[1:] not in ((), (1,)):
         raise ArgumentError(
-            f"trajectory must be of one environment (`jax.tree.map(lambda x: x[:, 0], …)`), got {shape[1:]}"
+            "trajectory", "must be of one environment (`jax.tree.map(lambda x: x[:, 0], …)`)", shape[1:]
         )
     if 0 in shape:
-        raise ArgumentError(f"trajectory must have a step at least, got {shape}")
+        raise ArgumentError("trajectory", "must have a step at least", shape)
     one = jax.tree.map(lambda x: to_numpy(x)[:, 0] if len(shape) > 1 else to_numpy(x), trajectory)
     title = getattr(env, "name", type(env).__name__) if title is None else title
     frames: list[tuple[PyTree, tuple[str, ...]]] = []

@@ -119,7 +119,7 @@ def idle_network(options: Options, observation: Any) -> dict[str, str]:
     hparams, config = options.hparams, options.config
     board = is_board(getattr(observation, "shape", ()))
     return idle_settings(
-        (not board, f"env {options.env}, which shows no board", ("config.conv_features",)),
+        (not board, f"env {options.task.env}, which shows no board", ("config.conv_features",)),
         (not board and not config.hidden_sizes, "config.hidden_sizes of no layers", ("config.layer_norm",)),
         (
             hparams.epsilon_start == hparams.epsilon_end,

@@ -43,7 +43,7 @@ def build(env: Any, env_params: Any, config: OnPolicyConfig) -> tuple[Agent, Tra
     """
     if not isinstance(env, GridWorld):
         raise ArgumentError(
-            f"a table needs an environment with numbered states, which is GridWorld, got {type(env).__name__}"
+            "a", "table needs an environment with numbered states, which is GridWorld", type(env).__name__
         )
     learner = q_learning(env.grid.wall.size, env.num_actions, env.state_of)
     agent = measured(learner, lambda discount: env.mdp(env_params.replace(discount=discount)))

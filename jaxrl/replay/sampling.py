@@ -140,8 +140,9 @@ def prioritised(slots: int, num_envs: int, n_step: int = 1) -> Sampler:
         fields = [field.name for field in dataclasses.fields(PrioritisedHparams)]
         if missing := [name for name in fields if not hasattr(hparams, name)]:
             raise ArgumentError(
-                f"hparams must have {', '.join(missing)} for a prioritised replay, as RainbowHparams has, "
-                f"got {type(hparams).__name__}"
+                "hparams",
+                f"must have {', '.join(missing)} for a prioritised replay, as RainbowHparams has",
+                type(hparams).__name__,
             )
         own = PrioritisedHparams(**{name: getattr(hparams, name) for name in fields})
         return PrioritisedState(sum_tree.allocate(slots * num_envs), jnp.float32(1), own)
@@ -176,4 +177,4 @@ def prioritised(slots: int, num_envs: int, n_step: int = 1) -> Sampler:
 
 def _check(slots: int, n_step: int) -> None:
     if not 1 <= n_step <= slots:
-        raise ArgumentError(f"n_step must be at least 1 and at most the {slots} rows of the replay, got {n_step}")
+        raise ArgumentError("n_step", f"must be at least 1 and at most the {slots} rows of the replay", n_step)

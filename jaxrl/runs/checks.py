@@ -16,7 +16,7 @@ from jaxrl.envs.maps import map_text
 from jaxrl.memory import check_fits
 from jaxrl.runs import run_directory
 from jaxrl.runs.experiment import Experiment
-from jaxrl.runs.options import NOT_PART_OF_THE_RUN, EnvOptions, Options, flatten, make_options, read_options
+from jaxrl.runs.options import MAY_CHANGE, EnvOptions, Options, flatten, make_options, read_options
 from jaxrl.training.checkpoint import CheckpointError, Checkpoints
 from jaxrl.training.devices import bytes_of
 from jaxrl.training.host_loop import check_total_steps
@@ -98,7 +98,7 @@ def errors_as_flags(options: Options) -> Iterator[None]:
             raise UsageError(as_flag(error, "config.")) from error
         if str(error).startswith("env "):
             raise UsageError(as_flag(error)) from error
-        raise UsageError(f"--env {options.env}: {error}") from error
+        raise UsageError(f"--env {options.task.env}: {error}") from error
 
 
 def construct(experiment: Experiment, env: Any, env_params: Any, options: Options) -> tuple[Agent, Trainer]:
@@ -110,7 +110,7 @@ def construct(experiment: Experiment, env: Any, env_params: Any, options: Option
     with errors_as_flags(options):
         agent, trainer = experiment.build(env, env_params, options.config)
     try:
-        check_total_steps(trainer, options.total_steps)
+        check_total_steps(trainer, options.budget.total_steps)
     except ArgumentError as error:
         raise UsageError(as_flag(error)) from error
     return agent, trainer
@@ -137,8 +137,8 @@ def trace_trainer(trainer: Trainer, options: Options) -> Trainer:
     with errors_as_flags(options):
         state = jax.eval_shape(trainer.init, jax.random.key(0), options.hparams)
         jax.eval_shape(trainer.step, state)
-    if options.num_seeds > 1:
-        check_fits("the run's state takes", bytes_of(state) * options.num_seeds, "fewer seeds would need less")
+    if options.budget.num_seeds > 1:
+        check_fits("the run's state takes", bytes_of(state) * options.budget.num_seeds, "fewer seeds would need less")
     return trainer
 
 
@@ -187,7 +187,7 @@ def check_idle(experiment: Experiment, env: Any, env_params: Any, given: Options
 def untrained_steps(options: Options) -> int:
     """Environment steps of a run in which its learning rate is 0, as it has decayed before."""
     decay = getattr(options.hparams, "learning_rate_decay_steps", 0)
-    return max(0, int(options.total_steps - decay)) if decay else 0
+    return max(0, int(options.budget.total_steps - decay)) if decay else 0
 
 
 def devices(number: int | None) -> list[jax.Device]:
@@ -312,7 +312,7 @@ def check_directory(directory: Path | None, experiment: Experiment, options: Opt
         UsageError: it holds a run already, or something else, or a run with other options.
     """
     if directory is None:
-        if options.resume:
+        if options.execution.resume:
             raise UsageError("--resume needs --out DIR, the run to continue")
         return False
     if directory.exists() and not directory.is_dir():
@@ -321,7 +321,7 @@ def check_directory(directory: Path | None, experiment: Experiment, options: Opt
         raise UsageError(f"--out must name a directory for one run, got {directory}, which holds a sweep")
     if not run_directory.holds_a_run(directory):
         return False
-    if not options.resume:
+    if not options.execution.resume:
         raise UsageError(f"--out {directory} already holds a run; add --resume to continue it, or name another")
     try:
         config = run_directory.read_config(directory)
@@ -339,6 +339,6 @@ def check_directory(directory: Path | None, experiment: Experiment, options: Opt
         raise UsageError(f"--resume: in {directory / run_directory.CONFIG}, {error}") from error
     now = flatten(options)
     for path in sorted(before):
-        if path not in NOT_PART_OF_THE_RUN and before[path] != now[path]:
+        if path not in MAY_CHANGE and before[path] != now[path]:
             raise UsageError(f"--resume: {flag(path)} is {now[path]}, but {before[path]} in {directory}")
     return True

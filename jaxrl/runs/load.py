@@ -67,16 +67,18 @@ class TrainedPolicy:
         try:
             arrays = jax.tree.map(lambda _, x: jnp.asarray(x), shapes, observations)
         except (TypeError, ValueError) as error:
-            raise ArgumentError(f"observations must be {self._expected()}, got {reprlib.repr(observations)}") from error
+            raise ArgumentError(
+                "observations", f"must be {self._expected()}", observations, got=reprlib.repr(observations)
+            ) from error
         pairs = list(zip(jax.tree.leaves(arrays), jax.tree.leaves(shapes), strict=True))
         for x, shape in pairs:
             if jnp.issubdtype(shape.dtype, jnp.integer) and not jnp.issubdtype(x.dtype, jnp.integer):
-                raise ArgumentError(f"observations must be whole numbers ({shape.dtype}), got {x.dtype}")
+                raise ArgumentError("observations", f"must be whole numbers ({shape.dtype})", x.dtype)
         batch_axes = pairs[0][0].ndim - len(pairs[0][1].shape)
         batch = pairs[0][0].shape[: max(batch_axes, 0)]
         if batch_axes not in (0, 1) or any(x.shape != (*batch, *shape.shape) for x, shape in pairs):
             got = jax.tree.map(lambda x: list(x.shape), arrays)
-            raise ArgumentError(f"observations must be {self._expected()}, got {got}")
+            raise ArgumentError("observations", f"must be {self._expected()}", observations, got=str(got))
         arrays = jax.tree.map(lambda x, shape: x.astype(shape.dtype), arrays, shapes)
         return (arrays, False) if batch else (jax.tree.map(lambda x: x[None], arrays), True)
 
@@ -119,7 +121,7 @@ class TrainedPolicy:
 
 def _built(experiment: Experiment, options: Options, agent_state: PyTree, name: str) -> TrainedPolicy:
     """The policy with this state of its agent."""
-    env, env_params = make(options.env, options.rules, **make_options(options.env_options))
+    env, env_params = make(options.task.env, options.task.rules, **make_options(options.task.env_options))
     agent, _ = experiment.build(env, env_params, options.config)
     return TrainedPolicy(env, env_params, agent, jax.tree.map(jnp.asarray, agent_state), experiment, options, name)
 
@@ -156,12 +158,14 @@ def load(directory: str | Path, seed: int | None = None, agent: int | None = Non
         options = read_options(config["options"], experiment.defaults)
     except ArgumentError as error:
         raise ValueError(f"in {directory / run_directory.CONFIG}, {error}") from error
-    seed = options.seed if seed is None else seed
-    if not 0 <= seed - options.seed < options.num_seeds:
-        raise ValueError(f"seed must be in {options.seed} .. {options.seed + options.num_seeds - 1}, got {seed}")
-    agents = None if options.num_seeds == 1 else options.num_seeds
+    seed = options.budget.seed if seed is None else seed
+    if not 0 <= seed - options.budget.seed < options.budget.num_seeds:
+        raise ValueError(
+            f"seed must be in {options.budget.seed} .. {options.budget.seed + options.budget.num_seeds - 1}, got {seed}"
+        )
+    agents = None if options.budget.num_seeds == 1 else options.budget.num_seeds
     checkpoints = directory / run_directory.CHECKPOINTS
-    policy = _restore(experiment, options, checkpoints, agents, seed - options.seed, whole=True)
+    policy = _restore(experiment, options, checkpoints, agents, seed - options.budget.seed, whole=True)
     _check_hparams(options.hparams, policy.agent_state, directory / run_directory.CONFIG)
     return policy
 
@@ -192,7 +196,7 @@ def _restore(
         index: which one.
         whole: whether whole runs are in there, or the agents alone.
     """
-    env, env_params = make(options.env, options.rules, **make_options(options.env_options))
+    env, env_params = make(options.task.env, options.task.rules, **make_options(options.task.env_options))
     agent, trainer = experiment.build(env, env_params, options.config)
     run = jax.eval_shape(
         lambda key: init_run_state(trainer, key, options.hparams), jax.random.key(0, impl="threefry2x32")

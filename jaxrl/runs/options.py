@@ -23,43 +23,48 @@ EnvOptions = Annotated[
     tuple[str, ...], tyro.conf.arg(metavar="[NAME=VALUE ...]", help_behavior_hint="(default: the environment's own)")
 ]
 """Options of an environment as the command line gives them."""
-Protocol = Annotated[Literal["original", "gymnax"] | None, default_hint("original")]
+Rules = Annotated[Literal["original", "gymnax"] | None, default_hint("original")]
 """Rules of a MinAtar game as the command line gives them."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Options(Generic[HparamsT, ConfigT]):
-    """Everything a run depends on, and everything the command line can set.
-
-    The help lists the fields in this order. Their docstrings have one line each, for it breaks the lines itself.
-    """
+class Task:
+    """What is learned."""
 
     env: str
     """A MinAtar game like Breakout-MinAtar, CartPole-v1, GridWorld, gymnax's, or your own module:factory."""
-    total_steps: Annotated[int, Gt(0)]
-    """Environment steps of one agent, warm-up included, rounded down to whole iterations."""
-    hparams: HparamsT
-    """Numbers of the algorithm; other values compile nothing anew."""
-    config: ConfigT
-    """Sizes, networks and switches; other values compile another program."""
-    seed: Annotated[int, Interval(ge=0, lt=2**31)] = 0
-    """Where all randomness comes from; with several seeds, the first of them."""
-    num_seeds: Annotated[int, Interval(gt=0, lt=2**31)] = 1
-    """Seeds trained side by side in one program: seed, seed + 1, …"""
-    out: Annotated[Path | None, default_hint("runs/EXPERIMENT/DATE-TIME", "DIR")] = None
-    """The run's directory."""
-    resume: bool = False
-    """Continue the run in --out to the same bits, or begin it; --total-steps may be another (see the README)."""
-    rules: Protocol = None
+    rules: Rules = None
     """Rules of a MinAtar game: the original's, or gymnax's (fewer actions, none sticky, a cap on the steps)."""
     env_options: EnvOptions = ()
     """Options of the environment, such as map=FILE max_steps_in_episode=500 for GridWorld; see jaxrl.make."""
-    eval_episodes: Annotated[int, Interval(gt=0, lt=2**31)] = 128
-    """Episodes of the evaluation at the end, one in each of as many environments."""
-    eval_max_steps: Annotated[int, Interval(gt=0, lt=2**31)] = 5_000
-    """Steps after which an unfinished evaluation episode is counted with its return so far."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Budget:
+    """For how long, with which seeds, and what is measured."""
+
+    total_steps: Annotated[int, Gt(0)]
+    """Environment steps of one agent, warm-up included, rounded down to whole iterations."""
+    seed: Annotated[int, Interval(ge=0, lt=2**31)] = 0
+    """Seed of all randomness; of several seeds, the first."""
+    num_seeds: Annotated[int, Interval(gt=0, lt=2**31)] = 1
+    """Seeds trained side by side in one program: seed, seed + 1, …"""
     log_every: Annotated[int, Interval(gt=0, lt=2**31)] = 20_000
     """Environment steps of one agent between two rows of metrics.csv, rounded to whole iterations."""
+    eval_episodes: Annotated[int, Interval(gt=0, lt=2**31)] = 128
+    """Episodes of the evaluation at the end, each in an environment of its own."""
+    eval_max_steps: Annotated[int, Interval(gt=0, lt=2**31)] = 5_000
+    """Steps after which an unfinished evaluation episode is counted with its return so far."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Execution:
+    """How it is run."""
+
+    out: Annotated[Path | None, default_hint("runs/EXPERIMENT/DATE-TIME", "DIR")] = None
+    """The run's directory."""
+    resume: bool = False
+    """Continue the run in --out bit for bit, or begin it; --total-steps may be another (see the README)."""
     checkpoint_every: Annotated[float, Gt(0)] = 60.0
     """Seconds between two checkpoints; one is also written at the end, on signals, and if the terminal closes."""
     tensorboard: bool = False
@@ -78,11 +83,29 @@ class Options(Generic[HparamsT, ConfigT]):
     """Write a profile of a few calls of the compiled program into this directory (for TensorBoard or Perfetto)."""
 
 
-NOT_PART_OF_THE_RUN = (
+@dataclasses.dataclass(frozen=True)
+class Options(Generic[HparamsT, ConfigT]):
+    """Everything a run depends on, and everything the command line can set.
+
+    The fields of `task`, `budget` and `execution` are flags without a prefix, such as `--env`; those of the others have
+    one, such as `--hparams.learning-rate`. Docstrings of fields are the help.
+    """
+
+    task: Annotated[Task, tyro.conf.arg(name="")]
+    hparams: HparamsT
+    """Numbers of the algorithm; other values compile nothing anew."""
+    config: ConfigT
+    """Sizes, networks and switches; other values compile another program."""
+    budget: Annotated[Budget, tyro.conf.arg(name="")]
+    execution: Annotated[Execution, tyro.conf.arg(name="")] = Execution()
+
+
+WITHOUT_PREFIX = ("task", "budget", "execution")
+MAY_CHANGE = (
     "total_steps", "eval_episodes", "eval_max_steps", "out", "resume", "checkpoint_every", "record", "tensorboard",
     "profile", "debug_nans", "sequential",
 )  # fmt: skip
-"""Options that may change between a run and its continuation."""
+"""Options that may differ between a run and its continuation."""
 
 
 def make_options(env_options: EnvOptions) -> dict[str, Any]:
@@ -95,7 +118,7 @@ def make_options(env_options: EnvOptions) -> dict[str, Any]:
     for text in env_options:
         name, equals, value = text.partition("=")
         if not equals or name in ("", "env_id", "rules"):
-            raise ArgumentError(f"env_options must be NAME=VALUE, with an option of the environment, got {text!r}")
+            raise ArgumentError("env_options", "must be NAME=VALUE, with an option of the environment", text)
         options[name] = _read(value)
     return options
 
@@ -118,7 +141,7 @@ def flatten(options: Options) -> dict[str, Any]:
         for field in dataclasses.fields(record):
             value = getattr(record, field.name)
             if dataclasses.is_dataclass(value):
-                flat |= walk(value, f"{prefix}{field.name}.")
+                flat |= walk(value, prefix if field.name in WITHOUT_PREFIX else f"{prefix}{field.name}.")
             else:
                 flat[prefix + field.name] = value
         return flat
@@ -126,21 +149,21 @@ def flatten(options: Options) -> dict[str, Any]:
     return json.loads(json.dumps(walk(options, ""), default=str))
 
 
-def unflatten(flat: dict[str, Any], defaults: Options) -> Options:
-    """The inverse of `flatten`; fields that are not in `flat` are as in `defaults`."""
+def with_values(options: Options, values: dict[str, Any]) -> Options:
+    """Options with other values in some fields, `{"seed": 1, "hparams.learning_rate": 0.001}`."""
 
     def walk(record: Any, prefix: str) -> Any:
         fields = {}
         for field in dataclasses.fields(record):
             value = getattr(record, field.name)
             if dataclasses.is_dataclass(value):
-                fields[field.name] = walk(value, f"{prefix}{field.name}.")
+                fields[field.name] = walk(value, prefix if field.name in WITHOUT_PREFIX else f"{prefix}{field.name}.")
             else:
-                saved = flat.get(prefix + field.name, value)
-                fields[field.name] = tuple(saved) if isinstance(saved, list) else saved
+                given = values.get(prefix + field.name, value)
+                fields[field.name] = tuple(given) if isinstance(given, list) else given
         return dataclasses.replace(record, **fields)
 
-    return walk(defaults, "")
+    return walk(options, "")
 
 
 def read_options(flat: dict[str, Any], defaults: Options) -> Options:
@@ -153,11 +176,11 @@ def read_options(flat: dict[str, Any], defaults: Options) -> Options:
     for path, value in flat.items():
         if path not in known:
             near = nearest(path.rpartition(".")[2], known)
-            raise ArgumentError(f"{path} is not known{f' (the nearest is {near})' if near else ''}, got {value!r}")
+            raise ArgumentError(path, f"is not known{(f' (the nearest is {near})' if near else '')}", value)
         usual = known[path]
         kind = int | float if type(usual) in (int, float) else type(usual)
         if usual is not None and not isinstance(value, kind):
-            raise ArgumentError(f"{path} must be of the kind of {usual!r}, got {value!r}")
-    options = unflatten(flat, defaults)
+            raise ArgumentError(path, f"must be of the kind of {usual!r}", value)
+    options = with_values(defaults, flat)
     check(options)
     return options

@@ -109,7 +109,7 @@ def write_config(directory: Path, experiment: Experiment, options: Options, rule
 def note_resumption(directory: Path, experiment: Experiment, options: Options) -> None:
     """Notes in `config.json` that the run goes on: from here, and to what total."""
     config = read_config(directory)
-    config["options"]["total_steps"] = options.total_steps
+    config["options"]["total_steps"] = options.budget.total_steps
     entry = {
         "command": command(experiment.name),
         "started": provenance.now(),

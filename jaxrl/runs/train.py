@@ -1,7 +1,6 @@
 """The command of every training experiment: check, train, evaluate, and leave a run directory to look at."""
 
 import contextlib
-import dataclasses
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -19,7 +18,7 @@ from jaxrl.plots.video import save_video
 from jaxrl.random import key_streams
 from jaxrl.runs import checks, provenance, run_directory
 from jaxrl.runs.experiment import Experiment
-from jaxrl.runs.options import Options
+from jaxrl.runs.options import Options, with_values
 from jaxrl.runs.page import record, return_text, with_epsilon
 from jaxrl.training.checkpoint import CheckpointError, Checkpoints
 from jaxrl.training.debug_nans import DivergedError
@@ -45,24 +44,26 @@ def train(experiment: Experiment, options: Options, console: Console) -> tuple[P
         DivergedError, CheckpointError, OSError: the run had to stop, or not all of it could be written.
     """
     checks.check_options(options)
-    options = dataclasses.replace(options, env_options=checks.with_texts(options.env, options.env_options))
-    goes_on = checks.check_directory(options.out, experiment, options)
-    checks.check_record(options.record, options.out)
-    env, env_params = checks.make_env(options.env, options.rules, options.env_options)
+    options = with_values(options, {"env_options": checks.with_texts(options.task.env, options.task.env_options)})
+    goes_on = checks.check_directory(options.execution.out, experiment, options)
+    checks.check_record(options.execution.record, options.execution.out)
+    env, env_params = checks.make_env(options.task.env, options.task.rules, options.task.env_options)
     agent, trainer = checks.construct(experiment, env, env_params, options)
     if not goes_on:
         checks.check_idle(experiment, env, env_params, options, [options])
     rules = describe_rules(env, env_params)
-    console.print(f"{experiment.algorithm} on {options.env} ({rules})", soft_wrap=True)
+    console.print(f"{experiment.algorithm} on {options.task.env} ({rules})", soft_wrap=True)
     trainer = checks.trace_trainer(trainer, options)
-    train_keys, eval_keys, video_keys = key_streams(range(options.seed, options.seed + options.num_seeds))
-    many = options.num_seeds > 1
+    train_keys, eval_keys, video_keys = key_streams(
+        range(options.budget.seed, options.budget.seed + options.budget.num_seeds)
+    )
+    many = options.budget.num_seeds > 1
     key = train_keys if many else train_keys[0]
-    hparams = repeat(options.hparams, options.num_seeds) if many else options.hparams
+    hparams = repeat(options.hparams, options.budget.num_seeds) if many else options.hparams
     with checks.errors_as_flags(options):
-        devices = checks.devices(options.num_devices)
-        program = Program(trainer, key, hparams, devices=devices, sequential=options.sequential)
-    checks.check_disk(options.out or Path("runs"), program.shapes)
+        devices = checks.devices(options.execution.num_devices)
+        program = Program(trainer, key, hparams, devices=devices, sequential=options.execution.sequential)
+    checks.check_disk(options.execution.out or Path("runs"), program.shapes)
     with contextlib.ExitStack() as holding:
         directory, resume = begin(experiment, options, rules, program, console, holding)
         holding.enter_context(checks.saying_what_is_saved(directory / run_directory.CHECKPOINTS, trainer))
@@ -86,8 +87,8 @@ def train(experiment: Experiment, options: Options, console: Console) -> tuple[P
         draw_curve(experiment, options, directory, rules, summary["eval_return_per_seed"])
         first = jax.tree.map(lambda x: x[0], agent_states)
         record_video(agent, first, env, env_params, video_keys[0], directory, options)
-        if options.record is not None and not problems:
-            record(directory, options.record, experiment.pictures)
+        if options.execution.record is not None and not problems:
+            record(directory, options.execution.record, experiment.pictures)
         show(summary, entries, experiment.pictures, directory, console)
         if problems:
             raise problems[0]
@@ -98,7 +99,7 @@ def carry_out(
     program: Program, key: Array, hparams: Hparams, options: Options, directory: Path, resume: bool, console: Console
 ) -> tuple[RunResult, list[Exception]]:
     """Runs the program; gives what came out, and why its last checkpoint could not be written, if it could not."""
-    seeds = range(options.seed, options.seed + options.num_seeds)
+    seeds = range(options.budget.seed, options.budget.seed + options.budget.num_seeds)
     rows = CSVLogger(directory / run_directory.METRICS, seeds)
     checkpoints = Checkpoints(directory / run_directory.CHECKPOINTS)
 
@@ -106,19 +107,21 @@ def carry_out(
         console.print(f"note: {line}", soft_wrap=True)
 
     if resume:
-        rows.mend(row_ends(program.trainer, options.log_every, checkpoints.steps()[-1]), program.shapes.metrics, notify)
+        rows.mend(
+            row_ends(program.trainer, options.budget.log_every, checkpoints.steps()[-1]), program.shapes.metrics, notify
+        )
     try:
         result = run(
             program,
             key,
             hparams,
-            options.total_steps,
-            log_every=options.log_every,
+            options.budget.total_steps,
+            log_every=options.budget.log_every,
             loggers=[rows, *make_loggers(options, directory, seeds, console)],
             checkpoints=checkpoints,
-            checkpoint_every=options.checkpoint_every,
+            checkpoint_every=options.execution.checkpoint_every,
             resume=resume,
-            debug_nans=options.debug_nans,
+            debug_nans=options.execution.debug_nans,
             notify=notify,
         )
     except CheckpointError as error:
@@ -141,21 +144,21 @@ def begin(
     Returns:
         The run's directory, and whether there is a checkpoint in it to go on from.
     """
-    for path, name in ((options.record, "--record"), (options.profile, "--profile")):
+    for path, name in ((options.execution.record, "--record"), (options.execution.profile, "--profile")):
         if path is not None:
             checks.make_directory(path, name)
-    directory = checks.make_out(options.out, experiment.name)
+    directory = checks.make_out(options.execution.out, experiment.name)
     holding.enter_context(checks.hold(directory, "--out"))
-    if options.record is not None:
-        holding.enter_context(checks.hold(options.record, "--record"))
-    resume = checks.check_directory(directory if options.out else None, experiment, options)
+    if options.execution.record is not None:
+        holding.enter_context(checks.hold(options.execution.record, "--record"))
+    resume = checks.check_directory(directory if options.execution.out else None, experiment, options)
     console.print(f"writing to {directory}", soft_wrap=True)
     console.print(memory_line(program), soft_wrap=True)
     if untrained := checks.untrained_steps(options):
         ends = "the learning rate ends at 0 (--hparams.learning-rate-decay-steps)"
         console.print(f"note: {ends}: the last {untrained:,} steps train nothing", soft_wrap=True)
     if not resume:
-        if options.resume:
+        if options.execution.resume:
             console.print("note: there is no checkpoint to resume from: the run begins anew")
             run_directory.clear(directory)
         run_directory.write_config(directory, experiment, options, rules)
@@ -163,9 +166,9 @@ def begin(
     config = run_directory.read_config(directory)
     for line in provenance.differences(config):
         console.print(f"note: resuming elsewhere, the last bits may differ: {line}", soft_wrap=True)
-    if options.total_steps < config["options"]["total_steps"]:
+    if options.budget.total_steps < config["options"]["total_steps"]:
         before = f"{config['options']['total_steps']:,}"
-        console.print(f"note: --total-steps is {options.total_steps:,}, and was {before} before")
+        console.print(f"note: --total-steps is {options.budget.total_steps:,}, and was {before} before")
     run_directory.note_resumption(directory, experiment, options)
     return directory, True
 
@@ -177,11 +180,11 @@ def memory_line(program: Program) -> str:
 
 
 def make_loggers(options: Options, directory: Path, seeds: range, console: Console) -> list[Logger]:
-    loggers: list[Logger] = [ScreenLogger(console, options.total_steps)]
-    if options.tensorboard:
+    loggers: list[Logger] = [ScreenLogger(console, options.budget.total_steps)]
+    if options.execution.tensorboard:
         loggers.append(TensorBoardLogger(directory / run_directory.TENSORBOARD, seeds))
-    if options.profile is not None:
-        loggers.append(Profiler(options.profile))
+    if options.execution.profile is not None:
+        loggers.append(Profiler(options.execution.profile))
     return loggers
 
 
@@ -195,9 +198,9 @@ def evaluate_seeds(
     options: Options,
 ) -> Evaluation:
     """Evaluations `[A, episodes]` of all agents, spread over the devices if they are several."""
-    envs = vectorize(env, env_params, options.eval_episodes)
+    envs = vectorize(env, env_params, options.budget.eval_episodes)
     mesh = mesh_of(devices if len(keys) > 1 else None, keys.shape)
-    return evaluate_agents(agent.policy, envs, options.eval_max_steps)(agent_states, keys, mesh)
+    return evaluate_agents(agent.policy, envs, options.budget.eval_max_steps)(agent_states, keys, mesh)
 
 
 def summarize(
@@ -205,13 +208,13 @@ def summarize(
 ) -> dict[str, Any]:
     """What `summary.json` says."""
     per_seed = np.mean(evaluation.episode_return, axis=1)
-    seeds = list(range(options.seed, options.seed + options.num_seeds))
+    seeds = list(range(options.budget.seed, options.budget.seed + options.budget.num_seeds))
     return {
-        "env": options.env,
+        "env": options.task.env,
         "rules": rules,
         "algorithm": experiment.algorithm,
-        "seed": options.seed,
-        "num_seeds": options.num_seeds,
+        "seed": options.budget.seed,
+        "num_seeds": options.budget.num_seeds,
         "seeds": seeds,
         "env_steps": result.env_steps,
         "eval_return_mean": float(per_seed.mean()),
@@ -223,7 +226,7 @@ def summarize(
         "eval_epsilon": getattr(options.hparams, "epsilon_eval", None),
         "compile_seconds": round(result.compile_seconds, 3),
         "train_seconds": round(result.train_seconds, 3),
-        "env_steps_per_second": round(result.env_steps * options.num_seeds / result.train_seconds, 1),
+        "env_steps_per_second": round(result.env_steps * options.budget.num_seeds / result.train_seconds, 1),
         "device": provenance.device_name(),
     }
 
@@ -232,7 +235,7 @@ def draw_curve(experiment: Experiment, options: Options, directory: Path, rules:
     metrics, picture = directory / run_directory.METRICS, directory / run_directory.CURVE
     if metrics.exists():
         with errors_as_notes(picture):
-            learning_curve(metrics, picture, f"{experiment.algorithm} on {options.env}", rules, final)
+            learning_curve(metrics, picture, f"{experiment.algorithm} on {options.task.env}", rules, final)
 
 
 def record_video(
@@ -245,7 +248,7 @@ def record_video(
 
     picture = directory / run_directory.VIDEO
     with errors_as_notes(picture):
-        save_video(env, jax.jit(play)(agent_state, key), picture, options.env)
+        save_video(env, jax.jit(play)(agent_state, key), picture, options.task.env)
 
 
 def show(

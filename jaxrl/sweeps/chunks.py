@@ -90,13 +90,13 @@ def train_chunk(
         rows = CSVLogger(metrics, [trial.number for trial in trials], "agent")
         if primary and begun:
             newest = Checkpoints(checkpoints, read_only=True).steps()[-1]
-            rows.mend(row_ends(group.trainer, group.options.log_every, newest), program.shapes.metrics, notify)
+            rows.mend(row_ends(group.trainer, group.options.budget.log_every, newest), program.shapes.metrics, notify)
         all_reduce_max(0)  # all processes wait for that
         result = run(
             program,
             *group.inputs(pad(trials, program.agents[0])),
-            group.options.total_steps,
-            log_every=group.options.log_every,
+            group.options.budget.total_steps,
+            log_every=group.options.budget.log_every,
             loggers=[*([rows] if primary else []), *loggers],
             checkpoints=Checkpoints(checkpoints),
             checkpoint_every=checkpoint_every,
@@ -145,7 +145,11 @@ def _finish(group: Group, trials: Sequence[Trial], program: Program, result: Run
 
 def describe(group: Group, trial: Trial) -> dict[str, Any]:
     """A row of the results for an agent of which nothing came: who it is, and all its options."""
-    row: dict[str, Any] = {"agent": trial.number, "configuration": trial.configuration, "seed": trial.options.seed}
+    row: dict[str, Any] = {
+        "agent": trial.number,
+        "configuration": trial.configuration,
+        "seed": trial.options.budget.seed,
+    }
     row |= {"group": group.number, "status": "failed", "error": None}
     for path, value in flatten(trial.options).items():
         if path.startswith(("hparams.", "config.")):

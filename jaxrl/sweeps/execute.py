@@ -17,6 +17,7 @@ from jaxrl.envs import describe_rules
 from jaxrl.plots import sweep_results
 from jaxrl.plots.errors import errors_as_notes
 from jaxrl.runs import checks, provenance, run_directory
+from jaxrl.runs.options import with_values
 from jaxrl.sweeps import results
 from jaxrl.sweeps.chunks import CURVES, RESULTS, ChunkLogger, SweepProgress, describe, results_frame, train_chunk
 from jaxrl.sweeps.plan import GroupPlan
@@ -166,7 +167,7 @@ def carry_out(sweep: Sweep, devices: Sequence[jax.Device], console: Console) -> 
     Returns:
         The errors of groups that failed, by their numbers; None if a signal stopped the sweep.
     """
-    steps = [len(group.trials) * group.options.total_steps for group in sweep.groups]
+    steps = [len(group.trials) * group.options.budget.total_steps for group in sweep.groups]
     line, failed = SweepProgress(console, sum(steps)), {}
     try:
         for group, plan in zip(sweep.groups, sweep.plans, strict=True):
@@ -205,7 +206,7 @@ def train_group(
         )
         if not finished:
             return False
-        line.done += len(trials) * group.options.total_steps
+        line.done += len(trials) * group.options.budget.total_steps
     return True
 
 
@@ -237,7 +238,7 @@ def report(sweep: Sweep, failed: dict[int, str], console: Console) -> pl.DataFra
     best = results.best_configurations(found, sweep.swept)
     first, directory = sweep.groups[0], sweep.directory
     rules = describe_rules(first.env, first.env_params)
-    title = f"{sweep.spec.experiment.algorithm} on {sweep.spec.options.env}"
+    title = f"{sweep.spec.experiment.algorithm} on {sweep.spec.options.task.env}"
     subtitle = f"{rules}; {sweep.size}"
     with errors_as_notes(directory / LEARNING_CURVES):
         sweep_results.draw_curves(found, curves, best, title, subtitle, directory / LEARNING_CURVES)
@@ -265,7 +266,7 @@ def retrain(sweep: Sweep, best: pl.DataFrame) -> str:
     group, trial = next(
         (group, each) for group in sweep.groups for each in group.trials if each.configuration == number
     )
-    options = dataclasses.replace(trial.options, seed=spec.options.seed, num_seeds=spec.seeds)
+    options = with_values(trial.options, {"seed": spec.options.budget.seed, "num_seeds": spec.seeds})
     idle = checks.idle_in(spec.experiment, group.env, group.env_params)(options)
     changed = results.changes(spec.experiment, options)
     return results.retrain_command(

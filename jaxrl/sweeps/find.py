@@ -7,12 +7,12 @@ import polars as pl
 
 from jaxrl.arguments import UsageError
 from jaxrl.runs.experiment import Experiment
-from jaxrl.runs.options import Options
+from jaxrl.runs.options import Options, with_values
 from jaxrl.sweeps.chunks import AGENTS, RESULTS
 from jaxrl.sweeps.execute import CHUNKS, SPEC, read_record
 from jaxrl.sweeps.plan import GroupPlan
 from jaxrl.sweeps.results import best_configurations
-from jaxrl.sweeps.spec import draw, read_spec, with_values
+from jaxrl.sweeps.spec import draw, read_spec
 
 
 class Found(NamedTuple):

@@ -105,7 +105,7 @@ def plan_group(group: Group, devices: Sequence[jax.Device], limits: Limits) -> G
                 f"{_what_would_fit(group, limits.memory / memory)}"
             )
         most = max(len(devices), min(at_once - len(devices), int(at_once * limits.memory / memory)))
-    steps = group.options.total_steps - group.trainer.warmup_steps
+    steps = group.options.budget.total_steps - group.trainer.warmup_steps
     iterations = steps // group.trainer.steps_per_iteration
     seconds = -(-agents // at_once) * iterations * seconds_per_iteration(group, at_once, devices)
     return GroupPlan(agents, at_once, memory, bytes_of(state_shapes(group, at_once)), seconds)

@@ -34,7 +34,7 @@ def page(sweep: Sweep, best: pl.DataFrame) -> str:
     agents = [trial for each in sweep.groups for trial in each.trials]
     epsilon = with_epsilon(*(getattr(trial.options.hparams, "epsilon_eval", None) for trial in agents))
     again = f"The best again:\n\n```\n{retrain(sweep, best)}\n```" if best["finished"].sum() else "No agent finished."
-    return f"""# {spec.experiment.algorithm} on {spec.options.env}: a sweep
+    return f"""# {spec.experiment.algorithm} on {spec.options.task.env}: a sweep
 
 ```
 {made["command"]}
@@ -45,9 +45,10 @@ def page(sweep: Sweep, best: pl.DataFrame) -> str:
 ```
 
 Rules: {describe_rules(first.env, first.env_params)}.
-{sweep.size}, {spec.options.total_steps:,} environment steps each.
+{sweep.size}, {spec.options.budget.total_steps:,} environment steps each.
 Agents: {counts}.
-The evaluation return is the mean of {spec.options.eval_episodes} episodes at the end of each seed{epsilon}{interval}.
+The evaluation return is the mean of {spec.options.budget.eval_episodes} episodes at the end of each
+seed{epsilon}{interval}.
 
 {results.markdown_table(best, sweep.swept)}
 

@@ -19,7 +19,7 @@ from jaxrl import experiments
 from jaxrl.arguments import ArgumentError, UsageError, check, nearest
 from jaxrl.runs.checks import with_texts
 from jaxrl.runs.experiment import Experiment
-from jaxrl.runs.options import Options, unflatten
+from jaxrl.runs.options import Options, with_values
 
 Search = Literal["grid", "random", "sobol"]
 Distribution = Literal["uniform", "log_uniform", "integer", "choice"]
@@ -88,7 +88,7 @@ class Spec:
     """What the file says, checked.
 
     Each configuration is `options` with its own values in the fields of `dimensions`, and is trained with the seeds
-    `options.seed`, `options.seed + 1`, …
+    `options.budget.seed`, `options.budget.seed + 1`, …
     """
 
     experiment: Experiment
@@ -115,7 +115,7 @@ def read_spec(path: Path) -> Spec:
     table = _read_toml(path)
     _check_top_level(table)
     experiment = find_experiment(_convert("experiment", table["experiment"], str))
-    defaults = dataclasses.replace(experiment.defaults, num_seeds=1)
+    defaults = with_values(experiment.defaults, {"num_seeds": 1})
     top_level = {name: _read(name, table[name], name, defaults) for name in OF_A_RUN if name in table}
     search = _convert("search", table["search"], Search)
     seeds = _read("seeds", table.get("seeds", 1), "num_seeds", defaults)
@@ -136,8 +136,8 @@ def with_map(spec: Spec) -> Spec:
     Raises:
         UsageError: there is no such map.
     """
-    env_options = with_texts(spec.options.env, spec.options.env_options)
-    options = dataclasses.replace(spec.options, env_options=env_options)
+    env_options = with_texts(spec.options.task.env, spec.options.task.env_options)
+    options = with_values(spec.options, {"env_options": env_options})
     return dataclasses.replace(spec, options=options, fields=spec.fields | {"env_options": list(env_options)})
 
 
@@ -157,14 +157,11 @@ def draw(spec: Spec) -> list[dict[str, Any]]:
     return [dict(zip(paths, values, strict=True)) for values in rows]
 
 
-def with_values(options: Options, values: dict[str, Any]) -> Options:
-    """Options with other values, `{path: value}`, in some of their fields."""
-    return unflatten(values, options)
-
-
 def _random(spec: Spec) -> dict[str, list[float]]:
     """A stream of its own for each field, in [0, 1): no field can move another's, and none is correlated with it."""
-    streams = {d.path: np.random.default_rng([spec.options.seed, zlib.crc32(d.path.encode())]) for d in spec.dimensions}
+    streams = {
+        d.path: np.random.default_rng([spec.options.budget.seed, zlib.crc32(d.path.encode())]) for d in spec.dimensions
+    }
     return {path: stream.random(spec.configurations).tolist() for path, stream in streams.items()}
 
 
@@ -173,7 +170,7 @@ def _sobol(spec: Spec) -> dict[str, list[float]]:
     from scipy.stats import qmc  # here, because it takes a while and the other searches do without
 
     paths = sorted(dimension.path for dimension in spec.dimensions)
-    points = qmc.Sobol(len(paths), rng=spec.options.seed)
+    points = qmc.Sobol(len(paths), rng=spec.options.budget.seed)
     # A power of two, of which Sobol's points are balanced, and SciPy does not warn.
     drawn = points.random_base2((spec.configurations - 1).bit_length())[: spec.configurations]
     return dict(zip(paths, drawn.T.tolist(), strict=True))

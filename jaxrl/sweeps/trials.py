@@ -13,8 +13,8 @@ from jaxrl.arguments import UsageError
 from jaxrl.envs import vectorize
 from jaxrl.random import key_streams
 from jaxrl.runs import checks
-from jaxrl.runs.options import Options, flatten
-from jaxrl.sweeps.spec import Spec, draw, with_values
+from jaxrl.runs.options import Options, flatten, with_values
+from jaxrl.sweeps.spec import Spec, draw
 from jaxrl.training.evaluation import Evaluation, evaluate_agents
 from jaxrl.training.program import Program
 from jaxrl.types import Array, Hparams, PyTree
@@ -46,13 +46,15 @@ class Group:
             UsageError: the static values do not fit each other or the environment.
         """
         self.number, self.trials, self.options = number, tuple(trials), trials[0].options
-        self.env, self.env_params = checks.make_env(self.options.env, self.options.rules, self.options.env_options)
+        self.env, self.env_params = checks.make_env(
+            self.options.task.env, self.options.task.rules, self.options.task.env_options
+        )
         self.agent, self.trainer = checks.build(spec.experiment, self.env, self.env_params, self.options)
         self._programs: dict[tuple[int, int], Program] = {}
 
     def inputs(self, trials: Sequence[Trial]) -> tuple[Array, Hparams]:
         """The keys `[A]` and hyperparameters `[A]` of some trials."""
-        keys, _, _ = key_streams([trial.options.seed for trial in trials])
+        keys, _, _ = key_streams([trial.options.budget.seed for trial in trials])
         records = [trial.options.hparams for trial in trials]
         columns = {
             field.name: np.array([getattr(record, field.name) for record in records])
@@ -68,18 +70,18 @@ class Group:
                 *self.inputs(pad(self.trials, size)),
                 devices=devices,
                 freeze_diverged=True,
-                sequential=self.options.sequential,
+                sequential=self.options.execution.sequential,
             )
         return self._programs[size, len(devices)]
 
     @cached_property
     def _evaluate(self) -> Any:
-        envs = vectorize(self.env, self.env_params, self.options.eval_episodes)
-        return evaluate_agents(self.agent.policy, envs, self.options.eval_max_steps)
+        envs = vectorize(self.env, self.env_params, self.options.budget.eval_episodes)
+        return evaluate_agents(self.agent.policy, envs, self.options.budget.eval_max_steps)
 
     def evaluate(self, trials: Sequence[Trial], agent_states: PyTree, program: Program) -> Evaluation:
         """Evaluations `[A, episodes]` of some trials, each as its own run would end with."""
-        _, keys, _ = key_streams([trial.options.seed for trial in trials])
+        _, keys, _ = key_streams([trial.options.budget.seed for trial in trials])
         return self._evaluate(agent_states, keys, program.mesh)
 
 
@@ -123,7 +125,7 @@ def group(spec: Spec, max_groups: int) -> list[Group]:
         options = with_values(spec.options, values)
         static = json.dumps({path: value for path, value in values.items() if path.startswith("config.")})
         for i in range(spec.seeds):
-            own = dataclasses.replace(options, seed=options.seed + i)
+            own = with_values(options, {"seed": options.budget.seed + i})
             trial = Trial(configuration * spec.seeds + i, configuration, own)
             trials.setdefault(static, []).append(trial)
     if len(trials) > max_groups:

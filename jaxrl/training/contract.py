@@ -18,7 +18,9 @@ def check_is_agent(agent: Any) -> None:
     check_is_no_class("agent", agent)
     for name in ("init", "act", "policy", "update"):
         if not callable(getattr(agent, name, None)):
-            raise ArgumentError(f"agent must have a function {name}, as jaxrl.Agent has, got {type(agent).__name__}")
+            raise ArgumentError(
+                "agent", f"must have a function {name}, as jaxrl.Agent has", agent, got=type(agent).__name__
+            )
 
 
 def check_acts(agent: Agent, agent_state: PyTree, observations: PyTree, key: Array, space: Discrete | Box) -> None:
@@ -41,7 +43,7 @@ def check_acts(agent: Agent, agent_state: PyTree, observations: PyTree, key: Arr
     shape = getattr(getattr(outputs, "logits", outputs), "shape", ())
     if shape and shape[-1] != space.num_actions:
         raise ArgumentError(
-            f"agent must give {space.num_actions} values, one for each action of the environment, got {shape[-1]}"
+            "agent", f"must give {space.num_actions} values, one for each action of the environment", shape[-1]
         )
 
 
@@ -56,13 +58,16 @@ def updated(
     results = agent.update(agent_state, batch, key, env_steps)
     if not (isinstance(results, tuple) and len(results) == 3):
         given = f"{len(results)} values" if isinstance(results, tuple) else type(results).__name__
-        raise ArgumentError(f"agent must return (agent_state, metrics, extras) from update, got {given}")
+        raise ArgumentError("agent", "must return (agent_state, metrics, extras) from update", results, got=given)
     metrics = results[1]
     if not isinstance(metrics, dict):
-        raise ArgumentError(f"agent must return metrics as a dict, got {type(metrics).__name__}")
+        raise ArgumentError("agent", "must return metrics as a dict", metrics, got=type(metrics).__name__)
     for name, metric in metrics.items():
         if not isinstance(metric, Mean):
             raise ArgumentError(
-                f"agent must return each metric as a jaxrl.Mean(sum, count), got {type(metric).__name__} for {name!r}"
+                "agent",
+                "must return each metric as a jaxrl.Mean(sum, count)",
+                type(metric).__name__,
+                got=f"{type(metric).__name__} for {name!r}",
             )
     return results

@@ -32,7 +32,7 @@ def mesh_of(devices: Sequence[jax.Device] | None, agents: tuple[int, ...]) -> Me
     """
     devices = devices or jax.devices()[:1]
     if agents and agents[0] % len(devices):
-        raise ArgumentError(f"agents must be a multiple of the {len(devices)} devices, got {agents[0]}")
+        raise ArgumentError("agents", f"must be a multiple of the {len(devices)} devices", agents[0])
     return Mesh(np.array(devices), (AGENTS if agents else ENVS,))
 
 
@@ -51,7 +51,7 @@ def shard_envs(mesh: Mesh, state: TrainState) -> TrainState:
     """
     num_envs = state.envs.episode_return.shape[0]
     if num_envs % mesh.size:
-        raise ArgumentError(f"num_envs must be a multiple of the {mesh.size} devices, got {num_envs}")
+        raise ArgumentError("num_envs", f"must be a multiple of the {mesh.size} devices", num_envs)
 
     def cut(x: Any) -> NamedSharding:
         # Our own games have the environments last, gymnax's first. Any choice computes the same.

@@ -121,7 +121,7 @@ def run(
         given = trainer.trainer if isinstance(trainer, Program) else trainer
         for name, value in (("log_every", log_every), ("checkpoint_every", checkpoint_every)):
             if not isinstance(value, Real) or not value > 0:
-                raise ArgumentError(f"{name} must be a number > 0, got {value!r}")
+                raise ArgumentError(name, "must be a number > 0", value)
         _check_arguments(given, total_steps, checkpoints, resume)
         program = trainer if isinstance(trainer, Program) else Program(trainer, key, hparams)
         advance = step_by_step(program) if debug_nans else program.compiled()
@@ -170,13 +170,13 @@ def check_total_steps(trainer: Trainer, total_steps: int) -> None:
         ArgumentError: they are no whole number, too few, or too many.
     """
     if not isinstance(total_steps, Real) or total_steps % 1 != 0:
-        raise ArgumentError(f"total_steps must be a whole number, got {total_steps!r}")
+        raise ArgumentError("total_steps", "must be a whole number", total_steps)
     least = trainer.warmup_steps + trainer.steps_per_iteration
     if total_steps < least:
-        raise ArgumentError(f"total_steps must be at least {least} (warm-up and one iteration), got {total_steps}")
+        raise ArgumentError("total_steps", f"must be at least {least} (warm-up and one iteration)", total_steps)
     too_many = trainer.warmup_steps + (trainer.max_iterations + 1) * trainer.steps_per_iteration
     if total_steps >= too_many:
-        raise ArgumentError(f"total_steps must be less than {too_many}, where counters overflow, got {total_steps}")
+        raise ArgumentError("total_steps", f"must be less than {too_many}, where counters overflow", total_steps)
 
 
 def _restore(checkpoints: Checkpoints, shapes: RunState, notify: Callable[[str], None]) -> tuple[RunState, float]:

@@ -34,7 +34,7 @@ def _array(hparams: Hparams, path: tuple[Any, ...], x: Any) -> jax.Array:
     name = "hparams" + jax.tree_util.keystr(path)
     if not isinstance(x, jax.Array | np.ndarray | np.generic | bool | int | float):
         hint = " in a dataclass registered with jax.tree_util.register_dataclass" if hasattr(x, "__dict__") else ""
-        raise ArgumentError(f"{name} must be a number{hint}, got {x!r}")
+        raise ArgumentError(name, f"must be a number{hint}", x)
     kind = KINDS.get(_annotation(hparams, path))
     if kind is None:
         by_value = ((jnp.floating, jnp.float32), (jnp.signedinteger, jnp.int32), (jnp.bool_, jnp.bool_))
@@ -42,7 +42,7 @@ def _array(hparams: Hparams, path: tuple[Any, ...], x: Any) -> jax.Array:
     try:
         return jnp.asarray(x, kind)
     except OverflowError:
-        raise ArgumentError(f"{name} must be a number of 32 bits, got {x}") from None
+        raise ArgumentError(name, "must be a number of 32 bits", x) from None
 
 
 def _annotation(hparams: Hparams, path: tuple[Any, ...]) -> Any:

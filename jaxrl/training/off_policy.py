@@ -61,10 +61,13 @@ def _check_sizes(config: OffPolicyConfig) -> None:
     check(config)
     if config.batch_size > config.replay_capacity:
         raise ArgumentError(
-            f"batch_size must be at most replay_capacity, got {config.batch_size} and {config.replay_capacity}"
+            "batch_size",
+            "must be at most replay_capacity",
+            config.batch_size,
+            got=f"{config.batch_size} and {config.replay_capacity}",
         )
     if (stored := replay.num_slots(config.replay_capacity, config.num_envs) * config.num_envs) >= 2**31:
-        raise ArgumentError(f"replay_capacity, in whole rows of num_envs, must be < {2**31}, got {stored}")
+        raise ArgumentError("replay_capacity", f"must, in whole rows of num_envs, be < {2**31}", stored)
 
 
 def off_policy(agent: Agent, env: Any, env_params: Any, config: OffPolicyConfig) -> Trainer:
@@ -84,7 +87,9 @@ def off_policy(agent: Agent, env: Any, env_params: Any, config: OffPolicyConfig)
     check_is_agent(agent)
     _check_sizes(config)
     if agent.whole_episodes:
-        raise ArgumentError("agent must not need whole episodes, which a replay does not give, got one that does")
+        raise ArgumentError(
+            "agent", "must not need whole episodes, which a replay does not give", None, got="one that does"
+        )
     envs = vectorize(env, env_params, config.num_envs)
     check_resets(env, env_params)
     row = config.num_envs
@@ -120,7 +125,7 @@ def off_policy(agent: Agent, env: Any, env_params: Any, config: OffPolicyConfig)
             batch = Sample(steps, weights)
             agent_state, metrics, errors = updated(agent, agent_state, batch, ordinary(update_key), env_steps)
             if config.replay == "prioritised" and jnp.shape(errors) != index.shape:
-                raise ArgumentError(f"agent must return one error of each sample, {index.shape}, got {errors}")
+                raise ArgumentError("agent", f"must return one error of each sample, {index.shape}", errors)
             return (agent_state, sampler.learned(chances, index, errors)), metrics
 
         (agent_state, chances), metrics = jax.lax.scan(body, (state.agent, chances), keys)

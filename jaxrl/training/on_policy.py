@@ -46,13 +46,13 @@ def on_policy(agent: Agent, env: Any, env_params: Any, config: OnPolicyConfig) -
     check(config)
     if agent.whole_episodes and not config.reset_each_rollout:
         raise ArgumentError(
-            f"reset_each_rollout must be True, because this agent needs whole episodes, got {config.reset_each_rollout}"
+            "reset_each_rollout", "must be True, because this agent needs whole episodes", config.reset_each_rollout
         )
     envs, space = vectorize(env, env_params, config.num_envs), action_space_of(env, env_params)
     check_resets(env, env_params)
     steps_per_iteration = config.num_envs * config.rollout_length
     if steps_per_iteration >= 2**31:  # transitions are numbered
-        raise ArgumentError(f"num_envs * rollout_length must be < {2**31}, got {steps_per_iteration}")
+        raise ArgumentError("num_envs", f"must keep num_envs * rollout_length < {2**31}", steps_per_iteration)
 
     def rollout(state: TrainState, keys: Array, env_steps: Array) -> tuple[VectorState, Transition, Metrics]:
         def body(env_states: VectorState, keys: Array) -> tuple[VectorState, tuple[Transition, Metrics]]:

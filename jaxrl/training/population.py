@@ -27,7 +27,9 @@ def population(trainer: Trainer) -> Trainer:
 
     def init(keys: Array, hparams: Hparams) -> TrainState:
         if as_keys(keys).ndim == 0:
-            raise ArgumentError("key must be keys [A] of a population; jaxrl.run takes the trainer of one, got one key")
+            raise ArgumentError(
+                "key", "must be keys [A] of a population; jaxrl.run takes the trainer of one", None, got="one key"
+            )
         return jax.vmap(trainer.init, in_axes=(0, 0), out_axes=STATE_AXES)(keys, hparams)
 
     return trainer._replace(

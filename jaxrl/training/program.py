@@ -127,7 +127,7 @@ class Program:
         """
         key = as_keys(key)
         if key.shape != self.agents:
-            raise ArgumentError(f"key must be of shape {self.agents}, as the program's, got {key.shape}")
+            raise ArgumentError("key", f"must be of shape {self.agents}, as the program's", key.shape)
         _check_agents(key, hparams)
         # Restored arrays are committed to their devices: so are these, so that both mean the same program.
         shardings = jax.tree.map(lambda x: x.sharding, self.shapes)
@@ -248,14 +248,16 @@ def _check_agents(key: Array, hparams: Hparams) -> None:
     """Refuses hyperparameters that are not of one agent `()`, or of as many as there are keys `[A]`."""
     check_is_no_class("hparams", hparams)
     if key.ndim > 1:
-        raise ArgumentError(f"key must be one key, or keys [A] of a population, got keys of shape {key.shape}")
+        raise ArgumentError(
+            "key", "must be one key, or keys [A] of a population", key.shape, got=f"keys of shape {key.shape}"
+        )
     for path, x in jax.tree_util.tree_leaves_with_path(hparams):
         name = "hparams" + jax.tree_util.keystr(path)
         if key.ndim and np.shape(x)[:1] != key.shape:
             rule = f"must be of [{len(key)}] agents, as many as keys are (jaxrl.repeat makes the same for all)"
-            raise ArgumentError(f"{name} {rule}, got shape {np.shape(x)}")
+            raise ArgumentError(name, rule, np.shape(x), got=f"shape {np.shape(x)}")
         if not key.ndim and dataclasses.is_dataclass(hparams) and np.ndim(x):
-            raise ArgumentError(f"{name} must be one number for one key, got shape {np.shape(x)}")
+            raise ArgumentError(name, "must be one number for one key", np.shape(x), got=f"shape {np.shape(x)}")
 
 
 def batch_shapes(shapes: RunState, agents: int) -> RunState:

@@ -116,7 +116,8 @@ def test_every_series_has_a_colour_and_a_name(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(Figure, "savefig", lambda figure, _: drawn.append(figure))
     rows = [
         {"environment": environment, "implementation": name, "form": form,
-         "rules": "pgx" if name == "pgx" else "gymnax", "steps_per_second": 10.0 * n, "description": "rules", "num_envs": n, "compile_seconds": 1.0}
+         "rules": "pgx" if name == "pgx" else "gymnax", "steps_per_second": 10.0 * n, "description": "rules",
+         "num_envs": n, "compile_seconds": 1.0}
         for environment, forms in (("Breakout-MinAtar", ("none", "packed", "boolean")), ("CartPole-v1", ("whole",)))
         for name, forms in (("jaxrl", forms), ("gymnax", ("whole",)))
         for form in forms

@@ -220,7 +220,7 @@ def test_options_of_the_environment_are_part_of_a_run(finished: Path, tmp_path: 
     (old / "config.json").write_text(json.dumps(config))
     check_directory(old, dqn_minatar.experiment, dataclasses.replace(again, env_options=()))
     policy = load(old)
-    assert policy.options.env_options == ()
+    assert policy.options.task.env_options == ()
     assert policy.env_params.sticky_action_prob == 0.1
 
 

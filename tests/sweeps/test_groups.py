@@ -55,7 +55,7 @@ def test_each_configuration_has_an_agent_of_each_seed(read) -> None:
     ]
     assert trials == expected
     assert [trial.number for trial in trials] == list(range(18))
-    assert {trial.options.num_seeds for trial in trials} == {1}  # as a run of its own
+    assert {trial.options.budget.num_seeds for trial in trials} == {1}  # as a run of its own
 
 
 def test_agents_share_a_group_if_they_share_their_static_values(read) -> None:
@@ -83,7 +83,7 @@ def test_inputs_are_each_trials_own(read) -> None:
     some = [each.trials[i] for i in (2, 0, 1, 1)]
     keys, hparams = each.inputs(some)
     for i, trial in enumerate(some):
-        training, _, _ = key_streams([trial.options.seed])
+        training, _, _ = key_streams([trial.options.budget.seed])
         np.testing.assert_array_equal(jax.random.key_data(keys[i]), jax.random.key_data(training[0]))
         own = jax.tree.map(lambda column, i=i: column[i].item(), hparams)
         assert own == trial.options.hparams

@@ -50,7 +50,7 @@ def many(text: str, number: int) -> str:
 def test_the_example_of_the_help(read) -> None:
     spec = read(EXAMPLE)
     assert EXAMPLE.splitlines()[0] in FORMAT
-    assert (spec.search, spec.configurations, spec.seeds, spec.options.total_steps) == ("random", 64, 3, 200_000)
+    assert (spec.search, spec.configurations, spec.seeds, spec.options.budget.total_steps) == ("random", 64, 3, 200_000)
     assert [dimension.path for dimension in spec.dimensions] == ["hparams.learning_rate", "config.batch_size"]
 
 

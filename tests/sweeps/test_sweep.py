@@ -301,12 +301,12 @@ def test_an_agent_is_loaded_and_evaluated_as_in_the_results(whole, agent: int) -
     row = results(whole.directory).row(agent, named=True)
     assert trained.options.hparams.learning_rate == row["hparams.learning_rate"]
     assert trained.options.config.batch_size == row["config.batch_size"]
-    assert trained.options.seed == row["seed"]
-    environments = vectorize(trained.env, trained.env_params, trained.options.eval_episodes)
+    assert trained.options.budget.seed == row["seed"]
+    environments = vectorize(trained.env, trained.env_params, trained.options.budget.eval_episodes)
     _, keys, _ = key_streams([row["seed"]])
     evaluation = jax.jit(
         lambda state, key: evaluate_policy(
-            trained.agent.policy, state, environments, key, trained.options.eval_max_steps
+            trained.agent.policy, state, environments, key, trained.options.budget.eval_max_steps
         )
     )(trained.agent_state, keys[0])
     assert float(evaluation.episode_return.mean()) == row["eval_return"]
