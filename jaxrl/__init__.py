@@ -30,8 +30,6 @@ from jaxrl.agents import (
 from jaxrl.arguments import ArgumentError
 from jaxrl.envs import action_space_of, make, rollout, vectorize
 from jaxrl.networks import Network, actor_critic, q_network
-from jaxrl.plots.video import save_video
-from jaxrl.runs.load import TrainedPolicy, load
 from jaxrl.training import (
     Checkpoints,
     OffPolicyConfig,
@@ -44,20 +42,27 @@ from jaxrl.training import (
     repeat,
     run,
 )
+from jaxrl.training.host_loop import Logger
 from jaxrl.types import MDP, Agent, Mean, Sample, Trainer, TrainState, Transition
 
 if TYPE_CHECKING:
     from jaxrl.plots.grid_values import render_values
     from jaxrl.plots.render import render, render_state
-else:
-    _PICTURES = {"render": "render", "render_state": "render", "render_values": "grid_pictures"}
+    from jaxrl.plots.video import save_video
+    from jaxrl.runs import Experiment, Options
+    from jaxrl.runs.load import TrainedPolicy, load
 
-    def __getattr__(name: str) -> Any:
-        """Imports Pillow when a picture is first asked for."""
-        if name in _PICTURES:
-            return getattr(import_module(f"jaxrl.envs.{_PICTURES[name]}"), name)
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
+_LAZY = {
+    "Experiment": "runs",
+    "Options": "runs",
+    "TrainedPolicy": "runs.load",
+    "load": "runs.load",
+    "render": "plots.render",
+    "render_state": "plots.render",
+    "render_values": "plots.grid_values",
+    "save_video": "plots.video",
+}
+"""The module of each name that is imported when it is first used, because it needs plots or a command line."""
 
 __all__ = [
     "MDP",
@@ -66,11 +71,14 @@ __all__ = [
     "ArgumentError",
     "Checkpoints",
     "DQNHparams",
+    "Experiment",
+    "Logger",
     "Mean",
     "MinibatchConfig",
     "Network",
     "OffPolicyConfig",
     "OnPolicyConfig",
+    "Options",
     "PPOHparams",
     "PQNHparams",
     "Program",
@@ -110,8 +118,13 @@ __all__ = [
     "run",
     "save_video",
     "vectorize",
-    "video",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"jaxrl.{_LAZY[name]}"), name)
 
 
 def __dir__() -> list[str]:
