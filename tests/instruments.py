@@ -168,7 +168,7 @@ class SpyNetwork:
 class SpyEnv(Environment):
     """Notes its random words; episodes last three steps."""
 
-    random_words, num_actions, rules, name = 2, 2, "spy", "Spy"
+    random_words, num_actions, describe_rules, name = 2, 2, "spy", "Spy"
     default_params = ()
 
     def __init__(self, log: Log) -> None:

@@ -3,7 +3,7 @@
 import dataclasses
 import json
 from pathlib import Path
-from typing import Annotated, Any, Generic, Literal, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar, get_type_hints
 
 import tyro
 from annotated_types import Gt, Interval
@@ -131,6 +131,16 @@ def _read(text: str) -> int | float | bool | str:
         except ValueError:
             pass
     return {"true": True, "false": False}.get(text.lower(), text)
+
+
+def annotations_of(options: Options) -> dict[str, Any]:
+    """The annotation of every field by its path, such as `seed` or `hparams.learning_rate`."""
+    found: dict[str, Any] = {}
+    for part in dataclasses.fields(options):
+        record, prefix = getattr(options, part.name), "" if part.name in WITHOUT_PREFIX else f"{part.name}."
+        hints = get_type_hints(type(record), include_extras=True)
+        found |= {prefix + field.name: hints[field.name] for field in dataclasses.fields(record)}
+    return found
 
 
 def flatten(options: Options) -> dict[str, Any]:

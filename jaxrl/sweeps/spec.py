@@ -11,7 +11,7 @@ import tomllib
 import zlib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from jaxrl import experiments
 from jaxrl.arguments import ArgumentError, UsageError, check, nearest
 from jaxrl.runs.checks import with_texts
 from jaxrl.runs.experiment import Experiment
-from jaxrl.runs.options import Options, with_values
+from jaxrl.runs.options import Budget, Execution, Options, Task, annotations_of, with_values
 
 Search = Literal["grid", "random", "sobol"]
 Distribution = Literal["uniform", "log_uniform", "integer", "choice"]
@@ -203,7 +203,9 @@ def _read_toml(path: Path) -> dict[str, Any]:
 
 def _check_top_level(table: dict[str, Any]) -> None:
     """Checks which fields there are."""
-    others = {field.name for field in dataclasses.fields(Options)} - set(TOP_LEVEL)
+    others = {field.name for record in (Task, Budget, Execution) for field in dataclasses.fields(record)} - set(
+        TOP_LEVEL
+    )
     for name, value in table.items():
         if name == "num_seeds":
             raise UsageError(f"num_seeds is called seeds in a sweep, got {value!r}")
@@ -402,8 +404,7 @@ def _toml(value: Any) -> str:
 
 def _hint(path: str, options: Options) -> Any:
     """The annotation of a field."""
-    part, _, name = path.rpartition(".")
-    return get_type_hints(type(getattr(options, part) if part else options), include_extras=True)[name]
+    return annotations_of(options)[path]
 
 
 def _kind(hint: Any) -> Any:

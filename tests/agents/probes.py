@@ -54,7 +54,7 @@ class ProbeState(NamedTuple):
 class Probe(Environment):
     """An observation of (cue, place) and two actions; rewards, ways and ends are parameters."""
 
-    random_words, num_actions, rules, name = 1, 2, "probe", "Probe"
+    random_words, num_actions, describe_rules, name = 1, 2, "probe", "Probe"
     default_params = None  # there is none that is usual
 
     def initial(self, bits, params):

@@ -35,7 +35,7 @@ def programs() -> dict[str, Program]:
 
 
 def test_the_forms_play_the_same_games(programs) -> None:
-    states = [jax.tree.leaves(programs[form].carry.environments) for form in FORMS]
+    states = [jax.tree.leaves(programs[form].carry.env_batch) for form in FORMS]
     for leaves in zip(*states, strict=True):
         np.testing.assert_array_equal(leaves[0], leaves[1])
         np.testing.assert_array_equal(leaves[0], leaves[2])
@@ -49,7 +49,7 @@ def test_the_forms_play_the_same_games(programs) -> None:
 def test_the_boolean_form_writes_the_whole_observation_every_step(programs) -> None:
     carry = programs["boolean"].carry
     assert (carry.observation.shape, carry.observation.dtype) == ((N, 10, 10, 4), jnp.bool_)
-    np.testing.assert_array_equal(carry.observation, ENV.observe(carry.environments))
+    np.testing.assert_array_equal(carry.observation, ENV.observe(carry.env_batch))
     loops = [line for line in programs["boolean"].compiled.as_text().splitlines() if " while(" in line]
     assert any(f"pred[{N},10,10,4]" in line for line in loops)  # the loop carries it, so no step leaves it out
     loops = [line for line in programs["none"].compiled.as_text().splitlines() if " while(" in line]
@@ -60,7 +60,7 @@ def test_the_boolean_form_writes_the_whole_observation_every_step(programs) -> N
 def test_the_packed_form_stores_every_step(programs) -> None:
     carry = programs["packed"].carry
     newest = (200 - 1) % len(carry.observation)  # the second run began at the first slot again
-    np.testing.assert_array_equal(ENV.decode(carry.observation[newest]), ENV.observe(carry.environments))
+    np.testing.assert_array_equal(ENV.decode(carry.observation[newest]), ENV.observe(carry.env_batch))
     balls = np.asarray(ENV.decode(carry.observation))[..., 1].sum(axis=(-1, -2))
     np.testing.assert_array_equal(balls, 1)  # every slot holds a board
     trail = np.asarray(ENV.decode(carry.observation))[:newest, :, :, :, 2]
@@ -161,7 +161,7 @@ def test_a_peer_has_the_same_actions_and_board(environment: str, peer: str) -> N
     boolean, _, _, theirs = lineup(environment, N, [peer])
     assert theirs.num_actions == boolean.num_actions
     board, whole = (jax.eval_shape(rollout(environments)[0], jax.random.key(0)) for environments in (boolean, theirs))
-    observation = whole.environments.observation if peer == "pgx" else whole.observation
+    observation = whole.env_batch.observation if peer == "pgx" else whole.observation
     assert observation.shape == board.observation.shape
 
 
@@ -187,7 +187,7 @@ def test_bad_input_is_one_line(arguments: str, message: str, monkeypatch, capsys
     (tmp_path / "A_FILE").write_text("")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["benchmark", "envs", "--no-peers", *arguments.split()])
-    monkeypatch.setattr(benchmark, "measure_world", lambda *_: pytest.fail("it started to compile"))
+    monkeypatch.setattr(benchmark, "measure_env", lambda *_: pytest.fail("it started to compile"))
     with pytest.raises(SystemExit) as end:
         benchmark.main()
     lines = capsys.readouterr().err.strip().splitlines()

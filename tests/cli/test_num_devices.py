@@ -24,7 +24,7 @@ def returns(run: Path) -> np.ndarray:
 
 @pytest.mark.parametrize("seeds", ["1", "2"])
 def test_a_run_is_the_same_on_two_devices(run_main, tmp_path, monkeypatch, seeds: str) -> None:
-    monkeypatch.setattr("jaxrl.runs.train.shoot_film", lambda *_: None)
+    monkeypatch.setattr("jaxrl.runs.train.record_video", lambda *_: None)
     for devices in ("1", "2"):
         arguments = [*SHORT, "--num-seeds", seeds, "--num-devices", devices, "--out", str(tmp_path / devices)]
         code, _, err = run_main(train, *arguments)

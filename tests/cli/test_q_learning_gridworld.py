@@ -34,7 +34,7 @@ def call(run_main, monkeypatch):
         code, out, err = run_main(partial(main, experiment), *arguments)
         return code, "".join(f"{line}\n" for line in out), "".join(f"{line}\n" for line in err)
 
-    monkeypatch.setattr("jaxrl.runs.train.FILM_STEPS", 10)
+    monkeypatch.setattr("jaxrl.runs.train.VIDEO_STEPS", 10)
     return call
 
 

@@ -243,7 +243,7 @@ def test_many_environments_reset_themselves_and_are_cut_off() -> None:
 
     def body(state, key):
         state, transition, metrics = envs.step(state, jax.random.randint(key, (64,), 0, 4), key)
-        return state, (transition, metrics, state.environments.time)
+        return state, (transition, metrics, state.env_states.time)
 
     keys = jax.random.split(jax.random.key(1), 50)
     _, (transition, metrics, time) = jax.jit(lambda key: jax.lax.scan(body, envs.reset(key), keys))(jax.random.key(0))

@@ -68,7 +68,7 @@ def test_episode_statistics_are_exact(played) -> None:
 
 def test_environments_draw_their_own_randomness() -> None:
     envs = vectorize(*make("Breakout-MinAtar"), 64)
-    x = envs.reset(jax.random.key(0)).environments.game.ball_x
+    x = envs.reset(jax.random.key(0)).env_states.game.ball_x
     assert set(np.asarray(x)) == {0, 9}
 
 

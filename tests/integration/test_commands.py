@@ -115,7 +115,7 @@ def test_a_policy_is_exported_and_pickled(finished: Path) -> None:
 @pytest.fixture
 def call(monkeypatch, capsys):
     """A command in this process, which is quicker, and its video short: exit code, stdout and stderr."""
-    monkeypatch.setattr("jaxrl.runs.train.FILM_STEPS", 10)
+    monkeypatch.setattr("jaxrl.runs.train.VIDEO_STEPS", 10)
 
     def call(main: Callable[[], None], *arguments: str) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["command", *arguments])

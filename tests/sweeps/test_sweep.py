@@ -350,7 +350,7 @@ def test_evaluate_and_play_an_agent(whole, tmp_path, monkeypatch) -> None:
 
 def test_a_trial_equals_its_solo_run(whole, tmp_path, monkeypatch) -> None:
     """Up to the last bits of what is added up in another order."""
-    monkeypatch.setattr("jaxrl.runs.train.shoot_film", lambda *_: None)
+    monkeypatch.setattr("jaxrl.runs.train.record_video", lambda *_: None)
     own, agent = groups(whole)[0], 3
     i = [trial.number for trial in own.trials].index(agent)
     options = dataclasses.replace(own.trials[i].options, out=tmp_path / "solo")

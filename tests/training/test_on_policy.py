@@ -71,7 +71,7 @@ def test_each_of_three_agents_equals_its_solo_run(compiled) -> None:
             solo,
             trial,
         )
-        np.testing.assert_array_equal(solo.envs.environments.cell, trial.envs.environments.cell)
+        np.testing.assert_array_equal(solo.envs.env_states.cell, trial.envs.env_states.cell)
     assert not np.allclose(many.agent.params[0], many.agent.params[1])
 
 

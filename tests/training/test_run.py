@@ -54,7 +54,7 @@ def train_into(folder: Path, trainer, hparams, total_steps: int = TOTAL, loggers
     key = jax.random.key(0) if key is None else key
     loggers = [CSVLogger(folder / "metrics.csv", [0]), *loggers]
     checkpoints = Checkpoints(folder / "checkpoints")
-    more = {"log_every": LOG_EVERY, "tell": lambda line: None} | more
+    more = {"log_every": LOG_EVERY, "notify": lambda line: None} | more
     return run(trainer, key, hparams, total_steps, loggers=loggers, checkpoints=checkpoints, **more), folder
 
 
