@@ -119,7 +119,7 @@ def test_every_combination_of_parts_learns_the_exact_values(values: str, switche
 class Chain(Environment):
     """Eight places one after another, whatever the action, and a reward of 1 for leaving the last."""
 
-    random_words, num_actions, rules, name, default_params = 1, 2, "chain", "Chain", ()
+    random_words, num_actions, describe_rules, name, default_params = 1, 2, "chain", "Chain", ()
 
     def initial(self, bits, params):
         return jnp.zeros_like(bits[0])
@@ -202,7 +202,7 @@ def test_a_sequence_of_one_step_is_the_step() -> None:
 class Rare(Environment):
     """One step; the observation says, once in 512 times, that there is a reward of 5."""
 
-    random_words, num_actions, rules, name, default_params = 1, 2, "rare", "Rare", ()
+    random_words, num_actions, describe_rules, name, default_params = 1, 2, "rare", "Rare", ()
 
     def initial(self, bits, params):
         return ((bits[0] & 511) == 0).astype(jnp.uint32)
