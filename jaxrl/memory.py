@@ -5,6 +5,8 @@ from pathlib import Path
 
 import jax
 
+from jaxrl.formatting import format_bytes
+
 GIB = 2**30
 GROUPS = (
     ("sys/fs/cgroup", "", "memory.max", "memory.current"),
@@ -51,12 +53,7 @@ def check_fits(what: str, needed: int, hint: str) -> None:
     """
     there = available_memory()
     if there is not None and needed > there:
-        raise MemoryError(f"{what} {size(needed)}, and there are {size(there)} of free memory; {hint}")
-
-
-def size(number_of_bytes: float) -> str:
-    """Bytes in the unit that suits them."""
-    return f"{number_of_bytes / GIB:.2f} GiB" if number_of_bytes >= GIB / 10 else f"{number_of_bytes / 2**20:.2f} MiB"
+        raise MemoryError(f"{what} {format_bytes(needed)}, and there are {format_bytes(there)} of free memory; {hint}")
 
 
 def _available(root: Path) -> int | None:

@@ -12,7 +12,7 @@ from rich.table import Table
 from jaxrl.benchmarks.measure import measure
 from jaxrl.benchmarks.replay import right_aligned
 from jaxrl.envs import make
-from jaxrl.plots.learning_curve import steps_text
+from jaxrl.formatting import format_si
 from jaxrl.runs.experiment import Experiment
 from jaxrl.runs.options import Options
 from jaxrl.training.hparams import repeat
@@ -151,7 +151,7 @@ def draw(rows: Sequence[dict[str, Any]], device: str, picture: Path) -> None:
     axes.set_xticks(agents, [f"{n:,}" for n in agents])
     axes.set_xticks([], minor=True)
     axes.set_ylim(0, 1.05 * max(*alone, *together))
-    axes.yaxis.set_major_formatter(lambda y, _: steps_text(y))
+    axes.yaxis.set_major_formatter(lambda y, _: format_si(y, 10))
     axes.set_title(f"{rows[0]['experiment']}\n", loc="left", fontweight="bold")
     axes.text(0, 1.02, device, transform=axes.transAxes, color="gray", fontsize=9)
     axes.set_xlabel("agents")

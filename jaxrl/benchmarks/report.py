@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rich.table import Table
 
+from jaxrl.formatting import format_si
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
@@ -99,14 +101,6 @@ def compare(rows: Rows) -> list[Comparison]:
     return comparisons
 
 
-def short(speed: float) -> str:
-    """A speed with three digits, such as 1.23M."""
-    for unit, name in ((1e6, "M"), (1e3, "k")):
-        if speed >= unit:
-            return f"{speed / unit:.3g}{name}" if speed < 1000 * unit else f"{speed / unit:.0f}{name}"
-    return f"{speed:.3g}"
-
-
 def ratio(x: float) -> str:
     """A ratio such as 1.5 or 15; its third digit says nothing."""
     return f"{x:.1f}" if x < 10 else f"{x:.0f}"
@@ -115,10 +109,10 @@ def ratio(x: float) -> str:
 def cells(comparison: Comparison) -> list[str]:
     """One line of a table; see `header`."""
     theirs, compiling = comparison.theirs, f"{comparison.compile_seconds:.1f}"
-    ours = [short(x) if theirs is None else f"{short(x)} ({ratio(x / theirs)}×)" for x in comparison.ours.values()]
+    ours = [format_si(x) + (f" ({ratio(x / theirs)}×)" if theirs else "") for x in comparison.ours.values()]
     if theirs is None:
         return [f"{comparison.num_envs:,}", *ours, "-", compiling]
-    peer = f"{comparison.peer} {short(theirs)}" + (" *" if comparison.fastest else "")
+    peer = f"{comparison.peer} {format_si(theirs)}" + (" *" if comparison.fastest else "")
     return [f"{comparison.num_envs:,}", *ours, peer, f"{compiling}, {comparison.peer_compile_seconds:.1f}"]
 
 

@@ -23,8 +23,8 @@ from rich.table import Table
 from rich.text import Text
 
 from jaxrl.envs import num_discrete_actions, vectorize
+from jaxrl.formatting import format_return
 from jaxrl.plots.render import draw, shorten
-from jaxrl.plots.video import score_text
 from jaxrl.random import key_stream
 from jaxrl.types import PyTree
 
@@ -69,9 +69,9 @@ def play(env: Any, env_params: Any, title: str, seed: int, fps: float, num_steps
                 title,
                 f"episode {len(returns) + 1}",
                 f"step {env_states.episode_length[0]}",
-                f"return {score_text(score)}",
+                f"return {format_return(score)}",
             ]
-            lines += [f"last episode {score_text(returns[-1])}" if returns else "", "", *key_help(actions), ""]
+            lines += [f"last episode {format_return(returns[-1])}" if returns else "", "", *key_help(actions), ""]
             observation = jax.tree.map(lambda x: x[0], envs.decode(env_states.observation))
             live.update(screen(env, observation, lines), refresh=True)
             deadline = max(deadline + 1 / fps, time.monotonic())

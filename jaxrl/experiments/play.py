@@ -17,7 +17,8 @@ from jaxrl.cli.command import errors_in_one_line, prepare_jax
 from jaxrl.cli.loading import load_policy
 from jaxrl.cli.parse import parse
 from jaxrl.envs import action_space_of, describe_rules, num_discrete_actions, rollout
-from jaxrl.plots.video import save_video, score_text
+from jaxrl.formatting import format_return
+from jaxrl.plots.video import save_video
 from jaxrl.random import key_stream
 from jaxrl.runs.checks import as_flag, check_options, make_directory, make_env, with_texts
 from jaxrl.runs.load import TrainedPolicy
@@ -154,9 +155,9 @@ def notify(env_name: str, returns: Sequence[float]) -> None:
     if not returns:
         print("no episode ended")
     elif len(returns) <= MOST_RETURNS:
-        print(f"returns of the episodes that ended: {', '.join(f'{score_text(float(x))}' for x in returns)}")
+        print(f"returns of the episodes that ended: {', '.join(map(format_return, returns))}")
     else:
-        low, high = score_text(min(returns)), score_text(max(returns))
+        low, high = format_return(min(returns)), format_return(max(returns))
         print(f"{len(returns)} episodes ended, with returns of {low} to {high}, on average {np.mean(returns):.2f}")
 
 

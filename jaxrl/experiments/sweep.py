@@ -18,6 +18,7 @@ from rich.console import Console
 from jaxrl.arguments import UsageError
 from jaxrl.cli.command import errors_in_one_line, fail, prepare_jax, screen
 from jaxrl.cli.parse import parse
+from jaxrl.formatting import format_bytes, format_seconds
 from jaxrl.runs import checks, provenance, run_directory
 from jaxrl.runs.options import default_hint
 from jaxrl.sweeps import execute as sweeps
@@ -152,8 +153,8 @@ def carry_out(
         f"{algorithm} on {spec.options.task.env}: {agents:,} agents, {spec.options.budget.total_steps:,} steps each"
     )
     console.print(planning.show(groups, plans, limits))
-    memory, disk = map(planning.size, limits)
-    total = planning.minutes(sum(plan.seconds for plan in plans))
+    memory, disk = map(format_bytes, limits)
+    total = format_seconds(sum(plan.seconds for plan in plans))
     console.print(f"about {total} of training on {len(devices)} × {provenance.device_name()}", soft_wrap=True)
     console.print(f"{memory} of memory and {disk} of disk may be used", soft_wrap=True)
     if idle_steps := max(checks.untrained_steps(trial.options) for each in groups for trial in each.trials):

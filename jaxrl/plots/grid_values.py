@@ -8,6 +8,7 @@ from PIL import Image, ImageDraw, ImageFont
 from jaxrl.arguments import ArgumentError
 from jaxrl.envs.grid_world import GridWorld
 from jaxrl.envs.maps import read_map
+from jaxrl.formatting import format_number
 from jaxrl.plots.palette import BACKGROUND, DETAILED, GRID, INK, PALETTE, Colour, cell_size, flat_cells
 
 LOOKS: dict[str, tuple[str, Colour]] = {
@@ -123,7 +124,7 @@ def _value(
     draw.rectangle((x + 3, y + 3, x + size - 5, y + size - 5), tuple(_shades(np.array(share)).tolist()))
     middle = np.array((x + size // 2 - 1, y + size // 2 - 1))
     if size >= NUMBERED:
-        text = f"{value + 0.0:.3g}".replace("e-0", "e-").replace("e+0", "e").replace("e+", "e")  # + 0.0: no "-0"
+        text = format_number(value)
         draw.text((x + 7, y + 5), text, ink, ImageFont.load_default(13 if len(text) < 7 else 10))
         middle[1] += 10
     if size >= ARROWED:

@@ -7,26 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from jaxrl.formatting import FEW_SEEDS, format_mean, format_number, format_si, interval_95
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 
-FEW_SEEDS = 5
-"""Of fewer seeds, pictures show each one: the interval of a mean says nothing that can be seen then, for two seeds it
-is 13 times as wide as what they differ by."""
 FEW_ROWS = 12
 """So many rows of a run are dots too."""
-
-
-def interval_95(values: Sequence[float] | np.ndarray) -> float:
-    """Half the width of the 95 % confidence interval of a mean over seeds (Student's t); 0 for a single seed."""
-    if len(values) < 2:
-        return 0.0
-    from scipy import stats
-
-    return float(stats.t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values)))
 
 
 def spread(values: np.ndarray, seen: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
@@ -37,34 +27,8 @@ def spread(values: np.ndarray, seen: tuple[float, float]) -> tuple[np.ndarray, n
     """
     if len(values) < FEW_SEEDS:
         return values.min(0), values.max(0)
-    half, mean = np.apply_along_axis(interval_95, 0, values), values.mean(0)
+    half, mean = interval_95(values), values.mean(0)
     return np.clip(mean - half, *seen), np.clip(mean + half, *seen)
-
-
-def number(x: float, digits: int = 10) -> str:
-    """A number without trailing zeros; an exponent, which only very large and small ones have, is short."""
-    return f"{x + 0.0:.{digits}g}".replace("e-0", "e-").replace("e+0", "e").replace("e+", "e")
-
-
-def steps_text(x: float) -> str:
-    """A number of steps such as 500, 20k, 1.5M."""
-    size = next((i for i in (3, 2, 1) if abs(x) >= 1000**i), 0)
-    return number(x / 1000**size) + ("", "k", "M", "G")[size]
-
-
-def mean_text(values: Sequence[float] | np.ndarray) -> str:
-    """The mean over seeds, and how far they are apart: 27.7 ± 2.1, or of few 27.7 (14.4 to 39.2)."""
-    mean = float(np.mean(values))
-    decimals = 1 if abs(mean) >= 10 else 2
-
-    def text(x: float) -> str:
-        return f"{x + 0.0:.{decimals}f}" if x == 0 or 0.005 <= abs(x) < 1e6 else number(x, 3)
-
-    if len(values) < 2:
-        return text(mean)
-    if len(values) < FEW_SEEDS:
-        return f"{text(mean)} ({text(np.min(values))} to {text(np.max(values))})"
-    return f"{text(mean)} ± {text(interval_95(values))}"
 
 
 def read_curves(metrics: Path, column: str) -> dict[str, list[tuple[int, float]]]:
@@ -112,7 +76,7 @@ def over_steps(axes: "Axes") -> None:
     from matplotlib.ticker import MaxNLocator
 
     axes.xaxis.set_major_locator(MaxNLocator(7, integer=True, steps=[1, 2, 2.5, 5, 10]))
-    axes.xaxis.set_major_formatter(lambda x, _: steps_text(x))
+    axes.xaxis.set_major_formatter(lambda x, _: format_si(x, 10))
     plain_numbers(axes.yaxis)
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.2)
@@ -123,7 +87,7 @@ def plain_numbers(axis: "Axis") -> None:
 
     def text(x: float, _: float) -> str:
         low, high = axis.get_view_interval()
-        return number(0.0 if abs(x) < 1e-9 * abs(high - low) else x)  # what is left of 3 · 0.1 - 0.3
+        return format_number(0.0 if abs(x) < 1e-9 * abs(high - low) else x, 10)  # what is left of 3 · 0.1 - 0.3
 
     axis.set_major_formatter(text)
 
@@ -170,7 +134,7 @@ def learning_curve(metrics: Path, picture: Path, title: str, subtitle: str, fina
     figure, axes = figure_over_steps(title, subtitle, "episode return")
     steps, returns = read_returns(metrics)
     evaluations = np.array([x for x in final if np.isfinite(x)])
-    evaluation = f"evaluation at the end, {mean_text(evaluations)}" if len(evaluations) else ""
+    evaluation = f"evaluation at the end, {format_mean(evaluations)}" if len(evaluations) else ""
     if len(steps):
         everything = np.concatenate([returns.ravel(), evaluations])
         seen = float(everything.min()), float(everything.max())

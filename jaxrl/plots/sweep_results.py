@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from jaxrl.plots.learning_curve import draw_mean, figure_over_steps, mean_text, number, plain_numbers, show_range
-from jaxrl.sweeps.results import short_labels, value_text
+from jaxrl.formatting import format_mean, format_number
+from jaxrl.plots.learning_curve import draw_mean, figure_over_steps, plain_numbers, show_range
+from jaxrl.sweeps.results import format_value, short_labels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -55,7 +56,7 @@ def draw_curves(
         row = ranked.row(place, named=True)
         chosen = results.filter(pl.col("configuration") == row["configuration"], pl.col("status") == "finished")
         lines = [agents[agent] for agent in chosen["agent"] if agent in agents]
-        value = mean_text(chosen["eval_return"].to_numpy())
+        value = format_mean(chosen["eval_return"].to_numpy())
         if lines:
             label = f"{name}: configuration {row['configuration']}, evaluation return {value}"
             draw_mean(axes, *_together(lines), color, label)
@@ -197,7 +198,7 @@ def _places(axes: "Axes", results: pl.DataFrame, name: str, log: bool, means: np
     if values.dtype.is_numeric() and (log or not repeated):
         _number_axis(axes, float(choices[0]), float(choices[-1]), log, values.dtype.is_integer())
         return values.to_numpy(), False
-    names = [value_text(choice) for choice in choices]
+    names = [format_value(choice) for choice in choices]
     axes.set_xticks(range(len(names)), names)
     if len("".join(names)) > 30:  # more than fit beside each other
         axes.tick_params(axis="x", labelrotation=30, labelsize=8)
@@ -224,7 +225,7 @@ def _number_axis(axes: "Axes", low: float, high: float, log: bool, whole: bool) 
         return
     axes.set_xscale("log")
     ticks = _log_ticks(low, high)
-    axes.set_xticks(ticks, [number(float(f"{tick:.3g}")) for tick in ticks])
+    axes.set_xticks(ticks, [format_number(tick) for tick in ticks])
     axes.tick_params(axis="x", which="minor", labelbottom=False)
 
 

@@ -1,17 +1,14 @@
 """Videos of environments."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import numpy as np
 
 from jaxrl.arguments import ArgumentError
+from jaxrl.formatting import format_return
 from jaxrl.types import PyTree, Transition
-
-if TYPE_CHECKING:
-    pass
-from jaxrl.plots.learning_curve import number
 
 
 def save_video(env: Any, trajectory: Transition, path: str | Path, title: str | None = None) -> None:
@@ -43,7 +40,7 @@ def save_video(env: Any, trajectory: Transition, path: str | Path, title: str | 
     episode, step, score = 1, 0, 0.0
 
     def add_frame(observation: PyTree, action: str, time: int) -> None:
-        caption = (title, f"episode {episode}", f"step {step}", f"return {score_text(score)}", action)
+        caption = (title, f"episode {episode}", f"step {step}", f"return {format_return(score)}", action)
         frames.append((observation, caption))
         milliseconds.append(time)
 
@@ -70,13 +67,6 @@ def frame_time(env: Any, observations: PyTree) -> int:
     if getattr(env, "name", "") == "CartPole-v1":
         return 20
     return 70 if any(np.ndim(leaf) > 2 for leaf in jax.tree.leaves(observations)) else 50
-
-
-def score_text(score: float) -> str:
-    """A return for a caption: a whole number, or one with two decimals."""
-    if not abs(score) < 1e6:
-        return number(score, 4)
-    return f"{score:.0f}" if score == int(score) else f"{score:.2f}"
 
 
 def action_text(env: Any, action: np.ndarray) -> str:

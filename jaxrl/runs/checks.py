@@ -13,6 +13,7 @@ from jaxrl import envs
 from jaxrl.arguments import ArgumentError, UsageError, check
 from jaxrl.envs.foreign import adapt
 from jaxrl.envs.maps import map_text
+from jaxrl.formatting import format_bytes
 from jaxrl.memory import check_fits
 from jaxrl.runs import run_directory
 from jaxrl.runs.experiment import Experiment
@@ -292,8 +293,8 @@ def check_disk(directory: Path, shapes: RunState) -> None:
     needed, free = bytes_of(whole) * max(1, 2 - there), run_directory.free_disk(directory)
     if needed > free:
         raise UsageError(
-            f"--out must be on a disk with {needed / 2**20:,.1f} MiB for checkpoints, got {directory} with "
-            f"{free / 2**20:,.1f} MiB"
+            f"--out must be on a disk with {format_bytes(needed)} for checkpoints, got {directory} with "
+            f"{format_bytes(free)}"
         )
 
 

@@ -6,24 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jaxrl.plots.learning_curve import FEW_SEEDS
+from jaxrl.formatting import describe_spread, format_mean
 from jaxrl.runs import run_directory
 
 
-def return_text(summary: dict[str, Any], alone: bool = True) -> str:
-    """The mean evaluation return, and how far its seeds lie apart, or the episodes of a single one.
-
-    Args:
-        summary: of a run.
-        alone: whether nothing else says what the numbers after the mean are.
-    """
-    returns, mean = summary["eval_return_per_seed"], f"{summary['eval_return_mean']:.2f}"
-    if len(returns) == 1:
-        return f"{mean} (standard deviation over episodes: {summary['eval_return_std']:.2f})" if alone else mean
-    if len(returns) < FEW_SEEDS:
-        return f"{mean} ({'seeds: ' if alone else ''}{', '.join(f'{value:.2f}' for value in returns)})"
-    interval = f"{mean} ± {summary['eval_return_interval_95']:.2f}"
-    return f"{interval} (95 % interval over {len(returns)} seeds)" if alone else interval
+def describe_return(summary: dict[str, Any]) -> str:
+    """The mean evaluation return, with the spread over seeds, or over the episodes of a single one."""
+    returns = summary["eval_return_per_seed"]
+    spread = describe_spread(len(returns)) or f"standard deviation over episodes {summary['eval_return_std']:.2f}"
+    return f"{format_mean(returns)}, {spread}"
 
 
 def record(run: Path, directory: Path, pictures: tuple[str, ...] = ()) -> None:
@@ -52,15 +43,13 @@ def with_epsilon(*epsilons: float | None) -> str:
 def page(config: dict[str, Any], summary: dict[str, Any], pictures: Sequence[str]) -> str:
     """The page, in Markdown, with the pictures that could be drawn."""
     returns = dict(zip(summary["seeds"], summary["eval_return_per_seed"], strict=True))
-    rows = "\n".join(f"| {seed} | {value:.2f} |" for seed, value in returns.items())
+    rows = "\n".join(f"| {seed} | {format_mean([value])} |" for seed, value in returns.items())
     versions = ", ".join(f"{name} {version}" for name, version in config["versions"].items())
-    interval = summary["eval_return_interval_95"] if len(returns) >= FEW_SEEDS else None
     words = {
         run_directory.CURVE: "learning curve",
         run_directory.VIDEO: f"the policy of seed {summary['seed']} playing",
     }
     shown = "".join(f"![{words.get(name, Path(name).stem)}]({name})\n\n" for name in pictures)
-    spread = f" ± {interval:.2f} (95 % interval over seeds)" if interval else ""
     episodes = f"{summary['eval_episodes']} episodes at the end{with_epsilon(summary.get('eval_epsilon'))}"
     return f"""# {summary["algorithm"]} on {summary["env"]}
 
@@ -70,7 +59,7 @@ def page(config: dict[str, Any], summary: dict[str, Any], pictures: Sequence[str
 
 Rules: {summary["rules"]}.
 {summary["env_steps"]:,} environment steps a seed. Mean return of {episodes},
-{summary["eval_truncated"]} of them cut short: **{summary["eval_return_mean"]:.2f}**{spread}.
+{summary["eval_truncated"]} of them cut short: **{describe_return(summary)}**.
 
 | seed | evaluation return |
 |---|---|

@@ -11,15 +11,16 @@ import numpy as np
 from rich.console import Console
 
 from jaxrl.envs import describe_rules, rollout, vectorize
-from jaxrl.memory import available_memory, size
+from jaxrl.formatting import format_bytes, format_number, interval_95
+from jaxrl.memory import available_memory
 from jaxrl.plots.errors import errors_as_notes
-from jaxrl.plots.learning_curve import interval_95, learning_curve
+from jaxrl.plots.learning_curve import learning_curve
 from jaxrl.plots.video import save_video
 from jaxrl.random import key_streams
 from jaxrl.runs import checks, provenance, run_directory
 from jaxrl.runs.experiment import Experiment
 from jaxrl.runs.options import Options, with_values
-from jaxrl.runs.page import record, return_text, with_epsilon
+from jaxrl.runs.page import describe_return, record, with_epsilon
 from jaxrl.training.checkpoint import CheckpointError, Checkpoints
 from jaxrl.training.debug_nans import DivergedError
 from jaxrl.training.devices import bytes_of, gather, mesh_of
@@ -176,7 +177,7 @@ def begin(
 def memory_line(program: Program) -> str:
     """What the state of a run takes of the memory that there is."""
     needed, there = bytes_of(program.shapes) * local_copies(program.mesh), available_memory()
-    return f"memory: {size(needed)}" + (f" of {size(there)} that are free" if there is not None else "")
+    return f"memory: {format_bytes(needed)}" + (f" of {format_bytes(there)} that are free" if there is not None else "")
 
 
 def make_loggers(options: Options, directory: Path, seeds: range, console: Console) -> list[Logger]:
@@ -219,7 +220,7 @@ def summarize(
         "env_steps": result.env_steps,
         "eval_return_mean": float(per_seed.mean()),
         "eval_return_std": float(evaluation.episode_return.std()),
-        "eval_return_interval_95": interval_95(per_seed) if len(seeds) > 1 else None,
+        "eval_return_interval_95": float(interval_95(per_seed)) if len(seeds) > 1 else None,
         "eval_return_per_seed": per_seed.tolist(),
         "eval_episodes": int(evaluation.ended.size),
         "eval_truncated": int((~evaluation.ended).sum()),
@@ -258,12 +259,12 @@ def show(
     seeds, seconds = summary["num_seeds"], summary["train_seconds"]
     episodes = f"{summary['eval_episodes']}{with_epsilon(summary['eval_epsilon'])}"
     rows = [
-        ("evaluation return", return_text(summary)),
+        ("evaluation return", describe_return(summary)),
         ("evaluation episodes", f"{episodes}, {summary['eval_truncated']} cut short"),
     ]
     for name, value in entries.items():
         if isinstance(value, int | float):
-            rows.append((name.replace("_", " "), f"{value:,}" if isinstance(value, int) else f"{value:.2g}"))
+            rows.append((name.replace("_", " "), f"{value:,}" if isinstance(value, int) else format_number(value)))
     rows += [
         ("environment steps", f"{summary['env_steps']:,}" + (f" a seed, {seeds} seeds" if seeds > 1 else "")),
         ("training", f"{seconds:.1f} s, warm-up included: {summary['env_steps_per_second']:,.0f} steps/s"),

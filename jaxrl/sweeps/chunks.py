@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 from rich.console import Console
 
+from jaxrl.formatting import format_number, format_si
 from jaxrl.runs import run_directory
 from jaxrl.runs.options import flatten
 from jaxrl.sweeps.results import write_parquet
@@ -20,7 +21,7 @@ from jaxrl.sweeps.trials import Group, Trial, pad
 from jaxrl.training.checkpoint import Checkpoints
 from jaxrl.training.devices import all_reduce_max, gather
 from jaxrl.training.host_loop import Logger, Row, RunResult, row_ends, run
-from jaxrl.training.loggers import CLOCK_COLUMNS, CSVLogger, ProgressLine, brief
+from jaxrl.training.loggers import CLOCK_COLUMNS, CSVLogger, ProgressLine
 from jaxrl.training.program import Program, has_nan
 
 RESULTS, CURVES, AGENTS = "results.parquet", "curves.parquet", "agents"
@@ -56,8 +57,8 @@ class ChunkLogger:
 
     def tick(self, env_steps: int, total_steps: int, rate: float) -> None:
         agents, (value, agent) = len(self.trials), self.line.best
-        best = f"  best {value:.3g} (agent {agent})" if agent >= 0 else ""
-        speed = f"{agents:,} agents × {brief(rate / self.size)} steps/s"
+        best = f"  best {format_number(value)} (agent {agent})" if agent >= 0 else ""
+        speed = f"{agents:,} agents × {format_si(rate / self.size)} steps/s"
         self.line.line.update(self.line.done + env_steps * agents, self.line.total, f"{self.label}  {speed}{best}")
 
     def close(self) -> None:

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from jaxrl.arguments import UsageError
 from jaxrl.envs import describe_rules
+from jaxrl.formatting import describe_spread
 from jaxrl.plots import sweep_results
 from jaxrl.plots.errors import errors_as_notes
 from jaxrl.runs import checks, provenance, run_directory
@@ -248,7 +249,7 @@ def report(sweep: Sweep, failed: dict[int, str], console: Console) -> pl.DataFra
             sweep_results.draw_hparams(found, sweep.swept, logs, title, subtitle, directory / HPARAMS)
     console.print(results.table(best, sweep.swept))
     if sweep.spec.seeds > 1:
-        console.print(results.legend(sweep.spec.seeds))
+        console.print(f"evaluation return: mean and {describe_spread(sweep.spec.seeds)}")
     counts = ", ".join(f"{count:,} {status}" for status, count in sorted(found["status"].value_counts().iter_rows()))
     console.print(f"agents: {counts}")
     names = (RESULTS, CURVES, LEARNING_CURVES, *((HPARAMS,) if sweep.swept else ()))

@@ -9,7 +9,8 @@ import jax
 from rich.table import Table
 
 from jaxrl.arguments import UsageError
-from jaxrl.memory import GIB, available_memory, size
+from jaxrl.formatting import format_bytes, format_seconds
+from jaxrl.memory import GIB, available_memory
 from jaxrl.runs.options import flatten
 from jaxrl.sweeps.trials import Group, pad
 from jaxrl.training.devices import all_reduce_max, bytes_of
@@ -73,8 +74,8 @@ def most_at_once(group: Group, devices: Sequence[jax.Device], limits: Limits) ->
     for what, each, there in (("memory", memory, limits.memory), ("disk, for two checkpoints", 2 * one, limits.disk)):
         if each * least > there:
             raise UsageError(
-                f"group {group.number} does not fit: {_agents(least)} need {size(each * least)} of {what}, and "
-                f"{size(there)} may be used; {_what_would_fit(group, there / (each * least))}"
+                f"group {group.number} does not fit: {_agents(least)} need {format_bytes(each * least)} of {what}, and "
+                f"{format_bytes(there)} may be used; {_what_would_fit(group, there / (each * least))}"
             )
     return int(min(limits.memory / memory, limits.disk / (2 * one)))
 
@@ -101,7 +102,7 @@ def plan_group(group: Group, devices: Sequence[jax.Device], limits: Limits) -> G
         if at_once == len(devices):
             raise UsageError(
                 f"group {group.number} does not fit: with what its program works with, {_agents(at_once)} need "
-                f"{size(memory)} of memory, and {size(limits.memory)} may be used; "
+                f"{format_bytes(memory)} of memory, and {format_bytes(limits.memory)} may be used; "
                 f"{_what_would_fit(group, limits.memory / memory)}"
             )
         most = max(len(devices), min(at_once - len(devices), int(at_once * limits.memory / memory)))
@@ -139,17 +140,11 @@ def show(groups: Sequence[Group], plans: Sequence[GroupPlan], limits: Limits) ->
         table.add_column(header, justify="right", overflow="fold")
     table.add_column("static values", overflow="fold")
     for group, plan in zip(groups, plans, strict=True):
-        sizes = [size(plan.memory), size(2 * plan.checkpoint)]
+        sizes = [format_bytes(plan.memory), format_bytes(2 * plan.checkpoint)]
         chunks = f"{plan.chunks} × {plan.chunk_size:,}"
-        time = minutes(plan.seconds)
+        time = format_seconds(plan.seconds)
         table.add_row(f"{group.number}", f"{plan.agents:,}", chunks, *sizes, time, _static_values(groups, group) or "–")
     return table
-
-
-def minutes(seconds: float) -> str:
-    """A time in the unit that suits it."""
-    units = ((100, 1, "s"), (6000, 60, "min"), (360_000, 3600, "h"), (math.inf, 86_400, "days"))
-    return next(f"{seconds / length:,.0f} {name}" for below, length, name in units if seconds < below)
 
 
 def _static_values(groups: Sequence[Group], group: Group) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 import polars as pl
 
 from jaxrl.envs import describe_rules
+from jaxrl.formatting import describe_spread
 from jaxrl.runs.page import with_epsilon
 from jaxrl.sweeps import results
 from jaxrl.sweeps.chunks import CURVES, RESULTS
@@ -28,7 +29,7 @@ def page(sweep: Sweep, best: pl.DataFrame) -> str:
     counts = ", ".join(f"{count:,} {status}" for status, count in sorted(found["status"].value_counts().iter_rows()))
     seconds = found.group_by("group", "chunk").agg(pl.col("seconds").max())["seconds"].to_list()
     speed = sum(found["env_steps"].to_list()) / sum(seconds)
-    interval = f" ({results.legend(spec.seeds)})" if spec.seeds > 1 else ""
+    interval = f" (mean and {describe_spread(spec.seeds)})" if spec.seeds > 1 else ""
     words = {LEARNING_CURVES: "learning curves", HPARAMS: "each hyperparameter against the return"}
     shown = "\n".join(f"![{text}]({name})\n" for name, text in words.items() if (sweep.directory / name).exists())
     agents = [trial for each in sweep.groups for trial in each.trials]

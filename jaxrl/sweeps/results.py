@@ -14,7 +14,7 @@ from typing import Any
 import polars as pl
 from rich.table import Table
 
-from jaxrl.plots.learning_curve import FEW_SEEDS, interval_95
+from jaxrl.formatting import format_mean, format_number
 from jaxrl.runs.experiment import Experiment
 from jaxrl.runs.options import Options, flatten
 
@@ -33,8 +33,7 @@ def best_configurations(results: pl.DataFrame, swept: Sequence[str]) -> pl.DataF
 
     Returns:
         `configuration`, the swept columns, how many `seeds` it has and how many `finished`, the mean `eval_return` of
-        those with its `interval_95` (null for a single one), their `lowest` and `highest`, and the mean `train_return`
-        of all seeds that have one.
+        those, each of their `eval_returns`, and the mean `train_return` of all seeds that have one.
     """
     best = (
         results.sort("agent")
@@ -47,13 +46,10 @@ def best_configurations(results: pl.DataFrame, swept: Sequence[str]) -> pl.DataF
             pl.col("train_return").fill_nan(None).mean(),
         )
     )
-    intervals = [interval_95(values) if len(values) > 1 else None for values in best["eval_return"].to_list()]
     return best.select(
         *("configuration", *swept, "seeds", "finished"),
         pl.col("eval_return").list.mean(),
-        pl.Series("interval_95", intervals, pl.Float64),
-        pl.col("eval_return").list.min().alias("lowest"),
-        pl.col("eval_return").list.max().alias("highest"),
+        pl.col("eval_return").alias("eval_returns"),
         "train_return",
     ).sort(
         pl.col("finished") < pl.col("seeds"), "eval_return", "train_return", "configuration",
@@ -86,27 +82,13 @@ def _headers(swept: Sequence[str]) -> list[str]:
 def _rows(best: pl.DataFrame, swept: Sequence[str], rows: int) -> list[list[str]]:
     return [
         [
-            *(str(rank), str(row["configuration"]), *(value_text(row[name]) for name in swept)),
-            _spread_text(row),
+            *(str(rank), str(row["configuration"]), *(format_value(row[name]) for name in swept)),
+            format_mean(row["eval_returns"]),
             f"{row['finished']} of {row['seeds']}",
-            return_text(row["train_return"]),
+            "–" if row["train_return"] is None else format_mean([row["train_return"]]),
         ]
         for rank, row in enumerate(best.head(rows).iter_rows(named=True), 1)
     ]
-
-
-def _spread_text(row: dict[str, Any]) -> str:
-    """The mean evaluation return, and its interval; of few seeds the lowest and the highest of them."""
-    if not 1 < row["finished"] < FEW_SEEDS:
-        return return_text(row["eval_return"], row["interval_95"])
-    return f"{return_text(row['eval_return'])} ({return_text(row['lowest'])} to {return_text(row['highest'])})"
-
-
-def legend(seeds: int) -> str:
-    """What stands beside the mean evaluation return of several seeds."""
-    if seeds < FEW_SEEDS:
-        return "in brackets: the lowest and the highest of the seeds"
-    return "±: the 95 % interval of the mean over seeds (Student's t)"
 
 
 def short_labels(swept: Sequence[str]) -> list[str]:
@@ -118,17 +100,9 @@ def short_labels(swept: Sequence[str]) -> list[str]:
     ]
 
 
-def value_text(value: Any) -> str:
+def format_value(value: Any) -> str:
     """A float in three significant digits, without an exponent unless it is very small or large."""
-    return f"{float(f'{value:.3g}'):g}" if isinstance(value, float) else str(value)
-
-
-def return_text(mean: float | None, interval: float | None = None) -> str:
-    """A mean return and its interval, such as 212.3 ± 8.1; small ones have two decimals."""
-    if mean is None:
-        return "–"
-    decimals = 1 if abs(mean) >= 100 else 2
-    return f"{mean:.{decimals}f}" + (f" ± {interval:.{decimals}f}" if interval is not None else "")
+    return format_number(value) if isinstance(value, float) else str(value)
 
 
 def write_parquet(frame: pl.DataFrame, path: Path) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from jaxrl.formatting import format_number, format_si
 from jaxrl.training.host_loop import Row
 
 CLOCK_COLUMNS = ("env_steps_per_second", "wall_seconds")
@@ -55,7 +56,7 @@ class CSVLogger:
         if missing:
             notify(
                 f"{self.path} lacks {len(missing)} of the {len(ends)} rows until the checkpoint, those of environment "
-                f"steps {brief(missing[0])} to {brief(missing[-1])}; the run goes on without them"
+                f"steps {format_si(missing[0])} to {format_si(missing[-1])}; the run goes on without them"
             )
 
     def resume(self, env_steps: int) -> None:
@@ -211,23 +212,15 @@ class ScreenLogger:
         for name, label in (("episode_return", "return"), ("loss", "loss")):
             x = np.asarray(row.get(name, np.nan), float)
             if not np.isnan(x).all():
-                parts.append(f"{label} {np.nanmean(x):.3g}")
+                parts.append(f"{label} {format_number(np.nanmean(x))}")
         self.latest = "  ".join(parts)
 
     def tick(self, env_steps: int, total_steps: int, rate: float) -> None:
-        numbers = f"{brief(env_steps)} steps  {brief(rate)} steps/s  {self.latest}".rstrip()
+        numbers = f"{format_si(env_steps)} steps  {format_si(rate)} steps/s  {self.latest}".rstrip()
         self.line.update(env_steps, total_steps, numbers)
 
     def close(self) -> None:
         self.line.close()
-
-
-def brief(x: float) -> str:
-    """A number in a few characters, such as 950, 31.2k or 4M."""
-    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if x >= 0.9995 * size:  # three digits round the rest up to it
-            return f"{x / size:.3g}{letter}"
-    return f"{x:.0f}"
 
 
 class Profiler:

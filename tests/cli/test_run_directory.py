@@ -62,13 +62,13 @@ def test_resume_begins_what_has_not_come_to_a_checkpoint(tmp_path: Path) -> None
 def test_a_disk_without_room_for_checkpoints(tmp_path: Path, monkeypatch) -> None:
     shapes = {"replay": jax.ShapeDtypeStruct((2**18,), "float32")}
     monkeypatch.setattr(run_directory, "free_disk", lambda directory: 1.5 * 2**20)
-    with pytest.raises(UsageError, match=r"^--out must be on a disk with 2\.0 MiB for .* with 1\.5 MiB$"):
+    with pytest.raises(UsageError, match=r"^--out must be on a disk with 2\.00 MiB for .* with 1\.50 MiB$"):
         checks.check_disk(tmp_path, shapes)
     (tmp_path / "checkpoints" / "1").mkdir(parents=True)  # it is replaced
     checks.check_disk(tmp_path, shapes)
     (tmp_path / "checkpoints" / "2").mkdir()  # a third is written before one goes
     monkeypatch.setattr(run_directory, "free_disk", lambda directory: 0.5 * 2**20)
-    with pytest.raises(UsageError, match=r"^--out must be on a disk with 1\.0 MiB for "):  # before it is replaced
+    with pytest.raises(UsageError, match=r"^--out must be on a disk with 1\.00 MiB for "):  # before it is replaced
         checks.check_disk(tmp_path, shapes)
 
 

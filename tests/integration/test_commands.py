@@ -24,7 +24,7 @@ from jaxrl import ArgumentError, load, rollout
 from jaxrl.arguments import UsageError, check_directory
 from jaxrl.cli.command import main
 from jaxrl.experiments import dqn_cartpole, dqn_minatar, evaluate, play
-from jaxrl.training.loggers import brief
+from jaxrl.formatting import format_si
 from tests.integration import commands
 from tests.integration.commands import TINY, command, final_state, steps_on_disk
 
@@ -44,7 +44,7 @@ def finished(tmp_path_factory) -> Path:
     assert all(str(run / name) in out.split() for name in ("learning_curve.png", "policy.gif", "checkpoints"))
     assert re.search(r"evaluation return +-?[\d.]+ \(seeds: -?[\d.]+, -?[\d.]+\)", out)
     progress, summary = re.findall(r"([\d.,]+k?) steps/s", out)[-2:]
-    assert progress == brief(float(summary.replace(",", "")))
+    assert progress == format_si(float(summary.replace(",", "")))
     return run
 
 
