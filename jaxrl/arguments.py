@@ -1,12 +1,14 @@
 """Arguments that can be used and arguments that cannot: fields declare their bounds in their annotation."""
 
+import contextlib
 import dataclasses
 import difflib
 import math
 import operator
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from decimal import Decimal, InvalidOperation
+from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import jax
@@ -25,22 +27,41 @@ NUMBERS: tuple[tuple[type, Any], ...] = ((bool, np.bool_), (int, np.integer), (f
 
 
 class ArgumentError(ValueError):
-    """An argument that cannot be used. It reads "NAME RULE, got VALUE".
+    """An argument that cannot be used. Reads "NAME RULE, got VALUE".
+
+    A caller that passes its own argument on renames the error: `error.name = "config.num_envs"`.
 
     Args:
-        name: the argument, or its path, such as `hparams.learning_rate`.
+        name: the argument, or the path of an option, such as `hparams.learning_rate`.
         rule: what it must be, such as "must be > 0".
         value: what was given.
-        got: how to show the value, if not as itself.
+        got: how to show the value (default: as itself); "" leaves it out.
+        source: the file or the experiment that gives the argument; None for an argument of a call or of a command.
     """
 
-    def __init__(self, name: str, rule: str, value: Any = None, got: str | None = None) -> None:
-        super().__init__(name, rule, value, got)
-        self.name, self.rule, self.value = name, rule, value
+    def __init__(
+        self, name: str, rule: str, value: Any = None, got: str | None = None, source: Path | str | None = None
+    ) -> None:
+        super().__init__(name, rule, value, got, source)
+        self.name, self.rule, self.value, self.source = name, rule, value, source
         self.got = got if got is not None else repr(value) if isinstance(value, str) else str(value)
 
     def __str__(self) -> str:
-        return f"{self.name} {self.rule}, got {self.got}"
+        return (f"in {self.source}, " if self.source else "") + self.line(self.name)
+
+    def line(self, name: str) -> str:
+        """The message, with another name for the argument."""
+        return f"{name} {self.rule}" + (f", got {self.got}" if self.got else "")
+
+
+@contextlib.contextmanager
+def errors_in(source: Path | str) -> Iterator[None]:
+    """Adds the file that gives the arguments to an `ArgumentError` about one of them."""
+    try:
+        yield
+    except ArgumentError as error:
+        error.source = error.source or source
+        raise
 
 
 def check_kind(name: str, value: Any, kind: type, hint: str = "") -> None:
@@ -201,10 +222,6 @@ def _as_float32(x: Any) -> np.ndarray:
     with np.errstate(over="ignore"):
         rounded = np.asarray(x).astype(np.float32)
     return np.where(abs(rounded) < np.finfo(np.float32).tiny, np.float32(0), rounded)
-
-
-class UsageError(Exception):
-    """Something the user can put right, in one line that names the flag and the value."""
 
 
 DIGITS = 100

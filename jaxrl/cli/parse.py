@@ -10,22 +10,20 @@ from typing import Any, get_type_hints
 import tyro
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
-from jaxrl.arguments import UsageError, nearest, whole_number
+from jaxrl.arguments import nearest, whole_number
+from jaxrl.cli.errors import fail
 from jaxrl.runs.options import WITHOUT_PREFIX
 
 REGISTRY = ConstructorRegistry()
 
 
 def parse(options_type: Any, description: str | None, **arguments: Any) -> Any:
-    """The options of a command. A value that cannot be read ends the process with tyro's message.
+    """The options of a command. The process ends with status 2 if a flag is unknown or a value cannot be read.
 
     Args:
         options_type: a dataclass, or a union of them for subcommands.
         description: what the help begins with.
         arguments: others of `tyro.cli`.
-
-    Raises:
-        UsageError: a flag is not known; the message says which is the nearest.
     """
     config = (tyro.conf.FlagCreatePairsOff, tyro.conf.DisallowNone)
     words = [_with_dashes(word) for word in sys.argv[1:]]
@@ -41,9 +39,9 @@ def parse(options_type: Any, description: str | None, **arguments: Any) -> Any:
     if unknown:
         flags = [word for word in unknown if word.startswith("--")]
         if not flags:
-            raise UsageError(f"{unknown[0]!r} belongs to no option; --help lists them")
+            fail(f"{unknown[0]!r} belongs to no option; --help lists them", 2)
         flag = flags[0].partition("=")[0]
-        raise UsageError(f"{flag} is not known ({_near_flags(flag, arguments.get('default') or options)})")
+        fail(f"{flag} is not known ({_near_flags(flag, arguments.get('default') or options)})", 2)
     return options
 
 

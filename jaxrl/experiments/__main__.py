@@ -5,7 +5,7 @@ import difflib
 import sys
 from pathlib import Path
 
-from jaxrl.cli.command import errors_in_one_line
+from jaxrl.cli.errors import errors_in_one_line
 
 
 @errors_in_one_line()

@@ -14,19 +14,21 @@ import tyro
 from annotated_types import Gt, Interval
 from rich.console import Console
 
-from jaxrl.arguments import ArgumentError, UsageError
+from jaxrl.arguments import ArgumentError
+from jaxrl.arguments import check as check_bounds
 from jaxrl.benchmarks import agents as populations
 from jaxrl.benchmarks import replay, report
 from jaxrl.benchmarks.envs import PEERS, lineup, measure_env, missing_modules
-from jaxrl.cli.command import errors_in_one_line, prepare_jax, screen
+from jaxrl.cli.command import prepare_jax, screen
+from jaxrl.cli.errors import errors_in_one_line
 from jaxrl.cli.parse import parse
 from jaxrl.envs import GAMES
 from jaxrl.plots.errors import errors_as_notes
 from jaxrl.runs import checks, provenance, run_directory
 from jaxrl.runs import options as experiment_lib
-from jaxrl.runs.checks import check_options, flag, make_directory
+from jaxrl.runs.checks import make_directory
 from jaxrl.runs.experiment import Experiment
-from jaxrl.runs.options import EnvOptions, default_hint, flatten, make_options, with_values
+from jaxrl.runs.options import EnvOptions, check_options, default_hint, flatten, make_options, with_values
 from jaxrl.sweeps.spec import find_experiment
 
 
@@ -100,19 +102,21 @@ def check(options: Envs | Replay | Agents, peers: Sequence[str] = ()) -> None:
     """Checks all that can be checked before anything compiles.
 
     Raises:
-        UsageError: an option cannot be used.
+        ArgumentError: an option cannot be used.
     """
-    check_options(options)
+    check_bounds(options)
     for field in dataclasses.fields(options):
         if getattr(options, field.name) == () and field.name != "config":
-            raise UsageError(f"{flag(field.name)} must name at least one, got none")
+            raise ArgumentError(field.name, "must name at least one", got="none")
     for env_id in options.envs if isinstance(options, Envs) else ():
         try:
             lineup(env_id, 1, peers)
         except ArgumentError as error:
-            raise UsageError(str(error).replace("env_id", "--envs", 1)) from error
+            if error.name == "env_id":
+                error.name = "envs"
+            raise
     if options.record is not None:
-        make_directory(options.record, "--record")
+        make_directory(options.record, "record")
 
 
 def results(rows: report.Rows, started: str, peers: Sequence[str] = ()) -> dict[str, Any]:
@@ -168,10 +172,7 @@ def benchmark_agents(options: Agents, console: Console) -> None:
     check(options)
     prepare_jax(num_cpu_devices=options.num_devices)
     devices = checks.devices(options.num_devices)
-    try:
-        experiment = find_experiment(options.experiment)
-    except UsageError as error:
-        raise UsageError(f"--{error}") from error
+    experiment = find_experiment(options.experiment)
     run = changed(experiment, options.config)
     started, rows = provenance.now(), []
     for agents in options.agents:
@@ -190,12 +191,12 @@ def changed(experiment: Experiment, config: EnvOptions) -> experiment_lib.Option
     """The options of a plain call with other static values.
 
     Raises:
-        UsageError: there is no such value, or they cannot be run.
+        ArgumentError: there is no such value, or they cannot be run.
     """
     values = {f"config.{name}": value for name, value in make_options(config).items()}
     unknown = values.keys() - flatten(experiment.defaults).keys()
     if unknown:
-        raise UsageError(f"--config: {experiment.name} has no {min(unknown)}")
+        raise ArgumentError("config", f"must be of {experiment.name}, which has no {min(unknown)}", config)
     options = with_values(experiment.defaults, values)
     check_options(options)
     checks.build(experiment, *checks.make_env(options.task.env, options.task.rules, options.task.env_options), options)

@@ -9,12 +9,13 @@ import numpy as np
 import tyro
 from annotated_types import Interval
 
-from jaxrl.cli.command import errors_in_one_line, prepare_jax
+from jaxrl.arguments import check
+from jaxrl.cli.command import prepare_jax
+from jaxrl.cli.errors import errors_in_one_line
 from jaxrl.cli.loading import load_policy
 from jaxrl.cli.parse import parse
 from jaxrl.envs import describe_rules, vectorize
 from jaxrl.random import key_stream
-from jaxrl.runs.checks import check_options
 from jaxrl.runs.options import default_hint
 from jaxrl.runs.page import with_epsilon
 from jaxrl.training import evaluate
@@ -40,8 +41,8 @@ class Options:
 def main() -> None:
     options = parse(Options, __doc__, prog="python -m jaxrl.experiments.evaluate")
     prepare_jax()
-    check_options(options)
-    trained = load_policy(options.run, options.seed, options.agent)
+    check(options)
+    trained = load_policy("RUN", options.run, options.seed, options.agent)
     envs = vectorize(trained.env, trained.env_params, options.episodes)
     result = jax.jit(
         lambda agent_state, key: evaluate(trained.agent.policy, agent_state, envs, key, options.max_steps)

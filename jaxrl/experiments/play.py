@@ -11,16 +11,17 @@ import jax
 import numpy as np
 from annotated_types import Interval
 
-from jaxrl.arguments import ArgumentError, UsageError
+from jaxrl.arguments import ArgumentError, check
 from jaxrl.cli import terminal
-from jaxrl.cli.command import errors_in_one_line, prepare_jax
+from jaxrl.cli.command import prepare_jax
+from jaxrl.cli.errors import errors_in_one_line
 from jaxrl.cli.loading import load_policy
 from jaxrl.cli.parse import parse
 from jaxrl.envs import action_space_of, describe_rules, num_discrete_actions, rollout
 from jaxrl.formatting import format_return
 from jaxrl.plots.video import save_video
 from jaxrl.random import key_stream
-from jaxrl.runs.checks import as_flag, check_options, make_directory, make_env, with_texts
+from jaxrl.runs.checks import make_directory, make_env, with_texts
 from jaxrl.runs.load import TrainedPolicy
 from jaxrl.runs.options import EnvOptions, Rules, default_hint
 from jaxrl.spaces import Box, Discrete
@@ -61,25 +62,22 @@ class Options:
 def main() -> None:
     options = parse(Options, __doc__, prog="python -m jaxrl.experiments.play")
     prepare_jax()
-    check_options(options)
+    check(options)
     for name in ("seed", "agent"):
         if options.policy in ("random", "keyboard") and getattr(options, name) is not None:
-            raise UsageError(f"--{name} is for a run or a sweep that plays; --play-seed draws another game")
+            raise ArgumentError(name, "is for a run or a sweep that plays; play_seed draws another game", None, got="")
     (by_hand if options.policy == "keyboard" else recorded)(options)
 
 
 def by_hand(options: Options) -> None:
     """Plays in the terminal."""
     if options.out is not None:
-        raise UsageError(f"--out is for videos, and --policy keyboard makes none, got {options.out}")
+        raise ArgumentError("out", "is for videos, and the keyboard makes none", options.out)
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        raise UsageError("--policy keyboard needs a terminal to play in; --policy random makes a video")
+        raise ArgumentError("policy", "needs a terminal if it is keyboard; random makes a video", None, got="")
     env_id = options.env or DEFAULT_ENV
     env, env_params = make_env(env_id, options.rules, options.env_options)
-    try:
-        num_discrete_actions(env, env_params)
-    except ArgumentError as error:
-        raise UsageError(as_flag(error)) from error
+    num_discrete_actions(env, env_params)
     returns = terminal.play(env, env_params, env_id, options.play_seed, options.fps, options.steps)
     notify(f"{env_id} ({describe_rules(env, env_params)})", returns)
 
@@ -88,7 +86,7 @@ def recorded(options: Options) -> None:
     """Records a video of a random or a trained policy."""
     path = options.out or Path("play.gif")
     if path.suffix != ".gif" or path.is_dir():
-        raise UsageError(f"--out must be a file that ends in .gif, got {path}")
+        raise ArgumentError("out", "must be a file that ends in .gif", path)
     policy: Callable[[PyTree, PyTree, Array], Array]
     if options.policy == "random":
         env_id, agent_state = options.env or DEFAULT_ENV, ()
@@ -98,7 +96,7 @@ def recorded(options: Options) -> None:
         trained = trained_policy(options)
         env_id, env, env_params = trained.options.task.env, trained.env, trained.env_params
         policy, agent_state = trained.agent.policy, trained.agent_state
-    make_directory(path.parent, "--out")
+    make_directory(path.parent, "out")
 
     def play(agent_state: PyTree, key: Array) -> Transition:
         return rollout(env, partial(policy, agent_state), key, options.steps or 400, 1, env_params)
@@ -125,27 +123,22 @@ def trained_policy(options: Options) -> TrainedPolicy:
     """The policy of a run.
 
     Raises:
-        UsageError: there is no such run, or `--env`, `--rules` or `--env-options` contradicts it.
+        ArgumentError: there is no such run, or `env`, `rules` or `env_options` contradicts it.
     """
-    try:
-        trained = load_policy(Path(options.policy), options.seed, options.agent)
-    except UsageError as error:
-        if str(error).startswith("--"):
-            raise
-        raise UsageError(f"--policy must be random, keyboard or a run's directory: {error}") from error
+    trained = load_policy("policy", Path(options.policy), options.seed, options.agent)
     if trained.name:
         print(trained.name)
     env_id = trained.options.task.env
     if options.env not in (None, env_id):
-        raise UsageError(f"--env is {env_id} in {options.policy}, got {options.env}")
+        raise ArgumentError("env", f"is {env_id} in {options.policy}", options.env)
     env_options = trained.options.task.env_options
     given_options = with_texts(env_id, options.env_options)
     if given_options and set(given_options) != set(env_options):
         theirs, given = (" ".join(x) or "empty" for x in (env_options, given_options))
-        raise UsageError(f"--env-options is {theirs} in {options.policy}, got {given}")
+        raise ArgumentError("env_options", f"is {theirs} in {options.policy}", given, got=given)
     if options.rules is not None and make_env(env_id, options.rules, env_options)[0] != trained.env:
         rules = describe_rules(trained.env, trained.env_params)
-        raise UsageError(f"--rules is that of {options.policy} ({rules}), got {options.rules}")
+        raise ArgumentError("rules", f"is that of {options.policy} ({rules})", options.rules)
     return trained
 
 

@@ -12,8 +12,9 @@ from annotated_types import Gt, Interval
 from rich.console import Console
 
 from jaxrl import planning
-from jaxrl.arguments import ArgumentError, UsageError
-from jaxrl.cli.command import errors_in_one_line, prepare_jax, screen
+from jaxrl.arguments import ArgumentError, check
+from jaxrl.cli.command import prepare_jax, screen
+from jaxrl.cli.errors import errors_in_one_line
 from jaxrl.cli.parse import parse
 from jaxrl.envs import make
 from jaxrl.envs.grid_world import GridWorld
@@ -31,7 +32,7 @@ from jaxrl.plots.q_iteration import (
 )
 from jaxrl.random import key_stream
 from jaxrl.runs import provenance, run_directory
-from jaxrl.runs.checks import as_flag, check_options, hold, make_out
+from jaxrl.runs.checks import hold, make_out
 from jaxrl.runs.options import default_hint
 from jaxrl.runs.train import show_rows
 from jaxrl.types import MDP, Array
@@ -67,16 +68,16 @@ def run(options: Options, console: Console) -> None:
     """Solves, draws, and says where it lies.
 
     Raises:
-        UsageError: an option cannot be used.
+        ArgumentError: an option cannot be used.
     """
-    check_options(options)
+    check(options)
     env = make_env(options)
     if options.out is not None:
         check_free(options.out)
     mdp = env.mdp(env.default_params.replace(discount=options.discount))
     random_values = values_at_random(mdp)
     directory = make_out(options.out, NAME)
-    with hold(directory, "--out"):
+    with hold(directory, "out"):
         check_free(directory)
         solution = solve(mdp, random_values, first_q(env, mdp, options.seed), options)
         heading = describe(env, options)
@@ -94,25 +95,22 @@ def check_free(directory: Path) -> None:
     """Checks that nothing of another command is there.
 
     Raises:
-        UsageError: something is.
+        ArgumentError: something is.
     """
     others = (run_directory.SUMMARY, run_directory.SWEEP)
     if run_directory.holds_a_run(directory) or any((directory / name).exists() for name in others):
-        raise UsageError(f"--out must name a directory without a run, got {directory}")
+        raise ArgumentError("out", "must be a directory without a run", directory)
 
 
 def make_env(options: Options) -> GridWorld:
     """The environment of a named map, a file or a text.
 
     Raises:
-        UsageError: there is no such map, or it cannot be used.
+        ArgumentError: there is no such map, or it cannot be used.
     """
     no_cap = 2**31 - 1  # planning knows none
-    try:
-        slip = options.slip_probability
-        return make("GridWorld", map=options.map, slip_probability=slip, max_steps_in_episode=no_cap)[0]
-    except ArgumentError as error:
-        raise UsageError(as_flag(error)) from error
+    slip = options.slip_probability
+    return make("GridWorld", map=options.map, slip_probability=slip, max_steps_in_episode=no_cap)[0]
 
 
 def describe(env: GridWorld, options: Options) -> str:
@@ -136,12 +134,14 @@ def values_at_random(mdp: MDP) -> Array:
     """`V^π(s)` of the policy that takes all actions with the same probability, `[S]`.
 
     Raises:
-        UsageError: without discount, values are infinite.
+        ArgumentError: without discount, values are infinite.
     """
     policy = jnp.full(mdp.reward.shape, 1 / mdp.reward.shape[1])
     values = planning.policy_evaluation(mdp, policy)
     if not np.isfinite(values).all():
-        raise UsageError(f"--discount must be < 1 if some floor leads to no terminal cell, got {mdp.discount:g}")
+        raise ArgumentError(
+            "discount", "must be < 1 if some floor leads to no terminal cell", mdp.discount, got=f"{mdp.discount:g}"
+        )
     return values
 
 

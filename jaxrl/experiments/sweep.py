@@ -15,8 +15,9 @@ import tyro
 from annotated_types import Ge, Gt
 from rich.console import Console
 
-from jaxrl.arguments import UsageError
-from jaxrl.cli.command import errors_in_one_line, fail, prepare_jax, screen
+from jaxrl.arguments import ArgumentError, check, errors_in
+from jaxrl.cli.command import prepare_jax, screen
+from jaxrl.cli.errors import errors_in_one_line, fail
 from jaxrl.cli.parse import parse
 from jaxrl.formatting import format_bytes, format_seconds
 from jaxrl.runs import checks, provenance, run_directory
@@ -65,8 +66,8 @@ JOIN_SECONDS = 300
 @errors_in_one_line()
 def main() -> None:
     options = parse(SweepOptions, f"{__doc__}\n\n{FORMAT}", prog="python -m jaxrl.experiments.sweep")
-    checks.check_options(options)
-    spec = with_map(read_spec(options.spec))
+    check(options)
+    spec = read(options.spec)
     join(options)  # before jax looks at its devices
     prepare_jax(num_cpu_devices=options.num_devices)
     problems = run(options, spec, screen(quiet=jax.process_index() > 0))
@@ -74,24 +75,39 @@ def main() -> None:
         fail("; ".join(problems), 1)
 
 
+def read(path: Path) -> Spec:
+    """The sweep in a file.
+
+    Raises:
+        ArgumentError: the file cannot be read, or one of its fields cannot be used.
+    """
+    try:
+        with errors_in(path):
+            return with_map(read_spec(path))
+    except ArgumentError as error:
+        if error.name == "spec":
+            error.name, error.source = "SPEC", None
+        raise
+
+
 def join(options: SweepOptions) -> None:
     """Joins the processes of a sweep that has several.
 
     Raises:
-        UsageError: it is not said which, or they cannot be found.
+        ArgumentError: it is not said which, or they cannot be found.
     """
     given = (options.coordinator, options.num_processes, options.process_id)
     if not options.distributed and given == (None, None, None):
         return
     if not options.distributed and None in given:
-        raise UsageError("--coordinator, --num-processes and --process-id go together, or else --distributed")
+        raise ArgumentError("coordinator", "needs num_processes and process_id, as they need it", got="")
     if options.num_processes is not None and (options.process_id or 0) >= options.num_processes:
-        raise UsageError(f"--process-id must be < {options.num_processes}, got {options.process_id}")
+        raise ArgumentError("process_id", f"must be < {options.num_processes}", options.process_id)
     address, _, port = (options.coordinator or "address:1").rpartition(":")
     if not address or not port.isdecimal() or not 0 < int(port) < 2**16:
-        raise UsageError(f"--coordinator must be ADDRESS:PORT, as in host:1234, got {options.coordinator}")
+        raise ArgumentError("coordinator", "must be ADDRESS:PORT, as in host:1234", options.coordinator)
     if options.out is None:
-        raise UsageError("--out is needed by several processes, which must write to the same directory")
+        raise ArgumentError("out", "is needed by several processes, which must write to the same directory", got="")
     where = f"at {options.coordinator}" if options.coordinator else "that jax finds"
     print(f"waiting for the other processes {where}, {JOIN_SECONDS} s at most", flush=True)
 
@@ -105,7 +121,8 @@ def join(options: SweepOptions) -> None:
     try:
         jax.distributed.initialize(*given, initialization_timeout=JOIN_SECONDS + 60)
     except (ValueError, RuntimeError, IndexError) as error:
-        raise UsageError(f"the processes {where} cannot be joined: {str(error).splitlines()[0]}") from error
+        name, why = "coordinator" if options.coordinator else "distributed", str(error).splitlines()[0]
+        raise ArgumentError(name, f"must name processes that can be joined ({why})", options.coordinator) from error
     finally:
         timer.cancel()
 
@@ -116,20 +133,22 @@ def run(options: SweepOptions, spec: Spec, console: Console) -> list[str]:
     plans = sweeps.check_directory(directory, options.out, options.resume, spec)
     checks.check_record(options.record, options.out)
     devices = devices_for(plans or [], options.num_devices)
-    groups = group(spec, options.max_groups)
+    with errors_in(options.spec):
+        groups = group(spec, options.max_groups)
+        if plans is None:
+            check_idle(spec, groups)
     limits = planning.limits(options.memory, run_directory.free_disk(directory))
     if plans is None:
-        check_idle(spec, groups)
         for each in groups:
             planning.most_at_once(each, devices, limits)  # before anything compiles
     with contextlib.ExitStack() as holding:
         if not options.dry_run:
             if options.record is not None:
-                checks.make_directory(options.record, "--record")
+                checks.make_directory(options.record, "record")
             directory = checks.make_out(options.out, "sweep")
             holding.enter_context(sweeps.hold(directory))
             if sweeps.check_directory(directory, options.out, options.resume, spec) != plans:
-                raise UsageError(f"--out {directory} was begun by another process just now")
+                raise ArgumentError("out", "must be a directory that no other process has just begun to use", directory)
         return carry_out(options, spec, directory, groups, plans, devices, limits, console)
 
 
@@ -191,14 +210,14 @@ def devices_for(plans: Sequence[planning.GroupPlan], number: int | None) -> list
     """The devices to use: those asked for, or else as many as there are and as divide the chunks already planned.
 
     Raises:
-        UsageError: there are fewer, or they do not divide the chunks.
+        ArgumentError: there are fewer, or they do not divide the chunks.
     """
     devices = checks.devices(number)
     sizes = sorted({plan.chunk_size for plan in plans})
     if number is None and jax.process_count() == 1:
         devices = devices[: math.gcd(len(devices), *sizes)]
     if any(size % len(devices) for size in sizes):
-        raise UsageError(f"--num-devices must divide the chunks of {', '.join(map(str, sizes))} agents, got {number}")
+        raise ArgumentError("num_devices", f"must divide the chunks of {', '.join(map(str, sizes))} agents", number)
     return devices
 
 

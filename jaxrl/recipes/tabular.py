@@ -42,9 +42,7 @@ def build(env: Any, env_params: Any, config: OnPolicyConfig) -> tuple[Agent, Tra
         ArgumentError: the environment is no Grid World.
     """
     if not isinstance(env, GridWorld):
-        raise ArgumentError(
-            "a", "table needs an environment with numbered states, which is GridWorld", type(env).__name__
-        )
+        raise ArgumentError("env", "must be GridWorld, whose states are numbered for a table", type(env).__name__)
     learner = q_learning(env.grid.wall.size, env.num_actions, env.state_of)
     agent = measured(learner, lambda discount: env.mdp(env_params.replace(discount=discount)))
     return agent, on_policy(agent, env, env_params, config)

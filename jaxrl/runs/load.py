@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrl.arguments import ArgumentError
+from jaxrl.arguments import ArgumentError, errors_in
 from jaxrl.envs import make
 from jaxrl.runs import run_directory
 from jaxrl.runs.experiment import Experiment
@@ -135,7 +135,7 @@ def load(directory: str | Path, seed: int | None = None, agent: int | None = Non
         agent: which one, for a sweep (by default the best seed of the best configuration).
 
     Raises:
-        ValueError: the directory holds no run and no sweep, or not that seed or agent, or its environment cannot be
+        ArgumentError: the directory holds no run and no sweep, or not that seed or agent, or its environment cannot be
             made.
         CheckpointError: it holds no usable checkpoint.
     """
@@ -144,44 +144,47 @@ def load(directory: str | Path, seed: int | None = None, agent: int | None = Non
         from jaxrl.sweeps.find import find  # here, because it imports a library for tables
 
         if seed is not None:
-            raise ValueError(f"seed is for runs; an agent of a sweep has its own, got {seed}")
+            raise ArgumentError("seed", "is for runs; an agent of a sweep has its own", seed)
         found = find(directory, agent)
         agent_of_sweep = _restore(
             found.experiment, found.options, found.checkpoints, found.agents, found.place, whole=False
         )
         return dataclasses.replace(agent_of_sweep, name=found.name)
     if agent is not None:
-        raise ValueError(f"agent is for sweeps, and {directory} is none, got {agent}")
+        raise ArgumentError("agent", f"is for sweeps, and {directory} is none", agent)
     config = run_directory.read_config(directory)
     experiment: Experiment = importlib.import_module(f"jaxrl.experiments.{config['experiment']}").experiment
-    try:
+    with errors_in(directory / run_directory.CONFIG):
         options = read_options(config["options"], experiment.defaults)
-    except ArgumentError as error:
-        raise ValueError(f"in {directory / run_directory.CONFIG}, {error}") from error
-    seed = options.budget.seed if seed is None else seed
-    if not 0 <= seed - options.budget.seed < options.budget.num_seeds:
-        raise ValueError(
-            f"seed must be in {options.budget.seed} .. {options.budget.seed + options.budget.num_seeds - 1}, got {seed}"
-        )
-    agents = None if options.budget.num_seeds == 1 else options.budget.num_seeds
+    first, seeds = options.budget.seed, options.budget.num_seeds
+    index = 0 if seed is None else seed - first
+    if not 0 <= index < seeds:
+        raise ArgumentError("seed", f"must be in {first} .. {first + seeds - 1}", seed)
     checkpoints = directory / run_directory.CHECKPOINTS
-    policy = _restore(experiment, options, checkpoints, agents, seed - options.budget.seed, whole=True)
-    _check_hparams(options.hparams, policy.agent_state, directory / run_directory.CONFIG)
+    try:
+        policy = _restore(experiment, options, checkpoints, None if seeds == 1 else seeds, index, whole=True)
+    except ArgumentError as error:
+        where = config.get("started_in", "another directory")
+        raise ArgumentError(
+            "directory", f"must hold a run whose environment can be made here, as in {where} ({error})", directory
+        ) from error
+    with errors_in(directory / run_directory.CONFIG):
+        _check_hparams(options.hparams, policy.agent_state)
     return policy
 
 
-def _check_hparams(recorded: Any, agent_state: PyTree, config: Path) -> None:
-    """Checks that an agent learned with the hyperparameters that its record says; its state holds them too.
+def _check_hparams(recorded: Any, agent_state: PyTree) -> None:
+    """Checks the recorded hyperparameters against those in the agent's state.
 
     Raises:
-        ValueError: the record was changed.
+        ArgumentError: the record was changed.
     """
     kind = type(recorded)
     for trained in jax.tree.leaves(agent_state, is_leaf=lambda x: isinstance(x, kind)):
         for field in dataclasses.fields(kind) if isinstance(trained, kind) else ():
             said, true = (np.float32(getattr(hparams, field.name)) for hparams in (recorded, trained))
             if said != true:
-                raise ValueError(f"in {config}, hparams.{field.name} must be {true}, as it was trained, got {said}")
+                raise ArgumentError(f"hparams.{field.name}", f"must be {true}, as in training", said)
 
 
 def _restore(

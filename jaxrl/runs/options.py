@@ -143,6 +143,16 @@ def annotations_of(options: Options) -> dict[str, Any]:
     return found
 
 
+def check_options(options: Options) -> None:
+    """Checks every option against the bounds that its annotation declares.
+
+    Raises:
+        ArgumentError: a value is out of bounds.
+    """
+    for field in dataclasses.fields(options):
+        check(getattr(options, field.name), "" if field.name in WITHOUT_PREFIX else f"{field.name}.")
+
+
 def flatten(options: Options) -> dict[str, Any]:
     """Options as `{"hparams.learning_rate": 0.0005, …}`, in JSON's types."""
 
@@ -192,5 +202,5 @@ def read_options(flat: dict[str, Any], defaults: Options) -> Options:
         if usual is not None and not isinstance(value, kind):
             raise ArgumentError(path, f"must be of the kind of {usual!r}", value)
     options = with_values(defaults, flat)
-    check(options)
+    check_options(options)
     return options

@@ -11,6 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from jaxrl.arguments import ArgumentError
 from jaxrl.runs import provenance
 from jaxrl.runs.experiment import Experiment
 from jaxrl.runs.options import Options, flatten
@@ -124,17 +125,17 @@ def read_config(directory: Path) -> dict[str, Any]:
     """The record in `config.json`.
 
     Raises:
-        ValueError: it is not there, or not what `write_config` wrote.
+        ArgumentError: it is missing, or not what `write_config` wrote.
     """
     path = directory / CONFIG
-    if not path.exists():
-        raise ValueError(f"{directory} holds no run (it has no {CONFIG})")
     try:
-        config = json.loads(path.read_text())
+        config = read_json(path)
+    except FileNotFoundError as error:
+        raise ArgumentError("directory", f"must hold a run, which has a {CONFIG}", directory) from error
     except ValueError as error:
-        raise ValueError(f"{path} is not JSON: {error}") from error
-    if not isinstance(config, dict) or "experiment" not in config or not isinstance(config.get("options"), dict):
-        raise ValueError(f"{path} is not the record of a run")
+        raise ArgumentError("directory", f"must hold a run: its {CONFIG} is not JSON ({error})", directory) from error
+    if "experiment" not in config or not isinstance(config.get("options"), dict):
+        raise ArgumentError("directory", f"must hold a run: its {CONFIG} is not the record of one", directory)
     return config
 
 

@@ -19,7 +19,7 @@ from jaxrl.plots.video import save_video
 from jaxrl.random import key_streams
 from jaxrl.runs import checks, provenance, run_directory
 from jaxrl.runs.experiment import Experiment
-from jaxrl.runs.options import Options, with_values
+from jaxrl.runs.options import Options, check_options, with_values
 from jaxrl.runs.page import describe_return, record, with_epsilon
 from jaxrl.training.checkpoint import CheckpointError, Checkpoints
 from jaxrl.training.debug_nans import DivergedError
@@ -41,10 +41,10 @@ def train(experiment: Experiment, options: Options, console: Console) -> tuple[P
         The directory, and what its `summary.json` says: None if a signal stopped the run, which can be continued.
 
     Raises:
-        UsageError: the options cannot be run; nothing was written.
+        ArgumentError: the options cannot be run; nothing was written.
         DivergedError, CheckpointError, OSError: the run had to stop, or not all of it could be written.
     """
-    checks.check_options(options)
+    check_options(options)
     options = with_values(options, {"env_options": checks.with_texts(options.task.env, options.task.env_options)})
     goes_on = checks.check_directory(options.execution.out, experiment, options)
     checks.check_record(options.execution.record, options.execution.out)
@@ -54,14 +54,14 @@ def train(experiment: Experiment, options: Options, console: Console) -> tuple[P
         checks.check_idle(experiment, env, env_params, options, [options])
     rules = describe_rules(env, env_params)
     console.print(f"{experiment.algorithm} on {options.task.env} ({rules})", soft_wrap=True)
-    trainer = checks.trace_trainer(trainer, options)
+    trainer = checks.trace_trainer(experiment, trainer, options)
     train_keys, eval_keys, video_keys = key_streams(
         range(options.budget.seed, options.budget.seed + options.budget.num_seeds)
     )
     many = options.budget.num_seeds > 1
     key = train_keys if many else train_keys[0]
     hparams = repeat(options.hparams, options.budget.num_seeds) if many else options.hparams
-    with checks.errors_as_flags(options):
+    with checks.naming_options(experiment, options):
         devices = checks.devices(options.execution.num_devices)
         program = Program(trainer, key, hparams, devices=devices, sequential=options.execution.sequential)
     checks.check_disk(options.execution.out or Path("runs"), program.shapes)
@@ -145,13 +145,13 @@ def begin(
     Returns:
         The run's directory, and whether there is a checkpoint in it to go on from.
     """
-    for path, name in ((options.execution.record, "--record"), (options.execution.profile, "--profile")):
+    for path, name in ((options.execution.record, "record"), (options.execution.profile, "profile")):
         if path is not None:
             checks.make_directory(path, name)
     directory = checks.make_out(options.execution.out, experiment.name)
-    holding.enter_context(checks.hold(directory, "--out"))
+    holding.enter_context(checks.hold(directory, "out"))
     if options.execution.record is not None:
-        holding.enter_context(checks.hold(options.execution.record, "--record"))
+        holding.enter_context(checks.hold(options.execution.record, "record"))
     resume = checks.check_directory(directory if options.execution.out else None, experiment, options)
     console.print(f"writing to {directory}", soft_wrap=True)
     console.print(memory_line(program), soft_wrap=True)

@@ -12,7 +12,7 @@ import jax
 import polars as pl
 from rich.console import Console
 
-from jaxrl.arguments import UsageError
+from jaxrl.arguments import ArgumentError
 from jaxrl.envs import describe_rules
 from jaxrl.formatting import describe_spread
 from jaxrl.plots import sweep_results
@@ -68,32 +68,30 @@ def check_directory(directory: Path, out: Path | None, resume: bool, spec: Spec)
         command serves for the first time and for all others.
 
     Raises:
-        UsageError: it holds something else, or another sweep.
+        ArgumentError: it holds something else, or another sweep.
     """
     if directory.exists() and not directory.is_dir():
-        raise UsageError(f"--out {directory} is not a directory")
+        raise ArgumentError("out", "must be a directory", directory)
     if not resume:
         if (directory / run_directory.SWEEP).exists() or run_directory.holds_a_run(directory):
-            raise UsageError(
-                f"--out {directory} already holds a sweep or a run; add --resume to continue it, or name another"
-            )
+            raise ArgumentError("out", "must not hold a sweep or a run already; resume continues it", directory)
         return None
     if out is None:
-        raise UsageError("--resume needs --out DIR, the sweep to continue")
+        raise ArgumentError("resume", "needs out, the directory of the sweep to continue", True, got="")
     if not (directory / run_directory.SWEEP).exists():
         if run_directory.holds_a_run(directory):
-            raise UsageError(f"--resume: {directory} holds a run, and not a sweep")
+            raise ArgumentError("out", "must be the directory of a sweep, and not of a run", directory)
         return None
     record = read_record(directory)
     for name in sorted(spec.fields.keys() | record["fields"].keys()):
         before, now = record["fields"].get(name), spec.fields.get(name)
         if before != now:
-            raise UsageError(f"--resume: {name} is {_said(now)}, but {_said(before)} in {directory}")
+            raise ArgumentError(name, f"must stay {_said(before)} to resume {directory}", now, got=_said(now))
     if list(spec.fields) != list(record["fields"]):
-        raise UsageError(f"--resume: the fields are in another order than in {directory}")
+        raise ArgumentError("spec", f"must have its fields in the order of {directory / SPEC} to resume it", got="")
     if record["processes"] != jax.process_count():
-        raise UsageError(
-            f"--resume: there are {jax.process_count()} processes, but {record['processes']} in {directory}"
+        raise ArgumentError(
+            "num_processes", f"must stay {record['processes']} to resume {directory}", jax.process_count()
         )
     return [GroupPlan(*plan) for plan in record["plan"]]
 
@@ -103,17 +101,17 @@ def hold(directory: Path) -> Iterator[None]:
     """Keeps other sweeps out of a directory; the first of several processes does, and all hear whether it can.
 
     Raises:
-        UsageError: another process is writing there.
+        ArgumentError: another process is writing there.
     """
     with contextlib.ExitStack() as holding:
         error = None
         if jax.process_index() == 0:
             try:
-                holding.enter_context(checks.hold(directory, "--out"))
-            except UsageError as held:
+                holding.enter_context(checks.hold(directory, "out"))
+            except ArgumentError as held:
                 error = held
         if all_reduce_max(error is not None):
-            raise error or UsageError(f"--out {directory} is in use by another sweep")
+            raise error or ArgumentError("out", "must be a directory that no other sweep uses", directory)
         try:
             yield
         except (CheckpointError, MemoryError, OSError, KeyboardInterrupt, SystemExit) as stopped:
@@ -130,16 +128,20 @@ def read_record(directory: Path) -> dict[str, Any]:
     """What `sweep.json` says.
 
     Raises:
-        UsageError: it is not there, or something else.
+        ArgumentError: it is not there, or something else.
     """
     try:
         record = run_directory.read_json(directory / run_directory.SWEEP)
     except OSError as error:
-        raise UsageError(f"{directory} holds no sweep (it has no {run_directory.SWEEP})") from error
+        raise ArgumentError("directory", f"must hold a sweep, which has a {run_directory.SWEEP}", directory) from error
     except ValueError as error:
-        raise UsageError(f"{directory / run_directory.SWEEP} is not the record of a sweep: {error}") from error
+        raise ArgumentError(
+            "directory", f"must hold a sweep: its {run_directory.SWEEP} is not JSON ({error})", directory
+        ) from error
     if not {"fields", "plan", "processes"} <= record.keys():
-        raise UsageError(f"{directory / run_directory.SWEEP} is not the record of a sweep")
+        raise ArgumentError(
+            "directory", f"must hold a sweep: its {run_directory.SWEEP} is not the record of one", directory
+        )
     return record
 
 
@@ -147,7 +149,7 @@ def begin(sweep: Sweep) -> None:
     """Writes down what is going to be done, in the first process."""
     if jax.process_index() > 0:
         return
-    checks.make_directory(sweep.directory, "--out")
+    checks.make_directory(sweep.directory, "out")
     shutil.copyfile(sweep.spec_file, sweep.directory / SPEC)
     record = {
         "experiment": sweep.spec.experiment.name,

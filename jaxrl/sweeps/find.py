@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import polars as pl
 
-from jaxrl.arguments import UsageError
+from jaxrl.arguments import ArgumentError
 from jaxrl.runs.experiment import Experiment
 from jaxrl.runs.options import Options, with_values
 from jaxrl.sweeps.chunks import AGENTS, RESULTS
@@ -38,19 +38,16 @@ def find(directory: Path, agent: int | None) -> Found:
     """Finds an agent of a finished chunk, by default the best seed of the best configuration.
 
     Raises:
-        ValueError: there is no such agent, or none yet; or none that finished, where none is named.
+        ArgumentError: there is no such agent, or none yet; or none that finished, where none is named.
     """
-    try:
-        record, spec = read_record(directory), read_spec(directory / SPEC)
-    except UsageError as error:
-        raise ValueError(f"{directory} holds no sweep that can be read: {error}") from error
+    record, spec = read_record(directory), read_spec(directory / SPEC)
     chunks = {path.parent: pl.read_parquet(path) for path in sorted((directory / CHUNKS).glob(f"*/{RESULTS}"))}
     if not chunks:
-        raise ValueError(f"no chunk of {directory} is finished yet")
+        raise ArgumentError("directory", "must hold a sweep with a finished chunk", directory)
     if agent is None:
         results = pl.concat(chunks.values(), how="diagonal_relaxed")
         if not (results["status"] == "finished").any():
-            raise ValueError(f"no agent of {directory} finished: all that trained diverged, and none is the best")
+            raise ArgumentError("directory", "must hold a sweep with an agent that did not diverge", directory)
         agent = _best(results)
     for folder, chunk in chunks.items():
         numbers = chunk["agent"].to_list()
@@ -65,7 +62,7 @@ def find(directory: Path, agent: int | None) -> Found:
                 name += f", which diverged after {row['env_steps']:,} steps"
             return Found(spec.experiment, options, folder / AGENTS, size, index, name)
     last = spec.configurations * spec.seeds - 1
-    raise ValueError(f"agent must be in 0 .. {last}, and of a chunk that is finished, got {agent}")
+    raise ArgumentError("agent", f"must be in 0 .. {last}, and of a finished chunk", agent)
 
 
 def _best(results: pl.DataFrame) -> int:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import jax
 from rich.table import Table
 
-from jaxrl.arguments import UsageError
+from jaxrl.arguments import ArgumentError
 from jaxrl.formatting import format_bytes, format_seconds
 from jaxrl.memory import GIB, available_memory
 from jaxrl.runs.options import flatten
@@ -67,15 +67,18 @@ def most_at_once(group: Group, devices: Sequence[jax.Device], limits: Limits) ->
     """How many agents of a group the memory and the disk can hold, by the size of their states.
 
     Raises:
-        UsageError: not even one on each device.
+        ArgumentError: not even one on each device.
     """
     one, least = bytes_of(state_shapes(group, 1)), len(devices)
     memory = one / _memories(devices)
     for what, each, there in (("memory", memory, limits.memory), ("disk, for two checkpoints", 2 * one, limits.disk)):
         if each * least > there:
-            raise UsageError(
-                f"group {group.number} does not fit: {_agents(least)} need {format_bytes(each * least)} of {what}, and "
-                f"{format_bytes(there)} may be used; {_what_would_fit(group, there / (each * least))}"
+            raise ArgumentError(
+                "memory" if what == "memory" else "out",
+                f"must have room for group {group.number}: {_agents(least)} need {format_bytes(each * least)} of "
+                f"{what}; " + _what_would_fit(group, there / (each * least)),
+                there,
+                got=format_bytes(there),
             )
     return int(min(limits.memory / memory, limits.disk / (2 * one)))
 
@@ -90,7 +93,7 @@ def plan_group(group: Group, devices: Sequence[jax.Device], limits: Limits) -> G
     """Compiles a group's program, makes the chunks smaller if it needs more memory than its state, and tries it.
 
     Raises:
-        UsageError: even the smallest chunk does not fit.
+        ArgumentError: even the smallest chunk does not fit.
     """
     agents, most = len(group.trials), most_at_once(group, devices, limits)
     while True:
@@ -100,10 +103,12 @@ def plan_group(group: Group, devices: Sequence[jax.Device], limits: Limits) -> G
         if memory <= limits.memory:
             break
         if at_once == len(devices):
-            raise UsageError(
-                f"group {group.number} does not fit: with what its program works with, {_agents(at_once)} need "
-                f"{format_bytes(memory)} of memory, and {format_bytes(limits.memory)} may be used; "
-                f"{_what_would_fit(group, limits.memory / memory)}"
+            raise ArgumentError(
+                "memory",
+                f"must have room for group {group.number}: {_agents(at_once)} and their program need "
+                f"{format_bytes(memory)}; " + _what_would_fit(group, limits.memory / memory),
+                limits.memory,
+                got=format_bytes(limits.memory),
             )
         most = max(len(devices), min(at_once - len(devices), int(at_once * limits.memory / memory)))
     steps = group.options.budget.total_steps - group.trainer.warmup_steps

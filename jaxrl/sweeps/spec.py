@@ -16,10 +16,10 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import numpy as np
 
 from jaxrl import experiments
-from jaxrl.arguments import ArgumentError, UsageError, check, nearest
+from jaxrl.arguments import ArgumentError, errors_in, nearest
 from jaxrl.runs.checks import with_texts
 from jaxrl.runs.experiment import Experiment
-from jaxrl.runs.options import Budget, Execution, Options, Task, annotations_of, with_values
+from jaxrl.runs.options import Budget, Execution, Options, Task, annotations_of, check_options, with_values
 
 Search = Literal["grid", "random", "sobol"]
 Distribution = Literal["uniform", "log_uniform", "integer", "choice"]
@@ -110,9 +110,19 @@ def read_spec(path: Path) -> Spec:
     """Reads and checks the TOML file of a sweep.
 
     Raises:
-        UsageError: it cannot be read, or says what cannot be. The message begins with the field.
+        ArgumentError: it cannot be read, or a field of it cannot be used.
     """
     table = _read_toml(path)
+    with errors_in(path):
+        return _spec(table)
+
+
+def _spec(table: dict[str, Any]) -> Spec:
+    """What the file's tables say, checked.
+
+    Raises:
+        ArgumentError: a field cannot be used.
+    """
     _check_top_level(table)
     experiment = find_experiment(_convert("experiment", table["experiment"], str))
     defaults = with_values(experiment.defaults, {"num_seeds": 1})
@@ -134,7 +144,7 @@ def with_map(spec: Spec) -> Spec:
     """The same with the text of a map in place of its file, as in a run.
 
     Raises:
-        UsageError: there is no such map.
+        ArgumentError: there is no such map.
     """
     env_options = with_texts(spec.options.task.env, spec.options.task.env_options)
     options = with_values(spec.options, {"env_options": env_options})
@@ -196,9 +206,9 @@ def _read_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8-sig"))  # Windows' editors begin a file with a mark
     except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}") from error
+        raise ArgumentError("spec", f"must be a file that can be read ({error.strerror})", path) from error
     except (ValueError, RecursionError) as error:  # it is no text, or no TOML
-        raise UsageError(f"{path} is not TOML: {error}") from error
+        raise ArgumentError("spec", f"must be a TOML file ({error})", path) from error
 
 
 def _check_top_level(table: dict[str, Any]) -> None:
@@ -208,30 +218,30 @@ def _check_top_level(table: dict[str, Any]) -> None:
     )
     for name, value in table.items():
         if name == "num_seeds":
-            raise UsageError(f"num_seeds is called seeds in a sweep, got {value!r}")
+            raise ArgumentError(name, "is called seeds in a sweep", value)
         if name in others:
-            raise UsageError(f"{name} is an option of the command, not of the file, got {value!r}")
+            raise ArgumentError(name, "is an option of the command, not of the file", value)
         if name not in TOP_LEVEL:
             raise _unknown("", name, value, TOP_LEVEL)
         if name in TABLES and not isinstance(value, dict):
-            raise UsageError(f"{name} must be a table, got {value!r}")
+            raise ArgumentError(name, "must be a table", value)
     if "experiment" not in table:
-        raise UsageError('experiment is missing: say which, as in experiment = "dqn_cartpole"')
+        raise ArgumentError("experiment", 'is missing: say which, as in experiment = "dqn_cartpole"', got="")
     if "search" not in table:
-        raise UsageError(f"search is missing: it is one of {', '.join(get_args(Search))}")
+        raise ArgumentError("search", f"is missing: it is one of {', '.join(get_args(Search))}", got="")
 
 
 def find_experiment(name: str) -> Experiment:
     """The training experiment in the module of that name.
 
     Raises:
-        UsageError: there is none.
+        ArgumentError: there is none.
     """
     modules = [module.name for module in pkgutil.iter_modules(experiments.__path__) if module.name != "__main__"]
     found = _experiment_in(name) if name in modules else None
     if found is None:
         names = [module for module in modules if _experiment_in(module)]
-        raise UsageError(f"experiment must be one that trains ({_suggestion(name, names)}), got {name!r}")
+        raise ArgumentError("experiment", f"must be one that trains ({_suggestion(name, names)})", name)
     return found
 
 
@@ -262,18 +272,18 @@ def _count(table: dict[str, Any], search: Search, dimensions: tuple[Dimension, .
     given = table.get("configurations")
     if search == "grid":
         if given is not None:
-            raise UsageError(f"configurations must not be given for a grid, which takes all, got {given!r}")
+            raise ArgumentError("configurations", "must not be given for a grid, which takes all", given)
         for dimension in dimensions:
             if dimension.distribution != "choice":
-                raise UsageError(
-                    f"{dimension.path}.distribution must be choice in a grid, got {dimension.distribution!r}"
+                raise ArgumentError(
+                    f"{dimension.path}.distribution", "must be choice in a grid", dimension.distribution
                 )
         return math.prod(len(dimension.values) for dimension in dimensions)
     if given is None:
-        raise UsageError(f'configurations is missing: search = "{search}" needs their number')
+        raise ArgumentError("configurations", f'is missing: search = "{search}" needs their number', got="")
     count = _read("configurations", given, "num_seeds", defaults)  # what holds for the number of seeds holds for it
     if count > 1 and not dimensions:
-        raise UsageError(f"configurations must be 1 where no field is swept, got {count}")
+        raise ArgumentError("configurations", "must be 1 where no field is swept", count)
     return count
 
 
@@ -294,42 +304,44 @@ def _read_dimension(path: str, table: dict[str, Any], defaults: Options) -> Dime
     needed = ("values",) if distribution == "choice" else ("low", "high")
     for key in ("low", "high", "values"):
         if key in table and key not in needed:
-            raise UsageError(f"{path}.{key} does not go with {distribution}, got {table[key]!r}")
+            raise ArgumentError(f"{path}.{key}", f"does not go with {distribution}", table[key])
         if key in needed and key not in table:
-            raise UsageError(f"{path}.{key} is missing: {distribution} needs {' and '.join(needed)}")
+            raise ArgumentError(f"{path}.{key}", f"is missing: {distribution} needs {' and '.join(needed)}", got="")
     if distribution == "choice":
         return Dimension(path, distribution, None, None, _read_values(path, table["values"], defaults))
     low, high = (_read_limit(path, key, table[key], distribution, defaults) for key in needed)
     if low > high or (low == high and distribution != "integer"):
         symbol = "<=" if distribution == "integer" else "<"
-        raise UsageError(f"{path}.low must be {symbol} high = {high}, got {low}")
+        raise ArgumentError(f"{path}.low", f"must be {symbol} high = {high}", low)
     return Dimension(path, distribution, low, high, ())
 
 
 def _read_distribution(path: str, table: dict[str, Any], defaults: Options) -> Distribution:
     """What the table says it is, or implies, where that can be for the field."""
     if not {"distribution", "values"} & table.keys():
-        raise UsageError(f"{path} must have values, or a distribution with low and high, got {table!r}")
+        raise ArgumentError(path, "must have values, or a distribution with low and high", table)
     distribution = _convert(f"{path}.distribution", table.get("distribution", "choice"), Distribution)
     kind = _kind(_hint(path, defaults))
     if kind is int and distribution in ("uniform", "log_uniform"):
-        raise UsageError(
-            f'{path}.distribution must be "integer" or "choice", for it is a whole number, got {distribution!r}'
+        raise ArgumentError(
+            f"{path}.distribution", 'must be "integer" or "choice", for it is a whole number', distribution
         )
     if kind not in (int, float) and distribution != "choice":
-        raise UsageError(f'{path}.distribution must be "choice", for it is not a number, got {distribution!r}')
+        raise ArgumentError(f"{path}.distribution", 'must be "choice", for it is not a number', distribution)
     return distribution
 
 
 def _read_values(path: str, values: Any, defaults: Options) -> tuple[Any, ...]:
     if not isinstance(values, list) or not values:
-        raise UsageError(f"{path}.values must be an array of one value or more, got {values!r}")
+        raise ArgumentError(f"{path}.values", "must be an array of one value or more", values)
     if get_origin(_kind(_hint(path, defaults))) is tuple and not all(isinstance(value, list) for value in values):
         arrays = [value if isinstance(value, list) else [value] for value in values]
-        raise UsageError(f"{path}.values must be an array of arrays, as in {_toml(arrays)}, got {_toml(values)}")
+        raise ArgumentError(
+            f"{path}.values", f"must be an array of arrays, as in {_toml(arrays)}", values, got=_toml(values)
+        )
     read = tuple(_read(f"{path}.values", value, path, defaults) for value in values)
     if len(set(read)) < len(read):
-        raise UsageError(f"{path}.values must be different, got {values!r}")
+        raise ArgumentError(f"{path}.values", "must be different", values)
     return read
 
 
@@ -337,11 +349,11 @@ def _read_limit(path: str, key: str, value: Any, distribution: Distribution, def
     """The field's `low` or `high`."""
     limit = _read(f"{path}.{key}", value, path, defaults)
     if not math.isfinite(limit):
-        raise UsageError(f"{path}.{key} must be finite, got {limit}")
+        raise ArgumentError(f"{path}.{key}", "must be finite", limit)
     if distribution == "integer" and limit % 1:
-        raise UsageError(f"{path}.{key} must be a whole number for integer, got {limit}")
+        raise ArgumentError(f"{path}.{key}", "must be a whole number for integer", limit)
     if distribution == "log_uniform" and limit <= 0:
-        raise UsageError(f"{path}.{key} must be > 0 for log_uniform, got {limit}")
+        raise ArgumentError(f"{path}.{key}", "must be > 0 for log_uniform", limit)
     return limit
 
 
@@ -355,13 +367,14 @@ def _read(name: str, value: Any, path: str, defaults: Options) -> Any:
         defaults: the options it is a field of.
 
     Raises:
-        UsageError: it is of another type, or out of the bounds that the field declares.
+        ArgumentError: it is of another type, or out of the bounds that the field declares.
     """
     value = _convert(name, value, _hint(path, defaults))
     try:
-        check(with_values(defaults, {path: value}))
+        check_options(with_values(defaults, {path: value}))
     except ArgumentError as error:
-        raise UsageError(f"{name} {str(error).partition(' ')[2]}") from error
+        error.name = name
+        raise
     return value
 
 
@@ -372,19 +385,19 @@ def _convert(name: str, value: Any, hint: Any) -> Any:
         value = int(value)
     if get_origin(kind) is Literal:
         if value not in get_args(kind):
-            raise UsageError(f"{name} must be one of {', '.join(get_args(kind))}, got {value!r}")
+            raise ArgumentError(name, f"must be one of {', '.join(get_args(kind))}", value)
         return value
     if get_origin(kind) is tuple:
         if not isinstance(value, list):
             hint = _several(name) if isinstance(value, dict) else f"; say {_toml([value])}"
-            raise UsageError(f"{name} must be an array, got {value!r}{hint}")
+            raise ArgumentError(name, "must be an array", value, got=f"{value!r}{hint}")
         return tuple(_convert(name, item, get_args(kind)[0]) for item in value)
     allowed, what = KINDS[kind]
     if not isinstance(value, allowed) or (kind is not bool and isinstance(value, bool)) or value != value:
         hint = _several(name) if isinstance(value, list | dict) else ""
-        raise UsageError(f"{name} must be {what}, got {value!r}{hint}")
+        raise ArgumentError(name, f"must be {what}", value, got=f"{value!r}{hint}")
     if isinstance(value, int) and abs(value) >= 2**63:  # TOML has no such; it may be too large for a float
-        raise UsageError(f"{name} must fit into 64 bits, got {value}")
+        raise ArgumentError(name, "must fit into 64 bits", value)
     return kind(value)
 
 
@@ -414,10 +427,10 @@ def _kind(hint: Any) -> Any:
     return hint
 
 
-def _unknown(prefix: str, name: str, value: Any, known: Iterable[str]) -> UsageError:
+def _unknown(prefix: str, name: str, value: Any, known: Iterable[str]) -> ArgumentError:
     """The error for a field that there is not, in a table such as `hparams.`."""
     shown = repr(name)[1:-1]  # in one line, for TOML's names may hold line breaks
-    return UsageError(f"{prefix}{shown} is not known ({_suggestion(name, known, prefix)}), got {value!r}")
+    return ArgumentError(f"{prefix}{shown}", f"is not known ({_suggestion(name, known, prefix)})", value)
 
 
 def _suggestion(name: str, known: Iterable[str], prefix: str = "") -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxrl.arguments import UsageError
+from jaxrl.arguments import ArgumentError
 from jaxrl.envs import vectorize
 from jaxrl.random import key_streams
 from jaxrl.runs import checks
@@ -43,7 +43,7 @@ class Group:
         """Builds the agent and its trainer.
 
         Raises:
-            UsageError: the static values do not fit each other or the environment.
+            ArgumentError: the static values do not fit each other or the environment.
         """
         self.number, self.trials, self.options = number, tuple(trials), trials[0].options
         self.env, self.env_params = checks.make_env(
@@ -92,7 +92,7 @@ def check_idle(spec: Spec, groups: Sequence[Group]) -> None:
     which would repeat the same agents otherwise.
 
     Raises:
-        UsageError: a field has none.
+        ArgumentError: a field has none.
     """
     default, found = flatten(spec.experiment.defaults), dict[str, list[str]]()
     swept = {dimension.path: dimension for dimension in spec.dimensions if len(dimension.values) != 1}
@@ -106,7 +106,7 @@ def check_idle(spec: Spec, groups: Sequence[Group]) -> None:
     for path, reasons in found.items():
         if len(reasons) == spec.configurations * spec.seeds or (spec.search == "grid" and path in swept):
             given = swept[path].shown if path in swept else flatten(spec.options)[path]
-            raise UsageError(f"{path} has no effect with {reasons[0]}, got {given}")
+            raise ArgumentError(path, f"has no effect with {reasons[0]}", given, got=str(given))
 
 
 def pad(trials: Sequence[Trial], size: int) -> list[Trial]:
@@ -118,7 +118,7 @@ def group(spec: Spec, max_groups: int) -> list[Group]:
     """All agents of a sweep, by the static values that they share.
 
     Raises:
-        UsageError: they would be more than `max_groups`, or static values do not fit.
+        ArgumentError: they would be more than `max_groups`, or static values do not fit.
     """
     trials: dict[str, list[Trial]] = {}
     for configuration, values in enumerate(draw(spec)):
@@ -130,8 +130,9 @@ def group(spec: Spec, max_groups: int) -> list[Group]:
             trials.setdefault(static, []).append(trial)
     if len(trials) > max_groups:
         swept = [dimension.path for dimension in spec.dimensions if dimension.path.startswith("config.")]
-        raise UsageError(
-            f"{', '.join(swept)}: {len(trials)} different values were drawn, each of which needs a program of its "
-            f"own, and --max-groups is {max_groups}"
+        raise ArgumentError(
+            ", ".join(swept),
+            f"must have at most max_groups = {max_groups} different values, each with a program of its own",
+            len(trials),
         )
     return [Group(spec, number, agents) for number, agents in enumerate(trials.values())]

@@ -1,0 +1,86 @@
+"""Errors on the command line: one line on stderr, and an exit status."""
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from typing import NoReturn
+
+import jax
+
+from jaxrl import interrupt
+from jaxrl.arguments import ArgumentError
+from jaxrl.training.checkpoint import CheckpointError
+from jaxrl.training.debug_nans import DivergedError
+
+
+def flag(name: str) -> str:
+    """An option as the user writes it: `hparams.learning_rate` is `--hparams.learning-rate`.
+
+    Names in capitals, of positional arguments and environment variables, stay as they are.
+    """
+    if name.isupper():
+        return name
+    option, _, of_env = name.partition(".") if name.startswith("env_options.") else (name, "", "")
+    return f"--{option.replace('_', '-')} {of_env}".rstrip()
+
+
+def describe(error: ArgumentError) -> str:
+    """An error's message: options are named as flags, and fields of a file as in the file."""
+    return str(error) if error.source else error.line(flag(error.name))
+
+
+@contextlib.contextmanager
+def errors_in_one_line() -> Iterator[None]:
+    """Ends the process with one line and a status for every error that a user can do something about.
+
+    As a decorator of a command's `main` too. Where stdout is no longer read, as after `| head`, there is nothing to say
+    but what is saved.
+    """
+    interrupt.imported()
+    try:
+        yield
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except ArgumentError as error:
+        fail(describe(error), 2)
+    except (BrokenPipeError, SystemExit) as error:  # rich exits where it cannot print
+        if notes := _notes(error):
+            fail("; ".join(["what is printed is no longer read", *notes]), 1)
+        if isinstance(error, SystemExit):
+            raise
+        sys.exit(1)
+    except OSError as error:
+        message = str(error) if error.filename or not error.strerror else f"cannot write: {error.strerror}"
+        fail("; ".join([message, *_notes(error)]), 1)
+    except (CheckpointError, DivergedError, MemoryError) as error:
+        fail("; ".join([str(error), *_notes(error)]), 1)
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        fail(f"not enough memory: {str(error).splitlines()[0]}", 1)
+    except KeyboardInterrupt as error:
+        fail("; ".join(["interrupted", *_notes(error)]), 130)
+    finally:
+        _silence_broken_streams()
+
+
+def _notes(error: BaseException) -> list[str]:
+    return getattr(error, "__notes__", [])
+
+
+def _silence_broken_streams() -> None:
+    """Points those that nobody reads to nowhere: Python would say so when it ends."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:
+                stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def fail(message: str, code: int) -> NoReturn:
+    """Ends the process with one line on stderr."""
+    with contextlib.suppress(OSError):
+        print(f"error: {message}", file=sys.stderr)
+    sys.exit(code)
