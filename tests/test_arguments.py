@@ -2,6 +2,8 @@
 
 import dataclasses
 import math
+import pickle
+from pathlib import Path
 from typing import Annotated, Literal
 
 import jax
@@ -10,7 +12,7 @@ import numpy as np
 import pytest
 from annotated_types import Ge, Gt, Interval
 
-from jaxrl.arguments import ArgumentError, check
+from jaxrl.arguments import ArgumentError, check, errors_in
 
 
 @jax.tree_util.register_dataclass
@@ -55,7 +57,7 @@ BAD = [
     (Traced, "period", jnp.array([3, 0]), "period must be > 0, got 0"),
     (Traced, "period", 2**31, "period must be < 2147483648, got 2147483648"),
     (Traced, "period", True, "period must be a number, got True"),
-    (Traced, "period", np.array([True]), "period must be a number, got array([ True])"),
+    (Traced, "period", np.array([True]), "period must be a number, got [ True]"),
     (Traced, "period", None, "period must have a value, got None"),
     (Traced, "rate", 1e-50, "rate must be > 0 in float32, got 1e-50"),
     (Traced, "rate", np.array([1e-3, 1e-46]), "rate must be > 0 in float32, got 1e-46"),
@@ -77,8 +79,8 @@ BAD = [
     (Static, "sizes", 64, "sizes must be a tuple, got 64"),
     (Static, "seed", -1, "seed must be >= 0, got -1"),
     (Static, "most", 0.5, "most must be a whole number, got 0.5"),
-    (Static, "kind", "c", "kind must be one of a, b, got c"),
-    (Static, "traced", Traced(rate=-1), "traced.rate must be > 0, got -1"),
+    (Static, "kind", "c", "kind must be one of a, b, got 'c'"),
+    (Static, "as_arrays", Traced(rate=-1), "as_arrays.rate must be > 0, got -1"),
 ]
 
 
@@ -97,3 +99,15 @@ def test_values_that_cannot(record, name: str, value, message: str) -> None:
 
 def test_traced_values_pass() -> None:
     jax.jit(lambda x: check(Traced(period=x, rate=x)))(-1.5)
+
+
+def test_an_error_is_renamed_by_its_caller_and_says_where_its_argument_comes_from() -> None:
+    error = ArgumentError("num_envs", "must be > 0", -1)
+    error.name = f"config.{error.name}"
+    with pytest.raises(ArgumentError) as raised, errors_in(Path("sweep.toml")):
+        raise error
+    assert raised.value is error
+    assert (error.name, error.rule, error.value) == ("config.num_envs", "must be > 0", -1)
+    assert str(error) == str(pickle.loads(pickle.dumps(error))) == "in sweep.toml, config.num_envs must be > 0, got -1"
+    assert error.line("--config.num-envs") == "--config.num-envs must be > 0, got -1"
+    assert str(ArgumentError("resume", "needs out", True, got="")) == "resume needs out"

@@ -61,8 +61,8 @@ def train(experiment: Experiment, options: Options, console: Console) -> tuple[P
     many = options.budget.num_seeds > 1
     key = train_keys if many else train_keys[0]
     hparams = repeat(options.hparams, options.budget.num_seeds) if many else options.hparams
+    devices = checks.devices(options.execution.num_devices)
     with checks.naming_options(experiment, options):
-        devices = checks.devices(options.execution.num_devices)
         program = Program(trainer, key, hparams, devices=devices, sequential=options.execution.sequential)
     checks.check_disk(options.execution.out or Path("runs"), program.shapes)
     with contextlib.ExitStack() as holding:

@@ -14,17 +14,15 @@ import pytest
 from rich.console import Console
 
 from jaxrl import experiments
-from jaxrl.arguments import UsageError, whole_number
+from jaxrl.arguments import ArgumentError, whole_number
 from jaxrl.cli.command import main
 from jaxrl.cli.parse import parse
 from jaxrl.experiments import (
     a2c_cartpole,
-    ablation,
     benchmark,
     dqn_cartpole,
     dqn_minatar,
     evaluate,
-    minatar_suite,
     play,
     ppo_cartpole,
     pqn_cartpole,
@@ -36,7 +34,7 @@ from jaxrl.experiments import (
     sweep,
 )
 from jaxrl.runs import checks
-from jaxrl.runs.options import Options, flatten, make_options, read_options, unflatten
+from jaxrl.runs.options import Options, flatten, make_options, read_options, with_values
 from jaxrl.runs.train import train
 
 BAD = [
@@ -46,28 +44,28 @@ BAD = [
     ),
     ("--env Pendulum-v1", "--env must have discrete actions, got Pendulum-v1"),
     ("--env nowhere:factory", "--env must name a factory that can be imported .* got 'nowhere:factory'"),
-    ("--env CartPole-v1 --rules gymnax", "got rules='gymnax' for 'CartPole-v1'"),
+    ("--env CartPole-v1 --rules gymnax", "--rules is a choice of .* only, got rules='gymnax' for 'CartPole-v1'"),
     (
         "--env-options sticky_actions=0.1",
-        "--env-options: sticky_actions is not an option of Breakout-MinAtar, which has sticky_action_prob, .* got 0.1$",
+        "--env-options sticky_actions is not an option of Breakout-MinAtar, which has sticky_action_prob, .* got 0.1$",
     ),
-    ("--env-options sticky_action_prob=2", "--env-options: sticky_action_prob must be <= 1, got 2$"),
-    ("--env-options sticky_action_prob=often", "--env-options: sticky_action_prob must be a number, got 'often'$"),
-    ("--env-options difficulty_ramping=maybe", "--env-options: difficulty_ramping must be true or false, got 'maybe'$"),
+    ("--env-options sticky_action_prob=2", "--env-options sticky_action_prob must be <= 1, got 2$"),
+    ("--env-options sticky_action_prob=often", "--env-options sticky_action_prob must be a number, got 'often'$"),
+    ("--env-options difficulty_ramping=maybe", "--env-options difficulty_ramping must be true or false, got 'maybe'$"),
     ("--env-options sticky_action_prob 0", "--env-options must be NAME=VALUE, .*, got 'sticky_action_prob'$"),
     ("--env-options =1", "--env-options must be NAME=VALUE, .*, got '=1'$"),
     ("--env-options rules=gymnax", "--env-options must be NAME=VALUE, .*, got 'rules=gymnax'$"),
-    ("--env GridWorld --env-options map=S.", "--env-options: map must .*, got 'S.'$"),
+    ("--env GridWorld --env-options map=S.", "--env-options map must .*, got 'S.'$"),
     (
         "--env Acrobot-v1 --env-options gravity=3",
-        "--env-options: gravity is not an option of Acrobot-v1, which has .*available_torque, .*, got 3",
+        "--env-options gravity is not an option of Acrobot-v1, which has .*available_torque, .*, got 3",
     ),
-    ("--env GridWorld --env-options map=A_MAP", "--env-options: map's rows must be as long as row 0, .* in row 1: '.'"),
+    ("--env GridWorld --env-options map=A_MAP", "--env-options map's rows must be as long as row 0, .* in row 1: '.'"),
     (
         "--env GridWorld --env-options map=S..G max_steps_in_episode=2",
-        "--env-options: max_steps_in_episode must be at least 3, .*, got 2$",
+        "--env-options max_steps_in_episode must be at least 3, .*, got 2$",
     ),
-    ("--env jaxrl.envs.cart_pole:CartPole --env-options size=3", "--env-options: size is not an option of .*, got 3$"),
+    ("--env jaxrl.envs.cart_pole:CartPole --env-options size=3", "--env-options size is not an option of .*, got 3$"),
     ("--env jaxrl.envs.registry:make", "--env must come with the option env_id, which it needs"),
     ("--total-steps 0", "--total-steps must be > 0, got 0"),
     (f"--total-steps {2**39}", f"--total-steps must be less than {2**39}, where counters overflow, got {2**39}"),
@@ -100,12 +98,12 @@ BAD = [
     ("--eval-episodes 1000000000000", "--eval-episodes must be < 2147483648, got 1000000000000"),
     ("--hparams.target-update-period 99999999999", "--hparams.target-update-period must be < 2147483648"),
     ("--hparams.learning-rate inf", "--hparams.learning-rate must be < 1e.30, got inf"),
-    ("--record A_FILE/x", "--record A_FILE/x cannot be made: Not a directory"),
-    ("--resume", "--resume needs --out DIR"),
-    ("--resume --out A_FILE", "--out A_FILE is not a directory"),
-    ("--out EMPTY --record ./EMPTY", "--record must be another directory than --out, got EMPTY"),
-    ("--out A_FILE", "--out .* is not a directory"),
-    ("--out A_FILE/run", "--out .* cannot be made: Not a directory"),
+    ("--record A_FILE/x", r"--record must be a directory that can be made \(Not a directory\), got A_FILE/x"),
+    ("--resume", "--resume needs out, the directory of the run to continue$"),
+    ("--resume --out A_FILE", "--out must be a directory, got A_FILE$"),
+    ("--out EMPTY --record ./EMPTY", "--record must be another directory than out, got EMPTY"),
+    ("--out A_FILE", "--out must be a directory, got A_FILE$"),
+    ("--out A_FILE/run", r"--out must be a directory that can be made \(Not a directory\), got A_FILE/run$"),
     ("--seed 2147483648", "--seed must be < 2147483648, got 2147483648"),
     ("--config.num-atoms 1 --config.values quantiles", "--config.num-atoms must be >= 2, got 1"),
     ("--config.values categorical --config.v-min 5 --config.v-max 5", "--config.v-min must be < v_max = 5.0, got 5.0"),
@@ -120,7 +118,7 @@ BAD = [
     ("--hparams.importance-exponent-end 2", "--hparams.importance-exponent-end must be <= 1, got 2"),
     (
         "--hparams.priority-exponent 0.9",
-        "^error: --hparams.priority-exponent has no effect with --config.replay uniform, got 0.9$",
+        "^error: --hparams.priority-exponent has no effect with config.replay uniform, got 0.9$",
     ),
 ]
 
@@ -140,7 +138,7 @@ BAD_PPO = [
     ("--config.rollout-length 0", "--config.rollout-length must be > 0, got 0"),
     (
         "--config.num-envs 1e8 --total-steps 1e11",
-        r"--config.num-envs \* rollout_length must be < 2147483648, got \d+00000000$",
+        r"--config.num-envs must keep num_envs \* rollout_length < 2147483648, got \d+00000000$",
     ),
     ("--config.hidden-sizes 64 0", "--config.hidden-sizes must be > 0, got 0"),
     ("--total-steps 511", r"--total-steps must be at least 512 .*, got 511"),
@@ -227,38 +225,38 @@ IDLE = [
     (
         rainbow_minatar,
         {"hparams.importance_exponent_steps": 5.0, "hparams.importance_exponent_start": 1.0},
-        "--hparams.importance-exponent-start equal to its end",
+        "hparams.importance_exponent_start equal to its end",
     ),
-    (rainbow_minatar, {"hparams.epsilon_decay_steps": 5.0}, "--hparams.epsilon-start equal to its end"),
-    (rainbow_minatar, {"config.loss": "squared"}, "--config.values categorical"),
-    (rainbow_minatar, {"config.v_max": 5.0, "config.values": "quantiles"}, "--config.values quantiles"),
-    (dqn_cartpole, {"config.v_min": -1.0}, "--config.values expected"),
-    (dqn_cartpole, {"config.v_max": 20.0}, "--config.values expected"),  # DQN's default, but not the experiment's
-    (dqn_cartpole, {"config.num_atoms": 7}, "--config.values expected"),
-    (dqn_cartpole, {"config.conv_features": 8}, "--env CartPole-v1, which shows no board"),
-    (dqn_cartpole, {"config.layer_norm": True, "config.hidden_sizes": []}, "--config.hidden-sizes of no layers"),
-    (dqn_cartpole, {"config.double": True, "hparams.tau": 1.0}, "--hparams.tau 1"),
-    (pqn_cartpole, {"config.conv_features": 8}, "--env CartPole-v1, which shows no board"),
-    (pqn_cartpole, {"hparams.q_lambda": 0.5, "config.rollout_length": 1}, "--config.rollout-length 1"),
+    (rainbow_minatar, {"hparams.epsilon_decay_steps": 5.0}, "hparams.epsilon_start equal to its end"),
+    (rainbow_minatar, {"config.loss": "squared"}, "config.values categorical"),
+    (rainbow_minatar, {"config.v_max": 5.0, "config.values": "quantiles"}, "config.values quantiles"),
+    (dqn_cartpole, {"config.v_min": -1.0}, "config.values expected"),
+    (dqn_cartpole, {"config.v_max": 20.0}, "config.values expected"),  # DQN's default, but not the experiment's
+    (dqn_cartpole, {"config.num_atoms": 7}, "config.values expected"),
+    (dqn_cartpole, {"config.conv_features": 8}, "env CartPole-v1, which shows no board"),
+    (dqn_cartpole, {"config.layer_norm": True, "config.hidden_sizes": []}, "config.hidden_sizes of no layers"),
+    (dqn_cartpole, {"config.double": True, "hparams.tau": 1.0}, "hparams.tau 1"),
+    (pqn_cartpole, {"config.conv_features": 8}, "env CartPole-v1, which shows no board"),
+    (pqn_cartpole, {"hparams.q_lambda": 0.5, "config.rollout_length": 1}, "config.rollout_length 1"),
     (pqn_cartpole, {"hparams.epsilon_decay_steps": 5.0, "hparams.epsilon_start": 0.2}, "equal to its end"),
-    (a2c_cartpole, {"hparams.gae_lambda": 0.5, "config.rollout_length": 1}, "--config.rollout-length 1"),
-    (ppo_cartpole, {"config.activation": "relu", "config.hidden_sizes": []}, "--config.hidden-sizes of no layers"),
+    (a2c_cartpole, {"hparams.gae_lambda": 0.5, "config.rollout_length": 1}, "config.rollout_length 1"),
+    (ppo_cartpole, {"config.activation": "relu", "config.hidden_sizes": []}, "config.hidden_sizes of no layers"),
     (ppo_cartpole, {"hparams.clip": 0.1, "config.num_epochs": 1, "config.num_minibatches": 1}, "num_minibatches 1"),
     (reinforce_cartpole, {"hparams.value_coef": 1.0, "config.weight": "reward_to_go"}, "weight reward_to_go"),
 ]  # fmt: skip
 
 
 def refuse_idle(module, changed) -> None:
-    options = unflatten(changed, module.experiment.defaults)
-    env, env_params = checks.make_env(options.env, options.rules, options.env_options)
+    options = with_values(module.experiment.defaults, changed)
+    env, env_params = checks.make_env(options.task.env, options.task.rules, options.task.env_options)
     checks.check_idle(module.experiment, env, env_params, options, [options])
 
 
 @pytest.mark.parametrize(("module", "changed", "reason"), IDLE)
 def test_what_is_changed_has_an_effect(module, changed, reason: str) -> None:
     (path, value), *others = changed.items()
-    message = f"{checks.flag(path)} has no effect with .*{reason}.*, got {value}$"
-    with pytest.raises(UsageError, match=message):
+    message = f"^{path} has no effect with .*{reason}.*, got {value!r}$"
+    with pytest.raises(ArgumentError, match=message):
         refuse_idle(module, changed)
     refuse_idle(module, dict(others))  # where it is the experiment's own
 
@@ -282,18 +280,18 @@ def test_what_has_an_effect_can_be_changed(module, changed) -> None:
 
 def test_a_setting_needs_an_effect_in_one_run_of_several() -> None:
     experiment = dqn_cartpole.experiment
-    given = unflatten({"config.num_atoms": 7}, experiment.defaults)
-    runs = [given, unflatten({"config.num_atoms": 7, "config.values": "quantiles"}, experiment.defaults)]
-    env, env_params = checks.make_env(given.env, given.rules, given.env_options)
+    given = with_values(experiment.defaults, {"config.num_atoms": 7})
+    runs = [given, with_values(given, {"config.values": "quantiles"})]
+    env, env_params = checks.make_env(given.task.env, given.task.rules, given.task.env_options)
     checks.check_idle(experiment, env, env_params, given, runs)
-    with pytest.raises(UsageError, match=r"^--config\.num-atoms has no effect"):
+    with pytest.raises(ArgumentError, match=r"^config\.num_atoms has no effect"):
         checks.check_idle(experiment, env, env_params, given, runs[:1])
 
 
 @pytest.mark.parametrize(("decay", "untrained"), [(0, 0), (3_000, 0), (2_000, 0), (500, 1_500)])
 def test_steps_without_a_learning_rate_are_counted(decay: float, untrained: int) -> None:
     changed = {"total_steps": 2_000, "hparams.learning_rate_decay_steps": decay}
-    assert checks.untrained_steps(unflatten(changed, a2c_cartpole.experiment.defaults)) == untrained
+    assert checks.untrained_steps(with_values(a2c_cartpole.experiment.defaults, changed)) == untrained
     assert checks.untrained_steps(dqn_cartpole.experiment.defaults) == 0
 
 
@@ -339,7 +337,7 @@ def test_every_whole_number_on_the_command_line_may_have_an_exponent(monkeypatch
     monkeypatch.setattr(sys, "argv", ["command", *words.split()])
     defaults = dqn_minatar.experiment.defaults
     options = parse(Options[type(defaults.hparams), type(defaults.config)], None, default=defaults)
-    assert (options.total_steps, options.log_every) == (1_000_000, 250_000)
+    assert (options.budget.total_steps, options.budget.log_every) == (1_000_000, 250_000)
     assert (options.hparams.target_update_period, options.config.hidden_sizes) == (10_000, (100, 64))
 
 
@@ -358,13 +356,11 @@ def test_options_are_explained_in_one_line_each() -> None:
     """Of a docstring in several lines, the help would be broken where they end and where the screen does."""
     defaults = [experiment.defaults for experiment in (dqn_minatar.experiment, ppo_cartpole.experiment,
                 pqn_minatar.experiment, reinforce_cartpole.experiment, q_learning_gridworld.experiment)]  # fmt: skip
-    records = {type(part) for options in defaults for part in (options, options.hparams, options.config)}
+    records = {type(getattr(options, field.name)) for options in defaults for field in dataclasses.fields(options)}
     records |= {
         play.Options,
         evaluate.Options,
         sweep.SweepOptions,
-        minatar_suite.SuiteOptions,
-        ablation.AblationOptions,
     }
     records |= {q_iteration_gridworld.Options, benchmark.Envs, benchmark.Replay, benchmark.Agents}
     explained = 0
@@ -380,17 +376,25 @@ def test_options_are_explained_in_one_line_each() -> None:
 def test_what_a_run_needs_is_said_before_anything_slow(monkeypatch, capsys, tmp_path) -> None:
     """The environment before anything is traced, and the memory before anything compiles."""
     monkeypatch.setattr("jaxrl.runs.train.run", lambda *args, **kwargs: pytest.fail(capsys.readouterr().out))
-    console, options = Console(highlight=False), dataclasses.replace(ppo_cartpole.experiment.defaults, out=tmp_path)
+    console, options = Console(highlight=False), with_values(ppo_cartpole.experiment.defaults, {"out": tmp_path})
     with monkeypatch.context() as patch:
         patch.setattr("jaxrl.runs.checks.trace_trainer", lambda *args: pytest.fail(capsys.readouterr().out))
         with pytest.raises(pytest.fail.Exception, match="PPO on CartPole-v1"):
             train(ppo_cartpole.experiment, options, console)
     with pytest.raises(pytest.fail.Exception) as end:
-        train(ppo_cartpole.experiment, dataclasses.replace(options, num_seeds=2000), console)
+        train(ppo_cartpole.experiment, with_values(options, {"num_seeds": 2000}), console)
     first, second, third, last = str(end.value).splitlines()
     assert (first, second) == ("PPO on CartPole-v1 (default rules, 500-step cap)", f"writing to {tmp_path}")
     assert re.fullmatch(r"memory: \d+\.\d+ [MG]iB of \d+\.\d+ GiB that are free", third)
     assert last == "compiling, then the first steps"
+
+
+def test_what_is_no_option_is_the_experiments(call) -> None:
+    def build(env, env_params, config):
+        raise ArgumentError("network", "must give values [N], here [2]", 3)
+
+    code, lines = call(experiment=dqn_minatar.experiment._replace(build=build))
+    assert (code, lines) == (2, ["error: in the experiment dqn_minatar, network must give values [N], here [2], got 3"])
 
 
 @pytest.mark.parametrize("error", [AssertionError(), RuntimeError("Unable to initialize backend 'cuda'")])
@@ -401,13 +405,13 @@ def test_a_platform_that_there_is_not(call, monkeypatch, error: Exception) -> No
     monkeypatch.setattr(jax, "devices", devices)
     monkeypatch.setenv("JAX_PLATFORMS", "cuda")
     code, lines = call()
-    assert (code, lines) == (2, ["error: JAX_PLATFORMS must name a kind of device that jax finds here, got cuda"])
+    assert (code, lines) == (2, ["error: JAX_PLATFORMS must name a kind of device that jax finds here, got 'cuda'"])
 
 
 def test_the_record_of_a_run_gives_its_options_again() -> None:
     defaults = dqn_minatar.experiment.defaults
-    hparams = dataclasses.replace(defaults.hparams, epsilon_decay_steps=5e4, max_grad_norm=1)
-    options = dataclasses.replace(defaults, hparams=hparams, rules="gymnax", env_options=("a=1",), num_seeds=2)
+    changed = {"hparams.epsilon_decay_steps": 5e4, "hparams.max_grad_norm": 1}
+    options = with_values(defaults, changed | {"rules": "gymnax", "env_options": ("a=1",), "num_seeds": 2})
     assert read_options(flatten(options), defaults) == options
     assert read_options({}, options) == options
 

@@ -7,6 +7,7 @@ import pytest
 
 from jaxrl import experiments
 from jaxrl.runs import checks
+from jaxrl.runs.options import check_options
 
 NAMES = sorted(
     path.stem for path in Path(experiments.__path__[0]).glob("*.py") if "experiment = Experiment(" in path.read_text()
@@ -18,8 +19,8 @@ def test_the_defaults_can_run(name: str) -> None:
     experiment = importlib.import_module(f"jaxrl.experiments.{name}").experiment
     options = experiment.defaults
     assert experiment.name == name
-    checks.check_options(options)
-    env, env_params = checks.make_env(options.env, options.rules, options.env_options)
+    check_options(options)
+    env, env_params = checks.make_env(options.task.env, options.task.rules, options.task.env_options)
     _, trainer = checks.build(experiment, env, env_params, options)
     assert trainer.steps_per_iteration > 0
 

@@ -46,7 +46,7 @@ def test_a_cpu_becomes_at_most_a_device_for_each_core(monkeypatch) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("--num-devices 99", "--num-devices must be at most 8, the cpu devices that there are, got 99"),
+        ("--num-devices 99", "--num-devices must be at most 8, the number of cpu devices, got 99"),
         ("--num-devices 0", "--num-devices must be > 0, got 0"),
         ("--num-devices 3", "--config.num-envs must be a multiple of the 3 devices, got 8"),
         ("--num-devices 2 --num-seeds 3", "--num-seeds must be a multiple of the 2 devices, got 3"),

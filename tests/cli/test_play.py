@@ -64,19 +64,19 @@ def test_an_environment_of_continuous_actions_is_videoed(call) -> None:
 
 
 BAD = [
-    ("--policy nobody", "--policy must be random, keyboard or a run's directory: nobody holds no run"),
-    ("--policy keyboard", "--policy keyboard needs a terminal"),
+    ("--policy nobody", "--policy must hold a run, which has a config.json, got nobody"),
+    ("--policy keyboard", "--policy needs a terminal if it is keyboard"),
     ("--policy keyboard --out x.gif", "--out is for videos, .*, got x.gif"),
     ("--env Breakout", "--env must be a known name"),
     ("--env CartPole-v1 --rules gymnax", "--rules .*, got rules='gymnax' for 'CartPole-v1'"),
-    ("--env CartPole-v1 --env-options tau=0", "--env-options: tau must be > 0, got 0"),
+    ("--env CartPole-v1 --env-options tau=0", "--env-options tau must be > 0, got 0"),
     ("--steps 0", "--steps must be > 0, got 0"),
     ("--play-seed -1", "--play-seed must be >= 0, got -1"),
-    ("--seed 1", "--seed is for a run or a sweep that plays; --play-seed draws another game"),
+    ("--seed 1", "--seed is for a run or a sweep that plays; play_seed draws another game"),
     ("--agent 1", "--agent is for a run or a sweep that plays"),
     ("--fps 0", "--fps must be > 0, got 0"),
     ("--out video.mp4", r"--out must be a file that ends in \.gif, got video\.mp4"),
-    ("--out A_FILE/video.gif", "--out A_FILE cannot be made"),
+    ("--out A_FILE/video.gif", r"--out must be a directory that can be made \(.*\), got A_FILE"),
 ]
 
 

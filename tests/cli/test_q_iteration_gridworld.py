@@ -50,7 +50,7 @@ def test_a_map_of_ones_own(call, tmp_path: Path) -> None:
     assert not jax.config.jax_enable_x64  # which it turns on for itself
 
     code, _, err = call("--map", "map.txt", "--out", "run")
-    assert (code, err) == (2, ["error: --out must name a directory without a run, got run"])
+    assert (code, err) == (2, ["error: --out must be a directory without a run, got run"])
 
 
 def test_pictures_with_the_same_limits_can_be_compared() -> None:
@@ -87,7 +87,7 @@ BAD = [
     ("--slip-probability -0.1", "--slip-probability must be >= 0, got -0.1"),
     ("--tolerance 0", "--tolerance must be > 0, got 0"),
     ("--seed -1", "--seed must be >= 0, got -1"),
-    ("--out A_FILE", "--out A_FILE cannot be made"),
+    ("--out A_FILE", r"--out must be a directory that can be made \(.*\), got A_FILE"),
 ]
 
 

@@ -22,7 +22,7 @@ SMALL = [
 ]
 
 
-UNLIKE = r"""error: --resume: --env-options is ['map=S.G.\n'], but ['map=S.G\nH#.\nH = -5'] in run
+UNLIKE = r"""error: --env-options must stay ['map=S.G\nH#.\nH = -5'] to resume run, got ['map=S.G.\n']
 """
 
 
@@ -85,8 +85,5 @@ def test_where_the_agent_may_come_to_act() -> None:
 def test_an_environment_without_a_table(call, tmp_path: Path) -> None:
     code, out, err = call("--env", "CartPole-v1")
     assert (code, out) == (2, "")
-    assert err == (
-        "error: --env CartPole-v1: a table needs an environment with numbered states, which is GridWorld, "
-        "got CartPole\n"
-    )
+    assert err == ("error: --env must be GridWorld, whose states are numbered for a table, got 'CartPole'\n")
     assert not list(tmp_path.iterdir())

@@ -1,32 +1,35 @@
 """A run's directory: it belongs to one process, and a command that fails says what is saved."""
 
-import dataclasses
 import os
 from pathlib import Path
 
 import jax
 import pytest
 
-from jaxrl.arguments import UsageError
-from jaxrl.cli.command import errors_in_one_line
+from jaxrl.arguments import ArgumentError
+from jaxrl.cli.errors import errors_in_one_line
 from jaxrl.experiments import ppo_cartpole
 from jaxrl.interrupt import _is_a_command
 from jaxrl.runs import checks, run_directory
+from jaxrl.runs.options import with_values
 from jaxrl.training import CheckpointError
 from jaxrl.types import Trainer
 
 
 def test_a_directory_is_held_by_one(tmp_path: Path) -> None:
-    with checks.hold(tmp_path, "--out"):
+    with checks.hold(tmp_path, "out"):
         with (
-            pytest.raises(UsageError, match=rf"^--out {tmp_path} is in use by process {os.getpid()} on .* since "),
-            checks.hold(tmp_path, "--out"),
+            pytest.raises(
+                ArgumentError,
+                match=rf"^out must be a directory that no other process uses \(process {os.getpid()} on .* since ",
+            ),
+            checks.hold(tmp_path, "out"),
         ):
             pytest.fail("it was held twice")
         assert [path.name for path in tmp_path.iterdir()] == [".lock"]
     assert not list(tmp_path.iterdir())
     (tmp_path / ".lock").write_text("of a process that was killed")
-    with checks.hold(tmp_path, "--out"):
+    with checks.hold(tmp_path, "out"):
         pass
 
 
@@ -39,7 +42,7 @@ def test_directories_of_one_second_are_different(tmp_path: Path, monkeypatch) ->
 
 def test_resume_begins_what_has_not_come_to_a_checkpoint(tmp_path: Path) -> None:
     experiment, directory = ppo_cartpole.experiment, tmp_path / "run"
-    options = dataclasses.replace(experiment.defaults, out=directory, resume=True)
+    options = with_values(experiment.defaults, {"out": directory, "resume": True})
     assert not checks.check_directory(directory, experiment, options)
     directory.mkdir()
     run_directory.write_config(directory, experiment, options, "rules")
@@ -47,28 +50,28 @@ def test_resume_begins_what_has_not_come_to_a_checkpoint(tmp_path: Path) -> None
     (directory / "checkpoints" / "7").mkdir(parents=True)
     assert checks.check_directory(directory, experiment, options)
     for total_steps in (10_000, 10_000_000):
-        assert checks.check_directory(directory, experiment, dataclasses.replace(options, total_steps=total_steps))
+        assert checks.check_directory(directory, experiment, with_values(options, {"total_steps": total_steps}))
     config = run_directory.read_config(directory)
     config["options"]["hparams.momentum"] = 0.9
     run_directory.write_json(directory / "config.json", config)
-    with pytest.raises(UsageError, match=r"config.json, hparams.momentum is not known, got 0.9$"):
+    with pytest.raises(ArgumentError, match=r"^in .*config.json, hparams.momentum is not known, got 0.9$"):
         checks.check_directory(directory, experiment, options)
     (directory / "checkpoints" / "7").rmdir()
     (directory / "summary.json").touch()
-    with pytest.raises(UsageError, match="holds a finished run whose checkpoints are gone"):
+    with pytest.raises(ArgumentError, match=r"^out must be another directory: the run there has lost its checkpoints"):
         checks.check_directory(directory, experiment, options)
 
 
 def test_a_disk_without_room_for_checkpoints(tmp_path: Path, monkeypatch) -> None:
     shapes = {"replay": jax.ShapeDtypeStruct((2**18,), "float32")}
     monkeypatch.setattr(run_directory, "free_disk", lambda directory: 1.5 * 2**20)
-    with pytest.raises(UsageError, match=r"^--out must be on a disk with 2\.00 MiB for .* with 1\.50 MiB$"):
+    with pytest.raises(ArgumentError, match=r"^out must be on a disk with 2\.00 MiB for .* with 1\.50 MiB$"):
         checks.check_disk(tmp_path, shapes)
     (tmp_path / "checkpoints" / "1").mkdir(parents=True)  # it is replaced
     checks.check_disk(tmp_path, shapes)
     (tmp_path / "checkpoints" / "2").mkdir()  # a third is written before one goes
     monkeypatch.setattr(run_directory, "free_disk", lambda directory: 0.5 * 2**20)
-    with pytest.raises(UsageError, match=r"^--out must be on a disk with 1\.00 MiB for "):  # before it is replaced
+    with pytest.raises(ArgumentError, match=r"^out must be on a disk with 1\.00 MiB for "):  # before it is replaced
         checks.check_disk(tmp_path, shapes)
 
 

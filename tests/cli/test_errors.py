@@ -1,0 +1,40 @@
+"""One handler of errors: the line that it prints, and the exit status."""
+
+from pathlib import Path
+
+import jax
+import pytest
+
+from jaxrl.arguments import ArgumentError
+from jaxrl.cli.errors import errors_in_one_line
+from jaxrl.training import CheckpointError
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (ArgumentError("hparams.tau", "must be > 0", -1.0), 2, "--hparams.tau must be > 0, got -1.0"),
+        (ArgumentError("config.num_envs", "must be > 0", 0), 2, "--config.num-envs must be > 0, got 0"),
+        (ArgumentError("env_options.slip_probability", "must be <= 1", 2), 2,
+         "--env-options slip_probability must be <= 1, got 2"),
+        (ArgumentError("config.num_envs", "must be > 0", 0, source=Path("sweep.toml")), 2,
+         "in sweep.toml, config.num_envs must be > 0, got 0"),
+        (ArgumentError("JAX_PLATFORMS", "must be cpu", "cuda"), 2, "JAX_PLATFORMS must be cpu, got 'cuda'"),
+        (CheckpointError("the disk is full"), 1, "the disk is full"),
+        (FileNotFoundError(2, "No such file or directory", "x"), 1, "[Errno 2] No such file or directory: 'x'"),
+        (jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory\nmore"), 1,
+         "not enough memory: RESOURCE_EXHAUSTED: out of memory"),
+        (KeyboardInterrupt(), 130, "interrupted"),
+    ],
+)  # fmt: skip
+def test_an_error_is_one_line_and_a_status(capsys, error: BaseException, code: int, line: str) -> None:
+    with pytest.raises(SystemExit) as end, errors_in_one_line():
+        raise error
+    assert end.value.code == code
+    assert capsys.readouterr().err == f"error: {line}\n"
+
+
+def test_a_bug_keeps_its_traceback() -> None:
+    for bug in (TypeError("a bug"), jax.errors.JaxRuntimeError("INTERNAL: a bug")):
+        with pytest.raises(type(bug), match="a bug"), errors_in_one_line():
+            raise bug
