@@ -210,10 +210,10 @@ def move_bullets(s: SeaquestState) -> tuple[SeaquestState, Array]:
     there = at(s.enemies, x, y)
     fish = there & ~s.submarines
     hits = oldest(jnp.where(fish != 0, fish, there))
-    return add_frame(s._replace(bullets=Bullets(x, y, s.bullets.right)), hits)
+    return shoot(s._replace(bullets=Bullets(x, y, s.bullets.right)), hits)
 
 
-def add_frame(s: SeaquestState, hits: Array) -> tuple[SeaquestState, Array]:
+def shoot(s: SeaquestState, hits: Array) -> tuple[SeaquestState, Array]:
     """The state without the enemies that bullets hit, at most one each, `[2, ...]`, and without those; and how many."""
     hits = no_fuse(hits)
     spent = hits != 0
@@ -246,16 +246,16 @@ def move_enemies(s: SeaquestState) -> tuple[SeaquestState, Array, Array]:
     caught = (at(e, s.x, s.y) | rammed) != 0
 
     shoots = e.alive & s.submarines & equal(s.enemy_shot_timer, 0)
-    frames, to_the_right = board(moved, shoots & moved.alive), right_rows(e)
+    shots, to_the_right = board(moved, shoots & moved.alive), right_rows(e)
     s = s._replace(
         enemies=moved,
         enemy_shot_timer=put(subtract_one(s.enemy_shot_timer, ~shoots), shoots, ENEMY_SHOT_INTERVAL),
-        bullets_right=s.bullets_right | frames & to_the_right,
-        bullets_left=s.bullets_left | (frames - to_the_right),
+        bullets_right=s.bullets_right | shots & to_the_right,
+        bullets_left=s.bullets_left | (shots - to_the_right),
     )
     there = at(moved, s.bullets.x, s.bullets.y) & moves & ~rammed
     submarines = there & s.submarines
-    s, number = add_frame(s, newest(jnp.where(submarines != 0, submarines, there)))
+    s, number = shoot(s, newest(jnp.where(submarines != 0, submarines, there)))
     return s, number, caught
 
 

@@ -1,6 +1,6 @@
 """Space Invaders: a cannon against a block of aliens that come down and shoot; each alien hit is worth a point.
 
-Nothing in the game is random. Each new chunk of aliens moves faster.
+Nothing in the game is random. Each new wave of aliens moves faster.
 """
 
 from typing import NamedTuple
@@ -13,8 +13,8 @@ from jaxrl.types import Array
 
 CHANNELS = ("cannon", "alien", "alien moving left", "alien moving right", "friendly bullet", "enemy bullet")
 SHOT_COOL_DOWN, MOVE_INTERVAL, SHOT_INTERVAL, FASTEST = 5, 12, 10, 6
-CHUNK = 0b0011111100
-"""The columns of a new chunk, 2 to 7; its rows are 0 to 3."""
+COLUMNS = 0b0011111100
+"""The columns of new aliens, 2 to 7; their rows are 0 to 3."""
 
 
 class SpaceInvadersState(NamedTuple):
@@ -29,16 +29,16 @@ class SpaceInvadersState(NamedTuple):
     moving_right: Array
     """bool; the way the aliens go."""
     move_interval: Array
-    """Steps between two moves of the aliens (fewer when few are left), 12 for the first chunk and 6 at the fastest."""
+    """Steps between two moves of the aliens, fewer when few are left: 12 for the first wave of aliens, down to 6."""
     move_timer: Array
     enemy_shot_timer: Array
     shot_timer: Array
     """Steps until the cannon can fire again."""
 
 
-def chunk(shape: tuple[int, ...]) -> Board:
-    """A new chunk of aliens."""
-    return Board(*(jnp.full(shape, word, jnp.uint32) for word in (CHUNK * EVERY_ROW, CHUNK, 0, 0)))
+def new_aliens(shape: tuple[int, ...]) -> Board:
+    """A new wave of aliens."""
+    return Board(*(jnp.full(shape, word, jnp.uint32) for word in (COLUMNS * EVERY_ROW, COLUMNS, 0, 0)))
 
 
 def initial(bits: Array) -> SpaceInvadersState:
@@ -48,7 +48,7 @@ def initial(bits: Array) -> SpaceInvadersState:
         cannon_x=5 * ones,
         friendly=nothing,
         enemy=nothing,
-        aliens=chunk(ones.shape),
+        aliens=new_aliens(ones.shape),
         moving_right=ones == 0,
         move_interval=MOVE_INTERVAL * ones,
         move_timer=MOVE_INTERVAL * ones,
@@ -60,7 +60,7 @@ def initial(bits: Array) -> SpaceInvadersState:
 def step(
     s: SpaceInvadersState, action: Array, bits: Array, params: MinAtarParams
 ) -> tuple[SpaceInvadersState, Array, Array]:
-    """One step: the cannon, the bullets, the aliens, their shot, what is hit, and a new chunk when none is left."""
+    """One step: the cannon, the bullets, the aliens, their shot, what is hit, and new aliens when none is left."""
     del bits
     fires = (action == FIRE) & (s.shot_timer == 0)
     friendly = s.friendly | row_9(jnp.uint32(1) << s.cannon_x.astype(jnp.uint32)).where(fires)
@@ -89,7 +89,7 @@ def step(
         cannon_x=x,
         friendly=friendly,
         enemy=enemy,
-        aliens=chunk(x.shape).where(cleared, aliens),
+        aliens=new_aliens(x.shape).where(cleared, aliens),
         moving_right=s.moving_right ^ turns,
         move_interval=s.move_interval - (cleared & params.difficulty_ramping & (s.move_interval > FASTEST)),
         move_timer=move_timer - 1,

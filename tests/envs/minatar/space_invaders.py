@@ -54,13 +54,13 @@ def ours(a: Arrays) -> SpaceInvadersState:
 
 
 def late(rng: random.Random) -> Row:
-    """A whole chunk, the end of one, or aliens that are about to land."""
-    chunk, last = [0b0011111100] * 4 + [0] * 6, [0, 0, 0, 1 << rng.randrange(10), *[0] * 6]
+    """A whole wave of aliens, the end of one, or aliens that are about to land."""
+    whole, last = [0b0011111100] * 4 + [0] * 6, [0, 0, 0, 1 << rng.randrange(10), *[0] * 6]
     landing = [0] * 7 + [rng.getrandbits(9) | 1, 0, 0]
     return dense(rng) | {
         "friendly": [0] * 10,
         "enemy": [0] * 10,
-        "aliens": rng.choice((chunk, last, last, landing)),
+        "aliens": rng.choice((whole, last, last, landing)),
         "move_interval": rng.randint(6, 12),
         "move_timer": 6,
     }
@@ -109,9 +109,9 @@ def events(before: Row, after: Outcome) -> dict[str, bool]:
         return sum(line.bit_count() for line in row["aliens"])
 
     return {
-        "a new chunk": size(after.row) > size(before),
-        "a faster chunk": after.row["move_interval"] < before["move_interval"],
-        "the fastest chunk": after.row["move_interval"] == 6,
+        "a new wave of aliens": size(after.row) > size(before),
+        "a faster wave of aliens": after.row["move_interval"] < before["move_interval"],
+        "the fastest wave of aliens": after.row["move_interval"] == 6,
         "an end by aliens that landed": after.terminated and before["aliens"][9] > 0,
         "another end": after.terminated and before["aliens"][9] == 0,
     }

@@ -81,9 +81,7 @@ MUTANTS = {
         Mutant("of two columns the right one shoots", "shooter", "cannon * cannon <=", "cannon * cannon <"),
         Mutant("aliens shoot before they move", "step", "shooter(aliens", "shooter(s.aliens"),
         Mutant("aliens are counted after the kills", "step", "(s.aliens.size()", "((s.aliens - friendly).size()"),
-        Mutant(
-            "a new chunk starts to the left", "step", "s.moving_right ^ turns", "(s.moving_right ^ turns) & ~cleared"
-        ),
+        Mutant("new aliens start to the left", "step", "s.moving_right ^ turns", "(s.moving_right ^ turns) & ~cleared"),
         Mutant("a gap of two levels", "step", "s.move_interval - (cleared", "s.move_interval - 2 * (cleared"),
     ],
 }
