@@ -1,6 +1,10 @@
-"""Distributions over actions: what a policy network says about a batch of observations.
+"""Distributions over actions: the output of a policy network for a batch of observations.
 
-Pytrees, so that they pass through `jit`, `vmap` and `scan`; the mathematics is in `jaxrl.ops`.
+Pytrees, so that they pass through `jit`, `vmap` and `scan`. The mathematics is in `jaxrl.ops`.
+
+    policy = Categorical(logits)                  # [N, num_actions]
+    actions = policy.sample(key)                  # int32 [N]
+    policy.log_prob(actions), policy.entropy()    # [N], [N]
 """
 
 from typing import NamedTuple, Protocol
@@ -10,7 +14,6 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from jaxrl import ops
-from jaxrl.planning import greedy_policy
 from jaxrl.types import Array
 
 
@@ -34,13 +37,13 @@ class Categorical(NamedTuple):
     """Discrete actions, int32 `[N]`, with probabilities softmax(logits).
 
     Attributes:
-        logits: `[N, num_actions]`; −∞ for an action that must not be taken.
+        logits: `[N, num_actions]`; −∞ masks an action.
     """
 
     logits: Array
 
     def sample(self, key: Array) -> Array:
-        """By inversion, from one uniform number an observation; an action without probability is never drawn."""
+        """Samples by inversion, with one uniform number for each observation; never draws a masked action."""
         cumulative = jnp.cumsum(jax.nn.softmax(self.logits), axis=-1)
         uniform = jax.random.uniform(key, self.logits.shape[:-1], jnp.float32) * cumulative[..., -1]
         return (cumulative <= uniform[..., None]).sum(-1, dtype=jnp.int32)
@@ -56,18 +59,18 @@ class Categorical(NamedTuple):
 
 
 def epsilon_greedy(q_values: Array, epsilon: ArrayLike) -> Categorical:
-    """A greedy action, or with probability ε any one; of several greedy ones, each is as likely.
+    """With probability ε a uniformly random action, otherwise a greedy one; ties share the probability.
 
     Args:
         q_values: `Q(s, a)`, `[N, num_actions]`.
         epsilon: ε, in [0, 1].
     """
-    probabilities = epsilon / q_values.shape[-1] + (1 - epsilon) * greedy_policy(q_values)
+    probabilities = epsilon / q_values.shape[-1] + (1 - epsilon) * ops.greedy_policy(q_values)
     return Categorical(jnp.log(probabilities))
 
 
 class Normal(NamedTuple):
-    """Continuous actions, float32 `[N, D]`, each coordinate by itself.
+    """Continuous actions, float32 `[N, D]`, with independent coordinates.
 
     Attributes:
         mean: `[N, D]`.

@@ -1,15 +1,19 @@
-"""Exact planning in a finite MDP whose tables are known: value iteration, policy iteration, policy evaluation.
+"""Exact planning in a finite MDP given as tables: value iteration, policy iteration, policy evaluation.
 
-Everything here rests on one equation (Bellman 1957; Sutton & Barto 2018, chapter 4; Puterman 1994, chapter 6),
+Everything here rests on the Bellman equation (Bellman 1957; Sutton & Barto 2018, chapter 4; Puterman 1994, chapter 6),
 
-    Q*(s, a) = R(s, a) + γ Σ_s' P(s' | s, a) max_a' Q*(s', a'),
+    Q*(s, a) = R(s, a) + γ Σ_s' P(s' | s, a) max_a' Q*(s', a').
 
-whose right side, `T Q`, brings any two tables nearer to each other: ‖T Q - T Q'‖ ≤ γ ‖Q - Q'‖ in the maximum norm. So
-repeating it leads from any start to Q*, and how far a step went tells how far there is still to go.
+Its right side, `T Q`, is a contraction: ‖T Q - T Q'‖ ≤ γ ‖Q - Q'‖ in the maximum norm. Iterating it therefore converges
+to Q* from any start, and the size of a step bounds the remaining error.
 
-All functions are pure and take one MDP; `jax.vmap` or `jax.lax.map` them over many, or over policies. They compute in
-the precision of the tables. For γ = 0.99, float32 can certify about four digits of the largest value. To have more,
-make the tables and plan, and use what comes out, under `jax.enable_x64(True)`: twelve digits can be had then.
+All functions are pure and take one MDP; `jax.vmap` or `jax.lax.map` them over many MDPs or policies. They compute in
+the precision of the tables. For γ = 0.99, float32 certifies about four digits of the largest value. For twelve digits,
+make the tables and plan under `jax.enable_x64(True)`.
+
+    env, params = make("GridWorld", map="cliff")
+    plan = planning.value_iteration(env.mdp(params), tolerance=1e-2)
+    plan.values  # V*(s), [S]
 """
 
 from collections.abc import Callable
@@ -19,26 +23,23 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxrl import ops
 from jaxrl.arguments import ArgumentError
 from jaxrl.types import MDP, Array
 
-_Loop = tuple[Array, Array, Array, Array]
-_PolicyLoop = tuple[Array, Array, Array, Array, Array]
-
 
 class Plan(NamedTuple):
-    """What planning found. A batch of plans has further axes in front.
+    """The result of planning. A batch of plans has more axes in front.
 
     Attributes:
         q_values: `Q(s, a)`, `[S, A]`.
-        iterations: how many were needed, int32 scalar.
-        error_bound: no entry of `q_values`, and none of `values`, is further than this from that of `Q*` (`V*`) of the
-            tables as they are, roundings of this computation included; scalar. It is what was reached, which may be
-            more than the tolerance asked for, and it is infinite for γ = 1: there `T` need not bring tables nearer to
-            each other, and even a table that it leaves alone may not be `Q*`, such as one in which agents hope for a
-            reward that lies beyond a loop which costs nothing. It is `Q*` in exact arithmetic if some policy ends from
-            everywhere and every other one earns minus infinity somewhere (Bertsekas & Tsitsiklis 1991), as in a Grid
-            Environment where each move costs something.
+        iterations: the number of iterations, int32 scalar.
+        error_bound: bounds the distance of every entry of `q_values` and `values` from `Q*` and `V*` of the given
+            tables, including the rounding errors of the computation; scalar. It may exceed the requested tolerance. It
+            is infinite for γ = 1, where `T` is no contraction, and even a fixed point may differ from `Q*`. In exact
+            arithmetic a fixed point is `Q*` if some policy ends from everywhere, and every policy that does not has a
+            return of minus infinity somewhere (Bertsekas & Tsitsiklis 1991), as in a Grid World where moves cost
+            something.
     """
 
     q_values: Array
@@ -52,36 +53,30 @@ class Plan(NamedTuple):
 
     @property
     def policy(self) -> Array:
-        """The greedy policy, `[S, A]`."""
-        return greedy_policy(self.q_values)
+        """The greedy policy `π(a | s)`, `[S, A]`; ties share the probability."""
+        return ops.greedy_policy(self.q_values)
 
 
 def bellman_backup(mdp: MDP, values: Array) -> Array:
-    """`R(s, a) + γ Σ_s' P(s' | s, a) V(s')`, `[S, A]`: what each action is worth if `values` `[S]` follow it."""
-    # Unless asked not to, accelerators round what they multiply to as little as eight bits.
+    """`R(s, a) + γ Σ_s' P(s' | s, a) V(s')`, `[S, A]`, of `values` V `[S]`."""
+    # At the default precision, accelerators round the factors to as few as eight bits.
     return mdp.reward + mdp.discount * jnp.matmul(mdp.transition, values, precision=jax.lax.Precision.HIGHEST)
-
-
-def greedy_policy(q_values: Array) -> Array:
-    """`π(a | s)`, `[S, A]`: the actions of the largest value, all equally likely if there are several."""
-    best = q_values == q_values.max(-1, keepdims=True)
-    return best / best.sum(-1, keepdims=True)
 
 
 def q_value_iteration(
     mdp: MDP, tolerance: float = 1e-5, max_iterations: int = 10_000, initial_q: Array | None = None
 ) -> Plan:
-    """Repeats `Q_{i+1}(s, a) = R(s, a) + γ Σ_s' P(s' | s, a) max_a' Q_i(s', a')` until it is known to be near Q*.
+    """Iterates `Q_{i+1}(s, a) = R(s, a) + γ Σ_s' P(s' | s, a) max_a' Q_i(s', a')` until Q is certified to be near Q*.
 
     Args:
         mdp: the problem.
-        tolerance: stop once `Plan.error_bound` is at most this. Also stop once a step changes nothing but the last bit
-            of each entry, as nothing is gained then.
-        max_iterations: stop after this many in any case.
-        initial_q: `Q_0`, `[S, A]`; zero unless given, and always zero in states that are never left and earn nothing.
+        tolerance: stop once `Plan.error_bound` is at most this, or once a step changes no more than the last bit of
+            each entry.
+        max_iterations: stop after this many iterations in any case.
+        initial_q: `Q_0`, `[S, A]`, by default zero; always zero in states that are never left and earn nothing.
 
     Raises:
-        ArgumentError: a number that is not positive, or a shape that does not fit.
+        ArgumentError: a number is not positive, or a shape does not fit.
     """
     _check(mdp, tolerance, max_iterations)
     start = jnp.zeros(mdp.reward.shape) if initial_q is None else jnp.asarray(initial_q)
@@ -92,10 +87,9 @@ def q_value_iteration(
 def value_iteration(
     mdp: MDP, tolerance: float = 1e-5, max_iterations: int = 10_000, initial_values: Array | None = None
 ) -> Plan:
-    """Repeats `V_{i+1}(s) = max_a R(s, a) + γ Σ_s' P(s' | s, a) V_i(s')`; gives the Q of one more step.
+    """Iterates `V_{i+1}(s) = max_a R(s, a) + γ Σ_s' P(s' | s, a) V_i(s')`; returns the Q of one more backup.
 
-    Arguments and errors are those of `q_value_iteration`, with `V_0` as `[S]`. It carries fewer numbers, and its
-    iterations count no action that nobody would take.
+    Arguments and errors are those of `q_value_iteration`, with `V_0` `[S]` in place of `Q_0`.
     """
     _check(mdp, tolerance, max_iterations)
     start = jnp.zeros(mdp.reward.shape[:1]) if initial_values is None else jnp.asarray(initial_values)
@@ -104,19 +98,20 @@ def value_iteration(
 
 
 def policy_iteration(mdp: MDP, max_iterations: int = 1000, initial_policy: Array | None = None) -> Plan:
-    """Evaluates a policy exactly, makes it greedy, and so on until that gains nothing (Howard 1960).
+    """Alternates exact policy evaluation and greedy improvement until nothing improves (Howard 1960).
 
-    In each state it keeps its action unless another is better, and it goes on only as long as some state is worth more,
-    by more than its last bit, than under every policy before. So it comes back to no policy, with or without rounding,
-    and ends. No state is worth so little, beside others that are worth much, that it stops too early.
+    A state keeps its action unless another one is better. The iteration continues only while the value of some state
+    exceeds, by more than its last bit, its value under every earlier policy. So no policy recurs, despite rounding, and
+    the iteration ends.
 
     Args:
-        mdp: the problem. With γ = 1 every move must cost something, lest a policy on the way never ends: then it stops.
+        mdp: the problem. With γ = 1 every move must cost something, or the iteration may stop at a policy that never
+            ends.
         max_iterations: stop after evaluating this many policies in any case.
-        initial_policy: `π(a | s)`, `[S, A]`; unless given, all actions are equally likely.
+        initial_policy: `π(a | s)`, `[S, A]`, by default uniform.
 
     Raises:
-        ArgumentError: a number that is not positive, or a shape that does not fit.
+        ArgumentError: a number is not positive, or a shape does not fit.
     """
     _check(mdp, max_iterations=max_iterations)
     shape = mdp.reward.shape
@@ -128,15 +123,15 @@ def policy_iteration(mdp: MDP, max_iterations: int = 1000, initial_policy: Array
 def policy_evaluation(mdp: MDP, policy: Array) -> Array:
     """`V^π(s)`, `[S]`: the solution of `V = R^π + γ P^π V`. Differentiable.
 
-    Everything is nan if the equations have no solution, or one without a single right digit: with γ = 1, if from some
-    state the policy may go on for ever (states that are never left and earn nothing are none of these).
+    The result is NaN if the equations have no solution, or one without a single correct digit. That happens with γ = 1
+    if the policy may run for ever from some state; states that are never left and earn nothing do not count.
 
     Args:
         mdp: the problem.
         policy: `π(a | s)`, `[S, A]`.
 
     Raises:
-        ArgumentError: a shape that does not fit.
+        ArgumentError: a shape does not fit.
     """
     _check(mdp)
     _check_shape("policy", policy, mdp.reward.shape, "[S, A]")
@@ -144,23 +139,23 @@ def policy_evaluation(mdp: MDP, policy: Array) -> Array:
 
 
 def expected_return(mdp: MDP, policy: Array) -> Array:
-    """`J(π) = Σ_s p(s_0 = s) V^π(s)`, a scalar; its gradient in the policy is the exact policy gradient.
+    """`J(π) = Σ_s p(s_0 = s) V^π(s)`, a scalar. Its gradient with respect to the policy is the exact policy gradient.
 
-    Arguments, errors and nan are those of `policy_evaluation`.
+    Arguments, errors and NaN are those of `policy_evaluation`.
     """
     return (mdp.initial * policy_evaluation(mdp, policy)).sum()
 
 
 @jax.jit
 def _q_value_iteration(mdp: MDP, tolerance: Array, max_iterations: Array, start: Array) -> Plan:
-    q = jnp.where(_ended(mdp)[:, None], 0, start)
-    return Plan(*_repeat(mdp, lambda q: bellman_backup(mdp, q.max(1)), q, tolerance, max_iterations))
+    q = jnp.where(_absorbing(mdp)[:, None], 0, start)
+    return Plan(*_iterate(mdp, lambda q: bellman_backup(mdp, q.max(1)), q, tolerance, max_iterations))
 
 
 @jax.jit
 def _value_iteration(mdp: MDP, tolerance: Array, max_iterations: Array, start: Array) -> Plan:
-    values = jnp.where(_ended(mdp), 0, start)
-    values, iterations, error_bound = _repeat(
+    values = jnp.where(_absorbing(mdp), 0, start)
+    values, iterations, error_bound = _iterate(
         mdp, lambda values: bellman_backup(mdp, values).max(1), values, tolerance, max_iterations
     )
     return Plan(bellman_backup(mdp, values), iterations, error_bound)
@@ -170,7 +165,7 @@ def _value_iteration(mdp: MDP, tolerance: Array, max_iterations: Array, start: A
 def _policy_iteration(mdp: MDP, max_iterations: Array, policy: Array) -> Plan:
     eps = jnp.finfo(_dtype(mdp)).eps
 
-    def improve(loop: _PolicyLoop) -> _PolicyLoop:
+    def improve(loop: tuple) -> tuple:
         policy, values, best, iterations, _ = loop
         q = bellman_backup(mdp, values)
         better = q.max(1) > (policy * q).sum(1)
@@ -180,65 +175,65 @@ def _policy_iteration(mdp: MDP, max_iterations: Array, policy: Array) -> Plan:
         values = jnp.where(gains, greedy_values, values)
         return greedy, values, jnp.maximum(best, greedy_values), iterations + 1, gains
 
-    def go_on(loop: _PolicyLoop) -> Array:
-        _, _, _, iterations, gains = loop
+    def improves(loop: tuple) -> Array:
+        *_, iterations, gains = loop
         return gains & (iterations < max_iterations)
 
     policy = policy.astype(_dtype(mdp))
     values = _policy_evaluation(mdp, policy)
-    first: _PolicyLoop = (policy, values, values, jnp.int32(1), jnp.bool(True))
-    _, values, _, iterations, _ = jax.lax.while_loop(go_on, improve, first)
+    start = policy, values, values, jnp.int32(1), jnp.bool(True)
+    _, values, _, iterations, _ = jax.lax.while_loop(improves, improve, start)
     q = bellman_backup(mdp, values)
     return Plan(q, iterations, _certifier(mdp)(values, q.max(1)))
 
 
 @jax.jit
 def _policy_evaluation(mdp: MDP, policy: Array) -> Array:
-    ended = _ended(mdp)
+    absorbing = _absorbing(mdp)
     transition = (policy[:, :, None] * mdp.transition).sum(1)
     reward = (policy * mdp.reward).sum(1)
-    identity = jnp.eye(len(ended), dtype=transition.dtype)
-    matrix = jnp.where(ended[:, None], identity, identity - mdp.discount * transition)
-    # The second solution, the discounted steps to the end, is the norm of the inverse, as that has no negative entry.
+    identity = jnp.eye(len(absorbing), dtype=transition.dtype)
+    matrix = jnp.where(absorbing[:, None], identity, identity - mdp.discount * transition)
+    # The second solution, the discounted steps to the end, is the norm of the inverse, which has no negative entry.
     values, steps = jnp.linalg.solve(matrix, jnp.stack([reward, jnp.ones_like(reward)], 1)).T
-    solvable = ((steps >= 0) & (steps * len(ended) * jnp.finfo(steps.dtype).eps < 1)).all()
+    solvable = ((steps >= 0) & (steps * len(absorbing) * jnp.finfo(steps.dtype).eps < 1)).all()
     return jnp.where(solvable, values, jnp.nan)
 
 
-def _ended(mdp: MDP) -> Array:
-    """States that are never left and earn nothing, bool `[S]`: the terminal ones, and those of a map's walls."""
+def _absorbing(mdp: MDP) -> Array:
+    """States that are never left and earn nothing, bool `[S]`: terminal states and a map's walls."""
     elsewhere = ~jnp.eye(mdp.reward.shape[0], dtype=bool)[:, None]
     return ~((mdp.transition != 0) & elsewhere).any((1, 2)) & (mdp.reward == 0).all(1)
 
 
-def _repeat(
+def _iterate(
     mdp: MDP, step: Callable[[Array], Array], start: Array, tolerance: Array, max_iterations: Array
 ) -> tuple[Array, Array, Array]:
     """The last iterate, the number of iterations, and the error bound."""
     certify = _certifier(mdp)
 
-    def body(loop: _Loop) -> _Loop:
-        before, iterations, _, _ = loop
+    def body(loop: tuple) -> tuple:
+        before, iterations, *_ = loop
         after = step(before)
         moves = (abs(after - before) > jnp.finfo(after.dtype).eps * abs(after)).any()
         return after, iterations + 1, certify(before, after), moves
 
-    def go_on(loop: _Loop) -> Array:
+    def continues(loop: tuple) -> Array:
         _, iterations, error_bound, moves = loop
         return (iterations < max_iterations) & (error_bound > tolerance) & moves
 
     dtype = _dtype(mdp)
-    first: _Loop = (start.astype(dtype), jnp.int32(0), jnp.asarray(jnp.inf, dtype), jnp.bool(True))
-    return jax.lax.while_loop(go_on, body, first)[:3]
+    first = start.astype(dtype), jnp.int32(0), jnp.asarray(jnp.inf, dtype), jnp.bool(True)
+    return jax.lax.while_loop(continues, body, first)[:3]
 
 
 def _certifier(mdp: MDP) -> Callable[[Array, Array], Array]:
     """Makes `(x, y) -> error bound of y`, for any `y` that was computed as `T x`.
 
-    If `y` misses `T x` by at most ε, then ‖y - x*‖ ≤ ‖T x - T x*‖ + ε ≤ γ ‖x - y‖ + γ ‖y - x*‖ + ε, so that
-    ‖y - x*‖ ≤ (γ ‖y - x‖ + ε) / (1 - γ). A sum of n products, in any order, is off by at most n half-units in the last
-    place of the sum of their sizes (Higham 2002, section 3.1); multiplying by γ and adding R make two more. Whole
-    units are taken, which leaves room for the roundings of this very computation.
+    If ‖y - T x‖ ≤ ε, then ‖y - x*‖ ≤ ‖T x - T x*‖ + ε ≤ γ ‖x - y‖ + γ ‖y - x*‖ + ε, so that
+    ‖y - x*‖ ≤ (γ ‖y - x‖ + ε) / (1 - γ). A sum of n products, in any order, has an error of at most n half-units in the
+    last place of the sum of their sizes (Higham 2002, section 3.1); the product with γ and the sum with R add two more.
+    Counting whole units leaves room for the rounding errors of this bound itself.
     """
     eps = jnp.finfo(_dtype(mdp)).eps
     roundings = (2 + (mdp.transition != 0).sum(-1).max()) * eps

@@ -1,43 +1,52 @@
-"""The records every part of jaxrl speaks in.
+"""The records that all parts of jaxrl exchange.
 
 Axis letters, used in every docstring:
 
-    ``T``  time steps of a rollout              ``N``  environments stepped side by side
+    ``T``  time steps of a rollout              ``N``  environments in lockstep
     ``B``  transitions in a batch               ``A``  agents of a population (their seeds, their hyperparameters)
-    ``W``  random words one environment uses a step   ``[...]`` any batch axes, or none
+    ``W``  random words of one environment step ``[...]`` any batch axes, or none
 """
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 Array = jax.Array
 PyTree = Any
 Hparams = Any
-"""A pytree of traced hyperparameters, such as `jaxrl.agents.dqn.DQNHparams`, a dict, or `()` for none."""
+"""A pytree of hyperparameters, such as `jaxrl.DQNHparams`, a dict, or `()` for none.
+
+Hyperparameters are traced arrays in the agent's state. Changing one never recompiles, and a population may have another
+value for each agent. `Config` classes hold what is static instead: it decides shapes or code.
+"""
 
 
 class Mean(NamedTuple):
-    """A mean kept as its sum and its count, so that it stays right when added up, masked, averaged or sharded."""
+    """A mean as its sum and its count, which can be added up, masked, averaged and sharded."""
 
     sum: Array
-    count: Array  # type: ignore[assignment]  # hides the method of tuples, which nobody needs here
+    count: Array  # type: ignore[assignment]  # hides tuple.count
+
+    @classmethod
+    def of(cls, x: Array) -> "Mean":
+        """The mean of one number."""
+        return cls(x, jnp.int32(1))
 
 
 Metrics = dict[str, Mean]
 
 
 class Transition(NamedTuple):
-    """One step of an environment, complete in itself: nothing in it depends on the transition stored next to it.
+    """One step of an environment. It does not depend on the transition stored next to it.
 
     Attributes:
-        observation: what the agent saw, `[..., *observation]`.
-        action: what it did, `[...]`.
-        reward: what it got, float32 `[...]`.
-        terminated: the episode ended by the rules of the environment: nothing follows, so its value is zero, bool
-            `[...]`.
-        truncated: the episode was cut off (a time limit): the value of `next_observation` still counts, bool `[...]`.
+        observation: the agent's input, `[..., *observation]`.
+        action: the action taken, `[...]`, or `[..., D]` for a box.
+        reward: float32 `[...]`.
+        terminated: whether the environment's rules ended the episode, so that nothing follows; bool `[...]`.
+        truncated: whether the episode was cut, as by a time limit; `next_observation` still has a value; bool `[...]`.
         next_observation: what followed, before any reset, `[..., *observation]`.
     """
 
@@ -50,12 +59,12 @@ class Transition(NamedTuple):
 
 
 class Sample(NamedTuple):
-    """What a replay hands to its agent.
+    """A batch from a replay buffer.
 
     Attributes:
-        transitions: sequences of `n` consecutive steps of one environment, `[n, B]`; an episode may end within one, and
-            what follows then belongs to the next. DQN learns towards targets over the `n` steps.
-        weights: of the loss of each sequence, float32 `[B]`: 1, unless some are drawn more often than others.
+        transitions: sequences of `n` consecutive steps of one environment, `[n, B]`. Steps after the end of an episode
+            belong to the next one.
+        weights: importance weight of each sequence's loss, float32 `[B]`; 1 in a uniform replay.
     """
 
     transitions: Transition
@@ -65,15 +74,15 @@ class Sample(NamedTuple):
 class MDP(NamedTuple):
     """A finite Markov decision process as arrays: `(S, A, R, P, γ)` and the distribution of first states.
 
-    `S` states and `A` actions are counted from 0. Many problems of one size stack into a batch for `vmap`.
+    `S` states and `A` actions are numbered from 0. Many problems of one size stack into a batch for `vmap`.
 
     Attributes:
         transition: `P[s, a, s']`, the probability that action `a` in state `s` leads to `s'`, float32 `[S, A, S]`.
         reward: `R[s, a]`, the expected reward of action `a` in state `s`, float32 `[S, A]`.
         discount: `γ`, float32 scalar in [0, 1].
-        terminal: states in which the episode is over, bool `[S]`. All their actions lead back to them with reward 0, so
-            that the equations of planning need no exception for them.
-        initial: `p(s_0)`, the probability that an episode begins in each state, float32 `[S]`.
+        terminal: whether the episode is over in a state, bool `[S]`. All actions in such a state lead back to it with
+            reward 0, so that the equations of planning need no special case.
+        initial: `p(s_0)`, the probability that an episode starts in each state, float32 `[S]`.
     """
 
     transition: Array
@@ -84,23 +93,21 @@ class MDP(NamedTuple):
 
 
 class Agent(NamedTuple):
-    """A learner as a record of pure functions. It knows no environment, no replay and no device.
+    """A learning algorithm as a record of pure functions, independent of environment, replay and device.
 
     Attributes:
         init: `(key, hparams, observation) -> agent_state`. `observation` is one example, without a batch axis.
-        act: `(agent_state, observations[N], key, env_steps) -> actions[N]`, exploring.
-        policy: `(agent_state, observations[N], key) -> actions[N]`, for evaluation and use.
-        update: `(agent_state, batch, key, env_steps) -> (agent_state, metrics, extras)`. `batch` is a `Transition` of
-            `[T, N]` from a rollout, or a `Sample` from a replay; `extras` holds what the data source may need: for a
-            prioritised replay, one error `[B]` a sample.
-        outputs: `(agent_state, observations[N]) -> what it chooses actions by`: Q(s, ·) `[N, num_actions]`, or a
-            `jaxrl.distributions.Distribution`. With it, trainers refuse an agent for another number of actions, which
-            no one would notice otherwise; an agent may do without.
-        whole_episodes: whether every rollout must begin with an episode, as that of `OnPolicyConfig.reset_each_rollout`
-            does. Trainers refuse such an agent where theirs do not.
+        act: `(agent_state, observations[N], key, env_steps) -> actions[N]`, with exploration.
+        policy: `(agent_state, observations[N], key) -> actions[N]`, for evaluation.
+        update: `(agent_state, batch, key, env_steps) -> (agent_state, metrics, extras)`. `batch` is a rollout, a
+            `Transition` `[T, N]`, or a `Sample` from a replay. For a prioritised replay, `extras` are errors `[B]`.
+        outputs: `(agent_state, observations[N]) -> Q(s, ·) [N, num_actions]`, or a `jaxrl.distributions.Distribution`.
+            Optional; trainers use it to refuse an agent with another number of actions than the environment.
+        whole_episodes: whether every rollout must begin with an episode, as with `OnPolicyConfig.reset_each_rollout`.
+            Trainers check this.
 
-    `env_steps` is the trainer's clock as a float32 scalar: environment steps one agent has taken so far, over all its
-    environments. Schedules depend on it and on nothing else, so a run can be extended.
+    `env_steps` is the trainer's clock, a float32 scalar: the environment steps of one agent so far, over all its
+    environments. Schedules depend on it alone, so a run can be extended.
     """
 
     init: Callable[[Array, Hparams, PyTree], PyTree]
@@ -112,15 +119,15 @@ class Agent(NamedTuple):
 
 
 class TrainState(NamedTuple):
-    """Everything a run is: saving it and restoring it continues the run to the same bits.
+    """The complete state of a run: a restored state continues the run bit for bit.
 
     Attributes:
         iteration: calls of `Trainer.step` so far, int32 scalar. The only clock: schedules, ring positions and random
-            streams derive from it. A population shares one, unbatched.
-        key: the run's random key; iteration `i` draws from `fold_in(key, i)`.
-        agent: the agent's own state (parameters, optimizer state, hyperparameters).
+            streams derive from it. The agents of a population share one.
+        key: the run's random key; iteration `i` uses `fold_in(key, i)`.
+        agent: the agent's state (parameters, optimizer state, hyperparameters).
         envs: the state of the `N` environments.
-        replay: stored transitions and the state of their sampler, or `()` for trainers that keep none.
+        replay: stored transitions and the state of their sampler, or `()` in trainers without a replay.
     """
 
     iteration: Array
@@ -131,14 +138,14 @@ class TrainState(NamedTuple):
 
 
 class Trainer(NamedTuple):
-    """An agent and where its data comes from, as a record of pure functions, ready for `jit`, `vmap` and `scan`.
+    """An agent and the source of its data as a record of pure functions, ready for `jit`, `vmap` and `scan`.
 
     Attributes:
-        init: `(key, hparams) -> TrainState`; includes the warm-up, so that no step needs a branch for it.
+        init: `(key, hparams) -> TrainState`. It includes the warm-up, so that `step` needs no branch for it.
         step: `(TrainState) -> (TrainState, Metrics)`; a fixed rollout and a fixed number of updates.
-        steps_per_iteration: environment steps one `step` takes for one agent.
-        warmup_steps: environment steps `init` has taken for one agent.
-        max_iterations: how often `step` may be called before a counter, int32, overflows.
+        steps_per_iteration: environment steps of one agent in one `step`.
+        warmup_steps: environment steps of one agent in `init`.
+        max_iterations: how often `step` may be called before an int32 counter overflows.
     """
 
     init: Callable[[Array, Hparams], TrainState]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import jaxrl
-from jaxrl import MDP, make, planning
+from jaxrl import MDP, make, ops, planning
 from jaxrl.arguments import ArgumentError
 from jaxrl.envs.grid_world import GridWorldParams, grid_mdp
 from jaxrl.envs.maps import Grid
@@ -212,7 +212,7 @@ def test_small_values_are_right_beside_huge_ones(method, huge: float) -> None:
 
 
 def test_ties_share_and_stop_policy_iteration() -> None:
-    assert planning.greedy_policy(jnp.array([[1, 3, 3], [2, 1, 0]])).tolist() == [[0, 0.5, 0.5], [1, 0, 0]]
+    assert ops.greedy_policy(jnp.array([[1, 3, 3], [2, 1, 0]])).tolist() == [[0, 0.5, 0.5], [1, 0, 0]]
     mdp = table(np.full((2, 2, 2), 1 / 2), np.ones((2, 2)), 0.9)  # all policies are the same
     plan = planning.policy_iteration(mdp)
     assert plan.iterations <= 2

@@ -318,17 +318,17 @@ MUTANTS = [
         test_an_agents_draws,
         "jaxrl.agents.dqn:dqn",
         [
-            ("noise and action of one key", "sample(action_key)", "sample(noise_key)"),
             ("target and learning network with one noise", '{"noise": target_key}', '{"noise": online_key}'),
-            ("target and selector with one noise", "next_observation, selector_key", "next_observation, target_key"),
-            (
-                "selector and learning network with one noise",
-                "next_observation, selector_key",
-                "next_observation, online_key",
-            ),
+            ("target and selector with one noise", '{"noise": selector_key}', '{"noise": target_key}'),
+            ("selector and learning network with one noise", '{"noise": selector_key}', '{"noise": online_key}'),
             ("no noise in the target", ', rngs={"noise": target_key}', ""),
             ("learns without noise", ', rngs={"noise": online_key}', ""),
         ],
+    ),
+    (
+        test_an_agents_draws,
+        "jaxrl.agents.value_based:epsilon_greedy_agent",
+        [("noise and action of one key", "sample(action_key)", "sample(noise_key)")],
     ),
     (
         test_every_noisy_layer_has_noise_of_its_own,
@@ -337,26 +337,26 @@ MUTANTS = [
     ),
     (
         test_a_noisy_network_explores_by_its_noise,
-        "jaxrl.agents.dqn:dqn",
+        "jaxrl.agents.value_based:epsilon_greedy_agent",
         [
-            ("acts without noise", ', rngs={"noise": noise}', ""),
-            ("evaluates with noise", "(outputs(state, observations)", "(q_values(state.params, observations, key)"),
+            ("acts without noise", 'rngs["rngs"] = {"noise": noise_key}', ""),
+            ("evaluates with noise", "(q_values(state, observations)", '(q_values(state, observations, {"noise": key})'),
         ],
     ),
     (
         partial(test_exploration, dqn, DQNHparams),
-        "jaxrl.agents.dqn:dqn",
+        "jaxrl.agents.value_based:epsilon_greedy_agent",
         [
-            ("explores for ever", " epsilon = epsilon_at(state.hparams, env_steps)", " epsilon = 1.0"),
+            ("explores for ever", "epsilon(state.hparams, env_steps)", "1.0"),
             ("evaluates greedily", "state.hparams.epsilon_eval", "0.0"),
             ("evaluates as it acts in the end", "state.hparams.epsilon_eval", "state.hparams.epsilon_end"),
         ],
     ),
     (
         partial(test_exploration, pqn, PQNHparams),
-        "jaxrl.agents.pqn:pqn",
+        "jaxrl.agents.value_based:epsilon_greedy_agent",
         [
-            ("explores for ever", " epsilon = epsilon_at(state.hparams, env_steps)", " epsilon = 1.0"),
+            ("explores for ever", "epsilon(state.hparams, env_steps)", "1.0"),
             ("evaluates greedily", "state.hparams.epsilon_eval", "0.0"),
         ],
     ),
@@ -367,7 +367,7 @@ MUTANTS = [
     ),
     (
         test_pqn.test_the_step_size_falls_linearly_to_zero,
-        "jaxrl.agents.pqn:optimizer",
+        "jaxrl.agents.optimizers:learning_rate_at",
         [("the step size stays", "ops.linear_decay(env_steps, ", "ops.linear_decay(0.0, ")],
     ),
     (

@@ -1,8 +1,8 @@
 """Advantage actor-critic (Mnih et al. 2016, https://arxiv.org/abs/1602.01783; here all environments move in lockstep).
 
-REINFORCE judges an action by everything that followed, which is noisy and has to wait for the end of the episode. An
-actor-critic asks a critic instead: how much better than V(s) was the action, going by the few rewards up to the end of
-a short rollout and by the value V of where they led?
+REINFORCE weights an action by all rewards that follow, which is noisy and has to wait for the end of the episode. An
+actor-critic asks a critic how much better than V(s) the action was, given the few rewards up to the end of a short
+rollout and the value V of the observation that they lead to.
 """
 
 import dataclasses
@@ -12,53 +12,54 @@ import jax
 from annotated_types import Interval
 
 from jaxrl import ops
-from jaxrl.agents.minibatches import merge_time
+from jaxrl.agents.minibatches import check_rollout, merge_time
 from jaxrl.agents.policy_gradient import (
     PolicyGradientHparams,
     PolicyGradientState,
+    Updated,
+    actor_critic_loss,
     advantages_and_returns,
     gradient_step,
     policy_gradient_agent,
 )
 from jaxrl.networks import Network
-from jaxrl.types import Agent, Array, Metrics, PyTree, Transition
+from jaxrl.types import Agent, Array, PyTree, Transition
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class A2CHparams(PolicyGradientHparams):
-    """What may be swept: traced values that live in the state, so that no change of them recompiles."""
+    """Hyperparameters of A2C."""
 
     gae_lambda: Annotated[float, Interval(ge=0, le=1)] = 1.0
-    """λ of the advantages, in [0, 1]: 1 counts all rewards up to the end of the rollout (n-step returns), 0 one."""
+    """λ of the advantages, in [0, 1]: 1 uses all rewards up to the end of the rollout (n-step returns), 0 only one."""
 
 
 def a2c(network: Network) -> Agent:
     """Advantage actor-critic with any network.
 
     Args:
-        network: observations `[N, ...]` to a `jaxrl.distributions.Distribution` over actions and values `[N]`.
+        network: maps observations `[N, ...]` to a `jaxrl.distributions.Distribution` over actions and values `[N]`.
 
     Returns:
-        An agent for rollouts `[T, N]` whose hyperparameters are `A2CHparams` and whose metrics are `policy_loss`,
-        `value_loss` and `entropy`.
+        An agent for rollouts `[T, N]` with hyperparameters `A2CHparams`. Its metrics are `policy_loss`, `value_loss`
+        and `entropy`.
+
+    Raises:
+        ArgumentError: not a network; from `init`, other outputs; from `update`, not a rollout.
     """
 
-    def update(
-        state: PolicyGradientState, batch: Transition, key: Array, env_steps: Array
-    ) -> tuple[PolicyGradientState, Metrics, PyTree]:
+    def update(state: PolicyGradientState, batch: Transition, key: Array, env_steps: Array) -> Updated:
         del key
+        check_rollout(batch)
         hparams = state.hparams
         targets = advantages_and_returns(network, state.params, batch, hparams.discount, hparams.gae_lambda)
         observations, actions, advantages, returns = merge_time((batch.observation, batch.action, *targets))
 
         def loss(params: PyTree) -> tuple[Array, dict[str, Array]]:
             distribution, values = network.apply(params, observations)
-            policy_loss = ops.policy_gradient_loss(distribution.log_prob(actions), advantages).mean()
-            value_loss = ops.l2_loss(returns - values).mean()
-            entropy = distribution.entropy().mean()
-            total = policy_loss + hparams.value_coef * value_loss - hparams.entropy_coef * entropy
-            return total, {"policy_loss": policy_loss, "value_loss": value_loss, "entropy": entropy}
+            policy_loss = ops.score_function_loss(distribution.log_prob(actions), advantages).mean()
+            return actor_critic_loss(policy_loss, distribution, values, returns, hparams)
 
         return *gradient_step(state, loss, env_steps), ()
 

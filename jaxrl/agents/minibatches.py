@@ -1,32 +1,38 @@
-"""Learning several times from one rollout, in minibatches: what PPO and PQN share."""
+"""Learning from rollouts in minibatches, as PPO and PQN do."""
 
 import dataclasses
 from collections.abc import Callable
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 from annotated_types import Interval
 
-from jaxrl.arguments import ArgumentError
-from jaxrl.types import Array, Metrics, PyTree
+from jaxrl.arguments import ArgumentError, check_kind
+from jaxrl.types import Array, Metrics, PyTree, Transition
 from jaxrl.xla.sharding import shard_batch
 from jaxrl.xla.threefry import inline
 
 StateT = TypeVar("StateT")
 
-ROLLOUT = ", a rollout, as jaxrl.on_policy makes it"
-"""What agents that learn from a `Transition` say of it to those who give them something else."""
-
 
 @dataclasses.dataclass(frozen=True)
 class MinibatchConfig:
-    """What decides the program: static values."""
+    """Epochs and minibatches, static."""
 
     num_epochs: Annotated[int, Interval(gt=0, lt=2**31)] = 4
-    """Times that each rollout is learned from."""
+    """Passes over each rollout."""
     num_minibatches: Annotated[int, Interval(gt=0, lt=2**31)] = 4
-    """Gradient steps of an epoch; they share the rollout's num_envs * rollout_length transitions equally."""
+    """Gradient steps in one epoch. They must divide num_envs * rollout_length."""
+
+
+def check_rollout(batch: Any) -> None:
+    """Checks that a batch is a rollout.
+
+    Raises:
+        ArgumentError: it is something else.
+    """
+    check_kind("batch", batch, Transition, ", a rollout, as in jaxrl.on_policy")
 
 
 def learn_in_minibatches(
@@ -36,14 +42,14 @@ def learn_in_minibatches(
     key: Array,
     config: MinibatchConfig,
 ) -> tuple[StateT, Metrics]:
-    """Goes through a rollout `num_epochs` times, each time in another order.
+    """Passes over a rollout `num_epochs` times, each time in another order.
 
     Args:
         step: `(state, minibatch) -> (state, metrics)`, one gradient step.
-        state: the agent's.
+        state: the agent's state.
         data: the rollout, leaves `[T * N, ...]`.
-        key: of the orders.
-        config: how often, and in how many minibatches.
+        key: decides the orders.
+        config: the numbers of epochs and minibatches.
 
     Raises:
         ArgumentError: the minibatches do not divide the rollout.
@@ -65,18 +71,18 @@ def learn_in_minibatches(
 
 
 def merge_time(tree: PyTree) -> PyTree:
-    """Leaves `[T, N, ...]` as `[T * N, ...]`, one batch for a network."""
+    """Reshapes leaves `[T, N, ...]` to `[T * N, ...]`."""
     return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), tree)
 
 
 def apply_in_chunks(apply: Callable[[PyTree], Array], observations: PyTree, chunk: int = 256) -> Array:
-    """What a network gives for a whole rollout: leaves `[T, N, ...]` to `[T, N]`.
+    """Applies a network to a whole rollout: leaves `[T, N, ...]` to `[T, N]`.
 
     Args:
-        apply: observations, or a tree of them and more, `[M, ...]` to `[M]`.
+        apply: maps observations, or a tree that contains them, `[M, ...]` to `[M]`.
         observations: of the rollout.
-        chunk: how many at a time on a CPU. A convolution of thousands of boards fills megabytes, which it has to fetch
-            anew each time: 4096 boards at once took 4 times as long as 256 at a time.
+        chunk: batch size on a CPU. A convolution of thousands of boards does not fit a cache: 4096 boards at once took
+            4 times as long as 256 at a time.
     """
     shape = jax.tree.leaves(observations)[0].shape[:2]
     merged, size = merge_time(observations), shape[0] * shape[1]
@@ -91,14 +97,14 @@ def apply_in_chunks(apply: Callable[[PyTree], Array], observations: PyTree, chun
 
 
 def shuffle(key: Array, size: int) -> Array:
-    """A random order of `size` things, int32 `[size]`.
+    """A random permutation of `size` indices, int32 `[size]`.
 
-    Sorts random words whose low bits are the things themselves: to sort words and things side by side takes a CPU four
-    times as long. Of two things with the same random bits (for 4096 things there are 20 of them) the lower comes first.
-    Things so many that this would leave less than a random value for each are sorted side by side all the same.
+    It sorts random words whose low bits are the indices. Sorting words and indices side by side takes a CPU four times
+    as long. Ties of the random bits (20 of them for 4096 indices) put the lower index first; above 2^16 indices too few
+    bits are left, and words and indices are sorted side by side after all.
     """
-    words, things = jax.random.bits(key, (size,), jnp.uint32), jnp.arange(size, dtype=jnp.uint32)
+    words, indices = jax.random.bits(key, (size,), jnp.uint32), jnp.arange(size, dtype=jnp.uint32)
     if size > 2**16:
-        return jax.lax.sort_key_val(words, things)[1].astype(jnp.int32)
+        return jax.lax.sort_key_val(words, indices)[1].astype(jnp.int32)
     low_bits = (1 << max(size - 1, 1).bit_length()) - 1
-    return (jnp.sort(words & ~jnp.uint32(low_bits) | things) & low_bits).astype(jnp.int32)
+    return (jnp.sort(words & ~jnp.uint32(low_bits) | indices) & low_bits).astype(jnp.int32)

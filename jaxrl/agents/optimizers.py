@@ -1,33 +1,41 @@
-"""optax's optimizers, whose own derivatives are finite: for gradients through training, such as of a learning rate.
+"""optax's optimizers with finite derivatives of their own, for gradients through training, such as of a learning rate.
 
-√x has no derivative at 0, and optax takes it of numbers that are 0 where a gradient is: of a unit that is never active,
-or of everything at once. What training itself computes stays the same.
+√x has no derivative at 0, and optax takes the root of numbers that are 0 where a gradient is 0, such as that of a unit
+that is never active. The updates themselves are optax's, bit for bit.
 """
+
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
 
+from jaxrl import ops
 from jaxrl.types import Array, PyTree
 
 TINY = 1e-36
-"""Under a root, where float32's numbers end at 1e-38. Its root is 1e-18, which is lost in what optimizers add to it."""
+"""Under a root, near the smallest float32, 1e-38. Its root, 1e-18, is lost in what the optimizers add to it."""
 
 
 def adam(learning_rate: ArrayLike, max_grad_norm: ArrayLike, eps: ArrayLike = 1e-8) -> optax.GradientTransformation:
-    """Adam behind a clip of the global gradient norm. Its state's shape does not depend on the values."""
+    """Adam after a clip of the global gradient norm. The shape of its state does not depend on the arguments."""
     return optax.chain(clip_by_global_norm(max_grad_norm), optax.adam(learning_rate, eps=eps, eps_root=TINY))
 
 
 def radam(learning_rate: ArrayLike, max_grad_norm: ArrayLike) -> optax.GradientTransformation:
-    """RAdam behind a clip of the global gradient norm. Its state's shape does not depend on the values."""
+    """RAdam after a clip of the global gradient norm. The shape of its state does not depend on the arguments."""
     rectified = optax.chain(scale_by_radam(), optax.scale_by_learning_rate(learning_rate))
     return optax.chain(clip_by_global_norm(max_grad_norm), rectified)
 
 
+def learning_rate_at(hparams: Any, env_steps: ArrayLike) -> Array:
+    """The step size after `env_steps` environment steps: `learning_rate`, decayed over `learning_rate_decay_steps`."""
+    return hparams.learning_rate * ops.linear_decay(env_steps, hparams.learning_rate_decay_steps)
+
+
 def clip_by_global_norm(max_norm: ArrayLike) -> optax.GradientTransformation:
-    """`optax.clip_by_global_norm`, to the same bits."""
+    """`optax.clip_by_global_norm`, bit for bit."""
 
     def update(updates: PyTree, state: optax.EmptyState, params: PyTree = None) -> tuple[PyTree, optax.EmptyState]:
         del params
@@ -42,10 +50,10 @@ def clip_by_global_norm(max_norm: ArrayLike) -> optax.GradientTransformation:
 
 
 def scale_by_radam(b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8) -> optax.GradientTransformation:
-    """`optax.scale_by_radam`, to the same bits (Liu et al. 2020, https://arxiv.org/abs/1908.03265).
+    """`optax.scale_by_radam`, bit for bit (Liu et al. 2020, https://arxiv.org/abs/1908.03265).
 
-    In its first steps, in which it takes the mean of the gradients, optax's rectification is the root of a negative
-    number: not selected, but its derivative is NaN all the same.
+    In the first steps, which use the mean of the gradients, optax's rectification is the root of a negative number. It
+    is not selected, but its derivative is NaN.
     """
     rho_inf = 2 / (1 - b2) - 1
 
@@ -72,8 +80,8 @@ def scale_by_radam(b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8) -> opt
 
 
 def nan_if_too_large(x: Array, grads: PyTree) -> Array:
-    """A metric, or NaN where the gradients' global norm is more than float32 can hold, from about 2e19.
+    """Replaces a metric by NaN where the global norm of the gradients overflows float32, from about 2e19.
 
-    `clip_by_global_norm` makes zeros of such gradients: nothing would be learned, and nothing would say so.
+    `clip_by_global_norm` turns such gradients into zeros: nothing would be learned, and nothing would show it.
     """
-    return jnp.where(jnp.isfinite(optax.tree.norm(grads, squared=True)), x, jnp.nan)  # XLA takes it once for both
+    return jnp.where(jnp.isfinite(optax.tree.norm(grads, squared=True)), x, jnp.nan)  # XLA computes the norm once

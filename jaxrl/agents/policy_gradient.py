@@ -10,8 +10,8 @@ import optax
 from annotated_types import Ge, Gt, Interval
 
 from jaxrl import ops
-from jaxrl.agents.minibatches import ROLLOUT, apply_in_chunks
-from jaxrl.agents.optimizers import adam, nan_if_too_large
+from jaxrl.agents.minibatches import apply_in_chunks
+from jaxrl.agents.optimizers import adam, learning_rate_at, nan_if_too_large
 from jaxrl.arguments import ArgumentError, check_kind
 from jaxrl.distributions import Distribution
 from jaxrl.networks.network import Network, check_network, initial_params
@@ -22,43 +22,44 @@ from jaxrl.xla.threefry import inline
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class PolicyGradientHparams:
-    """What may be swept: traced values that live in the state, so that no change of them recompiles."""
+    """Hyperparameters of all policy gradients."""
 
     learning_rate: Annotated[float, Interval(gt=0, lt=1e30)] = 1e-3
-    """Adam's step size at the beginning, > 0."""
+    """Initial step size of Adam, > 0."""
     learning_rate_decay_steps: Annotated[float, Ge(0)] = 0.0
-    """Environment steps over which the step size falls linearly to zero, which then stays; 0: it does not fall."""
+    """Environment steps over which the step size decays linearly to zero; 0 keeps it constant."""
     discount: Annotated[float, Interval(ge=0, le=1)] = 0.99
-    """γ per step, in [0, 1]."""
+    """Discount factor γ per step, in [0, 1]."""
     value_coef: Annotated[float, Ge(0)] = 0.5
-    """Weight of the value's loss; of no effect in REINFORCE with a weight other than baseline."""
+    """Coefficient of the value loss. REINFORCE uses it with the weight baseline only."""
     entropy_coef: Annotated[float, Ge(0)] = 0.01
-    """Weight of the policy's entropy, which keeps it exploring."""
+    """Coefficient of the policy's entropy, a bonus that encourages exploration."""
     max_grad_norm: Annotated[float, Gt(0)] = 0.5
-    """Gradients with a larger global norm are scaled down to it, > 0."""
+    """Maximum global norm of the gradients, > 0; larger gradients are scaled down to it."""
 
 
 class PolicyGradientState(NamedTuple):
+    """The network's parameters, Adam's state, and the hyperparameters, an instance of `PolicyGradientHparams`."""
+
     params: PyTree
     opt_state: optax.OptState
     hparams: Any
-    """A `PolicyGradientHparams`, or the learner's own kind of it."""
 
 
-Update = Callable[[PolicyGradientState, Transition, Array, Array], tuple[PolicyGradientState, Metrics, PyTree]]
+Updated = tuple[PolicyGradientState, Metrics, PyTree]
+Update = Callable[[PolicyGradientState, Transition, Array, Array], Updated]
 
 
 def policy_gradient_agent(network: Network, update: Update, kind: type = PolicyGradientHparams) -> Agent:
-    """The agent around an update: it samples from its policy to act, and takes the mode of it to be evaluated.
+    """An agent that samples actions from its policy, and takes the most probable ones during evaluation.
 
     Args:
-        network: observations `[N, ...]` to a `jaxrl.distributions.Distribution` over actions and values `[N]`.
+        network: maps observations `[N, ...]` to a `jaxrl.distributions.Distribution` over actions and values `[N]`.
         update: as `Agent.update`.
-        kind: of its hyperparameters.
+        kind: the class of its hyperparameters.
 
     Raises:
-        ArgumentError: it is no network; from the agent's `init`: it gives something else, or the hyperparameters are of
-            another kind; from its `update`: the batch is no rollout.
+        ArgumentError: not a network; from `init`, other outputs or another class of hyperparameters.
     """
     check_network(network)
 
@@ -79,57 +80,62 @@ def policy_gradient_agent(network: Network, update: Update, kind: type = PolicyG
     def outputs(state: PolicyGradientState, observations: PyTree) -> Distribution:
         return network.apply(state.params, observations)[0]
 
-    def update_from_rollout(
-        state: PolicyGradientState, batch: Transition, key: Array, env_steps: Array
-    ) -> tuple[PolicyGradientState, Metrics, PyTree]:
-        check_kind("batch", batch, Transition, ROLLOUT)
-        return update(state, batch, key, env_steps)
-
-    return Agent(init, act, policy, update_from_rollout, outputs)
+    return Agent(init, act, policy, update, outputs)
 
 
 def _check_outputs(outputs: Any) -> None:
-    """Refuses a network that does not give a distribution and values for each of two observations.
-
-    Raises:
-        ArgumentError: it gives something else.
-    """
+    """Checks the outputs of a network for two observations."""
     if not (isinstance(outputs, tuple) and len(outputs) == 2 and hasattr(outputs[0], "log_prob")):
-        raise ArgumentError("network", "must give a jaxrl.distributions.Distribution and values", outputs)
+        raise ArgumentError("network", "must return a jaxrl.distributions.Distribution and values", outputs)
     if getattr(outputs[1], "shape", None) != (2,):
-        raise ArgumentError("network", "must give values [N], here [2]", outputs[1])
+        raise ArgumentError("network", "must return values [N], here [2]", outputs[1])
 
 
 def optimizer(hparams: PolicyGradientHparams, env_steps: Array) -> optax.GradientTransformation:
-    """Adam behind a clip of the global gradient norm. Its state's shape does not depend on the values."""
-    rate = hparams.learning_rate * ops.linear_decay(env_steps, hparams.learning_rate_decay_steps)
-    return adam(rate, hparams.max_grad_norm, eps=1e-5)
+    return adam(learning_rate_at(hparams, env_steps), hparams.max_grad_norm, eps=1e-5)
 
 
 def gradient_step(
     state: PolicyGradientState, loss: Callable[[PyTree], tuple[Array, dict[str, Array]]], env_steps: Array
 ) -> tuple[PolicyGradientState, Metrics]:
-    """One step of the optimizer down a loss of the parameters, `(params) -> (loss, what to report)`, all scalars."""
-    grads, report = jax.grad(loss, has_aux=True)(state.params)
+    """One optimizer step on a loss of the parameters, `(params) -> (loss, metrics)`, all scalars."""
+    grads, metrics = jax.grad(loss, has_aux=True)(state.params)
     updates, opt_state = optimizer(state.hparams, env_steps).update(grads, state.opt_state, state.params)
     state = PolicyGradientState(optax.apply_updates(state.params, updates), opt_state, state.hparams)
-    return state, {name: Mean(nan_if_too_large(x, grads), jnp.int32(1)) for name, x in report.items()}
+    return state, {name: Mean.of(nan_if_too_large(x, grads)) for name, x in metrics.items()}
 
 
-def values_of(network: Network, params: PyTree, observations: PyTree) -> Array:
-    """V(s) `[T, N]` of observations `[T, N, ...]`."""
-    return apply_in_chunks(lambda x: network.apply(params, x)[1], observations)
+def actor_critic_loss(
+    policy_loss: Array, distribution: Distribution, values: Array, returns: Array, hparams: PolicyGradientHparams
+) -> tuple[Array, dict[str, Array]]:
+    """The loss of the policy plus those of the values V and the entropy H: L + c_V mean ½ (G − V)² − c_H mean H.
+
+    Args:
+        policy_loss: L, scalar.
+        distribution: the policy's, of the observations `[B]`.
+        values: V, `[B]`.
+        returns: G, `[B]`.
+        hparams: the coefficients.
+
+    Returns:
+        The loss and its three parts, scalars.
+    """
+    value_loss = ops.l2_loss(returns - values).mean()
+    entropy = distribution.entropy().mean()
+    loss = policy_loss + hparams.value_coef * value_loss - hparams.entropy_coef * entropy
+    return loss, {"policy_loss": policy_loss, "value_loss": value_loss, "entropy": entropy}
 
 
 def advantages_and_returns(
     network: Network, params: PyTree, batch: Transition, discount: Array, gae_lambda: Array
 ) -> tuple[Array, Array]:
-    """Generalized advantages, and the λ-returns that the values learn, both `[T, N]`, of a rollout `[T, N]`.
+    """Generalized advantages of a rollout `[T, N]`, and the λ-returns that the values learn, both `[T, N]`.
 
-    What the true last observation of a truncated episode is worth counts; nothing counts across the end of an episode.
+    A truncated episode bootstraps from its true last observation. Nothing leaks across the end of an episode.
     """
-    v_tm1 = values_of(network, params, batch.observation)
-    v_t = values_of(network, params, batch.next_observation)
+    v_tm1, v_t = (
+        apply_in_chunks(lambda x: network.apply(params, x)[1], x) for x in (batch.observation, batch.next_observation)
+    )
     discount_t = jnp.where(batch.terminated, 0.0, discount)
     lambda_t = jnp.where(batch.terminated | batch.truncated, 0.0, gae_lambda)
     estimate = jax.vmap(ops.generalized_advantage_estimation, in_axes=1, out_axes=1)

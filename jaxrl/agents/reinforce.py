@@ -1,19 +1,19 @@
 """REINFORCE (Williams 1992, https://doi.org/10.1007/BF00992696): gradient ascent on J(θ) = E[Σ γ^t r_t].
 
-A trajectory x = (s_0, a_0, s_1, a_1, …) is drawn from p_θ(x) = p(s_0) Π π_θ(a_t | s_t) P(s_{t+1} | s_t, a_t) and worth
-f(x) = Σ γ^t r_t. Since ∇p = p ∇log p, and since the environment's own terms do not depend on θ,
+A trajectory x = (s_0, a_0, s_1, a_1, …) has the probability p_θ(x) = p(s_0) Π π_θ(a_t | s_t) P(s_{t+1} | s_t, a_t) and
+the return f(x) = Σ γ^t r_t. Since ∇p = p ∇log p, and the environment's own factors do not depend on θ,
 
     ∇J = E[f(x) Σ_t ∇ log π_θ(a_t | s_t)],
 
-an expectation that sampled trajectories estimate. Three weights of ∇ log π(a_t | s_t) have this same expectation, each
-with a lower variance than the one before:
+which sampled trajectories estimate. Three weights of ∇ log π(a_t | s_t) have this same expectation, each with a lower
+variance than the one before:
 
     trajectory      f(x): all rewards, also those from before the action
-    reward_to_go    Σ_{k≥t} γ^k r_k: what came after it, for no action changes the past
-    baseline        γ^t (Σ_{k≥t} γ^{k−t} r_k − V(s_t)): how much better that was than usual
+    reward_to_go    Σ_{k≥t} γ^k r_k: the rewards that follow the action
+    baseline        γ^t (Σ_{k≥t} γ^{k−t} r_k − V(s_t)): how much better than expected they are
 
-All of these are sums over an episode, and so is the entropy beside them, Σ γ^t H(π(· | s_t)). Against one step's
-advantage, `entropy_coef` then weighs one step's entropy, as it does in A2C and PPO, where both are means over steps.
+All of them are sums over an episode, and so is the entropy, Σ γ^t H(π(· | s_t)). Relative to one step's advantage,
+`entropy_coef` then weights one step's entropy, as in A2C and PPO, where both are means over steps.
 """
 
 import dataclasses
@@ -23,56 +23,58 @@ import jax
 import jax.numpy as jnp
 
 from jaxrl import ops
-from jaxrl.agents.minibatches import merge_time
+from jaxrl.agents.minibatches import check_rollout, merge_time
 from jaxrl.agents.policy_gradient import (
     PolicyGradientHparams,
     PolicyGradientState,
+    Updated,
     gradient_step,
     policy_gradient_agent,
 )
 from jaxrl.arguments import check, check_kind
 from jaxrl.networks import Network
-from jaxrl.types import Agent, Array, Metrics, PyTree, Transition
+from jaxrl.types import Agent, Array, PyTree, Transition
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class ReinforceHparams(PolicyGradientHparams):
-    """What may be swept: those of all policy gradients."""
+    """Hyperparameters of REINFORCE."""
 
 
 @dataclasses.dataclass(frozen=True)
 class ReinforceConfig:
-    """What decides the program: static values."""
+    """The estimator of the gradient, static."""
 
     weight: Literal["trajectory", "reward_to_go", "baseline"] = "baseline"
-    """What ∇ log π is weighted by: the trajectory's return (Williams), the reward to go, or that less a baseline."""
+    """Weight of ∇ log π: the whole trajectory's return (Williams), the reward to go, or that minus a baseline."""
 
 
 def reinforce(network: Network, config: ReinforceConfig | None = None) -> Agent:
     """REINFORCE with any network.
 
-    It learns from the first episode in each environment of a rollout, which must begin with it: `on_policy` asks for
-    `OnPolicyConfig.reset_each_rollout`. An episode that is longer than the rollout counts as far as it got.
+    It learns from the first episode of each environment in a rollout, which must begin with it (see
+    `OnPolicyConfig.reset_each_rollout`). The rollout truncates longer episodes.
 
     Args:
-        network: observations `[N, ...]` to a `jaxrl.distributions.Distribution` over actions and values `[N]`; only the
-            weight "baseline" uses and trains the values.
-        config: the static switches.
+        network: maps observations `[N, ...]` to a `jaxrl.distributions.Distribution` over actions and values `[N]`,
+            which only the weight "baseline" uses and trains.
+        config: the estimator of the gradient.
 
     Returns:
-        An agent for rollouts `[T, N]` whose hyperparameters are `ReinforceHparams` and whose metrics are `policy_loss`,
-        and `value_loss` and `entropy` as means over steps. The clip of the gradient's norm (`max_grad_norm`), and Adam,
-        bias the step.
+        An agent for rollouts `[T, N]` with hyperparameters `ReinforceHparams`. Its metrics are `policy_loss`, and
+        `value_loss` and `entropy` as means over steps. Clipping the gradient (`max_grad_norm`) and Adam bias the step.
+
+    Raises:
+        ArgumentError: an argument is of the wrong kind; from `init`, other outputs; from `update`, not a rollout.
     """
     config = config or ReinforceConfig()
     check_kind("config", config, ReinforceConfig)
     check(config)
 
-    def update(
-        state: PolicyGradientState, batch: Transition, key: Array, env_steps: Array
-    ) -> tuple[PolicyGradientState, Metrics, PyTree]:
+    def update(state: PolicyGradientState, batch: Transition, key: Array, env_steps: Array) -> Updated:
         del key
+        check_rollout(batch)
 
         def loss(params: PyTree) -> tuple[Array, dict[str, Array]]:
             return reinforce_loss(network, config.weight, params, batch, state.hparams)
@@ -98,7 +100,7 @@ def reinforce_loss(
         surrogate = ops.score_function_surrogate(returns[0], log_prob.sum(0))
     else:
         advantages = returns - values if weight == "baseline" else returns
-        surrogate = -ops.policy_gradient_loss(log_prob, discounts * advantages).sum(0)
+        surrogate = -ops.score_function_loss(log_prob, discounts * advantages).sum(0)
     policy_loss = -surrogate.mean()
     entropy = jnp.where(in_episode, entropy, 0.0)
     value_loss = jnp.where(in_episode, ops.l2_loss(returns - values), 0.0)
@@ -106,11 +108,11 @@ def reinforce_loss(
     if weight == "baseline":
         total += hparams.value_coef * value_loss.sum(0).mean()
     steps = in_episode.sum()
-    report = {"policy_loss": policy_loss, "value_loss": value_loss.sum() / steps, "entropy": entropy.sum() / steps}
-    return total, report
+    metrics = {"policy_loss": policy_loss, "value_loss": value_loss.sum() / steps, "entropy": entropy.sum() / steps}
+    return total, metrics
 
 
 def first_episode(batch: Transition) -> Array:
-    """Which steps of `[T, N]` belong to the first episode of their environment, bool `[T, N]`."""
+    """Whether each step of a rollout belongs to the first episode of its environment, bool `[T, N]`."""
     done = batch.terminated | batch.truncated
     return jnp.cumsum(done, axis=0) - done == 0

@@ -1,7 +1,8 @@
-"""What DQN and PQN share: the hyperparameters of a network that learns Q, and acts ε-greedily on it."""
+"""What DQN, PQN and tabular Q-learning share: ε-greedy acting, and hyperparameters of networks that learn Q."""
 
 import dataclasses
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
@@ -9,50 +10,78 @@ from annotated_types import Ge, Gt, Interval
 
 from jaxrl import ops
 from jaxrl.arguments import ArgumentError
+from jaxrl.distributions import epsilon_greedy
 from jaxrl.networks import Network
-from jaxrl.types import Array, PyTree
+from jaxrl.types import Agent, Array, PyTree
+from jaxrl.xla.threefry import inline
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class ValueBasedHparams:
-    """What may be swept: traced values that live in the state, so that no change of them recompiles."""
+    """Hyperparameters of networks that learn action values."""
 
     learning_rate: Annotated[float, Interval(gt=0, lt=1e30)] = 5e-4
-    """The optimizer's step size, > 0."""
+    """Step size of the optimizer, > 0."""
     discount: Annotated[float, Interval(ge=0, le=1)] = 0.99
-    """γ per step, in [0, 1]."""
+    """Discount factor γ per step, in [0, 1]."""
     epsilon_start: Annotated[float, Interval(ge=0, le=1)] = 1.0
     """Probability of a random action at the first step, in [0, 1]."""
     epsilon_end: Annotated[float, Interval(ge=0, le=1)] = 0.02
-    """Probability of a random action once the decay is over, in [0, 1]."""
+    """Probability of a random action after the decay, in [0, 1]."""
     epsilon_decay_steps: Annotated[float, Ge(0)] = 750_000
-    """Length of the linear decay from start to end, in environment steps."""
+    """Environment steps over which that probability changes linearly from start to end."""
     epsilon_eval: Annotated[float, Interval(ge=0, le=1)] = 0.001
-    """Probability of a random action when evaluating, in [0, 1]."""
+    """Probability of a random action during evaluation, in [0, 1]."""
     max_grad_norm: Annotated[float, Gt(0)] = 10.0
-    """Gradients with a larger global norm are scaled down to it, > 0."""
+    """Maximum global norm of the gradients, > 0; larger gradients are scaled down to it."""
 
 
 def epsilon_at(hparams: ValueBasedHparams, env_steps: Array) -> Array:
-    """Exploration after `env_steps` environment steps."""
-    return ops.linear_schedule(env_steps, hparams.epsilon_start, hparams.epsilon_end, hparams.epsilon_decay_steps)
+    """The probability of a random action after `env_steps` environment steps, scalar."""
+    return ops.linear_annealing(env_steps, hparams.epsilon_start, hparams.epsilon_end, hparams.epsilon_decay_steps)
+
+
+def epsilon_greedy_agent(
+    init: Callable,
+    update: Callable,
+    q_values: Callable,
+    epsilon: Callable[[Any, Array], Array] = epsilon_at,
+    noisy: bool = False,
+) -> Agent:
+    """An agent that acts ε-greedily, with `hparams.epsilon_eval` during evaluation.
+
+    Args:
+        init: as `Agent.init`; its state has `hparams`.
+        update: as `Agent.update`.
+        q_values: `(state, observations) -> Q(s, ·)`, `[N, num_actions]`.
+        epsilon: `(hparams, env_steps) -> ε` of acting.
+        noisy: whether `q_values` also takes `rngs={"noise": key}`, given when acting but not during evaluation.
+    """
+
+    def act(state: PyTree, observations: PyTree, key: Array, env_steps: Array) -> Array:
+        action_key, rngs = inline(key), {}
+        if noisy:
+            noise_key, action_key = jax.random.split(action_key)
+            rngs["rngs"] = {"noise": noise_key}
+        q = q_values(state, observations, **rngs)
+        return epsilon_greedy(q, epsilon(state.hparams, env_steps)).sample(action_key)
+
+    def policy(state: PyTree, observations: PyTree, key: Array) -> Array:
+        return epsilon_greedy(q_values(state, observations), state.hparams.epsilon_eval).sample(key)
+
+    return Agent(init, act, policy, update, q_values)
 
 
 def check_outputs(network: Network, params: PyTree, observation: PyTree, shape: tuple[int, ...]) -> None:
-    """Refuses a network that does not give numbers of `shape` for each action, `[N, num_actions, *shape]`.
+    """Checks that a network returns numbers of `shape` for each action, `[N, num_actions, *shape]`.
 
     Raises:
-        ArgumentError: it gives something else.
+        ArgumentError: it returns something else.
     """
     two = jax.tree.map(lambda x: jnp.stack([x, x]), observation)
     given = jax.eval_shape(network.apply, params, two)
-    found = getattr(given, "shape", None)
-    if found is None or len(found) != 2 + len(shape) or found[0] != 2 or found[2:] != shape:
+    found = getattr(given, "shape", type(given).__name__)
+    if isinstance(found, str) or len(found) != 2 + len(shape) or found[0] != 2 or found[2:] != shape:
         expected = ", ".join(["N", "num_actions", *map(str, shape)])
-        raise ArgumentError(
-            "network",
-            f"must give [{expected}]",
-            found or type(given).__name__,
-            got=f"{found or type(given).__name__} for N = 2",
-        )
+        raise ArgumentError("network", f"must return [{expected}]", found, got=f"{found} for N = 2")

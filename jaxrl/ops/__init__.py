@@ -1,17 +1,28 @@
-"""The mathematics of one transition or one trajectory.
+"""The mathematics of one transition or one trajectory: no networks, no state.
 
-No networks, no state; time indices follow rlax; the caller vmaps.
+Time indices follow rlax: `q_tm1, a_tm1, r_t, discount_t, q_t`. The caller maps over batches:
+
+    targets = jax.vmap(ops.q_learning_target)(r_t, discount_t, q_t)  # [B] of [B], [B] and [B, num_actions]
+
+Functions that share a name with rlax or optax share its meaning.
 """
+
+from optax import huber_loss, l2_loss
 
 from jaxrl.ops.distributional import (
     categorical_l2_project,
     categorical_q_learning_loss,
+    quantile_huber_loss,
     quantile_q_learning_loss,
-    quantile_regression_loss,
 )
-from jaxrl.ops.losses import huber_loss, l2_loss
-from jaxrl.ops.policy_gradients import clipped_surrogate_pg_loss, policy_gradient_loss, score_function_surrogate
-from jaxrl.ops.probabilities import categorical_entropy, categorical_log_prob, normal_entropy, normal_log_prob
+from jaxrl.ops.policy_gradients import clipped_surrogate_pg_loss, score_function_loss, score_function_surrogate
+from jaxrl.ops.probabilities import (
+    categorical_entropy,
+    categorical_log_prob,
+    greedy_policy,
+    normal_entropy,
+    normal_log_prob,
+)
 from jaxrl.ops.returns import (
     discounted_returns,
     generalized_advantage_estimation,
@@ -19,7 +30,7 @@ from jaxrl.ops.returns import (
     n_step_bootstrapped_returns,
     n_step_return,
 )
-from jaxrl.ops.schedules import linear_decay, linear_schedule
+from jaxrl.ops.schedules import linear_annealing, linear_decay
 from jaxrl.ops.value_learning import double_q_learning_target, expected_sarsa_target, q_learning_target, sarsa_target
 
 __all__ = [
@@ -32,19 +43,20 @@ __all__ = [
     "double_q_learning_target",
     "expected_sarsa_target",
     "generalized_advantage_estimation",
+    "greedy_policy",
     "huber_loss",
     "l2_loss",
     "lambda_returns",
+    "linear_annealing",
     "linear_decay",
-    "linear_schedule",
     "n_step_bootstrapped_returns",
     "n_step_return",
     "normal_entropy",
     "normal_log_prob",
-    "policy_gradient_loss",
     "q_learning_target",
+    "quantile_huber_loss",
     "quantile_q_learning_loss",
-    "quantile_regression_loss",
     "sarsa_target",
+    "score_function_loss",
     "score_function_surrogate",
 ]

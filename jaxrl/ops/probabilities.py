@@ -1,4 +1,4 @@
-"""Log-probabilities and entropies of the distributions policies are made of, in nats."""
+"""Policies as arrays: greedy probabilities, and log-probabilities and entropies in nats."""
 
 import math
 
@@ -8,17 +8,23 @@ import jax.numpy as jnp
 from jaxrl.types import Array
 
 
+def greedy_policy(q_values: Array) -> Array:
+    """The greedy policy π(a | s) `[..., num_actions]` of Q(s, a) `[..., num_actions]`; ties share the probability."""
+    best = q_values == q_values.max(-1, keepdims=True)
+    return best / best.sum(-1, keepdims=True)
+
+
 def categorical_log_prob(logits: Array, action: Array) -> Array:
     """log π(action), where π = softmax(logits).
 
     Args:
-        logits: unnormalised log-probabilities, `[num_actions]`; −inf masks an action, not all of them.
+        logits: unnormalised log-probabilities, `[num_actions]`; −inf masks an action, but not all of them.
         action: integer scalar in [0, num_actions).
 
     Returns:
-        Log-probability, scalar; −inf of a masked action.
+        Log-probability, scalar; −inf for a masked action.
     """
-    # A sum where indexing would do: the gradient of an index is a scatter, which is slow on a CPU.
+    # A sum instead of an index: the gradient of an index is a scatter, which is slow on a CPU.
     return jnp.sum(jnp.where(jnp.arange(logits.size) == action, jax.nn.log_softmax(logits), 0.0))
 
 
@@ -26,10 +32,10 @@ def categorical_entropy(logits: Array) -> Array:
     """−Σ_a π(a) log π(a), where π = softmax(logits); between 0 and log(num_actions).
 
     Args:
-        logits: unnormalised log-probabilities, `[num_actions]`; −inf masks an action, not all of them.
+        logits: unnormalised log-probabilities, `[num_actions]`; −inf masks an action, but not all of them.
 
     Returns:
-        Entropy, scalar; it and its gradient are finite with masked actions too.
+        Entropy, scalar. It and its gradient are finite with masked actions too.
     """
     log_probs = jax.nn.log_softmax(logits)
     probs = jnp.exp(log_probs)
@@ -37,27 +43,21 @@ def categorical_entropy(logits: Array) -> Array:
 
 
 def normal_log_prob(mean: Array, log_std: Array, action: Array) -> Array:
-    """Log-density of a normal distribution with a diagonal covariance.
+    """Log-density of a normal distribution with a diagonal covariance, summed over the dimensions: a scalar.
 
     Args:
         mean: `[D]`.
         log_std: logarithm of the standard deviations, `[D]`.
         action: `[D]`.
-
-    Returns:
-        Log-density, scalar: the sum over the dimensions.
     """
     standardized = (action - mean) * jnp.exp(-log_std)
     return -jnp.sum(0.5 * jnp.square(standardized) + log_std + 0.5 * math.log(2 * math.pi))
 
 
 def normal_entropy(log_std: Array) -> Array:
-    """Differential entropy of a normal distribution with a diagonal covariance, Σ_d (log σ_d + ½ log 2πe).
+    """Differential entropy of a normal distribution with a diagonal covariance, Σ_d (log σ_d + ½ log 2πe), a scalar.
 
     Args:
         log_std: logarithm of the standard deviations, `[D]`.
-
-    Returns:
-        Entropy, scalar: the sum over the dimensions. It is negative for small deviations.
     """
     return jnp.sum(log_std + 0.5 * math.log(2 * math.pi * math.e))

@@ -1,4 +1,8 @@
-"""Targets of the Bellman equations for action values, such as Q*(s, a) = E[r + γ max_a' Q*(s', a')]."""
+"""Targets of the Bellman equations for action values, such as Q*(s, a) = E[r + γ max_a' Q*(s', a')].
+
+All functions take `r_t`, the reward of the step, and `discount_t`, which is γ, or 0 if the step terminated the episode;
+both are scalars. They return the target y, a scalar.
+"""
 
 import jax.numpy as jnp
 
@@ -10,12 +14,9 @@ def q_learning_target(r_t: Array, discount_t: Array, q_t: Array) -> Array:
     """Target of Q-learning, y = r + γ max_a' Q(s', a') (Watkins & Dayan 1992).
 
     Args:
-        r_t: reward of the step, scalar.
-        discount_t: γ, or 0 if the step terminated the episode, scalar.
+        r_t: reward, scalar.
+        discount_t: γ or 0, scalar.
         q_t: Q(s', ·), `[num_actions]`.
-
-    Returns:
-        y, scalar.
     """
     return r_t + discounted(discount_t, jnp.max(q_t))
 
@@ -26,13 +27,10 @@ def double_q_learning_target(r_t: Array, discount_t: Array, q_t_value: Array, q_
     van Hasselt et al. 2016 (https://arxiv.org/abs/1509.06461), equation 4.
 
     Args:
-        r_t: reward of the step, scalar.
-        discount_t: γ, or 0 if the step terminated the episode, scalar.
-        q_t_value: Q(s', ·) that values the action (the target network), `[num_actions]`.
-        q_t_selector: Q(s', ·) that chooses it (the online network), `[num_actions]`.
-
-    Returns:
-        y, scalar.
+        r_t: reward, scalar.
+        discount_t: γ or 0, scalar.
+        q_t_value: Q(s', ·) of the target network, which evaluates the action, `[num_actions]`.
+        q_t_selector: Q(s', ·) of the online network, which selects it, `[num_actions]`.
     """
     return r_t + discounted(discount_t, q_t_value[jnp.argmax(q_t_selector)])
 
@@ -43,13 +41,10 @@ def sarsa_target(r_t: Array, discount_t: Array, q_t: Array, a_t: Array) -> Array
     Rummery & Niranjan 1994 ("modified connectionist Q-learning"); Sutton & Barto 2018, section 6.4.
 
     Args:
-        r_t: reward of the step, scalar.
-        discount_t: γ, or 0 if the step terminated the episode, scalar.
+        r_t: reward, scalar.
+        discount_t: γ or 0, scalar.
         q_t: Q(s', ·), `[num_actions]`.
-        a_t: a', the action taken in s', integer scalar. If the step terminated the episode any action will do.
-
-    Returns:
-        y, scalar.
+        a_t: a', the action taken in s', integer scalar; any action if the step terminated the episode.
     """
     return r_t + discounted(discount_t, q_t[a_t])
 
@@ -60,12 +55,9 @@ def expected_sarsa_target(r_t: Array, discount_t: Array, q_t: Array, probs_a_t: 
     van Seijen et al. 2009 (A Theoretical and Empirical Analysis of Expected Sarsa); Sutton & Barto 2018, section 6.6.
 
     Args:
-        r_t: reward of the step, scalar.
-        discount_t: γ, or 0 if the step terminated the episode, scalar.
+        r_t: reward, scalar.
+        discount_t: γ or 0, scalar.
         q_t: Q(s', ·), `[num_actions]`.
-        probs_a_t: π(· | s'), `[num_actions]`; the greedy policy's make this `q_learning_target`.
-
-    Returns:
-        y, scalar.
+        probs_a_t: π(· | s'), `[num_actions]`. With the greedy policy this is `q_learning_target`.
     """
     return r_t + discounted(discount_t, jnp.dot(probs_a_t, q_t))

@@ -39,8 +39,8 @@ class DQN(NetworkConfig, OffPolicyConfig):
     """Dense layers with learned noise, which explore in place of ε: set the epsilons to 0 (Fortunato et al. 2018)."""
     values: Literal["expected", "categorical", "quantiles"] = "expected"
     """Learn returns' expectations, distributions (C51, Bellemare et al. 2017), or quantiles (Dabney et al. 2018)."""
-    loss: Literal["huber", "squared"] = "huber"
-    """Loss of expected values: huber (error clipped to [-1, 1], Mnih et al. 2015) or squared (Mnih et al. 2013)."""
+    loss: Literal["huber", "l2"] = "huber"
+    """Loss of expected values: huber (error clipped to [-1, 1], Mnih et al. 2015) or l2 (Mnih et al. 2013)."""
     num_atoms: Annotated[int, Interval(ge=2, lt=2**16)] = 51
     """Numbers that describe each distribution."""
     v_min: float = 0.0

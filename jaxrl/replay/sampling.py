@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from annotated_types import Ge, Interval
 
 from jaxrl.arguments import ArgumentError
-from jaxrl.ops import linear_schedule
+from jaxrl.ops import linear_annealing
 from jaxrl.replay import sum_tree
 from jaxrl.types import Array, Hparams, PyTree
 
@@ -126,7 +126,7 @@ def prioritised(slots: int, num_envs: int, n_step: int = 1) -> Sampler:
     Following algorithm 1 of Schaul et al. 2016 (https://arxiv.org/abs/1511.05952), P(i) = p_i / Σ p, what is new comes
     with the largest p so far (at first 1), and the weights are (count · P(i))^-β, where `count` is of all sequences,
     divided by the largest of the batch. Following its appendix B.2.1, Σ p is cut into `batch_size` equal parts, and
-    one index drawn from each. β is `linear_schedule` in environment steps. As in the paper, and unlike in DeepMind's
+    one index drawn from each. β is `linear_annealing` in environment steps. As in the paper, and unlike in DeepMind's
     dqn_zoo, no error is clipped, and nothing is drawn uniformly besides.
 
     Its state is `PrioritisedState`; hyperparameters are anything with the fields of `PrioritisedHparams`.
@@ -161,7 +161,7 @@ def prioritised(slots: int, num_envs: int, n_step: int = 1) -> Sampler:
         index, priority = sum_tree.find(state.tree, part * sum_tree.total(state.tree))
         env_steps = rows_written.astype(jnp.float32) * num_envs
         h = state.hparams
-        beta = linear_schedule(
+        beta = linear_annealing(
             env_steps, h.importance_exponent_start, h.importance_exponent_end, h.importance_exponent_steps
         )
         # count and Σ p cancel: the largest weight of the batch is that of its smallest p.

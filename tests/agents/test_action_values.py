@@ -14,7 +14,7 @@ from jaxrl.arguments import ArgumentError
 
 KINDS = {
     "huber": expected_value("huber"),
-    "squared": expected_value("squared"),
+    "l2": expected_value("l2"),
     "categorical": categorical(-4.0, 4.0, 11),
     "quantiles": quantiles(5),
 }
@@ -40,7 +40,7 @@ def test_q_values_of_any_batch(values: ActionValues) -> None:
 def test_losses_and_errors_by_hand() -> None:
     """Taken: action 1; chosen in s': action 0, though its value is not the largest."""
     transition = (1, 2.0, 0.5, jnp.array([4.0, 9.0]), jnp.array([1.0, 0.0]))
-    for loss, size in (("huber", 2.5), ("squared", 4.5)):
+    for loss, size in (("huber", 2.5), ("l2", 4.5)):
         np.testing.assert_allclose(expected_value(loss).loss(jnp.array([7.0, 1.0]), *transition), [size, 3])
 
     numbers_tm1, numbers_t = jnp.array([[9.0, 9.0], [0.0, 1.0]]), jnp.array([[0.0, 4.0], [9.0, 9.0]])
@@ -138,11 +138,11 @@ def test_categorical_targets_are_right_on_any_support(v_min: float, v_max: float
         (lambda: categorical(0.0, math.nan, 51), "v_max must be finite, got nan"),
         (
             lambda: categorical(1e6, 1e6 + 20, 51),
-            "v_min must be so far from v_max = 1000020.0 that float32 tells 51 atoms apart, got 1000000.0",
+            "v_min must differ enough from v_max = 1000020.0 for 51 atoms in float32, got 1000000.0",
         ),
         (
             lambda: categorical(-3e38, 3e38, 51),
-            "v_min must be so far from v_max = 3e+38 that float32 tells 51 atoms apart, got -3e+38",
+            "v_min must differ enough from v_max = 3e+38 for 51 atoms in float32, got -3e+38",
         ),
         (lambda: categorical(0.0, 1.0, 1), "num_atoms must be >= 2, got 1"),
         (lambda: quantiles(1), "num_atoms must be >= 2, got 1"),

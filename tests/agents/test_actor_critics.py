@@ -258,10 +258,10 @@ class Outputs(nn.Module):
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        (lambda logits, values: (Categorical(logits), values), r"network must give values \[N\]"),
-        (lambda logits, values: (Categorical(logits), values[:, 0].mean()), r"network must give values \[N\]"),
-        (lambda logits, values: (logits, values[:, 0]), "network must give a jaxrl.distributions.Distribution"),
-        (lambda logits, values: logits, "network must give a jaxrl.distributions.Distribution"),
+        (lambda logits, values: (Categorical(logits), values), r"network must return values \[N\]"),
+        (lambda logits, values: (Categorical(logits), values[:, 0].mean()), r"network must return values \[N\]"),
+        (lambda logits, values: (logits, values[:, 0]), "network must return a jaxrl.distributions.Distribution"),
+        (lambda logits, values: logits, "network must return a jaxrl.distributions.Distribution"),
     ],
 )
 def test_networks_that_give_something_else_are_named(wrong, message: str) -> None:

@@ -99,7 +99,7 @@ def test_double_dqn_selects_online_and_values_with_the_target() -> None:
 
 @pytest.mark.parametrize(
     ("loss", "gradient_of_error", "epsilon"),
-    [("squared", lambda e: e, 1e-8), ("huber", lambda e: np.clip(e, -1, 1), 0.2)],
+    [("l2", lambda e: e, 1e-8), ("huber", lambda e: np.clip(e, -1, 1), 0.2)],
 )
 def test_the_update_is_adam_on_the_bellman_loss(loss, gradient_of_error, epsilon: float) -> None:
     agent = dqn(Table(), expected_value(loss))

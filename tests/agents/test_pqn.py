@@ -137,5 +137,5 @@ def test_a_network_is_applied_in_chunks_to_all_of_a_rollout(shape: tuple[int, in
 
 @pytest.mark.parametrize("network", [QNetwork(2, (4,), outputs=(3,)), actor_critic(jnp.zeros(3), Discrete(2))])
 def test_a_network_that_gives_something_else_is_refused(network) -> None:
-    with pytest.raises(ArgumentError, match=r"network must give \[N, num_actions\], got .* for N = 2"):
+    with pytest.raises(ArgumentError, match=r"network must return \[N, num_actions\], got .* for N = 2"):
         pqn(network).init(jax.random.key(0), HPARAMS, jnp.zeros(3))

@@ -228,7 +228,7 @@ IDLE = [
         "hparams.importance_exponent_start equal to its end",
     ),
     (rainbow_minatar, {"hparams.epsilon_decay_steps": 5.0}, "hparams.epsilon_start equal to its end"),
-    (rainbow_minatar, {"config.loss": "squared"}, "config.values categorical"),
+    (rainbow_minatar, {"config.loss": "l2"}, "config.values categorical"),
     (rainbow_minatar, {"config.v_max": 5.0, "config.values": "quantiles"}, "config.values quantiles"),
     (dqn_cartpole, {"config.v_min": -1.0}, "config.values expected"),
     (dqn_cartpole, {"config.v_max": 20.0}, "config.values expected"),  # DQN's default, but not the experiment's

@@ -116,7 +116,7 @@ def test_quantile_regression_by_hand() -> None:
     quantiles, targets = jnp.array([0.0, 2.0]), jnp.array([1.0, 4.0])  # errors [[1, 4], [-1, 2]]
     weights = np.array([[0.25, 0.25], [0.25, 0.75]])
     for delta, sizes in ((1.0, [[0.5, 3.5], [0.5, 1.5]]), (2.0, [[0.25, 3], [0.25, 1]]), (0.0, [[1, 4], [1, 2]])):
-        loss = ops.quantile_regression_loss(quantiles, targets, delta)
+        loss = ops.quantile_huber_loss(quantiles, targets, delta)
         assert loss == pytest.approx(np.sum(weights * sizes) / 2), delta
 
 
@@ -146,7 +146,7 @@ def test_quantile_loss_equals_numpy_and_rlax(batch, delta: float) -> None:
 def test_quantile_regression_finds_the_quantiles(delta: float) -> None:
     """Gradient descent leads from zero to quantiles with τ_i of the sample below."""
     sample = jnp.array(np.random.default_rng(3).exponential(size=400), jnp.float32)
-    gradient = jax.grad(ops.quantile_regression_loss)
+    gradient = jax.grad(ops.quantile_huber_loss)
 
     @jax.jit
     def descend(quantiles):

@@ -13,7 +13,7 @@ def test_losses() -> None:
     @jax.jit
     def losses(errors):
         gradients = jax.vmap(jax.grad(ops.huber_loss))(errors)
-        return ops.l2_loss(errors), ops.huber_loss(errors), gradients, ops.huber_loss(errors, 2.0)
+        return ops.l2_loss(errors), ops.huber_loss(errors), gradients, ops.huber_loss(errors, delta=2.0)
 
     squared, huber, huber_gradients, huber_2 = losses(errors)
     np.testing.assert_allclose(squared, [4.5, 0.5, 0.0, 0.125, 2.0])

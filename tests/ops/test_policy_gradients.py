@@ -84,10 +84,10 @@ def test_a_baseline_lowers_the_variance() -> None:
     np.testing.assert_allclose(gradients.var(axis=1), [27.5625, 0.0625, 0], atol=1e-6)
 
 
-def test_policy_gradient_loss() -> None:
+def test_score_function_loss() -> None:
     log_prob_t, adv_t = np.float32([-0.5, -2.0]), np.float32([2.0, -3.0])
-    np.testing.assert_allclose(ops.policy_gradient_loss(log_prob_t, adv_t), [1, -6])
-    gradients = jax.jit(jax.vmap(jax.grad(ops.policy_gradient_loss, argnums=(0, 1))))(log_prob_t, adv_t)
+    np.testing.assert_allclose(ops.score_function_loss(log_prob_t, adv_t), [1, -6])
+    gradients = jax.jit(jax.vmap(jax.grad(ops.score_function_loss, argnums=(0, 1))))(log_prob_t, adv_t)
     np.testing.assert_allclose(gradients, [[-2, 3], [0, 0]])
 
 
@@ -96,7 +96,7 @@ def test_policy_gradient_equals_rlax(theta) -> None:
     logits, action, adv_t = theta["second"], np.array([0, 2, 1, 1, 0]), np.linspace(-1, 2, K1, dtype=np.float32)
 
     def ours(logits):
-        return ops.policy_gradient_loss(jax.vmap(ops.categorical_log_prob)(logits, action), adv_t).mean()
+        return ops.score_function_loss(jax.vmap(ops.categorical_log_prob)(logits, action), adv_t).mean()
 
     def theirs(logits):
         return rlax.policy_gradient_loss(logits, action, adv_t, np.ones(K1, np.float32))
@@ -112,7 +112,8 @@ def test_clipped_surrogate_by_hand() -> None:
     """Only a step that would gain, the ratio already past its bound, has no gradient; nor has the advantage."""
     ratio = np.float32([1.0, 1.5, 1.5, 0.5, 0.5])
     adv_t = np.float32([2.0, 2.0, -2.0, 2.0, -2.0])
-    np.testing.assert_allclose(ops.clipped_surrogate_pg_loss(ratio, adv_t, 0.2), [-2, -2.4, 3, -1, 1.6], rtol=1e-6)
+    losses = jax.vmap(ops.clipped_surrogate_pg_loss, (0, 0, None))(ratio, adv_t, 0.2)
+    np.testing.assert_allclose(losses, [-2, -2.4, 3, -1, 1.6], rtol=1e-6)
     gradients = jax.jit(jax.vmap(jax.grad(ops.clipped_surrogate_pg_loss, argnums=(0, 1)), (0, 0, None)))
     by_ratio, by_adv = gradients(ratio, adv_t, 0.2)
     np.testing.assert_allclose(by_ratio, [-2, 0, 2, -2, 0])
@@ -125,4 +126,6 @@ def test_clipped_surrogate_equals_numpy_and_rlax() -> None:
     ours = jax.jit(jax.vmap(ops.clipped_surrogate_pg_loss, (0, 0, None)))(ratio, adv_t, 0.1)
     expected = [-min(r * a, min(max(r, 0.9), 1.1) * a) for r, a in zip(ratio, adv_t, strict=True)]
     np.testing.assert_allclose(ours, expected, rtol=1e-5)
-    np.testing.assert_allclose(ours.mean(), rlax.clipped_surrogate_pg_loss(ratio, adv_t, 0.1), rtol=1e-5)
+    mean = ops.clipped_surrogate_pg_loss(ratio, adv_t, 0.1)
+    np.testing.assert_allclose(mean, ours.mean(), rtol=1e-5)
+    np.testing.assert_allclose(mean, rlax.clipped_surrogate_pg_loss(ratio, adv_t, 0.1), rtol=1e-5)

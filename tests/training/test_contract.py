@@ -82,12 +82,12 @@ def test_what_agents_and_trainers_do_not_take() -> None:
     network, policy = QNetwork(4, (4,)), actor_critic(SHAPE, Discrete(4), (4,))
     for make_trainer, hparams, message in (
         (lambda: off_policy(ppo(policy), *ENV, OFF), jaxrl.PPOHparams(),
-         "batch must be of the kind Transition, a rollout, as jaxrl.on_policy makes it, got Sample"),
+         "batch must be of the kind Transition, a rollout, as in jaxrl.on_policy, got Sample"),
         (lambda: off_policy(pqn(network), *ENV, OFF), jaxrl.PQNHparams(), "batch .*Transition.*, got Sample"),
         (lambda: off_policy(q_learning(6, 4, ENV[0].state_of), *ENV, OFF), jaxrl.QLearningHparams(),
          "batch .*Transition.*, got Sample"),
         (lambda: on_policy(dqn(network), *ENV, ON), jaxrl.DQNHparams(),
-         "batch must be of the kind Sample, from a replay, as jaxrl.off_policy has one, got Transition"),
+         "batch must be of the kind Sample, from a replay, as in jaxrl.off_policy, got Transition"),
         (lambda: off_policy(dqn(network), *ENV, OFF), jaxrl.PPOHparams(),
          "hparams must be of the kind DQNHparams, got PPOHparams"),
         (lambda: off_policy(dqn(network), *ENV, OFF), (), "hparams must be of the kind DQNHparams, got tuple"),
