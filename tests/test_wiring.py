@@ -340,7 +340,11 @@ MUTANTS = [
         "jaxrl.agents.value_based:epsilon_greedy_agent",
         [
             ("acts without noise", 'rngs["rngs"] = {"noise": noise_key}', ""),
-            ("evaluates with noise", "(q_values(state, observations)", '(q_values(state, observations, {"noise": key})'),
+            (
+                "evaluates with noise",
+                "(q_values(state, observations)",
+                '(q_values(state, observations, {"noise": key})',
+            ),
         ],
     ),
     (
