@@ -13,14 +13,13 @@ import numpy as np
 import polars as pl
 
 from jaxrl.formatting import format_mean, format_number
-from jaxrl.plots.learning_curve import draw_mean, figure_over_steps, plain_numbers, show_range
+from jaxrl.plots.figures import label_numbers, label_steps, new_figure, new_panels
+from jaxrl.plots.learning_curve import align_curves, draw_mean, drop_short_row, show_range, split_curves
 from jaxrl.sweeps.results import format_value, short_labels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
-COLUMNS = 3
 FEW = 8
 """At most so many different values are drawn as equally spaced choices, if configurations share them."""
 MANY = 40
@@ -48,8 +47,10 @@ def draw_curves(
         subtitle: under which rules.
         picture: the PNG to write.
     """
-    figure, axes = figure_over_steps(title, subtitle, "episode return")
-    agents = _curves_by_agent(curves)
+    figure, axes = new_figure(title, subtitle, "environment steps", "episode return")
+    label_steps(axes.xaxis)
+    split = split_curves(curves, "agent", "episode_return")
+    agents = {agent: drop_short_row(curve) for agent, curve in split.items()}
     ranked = best.drop_nulls("eval_return")
     marked = {len(ranked) // 2: ("median", "tab:orange"), 0: ("best", "tab:blue")} if len(ranked) else {}
     for place, (name, color) in marked.items():
@@ -59,7 +60,7 @@ def draw_curves(
         value = format_mean(chosen["eval_return"].to_numpy())
         if lines:
             label = f"{name}: configuration {row['configuration']}, evaluation return {value}"
-            draw_mean(axes, *_together(lines), color, label)
+            draw_mean(axes, *align_curves(lines), color, label)
     if agents:
         _draw_all(axes, agents)
         returns = [y for _, y in agents.values()]
@@ -74,31 +75,10 @@ def draw_curves(
     figure.savefig(picture)
 
 
-def _curves_by_agent(curves: pl.DataFrame) -> Curves:
-    """The curves of all agents of which an episode ended.
-
-    A last row of less than half the usual number of steps is left out, as by `read_returns`.
-    """
-    agents = {}
-    ended = curves.filter(pl.col("episode_return").is_finite())
-    for (agent,), rows in ended.partition_by("agent", as_dict=True).items():
-        steps, returns = rows["env_steps"].to_numpy(), rows["episode_return"].to_numpy()
-        if len(steps) > 2 and 2 * (steps[-1] - steps[-2]) < np.median(np.diff(steps)):
-            steps, returns = steps[:-1], returns[:-1]
-        agents[agent] = steps, returns
-    return agents
-
-
-def _together(lines: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
-    """Curves at the steps of any of them `[X]`: the returns `[A, X]`."""
-    steps = np.unique(np.concatenate([x for x, _ in lines]))
-    return steps, np.array([np.interp(steps, x, y) for x, y in lines])
-
-
 def _draw_all(axes: "Axes", agents: Curves) -> None:
     """Draws all agents in grey: a line each, or of many the middle half and the middle nine tenths."""
     if len(agents) > MANY:
-        steps, returns = _together(list(agents.values()))
+        steps, returns = align_curves(agents.values())
         for share, grey in ((50, "0.8"), (90, "0.91")):
             low, high = np.percentile(returns, ((100 - share) / 2, (100 + share) / 2), axis=0)
             label = f"{share} % of the {len(agents):,} agents"
@@ -131,7 +111,7 @@ def draw_hparams(
         subtitle: under which rules.
         picture: the PNG to write.
     """
-    figure, panels = _panels(len(swept), title, subtitle)
+    figure, panels = new_panels(len(swept), (3.2, 2.5), title, subtitle, "evaluation return")
     returns = results["eval_return"].to_numpy()
     means = results.select(pl.col("eval_return").mean().over("configuration")).to_series().to_numpy()
     lost = (results["status"] != "finished").to_numpy()
@@ -161,30 +141,6 @@ def draw_hparams(
         title_fontproperties={"size": 9},
     )  # fmt: skip
     figure.savefig(picture)
-
-
-def _panels(number: int, title: str, subtitle: str) -> "tuple[Figure, list[Axes]]":
-    """Panels in rows of at most `COLUMNS`, which share the axis of the evaluation return."""
-    from matplotlib.figure import Figure
-
-    rows = -(-number // COLUMNS)
-    columns = -(-number // rows)  # as even as it goes
-    width, height = max(8.0, 3.2 * columns), 1.1 + 2.5 * rows
-    figure = Figure(figsize=(width, height), dpi=120)
-    figure.set_layout_engine("constrained", rect=(0, 0, 1, 1 - 0.6 / height))  # the titles' room is above
-    figure.text(0.1 / width, 1 - 0.1 / height, title, va="top", fontsize="large", fontweight="bold")
-    figure.text(0.1 / width, 1 - 0.36 / height, subtitle, va="top", color="gray", fontsize=9)
-    panels = figure.subplots(rows, columns, sharey=True, squeeze=False).ravel().tolist()
-    for axes in panels[number:]:
-        axes.remove()
-    for axes in panels[:number:columns]:
-        axes.set_ylabel("evaluation return")
-    for axes in panels[:number]:
-        plain_numbers(axes.yaxis)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.tick_params(labelsize=9)
-        axes.grid(alpha=0.2)
-    return figure, panels[:number]
 
 
 def _places(axes: "Axes", results: pl.DataFrame, name: str, log: bool, means: np.ndarray) -> tuple[np.ndarray, bool]:
@@ -221,7 +177,7 @@ def _number_axis(axes: "Axes", low: float, high: float, log: bool, whole: bool) 
 
     if not log and not 0 < low * 10**DECADES < high:
         axes.xaxis.set_major_locator(MaxNLocator(4, integer=whole))
-        plain_numbers(axes.xaxis)
+        label_numbers(axes.xaxis)
         return
     axes.set_xscale("log")
     ticks = _log_ticks(low, high)

@@ -1,67 +1,76 @@
 """Videos of environments."""
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
+from PIL import Image
 
 from jaxrl.arguments import ArgumentError
+from jaxrl.envs.grid_world import GridWorld
 from jaxrl.formatting import format_return
+from jaxrl.plots.render import render, to_numpy
 from jaxrl.types import PyTree, Transition
 
 
 def save_video(env: Any, trajectory: Transition, path: str | Path, title: str | None = None) -> None:
-    """Writes a GIF of one environment: a frame for each observation, and one more for what an episode ended with.
+    """Writes a GIF of one environment: a frame for each observation, and one more for the end of each episode.
 
     Args:
         env: the environment.
-        trajectory: what `rollout` gives, `[T, 1]`, or one environment of it, `[T]`. Observations may be any pytree.
+        trajectory: the transitions of one environment, `[T]` or `[T, 1]` as `rollout` returns them. Observations may be
+            any pytree.
         path: the GIF to write.
         title: the first line of every frame's caption, by default the environment's name.
 
     Raises:
-        ArgumentError: the trajectory is of several environments, or of no step.
+        ArgumentError: the trajectory is of several environments, or has no step.
         OSError: the file cannot be written.
     """
-    from jaxrl.plots.render import render, to_numpy, write_gif  # here, because training needs no pictures
-
     shape = np.shape(trajectory.reward)
     if shape[1:] not in ((), (1,)):
-        raise ArgumentError(
-            "trajectory", "must be of one environment (`jax.tree.map(lambda x: x[:, 0], …)`)", shape[1:]
-        )
+        rule = "must be of one environment (`jax.tree.map(lambda x: x[:, 0], …)`)"
+        raise ArgumentError("trajectory", rule, shape[1:])
     if 0 in shape:
-        raise ArgumentError("trajectory", "must have a step at least", shape)
+        raise ArgumentError("trajectory", "must have at least one step", shape)
     one = jax.tree.map(lambda x: to_numpy(x)[:, 0] if len(shape) > 1 else to_numpy(x), trajectory)
     title = getattr(env, "name", type(env).__name__) if title is None else title
-    frames: list[tuple[PyTree, tuple[str, ...]]] = []
-    milliseconds: list[int] = []
+    duration = frame_time(env, one.observation)
+    frames: list[tuple[PyTree, tuple[str, ...], int]] = []  # observation, caption, milliseconds
     episode, step, score = 1, 0, 0.0
 
-    def add_frame(observation: PyTree, action: str, time: int) -> None:
+    def add_frame(observations: PyTree, t: int, action: str, milliseconds: int) -> None:
         caption = (title, f"episode {episode}", f"step {step}", f"return {format_return(score)}", action)
-        frames.append((observation, caption))
-        milliseconds.append(time)
+        frames.append((jax.tree.map(lambda x: x[t], observations), caption, milliseconds))
 
-    duration = frame_time(env, one.observation)
-    for t in range(len(one.reward)):
-        add_frame(jax.tree.map(lambda x: x[t], one.observation), action_text(env, one.action[t]), duration)  # noqa: B023
-        step, score = step + 1, score + float(one.reward[t])
+    for t, reward in enumerate(one.reward.tolist()):
+        add_frame(one.observation, t, action_text(env, one.action[t]), duration)
+        step, score = step + 1, score + reward
         if one.terminated[t] or one.truncated[t]:
-            add_frame(jax.tree.map(lambda x: x[t], one.next_observation), "", 2 * duration)  # noqa: B023
+            add_frame(one.next_observation, t, "", 2 * duration)
             episode, step, score = episode + 1, 0, 0.0
-    write_gif(lambda i: render(env, *frames[i]), len(frames), path, milliseconds)
+    write_gif((render(env, *frame[:2]) for frame in frames), [frame[2] for frame in frames], path)
+
+
+def write_gif(frames: Iterable[Image.Image], milliseconds: Sequence[int], path: str | Path) -> None:
+    """Writes a GIF that repeats forever.
+
+    Args:
+        frames: pictures of one size, drawn as they are needed.
+        milliseconds: how long to show each; multiples of 10.
+        path: the GIF to write.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    first, *others = (frame.quantize(256, dither=Image.Dither.NONE) for frame in frames)
+    first.save(path, format="GIF", save_all=True, append_images=others, duration=list(milliseconds), loop=0)
 
 
 def frame_time(env: Any, observations: PyTree) -> int:
-    """How long a video shows a step, in multiples of 10 ms.
-
-    Cart-pole's step is 20 ms, and other bodies move at 20 frames a second. A board is watchable at 15 frames a second,
-    but not one where every step counts.
-    """
-    from jaxrl.envs.grid_world import GridWorld
-
+    """How many milliseconds a video shows a step: real time for cart-pole, a pace that eyes can follow elsewhere."""
     if isinstance(env, GridWorld):
         return 400
     if getattr(env, "name", "") == "CartPole-v1":
@@ -70,7 +79,7 @@ def frame_time(env: Any, observations: PyTree) -> int:
 
 
 def action_text(env: Any, action: np.ndarray) -> str:
-    """What an action does, if the environment says so, or else its number or numbers (at most three)."""
+    """The name of an action if the environment has one, or else its number or numbers (at most three)."""
     names = getattr(env, "action_names", ())
     if np.ndim(action) == 0 and np.issubdtype(action.dtype, np.integer):
         return f"action {names[action] if 0 <= action < len(names) else action}"

@@ -14,7 +14,8 @@ from jaxrl.agents.q_learning import QLearningHparams, QLearningState, q_learning
 from jaxrl.arguments import ArgumentError
 from jaxrl.envs.grid_world import GridWorld, GridWorldParams
 from jaxrl.plots.errors import errors_as_notes
-from jaxrl.plots.q_tables import draw_error, draw_values
+from jaxrl.plots.learning_curve import draw_error
+from jaxrl.plots.q_iteration import draw_learned
 from jaxrl.runs import run_directory
 from jaxrl.training import OnPolicyConfig, on_policy
 from jaxrl.types import MDP, Agent, Array, Mean, Metrics, PyTree, Trainer, Transition
@@ -101,7 +102,7 @@ def report(env: GridWorld, env_params: GridWorldParams, agent_states: MeasuredSt
     discount = learner.hparams.discount[0]
     heading = f"{env.describe_rules(env_params)}, $\\gamma$ = {discount:.6g}"
     with errors_as_notes(directory / VALUES):
-        draw_values(env, learner.q_values[0], best[0], acts, heading, directory / VALUES)
+        draw_learned(env, learner.q_values[0], best[0], acts, heading, directory / VALUES)
     with errors_as_notes(directory / ERROR):
         draw_error(directory / run_directory.METRICS, heading, directory / ERROR)
     return {

@@ -14,7 +14,7 @@ from jaxrl.envs import describe_rules, rollout, vectorize
 from jaxrl.formatting import format_bytes, format_number, interval_95
 from jaxrl.memory import available_memory
 from jaxrl.plots.errors import errors_as_notes
-from jaxrl.plots.learning_curve import learning_curve
+from jaxrl.plots.learning_curve import draw_learning_curve
 from jaxrl.plots.video import save_video
 from jaxrl.random import key_streams
 from jaxrl.runs import checks, provenance, run_directory
@@ -236,7 +236,7 @@ def draw_curve(experiment: Experiment, options: Options, directory: Path, rules:
     metrics, picture = directory / run_directory.METRICS, directory / run_directory.CURVE
     if metrics.exists():
         with errors_as_notes(picture):
-            learning_curve(metrics, picture, f"{experiment.algorithm} on {options.task.env}", rules, final)
+            draw_learning_curve(metrics, picture, f"{experiment.algorithm} on {options.task.env}", rules, final)
 
 
 def record_video(

@@ -37,9 +37,9 @@ def test_a_map_of_ones_own(call, tmp_path: Path) -> None:
     assert summary["optimal_return"] == -1.5
     # V(S) = -1 + (3 V(S) + V(b)) / 8 and V(b) = -1 + (2 V(b) + V(S)) / 8: 29 V(S) = -56.
     np.testing.assert_allclose(summary["random_return"], -56 / 29)
-    with Image.open(run / "iterates.gif") as save_video:
-        assert save_video.n_frames == 5
-        first = save_video.convert("RGB")
+    with Image.open(run / "iterates.gif") as video:
+        assert video.n_frames == 5
+        first = video.convert("RGB")
     with Image.open(run / "iterates.png") as page:
         zero = page.convert("RGB").getpixel((24 + 40, first.height - 24 - 14))  # within the first cell of Q_0
     assert zero == pytest.approx((196, 226, 130), abs=4)  # the largest value's
@@ -62,10 +62,10 @@ def test_pictures_with_the_same_limits_can_be_compared() -> None:
 
 
 def test_from_a_random_q_and_without_discount(call, monkeypatch, tmp_path: Path) -> None:
-    def no_film(*_) -> None:
+    def no_video(*_) -> None:
         raise OSError("no video")
 
-    monkeypatch.setattr(pictures, "write_gif", no_film)
+    monkeypatch.setattr(pictures, "write_gif", no_video)
     (tmp_path / "map.txt").write_text("S.G\n")
     code, out, _ = call("--map", "map.txt", "--discount", "1", "--seed", "3")
     assert code == 0

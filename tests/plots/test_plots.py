@@ -16,7 +16,7 @@ from jaxrl.arguments import ArgumentError
 from jaxrl.envs import make
 from jaxrl.formatting import interval_95
 from jaxrl.plots.errors import errors_as_notes
-from jaxrl.plots.learning_curve import learning_curve, spread
+from jaxrl.plots.learning_curve import draw_learning_curve, spread
 from jaxrl.plots.render import BACKGROUND, PALETTE, render, render_state, shorten
 from jaxrl.plots.video import action_text, frame_time, save_video
 from jaxrl.runs.page import describe_return, page, record, with_epsilon
@@ -199,7 +199,7 @@ def test_captions() -> None:
 
 
 def test_a_video_has_a_step_at_least(tmp_path: Path) -> None:
-    with pytest.raises(ArgumentError, match=r"^trajectory must have a step at least, got \(0,\)$"):
+    with pytest.raises(ArgumentError, match=r"^trajectory must have at least one step, got \(0,\)$"):
         save_video(make("Breakout-MinAtar")[0], jax.tree.map(lambda x: x[:0], a_walk()), tmp_path / "video.gif")
 
 
@@ -220,10 +220,10 @@ def test_a_learning_curve_of_rows_without_episodes(tmp_path: Path) -> None:
     clock = {"env_steps_per_second": 1.0, "wall_seconds": 2.0}
     nothing = np.array([np.nan, np.nan])
     logger.write({"env_steps": 10, "episode_return": nothing, **clock})
-    learning_curve(logger.path, tmp_path / "empty.png", "title", "rules", [])
+    draw_learning_curve(logger.path, tmp_path / "empty.png", "title", "rules", [])
     logger.write({"env_steps": 20, "episode_return": np.array([1.0, 2.0]), **clock})
     logger.write({"env_steps": 30, "episode_return": np.array([np.nan, 4.0]), **clock})
-    learning_curve(logger.path, tmp_path / "curve.png", "title", "rules", [1.0, 4.0])
+    draw_learning_curve(logger.path, tmp_path / "curve.png", "title", "rules", [1.0, 4.0])
     assert logger.path.read_text().splitlines()[1] == "0,10,,1,2"
     for name in ("empty.png", "curve.png"):
         with Image.open(tmp_path / name) as picture:
@@ -243,7 +243,7 @@ def axes_of(tmp_path: Path, monkeypatch):
         rows = [f"{seed},{5000 * (row + 1)},{'' if x is None else x}" for seed, curve in enumerate(curves)
                 for row, x in enumerate(curve)]  # fmt: skip
         (tmp_path / "metrics.csv").write_text("\n".join(["seed,env_steps,episode_return", *rows]))
-        learning_curve(tmp_path / "metrics.csv", tmp_path / "curve.png", "title", "rules", final)
+        draw_learning_curve(tmp_path / "metrics.csv", tmp_path / "curve.png", "title", "rules", final)
         return drawn[-1].axes[0]
 
     return axes_of
@@ -389,8 +389,8 @@ def test_half_a_picture_does_not_stay(tmp_path: Path, capsys) -> None:
         raise ValueError
     out = capsys.readouterr().out.splitlines()
     log = tmp_path / "picture_errors.txt"
-    assert out[0] == f"note: a.gif could not be drawn: OSError: no space left (more in {log})"
-    assert out[1].startswith("note: a.gif could not be drawn: ValueError (nor could this be written down: ")
+    assert out[0] == f"note: a.gif could not be drawn: OSError: no space left (see {log})"
+    assert out[1].startswith("note: a.gif could not be drawn: ValueError (its traceback could not be saved: ")
     with pytest.raises(KeyboardInterrupt), errors_as_notes(picture):
         raise KeyboardInterrupt
 
