@@ -17,7 +17,7 @@ def panel_grid(heading: str, panels: list[tuple[str, Image.Image]], most: int = 
     width, height = max(panels[0][1].width, 270) + GAP, panels[0][1].height + TITLE + GAP
     shapes = [(-(-len(panels) // columns), columns) for columns in range(1, len(panels) + 1)]
     rows, columns = min(shapes, key=lambda shape: abs(np.log(shape[1] * width / (shape[0] * height) / 1.5)))  # 3 : 2
-    size = max(columns * width, 600) + GAP, rows * height + TITLE + GAP
+    size = max(columns * width, 600) + GAP, rows * height + TITLE
     background, ink = ("#{:02x}{:02x}{:02x}".format(*colour) for colour in (BACKGROUND, INK))
     figure = Figure((size[0] / 100, size[1] / 100), dpi=100, facecolor=background)
     canvas = FigureCanvasAgg(figure)

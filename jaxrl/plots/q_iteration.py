@@ -56,7 +56,8 @@ def draw_iterates(env: GridWorld, solution: Solution, heading: str, directory: P
     chosen = sorted({*range(min(last + 1, FRAMES // 2)), *np.geomspace(1, max(last, 1), FRAMES // 2).astype(int), last})
     milliseconds = [max(100, 8000 // len(chosen) // 10 * 10)] * (len(chosen) - 1) + [2500]
     with errors_as_notes(directory / VIDEO):
-        write_gif((panel_grid(heading, [panel(i)], most=640) for i in chosen), milliseconds, directory / VIDEO)
+        frames = [panel_grid(heading, [panel(i)], most=640) for i in chosen]
+        write_gif(frames.__getitem__, milliseconds, directory / VIDEO)
 
 
 def draw_policies(env: GridWorld, solution: Solution, heading: str, picture: Path) -> None:

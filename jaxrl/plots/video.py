@@ -1,6 +1,6 @@
 """Videos of environments."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,9 @@ from jaxrl.envs.grid_world import GridWorld
 from jaxrl.formatting import format_return
 from jaxrl.plots.render import render, to_numpy
 from jaxrl.types import PyTree, Transition
+
+MOST_SAMPLED = 40
+"""The palette of a video is made for at most this many of its frames."""
 
 
 def save_video(env: Any, trajectory: Transition, path: str | Path, title: str | None = None) -> None:
@@ -51,21 +54,24 @@ def save_video(env: Any, trajectory: Transition, path: str | Path, title: str | 
         if one.terminated[t] or one.truncated[t]:
             add_frame(one.next_observation, t, "", 2 * duration)
             episode, step, score = episode + 1, 0, 0.0
-    write_gif((render(env, *frame[:2]) for frame in frames), [frame[2] for frame in frames], path)
+    write_gif(lambda i: render(env, *frames[i][:2]), [frame[2] for frame in frames], path)
 
 
-def write_gif(frames: Iterable[Image.Image], milliseconds: Sequence[int], path: str | Path) -> None:
-    """Writes a GIF that repeats forever.
+def write_gif(draw: Callable[[int], Image.Image], milliseconds: Sequence[int], path: str | Path) -> None:
+    """Writes a GIF that repeats forever, with one palette for all frames.
 
     Args:
-        frames: pictures of one size, drawn as they are needed.
-        milliseconds: how long to show each; multiples of 10.
+        draw: draws a frame, given its index. All frames have one size.
+        milliseconds: how long to show each frame; multiples of 10.
         path: the GIF to write.
 
     Raises:
         OSError: the file cannot be written.
     """
-    first, *others = (frame.quantize(256, dither=Image.Dither.NONE) for frame in frames)
+    number = len(milliseconds)
+    sample = np.concatenate([np.asarray(draw(i)) for i in range(0, number, -(-number // MOST_SAMPLED))])
+    palette = Image.fromarray(sample).quantize(256)
+    first, *others = (draw(i).quantize(palette=palette, dither=Image.Dither.NONE) for i in range(number))
     first.save(path, format="GIF", save_all=True, append_images=others, duration=list(milliseconds), loop=0)
 
 

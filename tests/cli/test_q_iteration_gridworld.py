@@ -21,6 +21,11 @@ def call(run_main):
     return partial(run_main, command.main)
 
 
+def highest(picture: Image.Image) -> int:
+    """Pixels of nearly the colour of the highest value."""
+    return int((abs(np.asarray(picture).astype(int) - (196, 226, 130)) <= 4).all(-1).sum())
+
+
 def test_a_map_of_ones_own(call, tmp_path: Path) -> None:
     (tmp_path / "map.txt").write_text("S.G")
     code, out, err = call("--map", "map.txt", "--discount", "0.5", "--out", "run")
@@ -41,9 +46,9 @@ def test_a_map_of_ones_own(call, tmp_path: Path) -> None:
         assert video.n_frames == 5
         first = video.convert("RGB")
     with Image.open(run / "iterates.png") as page:
-        zero = page.convert("RGB").getpixel((24 + 40, first.height - 24 - 14))  # within the first cell of Q_0
-    assert zero == pytest.approx((196, 226, 130), abs=4)  # the largest value's
-    assert first.getpixel((24 + 40, first.height - 24 - 14)) == pytest.approx(zero, abs=4)
+        drawn = page.convert("RGB")
+    assert highest(drawn) > 2000  # the cells of Q_0, which are the largest values
+    assert highest(drawn.crop((0, 0, first.width, first.height))) == pytest.approx(highest(first), rel=0.02)
     for name in ("iterates.png", "policies.png", "convergence.png"):
         with Image.open(run / name) as picture:
             assert len(picture.convert("RGB").getcolors(1 << 24)) > 50
