@@ -1,0 +1,131 @@
+"""Learning curves."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from jaxrl.formatting import interval_95
+from jaxrl.plots.learning_curve import draw_learning_curve, spread
+from jaxrl.training.loggers import CSVLogger
+
+
+def test_a_learning_curve_of_rows_without_episodes(tmp_path: Path) -> None:
+    """An empty cell where no episode ended, and a curve all the same."""
+    logger = CSVLogger(tmp_path / "metrics.csv", [0, 1])
+    clock = {"env_steps_per_second": 1.0, "wall_seconds": 2.0}
+    nothing = np.array([np.nan, np.nan])
+    logger.write({"env_steps": 10, "episode_return": nothing, **clock})
+    draw_learning_curve(logger.path, tmp_path / "empty.png", "title", "rules", [])
+    logger.write({"env_steps": 20, "episode_return": np.array([1.0, 2.0]), **clock})
+    logger.write({"env_steps": 30, "episode_return": np.array([np.nan, 4.0]), **clock})
+    draw_learning_curve(logger.path, tmp_path / "curve.png", "title", "rules", [1.0, 4.0])
+    assert logger.path.read_text().splitlines()[1] == "0,10,,1,2"
+    for name in ("empty.png", "curve.png"):
+        with Image.open(tmp_path / name) as picture:
+            assert picture.size[0] > 800
+
+
+@pytest.fixture
+def axes_of(tmp_path: Path, monkeypatch):
+    """Draws the learning curves of seeds, None where no episode ended, a row every 5000 steps: the figure's axes."""
+    from matplotlib.figure import Figure
+
+    drawn: list[Figure] = []
+    saved = Figure.savefig
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *a, **k: (drawn.append(figure), saved(figure, *a, **k)))
+
+    def axes_of(curves: list[list[float | None]], final: list[float]):
+        rows = [f"{seed},{5000 * (row + 1)},{'' if x is None else x}" for seed, curve in enumerate(curves)
+                for row, x in enumerate(curve)]  # fmt: skip
+        (tmp_path / "metrics.csv").write_text("\n".join(["seed,env_steps,episode_return", *rows]))
+        draw_learning_curve(tmp_path / "metrics.csv", tmp_path / "curve.png", "title", "rules", final)
+        return drawn[-1].axes[0]
+
+    return axes_of
+
+
+def labels(axes) -> list[str]:
+    (legend,) = axes.figure.legends
+    return [text.get_text() for text in legend.get_texts()]
+
+
+@pytest.mark.parametrize(
+    ("curves", "final", "low", "high"),
+    [
+        pytest.param([[20.0, 300, 500]], [500.0], 0, 500, id="as long as a pole stands"),
+        pytest.param([[-1500.0, -900, -150]], [-153.5], -1500, -150, id="never above zero"),
+        pytest.param([[-20.0, -9, -2]] * 2, [-1.9, -2.1], -20, -1.9, id="negative"),
+        pytest.param([[1.0, 0, 500], [1, 499, 0], [1, 3, 500]], [14.4, 29.5, 539.2], 0, 539.2, id="three seeds"),
+        pytest.param([[9.0, x, 500] for x in (9, 500, 9, 500, 9)], [9.0, 500, 9, 500, 500], 0, 500, id="five seeds"),
+    ],
+)
+def test_axes_hold_what_was_seen_and_no_more(axes_of, curves, final, low: float, high: float) -> None:
+    """No room for a legend, and no interval beyond: on the axes are possible returns, and everything that is drawn."""
+    axes = axes_of(curves, final)
+    room = 0.041 * (high - low)
+    assert low - room <= axes.get_ylim()[0] <= low
+    assert high <= axes.get_ylim()[1] <= high + room
+    assert axes.get_xlim()[0] == 0
+    assert 15_000 < axes.get_xlim()[1] < 15_500
+    heights = [line.get_ydata() for line in axes.lines] + [path.vertices[:, 1] for collection in axes.collections
+               for path in collection.get_paths()]  # fmt: skip
+    assert low <= np.concatenate(heights).min()
+    assert np.concatenate(heights).max() <= high
+
+
+def test_few_seeds_are_shown_one_by_one(axes_of) -> None:
+    three = axes_of([[1.0, 2], [3, 5], [2, 2]], [1.0, 2.0, 6.0])
+    assert labels(three) == [
+        "training return, 3 seeds and their mean", "evaluation at the end, 3.00 (1.00 to 6.00)",
+    ]  # fmt: skip
+    curves = [line.get_ydata().tolist() for line in three.lines]
+    assert [1, 2] in curves
+    assert [2, 3] in curves
+    five = axes_of([[1.0, 2]] * 5, [1.0, 2.0, 3.0, 4.0, 5.0])
+    assert labels(five) == [
+        "training return, mean of 5 seeds, 95 % interval", "evaluation at the end, 3.00 ± 1.96",
+    ]  # fmt: skip
+    assert labels(axes_of([[1.0, 2]], [])) == ["training return"]
+    for seeds in (4, 5):  # the longest words that there may be lie within the picture
+        figure = axes_of([[-123456.7]] * seeds, [-123456.7 + seed for seed in range(seeds)]).figure
+        figure.draw_without_rendering()
+        assert figure.legends[0].get_window_extent().x1 < figure.bbox.x1
+
+
+def test_a_single_row_is_a_dot(axes_of) -> None:
+    for curves in ([[7.0]], [[7.0], [8.0]]):
+        axes = axes_of(curves, [3.0])
+        dots = {float(line.get_ydata()[0]): line.get_marker() for line in axes.lines if len(line.get_xdata()) == 1}
+        assert dots[np.mean(curves)] == "o"
+        assert all(dots[curve[0]] in ("o", ".") for curve in curves)
+    assert axes_of([[float(x) for x in range(30)]], []).lines[0].get_marker() == "None"
+
+
+def test_a_run_without_an_episode_says_so(axes_of) -> None:
+    axes = axes_of([[None, None]], [12.5])
+    assert "no episode ended\nevaluation at the end, 12.50" in [text.get_text() for text in axes.texts]
+    assert axes_of([[np.inf, np.nan]], [np.inf]).texts[-1].get_text() == "no episode ended\n"
+
+
+@pytest.mark.parametrize("scale", [1e-5, 1.0, 1e20])
+def test_every_tick_says_its_whole_number(axes_of, scale: float) -> None:
+    axes = axes_of([[0.0, scale, 3 * scale]], [])
+    axes.figure.draw_without_rendering()
+    for axis in (axes.xaxis, axes.yaxis):
+        assert axis.get_offset_text().get_text() == ""
+        texts = [tick.get_text() for tick in axis.get_ticklabels()]
+        assert len(texts) == len(set(texts)) > 2
+    said = [float(tick.get_text()) for tick in axes.yaxis.get_ticklabels()]
+    np.testing.assert_allclose(said, axes.get_yticks(), atol=1e-9 * scale)
+
+
+def test_intervals_stay_within_what_was_seen() -> None:
+    values = np.array([[0.0, 1], [0, 1], [0, 1], [500, 1], [500, 1]])
+    low, high = spread(values, (0, 500))
+    assert low.tolist() == [0, 1]
+    assert high.tolist() == [500, 1]
+    half = interval_95(values[:, 0])
+    np.testing.assert_allclose(spread(values, (-1e9, 1e9))[1], [200 + half, 1])
+    np.testing.assert_array_equal(spread(values[1:4], (0, 500)), [[0, 1], [500, 1]])

@@ -1,0 +1,109 @@
+"""Observations as pictures."""
+
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import jax
+import numpy as np
+import pytest
+
+from jaxrl.arguments import ArgumentError
+from jaxrl.envs import make
+from jaxrl.plots.render import BACKGROUND, PALETTE, render, render_state, shorten
+
+
+def test_a_board_is_drawn_cell_by_cell() -> None:
+    env, _ = make("Breakout-MinAtar")
+    observation = np.zeros((10, 10, 4), bool)
+    observation[9, 4, 0] = observation[1, 2, 3] = True
+    picture = render(env, observation)
+    assert picture.getpixel((4 * 40 + 20, 9 * 40 + 20)) == PALETTE[0]
+    assert picture.getpixel((2 * 40 + 20, 1 * 40 + 20)) == PALETTE[3]
+    assert picture.getpixel((20, 20)) == BACKGROUND
+
+
+RAMP = np.tile(np.arange(0, 250, 3, np.uint8), (84, 1))
+"""An image that becomes brighter to the right."""
+OBSERVATIONS = {
+    "cart-pole": np.array([0.5, 0, 0.1, 0]),
+    "[features]": np.arange(7.0),
+    "no dimension": np.float32(3),
+    "empty": np.zeros(0),
+    "empty board": np.zeros((0, 5, 3)),
+    "bool": np.ones(9, bool),
+    "bytes": np.arange(9, dtype=np.uint8),
+    "134 features": np.arange(134.0),
+    "5000 features": np.arange(5000),
+    "not finite": np.array([np.nan, np.inf, -np.inf, 1e300]),
+    "[H, W]": np.zeros((4, 5)),
+    "grey image": RAMP,
+    "image of anything": np.where(RAMP > 200, np.nan, RAMP * -3.5),
+    "[H, W, 3] image": np.stack([RAMP] * 3, -1),
+    "four frames": np.stack([RAMP] * 4, -1),
+    "large image": np.full((1000, 700, 3), 200, np.uint8),
+    "large board": np.ones((500, 410, 5), bool),
+    "long board": np.ones((1, 399, 2), bool),
+    "83 channels": np.ones((9, 11, 83), bool),
+    "[A, B, C, D]": np.ones((2, 3, 4, 5)),
+    "dict": {"board": np.ones((9, 9, 4), bool), "image": RAMP, "position": np.zeros(2), "key": jax.random.key(0)},
+    "nested tuple": (1.0, (2.0, 3)),
+    "no arrays": {},
+    "many arrays": {i: np.ones(i) for i in range(40)},
+}
+
+
+@pytest.mark.parametrize("observation", OBSERVATIONS.values(), ids=OBSERVATIONS.keys())
+def test_any_observation_can_be_drawn(observation) -> None:
+    """Of any environment: a wrapper may show another observation than the environment's own."""
+    for name in ("CartPole-v1", "Pendulum-v1", "Breakout-MinAtar", "GridWorld", None):
+        picture = render(make(name)[0] if name else None, observation, ("caption", "another line"))
+        assert picture.size == (580, 400)
+        assert (np.asarray(picture)[:, :400] != BACKGROUND).any()
+
+
+def test_what_observations_look_like() -> None:
+    def seen(observation) -> np.ndarray:
+        return np.asarray(render(None, observation))[:, :400].astype(int)
+
+    grey = seen(RAMP)
+    assert (np.diff(grey[200, :, 0]) >= 0).all()  # brighter to the right, in grey
+    assert grey[200, 395].tolist() == [249, 249, 249]
+    np.testing.assert_array_equal(seen(np.stack([RAMP] * 4, -1)), grey)
+    red = seen(np.stack([RAMP, 0 * RAMP, 0 * RAMP], -1))
+    assert red[200, 395].tolist() == [249, 0, 0]
+    one_of_many = np.zeros(1000)
+    one_of_many[500] = 1.0
+    columns = (seen(one_of_many)[100] == PALETTE[0]).all(-1)
+    assert 0 < columns.sum() < 10  # one bar that can be seen, in the middle
+    assert abs(np.flatnonzero(columns).mean() - 200) < 10
+    lone = np.zeros((150, 150, 2), bool)
+    lone[75, 75, 1] = True
+    assert (seen(lone) == PALETTE[1]).all(-1).any()
+
+
+def test_a_long_legend_says_how_much_is_left_out() -> None:
+    legend = [(str(i), PALETTE[0]) for i in range(9)]
+    assert shorten(legend, 9) == legend
+    assert [name for name, _ in shorten(legend, 4)] == ["0", "1", "2", "and 6 more"]
+    assert shorten(legend, 0) == []
+
+
+def test_an_environment_without_observe_is_refused() -> None:
+    with pytest.raises(ArgumentError, match=r"^env must have `observe`, .*, got SimpleNamespace$"):
+        render_state(SimpleNamespace(), None)
+
+
+@pytest.mark.parametrize("name", ["Breakout-MinAtar", "CartPole-v1", "Acrobot-v1"])
+def test_a_state_is_drawn_as_its_observation(name: str) -> None:
+    env, params = make(name)
+    observation, state = env.reset(jax.random.key(0), params)
+    expected = render(env, observation, ("caption",))
+    assert render_state(env, state, params, ("caption",)) == expected
+    assert render_state(env, state) == render(env, observation)
+    assert render_state(env, state) != expected
+
+
+def test_importing_jaxrl_imports_no_pillow() -> None:
+    code = "import sys, jaxrl; assert 'PIL' not in sys.modules; jaxrl.render_state; assert 'PIL' in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,94 @@
+"""Videos of environments."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+from jaxrl import Transition
+from jaxrl.arguments import ArgumentError
+from jaxrl.envs import make
+from jaxrl.plots.render import PALETTE
+from jaxrl.plots.video import action_text, frame_time, save_video
+
+
+def test_ten_channels_can_be_told_apart(tmp_path: Path) -> None:
+    """Nine cells of each of ten channels, through a GIF."""
+    board = np.repeat(np.eye(10, dtype=bool)[:, None], 10, axis=1)
+    env = SimpleNamespace(name="an environment of one's own")
+    nothing = np.zeros(1, bool)
+    save_video(env, Transition(board[None], nothing, nothing, nothing, nothing, board[None]), tmp_path / "video.gif")
+    with Image.open(tmp_path / "video.gif") as picture:
+        seen = np.array([picture.convert("RGB").getpixel((20, 40 * c + 20)) for c in range(10)])
+    np.testing.assert_allclose(seen, PALETTE, atol=8)
+    distances = np.abs(seen[:, None] - seen[None]).sum(axis=-1)
+    assert distances[~np.eye(10, dtype=bool)].min() > 100
+
+
+def a_walk() -> Transition:
+    """Breakout's ball goes right along a row, one cell a step; its first episode ends with the third of five steps."""
+    ball = np.zeros((6, 10, 10, 4), bool)
+    ball[np.arange(6), 3, np.arange(6), 1] = True
+    ended = np.array([0, 0, 1, 0, 0], bool)
+    return Transition(ball[:5], np.zeros(5, int), np.ones(5), ended, np.zeros(5, bool), ball[1:])
+
+
+@pytest.mark.parametrize("axis", [False, True], ids=["[T]", "[T, 1]"])
+def test_a_video_has_a_frame_a_step_and_one_for_each_end(tmp_path: Path, axis: bool) -> None:
+    env, _ = make("Breakout-MinAtar")
+    trajectory = jax.tree.map(lambda x: x[:, None], a_walk()) if axis else a_walk()
+    save_video(env, trajectory, tmp_path / "video", "a video")
+    with Image.open(tmp_path / "video") as frames:
+        assert (frames.format, frames.n_frames) == ("GIF", 6)
+        for frame, column in enumerate((0, 1, 2, 3, 3, 4)):  # what the episode ended with, then where the next begins
+            frames.seek(frame)
+            ball = frames.convert("RGB").getpixel((column * 40 + 20, 3 * 40 + 20))
+            assert np.abs(np.subtract(ball, PALETTE[1])).max() < 8
+
+
+def test_a_video_of_a_pytree(tmp_path: Path) -> None:
+    observations = {"board": np.zeros((3, 200, 4), bool), "key": jax.random.split(jax.random.key(0), 3)}
+    ends, rewards = np.array([False, True, False]), np.array([-0.153554, -0.2, 1.0])
+    save_video(
+        SimpleNamespace(), Transition(observations, np.ones((3, 2)), rewards, ends, ends, observations), tmp_path / "a"
+    )
+    with Image.open(tmp_path / "a") as frames:
+        assert frames.n_frames == 4
+
+
+def test_how_long_a_video_shows_a_step(tmp_path: Path) -> None:
+    """A grid environment's can be followed, and the last of an episode stays for twice as long."""
+    env, _ = make("GridWorld")
+    observations = np.zeros((4, 4, 4, 3), np.float32)
+    observations[range(4), range(4), 1, 0] = 1
+    ends = np.array([False, False, True])
+    walk = Transition(observations[:3], np.zeros(3, int), -np.ones(3), ends, 0 * ends, observations[1:])
+    save_video(env, walk, tmp_path / "video.gif")
+    with Image.open(tmp_path / "video.gif") as frames:
+        times = []
+        for frame in range(frames.n_frames):
+            frames.seek(frame)
+            times.append(frames.info["duration"])
+    assert times == [400, 400, 400, 800]
+    assert frame_time(make("CartPole-v1")[0], np.zeros((3, 4))) == 20
+    assert frame_time(make("Breakout-MinAtar")[0], np.zeros((3, 10, 10, 4))) == 70
+
+
+def test_captions() -> None:
+    assert action_text(make("CartPole-v1")[0], np.int32(1)) == "action right"
+    assert action_text(None, np.int32(7)) == "action 7"
+    assert action_text(None, np.array([0.123, -2.0])) == "action 0.12 -2.00"
+
+
+def test_a_video_has_a_step_at_least(tmp_path: Path) -> None:
+    with pytest.raises(ArgumentError, match=r"^trajectory must have at least one step, got \(0,\)$"):
+        save_video(make("Breakout-MinAtar")[0], jax.tree.map(lambda x: x[:0], a_walk()), tmp_path / "video.gif")
+
+
+def test_a_video_is_of_one_environment(tmp_path: Path) -> None:
+    two = jax.tree.map(lambda x: np.stack([x, x], axis=1), a_walk())
+    with pytest.raises(ArgumentError, match=r"^trajectory must be of one environment .*, got \(2,\)$"):
+        save_video(make("Breakout-MinAtar")[0], two, tmp_path / "video.gif")
