@@ -27,6 +27,7 @@ from jaxrl.sweeps import plan as planning
 from jaxrl.sweeps.report import record
 from jaxrl.sweeps.spec import FORMAT, Spec, read_spec, with_map
 from jaxrl.sweeps.trials import Group, check_idle, group
+from jaxrl.training.loggers import make_loggers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +46,8 @@ class SweepOptions:
     """The most programs: each combination of static values that is drawn needs one of its own."""
     checkpoint_every: Annotated[float, Gt(0)] = 60.0
     """Seconds between two checkpoints of the agents that are training."""
+    loggers: tuple[str, ...] = ()
+    """What else records the metrics of each chunk: tensorboard, wandb, or your own module:attribute."""
     record: Annotated[Path | None, default_hint("nowhere", "DIR")] = None
     """Also keep the results, and how they were made, in this directory."""
     num_devices: Annotated[int | None, Gt(0), default_hint("all accelerators, or cores")] = None
@@ -132,6 +135,7 @@ def run(options: SweepOptions, spec: Spec, console: Console) -> list[str]:
     directory = options.out or run_directory.default_directory("sweep")
     plans = sweeps.check_directory(directory, options.out, options.resume, spec)
     checks.check_record(options.record, options.out)
+    make_loggers(options.loggers)
     devices = devices_for(plans or [], options.num_devices)
     with errors_in(options.spec):
         groups = group(spec, options.max_groups)
@@ -181,7 +185,7 @@ def carry_out(
         console.print(f"note: {ends}: the last {idle_steps:,} steps of some agents train nothing", soft_wrap=True)
     if options.dry_run:
         return []
-    sweep = sweeps.Sweep(spec, options.spec, groups, plans, directory, options.checkpoint_every)
+    sweep = sweeps.Sweep(spec, options.spec, groups, plans, directory, options.checkpoint_every, options.loggers)
     if begins:
         if options.resume:
             console.print("note: there is no sweep to resume: it begins anew")

@@ -67,8 +67,8 @@ class Execution:
     """Continue the run in --out bit for bit, or begin it; --total-steps may be another (see the README)."""
     checkpoint_every: Annotated[float, Gt(0)] = 60.0
     """Seconds between two checkpoints; one is also written at the end, on signals, and if the terminal closes."""
-    tensorboard: bool = False
-    """Also write TensorBoard event files into the run's directory."""
+    loggers: tuple[str, ...] = ("csv",)
+    """What records the metrics: csv, tensorboard, wandb, or your own module:attribute; the figures need csv."""
     record: Annotated[Path | None, default_hint("nowhere", "DIR")] = None
     """Also keep the results, and how they were made, in this directory (such as experiments/dqn_breakout)."""
     num_devices: Annotated[int, Gt(0)] = 1
@@ -102,7 +102,7 @@ class Options(Generic[HparamsT, ConfigT]):
 
 WITHOUT_PREFIX = ("task", "budget", "execution")
 MAY_CHANGE = (
-    "total_steps", "eval_episodes", "eval_max_steps", "out", "resume", "checkpoint_every", "record", "tensorboard",
+    "total_steps", "eval_episodes", "eval_max_steps", "out", "resume", "checkpoint_every", "record", "loggers",
     "profile", "debug_nans", "sequential",
 )  # fmt: skip
 """Options that may differ between a run and its continuation."""

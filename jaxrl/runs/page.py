@@ -27,7 +27,8 @@ def record(run: Path, directory: Path, pictures: tuple[str, ...] = ()) -> None:
     """
     directory.mkdir(parents=True, exist_ok=True)
     drawn = [name for name in (run_directory.CURVE, run_directory.VIDEO, *pictures) if (run / name).exists()]
-    for name in (run_directory.CONFIG, run_directory.METRICS, run_directory.SUMMARY, *drawn):
+    metrics = [run_directory.METRICS] if (run / run_directory.METRICS).exists() else []
+    for name in (run_directory.CONFIG, *metrics, run_directory.SUMMARY, *drawn):
         shutil.copyfile(run / name, directory / name)
     config = run_directory.read_config(run)
     summary = json.loads((run / run_directory.SUMMARY).read_text())

@@ -15,10 +15,11 @@ from jaxrl.arguments import ArgumentError
 from jaxrl.runs import provenance
 from jaxrl.runs.experiment import Experiment
 from jaxrl.runs.options import Options, flatten
+from jaxrl.training.loggers import METRICS
 
-CONFIG, METRICS, SUMMARY = "config.json", "metrics.csv", "summary.json"
+CONFIG, SUMMARY = "config.json", "summary.json"
 SWEEP = "sweep.json"
-CURVE, VIDEO, CHECKPOINTS, TENSORBOARD = "learning_curve.png", "policy.gif", "checkpoints", "tensorboard"
+CURVE, VIDEO, CHECKPOINTS = "learning_curve.png", "policy.gif", "checkpoints"
 LOCK = ".lock"
 """There while a process writes into the directory; it says which."""
 
@@ -53,7 +54,7 @@ def clear(directory: Path) -> None:
     """Removes what a run left that got to no checkpoint."""
     for name in (METRICS, CURVE, VIDEO):
         (directory / name).unlink(missing_ok=True)
-    for name in (CHECKPOINTS, TENSORBOARD):
+    for name in (CHECKPOINTS, "tensorboard", "wandb"):
         shutil.rmtree(directory / name, ignore_errors=True)
 
 

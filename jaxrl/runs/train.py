@@ -19,15 +19,16 @@ from jaxrl.plots.video import save_video
 from jaxrl.random import key_streams
 from jaxrl.runs import checks, provenance, run_directory
 from jaxrl.runs.experiment import Experiment
-from jaxrl.runs.options import Options, check_options, with_values
+from jaxrl.runs.options import Options, check_options, flatten, with_values
 from jaxrl.runs.page import describe_return, record, with_epsilon
+from jaxrl.runs.progress import ScreenLogger
 from jaxrl.training.checkpoint import CheckpointError, Checkpoints
 from jaxrl.training.debug_nans import DivergedError
 from jaxrl.training.devices import bytes_of, gather, mesh_of
 from jaxrl.training.evaluation import Evaluation, evaluate_agents
-from jaxrl.training.host_loop import Logger, RunResult, row_ends, run
+from jaxrl.training.host_loop import RunResult, run
 from jaxrl.training.hparams import repeat
-from jaxrl.training.loggers import CSVLogger, Profiler, ScreenLogger, TensorBoardLogger
+from jaxrl.training.loggers import Profiler, RunInfo, make_loggers
 from jaxrl.training.program import Program, local_copies
 from jaxrl.types import Agent, Array, Hparams, PyTree, Transition
 
@@ -45,6 +46,7 @@ def train(experiment: Experiment, options: Options, console: Console) -> tuple[P
         DivergedError, CheckpointError, OSError: the run had to stop, or not all of it could be written.
     """
     check_options(options)
+    make_loggers(options.execution.loggers)
     options = with_values(options, {"env_options": checks.with_texts(options.task.env, options.task.env_options)})
     goes_on = checks.check_directory(options.execution.out, experiment, options)
     checks.check_record(options.execution.record, options.execution.out)
@@ -101,16 +103,16 @@ def carry_out(
 ) -> tuple[RunResult, list[Exception]]:
     """Runs the program; gives what came out, and why its last checkpoint could not be written, if it could not."""
     seeds = range(options.budget.seed, options.budget.seed + options.budget.num_seeds)
-    rows = CSVLogger(directory / run_directory.METRICS, seeds)
-    checkpoints = Checkpoints(directory / run_directory.CHECKPOINTS)
+    profilers = [Profiler(options.execution.profile)] if options.execution.profile is not None else []
 
     def notify(line: str) -> None:
         console.print(f"note: {line}", soft_wrap=True)
 
-    if resume:
-        rows.mend(
-            row_ends(program.trainer, options.budget.log_every, checkpoints.steps()[-1]), program.shapes.metrics, notify
-        )
+    loggers = [
+        ScreenLogger(console, options.budget.total_steps),
+        *make_loggers(options.execution.loggers),
+        *profilers,
+    ]
     try:
         result = run(
             program,
@@ -118,8 +120,9 @@ def carry_out(
             hparams,
             options.budget.total_steps,
             log_every=options.budget.log_every,
-            loggers=[rows, *make_loggers(options, directory, seeds, console)],
-            checkpoints=checkpoints,
+            loggers=loggers,
+            info=RunInfo(directory, flatten(options), seeds),
+            checkpoints=Checkpoints(directory / run_directory.CHECKPOINTS),
             checkpoint_every=options.execution.checkpoint_every,
             resume=resume,
             debug_nans=options.execution.debug_nans,
@@ -178,15 +181,6 @@ def memory_line(program: Program) -> str:
     """What the state of a run takes of the memory that there is."""
     needed, there = bytes_of(program.shapes) * local_copies(program.mesh), available_memory()
     return f"memory: {format_bytes(needed)}" + (f" of {format_bytes(there)} that are free" if there is not None else "")
-
-
-def make_loggers(options: Options, directory: Path, seeds: range, console: Console) -> list[Logger]:
-    loggers: list[Logger] = [ScreenLogger(console, options.budget.total_steps)]
-    if options.execution.tensorboard:
-        loggers.append(TensorBoardLogger(directory / run_directory.TENSORBOARD, seeds))
-    if options.execution.profile is not None:
-        loggers.append(Profiler(options.execution.profile))
-    return loggers
 
 
 def evaluate_seeds(

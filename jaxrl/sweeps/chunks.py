@@ -16,12 +16,13 @@ from rich.console import Console
 from jaxrl.formatting import format_number, format_si
 from jaxrl.runs import run_directory
 from jaxrl.runs.options import flatten
+from jaxrl.runs.progress import ProgressLine
 from jaxrl.sweeps.results import write_parquet
 from jaxrl.sweeps.trials import Group, Trial, pad
 from jaxrl.training.checkpoint import Checkpoints
 from jaxrl.training.devices import all_reduce_max, gather
-from jaxrl.training.host_loop import Logger, Row, RunResult, row_ends, run
-from jaxrl.training.loggers import CLOCK_COLUMNS, CSVLogger, ProgressLine
+from jaxrl.training.host_loop import RunResult, run
+from jaxrl.training.loggers import CLOCK_COLUMNS, CSVLogger, Logger, Row, RunInfo
 from jaxrl.training.program import Program, has_nan
 
 RESULTS, CURVES, AGENTS = "results.parquet", "curves.parquet", "agents"
@@ -41,28 +42,22 @@ class SweepProgress:
         self.done, self.best = 0, (-np.inf, -1)
 
 
-class ChunkLogger:
+class ChunkLogger(Logger):
     """Tells a `SweepProgress` how far a chunk is."""
 
     def __init__(self, line: SweepProgress, label: str, trials: Sequence[Trial], size: int) -> None:
         self.line, self.label, self.trials, self.size = line, label, trials, size
-
-    def resume(self, env_steps: int) -> None:
-        pass
 
     def write(self, row: Row) -> None:
         returns = np.where(np.isfinite(row["episode_return"]), row["episode_return"], -np.inf)[: len(self.trials)]
         first = int(returns.argmax())
         self.line.best = max(self.line.best, (float(returns[first]), self.trials[first].number))
 
-    def tick(self, env_steps: int, total_steps: int, rate: float) -> None:
+    def progress(self, env_steps: int, total_steps: int, steps_per_second: float) -> None:
         agents, (value, agent) = len(self.trials), self.line.best
         best = f"  best {format_number(value)} (agent {agent})" if agent >= 0 else ""
-        speed = f"{agents:,} agents × {format_si(rate / self.size)} steps/s"
+        speed = f"{agents:,} agents × {format_si(steps_per_second / self.size)} steps/s"
         self.line.line.update(self.line.done + env_steps * agents, self.line.total, f"{self.label}  {speed}{best}")
-
-    def close(self) -> None:
-        pass
 
 
 def train_chunk(
@@ -71,12 +66,13 @@ def train_chunk(
     program: Program,
     directory: Path,
     checkpoint_every: float,
+    progress: Logger,
     loggers: Sequence[Logger],
     notify: Callable[[str], None],
 ) -> bool:
     """Trains some trials of a group and leaves what they learned in `directory`, unless it is there already.
 
-    A chunk that was begun goes on from its newest checkpoint.
+    A chunk that was begun goes on from its newest checkpoint. Only the first process calls `loggers`.
 
     Returns:
         Whether to go on with the next; if not, a signal came.
@@ -88,17 +84,14 @@ def train_chunk(
         if primary and not begun:
             shutil.rmtree(directory, ignore_errors=True)  # killed before its first checkpoint
             directory.mkdir(parents=True)
-        rows = CSVLogger(metrics, [trial.number for trial in trials], "agent")
-        if primary and begun:
-            newest = Checkpoints(checkpoints, read_only=True).steps()[-1]
-            rows.mend(row_ends(group.trainer, group.options.budget.log_every, newest), program.shapes.metrics, notify)
         all_reduce_max(0)  # all processes wait for that
         result = run(
             program,
             *group.inputs(pad(trials, program.agents[0])),
             group.options.budget.total_steps,
             log_every=group.options.budget.log_every,
-            loggers=[*([rows] if primary else []), *loggers],
+            loggers=[progress, *([CSVLogger(), *loggers] if primary else [])],
+            info=RunInfo(directory, shared_config(trials), [trial.number for trial in trials], "agent"),
             checkpoints=Checkpoints(checkpoints),
             checkpoint_every=checkpoint_every,
             resume=begun,
@@ -112,6 +105,13 @@ def train_chunk(
         shutil.rmtree(checkpoints, ignore_errors=True)
         metrics.unlink(missing_ok=True)
     return not stopped
+
+
+def shared_config(trials: Sequence[Trial]) -> dict[str, Any]:
+    """The options of some trials, flat; an option that differs between them is a list."""
+    configs = [flatten(trial.options) for trial in trials]
+    columns = {path: [config[path] for config in configs] for path in configs[0]}
+    return {path: values[0] if all(x == values[0] for x in values) else values for path, values in columns.items()}
 
 
 _have_nan = jax.jit(jax.vmap(has_nan))

@@ -26,6 +26,7 @@ from jaxrl.sweeps.spec import Spec
 from jaxrl.sweeps.trials import Group
 from jaxrl.training.checkpoint import CheckpointError, first_line
 from jaxrl.training.devices import all_reduce_max
+from jaxrl.training.loggers import make_loggers
 
 SPEC, CHUNKS = "sweep.toml", "chunks"
 LEARNING_CURVES, HPARAMS = "learning_curves.png", "hyperparameters.png"
@@ -41,6 +42,7 @@ class Sweep:
     plans: Sequence[GroupPlan]
     directory: Path
     checkpoint_every: float
+    loggers: Sequence[str] = ()
 
     @property
     def swept(self) -> list[str]:
@@ -204,7 +206,8 @@ def train_group(
             group.program(plan.chunk_size, devices),
             sweep.chunk_directory(group.number, chunk),
             sweep.checkpoint_every,
-            [ChunkLogger(line, label, trials, plan.chunk_size)],
+            ChunkLogger(line, label, trials, plan.chunk_size),
+            make_loggers(sweep.loggers),
             lambda text: console.print(f"note: {text}", soft_wrap=True),
         )
         if not finished:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from numbers import Real
 from types import FrameType
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -19,31 +19,13 @@ from jaxrl.training import metrics as metrics_lib
 from jaxrl.training.checkpoint import CheckpointError, Checkpoints
 from jaxrl.training.debug_nans import DivergedError, step_by_step
 from jaxrl.training.devices import all_reduce_max, distribute, gather
+from jaxrl.training.loggers import Logger, Row, RunInfo
 from jaxrl.training.population import RunState
 from jaxrl.training.program import Program, has_nan
 from jaxrl.types import Array, Hparams, Trainer, TrainState
 
 CALL_SECONDS = 1.0
 """About how long one call of the compiled program may take: signals and progress wait for it."""
-
-Row = dict[str, Any]
-"""One row of metrics: numbers, or arrays `[A]` for a population."""
-
-
-class Logger(Protocol):
-    """Where rows of metrics go."""
-
-    def resume(self, env_steps: int) -> None:
-        """The run goes on after `env_steps`: forget any row that lies beyond."""
-
-    def write(self, row: Row) -> None:
-        """Takes one complete row."""
-
-    def tick(self, env_steps: int, total_steps: int, rate: float) -> None:
-        """Hears how far the run is, and how many steps a second it took so far, after every call of the program."""
-
-    def close(self) -> None:
-        """The run is over, well or badly."""
 
 
 class RunResult(NamedTuple):
@@ -80,6 +62,7 @@ def run(
     *,
     log_every: int = 20_000,
     loggers: Sequence[Logger] = (),
+    info: RunInfo | None = None,
     checkpoints: Checkpoints | None = None,
     checkpoint_every: float = 60.0,
     resume: bool = False,
@@ -99,6 +82,7 @@ def run(
         total_steps: environment steps of one agent, rounded down to whole iterations.
         log_every: environment steps between two rows of metrics, rounded to whole iterations.
         loggers: where rows go.
+        info: what they know about the run: its directory and configuration, and the numbers of its agents.
         checkpoints: where to save; nowhere if None.
         checkpoint_every: seconds between two checkpoints; one is also written at the end and on a signal.
         resume: continue from the newest whole checkpoint instead of starting anew.
@@ -133,8 +117,7 @@ def run(
             run_state, seconds_before = program.init(key, hparams), 0.0
         started += program.compile_seconds - compiled_before - seconds_before
         loop = _Loop(program, advance, run_state, started, total_steps, log_every, loggers)
-        if resume:
-            loop.resume_loggers(notify)
+        loop.open_loggers(info or RunInfo(), resume, notify)
         result = loop.result(finished=loop.run(checkpoints, checkpoint_every))
         if isinstance(loop.failure, CheckpointError):
             loop.failure.result = result
@@ -209,7 +192,7 @@ class _Loop:
         )
         self.iteration = int(run_state.state.iteration)
         self.total_iterations = (total_steps - trainer.warmup_steps) // trainer.steps_per_iteration
-        self.row_iterations = row_length(trainer, log_every)
+        self.log_every, self.row_iterations = log_every, row_length(trainer, log_every)
         self.row_started = (self.iteration, time.perf_counter())
         self.seconds_per_iteration = self.rate = 0.0
         self.train_seconds = time.perf_counter() - started
@@ -235,10 +218,19 @@ class _Loop:
         """Environment steps at the end of the last complete row."""
         return self.steps_at(self.iteration - self.iteration % self.row_iterations)
 
-    def resume_loggers(self, notify: Callable[[str], None]) -> None:
+    def open_loggers(self, info: RunInfo, resume: bool, notify: Callable[[str], None]) -> None:
+        info = info._replace(
+            agents=info.agents or range(np.size(self.run_state.nan_iteration)),
+            metrics=list(self.run_state.metrics),
+            row_ends=row_ends(self.trainer, self.log_every, max(self.iteration, self.total_iterations)),
+            notify=notify,
+        )
         for logger in self.loggers:
-            logger.resume(self.last_row_steps)
-        notify(f"resuming at {self.env_steps:,} environment steps")
+            logger.open(info)
+            if resume:
+                logger.resume(self.last_row_steps)
+        if resume:
+            notify(f"resuming at {self.env_steps:,} environment steps")
 
     def run(self, checkpoints: Checkpoints | None, checkpoint_every: float) -> bool:
         """Runs to the end, or until a signal or the failure of a logger; says whether it was the end."""
@@ -259,7 +251,7 @@ class _Loop:
                 self.check_nan()
                 if self.iteration % self.row_iterations == 0:
                     self.write_row()
-                self.notify_loggers(lambda logger: logger.tick(self.env_steps, total_steps, self.mean_rate))
+                self.notify_loggers(lambda logger: logger.progress(self.env_steps, total_steps, self.mean_rate))
                 if all_reduce_max(time.perf_counter() - saved_at) >= checkpoint_every:
                     save()
                     saved_at = time.perf_counter()

@@ -1,114 +1,155 @@
-"""Where rows of metrics go: a CSV file, TensorBoard, the screen."""
+"""Loggers record the metrics of a run: in a CSV file, for TensorBoard, in Weights & Biases, or where you want them."""
 
-import csv
-import io
 import os
-from collections.abc import Callable, Collection, Sequence
+import pkgutil
+import secrets
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from jaxrl.formatting import format_number, format_si
-from jaxrl.training.host_loop import Row
+from jaxrl.arguments import ArgumentError
+from jaxrl.formatting import format_si
 
+METRICS = "metrics.csv"
 CLOCK_COLUMNS = ("env_steps_per_second", "wall_seconds")
-"""The columns that depend on the machine; all others are the same in every repetition of a run."""
+"""Columns that depend on the machine. All others are the same in every repetition of a run."""
+
+Row = dict[str, Any]
+"""One row of metrics: numbers, or arrays `[A]` for a population."""
 
 
-def per_agent(row: Row, agents: Sequence[int], column: str = "seed") -> list[dict[str, Any]]:
-    """A row of a population as one plain row for each of its first agents, which are known by their seeds."""
-    return [
-        {column: agent} | {name: np.atleast_1d(x)[i if np.ndim(x) else 0].item() for name, x in row.items()}
-        for i, agent in enumerate(agents)
-    ]
+class RunInfo(NamedTuple):
+    """What a logger knows about its run.
 
-
-class CSVLogger:
-    """`metrics.csv`: one row a chunk (and seed), on disk as soon as it is written.
-
-    A mean over nothing, such as the return of a chunk in which no episode ended, is an empty cell.
+    Attributes:
+        directory: where to write.
+        config: the configuration of the run, `{"env": …, "hparams.learning_rate": …}`, in JSON's types. In a chunk of
+            a sweep, an option that differs between agents is a list.
+        agents: the numbers of the agents, by default 0, 1, …; a row may hold more of them, which only fill up a chunk.
+        label: what these numbers are: "seed" in a run, "agent" in a sweep.
+        metrics: the names of the metrics. `run` fills in this field and the next two.
+        row_ends: environment steps of one agent at the ends of all rows, except for a shorter last one.
+        notify: takes one-line messages for the user.
     """
 
-    def __init__(self, path: Path, agents: Sequence[int], column: str = "seed") -> None:
-        self.path, self.agents, self.column = path, agents, column
+    directory: Path = Path()
+    config: Mapping[str, Any] = {}
+    agents: Sequence[int] = ()
+    label: str = "seed"
+    metrics: Collection[str] = ()
+    row_ends: Sequence[int] = ()
+    notify: Callable[[str], None] = print
 
-    def mend(self, ends: Sequence[int], metrics: Collection[str], notify: Callable[[str], None]) -> None:
-        """Says which rows are not there any more before a run goes on; a file that cannot be used is moved aside.
+    def per_agent(self, row: Row) -> list[Row]:
+        """A row of a population as one row for each agent, with its number under `label`."""
+        return [
+            {self.label: agent} | {name: np.atleast_1d(x)[i if np.ndim(x) else 0].item() for name, x in row.items()}
+            for i, agent in enumerate(self.agents)
+        ]
 
-        Args:
-            ends: environment steps at the ends of all rows that there should be.
-            metrics: their names.
-            tell: takes one-line messages for the user.
+    def scalars(self, row: Row) -> dict[str, float]:
+        """The numbers of a row as `{"loss": …}`, or `{"seed_3/loss": …}` for several agents, without the NaNs."""
+        found: dict[str, float] = {}
+        for plain in self.per_agent(row):
+            tag = f"{self.label}_{plain[self.label]}/" if len(self.agents) > 1 else ""
+            found |= {tag + name: x for name, x in plain.items() if name not in (self.label, "env_steps") and x == x}
+        return found
+
+
+class Logger:
+    """Records one run. Override what you need; by default, every method does nothing.
+
+    A logger that raises an exception stops the run after its next checkpoint.
+    """
+
+    def open(self, run: RunInfo) -> None:
+        """Begins. Nothing has been written for this run before, unless `resume` follows."""
+
+    def resume(self, env_steps: int) -> None:
+        """Continues a run: rows that end after `env_steps` will come again."""
+
+    def write(self, row: Row) -> None:
+        """Records one complete row of metrics."""
+
+    def progress(self, env_steps: int, total_steps: int, steps_per_second: float) -> None:
+        """Shows how far the run is. Called after every call of the compiled program, about once a second."""
+
+    def close(self) -> None:
+        """Ends, whether the run succeeded or not. `open` may not have been called."""
+
+
+class CSVLogger(Logger):
+    """Writes `metrics.csv`: one line for each row and agent, on disk as soon as it is written.
+
+    The mean of nothing, such as the return of a row in which no episode ended, is an empty cell.
+    """
+
+    def open(self, run: RunInfo) -> None:
+        self.run, self.path = run, run.directory / METRICS
+
+    def resume(self, env_steps: int) -> None:
+        """Drops incomplete lines and rows after `env_steps`, in one replacement of the file, and reports missing rows.
+
+        A file whose first line does not name the columns is moved aside.
         """
         header, lines = self._read()
-        columns = {self.column, "env_steps", *metrics, *CLOCK_COLUMNS}
+        columns = {self.run.label, "env_steps", *self.run.metrics, *CLOCK_COLUMNS}
         if header and set(header.split(",")) - {"episodes"} != columns:
             aside = self.path.with_name(f"{self.path.stem}-damaged{self.path.suffix}")
             os.replace(self.path, aside)
-            notify(f"the first line of {self.path} does not name its columns: moved to {aside}")
-            lines = {}
-        missing = [x for x in ends if any((agent, x) not in lines for agent in self.agents)]
+            self.run.notify(f"the first line of {self.path} does not name its columns: moved to {aside}")
+            header, lines = "", {}
+        ends = [end for end in self.run.row_ends if end <= env_steps]
+        missing = [end for end in ends if any((agent, end) not in lines for agent in self.run.agents)]
         if missing:
-            notify(
+            self.run.notify(
                 f"{self.path} lacks {len(missing)} of the {len(ends)} rows until the checkpoint, those of environment "
-                f"steps {format_si(missing[0])} to {format_si(missing[-1])}; the run goes on without them"
+                f"steps {format_si(missing[0])} to {format_si(missing[-1])}; the run continues without them"
             )
-
-    def resume(self, env_steps: int) -> None:
-        """Drops the rows beyond `env_steps`, and any that is not whole, in one replacement of the file.
-
-        Raises:
-            ValueError: its first line does not name its columns.
-        """
-        if not self.path.exists():
-            return
-        header, lines = self._read()
-        if header and not {self.column, "env_steps"} <= set(header.split(",")):
-            raise ValueError(f"the first line of {self.path} does not name its columns; move it away to go on without")
-        kept = [line for (_, end), line in lines.items() if end <= env_steps]
-        shorter = self.path.with_suffix(".tmp")
-        shorter.write_text("".join(f"{line}\n" for line in (header, *kept) if line))
-        os.replace(shorter, self.path)
+        if self.path.exists():
+            kept = [header, *(line for (_, end), line in lines.items() if end <= env_steps)] if header else []
+            draft = self.path.with_suffix(".tmp")
+            draft.write_text("".join(f"{line}\n" for line in kept))
+            os.replace(draft, self.path)
 
     def _read(self) -> tuple[str, dict[tuple[int, int], str]]:
-        """The first line, and all others that are whole, each once, by their agents and environment steps.
+        """The first line, and every complete line by its agent and environment steps, without duplicates.
 
-        A killed process leaves half a line, and a disk that fails whatever it likes.
+        A killed process leaves half a line behind, and a failing disk anything.
         """
         text = self.path.read_text(encoding="utf-8-sig", errors="replace") if self.path.exists() else ""
         header, *lines = text.split("\n")[:-1] or [""]
         columns, found = header.split(","), {}
         for line in lines:
             row = dict(zip(columns, cells := line.split(","), strict=False))
-            agent, end = row.get(self.column, ""), row.get("env_steps", "")
-            whole = len(cells) == len(columns) and all(map(_is_number, cells)) and cells[-1]
-            if whole and agent.isdecimal() and end.isdecimal():
+            agent, end = row.get(self.run.label, ""), row.get("env_steps", "")
+            complete = len(cells) == len(columns) and all(map(_is_number, cells)) and cells[-1]
+            if complete and agent.isdecimal() and end.isdecimal():
                 found[int(agent), int(end)] = line
         return header, found
 
     def write(self, row: Row) -> None:
-        rows = per_agent(row, self.agents, self.column)
-        new = not self.path.exists() or self.path.stat().st_size == 0
+        rows = self.run.per_agent(row)
+        lines = [",".join(map(_cell, row.values())) for row in rows]
+        if not self.path.exists() or self.path.stat().st_size == 0:
+            lines.insert(0, ",".join(rows[0]))
         try:
             with self.path.open("a", newline="") as file:
-                file.write(_lines(list(rows[0]), rows, header=new))
-        except OSError as error:  # a failed write does not say which file it was
+                file.write("".join(f"{line}\n" for line in lines))
+        except OSError as error:  # a failed write does not name its file
             raise OSError(error.errno, f"cannot write: {error.strerror}", str(self.path)) from error
 
-    def tick(self, env_steps: int, total_steps: int, rate: float) -> None:
-        pass
 
-    def close(self) -> None:
-        pass
+def _cell(x: float) -> str:
+    return "" if x != x else f"{x:.9g}" if isinstance(x, float) else str(x)
 
 
 def _is_number(cell: str) -> bool:
-    """Or nothing at all, as where there is no mean."""
+    """Whether a cell holds a number, or nothing, as for the mean of nothing."""
     try:
         float(cell or 0)
     except ValueError:
@@ -116,128 +157,88 @@ def _is_number(cell: str) -> bool:
     return True
 
 
-def _lines(columns: Sequence[str], rows: Sequence[dict[str, Any]], header: bool) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    if header:
-        writer.writeheader()
-    for row in rows:
-        writer.writerow({name: "" if x != x else f"{x:.9g}" if isinstance(x, float) else x for name, x in row.items()})
-    return text.getvalue()
+class TensorBoardLogger(Logger):
+    """Writes event files for TensorBoard into the folder `tensorboard`, one scalar for each metric and agent."""
 
+    purge_step: int | None = None
 
-class TensorBoardLogger:
-    """Event files for TensorBoard, one scalar for each metric (and seed)."""
-
-    def __init__(self, directory: Path, seeds: Sequence[int]) -> None:
-        self.directory, self.seeds = directory, seeds
-        self.purge_step: int | None = None
-
-    @cached_property
-    def writer(self) -> Any:
-        from tensorboardX import SummaryWriter
-
-        return SummaryWriter(str(self.directory), purge_step=self.purge_step)
+    def open(self, run: RunInfo) -> None:
+        self.run = run
 
     def resume(self, env_steps: int) -> None:
         self.purge_step = env_steps + 1
 
+    @cached_property
+    def writer(self) -> Any:
+        """Made for the first row, because a writer creates its file at once."""
+        from tensorboardX import SummaryWriter
+
+        return SummaryWriter(str(self.run.directory / "tensorboard"), purge_step=self.purge_step)
+
     def write(self, row: Row) -> None:
-        for plain in per_agent(row, self.seeds):
-            tag = f"seed_{plain.pop('seed')}/" if len(self.seeds) > 1 else ""
-            env_steps = plain.pop("env_steps")
-            for name, x in plain.items():
-                if x == x:
-                    self.writer.add_scalar(tag + name, x, env_steps)
+        for tag, x in self.run.scalars(row).items():
+            self.writer.add_scalar(tag, x, row["env_steps"])
         self.writer.flush()
 
-    def tick(self, env_steps: int, total_steps: int, rate: float) -> None:
-        pass
-
     def close(self) -> None:
-        if "writer" in vars(self):  # it makes a file as soon as it is there
+        if "writer" in vars(self):
             self.writer.close()
 
 
-class ProgressLine:
-    """A progress bar with the latest numbers; plain lines, one every few seconds, where there is no terminal."""
+class WandbLogger(Logger):
+    """Records a run of Weights & Biases, with its files in the folder `wandb`. A resumed run continues the same one.
 
-    SECONDS_BETWEEN_LINES = 10.0
+    Environment variables such as `WANDB_PROJECT` (by default jaxrl) and `WANDB_MODE=offline` configure it.
 
-    def __init__(self, console: Console, total: float, begin: str = "compiling, then the first steps") -> None:
-        self.console = console
-        self.next_line: float | None = None
-        self.progress = Progress(
-            TextColumn("{task.percentage:3.0f}%"),
-            BarColumn(bar_width=8),
-            TextColumn("{task.fields[numbers]}"),
-            TimeRemainingColumn(compact=True),
-            TextColumn("left"),
-            console=console,
-        )
-        self.task = self.progress.add_task("", total=total, numbers=begin)
-        if console.is_terminal:
-            self.progress.start()
-        else:
-            console.print(begin)
+    Raises:
+        ArgumentError: wandb is not installed.
+    """
 
-    def update(self, done: float, total: float, numbers: str) -> None:
-        """So much is done of the total; `numbers` is what to say beside it."""
-        self.progress.update(self.task, completed=done, total=total, numbers=numbers)
-        elapsed = self.progress.tasks[0].elapsed or 0.0
-        if self.next_line is None:  # the first call is too short to say how fast it goes
-            self.next_line = elapsed + self.SECONDS_BETWEEN_LINES / 5
-        if not self.console.is_terminal and (done >= total or elapsed >= self.next_line):
-            left = self.progress.tasks[0].time_remaining
-            time_left = "" if done >= total or left is None else f"  {left:.0f} s left"
-            self.console.print(f"{done / total:4.0%}  {numbers}{time_left}", soft_wrap=True)
-            self.next_line = elapsed + self.SECONDS_BETWEEN_LINES
+    def __init__(self) -> None:
+        try:
+            import wandb
+        except ImportError as error:
+            raise ArgumentError("loggers", "must be installed: pip install 'jaxrl[wandb]'", "wandb") from error
+        self.wandb = wandb
+        self.wandb_run: Any = None
 
-    def close(self) -> None:
-        if self.console.is_terminal:
-            self.progress.stop()
-
-
-class ScreenLogger:
-    """How far a run is, and its latest numbers, on the screen."""
-
-    def __init__(self, console: Console, total_steps: int) -> None:
-        self.line, self.latest = ProgressLine(console, total_steps), ""
-
-    def resume(self, env_steps: int) -> None:
-        pass
+    def open(self, run: RunInfo) -> None:
+        self.run = run
+        id_file = run.directory / "wandb" / "run-id.txt"
+        if not id_file.exists():
+            id_file.parent.mkdir(exist_ok=True)
+            id_file.write_text(secrets.token_hex(4))
+        try:
+            self.wandb_run = self.wandb.init(
+                project=os.environ.get("WANDB_PROJECT", "jaxrl"),
+                name=run.directory.name,
+                id=id_file.read_text(),
+                resume="allow",
+                dir=run.directory,
+                config=dict(run.config),
+                settings=self.wandb.Settings(console="off"),
+            )
+        except self.wandb.Error as error:  # no account, or no network
+            rule = f"must be able to write ({str(error).splitlines()[0]} or set WANDB_MODE=offline)"
+            raise ArgumentError("loggers", rule, "wandb") from error
 
     def write(self, row: Row) -> None:
-        parts = []
-        for name, label in (("episode_return", "return"), ("loss", "loss")):
-            x = np.asarray(row.get(name, np.nan), float)
-            if not np.isnan(x).all():
-                parts.append(f"{label} {format_number(np.nanmean(x))}")
-        self.latest = "  ".join(parts)
-
-    def tick(self, env_steps: int, total_steps: int, rate: float) -> None:
-        numbers = f"{format_si(env_steps)} steps  {format_si(rate)} steps/s  {self.latest}".rstrip()
-        self.line.update(env_steps, total_steps, numbers)
+        self.wandb_run.log(self.run.scalars(row), step=int(row["env_steps"]))
 
     def close(self) -> None:
-        self.line.close()
+        if self.wandb_run is not None:
+            self.wandb_run.finish()
 
 
-class Profiler:
-    """A profile of a few calls of the program, from the second on."""
+class Profiler(Logger):
+    """Writes a profile of a few calls of the compiled program, from the second one on."""
 
     CALLS = 3
 
     def __init__(self, directory: Path) -> None:
         self.directory, self.calls, self.running = directory, 0, False
 
-    def resume(self, env_steps: int) -> None:
-        pass
-
-    def write(self, row: Row) -> None:
-        pass
-
-    def tick(self, env_steps: int, total_steps: int, rate: float) -> None:
+    def progress(self, env_steps: int, total_steps: int, steps_per_second: float) -> None:
         self.calls += 1
         if self.calls == 1:
             jax.profiler.start_trace(str(self.directory))
@@ -249,3 +250,42 @@ class Profiler:
         if self.running:
             jax.profiler.stop_trace()
             self.running = False
+
+
+LOGGERS: dict[str, Callable[[], Logger]] = {
+    "csv": CSVLogger,
+    "tensorboard": TensorBoardLogger,
+    "wandb": WandbLogger,
+}
+"""The loggers that have a name."""
+
+
+def make_loggers(names: Sequence[str]) -> list[Logger]:
+    """New loggers.
+
+    Args:
+        names: each a name in `LOGGERS`, or `"module:attribute"` for a class or function that returns a `Logger` when
+            called without arguments.
+
+    Raises:
+        ArgumentError: a name is unknown, cannot be imported, or gives something else.
+    """
+    return [_make_logger(name) for name in names]
+
+
+def _make_logger(name: str) -> Logger:
+    factory: Any = LOGGERS.get(name)
+    if factory is None:
+        if ":" not in name:
+            raise ArgumentError("loggers", f"must be {', '.join(LOGGERS)} or module:attribute", name)
+        try:
+            factory = pkgutil.resolve_name(name)
+        except (ImportError, AttributeError, ValueError) as error:
+            raise ArgumentError("loggers", f"must name a logger that can be imported ({error})", name) from error
+    logger = factory() if callable(factory) else factory
+    if not isinstance(logger, Logger):
+        kind = type(logger).__name__
+        raise ArgumentError(
+            "loggers", "must name a subclass of jaxrl.Logger", name, got=f"{name!r}, which gives a {kind}"
+        )
+    return logger

@@ -37,7 +37,7 @@ PROTOCOL = "original: 6 actions, sticky actions 0.2"
 def finished(tmp_path_factory) -> Path:
     """A finished run of two seeds, in an environment with an option of its own."""
     run = tmp_path_factory.mktemp("runs") / "finished"
-    code, out, err = command("dqn_minatar", *SHORT, *CHOSEN, "--tensorboard", "--out", str(run))
+    code, out, err = command("dqn_minatar", *SHORT, *CHOSEN, "--loggers", "csv", "tensorboard", "--out", str(run))
     assert code == 0, err
     assert "evaluation return" in out
     # The table is in a file, where lines have no width: no path is cut.

@@ -8,12 +8,13 @@ from PIL import Image
 
 from jaxrl.formatting import interval_95
 from jaxrl.plots.learning_curve import draw_learning_curve, spread
-from jaxrl.training.loggers import CSVLogger
+from jaxrl.training.loggers import CSVLogger, RunInfo
 
 
 def test_a_learning_curve_of_rows_without_episodes(tmp_path: Path) -> None:
     """An empty cell where no episode ended, and a curve all the same."""
-    logger = CSVLogger(tmp_path / "metrics.csv", [0, 1])
+    logger = CSVLogger()
+    logger.open(RunInfo(tmp_path, agents=[0, 1]))
     clock = {"env_steps_per_second": 1.0, "wall_seconds": 2.0}
     nothing = np.array([np.nan, np.nan])
     logger.write({"env_steps": 10, "episode_return": nothing, **clock})

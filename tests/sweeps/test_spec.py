@@ -370,7 +370,7 @@ BAD_TOP_LEVEL = [
     *(
         (RANDOM + f"{name} = true", f"{name} is an option of the command, not of the file, got True")
         for name in (
-            "out", "resume", "record", "checkpoint_every", "tensorboard", "profile", "debug_nans", "sequential",
+            "out", "resume", "record", "checkpoint_every", "loggers", "profile", "debug_nans", "sequential",
             "deterministic",
         )
     ),

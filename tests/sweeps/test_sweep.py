@@ -32,12 +32,14 @@ from jaxrl.runs.train import train
 from jaxrl.sweeps import execute as sweeps
 from jaxrl.sweeps import plan as planning
 from jaxrl.sweeps import trials as groups_module
+from jaxrl.sweeps.chunks import shared_config
 from jaxrl.sweeps.plan import GIB, GroupPlan, state_shapes
 from jaxrl.sweeps.spec import draw, read_spec
 from jaxrl.sweeps.trials import Group, group
 from jaxrl.training import evaluate as evaluate_policy
 from jaxrl.training.checkpoint import Checkpoints
 from jaxrl.training.program import Program
+from tests.events import read_events
 
 DQN = """
 experiment = "dqn_cartpole"
@@ -407,7 +409,7 @@ def chunks(swept, ppo) -> Waves:
     jax.monitoring.register_event_duration_secs_listener(listen)
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr(sweeps, "train_chunk", counted)
-        done = swept(PPO, "--memory", memory)
+        done = swept(PPO, "--memory", memory, "--loggers", "tensorboard")
     jax.monitoring.unregister_event_duration_listener(listen)
     return Waves(done, compiled)
 
@@ -439,6 +441,20 @@ def test_chunks_find_the_same(ppo, chunks) -> None:
     alike(agents(done), agents(ppo), 1e-3)
 
 
+def test_chunks_have_loggers_of_their_own(chunks) -> None:
+    directories = [chunks[0].directory / "chunks" / f"0_{chunk}" for chunk in range(2)]
+    found = [{tag for tag, *_ in read_events(directory / "tensorboard")} for directory in directories]
+    assert {"agent_0/episode_return", "agent_1/value_loss"} <= found[0]
+    assert "value_loss" in found[1]  # of one agent
+
+
+def test_a_chunks_configuration_lists_what_differs(ppo) -> None:
+    (own,) = groups(ppo)
+    config = shared_config(own.trials)
+    assert config["env"] == "CartPole-v1"
+    assert config["hparams.clip"] == [trial.options.hparams.clip for trial in own.trials]
+
+
 def test_a_groups_chunks_share_what_compiles(chunks) -> None:
     """The second has other hyperparameters, and is filled up."""
     _, (first, second) = chunks
@@ -468,7 +484,7 @@ def signalling(at: Callable[[int, bool], bool]) -> type:
     calls = 0
 
     class Signalling(sweeps.ChunkLogger):
-        def tick(self, env_steps: int, total_steps: int, rate: float) -> None:
+        def progress(self, env_steps: int, total_steps: int, steps_per_second: float) -> None:
             nonlocal calls
             calls += 1
             if at(calls, env_steps == total_steps):

@@ -22,7 +22,7 @@ from jaxrl.spaces import Discrete
 from jaxrl.training import CheckpointError, Checkpoints, DivergedError, Program, repeat, run
 from jaxrl.training.checkpoint import fingerprint
 from jaxrl.training.host_loop import check_total_steps
-from jaxrl.training.loggers import CLOCK_COLUMNS, CSVLogger
+from jaxrl.training.loggers import CLOCK_COLUMNS, CSVLogger, Logger, RunInfo
 from tests.conftest import SMALL
 
 run_module = importlib.import_module("jaxrl.training.host_loop")  # not the function of that name
@@ -32,17 +32,13 @@ ADAPTIVE_PACE = run_module._Loop.pace
 TOTAL, LOG_EVERY = 16 + 8 * 50, 8 * 7  # 50 iterations of 8 steps after a warm-up of 16; rows of 7 iterations
 
 
-class Ticks:
-    """A logger that does something at its n-th tick, and remembers the ticks."""
+class Ticks(Logger):
+    """A logger that does something at its n-th report of progress, and remembers the reports."""
 
     def __init__(self, at: int = 0, action=lambda: None) -> None:
         self.at, self.action, self.steps = at, action, []
 
-    def resume(self, env_steps): ...
-    def write(self, row): ...
-    def close(self): ...
-
-    def tick(self, env_steps, total_steps, rate):
+    def progress(self, env_steps, total_steps, steps_per_second):
         self.steps.append(env_steps)
         if len(self.steps) == self.at:
             self.action()
@@ -52,10 +48,9 @@ def train_into(folder: Path, trainer, hparams, total_steps: int = TOTAL, loggers
     """`(result, folder)` of a run with rows and checkpoints."""
     folder.mkdir(exist_ok=True)
     key = jax.random.key(0) if key is None else key
-    loggers = [CSVLogger(folder / "metrics.csv", [0]), *loggers]
-    checkpoints = Checkpoints(folder / "checkpoints")
-    more = {"log_every": LOG_EVERY, "notify": lambda line: None} | more
-    return run(trainer, key, hparams, total_steps, loggers=loggers, checkpoints=checkpoints, **more), folder
+    more = {"log_every": LOG_EVERY, "notify": lambda line: None, "info": RunInfo(folder)} | more
+    more |= {"loggers": [CSVLogger(), *loggers], "checkpoints": Checkpoints(folder / "checkpoints")}
+    return run(trainer, key, hparams, total_steps, **more), folder
 
 
 @pytest.fixture(scope="module")
@@ -223,11 +218,11 @@ def test_rows_that_are_missing_are_missed(whole, tmp_path, damage, missing: str)
     path, text = tmp_path / "metrics.csv", (whole[1] / "metrics.csv").read_text()
     metrics = set(text.split("\n")[0].split(",")) - {"seed", "env_steps", "episodes", *CLOCK_COLUMNS}
     path.write_bytes(damage(text).encode(errors="surrogatepass"))
-    said, logger = [], CSVLogger(path, [0])
-    logger.mend([*range(72, TOTAL, 56), TOTAL], metrics, said.append)
+    said, logger = [], CSVLogger()
+    logger.open(RunInfo(tmp_path, {}, [0], "seed", metrics, [*range(72, TOTAL, 56), TOTAL], said.append))
+    logger.resume(TOTAL)
     assert bool(missing) == bool(said)
     assert re.search(f"lacks {missing}", said[-1]) if missing else path.exists()
-    logger.resume(TOTAL)
     if missing:
         assert not path.exists() or set(path.read_text().splitlines()) < set(text.splitlines())
     else:
@@ -271,13 +266,13 @@ def test_a_population_runs_resumes_and_reports_every_seed(train, small_trainer, 
     }
     whole = run(many["trainer"], many["key"], many["hparams"], TOTAL, log_every=LOG_EVERY)
     folder = tmp_path / "many"
-    loggers = [CSVLogger(folder / "metrics.csv", [7, 8])]
     folder.mkdir()
     stop = Ticks(5, lambda: os.kill(os.getpid(), signal.SIGTERM))
     for resume, more in ((False, [stop]), (True, [])):
         result = run(
-            many["trainer"], many["key"], many["hparams"], TOTAL, log_every=LOG_EVERY, loggers=[*loggers, *more],
-            checkpoints=Checkpoints(folder / "checkpoints"), resume=resume, notify=lambda line: None,
+            many["trainer"], many["key"], many["hparams"], TOTAL, log_every=LOG_EVERY, loggers=[CSVLogger(), *more],
+            info=RunInfo(folder, agents=[7, 8]), checkpoints=Checkpoints(folder / "checkpoints"), resume=resume,
+            notify=lambda line: None,
         )  # fmt: skip
     assert same(whole, result)
     seeds = [row.split(",")[0] for row in rows(folder)[1:]]
