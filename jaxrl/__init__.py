@@ -32,9 +32,11 @@ from jaxrl.envs import action_space_of, make, rollout, vectorize
 from jaxrl.networks import Network, actor_critic, q_network
 from jaxrl.training import (
     Checkpoints,
+    Logger,
     OffPolicyConfig,
     OnPolicyConfig,
     Program,
+    RunInfo,
     evaluate,
     off_policy,
     on_policy,
@@ -42,7 +44,6 @@ from jaxrl.training import (
     repeat,
     run,
 )
-from jaxrl.training.host_loop import Logger
 from jaxrl.types import MDP, Agent, Mean, Sample, Trainer, TrainState, Transition
 
 if TYPE_CHECKING:
@@ -86,6 +87,7 @@ __all__ = [
     "RainbowHparams",
     "ReinforceConfig",
     "ReinforceHparams",
+    "RunInfo",
     "Sample",
     "TrainState",
     "TrainedPolicy",

@@ -5,6 +5,7 @@ from jaxrl.training.debug_nans import DivergedError
 from jaxrl.training.evaluation import Evaluation, evaluate
 from jaxrl.training.host_loop import RunResult, run
 from jaxrl.training.hparams import as_arrays, repeat
+from jaxrl.training.loggers import Logger, RunInfo
 from jaxrl.training.off_policy import OffPolicyConfig, off_policy
 from jaxrl.training.on_policy import OnPolicyConfig, on_policy
 from jaxrl.training.population import RunState, population
@@ -15,9 +16,11 @@ __all__ = [
     "Checkpoints",
     "DivergedError",
     "Evaluation",
+    "Logger",
     "OffPolicyConfig",
     "OnPolicyConfig",
     "Program",
+    "RunInfo",
     "RunResult",
     "RunState",
     "as_arrays",

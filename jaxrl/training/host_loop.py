@@ -225,10 +225,12 @@ class _Loop:
             row_ends=row_ends(self.trainer, self.log_every, max(self.iteration, self.total_iterations)),
             notify=notify,
         )
+        opened = time.perf_counter()
         for logger in self.loggers:
             logger.open(info)
             if resume:
                 logger.resume(self.last_row_steps)
+        self.started += time.perf_counter() - opened  # W&B takes seconds
         if resume:
             notify(f"resuming at {self.env_steps:,} environment steps")
 
