@@ -46,7 +46,7 @@ class SweepOptions:
     """The most programs: each combination of static values that is drawn needs one of its own."""
     checkpoint_every: Annotated[float, Gt(0)] = 60.0
     """Seconds between two checkpoints of the agents that are training."""
-    loggers: tuple[str, ...] = ()
+    loggers: Annotated[tuple[str, ...], default_hint("none")] = ()
     """What else records the metrics of each chunk: tensorboard, wandb, or your own module:attribute."""
     record: Annotated[Path | None, default_hint("nowhere", "DIR")] = None
     """Also keep the results, and how they were made, in this directory."""
