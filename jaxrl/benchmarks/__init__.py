@@ -1,1 +1,1 @@
-"""What `python -m jaxrl.experiments.benchmark` measures, and how."""
+"""The measurements of `python -m jaxrl.experiments.benchmark`."""

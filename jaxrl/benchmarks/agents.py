@@ -1,97 +1,72 @@
-"""Environment steps per second of populations that learn, each beside one agent that has the machine to itself."""
+"""Environment steps per second of populations that learn, compared with one agent that has the machine to itself."""
 
 import statistics
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
-from rich.table import Table
 
-from jaxrl.benchmarks.measure import measure
-from jaxrl.benchmarks.replay import right_aligned
+from jaxrl.benchmarks.measure import TimedLoop, measure
+from jaxrl.benchmarks.report import Rows, Table
 from jaxrl.envs import make
 from jaxrl.formatting import format_si
+from jaxrl.plots.figures import new_figure
 from jaxrl.runs.experiment import Experiment
 from jaxrl.runs.options import Options
 from jaxrl.training.hparams import repeat
-from jaxrl.training.program import Program as TrainingProgram
+from jaxrl.training.program import Program
 
-PLOT = "agents.png"
-PAGE = """# Speed of populations
+PICTURE = "agents.png"
+TEXT = """# Speed of populations
 
-```
-{command}
-```
-
-Environment steps/s of all agents together while they learn: {what}, with the experiment's settings{config}. The median
-of {repeats} runs of one compiled program, in turns with one agent that has all of the machine; the ratio is that of the
-two medians. Memory is that of the program with its state, in GiB{devices}.
+Environment steps/s of all agents together while they learn {experiment}, with {config}. Each number is the median of
+{repeats} runs of a compiled program. A single agent, which has the whole machine, takes turns with each population;
+the ratio is that of the two medians. Memory is that of the program and its state, in GiB {place}. Compile times are in
+seconds.
 
 {table}
 
-![steps per second against the number of agents]({plot})
-
-{machine}, {system}. Run on {date} at commit {commit}, with jax {jax}.
-"""
-
-
-class Learning:
-    """Agents of an experiment that learn, as `measure` wants it: a step is one iteration of all of them."""
-
-    def __init__(
-        self, experiment: Experiment, options: Options, agents: int | None, devices: Sequence[jax.Device]
-    ) -> None:
-        env, env_params = make(options.task.env, options.task.rules)
-        _, trainer = experiment.build(env, env_params, options.config)
-        key, hparams = jax.random.key(0), options.hparams
-        if agents is not None:
-            key, hparams = jax.random.split(key, agents), repeat(hparams, agents)
-        self.program = TrainingProgram(trainer, key, hparams, devices=devices, sequential=options.execution.sequential)
-        self.advance = self.program.compiled()
-        self.compile_seconds = self.program.compile_seconds
-        self.steps_per_iteration = trainer.steps_per_iteration * (agents or 1)
-        self.run_state = jax.block_until_ready(self.program.init(key, hparams))
-
-    def run(self, num_steps: int) -> float:
-        """Goes on for `num_steps` iterations; the seconds this took."""
-        start = time.perf_counter()
-        self.run_state = jax.block_until_ready(self.advance(self.run_state, num_steps))
-        return time.perf_counter() - start
+![steps per second against the number of agents]({picture})"""
 
 
 def measure_agents(
     experiment: Experiment, options: Options, agents: int, devices: Sequence[jax.Device], seconds: float, repeats: int
 ) -> dict[str, Any]:
-    """A row, in JSON's types, of a population spread over as many of the devices as divide it, and of one agent."""
+    """Measures a population, on as many of the devices as divide it, and one agent in turns, and returns one row."""
+    env, env_params = make(options.task.env, options.task.rules)
+    _, trainer = experiment.build(env, env_params, options.config)
     used = devices[: max(n for n in range(1, len(devices) + 1) if agents % n == 0)]
-    one, many = Learning(experiment, options, None, devices[:1]), Learning(experiment, options, agents, used)
-    timings = measure([one, many], seconds, repeats)
-    alone, together = (
-        statistics.median(timing.num_steps * learning.steps_per_iteration / x for x in timing.seconds)
-        for learning, timing in zip((one, many), timings, strict=True)
-    )
+
+    def build(key: jax.Array, hparams: Any, devices: Sequence[jax.Device]) -> tuple[Program, TimedLoop]:
+        program = Program(trainer, key, hparams, devices=devices, sequential=options.execution.sequential)
+        advance = program.compiled()
+        return program, TimedLoop(advance, program.init(key, hparams), program.compile_seconds)
+
+    key = jax.random.key(0)
+    _, one = build(key, options.hparams, devices[:1])
+    program, many = build(jax.random.split(key, agents), repeat(options.hparams, agents), used)
+    alone, together = measure([one, many], seconds, repeats)
+    speed = together.steps_per_second * trainer.steps_per_iteration * agents
+    speed_alone = alone.steps_per_second * trainer.steps_per_iteration
     return {
         "experiment": experiment.name,
         "agents": agents,
         "devices": len(used),
-        "env_steps_per_second": together,
-        "env_steps_per_second_alone": alone,
-        "ratio": together / alone,
-        "memory_gib": many.program.memory() * (len(used) if used[0].platform == "cpu" else 1) / 2**30,
-        "num_steps": timings[1].num_steps,
-        "seconds": timings[1].seconds,
-        "seconds_alone": timings[0].seconds,
+        "env_steps_per_second": speed,
+        "env_steps_per_second_alone": speed_alone,
+        "ratio": speed / speed_alone,
+        "memory_gib": program.memory() * (len(used) if used[0].platform == "cpu" else 1) / 2**30,
+        "num_steps": together.num_steps,
+        "seconds": together.seconds,
+        "seconds_alone": alone.seconds,
         "compile_seconds": many.compile_seconds,
     }
 
 
-HEADER = ["A", "devices", "steps/s", "one agent's", "ratio", "memory", "compile s"]
-
-
-def cells(rows: Sequence[dict[str, Any]]) -> list[list[str]]:
-    return [
+def tabulate(rows: Rows) -> Table:
+    """One line for each number of agents."""
+    lines = [
         [
             f"{row['agents']:,}",
             f"{row['devices']}",
@@ -103,60 +78,39 @@ def cells(rows: Sequence[dict[str, Any]]) -> list[list[str]]:
         ]
         for row in rows
     ]
+    return Table(["agents", "devices", "steps/s", "one agent's", "ratio", "memory", "compile s"], lines)
 
 
-def screen_table(rows: Sequence[dict[str, Any]]) -> Table:
-    """All that was measured."""
-    return right_aligned(HEADER, cells(rows))
-
-
-def page(results: dict[str, Any], config: Sequence[str]) -> str:
-    """The page, in Markdown, of what `results.json` holds."""
+def describe(results: dict[str, Any], config: Sequence[str]) -> str:
+    """What was measured, and the table, in Markdown. `config`: what differs from the experiment's settings."""
     rows = results["rows"]
-    lines = [HEADER, ["---:"] * len(HEADER), *cells(rows)]
-    return PAGE.format(
-        command=results["command"],
-        what=rows[0]["experiment"],
-        config=f" but {', '.join(config)}" if config else "",
+    return TEXT.format(
+        experiment=rows[0]["experiment"],
+        config="its default settings" + (f" but {', '.join(config)}" if config else ""),
         repeats=len(rows[0]["seconds"]),
-        devices=" of the machine" if results["machine"]["backend"] == "cpu" else " of each device",
-        table="\n".join("| " + " | ".join(line) + " |" for line in lines),
-        plot=PLOT,
-        machine=results["machine"]["device"],
-        system=results["machine"]["system"],
-        date=results["started"][:10],
-        commit=results["commit"] or "none (an installed package)",
-        jax=results["versions"]["jax"],
+        place="of the machine" if results["machine"]["backend"] == "cpu" else "of each device",
+        table=tabulate(rows).markdown(),
+        picture=PICTURE,
     )
 
 
-def draw(rows: Sequence[dict[str, Any]], device: str, picture: Path) -> None:
+def draw(rows: Rows, device: str, picture: Path) -> None:
     """Draws steps per second against the number of agents.
 
-    One agent is measured anew beside each number of agents, because a machine is not always as fast: these are dots
-    about their median.
+    The speed of one agent is measured anew beside each population: dots show these, and a line their median.
     """
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8, 4.5), layout="constrained", dpi=120)
-    axes = figure.subplots()
     rows = sorted(rows, key=lambda row: row["agents"])
     agents = [row["agents"] for row in rows]
     together = [row["env_steps_per_second"] for row in rows]
     alone = [row["env_steps_per_second_alone"] for row in rows]
+    figure, axes = new_figure(rows[0]["experiment"], device, "agents", "environment steps/s, while learning")
     axes.plot(agents, together, "o-", label="all agents of one program")
-    axes.axhline(statistics.median(alone), color="gray", linestyle="--", label="one agent alone")
-    axes.plot(agents, alone, ".", color="gray", label="the same, as measured beside each")
+    axes.axhline(statistics.median(alone), color="gray", linestyle="--", label="one agent alone, median")
+    axes.plot(agents, alone, ".", color="gray", label="one agent alone, beside each population")
     axes.set_xscale("log", base=2)
     axes.set_xticks(agents, [f"{n:,}" for n in agents])
     axes.set_xticks([], minor=True)
     axes.set_ylim(0, 1.05 * max(*alone, *together))
     axes.yaxis.set_major_formatter(lambda y, _: format_si(y, 10))
-    axes.set_title(f"{rows[0]['experiment']}\n", loc="left", fontweight="bold")
-    axes.text(0, 1.02, device, transform=axes.transAxes, color="gray", fontsize=9)
-    axes.set_xlabel("agents")
-    axes.set_ylabel("environment steps/s, while learning")
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(alpha=0.2)
     figure.legend(loc="outside lower left", frameon=False, fontsize=9, ncols=3)
     figure.savefig(picture)

@@ -1,8 +1,9 @@
-"""Timing of compiled loops: each compiled once for any number of steps, all run in turns."""
+"""Timing of compiled loops."""
 
+import statistics
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -10,69 +11,66 @@ import numpy as np
 from jaxrl.types import Array, PyTree
 
 MIN_STEPS = 8
-"""Fewest steps of a timed run, however slow they are."""
+"""Fewest steps of a timed run."""
 
 
 class Timing(NamedTuple):
-    """What a program took.
+    """The timed runs of a loop.
 
     Attributes:
-        num_steps: T, the steps of each timed run.
-        seconds: wall time of each run.
-        compile_seconds: tracing, lowering and compiling, with nothing cached.
+        num_steps: the steps of each run.
+        seconds: the wall time of each run.
     """
 
     num_steps: int
     seconds: list[float]
-    compile_seconds: float
+
+    @property
+    def steps_per_second(self) -> float:
+        return self.num_steps / statistics.median(self.seconds)
 
 
-class Timed(Protocol):
-    """What can be timed: it goes on from where it stopped for any number of steps, and was compiled before."""
-
-    compile_seconds: float
-
-    def run(self, num_steps: int, /) -> float:
-        """The seconds that so many steps take."""
-
-
-class Program:
-    """A compiled loop and what it carries.
+class TimedLoop:
+    """A compiled loop with its carry.
 
     Args:
-        init: `(key) -> carry`; compiled too, and not timed.
-        run: `(carry, num_steps) -> carry`, where `num_steps` is a traced int32.
+        advance: `(carry, num_steps) -> carry`, compiled, for any int32 `num_steps`. It may use up the carry.
+        carry: what to start from.
+        compile_seconds: the time that compiling took.
     """
 
-    def __init__(self, init: Callable[[Array], PyTree], run: Callable[[PyTree, Array], PyTree]) -> None:
-        self.carry: Any = jax.jit(init)(jax.random.key(0))
+    def __init__(self, advance: Callable[[PyTree, Any], PyTree], carry: PyTree, compile_seconds: float) -> None:
+        self.advance, self.compile_seconds = advance, compile_seconds
+        self.carry: Any = jax.block_until_ready(carry)
         self.steps = 0
-        jax.clear_caches()  # or a program would compile faster for what it shares with one before it
-        start = time.perf_counter()
-        self.compiled = jax.jit(run, donate_argnums=0).lower(self.carry, np.int32(0)).compile()
-        self.compile_seconds = time.perf_counter() - start
 
     def run(self, num_steps: int) -> float:
-        """Goes on for `num_steps` steps from where it stopped; the seconds this took."""
+        """Runs `num_steps` more steps, and returns the seconds that they took."""
         start = time.perf_counter()
-        self.carry = jax.block_until_ready(self.compiled(self.carry, np.int32(num_steps)))
+        self.carry = jax.block_until_ready(self.advance(self.carry, np.int32(num_steps)))
         self.steps += num_steps
         return time.perf_counter() - start
 
 
-def steps_in(program: Timed, seconds: float) -> int:
-    """The steps a program does in about `seconds`, at least `MIN_STEPS`; finding out warms it up."""
-    steps = MIN_STEPS
-    while (elapsed := program.run(steps)) < seconds / 4 and steps < 2**28:
-        steps *= 4
-    return max(MIN_STEPS, round(steps * seconds / elapsed))
+def compile_loop(init: Callable[[Array], PyTree], run: Callable[[PyTree, Array], PyTree]) -> TimedLoop:
+    """Compiles `run`, `(carry, num_steps) -> carry`, for the carry that `init`, `(key) -> carry`, returns."""
+    carry = jax.jit(init)(jax.random.key(0))
+    jax.clear_caches()  # or a loop would compile faster after one with which it shares code
+    start = time.perf_counter()
+    compiled = jax.jit(run, donate_argnums=0).lower(carry, np.int32(0)).compile()
+    return TimedLoop(compiled, carry, time.perf_counter() - start)
 
 
-def measure(programs: Sequence[Timed], seconds: float, repeats: int) -> list[Timing]:
-    """Times each program `repeats` times for about `seconds`; in turns, so that all meet the machine's slow moments."""
-    num_steps = [steps_in(program, seconds) for program in programs]
-    rounds = [[program.run(steps) for program, steps in zip(programs, num_steps, strict=True)] for _ in range(repeats)]
-    return [
-        Timing(steps, list(times), program.compile_seconds)
-        for program, steps, times in zip(programs, num_steps, zip(*rounds, strict=True), strict=True)
-    ]
+def measure(loops: Sequence[TimedLoop], seconds: float, repeats: int) -> list[Timing]:
+    """Times each loop `repeats` times for about `seconds`. The loops take turns, to share the machine's slow moments.
+
+    A run has at least `MIN_STEPS` steps.
+    """
+    num_steps = []
+    for loop in loops:
+        steps = MIN_STEPS
+        while (elapsed := loop.run(steps)) < seconds / 4 and steps < 2**28:
+            steps *= 4
+        num_steps.append(max(MIN_STEPS, round(steps * seconds / elapsed)))
+    rounds = [[loop.run(steps) for loop, steps in zip(loops, num_steps, strict=True)] for _ in range(repeats)]
+    return [Timing(steps, list(times)) for steps, times in zip(num_steps, zip(*rounds, strict=True), strict=True)]

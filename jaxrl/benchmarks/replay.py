@@ -1,44 +1,32 @@
-"""Time of prioritised sampling: by the sum tree, and by a cumulative sum over all priorities.
+"""Time of prioritised sampling: with the sum tree, and with a cumulative sum over all priorities."""
 
-One step is what a training step asks for: a row of new priorities is written, a batch drawn in proportion to all of
-them (from equal parts of their sum), and its priorities are changed. All is inside of one compiled loop that carries
-the priorities.
-"""
-
-import statistics
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from rich.table import Table
 
-from jaxrl.benchmarks.measure import Program, measure
+from jaxrl.benchmarks.measure import compile_loop, measure
+from jaxrl.benchmarks.report import Rows, Table
 from jaxrl.replay import sum_tree
 from jaxrl.types import Array, PyTree
 from jaxrl.xla.threefry import inline
 
 ROW = 128
-"""Priorities written a step."""
+"""Priorities written each step."""
 
-PAGE = """# Time of prioritised sampling
+TEXT = """# Time of prioritised sampling
 
-```
-{command}
-```
+Each step writes a row of {row} priorities, samples a batch in proportion to all priorities (one index from each of B
+equal parts of their sum), and changes the priorities of the batch. The times are microseconds per step and agent, the
+median of {repeats} runs of a compiled loop; the loops of a line take turns. One program trains A agents with `vmap`.
+Compile times are in seconds, without any cache.
 
-Microseconds of one step of one agent, the median of {repeats} runs of one compiled loop, all programs of a line run in
-turns. A step writes a row of {row} new priorities, draws a batch in proportion to all of them, and changes the
-priorities of the batch. `A` agents are one program, by `vmap`; compile times are seconds, with nothing cached.
-
-{table}
-
-{machine}, {system}. Run on {date} at commit {commit}, with jax {jax}.
-"""
+{table}"""
 
 
 class Priorities(NamedTuple):
-    """A structure that holds numbers at least 0.
+    """A structure that holds non-negative numbers.
 
     Attributes:
         allocate: `(capacity) -> structure`.
@@ -74,10 +62,10 @@ STRUCTURES = {
 }
 
 
-def loop(
+def sampling_loop(
     structure: Priorities, capacity: int, agents: int, batch_size: int
 ) -> tuple[Callable[[Array], PyTree], Callable[[PyTree, Array], PyTree]]:
-    """`(init, run)` of many steps: `(key) -> carry` and `(carry, num_steps) -> carry`."""
+    """The loop as `(init, run)`: `(key) -> carry` and `(carry, num_steps) -> carry`."""
     slots = -(-capacity // ROW)
 
     def init(key: Array) -> PyTree:
@@ -102,10 +90,9 @@ def loop(
     return init, run
 
 
-def measure_replay(capacity: int, agents: int, batch_size: int, seconds: float, repeats: int) -> list[dict[str, Any]]:
-    """One row, in JSON's types, for each structure, all run in turns."""
-    programs = [Program(*loop(structure, capacity, agents, batch_size)) for structure in STRUCTURES.values()]
-    timings = measure(programs, seconds, repeats)
+def measure_replay(capacity: int, agents: int, batch_size: int, seconds: float, repeats: int) -> Rows:
+    """Measures all structures in turns, and returns one row for each."""
+    loops = [compile_loop(*sampling_loop(structure, capacity, agents, batch_size)) for structure in STRUCTURES.values()]
     return [
         {
             "structure": name,
@@ -113,58 +100,25 @@ def measure_replay(capacity: int, agents: int, batch_size: int, seconds: float, 
             "agents": agents,
             "batch_size": batch_size,
             "num_steps": timing.num_steps,
-            "microseconds": statistics.median(timing.seconds) / timing.num_steps / agents * 1e6,
+            "microseconds": 1e6 / timing.steps_per_second / agents,
             "seconds": timing.seconds,
-            "compile_seconds": timing.compile_seconds,
+            "compile_seconds": loop.compile_seconds,
         }
-        for name, timing in zip(STRUCTURES, timings, strict=True)
+        for name, loop, timing in zip(STRUCTURES, loops, measure(loops, seconds, repeats), strict=True)
     ]
 
 
-HEADER = ["capacity", "A", "batch", *(f"{name} µs" for name in STRUCTURES), "compile s"]
+def tabulate(rows: Rows) -> Table:
+    """One line for the rows that were measured together."""
+    lines = []
+    for sizes in dict.fromkeys((row["capacity"], row["agents"], row["batch_size"]) for row in rows):
+        here = [row for row in rows if (row["capacity"], row["agents"], row["batch_size"]) == sizes]
+        times = [f"{row['microseconds']:,.1f}" for row in here]
+        lines.append([*(f"{x:,}" for x in sizes), *times, ", ".join(f"{row['compile_seconds']:.1f}" for row in here)])
+    return Table(["capacity", "A", "B", *(f"{name} µs" for name in STRUCTURES), "compile s"], lines)
 
 
-def cells(rows: list[dict[str, Any]]) -> list[list[str]]:
-    """The lines of a table, one for the rows that were measured together."""
-    together: dict[tuple[int, int, int], list[dict[str, Any]]] = {}
-    for row in rows:
-        together.setdefault((row["capacity"], row["agents"], row["batch_size"]), []).append(row)
-    return [
-        [
-            *(f"{x:,}" for x in sizes),
-            *(f"{row['microseconds']:,.1f}" for row in here),
-            ", ".join(f"{row['compile_seconds']:.1f}" for row in here),
-        ]
-        for sizes, here in together.items()
-    ]
-
-
-def screen_table(rows: list[dict[str, Any]]) -> Table:
-    """All that was measured."""
-    return right_aligned(HEADER, cells(rows))
-
-
-def right_aligned(header: list[str], lines: list[list[str]]) -> Table:
-    """A table of numbers for the screen."""
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for name in header:
-        table.add_column(name, justify="right")
-    for line in lines:
-        table.add_row(*line)
-    return table
-
-
-def page(results: dict[str, Any]) -> str:
-    """The page, in Markdown, of what `results.json` holds."""
-    lines = [HEADER, ["---:"] * len(HEADER), *cells(results["rows"])]
-    return PAGE.format(
-        command=results["command"],
-        repeats=len(results["rows"][0]["seconds"]),
-        row=ROW,
-        table="\n".join("| " + " | ".join(line) + " |" for line in lines),
-        machine=results["machine"]["device"],
-        system=results["machine"]["system"],
-        date=results["started"][:10],
-        commit=results["commit"] or "none (an installed package)",
-        jax=results["versions"]["jax"],
-    )
+def describe(results: dict[str, Any]) -> str:
+    """What was measured, and the table, in Markdown."""
+    rows = results["rows"]
+    return TEXT.format(row=ROW, repeats=len(rows[0]["seconds"]), table=tabulate(rows).markdown())

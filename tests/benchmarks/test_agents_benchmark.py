@@ -7,13 +7,13 @@ import statistics
 import pytest
 from PIL import Image
 
-from jaxrl.benchmarks import agents as populations
+from jaxrl.benchmarks import agents
 from jaxrl.experiments import benchmark
 from tests.integration.commands import command
 
 
 def test_the_record(tmp_path) -> None:
-    sizes = "--experiment ppo_cartpole --agents 1 4 --config num_envs=2 rollout_length=32 --num-devices 2"
+    sizes = "--experiment ppo_cartpole --num-agents 1 4 --config num_envs=2 rollout_length=32 --num-devices 2"
     options = [*sizes.split(), "--seconds", "0.01", "--repeats", "3"]
     code, out, err = command("benchmark", "agents", *options, "--record", str(tmp_path))
     assert code == 0, err
@@ -40,7 +40,7 @@ def test_one_agent_is_as_fast_beside_any_number(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(Figure, "savefig", lambda figure, _: drawn.append(figure))
     speeds = {"env_steps_per_second": 5e4, "experiment": "dqn_minatar"}
     rows = [{"agents": a, "env_steps_per_second_alone": x, **speeds} for a, x in ((4, 4e4), (16, 3e4), (64, 45e3))]
-    populations.draw(rows, "a machine", tmp_path / "picture.png")
+    agents.draw(rows, "a machine", tmp_path / "picture.png")
     axes = drawn[0].axes[0]
     _, level, dots = axes.lines
     assert list(level.get_ydata()) == [4e4, 4e4]
@@ -54,17 +54,17 @@ def test_one_agent_is_as_fast_beside_any_number(tmp_path, monkeypatch) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("--agents", "--agents must name at least one, got none"),
-        ("--agents 0", "--agents must be > 0, got 0"),
+        ("--num-agents", "--num-agents must have at least one value, got none"),
+        ("--num-agents 0", "--num-agents must be > 0, got 0"),
         ("--experiment ppo_cartpol", r"--experiment must be one that trains \(the nearest is ppo_cartpole\)"),
-        ("--config num_worlds=3", "--config: dqn_minatar has no config.num_worlds"),
+        ("--config num_worlds=3", "--config must name fields of dqn_minatar's config, got 'config.num_worlds'"),
         ("--config num_envs=0", "--config.num-envs must be > 0, got 0"),
         ("--num-devices 99", "--num-devices must be at most 8"),
     ],
 )
 def test_bad_input_is_one_line(arguments: str, message: str, monkeypatch, capsys) -> None:
     monkeypatch.setattr("sys.argv", ["benchmark", "agents", *arguments.split()])
-    monkeypatch.setattr(benchmark.populations, "measure_agents", lambda *_: pytest.fail("it started to compile"))
+    monkeypatch.setattr(benchmark.agents, "measure_agents", lambda *_: pytest.fail("it started to compile"))
     with pytest.raises(SystemExit) as end:
         benchmark.main()
     assert end.value.code == 2

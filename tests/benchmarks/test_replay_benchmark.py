@@ -7,15 +7,15 @@ import sys
 import numpy as np
 import pytest
 
-from jaxrl.benchmarks.measure import Program
-from jaxrl.benchmarks.replay import ROW, STRUCTURES, loop
+from jaxrl.benchmarks.measure import compile_loop
+from jaxrl.benchmarks.replay import ROW, STRUCTURES, sampling_loop
 from jaxrl.experiments import benchmark
 from tests.integration.commands import command
 
 
 def test_all_structures_do_the_same() -> None:
     """They find the same indices, step after step, and end with the same priorities."""
-    tree, running = (Program(*loop(structure, 4 * ROW, 2, 8)) for structure in STRUCTURES.values())
+    tree, running = (compile_loop(*sampling_loop(structure, 4 * ROW, 2, 8)) for structure in STRUCTURES.values())
     for program in (tree, running):
         program.run(2)
         assert program.carry[0] == 2
@@ -27,7 +27,7 @@ def test_all_structures_do_the_same() -> None:
 
 
 def test_the_record(tmp_path) -> None:
-    sizes = "--capacities 1000 --agents 2 --batch-sizes 4 --seconds 0.001 --repeats 1"
+    sizes = "--capacities 1000 --num-agents 2 --batch-sizes 4 --seconds 0.001 --repeats 1"
     code, out, err = command("benchmark", "replay", *sizes.split(), "--record", str(tmp_path))
     assert code == 0, err
     assert "cumulative sum" in out
@@ -43,7 +43,10 @@ def test_the_record(tmp_path) -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [("--capacities", "--capacities must name at least one, got none"), ("--agents 0", "--agents must be > 0, got 0")],
+    [
+        ("--capacities", "--capacities must have at least one value, got none"),
+        ("--num-agents 0", "--num-agents must be > 0, got 0"),
+    ],
 )
 def test_bad_input_is_one_line(arguments: str, message: str, monkeypatch, capsys) -> None:
     monkeypatch.setattr(sys, "argv", ["benchmark", "replay", *arguments.split()])
