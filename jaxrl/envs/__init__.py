@@ -1,4 +1,4 @@
-"""The environments, and how to make and step them."""
+"""The environments: `make` one by its name, `vectorize` it to step N of them, `rollout` a policy."""
 
 from jaxrl.envs.action_spaces import action_space_of, num_discrete_actions
 from jaxrl.envs.base import Environment

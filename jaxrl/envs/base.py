@@ -1,8 +1,8 @@
 """The base of jaxrl's own environments: a deterministic transition inside, gymnax 1.0's interface outside.
 
-An environment's transition is a pure function of (state, action, random words), written elementwise, so that one
-function serves a single environment (scalar leaves) and `N` of them (leaves with a last axis `[N]`), and so that a test
-can feed the same draws to an original. The gymnax-style `reset` and `step` below wrap it with a key.
+A transition is a pure function of (state, action, random words), written elementwise. So one function serves a single
+environment (scalar leaves) and `N` of them (leaves with a last axis `[N]`), and a test can feed the same random numbers
+to an original. The gymnax-style `reset` and `step` wrap it with a key.
 """
 
 import dataclasses
@@ -12,6 +12,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxrl.arguments import check
 from jaxrl.precision import single
@@ -21,7 +22,7 @@ from jaxrl.xla.fusion import no_fuse
 
 
 def uniform(bits: Array) -> Array:
-    """A multiple of 2^-24 in [0, 1) from the upper 24 bits of each word: float32 `[...]` of uint32 `[...]`."""
+    """Multiples of 2^-24 in [0, 1) from the upper 24 bits of each word: float32 `[...]` from uint32 `[...]`."""
     return (bits >> 8).astype(jnp.float32) * 2.0**-24
 
 
@@ -29,70 +30,80 @@ class EnvParams:
     """Traced parameters of an environment: a registered dataclass with at least `max_steps_in_episode`."""
 
     def replace(self, **changes: Any) -> Any:
-        """A copy with some fields changed, as gymnax's parameters offer it.
+        """A copy with some fields changed, as in gymnax.
 
         Raises:
-            ArgumentError: a value is out of the bounds that its field declares.
+            ArgumentError: a value is out of its field's bounds.
         """
         params = dataclasses.replace(self, **changes)  # type: ignore[type-var]
         check(params)
         return params
 
 
-class Environment(ABC):
-    """An environment with discrete actions. Instances are immutable, hashable, and equal when made equally.
+def describe_params(params: Any, defaults: Any) -> str:
+    """The numbers that differ from the default parameters, and the step cap, in one line."""
+    cap = getattr(params, "max_steps_in_episode", None)
+    comparable = dataclasses.is_dataclass(params) and type(params) is type(defaults)
+    names = [field.name for field in dataclasses.fields(params)] if comparable else []
+    values = {name: getattr(params, name) for name in names if name != "max_steps_in_episode"}
+    changed = [f"{k} {v}" for k, v in values.items() if np.ndim(v) == 0 and v != getattr(defaults, k)]
+    return f"{', '.join(changed) or 'default rules'}, {'no step cap' if cap is None else f'{int(cap)}-step cap'}"
 
-    The observation of a state comes in two forms: packed (`encode`: uint32 words, what replays store) and whole
-    (`decode`: what networks and people see).
+
+class Environment(ABC):
+    """An environment with discrete actions. Instances are immutable and hashable, and equal if built equally.
+
+    The observation of a state has two forms: packed by `encode` (uint32 words, stored in replays) and decoded by
+    `decode` (what networks and people see).
     """
 
     random_words: int
-    """`W`: 32-bit random words one environment uses a step (and a reset)."""
+    """`W`: 32-bit random words of one step, or of one reset."""
     num_actions: int
 
     @property
     @abstractmethod
     def default_params(self) -> EnvParams:
-        """The traced parameters of the environment."""
+        """The default parameters, traced."""
 
     @property
     @abstractmethod
     def name(self) -> str: ...
 
-    @abstractmethod
     def describe_rules(self, params: Any) -> str:
-        """One line that says under which rules scores are taken; always printed beside a score."""
+        """The rules of the game in one line, printed beside every score."""
+        return describe_params(params, self.default_params)
 
     @abstractmethod
     def initial(self, bits: Array, params: Any) -> PyTree:
-        """The first state ever. `bits`: uint32 `[W, ...]`."""
+        """The first state, from `bits` uint32 `[W, ...]`."""
 
     @abstractmethod
     def transition(self, state: PyTree, action: Array, bits: Array, params: Any) -> tuple[PyTree, Array, Array]:
-        """`(state, reward float32 [...], terminated bool [...])` after `action`, int `[...]`, with `bits` `[W, ...]`.
+        """`(state, reward float32 [...], terminated bool [...])` after `action` int `[...]`, with `bits` `[W, ...]`.
 
-        A state that has terminated must be restarted, not stepped.
+        A terminated state must be restarted, not stepped.
         """
 
     @abstractmethod
     def encode(self, state: PyTree) -> Array:
-        """The packed observation: uint32 `[words, ...]`."""
+        """The packed observation, uint32 `[words, ...]`."""
 
     @abstractmethod
     def decode(self, words: Array) -> Array:
-        """The whole observation `[..., *observation]` of packed words `[..., words]` (words last, as stored)."""
+        """The observation `[..., *observation]` of packed words `[..., words]` (words last, as stored)."""
 
     def restart(self, state: PyTree, bits: Array, params: Any) -> PyTree:
-        """The first state of the episode after the one that ended in `state`; may use the same `bits` as the step."""
+        """The first state of the episode after the one that ended in `state`. It may use the `bits` of the step."""
         del state
         return self.initial(bits, params)
 
     def is_truncated(self, state: Any, params: Any) -> Array:
-        """Whether the episode reached its time limit: bool `[...]`."""
+        """Whether the episode reached its time limit, bool `[...]`."""
         return state.time >= params.max_steps_in_episode
 
     def observe(self, state: PyTree) -> Array:
-        """The whole observation of a state."""
+        """The decoded observation of a state."""
         return self.decode(jnp.moveaxis(self.encode(state), 0, -1))
 
     def advance(
@@ -100,7 +111,8 @@ class Environment(ABC):
     ) -> tuple[PyTree, PyTree, Array, Array, Array]:
         """One step with auto-reset: `(state, final_state, reward, terminated, truncated)`.
 
-        `final_state` is what the action led to, `state` where the next action starts: the same, or a fresh episode.
+        `final_state` is the state after the action. `state` is the one the next action starts from: the same, or the
+        first one of a new episode.
         """
         final, reward, terminated = no_fuse(self.transition(state, action, bits, params))
         truncated = self.is_truncated(final, params) & ~terminated
@@ -109,11 +121,11 @@ class Environment(ABC):
         state = jax.tree.map(lambda new, old: jnp.where(done, new, old), fresh, final)
         return no_fuse(state), final, reward, terminated, truncated
 
-    # gymnax 1.0's interface ----------------------------------------------------------------------------------------
+    # gymnax 1.0's interface
 
     @partial(jax.jit, static_argnames="self")
     def reset(self, key: Array, params: Any = None) -> tuple[Array, PyTree]:
-        """`(observation, state)` of a fresh environment."""
+        """`(observation, state)` of a new environment."""
         params = single(self.default_params if params is None else params)
         state = self.initial(jax.random.bits(as_keys(key), (self.random_words,), jnp.uint32), params)
         return self.observe(state), state
@@ -124,8 +136,8 @@ class Environment(ABC):
     ) -> tuple[Array, PyTree, Array, Array, Array, dict[str, Array]]:
         """`(observation, state, reward, terminated, truncated, info)` with auto-reset.
 
-        `observation` opens the next episode when this one has ended; `info["final_observation"]` is always what the
-        action led to, the one to bootstrap from.
+        After the end of an episode, `observation` and `state` start the next one. `info["final_observation"]` is always
+        the observation after the action, from which to bootstrap.
         """
         params = single(self.default_params if params is None else params)
         bits = jax.random.bits(as_keys(key), (self.random_words,), jnp.uint32)

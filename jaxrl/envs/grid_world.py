@@ -1,7 +1,7 @@
 """Grid World: an agent on a board of cells, some of which end the episode (Sutton & Barto 2018, example 4.1).
 
-`enter` is the one description of its moves: the step of an environment applies it to the agent's cell, and the tables
-of the MDP to every cell and direction at once. Cell `(y, x)` of an `H × W` map is state `y * W + x`.
+`enter` describes a move: a step of the environment applies it to the agent's cell, and the tables of the MDP apply it
+to every cell and direction at once. Cell `(y, x)` of an `H × W` map is state `y * W + x`.
 """
 
 import dataclasses
@@ -20,7 +20,7 @@ from jaxrl.memory import check_fits
 from jaxrl.types import MDP, Array
 
 RIGHT, LEFT, UP, DOWN = range(4)
-"""The actions. The first two are across the last two, which is where a slip may lead."""
+"""Actions. A slip moves across the chosen direction: the first two are across the last two."""
 
 
 @jax.tree_util.register_dataclass
@@ -29,37 +29,34 @@ class GridWorldParams(EnvParams):
     """Traced parameters of a Grid World."""
 
     reward: Array | np.ndarray
-    """The reward for entering each cell, float32 `[H, W]`."""
+    """Reward for entering each cell, float32 `[H, W]`."""
     slip_probability: Annotated[float, Interval(ge=0, le=1)] = 0.0
-    """Probability that a move goes across the chosen direction, half of it to either side."""
+    """Probability that a move goes across the chosen direction, to either side equally."""
     discount: Annotated[float, Interval(ge=0, le=1)] = 0.99
-    """`γ` of the MDP. Steps do not use it, and learners have their own."""
+    """`γ` of the MDP. Steps do not use it, and agents have their own."""
     max_steps_in_episode: Annotated[int, Interval(ge=1, lt=2**31)] = 200
-    """Steps after which an episode is truncated. In the named maps no terminal cell is more than 14 moves away, so that
-    this is ample, and a policy that bumps into a wall for ever is soon found out. Those of FrozenLake have gymnasium's
-    own, 100 and 200."""
+    """Steps after which an episode is truncated. In the named maps, terminal cells are at most 14 moves away. The maps
+    of FrozenLake have gymnasium's caps, 100 and 200."""
 
 
 class GridWorldState(NamedTuple):
-    """Both int32 `[...]`."""
+    """The agent's cell, `y * W + x`, and the steps since the start of the episode: int32 `[...]` each."""
 
     cell: Array
-    """Where the agent is: `y * W + x`."""
     time: Array
-    """Steps since the episode began."""
 
 
 def enter(grid: Grid, reward: Array | np.ndarray, cell: Array, direction: Array) -> tuple[Array, Array]:
-    """The cell that a move enters, and the reward for it; elementwise in `cell` and `direction`.
+    """The cell that a move enters, and its reward, elementwise in `cell` and `direction`.
 
-    A move off the board or into a wall enters the cell it starts from, and so does a direction that is none. Terminal
-    cells and walls are never left, and nothing is earned in them.
+    A move off the board or into a wall, or in none of the four directions, enters its own cell again. Terminal cells
+    and walls are never left, and earn nothing.
 
     Args:
         grid: the map, `[H, W]`.
         reward: for entering each cell, `[H, W]`.
         cell: where the move starts, int `[...]`.
-        direction: where it goes, int `[...]`.
+        direction: an action, int `[...]`.
     """
     height, width = grid.wall.shape
     wall, never_left = jnp.ravel(grid.wall), jnp.ravel(grid.wall | grid.terminal)
@@ -71,12 +68,12 @@ def enter(grid: Grid, reward: Array | np.ndarray, cell: Array, direction: Array)
 
 
 def grid_mdp(grid: Grid, params: GridWorldParams) -> MDP:
-    """The tables of a Grid World with `S = H * W` states; walls are states too, which nothing leads to.
+    """The tables of a Grid World with `S = H * W` states, including its walls, which nothing leads to.
 
     A pure function of arrays: `jax.vmap(grid_mdp)(grids, params)` makes the tables of many maps of one size.
 
     Raises:
-        MemoryError: the free memory cannot hold them.
+        MemoryError: the tables do not fit into the free memory.
     """
     height, width = grid.wall.shape
     table = (height * width) ** 2 * 4 * jnp.result_type(float).itemsize  # and as much to make it
@@ -89,7 +86,7 @@ def grid_mdp(grid: Grid, params: GridWorldParams) -> MDP:
     across = directions[:, None] // 2 != directions // 2
     goes = jnp.where(across, params.slip_probability / 2, (1 - params.slip_probability) * jnp.eye(4))  # [A, direction]
     return MDP(
-        # Not matrix products, which a GPU may round to ten bits.
+        # Not matrix products, whose factors a GPU may round to ten bits.
         transition=(goes[:, :, None] * lands[:, None]).sum(2),
         reward=(goes * reward[:, None]).sum(2),
         discount=jnp.asarray(params.discount, jnp.result_type(float)),
@@ -102,20 +99,20 @@ def grid_mdp(grid: Grid, params: GridWorldParams) -> MDP:
 class GridWorld(Environment):
     """An agent that moves right, left, up or down (actions 0 to 3) until it enters a terminal cell.
 
+    Other actions stay in place, as if bumping into a wall, without slipping.
+
     Args:
-        map: a name of `jaxrl.envs.maps.MAPS`, a text as described there, its rows, or a file: see `map_text`. Kept as
-            the name or the text.
-        slip_probability, discount, max_steps_in_episode: of the default parameters; unless given, the last is 200, or
-            gymnasium's for its maps.
+        map: a name in `jaxrl.envs.maps.MAPS`, a text as described there, its rows, or a file: see `map_text`. The field
+            holds the name or the text.
+        slip_probability, discount, max_steps_in_episode: default parameters. The last is 200 by default, or
+            gymnasium's cap for its maps.
 
-    Any other action stays where it is, as if bumping into a wall, without slipping.
-
-    Random words: the upper 24 bits of word 0 decide whether and where a move slips, those of word 1 at which start an
-    episode begins or goes on after a fall from a cliff.
+    Random words: word 0 decides whether and where a move slips; word 1 selects the start of an episode, or after a
+    fall from a cliff.
 
     Raises:
-        ArgumentError: the map cannot be used, a number is out of bounds, or from some start it takes more steps to a
-            goal than an episode may have.
+        ArgumentError: the map cannot be used, a number is out of bounds, or the way from some start to its nearest goal
+            is longer than an episode.
     """
 
     map: Any = "lecture"
@@ -128,7 +125,7 @@ class GridWorld(Environment):
     random_words = 2
     action_names = ("right", "left", "up", "down")
     channels = ("agent", "wall", "terminal")
-    """What each channel of the observation shows."""
+    """Names of the observation's channels."""
 
     def __post_init__(self) -> None:
         check(self)
@@ -136,11 +133,8 @@ class GridWorld(Environment):
         _, _, _, moves, (y, x) = read_map(self.map)
         steps = STEP_CAPS.get(self.map, 200) if self.max_steps_in_episode is None else self.max_steps_in_episode
         if steps < moves:
-            raise ArgumentError(
-                "max_steps_in_episode",
-                f"must be at least {moves}, the moves from row {y}, column {x} of the map to its nearest goal",
-                steps,
-            )
+            rule = f"must be at least {moves}, the moves from row {y}, column {x} of the map to its nearest goal"
+            raise ArgumentError("max_steps_in_episode", rule, steps)
         object.__setattr__(self, "max_steps_in_episode", steps)
 
     @property
@@ -161,7 +155,7 @@ class GridWorld(Environment):
 
     @partial(jax.jit, static_argnames="self")
     def mdp(self, params: GridWorldParams) -> MDP:
-        """The environment as tables, for planning; a traced function of the parameters."""
+        """The environment as tables, for planning."""
         return grid_mdp(self.grid, params)
 
     def initial(self, bits: Array, params: GridWorldParams) -> GridWorldState:
@@ -181,19 +175,19 @@ class GridWorld(Environment):
         return GridWorldState(cell, state.time + 1), reward, jnp.ravel(self.grid.terminal)[entered]
 
     def encode(self, state: GridWorldState) -> Array:
-        """One word, the agent's cell."""
+        """The agent's cell, one word."""
         return state.cell.astype(jnp.uint32)[None]
 
     def decode(self, words: Array) -> Array:
-        """bool `[..., H, W, 3]` (y, x, channel) of uint32 `[..., 1]`; only the agent ever changes."""
+        """bool `[..., H, W, 3]` (y, x, channel) from uint32 `[..., 1]`. Only the agent's channel changes."""
         wall, terminal = self.grid.wall, self.grid.terminal
         agent = (words == jnp.arange(wall.size, dtype=jnp.uint32)).reshape(*words.shape[:-1], *wall.shape)
         return jnp.stack(jnp.broadcast_arrays(agent, wall, terminal), axis=-1)
 
     def state_of(self, observations: Array) -> Array:
-        """The state of the MDP, int32 `[...]`, that each observation `[..., H, W, 3]` shows: the agent's cell."""
+        """The state of the MDP, int32 `[...]`, from observations `[..., H, W, 3]`: the agent's cell."""
         cells = jnp.arange(self.grid.wall.size, dtype=jnp.int32).reshape(self.grid.wall.shape)
-        return jnp.where(observations[..., 0], cells, 0).sum((-2, -1))  # an argmax takes longer
+        return jnp.where(observations[..., 0], cells, 0).sum((-2, -1))  # an argmax is slower
 
     def _draw_start(self, bits: Array) -> Array:
         starts = np.flatnonzero(self.grid.start).astype(np.int32)

@@ -1,20 +1,20 @@
-"""Maps of Grid Worlds as text: the well-known ones by name, and how any text becomes arrays.
+"""Maps of Grid Worlds as text: named maps, and how a text becomes arrays.
 
-A map is rows of characters of one length, one character a cell, and after them, if need be, lines of a legend:
+A map has rows of characters of the same length, one character for each cell, and optionally a legend after them:
 
     ``.`` or ``F``   floor
-    ``S``            a start; several are equally likely, and where there is none every cell of floor is a start
+    ``S``            a start; several are equally likely. Without one, every cell of floor is a start
     ``G``, ``H``     goal and hole: terminal, entering one ends the episode
-    ``C``            cliff: entering it sends the agent back to a start, and the episode goes on
-    ``#``            wall: a move into it, or off the board, stays where it is
-    ``a`` to ``z``   floor with a reward of its own, which the legend must give
+    ``C``            cliff: entering it sends the agent back to a start, and the episode continues
+    ``#``            wall: a move into it, or off the board, stays in place
+    ``a`` to ``z``   floor with a reward from the legend
 
-    ``move = -1``    the reward for entering any cell that has no line of its own; -1 unless given
+    ``move = -1``    the reward for entering any cell without a line of its own, by default -1
     ``C = -1e2``     the reward for entering a ``C``; likewise for ``G``, ``H`` and the small letters
-    ``# words``      a comment: a line of its own anywhere, or the rest of a line of the legend
+    ``# words``      a comment, on its own line anywhere or at the end of a line of the legend
 
-A cell's own reward *replaces* the reward of the move. A move that stays where it is enters the agent's cell anew and is
-rewarded accordingly. Spaces around a line and empty lines mean nothing. Rows and columns are counted from 0.
+A cell's own reward *replaces* the reward of the move. A move that stays in place enters the agent's cell again, and
+earns its reward. Spaces around a line and empty lines are ignored. Rows and columns are numbered from 0.
 """
 
 import difflib
@@ -29,12 +29,12 @@ from jaxrl.arguments import ArgumentError
 from jaxrl.types import Array
 
 MAPS = {
-    # Sutton & Barto (2018), example 4.1; the undiscounted optimal value is minus the moves to the nearer corner.
+    # Sutton & Barto (2018), example 4.1. The undiscounted optimal value is minus the moves to the nearer corner.
     "lecture": "G...\n....\n....\n...G\n",
     # Sutton & Barto (2018), example 6.6.
     "cliff": "............\n............\n............\nSCCCCCCCCCCG\nC = -100\n",
-    # The rooms of Sutton, Precup & Singh (1999), https://doi.org/10.1016/S0004-3702(99)00052-1, with a hallway as goal.
-    # The paper rewards the goal with 1 and moves with nothing; here a move costs 1, as in the maps above.
+    # Sutton, Precup & Singh (1999), https://doi.org/10.1016/S0004-3702(99)00052-1, with a hallway as the goal. In the
+    # paper only the goal has a reward, 1; here a move costs 1, as in the maps above.
     "four_rooms": """
         #############
         #.....#.....#
@@ -65,25 +65,25 @@ MAPS = {
         G = 1
     """,
 }
-"""The named maps. They are an invitation to write your own: `make("GridWorld", map="S.#\\n..G")`."""
+"""The named maps. Write your own: `make("GridWorld", map="S.#\\n..G")`."""
 
 STEP_CAPS = {"frozen_lake_4x4": 100, "frozen_lake_8x8": 200}
-"""Steps after which gymnasium cuts an episode, for the maps that are gymnasium's."""
+"""gymnasium's step caps of its own maps."""
 
 CELLS = "#.FSGHC"
 COMMENT = re.compile(r"#\s.*[^\W\d_A-Z]{2}.*")
-"""A line that begins as a wall does is a comment if it has words in it."""
+"""A comment line begins like a wall, but contains words."""
 LEGEND_LINE = re.compile(r"(move|[GHCa-z])\s*=\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)", re.ASCII)
 
 
 class Grid(NamedTuple):
-    """What the cells of a map are: bool `[..., H, W]` each. Grids of one size stack into a batch for `vmap`.
+    """The cells of a map: bool `[..., H, W]` each. Grids of one size stack into a batch for `vmap`.
 
     Attributes:
-        wall: cannot be entered.
-        terminal: entering it ends the episode.
-        cliff: entering it sends the agent back to a start.
-        start: where episodes begin, all equally likely.
+        wall: cells that cannot be entered.
+        terminal: cells that end the episode.
+        cliff: cells that send the agent back to a start.
+        start: cells where episodes start, all equally likely.
     """
 
     wall: Array | np.ndarray
@@ -93,14 +93,14 @@ class Grid(NamedTuple):
 
 
 class Map(NamedTuple):
-    """A map that has been read.
+    """A parsed map.
 
     Attributes:
         rows: its characters, H strings of length W.
-        grid: what they mean; NumPy arrays `[H, W]`.
+        grid: their meaning; NumPy arrays `[H, W]`.
         reward: the reward for entering each cell, float32 `[H, W]`, read-only.
-        moves: the least with which a goal can be reached from the start that is furthest from one; or a hole, from a
-            start that leads to no goal.
+        moves: the shortest way from the start that is furthest from a goal, in moves; from a start that leads to no
+            goal, the shortest way to a hole.
         start: row and column of that start.
     """
 
@@ -112,46 +112,40 @@ class Map(NamedTuple):
 
 
 def map_text(map: Any) -> str:
-    """What any way to give a map means: its name in `MAPS`, or else its text.
+    """The name in `MAPS`, or the text, of a map in any form.
 
     Args:
         map: a name; a text; a file, as a path or as its name; or rows of cells, as texts, sequences of characters or a
-            NumPy array of them, such as gymnasium's `desc`. Rows may be followed by the lines of a legend.
+            NumPy array of them, such as gymnasium's `desc`. The lines of a legend may follow the rows.
 
     Raises:
-        ArgumentError: it is none of these (the nearest name is suggested), or a file that cannot be read.
+        ArgumentError: none of these (the message suggests the nearest name), or a file that cannot be read.
     """
     if _is_sequence(map):
-        return "".join(f"{_row(row)}\n" for row in map) or "\n"
-    if isinstance(map, bytes):
-        return map_text(_characters(map))
-    if not isinstance(map, str | Path):
-        raise ArgumentError("map", "must be a text, rows of cells or a file", map)
-    if isinstance(map, str) and (map in MAPS or _is_text(map)):
-        return map
-    if _is_file(map):
+        return "".join(f"{_join(row)}\n" for row in map) or "\n"
+    text = str(map) if isinstance(map, Path) else _join(map)
+    if not isinstance(map, Path) and (text in MAPS or _has_lines(text)):
+        return text
+    if _is_file(text):
         try:
-            text = Path(map).read_text(encoding="utf-8")
+            text = Path(text).read_text(encoding="utf-8")
         except (OSError, ValueError) as error:
             raise ArgumentError("map", f"must be a text file that can be read ({error})", str(map)) from error
-        return text if _is_text(text) else text + "\n"
-    if isinstance(map, str) and set(map) <= set(CELLS) and set(map) & set("GH"):
-        return map + "\n"  # of one row
-    near = difflib.get_close_matches(str(map), MAPS, n=1, cutoff=0.0)[0]
-    raise ArgumentError(
-        "map",
-        f"must be a file, a text of several lines or one of {', '.join(MAPS)} (the nearest is {near!r})",
-        str(map),
-    )
+        return text if _has_lines(text) else text + "\n"
+    if not isinstance(map, Path) and set(text) <= set(CELLS) and set(text) & set("GH"):
+        return text + "\n"  # a single row
+    near = difflib.get_close_matches(text, MAPS, n=1, cutoff=0.0)[0]
+    rule = f"must be a file, a text of several lines or one of {', '.join(MAPS)} (the nearest is {near!r})"
+    raise ArgumentError("map", rule, text)
 
 
-def _is_text(map: str) -> bool:
-    return "\n" in map or "\r" in map
+def _has_lines(text: str) -> bool:
+    return "\n" in text or "\r" in text
 
 
-def _is_file(map: str | Path) -> bool:
+def _is_file(name: str) -> bool:
     try:
-        return Path(map).is_file()
+        return Path(name).is_file()
     except (OSError, ValueError):  # no file can have such a name
         return False
 
@@ -160,42 +154,37 @@ def _is_sequence(x: Any) -> bool:
     return isinstance(x, list | tuple) or (isinstance(x, np.ndarray) and x.ndim > 0)
 
 
-def _row(row: Any) -> str:
-    """A row as text."""
-    return "".join(_characters(cell) for cell in row) if _is_sequence(row) else _characters(row)
-
-
-def _characters(text: Any) -> str:
+def _join(text: Any) -> str:
+    """The text of a string, of bytes, or of a sequence of them."""
+    if _is_sequence(text):
+        return "".join(_join(cell) for cell in text)
     if isinstance(text, bytes):
         return text.decode("utf-8", "replace")
     if not isinstance(text, str):
-        raise ArgumentError("map", "must be a text, rows of cells or a file", text, got=f"a row or a cell {text!r}")
+        raise ArgumentError("map", "must be a text, rows of cells or a file", text)
     return text
 
 
 @cache
 def read_map(map: str) -> Map:
-    """Reads a map.
+    """Parses a map.
 
     Args:
-        map: one of `MAPS`, or a text as described above.
+        map: a name in `MAPS`, or a text as described above.
 
     Raises:
-        ArgumentError: an unknown character, rows of unequal length, a line of the legend that cannot be read, no start,
-            or a start from which no terminal cell can be reached.
+        ArgumentError: an unknown character, rows of different lengths, a line of the legend that cannot be parsed, no
+            start, or a start that leads to no terminal cell.
     """
     text = MAPS.get(map, map).removeprefix("\ufeff")
     lines = [line.strip(" \t") for line in re.split(r"\r\n|\r|\n", text)]
     lines = [line for line in lines if line and not COMMENT.fullmatch(line)]
     legend_at = next((i for i, line in enumerate(lines) if "=" in line), len(lines))
-    rewards = _read_legend(lines[legend_at:])
-    rows = tuple(lines[:legend_at])
+    rows, rewards = tuple(lines[:legend_at]), {"move": -1.0} | _read_legend(lines[legend_at:])
     _check_rows(rows, rewards)
 
     cells = np.array([list(row) for row in rows])
-    start = cells == "S"
-    if not start.any():
-        start = ~np.isin(cells, list("#GHC"))
+    start = cells == "S" if (cells == "S").any() else ~np.isin(cells, list("#GHC"))
     grid = Grid(wall=cells == "#", terminal=np.isin(cells, ["G", "H"]), cliff=cells == "C", start=start)
     if not start.any():
         raise ArgumentError("map", "must have a start: an S, or floor to start on", " ".join(rows))
@@ -203,12 +192,8 @@ def read_map(map: str) -> Map:
     to_a_goal = _moves_to(grid, cells == "G") if (cells == "H").any() else to_the_end
     lost = np.argwhere(start & (to_the_end < 0))
     if len(lost):
-        raise ArgumentError(
-            "map",
-            "must lead from every start to a terminal cell (G or H)",
-            lost[0, 0],
-            got=f"none for row {lost[0, 0]}, column {lost[0, 1]}",
-        )
+        got = f"none for row {lost[0, 0]}, column {lost[0, 1]}"
+        raise ArgumentError("map", "must lead from every start to a terminal cell (G or H)", lost[0], got=got)
     reward = np.array([[rewards.get(cell, rewards["move"]) for cell in row] for row in rows], np.float32)
     reward.flags.writeable = False
     moves = np.where(start, np.where(to_a_goal >= 0, to_a_goal, to_the_end), -1)
@@ -219,20 +204,19 @@ def read_map(map: str) -> Map:
 def _read_legend(lines: list[str]) -> dict[str, float]:
     rewards: dict[str, float] = {}
     for line in lines:
-        said = line.partition("#")[0].strip(" \t")
-        match = LEGEND_LINE.fullmatch(said)
+        text = line.partition("#")[0].strip(" \t")
+        if not text:
+            continue
+        match = LEGEND_LINE.fullmatch(text)
         if match is None:
-            if not said:
-                continue
             raise ArgumentError("map", "must have a legend of lines like 'C = -100' (move, G, H, C or a to z)", line)
         if match[1] in rewards:
-            raise ArgumentError(
-                "map's", f"legend must give {match[1]!r} one reward", line, got=f"a second one in {line!r}"
-            )
+            rule = f"must have a legend that gives {match[1]!r} one reward"
+            raise ArgumentError("map", rule, line, got=f"a second one in {line!r}")
         rewards[match[1]] = float(match[2])
         if abs(rewards[match[1]]) > float(np.finfo(np.float32).max):
             raise ArgumentError("map", "must have a legend of rewards that float32 can hold", line)
-    return {"move": -1.0} | rewards
+    return rewards
 
 
 def _check_rows(rows: tuple[str, ...], rewards: dict[str, float]) -> None:
@@ -241,31 +225,22 @@ def _check_rows(rows: tuple[str, ...], rewards: dict[str, float]) -> None:
     for y, row in enumerate(rows):
         for x, cell in enumerate(row):
             if cell not in CELLS and cell not in rewards:
-                raise ArgumentError(
-                    "map",
-                    f"must be made of {CELLS} and of small letters that its legend gives a reward",
-                    y,
-                    got=f"at row {y}, column {x} {cell!r}",
-                )
+                rule = f"must be made of {CELLS} and of small letters that its legend gives a reward"
+                raise ArgumentError("map", rule, cell, got=f"at row {y}, column {x} {cell!r}")
         if len(row) != len(rows[0]):
-            raise ArgumentError(
-                "map's",
-                f"rows must be as long as row 0, {len(rows[0])} cells",
-                len(row),
-                got=f"{len(row)} in row {y}: {row!r}",
-            )
+            rule = f"must have rows as long as row 0, {len(rows[0])} cells"
+            raise ArgumentError("map", rule, row, got=f"{len(row)} in row {y}: {row!r}")
 
 
 def _moves_to(grid: Grid, targets: Any) -> np.ndarray:
-    """The least moves from each cell to one of the targets, which are terminal, int `[H, W]`; -1: none lead there.
+    """The least moves from each cell to one of the targets, which are terminal, int `[H, W]`; -1 if there is no way.
 
-    Slipping changes nothing here, because each of the four directions still has some action that leads there. A fall
-    may lead to any start.
+    A breadth-first search from the targets. A fall may lead to any start. Slips do not matter: each of the four
+    directions still has some action that leads there.
     """
     height, width = targets.shape
-    framed = [np.pad(x, 1).ravel() for x in (targets, grid.cliff, grid.start)]
-    target, cliff, start = framed
-    entered = np.pad(~(grid.wall | grid.terminal | grid.cliff), 1).ravel()  # cells that moves begin in
+    target, cliff, start = (np.pad(x, 1).ravel() for x in (targets, grid.cliff, grid.start))
+    entered = np.pad(~(grid.wall | grid.terminal | grid.cliff), 1).ravel()  # cells where moves start
     moves, frontier, fallen = np.where(target, 0, -1), np.flatnonzero(target), False
     for count in range(1, moves.size):
         beside = np.unique(np.add.outer((-1, 1, -width - 2, width + 2), frontier))
