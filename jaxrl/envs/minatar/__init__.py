@@ -1,4 +1,4 @@
-"""MinAtar's games (Young & Tian 2019, https://arxiv.org/abs/1903.03176), written anew as bit boards."""
+"""MinAtar's games (Young & Tian 2019, https://arxiv.org/abs/1903.03176), implemented as bit boards."""
 
 from jaxrl.envs.minatar.asterix import ASTERIX
 from jaxrl.envs.minatar.breakout import BREAKOUT

@@ -1,4 +1,4 @@
-"""Asterix: enemies and gold cross the board, one a row; touching an enemy ends the game, gold is worth a point."""
+"""Asterix: enemies and gold cross the board, one in each row. An enemy ends the game, gold is worth a point."""
 
 from typing import NamedTuple
 
@@ -14,15 +14,15 @@ SPAWN_SPEED, MOVE_SPEED, RAMP_INTERVAL = 10, 5, 100
 
 
 class AsterixState(NamedTuple):
-    """int32 `[...]` where nothing else is said. Rows 1 to 8 hold at most one thing each."""
+    """int32 `[...]` by default. Rows 1 to 8 hold at most one thing each."""
 
     player_x: Array
     player_y: Array
     moving_right: Board
-    """The enemies and the gold that move right."""
+    """Enemies and gold that move right."""
     moving_left: Board
     gold: Board
-    """The gold, whichever way it moves."""
+    """Gold in either direction."""
     spawn_speed: Array
     """Steps between two spawns, 1 to 10."""
     spawn_timer: Array
@@ -34,7 +34,7 @@ class AsterixState(NamedTuple):
 
 
 def initial(bits: Array) -> AsterixState:
-    """A new game; the same always."""
+    """A new game, always the same."""
     ones, nothing = jnp.ones(bits.shape[1:], jnp.int32), empty(bits.shape[1:])
     return AsterixState(
         player_x=5 * ones,
@@ -52,7 +52,7 @@ def initial(bits: Array) -> AsterixState:
 
 
 def step(s: AsterixState, action: Array, bits: Array, params: MinAtarParams) -> tuple[AsterixState, Array, Array]:
-    """One step: something may appear, the player moves, then everything else, and the game gets harder."""
+    """One step: something may spawn, the player moves, then everything else, and the game ramps up."""
     s = spawn(s, bits)
     x = jnp.clip(s.player_x + (action == RIGHT) - (action == LEFT), 0, 9)
     y = jnp.clip(s.player_y + (action == DOWN) - (action == UP), 1, 8)
@@ -75,16 +75,16 @@ def step(s: AsterixState, action: Array, bits: Array, params: MinAtarParams) -> 
 
 
 def spawn(s: AsterixState, bits: Array) -> AsterixState:
-    """When it is time, something enters a free row: from the left or the right, and gold one time in three.
+    """When the timer is 0, an enemy or, one time in three, gold enters a free row from the left or the right.
 
-    Bit 0 of word 0 chooses the side, the upper half of word 1 gold or enemy, its lower half the row.
+    Bit 0 of word 0 selects the side, the upper half of word 1 gold or enemy, its lower half the row.
     """
     rightward, gold = (bits[0] & 1) == 1, bits[1] >> 16 < 65536 // 3
     free = free_rows(s.moving_right | s.moving_left)
     rank = (bits[1] & 0xFFFF) * jax.lax.population_count(free) >> 16
     for i in range(7):
-        free = jnp.where(i < rank, free & (free - 1), free)  # drops the lowest
-    row = free & -free  # bit y, or nothing when no row is free
+        free = jnp.where(i < rank, free & (free - 1), free)  # drops the lowest row
+    row = free & -free  # bit y, or none if no row is free
     edge = jnp.where(rightward, jnp.uint32(1), jnp.uint32(1 << 9))
     new = from_rows(jnp.stack([jnp.where(row >> y & 1 == 1, edge, 0) for y in range(1, 9)]))
     now = s.spawn_timer == 0
@@ -97,7 +97,7 @@ def spawn(s: AsterixState, bits: Array) -> AsterixState:
 
 
 def free_rows(board: Board) -> Array:
-    """The empty ones of rows 1 to 8, bit y for row y."""
+    """The empty rows among 1 to 8, bit y for row y."""
     low = THREE_ROWS & ~RIGHT_EDGE
     full = [((word & low) + low | word) >> 9 & EVERY_ROW for word in board[:3]]  # bit 10 i: row i has a cell
     rows = [(f | f >> 9 | f >> 18) & 7 for f in full]
@@ -105,7 +105,7 @@ def free_rows(board: Board) -> Array:
 
 
 def meet(s: AsterixState, player: Board) -> tuple[AsterixState, Array, Array]:
-    """The state without gold where the player is, whether there was some, and whether there is an enemy."""
+    """Removes gold at the player: the new state, whether gold was found, and whether an enemy caught the player."""
     found = s.gold & player
     caught = ((s.moving_right | s.moving_left) - s.gold) & player
     s = s._replace(moving_right=s.moving_right - found, moving_left=s.moving_left - found, gold=s.gold - found)
@@ -113,7 +113,7 @@ def meet(s: AsterixState, player: Board) -> tuple[AsterixState, Array, Array]:
 
 
 def ramp(s: AsterixState, params: MinAtarParams) -> AsterixState:
-    """Every 102 steps things come sooner, and every other time they also move faster."""
+    """Every 102 steps spawns become more frequent, and every other time moves become faster too."""
     ramping = params.difficulty_ramping & ((s.spawn_speed > 1) | (s.move_speed > 1))
     now = ramping & (s.ramp_timer < 0)
     return s._replace(
@@ -125,7 +125,7 @@ def ramp(s: AsterixState, params: MinAtarParams) -> AsterixState:
 
 
 def boards(s: AsterixState) -> Array:
-    """The observation as a bit string."""
+    """The packed observation."""
     enemy = (s.moving_right | s.moving_left) - s.gold
     trail = s.moving_right.left() | s.moving_left.right()
     return pack([cell(s.player_y, s.player_x), enemy, trail, s.gold])

@@ -1,6 +1,6 @@
-"""Bit boards: 10 x 10 cells in four uint32 words, so that a whole board moves or meets another in a few operations.
+"""Bit boards: 10 x 10 cells in four uint32 words, so that a few operations move or intersect whole boards.
 
-y is the row (0 at the top), x the column (0 at the left). All words of a board have the batch's shape, `[...]`.
+y is the row (0 at the top), x the column (0 at the left). All words of a board have the shape of the batch, `[...]`.
 """
 
 from collections.abc import Sequence
@@ -17,12 +17,12 @@ ROW = 0x3FF
 """The ten cells of one row."""
 THREE_ROWS = 0x3FFFFFFF
 EVERY_ROW = 0x00100401
-"""The leftmost cell of each row of a word; times the bits of a row, it repeats them in every row."""
+"""The leftmost cell of each row of a word. Its product with the bits of a row repeats them in every row."""
 LEFT_EDGE, RIGHT_EDGE = EVERY_ROW, EVERY_ROW << 9
 
 
 class Board(NamedTuple):
-    """Three rows a word: cell (y, x) is bit `y % 3 * 10 + x` of word `y // 3`. Bits that are no cell are always 0."""
+    """Three rows in each word: cell (y, x) is bit `y % 3 * 10 + x` of word `y // 3`. All other bits are 0."""
 
     rows_0_to_2: Array
     rows_3_to_5: Array
@@ -40,39 +40,39 @@ class Board(NamedTuple):
         return Board(*(a & ~b for a, b in zip(self, other, strict=True)))
 
     def where(self, condition: Array, otherwise: "Board | None" = None) -> "Board":
-        """This board where `condition` holds, elsewhere `otherwise`, an empty board unless given."""
+        """This board where `condition` holds, elsewhere `otherwise`, by default an empty board."""
         others: Sequence[Array | int] = (0, 0, 0, 0) if otherwise is None else otherwise
         return Board(*(jnp.where(condition, a, b) for a, b in zip(self, others, strict=True)))
 
     def up(self) -> "Board":
-        """Every row one higher; what was in row 0 is gone, row 9 is empty."""
+        """Moves all rows up by one; row 0 is lost, row 9 becomes empty."""
         a, b, c, d = self
         return Board(a >> 10 | (b & ROW) << 20, b >> 10 | (c & ROW) << 20, c >> 10 | d << 20, jnp.zeros_like(d))
 
     def down(self) -> "Board":
-        """Every row one lower; what was in row 9 is gone, row 0 is empty."""
+        """Moves all rows down by one; row 9 is lost, row 0 becomes empty."""
         a, b, c, _ = self
         return Board(a << 10 & THREE_ROWS, b << 10 & THREE_ROWS | a >> 20, c << 10 & THREE_ROWS | b >> 20, c >> 20)
 
     def left(self) -> "Board":
-        """Every cell one column to the left; what was in column 0 is gone."""
+        """Moves all cells left by one; column 0 is lost."""
         return Board(*((word & ~jnp.uint32(LEFT_EDGE)) >> 1 for word in self))
 
     def right(self) -> "Board":
-        """Every cell one column to the right; what was in column 9 is gone."""
+        """Moves all cells right by one; column 9 is lost."""
         return Board(*((word & ~jnp.uint32(RIGHT_EDGE)) << 1 for word in self))
 
     def any(self) -> Array:
-        """Whether a cell is set, bool `[...]`."""
+        """Whether any cell is set, bool `[...]`."""
         return _or(self) != 0
 
     def columns(self) -> Array:
-        """The columns with a cell set, as the ten bits of a row, uint32 `[...]`."""
+        """The columns with a set cell, as the ten bits of a row, uint32 `[...]`."""
         word = _or(self)
         return (word | word >> 10 | word >> 20) & ROW
 
     def size(self) -> Array:
-        """Cells set, int32 `[...]`."""
+        """The number of set cells, int32 `[...]`."""
         return reduce(jnp.add, (jax.lax.population_count(word) for word in self)).astype(jnp.int32)
 
 
@@ -81,36 +81,36 @@ def _or(words: Sequence[Array]) -> Array:
 
 
 def empty(shape: tuple[int, ...]) -> Board:
-    """The board with no cell set."""
+    """A board without a set cell."""
     return Board(*(jnp.zeros(shape, jnp.uint32),) * 4)
 
 
 def cell(y: Array, x: Array) -> Board:
-    """The board with one cell set, for int32 `[...]` coordinates; empty for a y of 12."""
+    """A board with one set cell at int32 `[...]` coordinates; empty for y = 12."""
     word, bit = locate(y, x)
     return Board(*(jnp.where(word == i, bit, jnp.uint32(0)) for i in range(4)))
 
 
 def locate(y: Array, x: Array) -> tuple[Array, Array]:
-    """Where a cell is: the number of its word, and that word with its bit set."""
+    """The index of a cell's word, and that word with its bit set."""
     word = y * 11 >> 5  # y // 3
     return word, jnp.uint32(1) << ((y - 3 * word) * 10 + x).astype(jnp.uint32)
 
 
 def from_rows(rows: Array) -> Board:
-    """The board whose rows 1 to 8 are these ten bits each, uint32 `[8, ...]`; rows 0 and 9 are empty."""
+    """A board from the ten bits of each of rows 1 to 8, uint32 `[8, ...]`; rows 0 and 9 are empty."""
     nothing = jnp.zeros_like(rows[0])
     words = [nothing, *rows, nothing]
     return Board(*(_or([bits << 10 * k for k, bits in enumerate(words[i : i + 3])]) for i in range(0, 10, 3)))
 
 
 def num_words(channels: int) -> int:
-    """uint32 words of the bit string of `channels` boards."""
+    """The number of uint32 words of `channels` packed boards."""
     return -(-channels * CELLS // 32)
 
 
 def pack(boards: Sequence[Board]) -> Array:
-    """What replays store, the boards without gaps: uint32 `[words, ...]`.
+    """The packed observation: all boards without gaps, uint32 `[words, ...]`.
 
     Cell (y, x) of board c is bit `b = c * 100 + y * 10 + x`, which is bit `b % 32` of word `b // 32`.
     """
@@ -125,9 +125,9 @@ def pack(boards: Sequence[Board]) -> Array:
 
 
 def unpack(words: Array, channels: int) -> Array:
-    """What agents see: uint32 `[..., words]` to bool `[..., 10, 10, channels]` (y, x, channel).
+    """The observation: uint32 `[..., words]` to bool `[..., 10, 10, channels]` (y, x, channel).
 
-    The batch stays the innermost axis until the end: networks put it there again, and XLA drops both transpositions.
+    The batch stays the innermost axis until the end. Networks move it back there, and XLA drops both transpositions.
     """
     batch = words.shape[:-1]
     words = words.reshape(-1, words.shape[-1]).T

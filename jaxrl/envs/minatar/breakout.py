@@ -1,6 +1,6 @@
-"""Breakout: a paddle, a ball that moves diagonally, and three rows of ten bricks that come back when all are gone.
+"""Breakout: a paddle, a ball that moves diagonally, and three rows of ten bricks, which return when all are gone.
 
-The only chance is one coin when an episode begins: the corner that the ball comes from.
+The only random number is one coin at the start of an episode: the side from which the ball comes.
 """
 
 from typing import NamedTuple
@@ -16,7 +16,7 @@ ALL_BRICKS = 2**30 - 1
 
 
 class BreakoutState(NamedTuple):
-    """All leaves `[...]`; int32 where nothing else is said. Cells are x (column) and y (row, 0 at the top) in 0..9."""
+    """int32 `[...]` by default; x (column) and y (row, 0 at the top) are in 0..9."""
 
     ball_x: Array
     ball_y: Array
@@ -25,9 +25,9 @@ class BreakoutState(NamedTuple):
     direction_y: Array
     paddle: Array
     bricks: Array
-    """uint32; bit `(y - 1) * 10 + x` is the brick at (y, x), rows 1 to 3."""
+    """uint32; bit `(y - 1) * 10 + x` is the brick at (y, x), in rows 1 to 3."""
     strike: Array
-    """bool; the ball met a brick in the last step, so that it passes through the next one."""
+    """bool; the ball met a brick in the last step, and passes through the next one."""
     last_x: Array
     last_y: Array
 
@@ -51,7 +51,7 @@ def initial(bits: Array) -> BreakoutState:
 
 
 def step(s: BreakoutState, action: Array, bits: Array, params: MinAtarParams) -> tuple[BreakoutState, Array, Array]:
-    """One step: the paddle moves, then the ball, which meets the ceiling, a brick, the paddle, or the floor."""
+    """One step: the paddle moves, then the ball, which may meet the ceiling, a brick, the paddle, or the floor."""
     del bits, params
     paddle = jnp.clip(s.paddle + (action == RIGHT) - (action == LEFT), 0, 9)
 
@@ -86,7 +86,7 @@ def step(s: BreakoutState, action: Array, bits: Array, params: MinAtarParams) ->
 
 
 def boards(s: BreakoutState) -> Array:
-    """The observation as a bit string."""
+    """The packed observation."""
     nothing = jnp.zeros_like(s.bricks)
     bricks = Board(s.bricks << 10 & THREE_ROWS, s.bricks >> 20, nothing, nothing)
     paddle = cell(jnp.full_like(s.paddle, 9), s.paddle)

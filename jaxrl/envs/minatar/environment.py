@@ -1,4 +1,4 @@
-"""What MinAtar's games share: action sets, sticky actions, the step cap, and the gymnax interface around them."""
+"""What all MinAtar games share: action sets, sticky actions, the step cap, and the environment's interface."""
 
 import dataclasses
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from jaxrl.envs.minatar import bits as bit_boards
 from jaxrl.types import Array, PyTree
 
 NOOP, LEFT, UP, RIGHT, DOWN, FIRE = range(6)
-"""MinAtar's actions, numbered as in the original."""
+"""MinAtar's actions with the original numbers."""
 ACTION_NAMES = ("no-op", "left", "up", "right", "down", "fire")
 
 NO_CAP = 2**31 - 1
@@ -25,25 +25,25 @@ class MinAtarParams(EnvParams):
     """Traced parameters of every MinAtar game."""
 
     sticky_action_prob: Annotated[float, Interval(ge=0, le=1)] = 0.1
-    """Probability that the previous executed action is executed again instead of the chosen one."""
+    """Probability that the last executed action is executed again instead of the chosen one."""
     difficulty_ramping: bool = True
-    """Whether the game gets harder as it goes on (Asterix, Seaquest and Space Invaders)."""
+    """Whether the game becomes harder over time (Asterix, Seaquest and Space Invaders)."""
     max_steps_in_episode: Annotated[int, Interval(ge=1, le=NO_CAP)] = NO_CAP
-    """Steps after which an episode is truncated; the default is no cap."""
+    """Steps after which an episode is truncated, by default none."""
 
 
 class Game(NamedTuple):
     """The rules of one game: pure, elementwise functions of arrays with any trailing batch axes.
 
     Attributes:
-        channels: what each channel of the observation shows.
-        minimal_actions: the actions that do something, in MinAtar's numbering; all others act as a no-op.
-        random_words: 32-bit words the game draws a step. The low 8 bits of word 0 are free for the game, its upper 24
+        channels: names of the observation's channels.
+        minimal_actions: the actions that do something, with MinAtar's numbers; all others are no-ops.
+        random_words: `W`, 32-bit random words of one step. The game may use the low 8 bits of word 0; its upper 24
             decide whether the action sticks.
         initial: `(bits[W, ...]) -> state`.
         step: `(state, action, bits, params) -> (state, reward, terminated)`.
-        boards: `(state) -> uint32 [words, ...]`, the observation as the bit string of `jaxrl.envs.minatar.bits`.
-        gymnax_cap: steps after which gymnax cuts an episode.
+        boards: `(state) -> uint32 [words, ...]`, the observation packed by `jaxrl.envs.minatar.bits`.
+        gymnax_cap: gymnax's step cap.
     """
 
     name: str
@@ -57,13 +57,17 @@ class Game(NamedTuple):
 
 
 class MinAtarState(NamedTuple):
-    """A game's state, and what lives around it."""
+    """The state of a MinAtar game.
+
+    Attributes:
+        game: the game's own state.
+        last_action: the last executed action, which may stick, even across the end of an episode; int32 `[...]`.
+        time: steps since the start of the episode, int32 `[...]`.
+    """
 
     game: PyTree
     last_action: Array
-    """The action executed last, which may stick; the end of an episode does not reset it. int32 `[...]`."""
     time: Array
-    """Steps since the episode began, int32 `[...]`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,10 +76,10 @@ class MinAtar(Environment):
 
     Args:
         game: the rules.
-        rules: "original" plays as MinAtar's authors did (6 actions, sticky 0.1, ramping, no cap); "gymnax" as gymnax
-            does (only the actions that do something, nothing sticky, episodes cut at 1000 steps, Freeway's at 2500).
+        rules: "original" are those of MinAtar's authors (6 actions, sticky 0.1, ramping, no cap), "gymnax" those of
+            gymnax (minimal actions, no sticky actions, episodes truncated after 1000 steps, in Freeway after 2500).
 
-    An action outside `0 .. num_actions - 1` acts as a no-op.
+    An action outside `0 .. num_actions - 1` is a no-op.
     """
 
     game: Game
@@ -87,12 +91,12 @@ class MinAtar(Environment):
 
     @property
     def actions(self) -> tuple[int, ...]:
-        """What each action index means in MinAtar's numbering."""
+        """MinAtar's number of each action."""
         return tuple(range(6)) if self.rules == "original" else self.game.minimal_actions
 
     @property
     def action_names(self) -> tuple[str, ...]:
-        """What each action index does."""
+        """The name of each action."""
         return tuple(ACTION_NAMES[action] for action in self.actions)
 
     @property
@@ -137,5 +141,5 @@ class MinAtar(Environment):
         return self.game.boards(state.game)
 
     def decode(self, words: Array) -> Array:
-        """bool `[..., 10, 10, C]` (y, x, channel) of uint32 `[..., words]`."""
+        """bool `[..., 10, 10, C]` (y, x, channel) from uint32 `[..., words]`."""
         return bit_boards.unpack(words, len(self.game.channels))

@@ -1,6 +1,6 @@
-"""Freeway: a chicken crosses eight lanes of traffic for a point; a car sends it back to the start.
+"""Freeway: a chicken earns a point for crossing eight lanes of traffic; a car sends it back to the start.
 
-The game lasts 2,500 steps and ends on the one after. Cars draw new speeds when it begins and after every crossing.
+The game terminates in the step after 2,500. Cars get new random speeds at its start and after every crossing.
 """
 
 from typing import NamedTuple
@@ -17,7 +17,7 @@ PLAYER_SPEED, TIME_LIMIT, CHICKEN_X = 3, 2500, 4
 
 
 class FreewayState(NamedTuple):
-    """int32 `[...]`, and `[8, ...]` for the cars; car i drives in row i + 1."""
+    """int32 `[...]`, and `[8, ...]` for the cars. Car i drives in row i + 1."""
 
     chicken_y: Array
     move_timer: Array
@@ -44,9 +44,9 @@ def initial(bits: Array) -> FreewayState:
 
 
 def draw_speeds(bits: Array) -> Array:
-    """Eight speeds, `[8, ...]`: 1 to 5 and the direction, ten equally likely outcomes each.
+    """Eight random speeds `[8, ...]`, from 1 to 5 in either direction, all equally likely.
 
-    Words 1 and 2 are fractions of 28 bits whose first four decimal digits are the cars' outcomes.
+    Words 1 and 2 are fractions of 28 bits. The first four decimal digits of each are the cars' speeds.
     """
     outcomes = []
     for fraction in (bits[1] >> 4, bits[2] >> 4):
@@ -75,7 +75,7 @@ def step(s: FreewayState, action: Array, bits: Array, params: MinAtarParams) -> 
     x = jnp.where(x < 0, 9, jnp.where(x > 9, 0, x))
     timer = jnp.where(drives, abs(speed), timer - 1)
 
-    # A hit sends the chicken to row 9, where no car is: only the car in its own row counts, before or after its move.
+    # A hit sends the chicken to row 9, where no car drives. Only the car in its row counts, before or after its move.
     row = jnp.arange(1, 9).reshape(8, *[1] * y.ndim)
     hit = ((row == y) & ((s.car_x == CHICKEN_X) | (x == CHICKEN_X))).any(axis=0)
     time_left = s.time_left - 1
@@ -84,7 +84,7 @@ def step(s: FreewayState, action: Array, bits: Array, params: MinAtarParams) -> 
 
 
 def boards(s: FreewayState) -> Array:
-    """The observation as a bit string; behind each car is a mark in the channel of its speed."""
+    """The packed observation, with a mark behind each car in the channel of its speed."""
     chicken = cell(s.chicken_y, jnp.full_like(s.chicken_y, CHICKEN_X))
     car = jnp.uint32(1) << s.car_x.astype(jnp.uint32)
     to_the_left, to_the_right = car >> 1 | (car & 1) << 9, car << 1 & ROW | car >> 9

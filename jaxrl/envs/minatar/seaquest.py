@@ -1,4 +1,4 @@
-"""Seaquest: a submarine hunts fish and enemy submarines, rescues divers, and must surface for air with one aboard."""
+"""Seaquest: a submarine hunts fish and enemy submarines, rescues divers, and must surface for air with a diver."""
 
 from functools import reduce
 from typing import NamedTuple
@@ -21,75 +21,77 @@ ENEMY_SPAWN_SPEED, DIVER_SPAWN_SPEED = 20, 30
 MOVE_SPEED, FASTEST, DIVER_MOVE_SPEED = 5, 2, 5
 SHOT_COOL_DOWN, ENEMY_SHOT_INTERVAL = 5, 10
 BULLETS = 2
-"""At most two friendly bullets fly at once."""
+"""Largest number of friendly bullets."""
 NOWHERE = 12
-"""The row of a friendly bullet that is not there; a board shows nothing for it."""
+"""Row of an absent friendly bullet, which no board shows."""
 
 
 class Swimmers(NamedTuple):
-    """Enemies or divers, in rows 1 to 8, the newest in slot 0; see `jaxrl.envs.minatar.slots`.
+    """Enemies or divers in rows 1 to 8, the newest in slot 0; see `jaxrl.envs.minatar.slots`.
 
-    32 slots are enough: at most 30 enemies, or 2 divers, live at once.
+    32 slots are enough for at most 30 enemies or 2 divers.
+
+    Attributes:
+        alive: set of slots.
+        x: numbers of 4 bits, 0 to 9.
+        row: numbers of 3 bits, y - 1.
+        right: set of those that move right. All enemies in one row move in the same direction.
+        move_timer: numbers of 3 bits.
     """
 
     alive: Array
     x: Array
-    """Number of 4 bits: 0 to 9."""
     row: Array
-    """Number of 3 bits: y - 1."""
     right: Array
-    """Those that go to the right; all enemies in one row go the same way."""
     move_timer: Array
-    """Number of 3 bits."""
 
 
 class Bullets(NamedTuple):
-    """Friendly bullets, `[2, ...]`."""
+    """Friendly bullets, int32 `[2, ...]`, and whether they fly right, bool."""
 
     x: Array
     y: Array
     right: Array
-    """bool."""
 
 
 class SeaquestState(NamedTuple):
-    """int32 `[...]` where nothing else is said."""
+    """int32 `[...]` by default."""
 
     x: Array
     """Column of the submarine's front, 0 to 9."""
     y: Array
     """Its row: 0 (the surface) to 8."""
     right: Array
-    """bool; the way it faces."""
+    """bool; whether it faces right."""
     oxygen: Array
-    """0 to 200; one unit a step under water."""
+    """0 to 200; each step under water uses one."""
     diver_count: Array
-    """Divers aboard, at most 6; every surfacing takes one, also from a count that is negative."""
+    """Divers aboard, at most 6. Every surfacing takes one, even from a negative count."""
     surface: Array
-    """bool; at the surface since an earlier step."""
+    """bool; whether it was at the surface before."""
     bullets: Bullets
     enemies: Swimmers
     submarines: Array
-    """Which enemies are submarines; the others are fish."""
+    """Set of enemies that are submarines; the others are fish."""
     enemy_shot_timer: Array
-    """Number of 4 bits; of submarines."""
+    """Numbers of 4 bits, of submarines."""
     divers: Swimmers
     bullets_right: Board
-    """The enemies' bullets that fly to the right."""
+    """Enemy bullets that fly right."""
     bullets_left: Board
     enemy_spawn_speed: Array
     """Steps between two spawns of enemies, 1 to 20."""
     enemy_spawn_timer: Array
     diver_spawn_timer: Array
     move_speed: Array
-    """Steps an enemy rests between two moves, 2 to 5."""
+    """Steps between two moves of an enemy, 2 to 5."""
     ramp_index: Array
     shot_timer: Array
     """Steps until the submarine can fire again."""
 
 
 def initial(bits: Array) -> SeaquestState:
-    """A new game; the same always."""
+    """A new game, always the same."""
     zero, none = jnp.zeros(bits.shape[1:], jnp.int32), jnp.zeros(bits.shape[1:], jnp.uint32)
     nobody = Swimmers(none, bits_of(zero, 4), bits_of(zero, 3), none, bits_of(zero, 3))
     bullet = jnp.zeros((BULLETS, *zero.shape), jnp.int32)
@@ -117,7 +119,7 @@ def initial(bits: Array) -> SeaquestState:
 
 
 def step(s: SeaquestState, action: Array, bits: Array, params: MinAtarParams) -> tuple[SeaquestState, Array, Array]:
-    """One step, in the order in which things happen."""
+    """One step, in the order of events."""
     s = no_fuse(spawn_diver(spawn_enemy(s, bits), bits))
     s = steer(s, action)
     s, shot = move_bullets(s)
@@ -134,9 +136,9 @@ def step(s: SeaquestState, action: Array, bits: Array, params: MinAtarParams) ->
 
 
 def spawn_enemy(s: SeaquestState, bits: Array) -> SeaquestState:
-    """When it is time, an enemy enters a row in which nobody goes the other way.
+    """When the timer is 0, an enemy enters a row, unless another one moves in the opposite direction there.
 
-    Bit 0 of word 0 chooses its side, bits 1 to 3 its row; word 1 whether it is a submarine, one time in three.
+    Bit 0 of word 0 selects its side, bits 1 to 3 its row; word 1 whether it is a submarine, one time in three.
     """
     right, row = (bits[0] & 1) == 1, bits[0] >> 1 & 7
     e, due = s.enemies, s.enemy_spawn_timer == 0
@@ -151,7 +153,7 @@ def spawn_enemy(s: SeaquestState, bits: Array) -> SeaquestState:
 
 
 def spawn_diver(s: SeaquestState, bits: Array) -> SeaquestState:
-    """When it is time, a diver enters; bit 4 of word 0 chooses the side, bits 5 to 7 the row."""
+    """When the timer is 0, a diver enters. Bit 4 of word 0 selects its side, bits 5 to 7 its row."""
     now = s.diver_spawn_timer == 0
     right, row = (bits[0] >> 4 & 1) == 1, bits[0] >> 5 & 7
     return s._replace(
@@ -161,7 +163,7 @@ def spawn_diver(s: SeaquestState, bits: Array) -> SeaquestState:
 
 
 def enter(swimmers: Swimmers, now: Array, right: Array, row: Array, rest: Array) -> Swimmers:
-    """Where `now` holds, one more, from the left if it goes to the right, that rests before its first move."""
+    """Where `now` holds, adds a swimmer that moves right from the left or vice versa, and first rests."""
     return Swimmers(
         alive=push(swimmers.alive, now, everywhere(now)),
         x=push(swimmers.x, now, bits_of(jnp.where(right, 0, 9), 4)),
@@ -172,7 +174,7 @@ def enter(swimmers: Swimmers, now: Array, right: Array, row: Array, rest: Array)
 
 
 def swim(swimmers: Swimmers, moves: Array, rest: Array | int) -> Swimmers:
-    """Those in `moves` go one column on, or away; the others rest one step less."""
+    """Swimmers in `moves` move by one column or leave; the timers of the others count down."""
     s = swimmers
     leaves = moves & (s.right & equal(s.x, 9) | ~s.right & equal(s.x, 0))
     return s._replace(
@@ -183,13 +185,13 @@ def swim(swimmers: Swimmers, moves: Array, rest: Array | int) -> Swimmers:
 
 
 def at(swimmers: Swimmers, x: Array, y: Array) -> Array:
-    """Those in a cell."""
+    """The swimmers in a cell."""
     inside = everywhere((y >= 1) & (y <= 8))
     return swimmers.alive & equal(swimmers.x, x) & equal(swimmers.row, y - 1) & inside
 
 
 def steer(s: SeaquestState, action: Array) -> SeaquestState:
-    """The submarine fires, or moves and faces the way it moved."""
+    """The submarine fires, or moves and faces its direction."""
     fires = (action == FIRE) & (s.shot_timer == 0)
     first = s.bullets.y[0] == NOWHERE
     slot = jnp.stack([fires & first, fires & ~first])
@@ -204,7 +206,7 @@ def steer(s: SeaquestState, action: Array) -> SeaquestState:
 
 
 def move_bullets(s: SeaquestState) -> tuple[SeaquestState, Array]:
-    """Friendly bullets fly, and each hits one enemy in its new cell: a fish before a submarine, then the oldest."""
+    """Friendly bullets fly. Each hits one enemy in its new cell: fish before submarines, then the oldest."""
     x = s.bullets.x + jnp.where(s.bullets.right, 1, -1)
     y = jnp.where((x < 0) | (x > 9), NOWHERE, s.bullets.y)
     there = at(s.enemies, x, y)
@@ -214,7 +216,7 @@ def move_bullets(s: SeaquestState) -> tuple[SeaquestState, Array]:
 
 
 def shoot(s: SeaquestState, hits: Array) -> tuple[SeaquestState, Array]:
-    """The state without the enemies that bullets hit, at most one each, `[2, ...]`, and without those; and how many."""
+    """Removes each bullet with a hit and the enemy it hit, `[2, ...]`: the new state and the number of hits."""
     hits = no_fuse(hits)
     spent = hits != 0
     enemies = s.enemies._replace(alive=s.enemies.alive & ~(hits[0] | hits[1]))
@@ -223,7 +225,7 @@ def shoot(s: SeaquestState, hits: Array) -> tuple[SeaquestState, Array]:
 
 
 def move_divers(s: SeaquestState) -> SeaquestState:
-    """Divers move, and come aboard before or after it while there is room, the newest first."""
+    """Divers move, and come aboard before or after their move while there is room, the newest first."""
     d = s.divers
     moved = swim(d, d.alive & equal(d.move_timer, 0), DIVER_MOVE_SPEED)
     met = at(d, s.x, s.y) | at(moved, s.x, s.y)
@@ -234,10 +236,10 @@ def move_divers(s: SeaquestState) -> SeaquestState:
 
 
 def move_enemies(s: SeaquestState) -> tuple[SeaquestState, Array, Array]:
-    """Enemies move, submarines shoot, and each friendly bullet may hit one that met it: the state, hits, and the end.
+    """Enemies move, submarines shoot, and friendly bullets may hit: the new state, hits, and whether the game ends.
 
-    Only an enemy that moved can have met a bullet, since no bullet that is left shares a cell with one that did not. Of
-    several a submarine is hit before a fish, then the newest. It still shoots in this step.
+    Only an enemy that moved can meet a bullet, since no remaining bullet shares a cell with one that did not. Each
+    bullet hits submarines before fish, then the newest. An enemy that is hit still shoots in this step.
     """
     e = s.enemies
     moves = e.alive & equal(e.move_timer, 0)
@@ -260,14 +262,14 @@ def move_enemies(s: SeaquestState) -> tuple[SeaquestState, Array, Array]:
 
 
 def move_enemy_bullets(s: SeaquestState) -> tuple[SeaquestState, Array]:
-    """The enemies' bullets fly; whether one hits the submarine before or after."""
+    """Enemy bullets fly: the new state, and whether one hits the submarine before or after its move."""
     right, left = s.bullets_right.right(), s.bullets_left.left()
     hit = (s.bullets_right | s.bullets_left | right | left) & cell(s.y, s.x)
     return s._replace(bullets_right=right, bullets_left=left), hit.any()
 
 
 def breathe(s: SeaquestState, params: MinAtarParams) -> tuple[SeaquestState, Array, Array]:
-    """Air: used up below, filled up at the surface, where divers are worth points and the game gets harder."""
+    """Air: used under water, refilled at the surface, where divers are worth points and the game ramps up."""
     below, surfaces = s.y > 0, (s.y == 0) & ~s.surface
     drowned = (s.oxygen <= 0) | surfaces & (s.diver_count == 0)
     surfaces &= s.diver_count != 0
@@ -291,7 +293,7 @@ def gauge(oxygen: Array) -> Array:
 
 
 def board(swimmers: Swimmers, slots: Array) -> Board:
-    """The cells of some swimmers."""
+    """A board with the swimmers in the given slots."""
     rows = slots & in_rows(swimmers)
     columns = enumerate(each(swimmers.x, 10))
     cells = (jnp.where(rows & column == 0, jnp.uint32(0), jnp.uint32(1 << x)) for x, column in columns)
@@ -299,18 +301,18 @@ def board(swimmers: Swimmers, slots: Array) -> Board:
 
 
 def in_rows(swimmers: Swimmers) -> Array:
-    """The swimmers, alive or not, in each of rows 1 to 8: `[8, ...]`."""
+    """The slots, alive or not, in each of rows 1 to 8: `[8, ...]`."""
     return equal(swimmers.row, jnp.arange(8).reshape(8, *[1] * swimmers.alive.ndim))
 
 
 def right_rows(enemies: Swimmers) -> Board:
-    """All cells of the rows whose enemies go to the right."""
+    """All cells of the rows whose enemies move right."""
     slots = enemies.alive & enemies.right & in_rows(enemies)
     return from_rows(jnp.where(slots == 0, jnp.uint32(0), jnp.uint32(ROW)))
 
 
 def boards(s: SeaquestState) -> Array:
-    """The observation as a bit string."""
+    """The packed observation."""
     e, d, b = s.enemies, s.divers, s.bullets
     fish, submarine = board(e, e.alive & ~s.submarines), board(e, e.alive & s.submarines)
     to_the_right, to_the_left = board(d, d.alive & d.right), board(d, d.alive & ~d.right)

@@ -1,6 +1,6 @@
-"""Space Invaders: a cannon against a block of aliens that come down and shoot; each alien hit is worth a point.
+"""Space Invaders: a cannon against waves of aliens that descend and shoot. Each alien hit is worth a point.
 
-Nothing in the game is random. Each new wave of aliens moves faster.
+Nothing in the game is random. Each new wave moves faster.
 """
 
 from typing import NamedTuple
@@ -18,7 +18,7 @@ COLUMNS = 0b0011111100
 
 
 class SpaceInvadersState(NamedTuple):
-    """int32 `[...]` where nothing else is said."""
+    """int32 `[...]` by default."""
 
     cannon_x: Array
     friendly: Board
@@ -27,7 +27,7 @@ class SpaceInvadersState(NamedTuple):
     """The aliens' bullets."""
     aliens: Board
     moving_right: Array
-    """bool; the way the aliens go."""
+    """bool; the direction of the aliens."""
     move_interval: Array
     """Steps between two moves of the aliens, fewer when few are left: 12 for the first wave of aliens, down to 6."""
     move_timer: Array
@@ -42,7 +42,7 @@ def new_aliens(shape: tuple[int, ...]) -> Board:
 
 
 def initial(bits: Array) -> SpaceInvadersState:
-    """A new game; the same always."""
+    """A new game, always the same."""
     ones, nothing = jnp.ones(bits.shape[1:], jnp.int32), empty(bits.shape[1:])
     return SpaceInvadersState(
         cannon_x=5 * ones,
@@ -60,7 +60,7 @@ def initial(bits: Array) -> SpaceInvadersState:
 def step(
     s: SpaceInvadersState, action: Array, bits: Array, params: MinAtarParams
 ) -> tuple[SpaceInvadersState, Array, Array]:
-    """One step: the cannon, the bullets, the aliens, their shot, what is hit, and new aliens when none is left."""
+    """One step: the cannon, the bullets, the aliens, their shot, the hits, and a new wave when none is left."""
     del bits
     fires = (action == FIRE) & (s.shot_timer == 0)
     friendly = s.friendly | row_9(jnp.uint32(1) << s.cannon_x.astype(jnp.uint32)).where(fires)
@@ -73,7 +73,7 @@ def step(
     turns = moves & (s.aliens.columns() & jnp.where(s.moving_right, jnp.uint32(1 << 9), jnp.uint32(1)) != 0)
     terminated |= turns & (s.aliens.row_9 != 0)
     lower = s.aliens.down()
-    lower = lower._replace(rows_0_to_2=lower.rows_0_to_2 | s.aliens.row_9)  # round, once the game is over
+    lower = lower._replace(rows_0_to_2=lower.rows_0_to_2 | s.aliens.row_9)  # wraps around, once the game is over
     sideways = s.aliens.right().where(s.moving_right, s.aliens.left())
     aliens = lower.where(turns, sideways.where(moves, s.aliens))
     terminated |= moves & (aliens.row_9 & cannon != 0)
@@ -100,7 +100,7 @@ def step(
 
 
 def shooter(aliens: Board, cannon: Array) -> Board:
-    """The alien that shoots: the lowest of the column nearest to the cannon, of two the left one.
+    """The alien that shoots: the lowest one in the column nearest to the cannon, the left one of two.
 
     Args:
         aliens: at least one.
@@ -113,24 +113,24 @@ def shooter(aliens: Board, cannon: Array) -> Board:
     left ^= left >> 1  # the highest bit
     right = columns & ~(2 * cannon - 1)
     right &= -right  # the lowest bit
-    # Of l, r and c, the three columns, l is as near as r when c - l <= r - c, which is 2^c * 2^c <= 2^l * 2^r.
+    # Column l is as near to c as r if c - l <= r - c, which is 2^c * 2^c <= 2^l * 2^r.
     column = jnp.where((right == 0) | (cannon * cannon <= left * right), left, right)
     a, b, c, d = (lowest(word & column * EVERY_ROW) for word in aliens)
     return Board(jnp.where(b | c | d == 0, a, 0), jnp.where(c | d == 0, b, 0), jnp.where(d == 0, c, 0), d)
 
 
 def lowest(word: Array) -> Array:
-    """The lowest cell in each column of three rows."""
+    """The lowest set cell in each column of a word's three rows."""
     return word & ~(word >> 10 | word >> 20)
 
 
 def row_9(row: Array) -> Board:
-    """The board with these ten bits in row 9."""
+    """A board with these ten bits in row 9."""
     return empty(row.shape)._replace(row_9=row)
 
 
 def boards(s: SpaceInvadersState) -> Array:
-    """The observation as a bit string."""
+    """The packed observation."""
     cannon = row_9(jnp.uint32(1) << s.cannon_x.astype(jnp.uint32))
     moving_left, moving_right = s.aliens.where(~s.moving_right), s.aliens.where(s.moving_right)
     return pack([cannon, s.aliens, moving_left, moving_right, s.friendly, s.enemy])
