@@ -1,4 +1,4 @@
-"""Networks, as flax modules. The only place that imports flax."""
+"""Networks as flax modules, and adapters for those of other libraries. Only this package imports flax."""
 
 from jaxrl.networks.actor_critic import ActorCritic, actor_critic
 from jaxrl.networks.adapters import from_equinox, from_nnx

@@ -1,4 +1,4 @@
-"""Actor and critic: from a batch of observations to a policy and a value."""
+"""Actor-critic networks: from a batch of observations to a policy and values."""
 
 from collections.abc import Callable, Sequence
 from typing import Literal
@@ -20,10 +20,9 @@ ACTIVATIONS = {"tanh": jnp.tanh, "relu": jax.nn.relu}
 class MLP(nn.Module):
     """Dense layers on flattened observations: `[N, ...]` to `[N, outputs]`.
 
-    Weights begin as truncated normal numbers of standard deviation √(2 / inputs), those of the last layer with
-    `output_scale / √inputs`: a small one for a policy matters (Andrychowicz et al. 2021,
-    https://arxiv.org/abs/2006.05990). They are not orthogonal, because jaxlib's QR factorization of many matrices at
-    once, which a population would need, can block for ever on a CPU with two cores.
+    Initial weights are truncated normal with standard deviation √(2 / inputs), and `output_scale / √inputs` in the last
+    layer: a small scale matters for a policy (Andrychowicz et al. 2021, https://arxiv.org/abs/2006.05990). They are not
+    orthogonal, because jaxlib's QR factorization of many matrices, as in a population, can deadlock on two CPU cores.
     """
 
     hidden_sizes: Sequence[int]
@@ -47,10 +46,9 @@ def weights(scale: float) -> Callable[..., Array]:
 class ActorCritic(nn.Module):
     """π(· | s) and V(s): observations `[N, ...]` to a `Distribution` and values `[N]`, from two separate networks.
 
-    A discrete policy is categorical. A continuous one is normal around a mean that the actor gives, in units of half
-    the range of each action around its middle; its standard deviation is a parameter, the same in all states.
-    Images of bytes (uint8) are divided by 255; with `num_states`, observations `[N]` are numbers of so many states, and
-    become one-hot.
+    A discrete policy is categorical. A continuous one is normal: the actor's output is its mean, in units of half the
+    range of each action around the middle; its standard deviation is a parameter that does not depend on the state.
+    uint8 images are divided by 255. With `num_states`, observations `[N]` are indices of states, and become one-hot.
     """
 
     action_space: Discrete | Box
@@ -78,9 +76,17 @@ def actor_critic(
     hidden_sizes: Sequence[int] = (64, 64),
     activation: Literal["tanh", "relu"] = "tanh",
 ) -> Flat:
-    """The usual policy and value networks for an observation, an array or a `jax.ShapeDtypeStruct` without batch axis.
+    """The default policy and value networks for an observation.
 
-    Where an environment numbers its states, pass its `observation_space(params)`, a `Discrete(n)`: they become one-hot.
+        env, params = make("Pendulum-v1")
+        network = actor_critic(env.reset(key, params)[0], action_space_of(env, params))
+
+    Args:
+        observation: an array or a `jax.ShapeDtypeStruct`, without a batch axis. If the environment numbers its states,
+            its `observation_space(params)`, a `Discrete(n)`.
+        action_space: of the environment.
+        hidden_sizes: units of each dense layer.
+        activation: after each hidden layer.
 
     Raises:
         ArgumentError: the observation is not one array.

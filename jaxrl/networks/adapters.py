@@ -1,4 +1,4 @@
-"""Modules of other libraries than flax linen, as networks."""
+"""Adapters that turn modules of flax nnx and equinox into networks."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -14,31 +14,33 @@ if TYPE_CHECKING:
 
 
 class Functions(NamedTuple):
-    """A network as two functions: see `Network`."""
+    """A `Network` made of two functions."""
 
     init: Callable[..., PyTree]
     apply: Callable[..., Any]
 
 
 def from_nnx(make: "Callable[[nnx.Rngs], nnx.Module]") -> Functions:
-    """The network that a module of flax nnx is.
+    """Turns a flax nnx module into a network.
+
+        network = from_nnx(lambda rngs: nnx.Linear(4, 2, rngs=rngs))
 
     Args:
-        make: a new module, `(rngs) -> module`, such as `lambda rngs: MLP(4, 2, rngs=rngs)`; every agent has its own
-            weights. The module is called with observations `[N, *observation]`.
+        make: `(rngs) -> module`, called once for each agent. The module is called with observations
+            `[N, *observation]`.
 
     Raises:
-        ArgumentError: `make` is a module itself, or its modules have other variables than parameters, such as the
+        ArgumentError: `make` is a module itself, or its modules have variables that are not parameters, such as the
             state of a BatchNorm or of a Dropout.
     """
-    from flax import nnx  # here, because linen modules do without it
+    from flax import nnx  # here, because linen modules do not need it
 
     if isinstance(make, nnx.Module) or not callable(make):
         raise ArgumentError("make", "must be a function (rngs) -> module", make, got=type(make).__name__)
     graph, params, *rest = nnx.split(nnx.eval_shape(lambda: make(nnx.Rngs(0))), nnx.Param, ...)
     if names := [_name(path) for path, _ in jax.tree.leaves_with_path(rest[0])]:
         raise ArgumentError(
-            "make", "must give a module whose only variables are parameters", names[0], got=f"one with {names[0]}"
+            "make", "must return a module whose only variables are parameters", names[0], got=f"one with {names[0]}"
         )
 
     def init(key: Array, observations: PyTree) -> dict[str, Array]:
@@ -53,21 +55,22 @@ def from_nnx(make: "Callable[[nnx.Rngs], nnx.Module]") -> Functions:
 
 
 def from_equinox(make: Callable[[Array], Callable[[PyTree], Any]]) -> Functions:
-    """The network that a module of equinox is, or any other function of one observation that is a pytree.
+    """Turns an equinox module, or any other callable pytree, into a network.
+
+        network = from_equinox(lambda key: eqx.nn.MLP(4, 2, 64, 2, key=key))
 
     Args:
-        make: a new module, `(key) -> module`, such as `lambda key: eqx.nn.MLP(4, 2, 64, 2, key=key)`; every agent has
-            its own weights. The module is called with one observation at a time, under `vmap`. Its parameters are all
-            its arrays of floating-point numbers.
+        make: `(key) -> module`, called once for each agent. The module is called with one observation at a time, under
+            `vmap`. Its parameters are all its arrays of floating-point numbers.
 
     Raises:
-        ArgumentError: `make` cannot be called with a key, or makes nothing that can be called.
+        ArgumentError: `make` cannot be called with a key, or does not return a callable.
     """
     if not callable(make):
         raise ArgumentError("make", "must be a function (key) -> module", make, got=type(make).__name__)
     module = make(jax.random.key(0))
     if not callable(module):
-        raise ArgumentError("make", "must give a module that can be called", module, got=type(module).__name__)
+        raise ArgumentError("make", "must return a callable module", module, got=type(module).__name__)
 
     def init(key: Array, observations: PyTree) -> dict[str, Array]:
         del observations
@@ -85,12 +88,12 @@ def _name(path: tuple[Any, ...]) -> str:
 
 
 def _by_name(tree: PyTree) -> dict[str, Any]:
-    """The leaves of a tree, such as `layers/0/weight`: a dict of arrays is something that every checkpoint can hold."""
+    """The leaves of a tree by names such as `layers/0/weight`: every checkpoint can hold a dict of arrays."""
     return {_name(path): leaf for path, leaf in jax.tree.leaves_with_path(tree)}
 
 
 def _with_values(tree: PyTree, values: dict[str, Any]) -> PyTree:
-    """The tree with these leaves in the place of its own."""
+    """Replaces leaves of the tree by name."""
     return jax.tree.map_with_path(lambda path, leaf: values.get(_name(path), leaf), tree)
 
 

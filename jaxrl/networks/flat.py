@@ -1,4 +1,4 @@
-"""All parameters of a network as one vector."""
+"""Networks whose parameters are one vector."""
 
 import dataclasses
 import math
@@ -14,10 +14,10 @@ from jaxrl.types import Array, PyTree
 
 @dataclasses.dataclass(frozen=True)
 class Flat:
-    """The same network, with its parameters in one vector `[P]`.
+    """The same network with its parameters in one vector `[P]`.
 
-    An optimizer then works on one array instead of a dozen, which a CPU does in a third of the time: for small networks
-    most of a gradient step is the number of kernels, not their size.
+    An optimizer then updates one array instead of a dozen, which takes a CPU a third of the time: in small networks the
+    number of kernels dominates a gradient step, not their size.
     """
 
     network: Network

@@ -1,4 +1,4 @@
-"""Layers of networks that work with the batch last, `[..., N]`, which is how a CPU runs them fastest."""
+"""Layers with the batch in the last axis, `[..., N]`, the fastest layout on a CPU."""
 
 from typing import Any
 
@@ -25,17 +25,17 @@ class Dense(nn.Module):
 
 
 class NoisyDense(nn.Module):
-    """A dense layer whose weights are random, with learned means and deviations: `[inputs, N]` to `[features, N]`.
+    """A dense layer of random weights with learned means and deviations: `[inputs, N]` to `[features, N]`.
 
     Factorised noise (Fortunato et al. 2018, https://arxiv.org/abs/1706.10295, equations 9 to 11): that of a weight is
-    f(ε_input) f(ε_output), f(x) = sign(x) √|x|. It is drawn once for the batch from the random stream "noise", so that
-    all environments that act together in one step explore with the same noise; without that stream, as in
-    `network.apply(params, observations)`, the layer takes the means.
+    f(ε_input) f(ε_output), f(x) = sign(x) √|x|. The random stream "noise" gives one sample for the whole batch, so that
+    all environments of one step explore with the same noise. Without that stream, as in
+    `network.apply(params, observations)`, the weights are their means.
     """
 
     features: int
     initial_deviation: float = 0.5
-    """σ_0, √inputs times the deviation that every weight begins with."""
+    """σ_0, √inputs times the initial deviation of every weight."""
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
@@ -51,19 +51,19 @@ class NoisyDense(nn.Module):
         bias_deviation = self.param("bias_deviation", begin, bias.shape, jnp.float32)
         if self.has_rng("noise"):
             noise = jax.random.normal(self.make_rng("noise"), (inputs + self.features,), jnp.float32)
-            noise = no_fuse(jnp.sign(noise) * jnp.sqrt(jnp.abs(noise)))  # and not anew for each weight they are in
+            noise = no_fuse(jnp.sign(noise) * jnp.sqrt(jnp.abs(noise)))  # once, not for each weight
             kernel = kernel + kernel_deviation * jnp.outer(noise[:inputs], noise[inputs:])
             bias = bias + bias_deviation * noise[inputs:]
         return kernel.T @ x.astype(kernel.dtype) + bias[:, None]
 
 
 class LayerNorm(nn.Module):
-    """Each position's features with mean 0 and variance 1, then scaled and shifted: `[features, ..., N]` to the same.
+    """Normalises the features at each position, then scales and shifts them: `[features, ..., N]` to the same shape.
 
-    Ba et al. 2016 (https://arxiv.org/abs/1607.06450); after a convolution each cell of the board by itself.
+    Ba et al. 2016 (https://arxiv.org/abs/1607.06450). After a convolution, each cell of the board is normalised alone.
 
-    Sums over features, and the copies of a number to all of them, are matrix products with ones: so are their
-    gradients then. XLA's own reduction of a leading axis strides through memory, and took 3 to 18 times as long.
+    Sums over features and broadcasts to them are matrix products with ones, and so are their gradients. XLA's reduction
+    of a leading axis strides through memory and takes 3 to 18 times as long.
     """
 
     @nn.compact
@@ -86,9 +86,9 @@ class LayerNorm(nn.Module):
 class BoardConv(nn.Module):
     """A 3 × 3 convolution without padding: `[H, W, C, N]` to `[features, H - 2, W - 2, N]`.
 
-    Nine shifted slices and one matrix product. `lax.conv` is several times slower on boards this small, and a
-    population would turn it into a grouped convolution, where this stays a batched matrix product. With the batch last
-    every slice is a copy of long rows; that makes a gradient step a quarter faster than with the batch first.
+    Nine shifted slices and one matrix product. `lax.conv` is several times slower on small boards, and becomes a
+    grouped convolution in a population, where this stays a batched matrix product. With the batch last, every slice
+    copies long rows, which makes a gradient step a quarter faster than with the batch first.
     """
 
     features: int
@@ -103,5 +103,5 @@ class BoardConv(nn.Module):
 
 
 def is_board(shape: tuple[int, ...]) -> bool:
-    """Whether observations of a shape are boards `[H, W, C]` that a `BoardConv` can take."""
+    """Whether observations of this shape are boards `[H, W, C]` that fit a `BoardConv`."""
     return len(shape) == 3 and min(shape[:2]) >= 3

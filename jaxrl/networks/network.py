@@ -1,4 +1,4 @@
-"""What an agent needs of a network."""
+"""The interface of networks, and its checks."""
 
 from collections.abc import Mapping
 from typing import Any, Protocol
@@ -12,41 +12,36 @@ from jaxrl.types import Array, PyTree
 
 
 class Network(Protocol):
-    """What an agent needs of a network; every flax linen module is one whose only variables are parameters.
+    """A function with parameters, such as every flax linen module whose only variables are parameters.
 
-    Modules of flax nnx and of equinox become one by `from_nnx` and `from_equinox`. There is no place for other state,
-    such as the running means of a BatchNorm, nor a random stream for Dropout: of random streams DQN has "noise", and
-    the other agents none.
+    `from_nnx` and `from_equinox` adapt modules of flax nnx and equinox. Networks have no other state, such as the
+    running means of a BatchNorm. The only random stream is "noise", in DQN.
     """
 
     def init(self, key: Array, observations: PyTree, /) -> PyTree:
         """Parameters, from example observations `[N, *observation]`."""
 
     def apply(self, params: PyTree, observations: PyTree, /, *, rngs: dict[str, Array] | None = None) -> Any:
-        """Outputs `[N, ...]` of observations `[N, *observation]`; `rngs` are the keys of named random streams."""
+        """Outputs `[N, ...]` for observations `[N, *observation]`; `rngs` holds the keys of named random streams."""
 
 
 def check_network(network: Any) -> None:
-    """Refuses what is not a `Network`.
+    """Checks that an argument is a `Network`.
 
     Raises:
         ArgumentError: it is something else.
     """
     check_is_no_class("network", network)
     if not (callable(getattr(network, "init", None)) and callable(getattr(network, "apply", None))):
-        raise ArgumentError(
-            "network",
-            "must have init and apply, as modules of flax linen have (for others see jaxrl.networks.from_nnx and "
-            "from_equinox)",
-            type(network).__name__,
-        )
+        rule = "must have init and apply, as flax linen modules do (see jaxrl.networks.from_nnx and from_equinox)"
+        raise ArgumentError("network", rule, type(network).__name__)
 
 
 def initial_params(network: Network, key: Array, observation: PyTree) -> PyTree:
-    """A network's parameters, never of 64 bits, from one observation without a batch axis.
+    """A network's initial parameters, of at most 32 bits, from one observation without a batch axis.
 
     Raises:
-        ArgumentError: there are other variables among them.
+        ArgumentError: the network has other variables.
     """
     params = network.init(key, jax.tree.map(lambda x: x[None], observation))
     check_has_no_state(params)
@@ -54,10 +49,10 @@ def initial_params(network: Network, key: Array, observation: PyTree) -> PyTree:
 
 
 def check_has_no_state(variables: PyTree) -> None:
-    """Refuses variables of a flax linen module that are not parameters: an optimizer would train them all.
+    """Checks that all variables of a flax linen module are parameters, since an optimizer would train them all.
 
     Raises:
-        ArgumentError: there are some.
+        ArgumentError: some are not.
     """
     if isinstance(variables, Mapping) and "params" in variables and len(variables) > 1:
         others = ", ".join(name for name in variables if name != "params")
@@ -65,22 +60,18 @@ def check_has_no_state(variables: PyTree) -> None:
 
 
 def check_one_array(observation: PyTree) -> None:
-    """Refuses observations of several parts, for which there is no usual network.
+    """Checks that an observation is one array, as default networks need.
 
     Raises:
-        ArgumentError: the observation is not one array.
+        ArgumentError: it is not.
     """
     if not hasattr(observation, "shape"):
-        raise ArgumentError(
-            "observation",
-            "must be one array for a default network; pass your own network",
-            observation,
-            got=f"a {type(observation).__name__}",
-        )
+        rule = "must be one array for a default network; pass your own network"
+        raise ArgumentError("observation", rule, observation, got=f"a {type(observation).__name__}")
 
 
 def example_of(env: Any, params: Any) -> Any:
-    """What a default network is built for: the environment's space of numbered states, or its observation's shape."""
+    """The `observation` argument of default networks: the space of numbered states, or an observation's shape."""
     observation, _ = jax.eval_shape(env.reset, jax.random.key(0), params)
     space = env.observation_space(params) if hasattr(env, "observation_space") else None
     numbered = getattr(observation, "shape", None) == () and jnp.issubdtype(observation.dtype, jnp.integer)
@@ -88,21 +79,21 @@ def example_of(env: Any, params: Any) -> Any:
 
 
 def num_states_of(example: Any) -> int:
-    """How many states a space numbers, gymnax's `Discrete` or anybody's who follows it; 0 if it is something else.
+    """The number of states of a gymnax-like `Discrete` space; 0 for anything else.
 
     Raises:
-        ArgumentError: some of the numbers are negative.
+        ArgumentError: the space has negative numbers.
     """
     if not hasattr(example, "n") or getattr(example, "shape", None) != ():
         return 0
     first = int(getattr(example, "start", 0))
     if first < 0:
-        raise ArgumentError("observation", "must be a space of numbers from 0 on", example)
+        raise ArgumentError("observation", "must be a space without negative numbers", example)
     return first + int(example.n)
 
 
 def as_features(observations: Array, num_states: int) -> Array:
-    """Observations `[N, ...]` as a usual network takes them: numbered states one-hot, bytes of an image in [0, 1]."""
+    """Preprocesses observations `[N, ...]` for default networks: states become one-hot, uint8 images [0, 1]."""
     if num_states:
         return jax.nn.one_hot(observations, num_states, dtype=jnp.float32)
     return observations.astype(jnp.float32) / 255 if observations.dtype == jnp.uint8 else observations

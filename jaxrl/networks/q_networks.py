@@ -1,4 +1,4 @@
-"""Action-value networks: from a batch of observations to Q(s, ·) of every action at once."""
+"""Action-value networks: from a batch of observations to Q(s, ·)."""
 
 import math
 from collections.abc import Sequence
@@ -16,21 +16,20 @@ from jaxrl.types import Array, PyTree
 class QNetwork(nn.Module):
     """Q(s, ·): observations `[N, ...]` to `[N, num_actions]`, or to `[N, num_actions, *outputs]`.
 
-    Boards `[N, H, W, C]` of 3 × 3 cells or more pass a convolution of `conv_features` and then the dense layers, as in
-    the MinAtar paper (Young & Tian 2019); all other observations are flattened into the dense layers. ReLU between.
-    Images of bytes (uint8) are divided by 255.
+    Boards `[N, H, W, C]` of at least 3 × 3 cells pass through a convolution and then dense layers, as in the MinAtar
+    paper (Young & Tian 2019). Other observations are flattened into the dense layers. All hidden layers use ReLU.
+    uint8 images are divided by 255.
 
     Attributes:
         num_actions: of the environment.
         hidden_sizes: units of each dense layer.
-        conv_features: of the convolution.
-        outputs: shape of what is said of one action: `()` for Q(s, a) itself, `(K,)` for a distribution of returns.
-        layer_norm: a `LayerNorm` before each ReLU, as PQN needs.
-        dueling: two streams from the last dense layer on, Q = V + A − mean_a A (Wang et al. 2016,
-            https://arxiv.org/abs/1511.06581, equation 9). The gradient that they send into the layers before is their
-            sum, which the paper multiplies by 1 / √2.
-        dense: the kind of dense layers: `Dense` or `NoisyDense`.
-        num_states: if it is not 0, observations `[N]` are numbers of so many states, and become one-hot.
+        conv_features: features of the convolution.
+        outputs: shape of the outputs for one action: `()` for Q(s, a), `(K,)` for a distribution of returns.
+        layer_norm: whether to normalise before each ReLU, as PQN needs.
+        dueling: whether the last hidden layer splits into two streams, Q = V + A − mean_a A (Wang et al. 2016,
+            https://arxiv.org/abs/1511.06581, equation 9). Unlike in the paper, their gradients are not scaled by 1/√2.
+        dense: the class of dense layers, `Dense` or `NoisyDense`.
+        num_states: if not 0, observations `[N]` are indices of that many states, and become one-hot.
     """
 
     num_actions: int
@@ -67,14 +66,19 @@ class QNetwork(nn.Module):
 
 
 def q_network(observation: PyTree, num_actions: int, hidden_sizes: Sequence[int] = (128,), **options: Any) -> QNetwork:
-    """The usual network for an observation, given as an array or a `jax.ShapeDtypeStruct` without batch axis.
+    """The default network for an observation.
 
-    Where an environment numbers its states, pass its `observation_space(params)`, a `Discrete(n)`: they become one-hot.
+        network = q_network(env.reset(key, params)[0], env.num_actions, layer_norm=True)
 
-    `options` are those of `QNetwork`.
+    Args:
+        observation: an array or a `jax.ShapeDtypeStruct`, without a batch axis. If the environment numbers its states,
+            its `observation_space(params)`, a `Discrete(n)`.
+        num_actions: of the environment.
+        hidden_sizes: units of each dense layer.
+        options: other attributes of `QNetwork`.
 
     Raises:
-        ArgumentError: the observation is not one array, or `conv_features` are given though it is no board.
+        ArgumentError: the observation is not one array, or it is no board but `conv_features` are given.
     """
     check_one_array(observation)
     if "conv_features" in options and not is_board(observation.shape):
