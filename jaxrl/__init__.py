@@ -51,13 +51,14 @@ if TYPE_CHECKING:
     from jaxrl.plots.render import render, render_state
     from jaxrl.plots.video import save_video
     from jaxrl.runs import Experiment, Options
-    from jaxrl.runs.load import TrainedPolicy, load
+    from jaxrl.runs.load import TrainedPolicy
+    from jaxrl.trained import load
 
 _LAZY = {
     "Experiment": "runs",
     "Options": "runs",
     "TrainedPolicy": "runs.load",
-    "load": "runs.load",
+    "load": "trained",
     "render": "plots.render",
     "render_state": "plots.render",
     "render_values": "plots.grid_values",

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import pickle
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 from annotated_types import Ge, Gt, Interval
 
-from jaxrl.arguments import ArgumentError, check, errors_in
+from jaxrl.arguments import ArgumentError, check, errors_in, whole_number
 
 
 @jax.tree_util.register_dataclass
@@ -111,3 +112,17 @@ def test_an_error_is_renamed_by_its_caller_and_says_where_its_argument_comes_fro
     assert str(error) == str(pickle.loads(pickle.dumps(error))) == "in sweep.toml, config.num_envs must be > 0, got -1"
     assert error.line("--config.num-envs") == "--config.num-envs must be > 0, got -1"
     assert str(ArgumentError("resume", "needs out", True, got="")) == "resume needs out"
+
+
+NUMBERS = {"1e6": 10**6, "1_000_000": 10**6, "2.5e5": 250_000, "1E3": 1000, "-3": -3, "1000.0": 1000}
+
+
+@pytest.mark.parametrize("text", NUMBERS)
+def test_whole_numbers(text: str) -> None:
+    assert whole_number(text) == NUMBERS[text]
+
+
+@pytest.mark.parametrize("text", ["1.5", "1e-1", "nan", "inf", "1e999999999", "", "many", "0x10"])
+def test_no_whole_numbers(text: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(f"must be a whole number, such as 1000000 or 1e6, got {text!r}")):
+        whole_number(text)

@@ -1,8 +1,6 @@
 """The tables and the pages of all benchmarks."""
 
 import importlib.metadata
-import shlex
-import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -39,10 +37,9 @@ class Table(NamedTuple):
 
 def describe(rows: Rows, started: str, packages: Iterable[str] = ()) -> dict[str, Any]:
     """The contents of `results.json`: the rows, how and where they were measured, and the versions of `packages`."""
-    made = provenance.describe()
+    made = provenance.describe("jaxrl.experiments.benchmark") | {"started": started}
     made["versions"] |= {package: importlib.metadata.version(package) for package in packages}
-    command = shlex.join(["python", "-m", "jaxrl.experiments.benchmark", *sys.argv[1:]])
-    return {"command": command, "started": started, "commit": provenance.commit(), **made, "rows": rows}
+    return {**made, "rows": rows}
 
 
 def write(

@@ -8,31 +8,46 @@ from typing import Any
 import jax
 from rich.console import Console
 
+from jaxrl.arguments import ArgumentError
 from jaxrl.cli.errors import errors_in_one_line
 from jaxrl.cli.parse import parse
-from jaxrl.runs import checks, run_directory
-from jaxrl.runs.experiment import Experiment
+from jaxrl.runs import run_directory
+from jaxrl.runs.experiment import Experiment, find_experiment
 from jaxrl.runs.options import Options
 from jaxrl.runs.train import train
 
 
 @errors_in_one_line()
 def main(experiment: Experiment) -> None:
-    """Runs an experiment from the command line; the process exits with 0, 1 (it failed) or 2 (bad input)."""
+    """Runs an experiment from the command line. The exit status is 0, 1 (it failed) or 2 (bad input)."""
+    check_name(experiment)
     defaults = experiment.defaults
     options_type: Any = Options[type(defaults.hparams), type(defaults.config)]  # type: ignore[misc]
     options = parse(
         options_type,
         sys.modules["__main__"].__doc__,
         default=defaults,
-        prog=f"python -m jaxrl.experiments.{experiment.name}",
+        prog=f"python -m {experiment.module}",
     )
     prepare_jax(options.execution.deterministic, options.execution.num_devices)
     console = screen()
     directory, summary = train(experiment, options, console)
     if summary is None:
         console.print("continue with")
-        console.print(f"  {run_directory.resume_command(experiment.name, directory)}", soft_wrap=True)
+        console.print(f"  {run_directory.resume_command(experiment.module, directory)}", soft_wrap=True)
+
+
+def check_name(experiment: Experiment) -> None:
+    """Checks that the experiment can be found again by its name, when its runs are loaded.
+
+    Raises:
+        ArgumentError: it cannot.
+    """
+    try:
+        find_experiment(experiment.name)
+    except ArgumentError as error:
+        error.name, error.source = "name", f"the experiment {experiment.name}"
+        raise
 
 
 def prepare_jax(deterministic: bool = False, num_cpu_devices: int | None = 1) -> None:
@@ -58,7 +73,22 @@ def prepare_jax(deterministic: bool = False, num_cpu_devices: int | None = 1) ->
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         jax.config.update("jax_compilation_cache_dir", platformdirs.user_cache_dir("jaxrl"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
-    checks.check_platform()
+    check_platform()
+
+
+def check_platform() -> None:
+    """Checks that jax finds a device.
+
+    Raises:
+        ArgumentError: there is none of the kind that JAX_PLATFORMS names.
+    """
+    try:
+        jax.devices()
+    except (AssertionError, RuntimeError) as error:  # an AssertionError where jax was built without that kind
+        named = os.environ.get("JAX_PLATFORMS")
+        if not named:
+            raise
+        raise ArgumentError("JAX_PLATFORMS", "must name a kind of device that jax finds here", named) from error
 
 
 def screen(quiet: bool = False) -> Console:

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from jaxrl.arguments import ArgumentError
-from jaxrl.runs.load import TrainedPolicy, load
+from jaxrl.runs.load import TrainedPolicy
+from jaxrl.trained import load
 
 
 def load_policy(option: str, directory: Path, seed: int | None, agent: int | None) -> TrainedPolicy:

@@ -2,7 +2,7 @@
 
 from jaxrl.agents import A2CHparams
 from jaxrl.cli.command import main
-from jaxrl.recipes.actor_critics import A2C, build_a2c, idle_policy_gradient
+from jaxrl.recipes.actor_critics import A2C, build_a2c, ignored_by_policy_gradient
 from jaxrl.runs import Budget, Execution, Experiment, Options, Task
 
 experiment = Experiment(
@@ -16,7 +16,7 @@ experiment = Experiment(
         budget=Budget(500_000),
         execution=Execution(sequential=True),
     ),
-    idle=idle_policy_gradient,
+    ignored=ignored_by_policy_gradient,
 )
 
 if __name__ == "__main__":

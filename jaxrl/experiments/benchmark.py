@@ -13,14 +13,16 @@ from rich.console import Console
 from jaxrl.arguments import ArgumentError
 from jaxrl.arguments import check as check_bounds
 from jaxrl.benchmarks import agents, env_tables, envs, replay, report
-from jaxrl.cli.command import prepare_jax, screen
+from jaxrl.cli.command import check_platform, prepare_jax, screen
 from jaxrl.cli.errors import errors_in_one_line
 from jaxrl.cli.parse import parse
 from jaxrl.envs import GAMES
-from jaxrl.runs import checks, provenance
 from jaxrl.runs import options as run_options
-from jaxrl.runs.experiment import Experiment
-from jaxrl.sweeps.spec import find_experiment
+from jaxrl.runs import provenance
+from jaxrl.runs.experiment import Experiment, build, find_experiment, trace
+from jaxrl.runs.run_directory import make_directory
+from jaxrl.runs.task import make_env, parse_env_options
+from jaxrl.training.devices import local_devices
 
 Size = Annotated[int, Interval(gt=0, le=2**20)]
 
@@ -96,7 +98,7 @@ def check(options: Benchmark) -> None:
         if getattr(options, field.name) == () and field.name != "config":
             raise ArgumentError(field.name, "must have at least one value", got="none")
     if options.record is not None:
-        checks.make_directory(options.record, "record")
+        make_directory(options.record, "record")
 
 
 def benchmark_envs(options: Envs, console: Console) -> None:
@@ -147,7 +149,7 @@ def benchmark_agents(options: Agents, console: Console) -> None:
     """Measures populations of all sizes."""
     check(options)
     prepare_jax(num_cpu_devices=options.num_devices)
-    devices = checks.devices(options.num_devices)
+    devices = local_devices(options.num_devices)
     experiment = find_experiment(options.experiment)
     run = change_config(experiment, options.config)
     started, rows = provenance.now(), []
@@ -167,13 +169,14 @@ def change_config(experiment: Experiment, config: run_options.EnvOptions) -> run
     Raises:
         ArgumentError: there is no such value, or the experiment cannot use it.
     """
-    values = {f"config.{name}": value for name, value in run_options.make_options(config).items()}
+    values = {f"config.{name}": value for name, value in parse_env_options(config).items()}
     unknown = values.keys() - run_options.flatten(experiment.defaults).keys()
     if unknown:
         raise ArgumentError("config", f"must name fields of {experiment.name}'s config", min(unknown))
     options = run_options.with_values(experiment.defaults, values)
     run_options.check_options(options)
-    checks.build(experiment, *checks.make_env(options.task.env, options.task.rules, options.task.env_options), options)
+    _, trainer = build(experiment, *make_env(options.task), options)
+    trace(experiment, trainer, options)
     return options
 
 
@@ -182,7 +185,7 @@ def main() -> None:
     jax.config.update("jax_enable_compilation_cache", False)  # compile times are measured
     options: Any = parse(Options, __doc__, prog="python -m jaxrl.experiments.benchmark")
     if not isinstance(options, Agents):  # which chooses the number of devices before jax looks at them
-        checks.check_platform()
+        check_platform()
     run: Any = {Envs: benchmark_envs, Replay: benchmark_replay, Agents: benchmark_agents}[type(options)]
     run(options, screen())
 

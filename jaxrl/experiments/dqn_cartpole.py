@@ -2,7 +2,7 @@
 
 from jaxrl.agents import RainbowHparams
 from jaxrl.cli.command import main
-from jaxrl.recipes.deep_q import DQN, build_dqn, idle_dqn
+from jaxrl.recipes.deep_q import DQN, build_dqn, ignored_by_dqn
 from jaxrl.runs import Budget, Experiment, Options, Task
 
 experiment = Experiment(
@@ -15,7 +15,7 @@ experiment = Experiment(
         config=DQN(num_envs=16, loss="l2", hidden_sizes=(128, 128), warmup_steps=1_000, v_max=100.0),
         budget=Budget(600_000, log_every=10_000),
     ),
-    idle=idle_dqn,
+    ignored=ignored_by_dqn,
 )
 
 if __name__ == "__main__":

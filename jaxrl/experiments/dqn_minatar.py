@@ -2,7 +2,7 @@
 
 from jaxrl.agents import RainbowHparams
 from jaxrl.cli.command import main
-from jaxrl.recipes.deep_q import DQN, build_dqn, idle_dqn
+from jaxrl.recipes.deep_q import DQN, build_dqn, ignored_by_dqn
 from jaxrl.runs import Budget, Experiment, Options, Task
 
 experiment = Experiment(
@@ -15,7 +15,7 @@ experiment = Experiment(
         config=DQN(num_envs=256, batch_size=256),
         budget=Budget(4_000_000),
     ),
-    idle=idle_dqn,
+    ignored=ignored_by_dqn,
 )
 
 if __name__ == "__main__":

@@ -21,9 +21,10 @@ from jaxrl.envs import action_space_of, describe_rules, num_discrete_actions, ro
 from jaxrl.formatting import format_return
 from jaxrl.plots.video import save_video
 from jaxrl.random import key_stream
-from jaxrl.runs.checks import make_directory, make_env, with_texts
 from jaxrl.runs.load import TrainedPolicy
-from jaxrl.runs.options import EnvOptions, Rules, default_hint
+from jaxrl.runs.options import EnvOptions, Rules, Task, default_hint
+from jaxrl.runs.run_directory import make_directory
+from jaxrl.runs.task import make_env, with_map
 from jaxrl.spaces import Box, Discrete
 from jaxrl.types import Array, PyTree, Transition
 
@@ -76,7 +77,7 @@ def by_hand(options: Options) -> None:
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise ArgumentError("policy", "needs a terminal if it is keyboard; random makes a video", None, got="")
     env_id = options.env or DEFAULT_ENV
-    env, env_params = make_env(env_id, options.rules, options.env_options)
+    env, env_params = make_env(Task(env_id, options.rules, options.env_options))
     num_discrete_actions(env, env_params)
     returns = terminal.play(env, env_params, env_id, options.play_seed, options.fps, options.steps)
     notify(f"{env_id} ({describe_rules(env, env_params)})", returns)
@@ -90,7 +91,7 @@ def recorded(options: Options) -> None:
     policy: Callable[[PyTree, PyTree, Array], Array]
     if options.policy == "random":
         env_id, agent_state = options.env or DEFAULT_ENV, ()
-        env, env_params = make_env(env_id, options.rules, options.env_options)
+        env, env_params = make_env(Task(env_id, options.rules, options.env_options))
         policy = partial(random_actions, action_space_of(env, env_params))
     else:
         trained = trained_policy(options)
@@ -132,11 +133,11 @@ def trained_policy(options: Options) -> TrainedPolicy:
     if options.env not in (None, env_id):
         raise ArgumentError("env", f"is {env_id} in {options.policy}", options.env)
     env_options = trained.options.task.env_options
-    given_options = with_texts(env_id, options.env_options)
+    given_options = with_map(Task(env_id, None, options.env_options)).env_options
     if given_options and set(given_options) != set(env_options):
         theirs, given = (" ".join(x) or "empty" for x in (env_options, given_options))
         raise ArgumentError("env_options", f"is {theirs} in {options.policy}", given, got=given)
-    if options.rules is not None and make_env(env_id, options.rules, env_options)[0] != trained.env:
+    if options.rules is not None and make_env(Task(env_id, options.rules, env_options))[0] != trained.env:
         rules = describe_rules(trained.env, trained.env_params)
         raise ArgumentError("rules", f"is that of {options.policy} ({rules})", options.rules)
     return trained

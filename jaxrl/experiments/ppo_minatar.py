@@ -2,7 +2,7 @@
 
 from jaxrl.agents import PPOHparams
 from jaxrl.cli.command import main
-from jaxrl.recipes.actor_critics import PPO, build_ppo, idle_policy_gradient
+from jaxrl.recipes.actor_critics import PPO, build_ppo, ignored_by_policy_gradient
 from jaxrl.runs import Budget, Experiment, Options, Task
 
 experiment = Experiment(
@@ -15,7 +15,7 @@ experiment = Experiment(
         config=PPO(num_envs=64, rollout_length=128, num_minibatches=8, activation="relu"),
         budget=Budget(1_000_000),
     ),
-    idle=idle_policy_gradient,
+    ignored=ignored_by_policy_gradient,
 )
 
 if __name__ == "__main__":

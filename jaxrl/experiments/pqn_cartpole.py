@@ -2,7 +2,7 @@
 
 from jaxrl.agents import PQNHparams
 from jaxrl.cli.command import main
-from jaxrl.recipes.deep_q import PQN, build_pqn, idle_pqn
+from jaxrl.recipes.deep_q import PQN, build_pqn, ignored_by_pqn
 from jaxrl.runs import Budget, Experiment, Options, Task
 
 experiment = Experiment(
@@ -15,7 +15,7 @@ experiment = Experiment(
         config=PQN(num_envs=32, rollout_length=64, num_minibatches=16, num_epochs=4, hidden_sizes=(128, 128)),
         budget=Budget(500_000, log_every=10_000),
     ),
-    idle=idle_pqn,
+    ignored=ignored_by_pqn,
 )
 
 if __name__ == "__main__":

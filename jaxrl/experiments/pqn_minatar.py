@@ -2,7 +2,7 @@
 
 from jaxrl.agents import PQNHparams
 from jaxrl.cli.command import main
-from jaxrl.recipes.deep_q import PQN, build_pqn, idle_pqn
+from jaxrl.recipes.deep_q import PQN, build_pqn, ignored_by_pqn
 from jaxrl.runs import Budget, Experiment, Options, Task
 
 experiment = Experiment(
@@ -15,7 +15,7 @@ experiment = Experiment(
         config=PQN(),
         budget=Budget(1_500_000),
     ),
-    idle=idle_pqn,
+    ignored=ignored_by_pqn,
 )
 
 if __name__ == "__main__":

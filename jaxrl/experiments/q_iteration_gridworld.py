@@ -32,8 +32,8 @@ from jaxrl.plots.q_iteration import (
 )
 from jaxrl.random import key_stream
 from jaxrl.runs import provenance, run_directory
-from jaxrl.runs.checks import hold, make_out
 from jaxrl.runs.options import default_hint
+from jaxrl.runs.run_directory import lock, make_out
 from jaxrl.runs.train import show_rows
 from jaxrl.types import MDP, Array
 
@@ -77,7 +77,7 @@ def run(options: Options, console: Console) -> None:
     mdp = env.mdp(env.default_params.replace(discount=options.discount))
     random_values = values_at_random(mdp)
     directory = make_out(options.out, NAME)
-    with hold(directory, "out"):
+    with lock(directory, "out"):
         check_free(directory)
         solution = solve(mdp, random_values, first_q(env, mdp, options.seed), options)
         heading = describe(env, options)

@@ -2,7 +2,7 @@
 
 from jaxrl.agents import RainbowHparams
 from jaxrl.cli.command import main
-from jaxrl.recipes.deep_q import DQN, build_dqn, idle_dqn
+from jaxrl.recipes.deep_q import DQN, build_dqn, ignored_by_dqn
 from jaxrl.runs import Budget, Experiment, Options, Task
 
 experiment = Experiment(
@@ -26,7 +26,7 @@ experiment = Experiment(
         ),
         budget=Budget(1_000_000),
     ),
-    idle=idle_dqn,
+    ignored=ignored_by_dqn,
 )
 
 if __name__ == "__main__":

@@ -20,13 +20,14 @@ from jaxrl.cli.command import prepare_jax, screen
 from jaxrl.cli.errors import errors_in_one_line, fail
 from jaxrl.cli.parse import parse
 from jaxrl.formatting import format_bytes, format_seconds
-from jaxrl.runs import checks, provenance, run_directory
-from jaxrl.runs.options import default_hint
+from jaxrl.runs import provenance, run_directory
+from jaxrl.runs.options import default_hint, untrained_steps
 from jaxrl.sweeps import execute as sweeps
 from jaxrl.sweeps import plan as planning
 from jaxrl.sweeps.report import record
 from jaxrl.sweeps.spec import FORMAT, Spec, read_spec, with_map
-from jaxrl.sweeps.trials import Group, check_idle, group
+from jaxrl.sweeps.trials import Group, check_effective, group
+from jaxrl.training.devices import local_devices
 from jaxrl.training.loggers import make_loggers
 
 
@@ -134,13 +135,13 @@ def run(options: SweepOptions, spec: Spec, console: Console) -> list[str]:
     """Plans, trains and reports; gives what went wrong with it."""
     directory = options.out or run_directory.default_directory("sweep")
     plans = sweeps.check_directory(directory, options.out, options.resume, spec)
-    checks.check_record(options.record, options.out)
+    run_directory.check_record(options.record, options.out)
     make_loggers(options.loggers)
     devices = devices_for(plans or [], options.num_devices)
     with errors_in(options.spec):
         groups = group(spec, options.max_groups)
         if plans is None:
-            check_idle(spec, groups)
+            check_effective(spec, groups)
     limits = planning.limits(options.memory, run_directory.free_disk(directory))
     if plans is None:
         for each in groups:
@@ -148,9 +149,9 @@ def run(options: SweepOptions, spec: Spec, console: Console) -> list[str]:
     with contextlib.ExitStack() as holding:
         if not options.dry_run:
             if options.record is not None:
-                checks.make_directory(options.record, "record")
-            directory = checks.make_out(options.out, "sweep")
-            holding.enter_context(sweeps.hold(directory))
+                run_directory.make_directory(options.record, "record")
+            directory = run_directory.make_out(options.out, "sweep")
+            holding.enter_context(sweeps.lock(directory))
             if sweeps.check_directory(directory, options.out, options.resume, spec) != plans:
                 raise ArgumentError("out", "must be a directory that no other process has just begun to use", directory)
         return carry_out(options, spec, directory, groups, plans, devices, limits, console)
@@ -180,7 +181,7 @@ def carry_out(
     total = format_seconds(sum(plan.seconds for plan in plans))
     console.print(f"about {total} of training on {len(devices)} × {provenance.device_name()}", soft_wrap=True)
     console.print(f"{memory} of memory and {disk} of disk may be used", soft_wrap=True)
-    if idle_steps := max(checks.untrained_steps(trial.options) for each in groups for trial in each.trials):
+    if idle_steps := max(untrained_steps(trial.options) for each in groups for trial in each.trials):
         ends = "the learning rate ends at 0 (hparams.learning_rate_decay_steps)"
         console.print(f"note: {ends}: the last {idle_steps:,} steps of some agents train nothing", soft_wrap=True)
     if options.dry_run:
@@ -197,7 +198,7 @@ def carry_out(
     failed = sweeps.carry_out(sweep, devices, console)
     if failed is None:
         console.print("stopped; continue with")
-        console.print(f"  {run_directory.resume_command('sweep', directory)}", soft_wrap=True)
+        console.print(f"  {run_directory.resume_command('jaxrl.experiments.sweep', directory)}", soft_wrap=True)
         return []
     errors = [f"{number}: {error}; see {sweep.error_file(number)}" for number, error in failed.items()]
     problems = [f"groups failed: {'; '.join(errors)}"] if errors else []
@@ -216,7 +217,7 @@ def devices_for(plans: Sequence[planning.GroupPlan], number: int | None) -> list
     Raises:
         ArgumentError: there are fewer, or they do not divide the chunks.
     """
-    devices = checks.devices(number)
+    devices = local_devices(number)
     sizes = sorted({plan.chunk_size for plan in plans})
     if number is None and jax.process_count() == 1:
         devices = devices[: math.gcd(len(devices), *sizes)]

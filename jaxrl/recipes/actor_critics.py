@@ -1,4 +1,4 @@
-"""How the experiments with policy gradients are put together."""
+"""Recipes with policy gradients: REINFORCE, A2C and PPO."""
 
 import dataclasses
 from typing import Annotated, Any, Literal
@@ -9,7 +9,7 @@ from jaxrl.agents import MinibatchConfig, ReinforceConfig, a2c, ppo, reinforce
 from jaxrl.envs import action_space_of
 from jaxrl.networks import Network, actor_critic
 from jaxrl.networks.network import example_of
-from jaxrl.runs.experiment import idle_settings
+from jaxrl.runs.experiment import ignored_settings
 from jaxrl.runs.options import Options
 from jaxrl.training import OnPolicyConfig, on_policy
 from jaxrl.types import Agent, Trainer
@@ -17,41 +17,41 @@ from jaxrl.types import Agent, Trainer
 
 @dataclasses.dataclass(frozen=True)
 class A2C(OnPolicyConfig):
-    """All static values of an A2C run; PPO and REINFORCE have these and their own."""
+    """Static configuration of A2C."""
 
     hidden_sizes: tuple[Annotated[int, Gt(0)], ...] = (64, 64)
-    """Units of each dense layer of the policy's network, and of the value's."""
+    """Units of each dense layer, of the policy network and of the value network."""
     activation: Literal["tanh", "relu"] = "tanh"
-    """Activation function of each of these layers."""
+    """Activation function of these layers."""
 
 
 @dataclasses.dataclass(frozen=True)
 class PPO(MinibatchConfig, A2C):
-    """All static values of a PPO run."""
+    """Static configuration of PPO."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Reinforce(ReinforceConfig, A2C):
-    """All static values of a REINFORCE run."""
+    """Static configuration of REINFORCE."""
 
     reset_each_rollout: bool = True
-    """Begin every rollout in fresh environments: REINFORCE learns from whole episodes, and needs it."""
+    """Reset the environments before every rollout. REINFORCE needs it: it learns from whole episodes."""
 
 
 def usual_network(env: Any, env_params: Any, config: A2C) -> Network:
-    """The usual policy and value networks for the environment's observations and actions."""
+    """The default policy and value networks for the environment's observations and actions."""
     space = action_space_of(env, env_params)
     return actor_critic(example_of(env, env_params), space, config.hidden_sizes, config.activation)
 
 
-def idle_policy_gradient(options: Options, observation: Any) -> dict[str, str]:
-    """Settings of an A2C, PPO or REINFORCE run that have no effect, and what makes them so."""
+def ignored_by_policy_gradient(options: Options, observation: Any) -> dict[str, str]:
+    """The settings that A2C, PPO or REINFORCE ignores, and why."""
     del observation
     config = options.config
     is_reinforce = isinstance(config, Reinforce)
     weight = config.weight if is_reinforce else "baseline"
     one_step = isinstance(config, PPO) and config.num_epochs == config.num_minibatches == 1
-    return idle_settings(
+    return ignored_settings(
         (config.rollout_length == 1 and not is_reinforce, "config.rollout_length 1", ("hparams.gae_lambda",)),
         (not config.hidden_sizes, "config.hidden_sizes of no layers", ("config.activation",)),
         (weight != "baseline", f"config.weight {weight}", ("hparams.value_coef",)),

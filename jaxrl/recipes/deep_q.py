@@ -1,4 +1,4 @@
-"""How the experiments with Q-networks are put together: DQN, its descendants up to Rainbow, and PQN."""
+"""Recipes with Q-networks: DQN and its extensions up to Rainbow, and PQN."""
 
 import dataclasses
 from typing import Annotated, Any, Literal
@@ -11,7 +11,7 @@ from jaxrl.envs import num_discrete_actions
 from jaxrl.networks import Dense, NoisyDense, QNetwork, q_network
 from jaxrl.networks.layers import is_board
 from jaxrl.networks.network import example_of
-from jaxrl.runs.experiment import idle_settings
+from jaxrl.runs.experiment import ignored_settings
 from jaxrl.runs.options import Options
 from jaxrl.training import OffPolicyConfig, OnPolicyConfig, off_policy, on_policy
 from jaxrl.types import Agent, Trainer
@@ -22,47 +22,47 @@ class NetworkConfig:
     hidden_sizes: tuple[Annotated[int, Gt(0)], ...] = (128,)
     """Units of each dense layer."""
     conv_features: Annotated[int, Interval(gt=0, lt=2**16)] = 16
-    """Features of the 3 × 3 convolution before them, where the environment shows a board."""
+    """Features of the 3 × 3 convolution that comes before them if the observations are boards."""
     layer_norm: bool = False
-    """Normalise each layer's features."""
+    """Normalise the features of each layer."""
 
 
 @dataclasses.dataclass(frozen=True)
 class DQN(NetworkConfig, OffPolicyConfig):
-    """All static values of a DQN run."""
+    """Static configuration of DQN and its extensions."""
 
     double: bool = False
-    """Double DQN: the online network chooses the action whose target value is used (van Hasselt et al. 2016)."""
+    """Double DQN: the target network evaluates the action that the online network prefers (van Hasselt et al. 2016)."""
     dueling: bool = False
-    """Dueling network: one stream for the state's value, one for each action's advantage (Wang et al. 2016)."""
+    """Dueling network: one stream for the value of the state, one for the advantages of actions (Wang et al. 2016)."""
     noisy: bool = False
-    """Dense layers with learned noise, which explore in place of ε: set the epsilons to 0 (Fortunato et al. 2018)."""
+    """Dense layers with learned noise, which explore instead of ε: set all epsilons to 0 (Fortunato et al. 2018)."""
     values: Literal["expected", "categorical", "quantiles"] = "expected"
-    """Learn returns' expectations, distributions (C51, Bellemare et al. 2017), or quantiles (Dabney et al. 2018)."""
+    """Learn expected returns, distributions (categorical: C51, Bellemare et al. 2017; quantiles: Dabney et al. 2018)."""
     loss: Literal["huber", "l2"] = "huber"
     """Loss of expected values: huber (error clipped to [-1, 1], Mnih et al. 2015) or l2 (Mnih et al. 2013)."""
     num_atoms: Annotated[int, Interval(ge=2, lt=2**16)] = 51
-    """Numbers that describe each distribution."""
+    """Atoms of each categorical distribution, or number of quantiles."""
     v_min: float = 0.0
-    """Smallest return of the categorical distribution. v_min and v_max must enclose the discounted returns."""
+    """Lowest return of the categorical distributions. v_min and v_max must enclose the discounted returns."""
     v_max: float = 20.0
-    """The largest; more than v_min."""
+    """Highest return of the categorical distributions, > v_min."""
 
 
 @dataclasses.dataclass(frozen=True)
 class PQN(MinibatchConfig, NetworkConfig, OnPolicyConfig):
-    """All static values of a PQN run."""
+    """Static configuration of PQN."""
 
     num_envs: Annotated[int, Interval(gt=0, lt=2**31)] = 128
-    """N, environments stepped side by side."""
+    """N, the number of environments that are stepped side by side."""
     rollout_length: Annotated[int, Interval(gt=0, lt=2**31)] = 32
     """T, steps of every environment between two rounds of learning."""
     num_epochs: Annotated[int, Interval(gt=0, lt=2**31)] = 2
-    """Times that each rollout is learned from."""
+    """Passes over each rollout."""
     num_minibatches: Annotated[int, Interval(gt=0, lt=2**31)] = 32
-    """Gradient steps of an epoch; they share the rollout's num_envs * rollout_length transitions equally."""
+    """Gradient steps per epoch. Must divide the num_envs * rollout_length transitions of a rollout."""
     layer_norm: bool = True
-    """Normalise each layer's features, without which learning may diverge."""
+    """Normalise the features of each layer. Without it, learning may diverge."""
 
 
 def usual_network(env: Any, env_params: Any, config: NetworkConfig, **options: Any) -> QNetwork:
@@ -74,10 +74,10 @@ def usual_network(env: Any, env_params: Any, config: NetworkConfig, **options: A
 
 
 def usual_values(config: DQN) -> ActionValues:
-    """What the network says of each action.
+    """What the network predicts for each action.
 
     Raises:
-        ArgumentError: fewer than 2 atoms, or bounds the wrong way round.
+        ArgumentError: fewer than 2 atoms, or v_min >= v_max.
     """
     if config.values == "categorical":
         return action_values.categorical(config.v_min, config.v_max, config.num_atoms)
@@ -86,12 +86,12 @@ def usual_values(config: DQN) -> ActionValues:
     return action_values.expected_value(config.loss)
 
 
-def idle_dqn(options: Options, observation: Any) -> dict[str, str]:
-    """Settings of a DQN run that have no effect, and what makes them so."""
+def ignored_by_dqn(options: Options, observation: Any) -> dict[str, str]:
+    """The settings that DQN ignores, and why."""
     hparams, config = options.hparams, options.config
     exponents = tuple(f"hparams.importance_exponent_{part}" for part in ("start", "end", "steps"))
     copied = hparams.tau == hparams.target_update_period == 1
-    return idle_network(options, observation) | idle_settings(
+    return ignored_by_network(options, observation) | ignored_settings(
         (
             hparams.importance_exponent_start == hparams.importance_exponent_end,
             "hparams.importance_exponent_start equal to its end",
@@ -106,19 +106,19 @@ def idle_dqn(options: Options, observation: Any) -> dict[str, str]:
     )
 
 
-def idle_pqn(options: Options, observation: Any) -> dict[str, str]:
-    """Settings of a PQN run that have no effect, and what makes them so."""
+def ignored_by_pqn(options: Options, observation: Any) -> dict[str, str]:
+    """The settings that PQN ignores, and why."""
     one_step = options.config.rollout_length == 1
-    return idle_network(options, observation) | idle_settings(
+    return ignored_by_network(options, observation) | ignored_settings(
         (one_step, "config.rollout_length 1", ("hparams.q_lambda",))
     )
 
 
-def idle_network(options: Options, observation: Any) -> dict[str, str]:
-    """Settings that have no effect, of the network and of ε."""
+def ignored_by_network(options: Options, observation: Any) -> dict[str, str]:
+    """The settings of the network and of ε that are ignored, and why."""
     hparams, config = options.hparams, options.config
     board = is_board(getattr(observation, "shape", ()))
-    return idle_settings(
+    return ignored_settings(
         (not board, f"env {options.task.env}, which shows no board", ("config.conv_features",)),
         (not board and not config.hidden_sizes, "config.hidden_sizes of no layers", ("config.layer_norm",)),
         (
@@ -130,7 +130,6 @@ def idle_network(options: Options, observation: Any) -> dict[str, str]:
 
 
 def build_dqn(env: Any, env_params: Any, config: DQN) -> tuple[Agent, Trainer]:
-    """DQN, or what its parts make of it."""
     values = usual_values(config)
     dense = NoisyDense if config.noisy else Dense
     network = usual_network(env, env_params, config, outputs=values.shape, dueling=config.dueling, dense=dense)

@@ -1,38 +1,40 @@
-"""A training experiment."""
+"""Training experiments: what they are, finding them by name, and building their agents."""
 
-from collections.abc import Callable
+import contextlib
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jaxrl.runs.options import Options
+import jax
+
+from jaxrl.arguments import ArgumentError, nearest
+from jaxrl.memory import check_fits
+from jaxrl.runs.options import Options, flatten
+from jaxrl.training.devices import bytes_of
+from jaxrl.training.host_loop import check_total_steps
 from jaxrl.types import Agent, PyTree, Trainer
 
-
-def idle_settings(*rules: tuple[bool, str, tuple[str, ...]]) -> dict[str, str]:
-    """What `Experiment.idle` gives.
-
-    Args:
-        rules: whether each applies, what makes settings idle, and the paths of these.
-    """
-    return {path: reason for applies, reason, paths in rules if applies for path in paths}
+EXPERIMENTS = "jaxrl.experiments"
+"""The package of the experiments that have short names. They import this module, so it finds them by name."""
 
 
 class Experiment(NamedTuple):
     """A training experiment: what `python -m jaxrl.experiments.NAME` runs.
 
     Attributes:
-        name: the module's name.
-        algorithm: what to call the learner in summaries and plots.
+        name: its module in `jaxrl.experiments`; `module:attribute` for an experiment of your own.
+        algorithm: the name of the algorithm in summaries and plots.
         build: `(env, env_params, config) -> (Agent, Trainer)`.
-        defaults: the options of a plain call.
-        report: `(env, env_params, agent_states, directory) -> entries`, or None: what else there is to say about the
-            trained agents of all seeds, leaves `[A, ...]`. Its entries go into `summary.json`, and those that are
-            single numbers onto the screen. It may read the run's `metrics.csv`, and draws `pictures`.
-        pictures: names of the files that `report` writes into the directory.
-        idle: `(options, observation) -> {path: reason}`, or None: which settings have no effect on a run with these
-            options, and what makes them so, such as `{"hparams.priority_exponent": "config.replay uniform"}`.
-            `observation` has the shape of one of the environment's. The commands refuse such a setting where somebody
-            changes it.
+        defaults: the default options.
+        report: `(env, env_params, agent_states, directory) -> entries`, or None. It adds entries to `summary.json`
+            about the trained agents of all seeds, leaves `[A, ...]`; single numbers are also printed. It may read
+            the run's `metrics.csv`, and it draws `pictures`.
+        pictures: the names of the files that `report` writes into the directory.
+        ignored: `(options, observation) -> {path: reason}`: the settings that a run with these options ignores, and
+            why, such as `{"hparams.priority_exponent": "config.replay uniform"}`. `observation` has the shape and
+            dtype of the environment's observations. The commands refuse to change an ignored setting.
     """
 
     name: str
@@ -41,4 +43,115 @@ class Experiment(NamedTuple):
     defaults: Options
     report: Callable[[Any, Any, PyTree, Path], dict[str, Any]] | None = None
     pictures: tuple[str, ...] = ()
-    idle: Callable[[Options, Any], dict[str, str]] | None = None
+    ignored: Callable[[Options, Any], dict[str, str]] = lambda options, observation: {}
+
+    @property
+    def module(self) -> str:
+        """The module that `python -m` runs."""
+        module, colon, _ = self.name.partition(":")
+        return module if colon else f"{EXPERIMENTS}.{self.name}"
+
+
+def find_experiment(name: str) -> Experiment:
+    """The experiment of that name, such as `dqn_minatar`, or `module:attribute` for one of your own.
+
+    Raises:
+        ArgumentError: there is none.
+    """
+    module, colon, attribute = name.partition(":")
+    if not colon:
+        module, attribute = f"{EXPERIMENTS}.{name}", "experiment"
+    why = f"{attribute} is no Experiment"
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+        if isinstance(found, Experiment):
+            return found
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
+        why = str(error)
+    if colon:
+        raise ArgumentError("experiment", f"must be module:attribute of an Experiment ({why})", name)
+    known = known_experiments()
+    near = nearest(name, known)
+    hint = f"the nearest is {near}" if near else f"one of {', '.join(known)}"
+    raise ArgumentError("experiment", f"must be one that trains ({hint}), or your own module:attribute", name)
+
+
+def known_experiments() -> list[str]:
+    """The names of jaxrl's own experiments."""
+    package = importlib.import_module(EXPERIMENTS)
+    modules = [module.name for module in pkgutil.iter_modules(package.__path__) if module.name != "__main__"]
+    return [name for name in modules if hasattr(importlib.import_module(f"{EXPERIMENTS}.{name}"), "experiment")]
+
+
+def ignored_settings(*rules: tuple[bool, str, tuple[str, ...]]) -> dict[str, str]:
+    """What `Experiment.ignored` returns.
+
+    Args:
+        rules: of each rule, whether it applies, the reason, and the paths of the settings that it makes ineffective.
+    """
+    return {path: reason for applies, reason, paths in rules if applies for path in paths}
+
+
+def check_effective(experiment: Experiment, env: Any, env_params: Any, given: Options, runs: Sequence[Options]) -> None:
+    """Checks that every setting that differs from the experiment's defaults has an effect.
+
+    Args:
+        experiment, env, env_params: which experiment, and in which environment.
+        given: the options that were given.
+        runs: the options of the runs that these lead to. A setting must have an effect on one of them.
+
+    Raises:
+        ArgumentError: a changed setting has no effect.
+    """
+    observation, _ = jax.eval_shape(env.reset, jax.random.key(0), env_params)
+    ignored = [experiment.ignored(options, observation) for options in runs]
+    default, value = flatten(experiment.defaults), flatten(given)
+    for path, reason in ignored[0].items():
+        if value[path] != default[path] and all(path in others for others in ignored):
+            raise ArgumentError(path, f"has no effect with {reason}", value[path])
+
+
+@contextlib.contextmanager
+def naming_options(experiment: Experiment, options: Options) -> Iterator[None]:
+    """Gives an `ArgumentError` of the library the path of the option that was passed on.
+
+    What is no option is an argument of the experiment.
+    """
+    try:
+        yield
+    except ArgumentError as error:
+        if error.name == "agents":
+            error.name = "num_seeds"
+        elif hasattr(options.config, error.name):
+            error.name = f"config.{error.name}"
+        elif error.name != "env":
+            error.source = error.source or f"the experiment {experiment.name}"
+        raise
+
+
+def build(experiment: Experiment, env: Any, env_params: Any, options: Options) -> tuple[Agent, Trainer]:
+    """The experiment's agent and trainer. Fast: nothing is traced yet.
+
+    Raises:
+        ArgumentError: an option that they cannot use, or too few or too many steps for them.
+    """
+    with naming_options(experiment, options):
+        agent, trainer = experiment.build(env, env_params, options.config)
+    check_total_steps(trainer, options.budget.total_steps)
+    return agent, trainer
+
+
+def trace(experiment: Experiment, trainer: Trainer, options: Options) -> Trainer:
+    """Traces the trainer to find its errors. `run` does not trace the returned one again.
+
+    Raises:
+        ArgumentError: sizes that do not fit each other or the environment.
+        MemoryError: the states of all seeds do not fit into the memory.
+    """
+    trainer = trainer._replace(init=jax.jit(trainer.init), step=jax.jit(trainer.step))
+    with naming_options(experiment, options):
+        state = jax.eval_shape(trainer.init, jax.random.key(0), options.hparams)
+        jax.eval_shape(trainer.step, state)
+    if options.budget.num_seeds > 1:
+        check_fits("the run's state takes", bytes_of(state) * options.budget.num_seeds, "fewer seeds would need less")
+    return trainer

@@ -1,7 +1,6 @@
 """Using what was trained."""
 
 import dataclasses
-import importlib
 import importlib.util
 import reprlib
 from functools import cached_property
@@ -13,10 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrl.arguments import ArgumentError, errors_in
-from jaxrl.envs import make
 from jaxrl.runs import run_directory
-from jaxrl.runs.experiment import Experiment
-from jaxrl.runs.options import Options, make_options, read_options
+from jaxrl.runs.experiment import Experiment, find_experiment
+from jaxrl.runs.options import Options, read_options
+from jaxrl.runs.task import make_env
 from jaxrl.training.checkpoint import Checkpoints
 from jaxrl.training.program import batch_shapes, init_run_state
 from jaxrl.types import Agent, Array, PyTree
@@ -121,54 +120,36 @@ class TrainedPolicy:
 
 def _built(experiment: Experiment, options: Options, agent_state: PyTree, name: str) -> TrainedPolicy:
     """The policy with this state of its agent."""
-    env, env_params = make(options.task.env, options.task.rules, **make_options(options.task.env_options))
+    env, env_params = make_env(options.task)
     agent, _ = experiment.build(env, env_params, options.config)
     return TrainedPolicy(env, env_params, agent, jax.tree.map(jnp.asarray, agent_state), experiment, options, name)
 
 
-def load(directory: str | Path, seed: int | None = None, agent: int | None = None) -> TrainedPolicy:
-    """The policy of a run, from its newest whole checkpoint, or of an agent of a sweep that has finished training.
+def load_run(directory: Path, seed: int | None = None) -> TrainedPolicy:
+    """The policy of a run, from its newest intact checkpoint.
 
     Args:
-        directory: the run's directory, or the sweep's.
-        seed: which one, for a run of several seeds (by default its first).
-        agent: which one, for a sweep (by default the best seed of the best configuration).
+        directory: of the run.
+        seed: which seed (default: the first).
 
     Raises:
-        ArgumentError: the directory holds no run and no sweep, or not that seed or agent, or its environment cannot be
-            made.
+        ArgumentError: the directory holds no run, or not that seed, or its environment or experiment cannot be made.
         CheckpointError: it holds no usable checkpoint.
     """
-    directory = Path(directory)
-    if (directory / run_directory.SWEEP).exists():
-        from jaxrl.sweeps.find import find  # here, because it imports a library for tables
-
-        if seed is not None:
-            raise ArgumentError("seed", "is for runs; an agent of a sweep has its own", seed)
-        found = find(directory, agent)
-        agent_of_sweep = _restore(
-            found.experiment, found.options, found.checkpoints, found.agents, found.place, whole=False
-        )
-        return dataclasses.replace(agent_of_sweep, name=found.name)
-    if agent is not None:
-        raise ArgumentError("agent", f"is for sweeps, and {directory} is none", agent)
-    config = run_directory.read_config(directory)
-    experiment: Experiment = importlib.import_module(f"jaxrl.experiments.{config['experiment']}").experiment
-    with errors_in(directory / run_directory.CONFIG):
+    config, source = run_directory.read_config(directory), directory / run_directory.CONFIG
+    started = f"{source} (started in {config.get('started_in', 'another directory')})"
+    with errors_in(started):  # modules of the user's own are found from there
+        experiment = find_experiment(config["experiment"])
+    with errors_in(source):
         options = read_options(config["options"], experiment.defaults)
     first, seeds = options.budget.seed, options.budget.num_seeds
     index = 0 if seed is None else seed - first
     if not 0 <= index < seeds:
         raise ArgumentError("seed", f"must be in {first} .. {first + seeds - 1}", seed)
     checkpoints = directory / run_directory.CHECKPOINTS
-    try:
-        policy = _restore(experiment, options, checkpoints, None if seeds == 1 else seeds, index, whole=True)
-    except ArgumentError as error:
-        where = config.get("started_in", "another directory")
-        raise ArgumentError(
-            "directory", f"must hold a run whose environment can be made here, as in {where} ({error})", directory
-        ) from error
-    with errors_in(directory / run_directory.CONFIG):
+    with errors_in(started):
+        policy = restore(experiment, options, checkpoints, None if seeds == 1 else seeds, index, whole=True)
+    with errors_in(source):
         _check_hparams(options.hparams, policy.agent_state)
     return policy
 
@@ -187,19 +168,23 @@ def _check_hparams(recorded: Any, agent_state: PyTree) -> None:
                 raise ArgumentError(f"hparams.{field.name}", f"must be {true}, as in training", said)
 
 
-def _restore(
+def restore(
     experiment: Experiment, options: Options, checkpoints: Path, agents: int | None, index: int, whole: bool
 ) -> TrainedPolicy:
-    """One of the agents in a checkpoint.
+    """The policy of one of the agents in a checkpoint.
 
     Args:
         experiment, options: how it was trained.
-        checkpoints: their folder.
-        agents: how many are in each, or None for one without an axis of agents.
-        index: which one.
-        whole: whether whole runs are in there, or the agents alone.
+        checkpoints: the folder of the checkpoints.
+        agents: the number of agents in a checkpoint; None if it has no axis of agents.
+        index: which agent.
+        whole: whether the checkpoints hold the state of the run, or of the agents alone.
+
+    Raises:
+        ArgumentError: the environment cannot be made.
+        CheckpointError: there is no usable checkpoint.
     """
-    env, env_params = make(options.task.env, options.task.rules, **make_options(options.task.env_options))
+    env, env_params = make_env(options.task)
     agent, trainer = experiment.build(env, env_params, options.config)
     run = jax.eval_shape(
         lambda key: init_run_state(trainer, key, options.hparams), jax.random.key(0, impl="threefry2x32")

@@ -1,4 +1,4 @@
-"""An experiment, and the options every training experiment has."""
+"""The options of every training experiment."""
 
 import dataclasses
 import json
@@ -8,94 +8,98 @@ from typing import Annotated, Any, Generic, Literal, TypeVar, get_type_hints
 import tyro
 from annotated_types import Gt, Interval
 
-from jaxrl.arguments import ArgumentError, check, nearest, whole_number
+from jaxrl.arguments import ArgumentError, check, nearest
 
 HparamsT = TypeVar("HparamsT")
 ConfigT = TypeVar("ConfigT")
 
 
 def default_hint(default: str, metavar: str | None = None) -> Any:
-    """What the help says of an option's default where that is None or empty, and of its value."""
+    """What the help shows as the default of an option, and as its value, where the default is None or empty."""
     return tyro.conf.arg(help_behavior_hint=f"(default: {default})", metavar=metavar)
 
 
 EnvOptions = Annotated[
     tuple[str, ...], tyro.conf.arg(metavar="[NAME=VALUE ...]", help_behavior_hint="(default: the environment's own)")
 ]
-"""Options of an environment as the command line gives them."""
+"""Options of an environment, as on the command line."""
 Rules = Annotated[Literal["original", "gymnax"] | None, default_hint("original")]
-"""Rules of a MinAtar game as the command line gives them."""
+"""Rules of a MinAtar game, as on the command line."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """What is learned."""
+    """What to learn."""
 
     env: str
-    """A MinAtar game like Breakout-MinAtar, CartPole-v1, GridWorld, gymnax's, or your own module:factory."""
+    """A MinAtar game such as Breakout-MinAtar, CartPole-v1, GridWorld, one of gymnax, or your own module:factory."""
     rules: Rules = None
-    """Rules of a MinAtar game: the original's, or gymnax's (fewer actions, none sticky, a cap on the steps)."""
+    """Rules of a MinAtar game: original, or gymnax (fewer actions, no sticky actions, a step limit)."""
     env_options: EnvOptions = ()
     """Options of the environment, such as map=FILE max_steps_in_episode=500 for GridWorld; see jaxrl.make."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Budget:
-    """For how long, with which seeds, and what is measured."""
+    """How long to learn, with which seeds, and what to measure."""
 
     total_steps: Annotated[int, Gt(0)]
-    """Environment steps of one agent, warm-up included, rounded down to whole iterations."""
+    """Environment steps of each agent, including its warm-up. Rounded down to whole iterations."""
     seed: Annotated[int, Interval(ge=0, lt=2**31)] = 0
-    """Seed of all randomness; of several seeds, the first."""
+    """Seed of all randomness, or the first of several seeds."""
     num_seeds: Annotated[int, Interval(gt=0, lt=2**31)] = 1
-    """Seeds trained side by side in one program: seed, seed + 1, …"""
+    """Number of seeds to train side by side in one program: seed, seed + 1, …"""
     log_every: Annotated[int, Interval(gt=0, lt=2**31)] = 20_000
-    """Environment steps of one agent between two rows of metrics.csv, rounded to whole iterations."""
+    """Environment steps of each agent between two rows of metrics. Rounded to whole iterations."""
     eval_episodes: Annotated[int, Interval(gt=0, lt=2**31)] = 128
-    """Episodes of the evaluation at the end, each in an environment of its own."""
+    """Episodes of the final evaluation, one in each of as many environments."""
     eval_max_steps: Annotated[int, Interval(gt=0, lt=2**31)] = 5_000
-    """Steps after which an unfinished evaluation episode is counted with its return so far."""
+    """Steps after which an evaluation episode is truncated. Its return so far counts."""
+
+    @property
+    def seeds(self) -> range:
+        """All seeds."""
+        return range(self.seed, self.seed + self.num_seeds)
 
 
 @dataclasses.dataclass(frozen=True)
 class Execution:
-    """How it is run."""
+    """How to run it."""
 
     out: Annotated[Path | None, default_hint("runs/EXPERIMENT/DATE-TIME", "DIR")] = None
-    """The run's directory."""
+    """Directory of the run."""
     resume: bool = False
-    """Continue the run in --out bit for bit, or begin it; --total-steps may be another (see the README)."""
+    """Continue the run in --out, bit for bit, or start it if there is none. --total-steps may differ."""
     checkpoint_every: Annotated[float, Gt(0)] = 60.0
-    """Seconds between two checkpoints; one is also written at the end, on signals, and if the terminal closes."""
+    """Seconds between checkpoints. Another is written when the run ends, is interrupted, or loses its terminal."""
     loggers: tuple[str, ...] = ("csv",)
     """What records the metrics: csv, tensorboard, wandb, or your own module:attribute; the figures need csv."""
     record: Annotated[Path | None, default_hint("nowhere", "DIR")] = None
-    """Also keep the results, and how they were made, in this directory (such as experiments/dqn_breakout)."""
+    """Also copy the results, with a page about them, to this directory, such as experiments/dqn_breakout."""
     num_devices: Annotated[int, Gt(0)] = 1
-    """Devices, or cores of a CPU, to spread the seeds over, or the environments of one seed; it must divide them."""
+    """Devices, or CPU cores, that share the seeds, or the environments of a single seed. Must divide their number."""
     sequential: bool = False
-    """On a CPU, run one kernel after another: the same bits, and faster for small networks in few environments."""
+    """On a CPU, run one operation at a time: the same bits, but faster for small networks in few environments."""
     deterministic: bool = False
-    """On a GPU, use only operations that give the same bits every time. On a CPU they always do."""
+    """On a GPU, use only operations that give the same bits every time. On a CPU, all of them do."""
     debug_nans: bool = False
-    """Stop at the operation that makes the first NaN. Slow."""
+    """Stop at the operation that produces the first NaN. Slow."""
     profile: Annotated[Path | None, default_hint("none", "DIR")] = None
-    """Write a profile of a few calls of the compiled program into this directory (for TensorBoard or Perfetto)."""
+    """Write a profile of a few calls of the compiled program to this directory, for TensorBoard or Perfetto."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Options(Generic[HparamsT, ConfigT]):
-    """Everything a run depends on, and everything the command line can set.
+    """All options of a run. Docstrings of fields are the help.
 
-    The fields of `task`, `budget` and `execution` are flags without a prefix, such as `--env`; those of the others have
-    one, such as `--hparams.learning-rate`. Docstrings of fields are the help.
+    On the command line, only the fields of `hparams` and `config` have a prefix, as in `--hparams.learning-rate`.
     """
 
     task: Annotated[Task, tyro.conf.arg(name="")]
     hparams: HparamsT
-    """Numbers of the algorithm; other values compile nothing anew."""
+    """Hyperparameters. Changing them does not recompile the program."""
     config: ConfigT
-    """Sizes, networks and switches; other values compile another program."""
+    """Sizes, networks and switches. Changing them recompiles the program."""
     budget: Annotated[Budget, tyro.conf.arg(name="")]
     execution: Annotated[Execution, tyro.conf.arg(name="")] = Execution()
 
@@ -105,32 +109,7 @@ MAY_CHANGE = (
     "total_steps", "eval_episodes", "eval_max_steps", "out", "resume", "checkpoint_every", "record", "loggers",
     "profile", "debug_nans", "sequential",
 )  # fmt: skip
-"""Options that may differ between a run and its continuation."""
-
-
-def make_options(env_options: EnvOptions) -> dict[str, Any]:
-    """The same as arguments of `jaxrl.make`: each value an int, a float or a bool if it reads as one, or else a str.
-
-    Raises:
-        ArgumentError: one is not of the form NAME=VALUE, or its name is that of another argument of `make`.
-    """
-    options: dict[str, Any] = {}
-    for text in env_options:
-        name, equals, value = text.partition("=")
-        if not equals or name in ("", "env_id", "rules"):
-            raise ArgumentError("env_options", "must be NAME=VALUE, with an option of the environment", text)
-        options[name] = _read(value)
-    return options
-
-
-def _read(text: str) -> int | float | bool | str:
-    kinds = (int, whole_number, float) if "e" in text.lower() else (int, float)  # 1e6 is a whole number, 2.0 is not
-    for kind in kinds:
-        try:
-            return kind(text)
-        except ValueError:
-            pass
-    return {"true": True, "false": False}.get(text.lower(), text)
+"""Options that may change when a run is resumed."""
 
 
 def annotations_of(options: Options) -> dict[str, Any]:
@@ -154,7 +133,7 @@ def check_options(options: Options) -> None:
 
 
 def flatten(options: Options) -> dict[str, Any]:
-    """Options as `{"hparams.learning_rate": 0.0005, …}`, in JSON's types."""
+    """Options as `{"seed": 0, "hparams.learning_rate": 0.0005, …}`, in JSON's types."""
 
     def walk(record: Any, prefix: str) -> dict[str, Any]:
         flat: dict[str, Any] = {}
@@ -170,7 +149,7 @@ def flatten(options: Options) -> dict[str, Any]:
 
 
 def with_values(options: Options, values: dict[str, Any]) -> Options:
-    """Options with other values in some fields, `{"seed": 1, "hparams.learning_rate": 0.001}`."""
+    """Options with new values of some fields, `{"seed": 1, "hparams.learning_rate": 0.001}`."""
 
     def walk(record: Any, prefix: str) -> Any:
         fields = {}
@@ -186,11 +165,21 @@ def with_values(options: Options, values: dict[str, Any]) -> Options:
     return walk(options, "")
 
 
+def untrained_steps(options: Options) -> int:
+    """The environment steps of one agent after its learning rate has decayed to 0."""
+    decay = getattr(options.hparams, "learning_rate_decay_steps", 0)
+    return max(0, int(options.budget.total_steps - decay)) if decay else 0
+
+
 def read_options(flat: dict[str, Any], defaults: Options) -> Options:
-    """The options in the record of a run, which somebody may have changed by hand; newer ones are as in `defaults`.
+    """The options in the record of a run, checked, because it may have been edited.
+
+    Args:
+        flat: what `flatten` returned.
+        defaults: the values of options that are not in there, because the record is older.
 
     Raises:
-        ArgumentError: there is no such option, or its value is of another kind or out of its bounds.
+        ArgumentError: an option is unknown, or its value is of another type or out of bounds.
     """
     known = flatten(defaults)
     for path, value in flat.items():
@@ -200,7 +189,7 @@ def read_options(flat: dict[str, Any], defaults: Options) -> Options:
         usual = known[path]
         kind = int | float if type(usual) in (int, float) else type(usual)
         if usual is not None and not isinstance(value, kind):
-            raise ArgumentError(path, f"must be of the kind of {usual!r}", value)
+            raise ArgumentError(path, f"must be of the type of {usual!r}", value)
     options = with_values(defaults, flat)
     check_options(options)
     return options

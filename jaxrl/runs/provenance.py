@@ -1,9 +1,11 @@
-"""What the bits of a result may depend on: versions, machine, settings and commit."""
+"""How a result was made: the command, the commit, versions, the machine and settings."""
 
 import importlib.metadata
 import os
 import platform
+import shlex
 import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,17 +17,26 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def describe() -> dict[str, Any]:
-    """Versions, machine and settings: what the bits of a result may depend on."""
+def command(module: str) -> str:
+    """This process's command line, as one that runs `module`."""
+    return shlex.join(["python", "-m", module, *sys.argv[1:]])
+
+
+def describe(module: str) -> dict[str, Any]:
+    """How a result of this process is made, with `module` as its command."""
+    return {"command": command(module), "started": now(), "commit": commit(), **_circumstances()}
+
+
+def _circumstances() -> dict[str, dict[str, Any]]:
+    """Versions, machine and settings. The bits of a result may depend on them."""
     packages = ("jaxrl", "jax", "jaxlib", "flax", "optax", "gymnax", "orbax-checkpoint", "numpy")
     versions = {name: importlib.metadata.version(name) for name in packages}
-    device = jax.devices()[0]
     return {
         "versions": {"python": platform.python_version(), **versions},
         "machine": {
             "device": device_name(),
             "devices": jax.device_count(),
-            "backend": device.platform,
+            "backend": jax.default_backend(),
             "cores": os.cpu_count(),
             "system": platform.platform(),
         },
@@ -47,7 +58,7 @@ def device_name() -> str:
 
 
 def commit() -> str | None:
-    """The git commit jaxrl runs from, with "-dirty" if files were changed; None for an installed package."""
+    """The git commit of jaxrl, with "-dirty" if files were changed; None for an installed package."""
     root = Path(__file__).parents[2]
 
     def git(*arguments: str) -> str:
@@ -63,10 +74,10 @@ def commit() -> str | None:
 
 
 def differences(before: dict[str, Any]) -> list[str]:
-    """Where this machine, these versions or settings differ from those in the record of a run or a sweep."""
+    """How versions, machine and settings differ from those that `describe` recorded."""
     return [
         f"{name} {before[group].get(name)} then, {value} now"
-        for group, values in describe().items()
+        for group, values in _circumstances().items()
         if group in before  # older records have no settings
         for name, value in values.items()
         if before[group].get(name) != value

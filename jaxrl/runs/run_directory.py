@@ -1,5 +1,6 @@
-"""The run directory: what is in it, and the record of how the run was made."""
+"""The directory of a run: its files, who may write there, and the record of how the run was made."""
 
+import contextlib
 import json
 import math
 import os
@@ -7,26 +8,35 @@ import platform
 import shlex
 import shutil
 import sys
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from jaxrl.arguments import ArgumentError
+import jax
+from filelock import FileLock, Timeout
+
+from jaxrl.arguments import ArgumentError, errors_in
+from jaxrl.formatting import format_bytes
 from jaxrl.runs import provenance
 from jaxrl.runs.experiment import Experiment
-from jaxrl.runs.options import Options, flatten
+from jaxrl.runs.options import MAY_CHANGE, Options, flatten, read_options
+from jaxrl.training.checkpoint import CheckpointError, Checkpoints
+from jaxrl.training.devices import bytes_of
 from jaxrl.training.loggers import METRICS
+from jaxrl.training.population import RunState
+from jaxrl.types import Trainer
 
 CONFIG, SUMMARY = "config.json", "summary.json"
 SWEEP = "sweep.json"
 CURVE, VIDEO, CHECKPOINTS = "learning_curve.png", "policy.gif", "checkpoints"
 LOCK = ".lock"
-"""There while a process writes into the directory; it says which."""
+"""Exists while a process writes into the directory, and names that process."""
 
 
 def default_directory(name: str) -> Path:
-    """`runs/NAME/DATE-TIME`, a folder that does not exist yet."""
-    first = Path("runs") / name / datetime.now().strftime("%Y%m%d-%H%M%S")
+    """`runs/NAME/DATE-TIME`, which does not exist yet."""
+    first = Path("runs") / name.replace(":", ".") / datetime.now().strftime("%Y%m%d-%H%M%S")
     directory, attempt = first, 1
     while directory.exists():
         attempt += 1
@@ -34,44 +44,167 @@ def default_directory(name: str) -> Path:
     return directory
 
 
-def make_default_directory(name: str) -> Path:
-    """Makes it, and no other process does."""
-    while True:
-        directory = default_directory(name)
-        try:
+def make_directory(directory: Path, option: str, exist_ok: bool = True) -> None:
+    """Makes the directory that an option names.
+
+    Raises:
+        ArgumentError: it cannot be made.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=exist_ok)
+    except OSError as error:
+        raise ArgumentError(option, f"must be a directory that can be made ({error.strerror})", directory) from error
+
+
+def make_out(out: Path | None, name: str) -> Path:
+    """Makes the directory of a run or a sweep: `out`, or by default a new one.
+
+    Raises:
+        ArgumentError: it cannot be made.
+    """
+    while (directory := out or default_directory(name)) != out:
+        with contextlib.suppress(FileExistsError):  # another process was faster
             directory.mkdir(parents=True)
-        except FileExistsError:  # another process was quicker
-            continue
-        return directory
+            return directory
+    make_directory(directory, "out")
+    return directory
+
+
+@contextlib.contextmanager
+def lock(directory: Path, option: str) -> Iterator[None]:
+    """Keeps other processes from writing into the directory that an option names.
+
+    Raises:
+        ArgumentError: another process is writing there.
+    """
+    path = directory / LOCK
+    file_lock = FileLock(path)
+    try:
+        file_lock.acquire(timeout=0.5)
+    except Timeout as error:
+        owner = "another process"
+        with contextlib.suppress(OSError):
+            owner = path.read_text().strip()
+        raise ArgumentError(option, f"must be a directory that no other process uses ({owner})", directory) from error
+    words = " ".join(shlex.join(sys.orig_argv).split())
+    with contextlib.suppress(OSError):  # the disk may be full
+        path.write_text(f"process {os.getpid()} on {platform.node()} since {provenance.now()}: {words[:200]}")
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):  # Windows removes no open file
+            path.unlink()
+        file_lock.release()
 
 
 def holds_a_run(directory: Path) -> bool:
-    """Whether anything of a run is there."""
+    """Whether the directory holds anything of a run."""
     return any((directory / name).exists() for name in (CONFIG, METRICS, CHECKPOINTS))
 
 
 def clear(directory: Path) -> None:
-    """Removes what a run left that got to no checkpoint."""
+    """Removes what is left of a run that wrote no checkpoint."""
     for name in (METRICS, CURVE, VIDEO):
         (directory / name).unlink(missing_ok=True)
     for name in (CHECKPOINTS, "tensorboard", "wandb"):
         shutil.rmtree(directory / name, ignore_errors=True)
 
 
-def this_process() -> str:
-    """Which process this is, in one line."""
-    words = " ".join(shlex.join(sys.orig_argv).split())
-    return f"process {os.getpid()} on {platform.node()} since {provenance.now()}: {words[:200]}"
+def check_record(record: Path | None, out: Path | None) -> None:
+    """Checks that the record is not written over the run.
+
+    Raises:
+        ArgumentError: both directories are the same.
+    """
+    if record is not None and out is not None and record.resolve() == out.resolve():
+        raise ArgumentError("record", "must be another directory than out", record)
+
+
+def check_out(experiment: Experiment, options: Options) -> bool:
+    """Checks that a run can start in its directory, or continue there.
+
+    Returns:
+        Whether it continues from a checkpoint. With `resume` it starts anew if there is none, so the same command
+        serves for the first time and for all later ones.
+
+    Raises:
+        ArgumentError: the directory holds something else, or a run that these options cannot continue.
+    """
+    directory, resume = options.execution.out, options.execution.resume
+    if directory is None:
+        if resume:
+            raise ArgumentError("resume", "needs out, the directory of the run to continue", True, got="")
+        return False
+    if directory.exists() and not directory.is_dir():
+        raise ArgumentError("out", "must be a directory", directory)
+    if (directory / SWEEP).exists():
+        raise ArgumentError("out", "must be the directory of a run, and not of a sweep", directory)
+    if not holds_a_run(directory):
+        return False
+    if not resume:
+        raise ArgumentError("out", "must not hold a run already; resume continues it", directory)
+    try:
+        config = read_config(directory)
+    except ArgumentError as error:
+        error.name = "out"
+        raise
+    if config["experiment"] != experiment.name:
+        got = f"one of {config['experiment']} in {directory}"
+        raise ArgumentError("out", f"must hold a run of {experiment.name}", directory, got=got)
+    if not checkpoints(directory).steps():
+        if (directory / SUMMARY).exists():
+            raise ArgumentError("out", "must be another directory: the run there has lost its checkpoints", directory)
+        return False
+    with errors_in(directory / CONFIG):
+        before = flatten(read_options(config["options"], experiment.defaults))  # it may be older than an option
+    now = flatten(options)
+    for path in sorted(before.keys() - set(MAY_CHANGE)):
+        if before[path] != now[path]:
+            raise ArgumentError(path, f"must stay {before[path]} to resume {directory}", now[path])
+    return True
+
+
+def checkpoints(directory: Path) -> Checkpoints:
+    """The checkpoints of the run in a directory, to read."""
+    return Checkpoints(directory / CHECKPOINTS, read_only=True)
+
+
+def check_disk(directory: Path, shapes: RunState) -> None:
+    """Checks that the disk has room for the two checkpoints that a run keeps.
+
+    Raises:
+        ArgumentError: it has not, even when they replace the existing ones.
+    """
+    whole = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), shapes)
+    needed = bytes_of(whole) * max(1, 2 - len(checkpoints(directory).steps()))
+    free = free_disk(directory)
+    if needed > free:
+        rule = f"must be on a disk with {format_bytes(needed)} for checkpoints"
+        raise ArgumentError("out", rule, directory, got=f"{directory} with {format_bytes(free)}")
 
 
 def free_disk(directory: Path) -> float:
-    """Free bytes where a directory is, or will be."""
-    there = next((path for path in (directory, *directory.absolute().parents) if path.is_dir()), None)
-    return shutil.disk_usage(there).free if there else math.inf
+    """Free bytes on the disk of a directory, which may not exist yet."""
+    existing = next((path for path in (directory, *directory.absolute().parents) if path.is_dir()), None)
+    return shutil.disk_usage(existing).free if existing else math.inf
+
+
+@contextlib.contextmanager
+def noting_progress(directory: Path, trainer: Trainer) -> Iterator[None]:
+    """Adds to an error where the run in a directory can be resumed."""
+    try:
+        yield
+    except (CheckpointError, MemoryError, OSError, KeyboardInterrupt, SystemExit) as error:
+        if steps := checkpoints(directory).steps():
+            env_steps = trainer.warmup_steps + steps[-1] * trainer.steps_per_iteration
+            error.add_note(f"the run is saved at {env_steps:,} environment steps, from where --resume continues it")
+        else:
+            error.add_note("nothing was saved yet")
+        raise
 
 
 def write_json(path: Path, contents: dict[str, Any]) -> None:
-    """Writes a JSON file in one replacement, so that it is never half there."""
+    """Writes a JSON file in one replacement, so that it is never incomplete."""
     draft = path.with_suffix(".tmp")
     draft.write_text(json.dumps(contents, indent=2, ensure_ascii=False) + "\n")
     os.replace(draft, path)
@@ -81,8 +214,8 @@ def read_json(path: Path) -> dict[str, Any]:
     """What `write_json` wrote.
 
     Raises:
-        OSError: it is not there.
-        ValueError: it is something else.
+        OSError: the file cannot be read.
+        ValueError: it holds something else.
     """
     contents = json.loads(path.read_text())
     if not isinstance(contents, dict):
@@ -91,34 +224,23 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def write_config(directory: Path, experiment: Experiment, options: Options, rules: str) -> None:
-    """Writes `config.json`: all that is needed to repeat the run, and where it was made."""
-    write_json(
-        directory / CONFIG,
-        {
-            "experiment": experiment.name,
-            "algorithm": experiment.algorithm,
-            "rules": rules,
-            "options": flatten(options),
-            "command": command(experiment.name),
-            "started": provenance.now(),
-            "started_in": os.getcwd(),
-            "commit": provenance.commit(),
-            **provenance.describe(),
-        },
-    )
+    """Writes `config.json`: all that is needed to repeat the run, and how it was made."""
+    config = {
+        "experiment": experiment.name,
+        "algorithm": experiment.algorithm,
+        "rules": rules,
+        "options": flatten(options),
+        "started_in": os.getcwd(),
+        **provenance.describe(experiment.module),
+    }
+    write_json(directory / CONFIG, config)
 
 
-def note_resumption(directory: Path, experiment: Experiment, options: Options) -> None:
-    """Notes in `config.json` that the run goes on: from here, and to what total."""
+def add_resumption(directory: Path, experiment: Experiment, options: Options) -> None:
+    """Adds to `config.json` that the run continues here, and its new `total_steps`."""
     config = read_config(directory)
     config["options"]["total_steps"] = options.budget.total_steps
-    entry = {
-        "command": command(experiment.name),
-        "started": provenance.now(),
-        "commit": provenance.commit(),
-        **provenance.describe(),
-    }
-    config.setdefault("resumed", []).append(entry)
+    config.setdefault("resumed", []).append(provenance.describe(experiment.module))
     write_json(directory / CONFIG, config)
 
 
@@ -128,10 +250,9 @@ def read_config(directory: Path) -> dict[str, Any]:
     Raises:
         ArgumentError: it is missing, or not what `write_config` wrote.
     """
-    path = directory / CONFIG
     try:
-        config = read_json(path)
-    except FileNotFoundError as error:
+        config = read_json(directory / CONFIG)
+    except OSError as error:
         raise ArgumentError("directory", f"must hold a run, which has a {CONFIG}", directory) from error
     except ValueError as error:
         raise ArgumentError("directory", f"must hold a run: its {CONFIG} is not JSON ({error})", directory) from error
@@ -140,15 +261,8 @@ def read_config(directory: Path) -> dict[str, Any]:
     return config
 
 
-def command(experiment: str) -> str:
-    """The command line of this process; of the experiment's own module where no such module was started."""
-    spec = getattr(sys.modules["__main__"], "__spec__", None)
-    module = spec.name if spec and spec.name.startswith("jaxrl.experiments.") else f"jaxrl.experiments.{experiment}"
-    return shlex.join(["python", "-m", module, *sys.argv[1:]])
-
-
-def resume_command(experiment: str, directory: Path) -> str:
-    """The command line that continues what this one began in `directory`."""
-    parts = [part for part in shlex.split(command(experiment)) if part != "--resume"]
-    place = [] if any(part.split("=")[0] == "--out" for part in parts) else ["--out", str(directory)]
-    return shlex.join([*parts, *place, "--resume"])
+def resume_command(module: str, directory: Path) -> str:
+    """The command line that continues in `directory` what this one started."""
+    words = [word for word in shlex.split(provenance.command(module)) if word != "--resume"]
+    out = [] if any(word.split("=")[0] == "--out" for word in words) else ["--out", str(directory)]
+    return shlex.join([*words, *out, "--resume"])

@@ -17,7 +17,7 @@ from jaxrl.envs import describe_rules
 from jaxrl.formatting import describe_spread
 from jaxrl.plots import sweep_results
 from jaxrl.plots.errors import errors_as_notes
-from jaxrl.runs import checks, provenance, run_directory
+from jaxrl.runs import provenance, run_directory
 from jaxrl.runs.options import with_values
 from jaxrl.sweeps import results
 from jaxrl.sweeps.chunks import CURVES, RESULTS, ChunkLogger, SweepProgress, describe, results_frame, train_chunk
@@ -99,7 +99,7 @@ def check_directory(directory: Path, out: Path | None, resume: bool, spec: Spec)
 
 
 @contextlib.contextmanager
-def hold(directory: Path) -> Iterator[None]:
+def lock(directory: Path) -> Iterator[None]:
     """Keeps other sweeps out of a directory; the first of several processes does, and all hear whether it can.
 
     Raises:
@@ -109,7 +109,7 @@ def hold(directory: Path) -> Iterator[None]:
         error = None
         if jax.process_index() == 0:
             try:
-                holding.enter_context(checks.hold(directory, "out"))
+                holding.enter_context(run_directory.lock(directory, "out"))
             except ArgumentError as held:
                 error = held
         if all_reduce_max(error is not None):
@@ -151,17 +151,14 @@ def begin(sweep: Sweep) -> None:
     """Writes down what is going to be done, in the first process."""
     if jax.process_index() > 0:
         return
-    checks.make_directory(sweep.directory, "out")
+    run_directory.make_directory(sweep.directory, "out")
     shutil.copyfile(sweep.spec_file, sweep.directory / SPEC)
     record = {
         "experiment": sweep.spec.experiment.name,
         "fields": sweep.spec.fields,
         "plan": [list(plan) for plan in sweep.plans],
         "processes": jax.process_count(),
-        "command": run_directory.command("sweep"),
-        "started": provenance.now(),
-        "commit": provenance.commit(),
-        **provenance.describe(),
+        **provenance.describe("jaxrl.experiments.sweep"),
     }
     run_directory.write_json(sweep.directory / run_directory.SWEEP, record)
 
@@ -273,8 +270,9 @@ def retrain(sweep: Sweep, best: pl.DataFrame) -> str:
         (group, each) for group in sweep.groups for each in group.trials if each.configuration == number
     )
     options = with_values(trial.options, {"seed": spec.options.budget.seed, "num_seeds": spec.seeds})
-    idle = checks.idle_in(spec.experiment, group.env, group.env_params)(options)
+    observation, _ = jax.eval_shape(group.env.reset, jax.random.key(0), group.env_params)
+    ignored = spec.experiment.ignored(options, observation)
     changed = results.changes(spec.experiment, options)
     return results.retrain_command(
-        spec.experiment, {path: value for path, value in changed.items() if path not in idle}
+        spec.experiment, {path: value for path, value in changed.items() if path not in ignored}
     )

@@ -133,7 +133,7 @@ def retrain_command(experiment: Experiment, changed: dict[str, Any]) -> str:
         KeyError: the experiment has no such option.
     """
     defaults = flatten(experiment.defaults)
-    words = ["python", "-m", f"jaxrl.experiments.{experiment.name}"]
+    words = ["python", "-m", experiment.module]
     for path, value in changed.items():
         words += _option(path, value, defaults[path])
     return shlex.join(words)

@@ -1,11 +1,9 @@
 """The file of a sweep: what its fields are drawn from, and the configurations that are drawn."""
 
 import dataclasses
-import importlib
 import itertools
 import json
 import math
-import pkgutil
 import textwrap
 import tomllib
 import zlib
@@ -15,11 +13,10 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 
 import numpy as np
 
-from jaxrl import experiments
 from jaxrl.arguments import ArgumentError, errors_in, nearest
-from jaxrl.runs.checks import with_texts
-from jaxrl.runs.experiment import Experiment
+from jaxrl.runs.experiment import Experiment, find_experiment
 from jaxrl.runs.options import Budget, Execution, Options, Task, annotations_of, check_options, with_values
+from jaxrl.runs.task import with_map as with_map_text
 
 Search = Literal["grid", "random", "sobol"]
 Distribution = Literal["uniform", "log_uniform", "integer", "choice"]
@@ -146,8 +143,8 @@ def with_map(spec: Spec) -> Spec:
     Raises:
         ArgumentError: there is no such map.
     """
-    env_options = with_texts(spec.options.task.env, spec.options.task.env_options)
-    options = with_values(spec.options, {"env_options": env_options})
+    options = dataclasses.replace(spec.options, task=with_map_text(spec.options.task))
+    env_options = options.task.env_options
     return dataclasses.replace(spec, options=options, fields=spec.fields | {"env_options": list(env_options)})
 
 
@@ -229,25 +226,6 @@ def _check_top_level(table: dict[str, Any]) -> None:
         raise ArgumentError("experiment", 'is missing: say which, as in experiment = "dqn_cartpole"', got="")
     if "search" not in table:
         raise ArgumentError("search", f"is missing: it is one of {', '.join(get_args(Search))}", got="")
-
-
-def find_experiment(name: str) -> Experiment:
-    """The training experiment in the module of that name.
-
-    Raises:
-        ArgumentError: there is none.
-    """
-    modules = [module.name for module in pkgutil.iter_modules(experiments.__path__) if module.name != "__main__"]
-    found = _experiment_in(name) if name in modules else None
-    if found is None:
-        names = [module for module in modules if _experiment_in(module)]
-        raise ArgumentError("experiment", f"must be one that trains ({_suggestion(name, names)})", name)
-    return found
-
-
-def _experiment_in(module: str) -> Experiment | None:
-    """The training experiment in a module of `jaxrl.experiments`, if there is one."""
-    return getattr(importlib.import_module(f"{experiments.__name__}.{module}"), "experiment", None)
 
 
 def _read_fields(table: dict[str, Any], defaults: Options) -> tuple[dict[str, Any], tuple[Dimension, ...]]:

@@ -12,8 +12,9 @@ import numpy as np
 from jaxrl.arguments import ArgumentError
 from jaxrl.envs import vectorize
 from jaxrl.random import key_streams
-from jaxrl.runs import checks
+from jaxrl.runs.experiment import build, trace
 from jaxrl.runs.options import Options, flatten, with_values
+from jaxrl.runs.task import make_env
 from jaxrl.sweeps.spec import Spec, draw
 from jaxrl.training.evaluation import Evaluation, evaluate_agents
 from jaxrl.training.program import Program
@@ -46,10 +47,9 @@ class Group:
             ArgumentError: the static values do not fit each other or the environment.
         """
         self.number, self.trials, self.options = number, tuple(trials), trials[0].options
-        self.env, self.env_params = checks.make_env(
-            self.options.task.env, self.options.task.rules, self.options.task.env_options
-        )
-        self.agent, self.trainer = checks.build(spec.experiment, self.env, self.env_params, self.options)
+        self.env, self.env_params = make_env(self.options.task)
+        self.agent, trainer = build(spec.experiment, self.env, self.env_params, self.options)
+        self.trainer = trace(spec.experiment, trainer, self.options)
         self._programs: dict[tuple[int, int], Program] = {}
 
     def inputs(self, trials: Sequence[Trial]) -> tuple[Array, Hparams]:
@@ -85,7 +85,7 @@ class Group:
         return self._evaluate(agent_states, keys, program.mesh)
 
 
-def check_idle(spec: Spec, groups: Sequence[Group]) -> None:
+def check_effective(spec: Spec, groups: Sequence[Group]) -> None:
     """Checks that what the file changes in the experiment's defaults has an effect.
 
     A field that is drawn at random, or fixed, needs to have one in some configuration; one of a grid in all of them,
@@ -97,10 +97,10 @@ def check_idle(spec: Spec, groups: Sequence[Group]) -> None:
     default, found = flatten(spec.experiment.defaults), dict[str, list[str]]()
     swept = {dimension.path: dimension for dimension in spec.dimensions if len(dimension.values) != 1}
     for each in groups:
-        idle_in = checks.idle_in(spec.experiment, each.env, each.env_params)
+        observation, _ = jax.eval_shape(each.env.reset, jax.random.key(0), each.env_params)
         for trial in each.trials:
             value = flatten(trial.options)
-            for path, reason in idle_in(trial.options).items():
+            for path, reason in spec.experiment.ignored(trial.options, observation).items():
                 if path in swept or value[path] != default[path]:
                     found.setdefault(path, []).append(reason)
     for path, reasons in found.items():

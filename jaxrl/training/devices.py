@@ -97,3 +97,17 @@ def bytes_of(shapes: PyTree) -> int:
         return int(np.prod(shape)) * x.dtype.itemsize
 
     return sum(size(x) for x in jax.tree.leaves(shapes))
+
+
+def local_devices(number: int | None) -> list[jax.Device]:
+    """The first `number` devices of each process (default: all).
+
+    Raises:
+        ArgumentError: a process has fewer.
+    """
+    available = jax.local_device_count()
+    number = available if number is None else number
+    if number > available:
+        kind = jax.default_backend()
+        raise ArgumentError("num_devices", f"must be at most {available}, the number of {kind} devices", number)
+    return [device for i in range(jax.process_count()) for device in jax.devices()[i * available :][:number]]

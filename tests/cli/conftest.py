@@ -5,6 +5,9 @@ from collections.abc import Callable
 
 import pytest
 
+from jaxrl.cli.command import main
+from jaxrl.experiments import dqn_minatar
+
 
 @pytest.fixture
 def run_main(monkeypatch, capsys, tmp_path):
@@ -22,3 +25,18 @@ def run_main(monkeypatch, capsys, tmp_path):
 
     monkeypatch.chdir(tmp_path)
     return run_main
+
+
+@pytest.fixture
+def refused(monkeypatch, capsys, tmp_path):
+    """Calls a command that ends before it compiles anything: its exit code, and the lines on stderr."""
+
+    def refused(*arguments: str, experiment=dqn_minatar.experiment) -> tuple[int, list[str]]:
+        monkeypatch.setattr(sys, "argv", [experiment.name, *arguments])
+        monkeypatch.setattr("jaxrl.runs.train.run", lambda *args, **kwargs: pytest.fail("it started to compile"))
+        with pytest.raises(SystemExit) as end:
+            main(experiment)
+        return end.value.code, capsys.readouterr().err.strip().splitlines()
+
+    monkeypatch.chdir(tmp_path)
+    return refused

@@ -1,40 +1,14 @@
 """Bad input: one line that names the flag and the value, exit code 2, nothing compiled, nothing written."""
 
-import ast
-import dataclasses
-import importlib
-import inspect
-import itertools
 import re
-import sys
-from pathlib import Path
 
 import jax
 import pytest
 from rich.console import Console
 
-from jaxrl import experiments
-from jaxrl.arguments import ArgumentError, whole_number
-from jaxrl.cli.command import main
-from jaxrl.cli.parse import parse
-from jaxrl.experiments import (
-    a2c_cartpole,
-    benchmark,
-    dqn_cartpole,
-    dqn_minatar,
-    evaluate,
-    play,
-    ppo_cartpole,
-    pqn_cartpole,
-    pqn_minatar,
-    q_iteration_gridworld,
-    q_learning_gridworld,
-    rainbow_minatar,
-    reinforce_cartpole,
-    sweep,
-)
-from jaxrl.runs import checks
-from jaxrl.runs.options import Options, flatten, make_options, read_options, with_values
+from jaxrl.arguments import ArgumentError
+from jaxrl.experiments import dqn_minatar, ppo_cartpole, pqn_minatar
+from jaxrl.runs.options import with_values
 from jaxrl.runs.train import train
 
 BAD = [
@@ -158,27 +132,12 @@ BAD_PQN = [
 ]
 
 
-@pytest.fixture
-def call(monkeypatch, capsys, tmp_path):
-    """Calls the command, and gives its exit code and the lines on stderr."""
-
-    def call(*arguments: str, experiment=dqn_minatar.experiment) -> tuple[int, list[str]]:
-        monkeypatch.setattr(sys, "argv", [experiment.name, *arguments])
-        monkeypatch.setattr("jaxrl.runs.train.run", lambda *args, **kwargs: pytest.fail("it started to compile"))
-        with pytest.raises(SystemExit) as end:
-            main(experiment)
-        return end.value.code, capsys.readouterr().err.strip().splitlines()
-
-    monkeypatch.chdir(tmp_path)
-    return call
-
-
 @pytest.mark.parametrize(("arguments", "message"), BAD, ids=[arguments for arguments, _ in BAD])
-def test_one_line_names_the_flag(call, tmp_path, arguments: str, message: str) -> None:
+def test_one_line_names_the_flag(refused, tmp_path, arguments: str, message: str) -> None:
     (tmp_path / "A_FILE").write_text("")
     (tmp_path / "A_MAP").write_text("S.\n.\n")
     (tmp_path / "EMPTY").mkdir()
-    code, lines = call(*arguments.split())
+    code, lines = refused(*arguments.split())
     assert code == 2
     assert len(lines) == 1
     assert re.search(message, lines[0]), lines[0]
@@ -193,17 +152,17 @@ OF_OTHERS = [
 
 
 @pytest.mark.parametrize(("experiment", "arguments", "message"), OF_OTHERS)
-def test_one_line_names_the_flag_of_others(call, tmp_path, experiment, arguments: str, message: str) -> None:
-    code, lines = call(*arguments.split(), experiment=experiment)
+def test_one_line_names_the_flag_of_others(refused, tmp_path, experiment, arguments: str, message: str) -> None:
+    code, lines = refused(*arguments.split(), experiment=experiment)
     assert code == 2
     assert len(lines) == 1
     assert re.search(message, lines[0]), lines[0]
     assert not list(tmp_path.iterdir())
 
 
-def test_an_activation_that_there_is_not(call, tmp_path) -> None:
+def test_an_activation_that_there_is_not(refused, tmp_path) -> None:
     """The parser's own message, which is several lines in a frame."""
-    code, lines = call("--config.activation", "gelu", experiment=ppo_cartpole.experiment)
+    code, lines = refused("--config.activation", "gelu", experiment=ppo_cartpole.experiment)
     assert code == 2
     assert any("--config.activation" in line for line in lines)
     assert "gelu" in "".join(lines)
@@ -211,166 +170,42 @@ def test_an_activation_that_there_is_not(call, tmp_path) -> None:
 
 
 @pytest.mark.parametrize("arguments", ["--hparams.learning-rte 1", "--config.num-envs many", "--no-such-flag"])
-def test_flags_that_do_not_parse(call, tmp_path, arguments: str) -> None:
-    code, lines = call(*arguments.split())
+def test_flags_that_do_not_parse(refused, tmp_path, arguments: str) -> None:
+    code, lines = refused(*arguments.split())
     assert code == 2
     assert lines
     assert not list(tmp_path.iterdir())
 
 
-IDLE = [
-    (dqn_cartpole, {"hparams.importance_exponent_start": 0.5}, "config.replay uniform"),
-    (dqn_cartpole, {"hparams.importance_exponent_end": 0.5}, "config.replay uniform"),
-    (rainbow_minatar, {"hparams.importance_exponent_end": 0.5, "hparams.priority_exponent": 0.0}, "exponent 0"),
-    (
-        rainbow_minatar,
-        {"hparams.importance_exponent_steps": 5.0, "hparams.importance_exponent_start": 1.0},
-        "hparams.importance_exponent_start equal to its end",
-    ),
-    (rainbow_minatar, {"hparams.epsilon_decay_steps": 5.0}, "hparams.epsilon_start equal to its end"),
-    (rainbow_minatar, {"config.loss": "l2"}, "config.values categorical"),
-    (rainbow_minatar, {"config.v_max": 5.0, "config.values": "quantiles"}, "config.values quantiles"),
-    (dqn_cartpole, {"config.v_min": -1.0}, "config.values expected"),
-    (dqn_cartpole, {"config.v_max": 20.0}, "config.values expected"),  # DQN's default, but not the experiment's
-    (dqn_cartpole, {"config.num_atoms": 7}, "config.values expected"),
-    (dqn_cartpole, {"config.conv_features": 8}, "env CartPole-v1, which shows no board"),
-    (dqn_cartpole, {"config.layer_norm": True, "config.hidden_sizes": []}, "config.hidden_sizes of no layers"),
-    (dqn_cartpole, {"config.double": True, "hparams.tau": 1.0}, "hparams.tau 1"),
-    (pqn_cartpole, {"config.conv_features": 8}, "env CartPole-v1, which shows no board"),
-    (pqn_cartpole, {"hparams.q_lambda": 0.5, "config.rollout_length": 1}, "config.rollout_length 1"),
-    (pqn_cartpole, {"hparams.epsilon_decay_steps": 5.0, "hparams.epsilon_start": 0.2}, "equal to its end"),
-    (a2c_cartpole, {"hparams.gae_lambda": 0.5, "config.rollout_length": 1}, "config.rollout_length 1"),
-    (ppo_cartpole, {"config.activation": "relu", "config.hidden_sizes": []}, "config.hidden_sizes of no layers"),
-    (ppo_cartpole, {"hparams.clip": 0.1, "config.num_epochs": 1, "config.num_minibatches": 1}, "num_minibatches 1"),
-    (reinforce_cartpole, {"hparams.value_coef": 1.0, "config.weight": "reward_to_go"}, "weight reward_to_go"),
-]  # fmt: skip
+def test_what_is_no_option_is_the_experiments(refused) -> None:
+    def build(env, env_params, config):
+        raise ArgumentError("network", "must give values [N], here [2]", 3)
+
+    code, lines = refused(experiment=dqn_minatar.experiment._replace(build=build))
+    assert (code, lines) == (2, ["error: in the experiment dqn_minatar, network must give values [N], here [2], got 3"])
 
 
-def refuse_idle(module, changed) -> None:
-    options = with_values(module.experiment.defaults, changed)
-    env, env_params = checks.make_env(options.task.env, options.task.rules, options.task.env_options)
-    checks.check_idle(module.experiment, env, env_params, options, [options])
+@pytest.mark.parametrize("error", [AssertionError(), RuntimeError("Unable to initialize backend 'cuda'")])
+def test_a_platform_that_there_is_not(refused, monkeypatch, error: Exception) -> None:
+    def devices() -> None:
+        raise error
+
+    monkeypatch.setattr(jax, "devices", devices)
+    monkeypatch.setenv("JAX_PLATFORMS", "cuda")
+    code, lines = refused()
+    assert (code, lines) == (2, ["error: JAX_PLATFORMS must name a kind of device that jax finds here, got 'cuda'"])
 
 
-@pytest.mark.parametrize(("module", "changed", "reason"), IDLE)
-def test_what_is_changed_has_an_effect(module, changed, reason: str) -> None:
-    (path, value), *others = changed.items()
-    message = f"^{path} has no effect with .*{reason}.*, got {value!r}$"
-    with pytest.raises(ArgumentError, match=message):
-        refuse_idle(module, changed)
-    refuse_idle(module, dict(others))  # where it is the experiment's own
-
-
-@pytest.mark.parametrize(
-    ("module", "changed"),
-    [
-        (dqn_cartpole, {"hparams.priority_exponent": 0.9, "config.replay": "prioritised"}),
-        (dqn_cartpole, {"config.v_max": 5.0, "config.num_atoms": 7, "config.values": "categorical"}),
-        (dqn_cartpole, {"config.num_atoms": 7, "config.values": "quantiles"}),
-        (dqn_cartpole, {"config.double": True, "config.loss": "huber", "hparams.epsilon_decay_steps": 5.0}),
-        (rainbow_minatar, {"hparams.tau": 1.0, "config.conv_features": 8, "config.v_max": 5.0}),
-        (reinforce_cartpole, {"hparams.value_coef": 1.0, "config.rollout_length": 1}),
-        (ppo_cartpole, {"hparams.clip": 0.1, "hparams.gae_lambda": 0.5, "config.activation": "relu"}),
-        (pqn_minatar, {"config.conv_features": 8, "hparams.q_lambda": 0.5, "config.layer_norm": False}),
-    ],
-)
-def test_what_has_an_effect_can_be_changed(module, changed) -> None:
-    refuse_idle(module, changed)
-
-
-def test_a_setting_needs_an_effect_in_one_run_of_several() -> None:
-    experiment = dqn_cartpole.experiment
-    given = with_values(experiment.defaults, {"config.num_atoms": 7})
-    runs = [given, with_values(given, {"config.values": "quantiles"})]
-    env, env_params = checks.make_env(given.task.env, given.task.rules, given.task.env_options)
-    checks.check_idle(experiment, env, env_params, given, runs)
-    with pytest.raises(ArgumentError, match=r"^config\.num_atoms has no effect"):
-        checks.check_idle(experiment, env, env_params, given, runs[:1])
-
-
-@pytest.mark.parametrize(("decay", "untrained"), [(0, 0), (3_000, 0), (2_000, 0), (500, 1_500)])
-def test_steps_without_a_learning_rate_are_counted(decay: float, untrained: int) -> None:
-    changed = {"total_steps": 2_000, "hparams.learning_rate_decay_steps": decay}
-    assert checks.untrained_steps(with_values(a2c_cartpole.experiment.defaults, changed)) == untrained
-    assert checks.untrained_steps(dqn_cartpole.experiment.defaults) == 0
-
-
-@pytest.mark.parametrize(
-    ("flag", "message"),
-    [
-        ("--hparams.lr", "--hparams.lr is not known (the nearest is --hparams.learning-rate)"),
-        ("--learning_rate=3", "--learning-rate is not known (the nearest is --hparams.learning-rate)"),
-        ("--config.batchsize", "--config.batchsize is not known (the nearest is --config.batch-size)"),
-        ("--total-step", "--total-step is not known (the nearest is --total-steps)"),
-        ("--hparams.gamma", "--hparams.gamma is not known (there are --hparams.learning-rate, --hparams.discount, "),
-        ("--no-such-flag", "--no-such-flag is not known (--help lists all options)"),
-        ("more", "'more' belongs to no option; --help lists them"),
-    ],
-)
-def test_the_nearest_flag_is_named(call, flag: str, message: str) -> None:
-    code, lines = call(flag)
-    assert (code, len(lines)) == (2, 1)
-    assert lines[0].startswith(f"error: {message}")
-
-
-def test_a_flag_that_turns_something_off_is_named(call) -> None:
-    _, lines = call("--config.layer-norm", experiment=pqn_minatar.experiment)
-    assert lines == ["error: --config.layer-norm is not known (the nearest is --config.no-layer-norm)"]
-
-
-NUMBERS = {"1e6": 10**6, "1_000_000": 10**6, "2.5e5": 250_000, "1E3": 1000, "-3": -3, "1000.0": 1000}
-
-
-@pytest.mark.parametrize("text", NUMBERS)
-def test_whole_numbers(text: str) -> None:
-    assert whole_number(text) == NUMBERS[text]
-
-
-@pytest.mark.parametrize("text", ["1.5", "1e-1", "nan", "inf", "1e999999999", "", "many", "0x10"])
-def test_no_whole_numbers(text: str) -> None:
-    with pytest.raises(ValueError, match=re.escape(f"must be a whole number, such as 1000000 or 1e6, got {text!r}")):
-        whole_number(text)
-
-
-def test_every_whole_number_on_the_command_line_may_have_an_exponent(monkeypatch) -> None:
-    words = "--total-steps 1e6 --log-every=2.5e5 --hparams.target-update-period 1e4 --config.hidden-sizes 1e2 64"
-    monkeypatch.setattr(sys, "argv", ["command", *words.split()])
-    defaults = dqn_minatar.experiment.defaults
-    options = parse(Options[type(defaults.hparams), type(defaults.config)], None, default=defaults)
-    assert (options.budget.total_steps, options.budget.log_every) == (1_000_000, 250_000)
-    assert (options.hparams.target_update_period, options.config.hidden_sizes) == (10_000, (100, 64))
-
-
-@pytest.mark.parametrize("name", [path.stem for path in sorted(Path(experiments.__file__).parent.glob("[!_]*.py"))])
-def test_the_help_says_what_the_defaults_are(name: str, monkeypatch, capsys) -> None:
-    module = importlib.import_module(f"jaxrl.experiments.{name}")
-    monkeypatch.setattr(sys, "argv", ["command", "--help"])
-    with pytest.raises(SystemExit):
-        main(module.experiment) if hasattr(module, "experiment") else module.main()
-    out = capsys.readouterr().out
-    assert "None" not in out
-    assert "(default: )" not in out
-
-
-def test_options_are_explained_in_one_line_each() -> None:
-    """Of a docstring in several lines, the help would be broken where they end and where the screen does."""
-    defaults = [experiment.defaults for experiment in (dqn_minatar.experiment, ppo_cartpole.experiment,
-                pqn_minatar.experiment, reinforce_cartpole.experiment, q_learning_gridworld.experiment)]  # fmt: skip
-    records = {type(getattr(options, field.name)) for options in defaults for field in dataclasses.fields(options)}
-    records |= {
-        play.Options,
-        evaluate.Options,
-        sweep.SweepOptions,
-    }
-    records |= {q_iteration_gridworld.Options, benchmark.Envs, benchmark.Replay, benchmark.Agents}
-    explained = 0
-    for kind in {base for record in records for base in record.__mro__ if dataclasses.is_dataclass(base)}:
-        body = ast.parse(inspect.getsource(kind)).body[0].body  # type: ignore[attr-defined]
-        for field, text in itertools.pairwise(body):
-            if isinstance(field, ast.AnnAssign):
-                assert "\n" not in text.value.value, (kind, text.value.value)
-                explained += 1
-    assert explained > 100
+def test_a_directory_of_something_else(refused, tmp_path) -> None:
+    for name, contents in (("sweep.json", "{}"), ("config.json", '{"my": "own"}'), ("metrics.csv", "mine")):
+        directory = tmp_path / name
+        directory.mkdir()
+        (directory / name).write_text(contents)
+        code, lines = refused("--out", str(directory), "--resume")
+        assert (code, len(lines)) == (2, 1)
+        assert str(directory) in lines[0]
+        assert [path.name for path in directory.iterdir()] == [name]
+        assert (directory / name).read_text() == contents
 
 
 def test_what_a_run_needs_is_said_before_anything_slow(monkeypatch, capsys, tmp_path) -> None:
@@ -378,7 +213,7 @@ def test_what_a_run_needs_is_said_before_anything_slow(monkeypatch, capsys, tmp_
     monkeypatch.setattr("jaxrl.runs.train.run", lambda *args, **kwargs: pytest.fail(capsys.readouterr().out))
     console, options = Console(highlight=False), with_values(ppo_cartpole.experiment.defaults, {"out": tmp_path})
     with monkeypatch.context() as patch:
-        patch.setattr("jaxrl.runs.checks.trace_trainer", lambda *args: pytest.fail(capsys.readouterr().out))
+        patch.setattr("jaxrl.runs.train.trace", lambda *args: pytest.fail(capsys.readouterr().out))
         with pytest.raises(pytest.fail.Exception, match="PPO on CartPole-v1"):
             train(ppo_cartpole.experiment, options, console)
     with pytest.raises(pytest.fail.Exception) as end:
@@ -387,50 +222,3 @@ def test_what_a_run_needs_is_said_before_anything_slow(monkeypatch, capsys, tmp_
     assert (first, second) == ("PPO on CartPole-v1 (default rules, 500-step cap)", f"writing to {tmp_path}")
     assert re.fullmatch(r"memory: \d+\.\d+ [MG]iB of \d+\.\d+ GiB that are free", third)
     assert last == "compiling, then the first steps"
-
-
-def test_what_is_no_option_is_the_experiments(call) -> None:
-    def build(env, env_params, config):
-        raise ArgumentError("network", "must give values [N], here [2]", 3)
-
-    code, lines = call(experiment=dqn_minatar.experiment._replace(build=build))
-    assert (code, lines) == (2, ["error: in the experiment dqn_minatar, network must give values [N], here [2], got 3"])
-
-
-@pytest.mark.parametrize("error", [AssertionError(), RuntimeError("Unable to initialize backend 'cuda'")])
-def test_a_platform_that_there_is_not(call, monkeypatch, error: Exception) -> None:
-    def devices() -> None:
-        raise error
-
-    monkeypatch.setattr(jax, "devices", devices)
-    monkeypatch.setenv("JAX_PLATFORMS", "cuda")
-    code, lines = call()
-    assert (code, lines) == (2, ["error: JAX_PLATFORMS must name a kind of device that jax finds here, got 'cuda'"])
-
-
-def test_the_record_of_a_run_gives_its_options_again() -> None:
-    defaults = dqn_minatar.experiment.defaults
-    changed = {"hparams.epsilon_decay_steps": 5e4, "hparams.max_grad_norm": 1}
-    options = with_values(defaults, changed | {"rules": "gymnax", "env_options": ("a=1",), "num_seeds": 2})
-    assert read_options(flatten(options), defaults) == options
-    assert read_options({}, options) == options
-
-
-def test_a_directory_of_something_else(call, tmp_path) -> None:
-    for name, contents in (("sweep.json", "{}"), ("config.json", '{"my": "own"}'), ("metrics.csv", "mine")):
-        directory = tmp_path / name
-        directory.mkdir()
-        (directory / name).write_text(contents)
-        code, lines = call("--out", str(directory), "--resume")
-        assert (code, len(lines)) == (2, 1)
-        assert str(directory) in lines[0]
-        assert [path.name for path in directory.iterdir()] == [name]
-        assert (directory / name).read_text() == contents
-
-
-def test_values_of_an_environments_options_are_numbers_truths_or_text() -> None:
-    options = make_options(("a=3", "b=-0.5", "c=1e-3", "d=True", "e=false", "f=cliff", "g=S.\n.G\nmove = -1", "h="))
-    expected = {"a": 3, "b": -0.5, "c": 0.001, "d": True, "e": False, "f": "cliff", "g": "S.\n.G\nmove = -1", "h": ""}
-    assert options == expected
-    assert [type(value) for value in options.values()] == [type(value) for value in expected.values()]
-    assert list(map(type, make_options(("a=2e3", "b=2.0", "c=-1E2")).values())) == [int, float, int]

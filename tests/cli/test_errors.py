@@ -7,7 +7,9 @@ import pytest
 
 from jaxrl.arguments import ArgumentError
 from jaxrl.cli.errors import errors_in_one_line
+from jaxrl.runs.run_directory import noting_progress
 from jaxrl.training import CheckpointError
+from jaxrl.types import Trainer
 
 
 @pytest.mark.parametrize(
@@ -38,3 +40,27 @@ def test_a_bug_keeps_its_traceback() -> None:
     for bug in (TypeError("a bug"), jax.errors.JaxRuntimeError("INTERNAL: a bug")):
         with pytest.raises(type(bug), match="a bug"), errors_in_one_line():
             raise bug
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (KeyboardInterrupt(), 130, "error: interrupted; {}"),
+        (CheckpointError("a disk is full"), 1, "error: a disk is full; {}"),
+        (OSError(28, "No space left on device"), 1, "error: cannot write: No space left on device; {}"),
+        (BrokenPipeError(), 1, "error: what is printed is no longer read; {}"),
+        (SystemExit(1), 1, "error: what is printed is no longer read; {}"),
+    ],
+)
+def test_an_error_says_what_is_saved(tmp_path: Path, capsys, error, code: int, message: str) -> None:
+    trainer = Trainer(None, None, steps_per_iteration=128, warmup_steps=1_000)
+    for saved in (
+        "nothing was saved yet",
+        "the run is saved at 8,680 environment steps, from where --resume continues it",
+    ):
+        error.__notes__ = []
+        with pytest.raises(SystemExit) as end, errors_in_one_line(), noting_progress(tmp_path, trainer):
+            raise error
+        assert end.value.code == code
+        assert capsys.readouterr().err == message.format(saved) + "\n"
+        (tmp_path / "checkpoints" / "60").mkdir(parents=True, exist_ok=True)

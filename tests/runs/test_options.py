@@ -1,0 +1,21 @@
+"""Options: the record of a run gives them again, and what they imply."""
+
+import pytest
+
+from jaxrl.experiments import a2c_cartpole, dqn_cartpole, dqn_minatar
+from jaxrl.runs.options import flatten, read_options, untrained_steps, with_values
+
+
+def test_the_record_of_a_run_gives_its_options_again() -> None:
+    defaults = dqn_minatar.experiment.defaults
+    changed = {"hparams.epsilon_decay_steps": 5e4, "hparams.max_grad_norm": 1}
+    options = with_values(defaults, changed | {"rules": "gymnax", "env_options": ("a=1",), "num_seeds": 2})
+    assert read_options(flatten(options), defaults) == options
+    assert read_options({}, options) == options
+
+
+@pytest.mark.parametrize(("decay", "untrained"), [(0, 0), (3_000, 0), (2_000, 0), (500, 1_500)])
+def test_steps_without_a_learning_rate_are_counted(decay: float, untrained: int) -> None:
+    changed = {"total_steps": 2_000, "hparams.learning_rate_decay_steps": decay}
+    assert untrained_steps(with_values(a2c_cartpole.experiment.defaults, changed)) == untrained
+    assert untrained_steps(dqn_cartpole.experiment.defaults) == 0
