@@ -1,7 +1,6 @@
 """The commands, as a newcomer types them."""
 
 import csv
-import dataclasses
 import json
 import os
 import pickle
@@ -21,16 +20,17 @@ import pytest
 from PIL import Image
 
 from jaxrl import ArgumentError, load, rollout
-from jaxrl.arguments import UsageError, check_directory
 from jaxrl.cli.command import main
 from jaxrl.experiments import dqn_cartpole, dqn_minatar, evaluate, play
 from jaxrl.formatting import format_si
+from jaxrl.runs.options import with_values
+from jaxrl.runs.run_directory import check_out
 from tests.integration import commands
 from tests.integration.commands import TINY, command, final_state, steps_on_disk
 
 SHORT = [*TINY, "--total-steps", "20000"]
 CHOSEN = ["--num-seeds", "2", "--seed", "3", "--env-options", "sticky_action_prob=0.2"]
-PROTOCOL = "original: 6 actions, sticky actions 0.2"
+RULES = "original: 6 actions, sticky actions 0.2"
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def finished(tmp_path_factory) -> Path:
     assert "evaluation return" in out
     # The table is in a file, where lines have no width: no path is cut.
     assert all(str(run / name) in out.split() for name in ("learning_curve.png", "policy.gif", "checkpoints"))
-    assert re.search(r"evaluation return +-?[\d.]+ \(seeds: -?[\d.]+, -?[\d.]+\)", out)
+    assert re.search(r"evaluation return +-?[\d.]+ \(-?[\d.]+ to -?[\d.]+\), range of 2 seeds\n", out)
     progress, summary = re.findall(r"([\d.,]+k?) steps/s", out)[-2:]
     assert progress == format_si(float(summary.replace(",", "")))
     return run
@@ -51,7 +51,7 @@ def finished(tmp_path_factory) -> Path:
 def test_the_run_directory(finished: Path) -> None:
     summary = json.loads((finished / "summary.json").read_text())
     assert summary["env"] == "Breakout-MinAtar"
-    assert summary["rules"].startswith(PROTOCOL)
+    assert summary["rules"].startswith(RULES)
     assert summary["seeds"] == [3, 4]
     assert summary["eval_episodes"] == 16
     for name in ("algorithm", "seed", "env_steps", "eval_return_mean", "eval_return_std", "eval_truncated",
@@ -93,7 +93,7 @@ def test_load_gives_the_policy_of_each_seed(finished: Path) -> None:
     assert not np.array_equal(*kernels)
     with pytest.raises(ValueError, match=r"seed must be in 3 .. 4, got 5"):
         load(finished, seed=5)
-    with pytest.raises(ValueError, match="holds no run"):
+    with pytest.raises(ValueError, match=r"^directory must hold a run, which has a config.json, got "):
         load(finished / "checkpoints")
 
 
@@ -144,7 +144,7 @@ def test_a_seed_of_a_run_is_chosen_alike(finished: Path, call, name: str) -> Non
     code, _, err = call(main, *words, str(finished), "--seed", "5")
     assert (code, err) == (2, "error: --seed must be in 3 .. 4, got 5\n")
     code, _, err = call(main, *words, str(finished), "--agent", "5")
-    assert (code, err.splitlines()[0]) == (2, f"error: --agent is for sweeps, and {finished} is none, got 5")
+    assert (code, err.splitlines()[0]) == (2, f"error: --agent is for sweeps, and {finished} holds none, got 5")
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ def test_a_seed_of_a_run_is_chosen_alike(finished: Path, call, name: str) -> Non
         ("config.num_env", 3, "config.num_env is not known (the nearest is config.num_envs), got 3"),
         ("config.num_envs", "many", "config.num_envs must be of the kind of 256, got 'many'"),
         ("config.num_envs", -1, "config.num_envs must be > 0, got -1"),
-        ("hparams.discount", 0.5, f"hparams.discount must be {np.float32(0.99)}, as it was trained, got 0.5"),
+        ("hparams.discount", 0.5, f"hparams.discount must be {np.float32(0.99)}, as in training, got 0.5"),
     ],
 )
 def test_a_record_changed_by_hand(finished: Path, tmp_path: Path, call, path: str, value, message: str) -> None:
@@ -175,7 +175,7 @@ def test_an_environment_that_is_not_here(finished: Path, tmp_path: Path, call) -
     code, _, err = call(evaluate.main, str(elsewhere))
     assert (code, len(err.splitlines())) == (2, 1)
     assert err.startswith(
-        f"error: the environment of {elsewhere} cannot be made here, as it was in {config['started_in']}: "
+        f"error: in {elsewhere / 'config.json'} (started in {config['started_in']}), env must name a factory "
     )
 
 
@@ -183,7 +183,7 @@ def test_play_videos_a_run(finished: Path, tmp_path: Path, call) -> None:
     save_video = tmp_path / "videos" / "video.gif"
     code, out, err = command("play", "--policy", str(finished), "--steps", "60", "--out", str(save_video))
     assert code == 0, err
-    assert out.startswith(f"Breakout-MinAtar ({PROTOCOL}")
+    assert out.startswith(f"Breakout-MinAtar ({RULES}")
     assert out.endswith(f"written to {save_video}\n")
     with Image.open(save_video) as frames:
         assert frames.n_frames >= 60
@@ -200,25 +200,26 @@ def test_an_existing_run_is_not_overwritten_and_a_changed_one_not_resumed(finish
     before = commands.file_digest(finished / "config.json")
     code, _, err = call(train, *arguments)
     assert (code, len(err.splitlines())) == (2, 1)
-    assert "already holds a run" in err
+    assert err == f"error: --out must not hold a run already; resume continues it, got {finished}\n"
     code, _, err = call(train, *arguments, "--resume", "--hparams.discount", "0.5")
     assert (code, len(err.splitlines())) == (2, 1)
-    assert "--hparams.discount is 0.5, but 0.99" in err
+    assert err == f"error: --hparams.discount must stay 0.99 to resume {finished}, got 0.5\n"
     assert commands.file_digest(finished / "config.json") == before
 
 
 def test_options_of_the_environment_are_part_of_a_run(finished: Path, tmp_path: Path) -> None:
     """A run from before there were such options has none."""
     now = load(finished).options
-    again = dataclasses.replace(now, out=finished, resume=True)
-    check_directory(finished, dqn_minatar.experiment, again)
-    with pytest.raises(UsageError, match=r"^--resume: --env-options is \[\], but \['sticky_action_prob=0.2'\] in "):
-        check_directory(finished, dqn_minatar.experiment, dataclasses.replace(again, env_options=()))
+    again = with_values(now, {"out": finished, "resume": True})
+    check_out(dqn_minatar.experiment, again)
+    without = with_values(again, {"env_options": ()})
+    with pytest.raises(ArgumentError, match=r"^env_options must stay \['sticky_action_prob=0.2'\] to .*, got \[\]$"):
+        check_out(dqn_minatar.experiment, without)
     old = shutil.copytree(finished, tmp_path / "old")
     config = json.loads((old / "config.json").read_text())
     del config["options"]["env_options"]
     (old / "config.json").write_text(json.dumps(config))
-    check_directory(old, dqn_minatar.experiment, dataclasses.replace(again, env_options=()))
+    check_out(dqn_minatar.experiment, with_values(without, {"out": old}))
     policy = load(old)
     assert policy.options.task.env_options == ()
     assert policy.env_params.sticky_action_prob == 0.1
@@ -288,5 +289,5 @@ def test_nobody_reads_what_is_printed() -> None:
 def test_help_explains_every_field() -> None:
     code, out, err = command("dqn_minatar", "--help", env=os.environ | {"COLUMNS": "200"})
     assert code == 0, err
-    for text in ("--hparams.learning-rate", "'s step size", "--config.num-envs", "default: 256", "--debug-nans"):
+    for text in ("--hparams.learning-rate", "Step size of Adam", "--config.num-envs", "default: 256", "--debug-nans"):
         assert text in out
