@@ -7,21 +7,3 @@ from jaxrl.agents.ppo import PPOHparams, ppo
 from jaxrl.agents.pqn import PQNHparams, pqn
 from jaxrl.agents.q_learning import QLearningHparams, q_learning
 from jaxrl.agents.reinforce import ReinforceConfig, ReinforceHparams, reinforce
-
-__all__ = [
-    "A2CHparams",
-    "DQNHparams",
-    "MinibatchConfig",
-    "PPOHparams",
-    "PQNHparams",
-    "QLearningHparams",
-    "RainbowHparams",
-    "ReinforceConfig",
-    "ReinforceHparams",
-    "a2c",
-    "dqn",
-    "ppo",
-    "pqn",
-    "q_learning",
-    "reinforce",
-]

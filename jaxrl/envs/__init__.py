@@ -11,26 +11,3 @@ from jaxrl.envs.registry import describe_rules, make
 from jaxrl.envs.rollout import rollout
 from jaxrl.envs.vector import VectorEnv, VectorState, vectorize
 from jaxrl.spaces import Box, Discrete, check_actions
-
-__all__ = [
-    "GAMES",
-    "MAPS",
-    "Box",
-    "CartPole",
-    "CartPoleParams",
-    "Discrete",
-    "Environment",
-    "GridWorld",
-    "GridWorldParams",
-    "VectorEnv",
-    "VectorState",
-    "action_space_of",
-    "check_actions",
-    "check_resets",
-    "describe_rules",
-    "grid_mdp",
-    "make",
-    "num_discrete_actions",
-    "rollout",
-    "vectorize",
-]

@@ -6,16 +6,3 @@ from jaxrl.networks.flat import Flat
 from jaxrl.networks.layers import Dense, NoisyDense
 from jaxrl.networks.network import Network
 from jaxrl.networks.q_networks import QNetwork, q_network
-
-__all__ = [
-    "ActorCritic",
-    "Dense",
-    "Flat",
-    "Network",
-    "NoisyDense",
-    "QNetwork",
-    "actor_critic",
-    "from_equinox",
-    "from_nnx",
-    "q_network",
-]

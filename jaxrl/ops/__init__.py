@@ -32,31 +32,3 @@ from jaxrl.ops.returns import (
 )
 from jaxrl.ops.schedules import linear_annealing, linear_decay
 from jaxrl.ops.value_learning import double_q_learning_target, expected_sarsa_target, q_learning_target, sarsa_target
-
-__all__ = [
-    "categorical_entropy",
-    "categorical_l2_project",
-    "categorical_log_prob",
-    "categorical_q_learning_loss",
-    "clipped_surrogate_pg_loss",
-    "discounted_returns",
-    "double_q_learning_target",
-    "expected_sarsa_target",
-    "generalized_advantage_estimation",
-    "greedy_policy",
-    "huber_loss",
-    "l2_loss",
-    "lambda_returns",
-    "linear_annealing",
-    "linear_decay",
-    "n_step_bootstrapped_returns",
-    "n_step_return",
-    "normal_entropy",
-    "normal_log_prob",
-    "q_learning_target",
-    "quantile_huber_loss",
-    "quantile_q_learning_loss",
-    "sarsa_target",
-    "score_function_loss",
-    "score_function_surrogate",
-]

@@ -88,12 +88,12 @@ def test_what_is_not_supported_is_refused() -> None:
     for make, message in (
         (
             lambda: from_nnx(Normed),
-            "make must give a module whose only variables are parameters, got one with norm/mean",
+            "make must return a module whose only variables are parameters, got one with norm/mean",
         ),
         (lambda: from_nnx(Dropped), "make must .*, got one with dropout/rngs"),
         (lambda: from_nnx(Module(nnx.Rngs(0))), r"make must be a function \(rngs\) -> module, got Module"),
         (lambda: from_equinox(3), r"make must be a function \(key\) -> module, got int"),
-        (lambda: from_equinox(lambda key: key), "make must give a module that can be called, got "),
+        (lambda: from_equinox(lambda key: key), "make must return a callable module, got "),
         (
             lambda: dqn(Module(nnx.Rngs(0))),
             "network must have init and apply, .*from_nnx and from_equinox.*, got Module",

@@ -50,7 +50,7 @@ def test_numbered_states_are_one_hot() -> None:
     np.testing.assert_allclose(quick_jit(network.apply)(params, jnp.array([3, 4])), one_hot, rtol=1e-6)
     assert q_network(gymnasium.spaces.Discrete(3, start=2), 2).num_states == 5
     assert q_network(gymnax.Box(0, 1, (4,)), 2).num_states == 0
-    with pytest.raises(ArgumentError, match=r"observation must be a space of numbers from 0 on, got .*start=-1"):
+    with pytest.raises(ArgumentError, match=r"observation must be a space without negative numbers, got .*start=-1"):
         q_network(gymnasium.spaces.Discrete(3, start=-1), 2)
 
 

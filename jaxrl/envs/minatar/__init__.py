@@ -8,5 +8,3 @@ from jaxrl.envs.minatar.seaquest import SEAQUEST
 from jaxrl.envs.minatar.space_invaders import SPACE_INVADERS
 
 GAMES: dict[str, Game] = {game.name: game for game in (ASTERIX, BREAKOUT, FREEWAY, SEAQUEST, SPACE_INVADERS)}
-
-__all__ = ["GAMES", "Game", "MinAtar", "MinAtarParams", "MinAtarState"]
