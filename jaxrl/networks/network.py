@@ -34,7 +34,7 @@ def check_network(network: Any) -> None:
     check_is_no_class("network", network)
     if not (callable(getattr(network, "init", None)) and callable(getattr(network, "apply", None))):
         rule = "must have init and apply, as flax linen modules do (see jaxrl.networks.from_nnx and from_equinox)"
-        raise ArgumentError("network", rule, type(network).__name__)
+        raise ArgumentError("network", rule, network, got=type(network).__name__)
 
 
 def initial_params(network: Network, key: Array, observation: PyTree) -> PyTree:
@@ -56,7 +56,7 @@ def check_has_no_state(variables: PyTree) -> None:
     """
     if isinstance(variables, Mapping) and "params" in variables and len(variables) > 1:
         others = ", ".join(name for name in variables if name != "params")
-        raise ArgumentError("network", "must have no variables but parameters (a BatchNorm has others)", others)
+        raise ArgumentError("network", "must have no variables but parameters (a BatchNorm has others)", others, others)
 
 
 def check_one_array(observation: PyTree) -> None:
