@@ -146,6 +146,7 @@ class Trainer(NamedTuple):
         steps_per_iteration: environment steps of one agent in one `step`.
         warmup_steps: environment steps of one agent in `init`.
         max_iterations: how often `step` may be called before an int32 counter overflows.
+        env_axis: the axis of the leaves of `TrainState.envs.env_states` that counts environments.
     """
 
     init: Callable[[Array, Hparams], TrainState]
@@ -153,3 +154,4 @@ class Trainer(NamedTuple):
     steps_per_iteration: int
     warmup_steps: int
     max_iterations: int = 2**31 - 1
+    env_axis: int = 0

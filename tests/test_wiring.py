@@ -210,11 +210,38 @@ def test_a_noisy_network_explores_by_its_noise() -> None:
 MUTANTS = [
     (
         partial(test_off_policy, SpyEnv, "uniform"),
-        "jaxrl.training.off_policy:off_policy",
+        "jaxrl.training.off_policy:collect",
         [
             ("acts and steps with one key", "actions, env_key", "actions, act_key"),
-            ("samples and updates with one key", "chances, sample_key", "chances, update_key"),
+            ("acting counts one environment's steps", " * envs.num_envs", ""),
+            ("acting counts the step to come", "(rows_written + jnp.arange", "(rows_written + 1 + jnp.arange"),
+            ("acting counts whole rollouts", "(rows_written + jnp.arange", "(rows_written + 0 * jnp.arange"),
+        ],
+    ),
+    (
+        partial(test_off_policy, SpyEnv, "uniform"),
+        "jaxrl.training.off_policy:learn",
+        [
+            ("samples and updates with one key", "stored, sample_key", "stored, update_key"),
             ("updates and samples with one key", "(update_key), env_steps", "(sample_key), env_steps"),
+            ("learning counts one environment's steps", " * config.num_envs", ""),
+        ],
+    ),
+    (
+        partial(test_off_policy, SpyEnv, "uniform"),
+        "jaxrl.training.off_policy:_init",
+        [
+            ("warms up and trains with the same keys", "(warmup_key)", "(jax.random.fold_in(run_key, 0))"),
+            ("warms up and trains with one key", "(warmup_key)", "(run_key)"),
+            ("warms up with one key", "(parts.warmup_rows, 2))", "(1, 2))[jnp.zeros(parts.warmup_rows, int)]"),
+            ("warms up and resets with one key", "envs.reset(env_key)", "envs.reset(warmup_key)"),
+            ("makes the agent and resets with one key", "agent.init(agent_key", "agent.init(env_key"),
+        ],
+    ),
+    (
+        partial(test_off_policy, SpyEnv, "uniform"),
+        "jaxrl.training.off_policy:_step",
+        [
             ("the same key in every iteration", "jax.random.fold_in(state.key, state.iteration)", "state.key"),
             ("the same key in every step", "[: config.rollout_length])", "[jnp.zeros(config.rollout_length, int)])"),
             (
@@ -223,26 +250,17 @@ MUTANTS = [
                 "[jnp.full(config.updates_per_iteration, -1)])",
             ),
             ("acts and updates with the same keys", "[config.rollout_length :])", "[: config.updates_per_iteration])"),
-            ("warms up and trains with the same keys", "(warmup_key)", "(jax.random.fold_in(run_key, 0))"),
-            ("warms up and trains with one key", "(warmup_key)", "(run_key)"),
-            ("warms up with one key", "(warmup_rows, 2))", "(1, 2))[jnp.zeros(warmup_rows, int)]"),
-            ("warms up and resets with one key", "envs.reset(env_key)", "envs.reset(warmup_key)"),
-            ("makes the agent and resets with one key", "agent.init(agent_key", "agent.init(env_key"),
-            ("acting counts one environment's steps", "* row\n            actions", "\n            actions"),
-            ("acting counts the step to come", "(rows + jnp.arange", "(rows + 1 + jnp.arange"),
-            ("acting counts whole rollouts", "(rows + jnp.arange", "(rows + 0 * jnp.arange"),
-            ("learning counts one environment's steps", "* row\n\n", "\n\n"),
             ("learning counts from before the rollout", "rows + config.rollout_length, ", "rows, "),
-            ("the clock leaves out the warm-up", "rows = warmup_rows + state", "rows = state"),
+            ("the clock leaves out the warm-up", "rows = parts.warmup_rows + state", "rows = state"),
             ("the clock takes an iteration for a step", "state.iteration * config.rollout_length", "state.iteration"),
         ],
     ),
     (
         partial(test_off_policy, SpyEnv, "prioritised"),
-        "jaxrl.training.off_policy:off_policy",
+        "jaxrl.training.off_policy:learn",
         [
-            ("β is of the next step", "sample_key, rows, ", "sample_key, rows + 1, "),
-            ("samples by priority and updates with one key", "chances, sample_key", "chances, update_key"),
+            ("β is of the next step", "sample_key, rows_written, ", "sample_key, rows_written + 1, "),
+            ("samples by priority and updates with one key", "stored, sample_key", "stored, update_key"),
         ],
     ),
     (
@@ -252,9 +270,21 @@ MUTANTS = [
     ),
     (
         partial(test_on_policy, SpyEnv, True),
-        "jaxrl.training.on_policy:on_policy",
+        "jaxrl.training.on_policy:collect",
+        [("acts and steps with one key", "actions, env_key", "actions, act_key")],
+    ),
+    (
+        partial(test_on_policy, SpyEnv, True),
+        "jaxrl.training.on_policy:_init",
         [
-            ("acts and steps with one key", "actions, env_key", "actions, act_key"),
+            ("trains and resets with one key", "jnp.int32(0), run_key", "jnp.int32(0), env_key"),
+            ("makes the agent and resets with one key", "agent.init(agent_key", "agent.init(env_key"),
+        ],
+    ),
+    (
+        partial(test_on_policy, SpyEnv, True),
+        "jaxrl.training.on_policy:_step",
+        [
             ("the same key in every iteration", "jax.random.fold_in(state.key, state.iteration)", "state.key"),
             (
                 "the same key in every step",
@@ -264,12 +294,18 @@ MUTANTS = [
             ("updates and resets with one key", "(update_key)", "(reset_key)"),
             ("updates and acts with one key", "(update_key)", "(keys[0, 0])"),
             ("resets and steps with one key", "(reset_key)", "(jax.random.split(rollout_key, (1, 2))[0, 1])"),
-            ("trains and resets with one key", "jnp.int32(0), run_key", "jnp.int32(0), env_key"),
-            ("makes the agent and resets with one key", "agent.init(agent_key", "agent.init(env_key"),
-            ("the clock counts one environment's steps", "32) * steps_per_iteration", "32) * config.rollout_length"),
-            ("the clock counts one step of each rollout", "32) * steps_per_iteration", "32) * config.num_envs"),
+            (
+                "the clock counts one environment's steps",
+                "(config.num_envs * config.rollout_length)",
+                "config.rollout_length",
+            ),
+            (
+                "the clock counts one step of each rollout",
+                "(config.num_envs * config.rollout_length)",
+                "config.num_envs",
+            ),
             ("the clock counts the rollout to come", "state.iteration.astype", "(1 + state.iteration).astype"),
-            ("learning counts its rollout", "(update_key), env_steps", "(update_key), env_steps + steps_per_iteration"),
+            ("learning counts its rollout", "(update_key), env_steps", "(update_key), env_steps + keys.size"),
         ],
     ),
     (
@@ -386,12 +422,12 @@ MUTANTS = [
     ),
     (
         test_program,
-        "jaxrl.training.program:Program._begin_agents",
+        "jaxrl.training.program:Program._init_agents",
         [("all agents have one key", "(keys, hparams),", "(jnp.broadcast_to(keys[0], keys.shape), hparams),")],
     ),
     (
         test_program,
-        "jaxrl.training.population:_one_by_one",
+        "jaxrl.training.population:_map_one_by_one",
         [("always the same agent's turn", "dynamic_index_in_dim(x, i,", "dynamic_index_in_dim(x, 0,")],
     ),
     (

@@ -72,7 +72,7 @@ def play(env: Any, env_params: Any, title: str, seed: int, fps: float, num_steps
                 f"return {format_return(score)}",
             ]
             lines += [f"last episode {format_return(returns[-1])}" if returns else "", "", *key_help(actions), ""]
-            observation = jax.tree.map(lambda x: x[0], envs.decode(env_states.observation))
+            observation = jax.tree.map(lambda x: x[0], envs.observe(env_states))
             live.update(screen(env, observation, lines), refresh=True)
             deadline = max(deadline + 1 / fps, time.monotonic())
             action = read_action(terminal, actions, idle, deadline)

@@ -1,4 +1,4 @@
-"""N environments in lockstep: one batched random draw a step, auto-reset, and exact episode statistics."""
+"""N environments in lockstep: one batched random draw a step, automatic resets, and exact episode statistics."""
 
 from collections.abc import Callable
 from numbers import Integral
@@ -21,10 +21,10 @@ class VectorState(NamedTuple):
     """The state of N environments.
 
     Attributes:
-        environments: each environment's own state.
-        observation: what the next actions are chosen from, in stored form (see `VectorEnv.decode`), `[N, ...]`.
-        episode_return: reward of the running episodes so far, float32 `[N]`.
-        episode_length: their steps so far, int32 `[N]`.
+        env_states: each environment's own state.
+        observation: what the next actions depend on, in stored form, `[N, ...]`.
+        episode_return: sum of rewards in the current episodes, float32 `[N]`.
+        episode_length: steps in the current episodes, int32 `[N]`.
     """
 
     env_states: PyTree
@@ -36,34 +36,43 @@ class VectorState(NamedTuple):
 class VectorEnv(NamedTuple):
     """Pure functions over N environments.
 
+    Transitions come in stored form: the observations of jaxrl's own environments are packed words, which replay buffers
+    store and `decode` turns into what agents see.
+
     Attributes:
         num_envs: N.
         reset: `(key) -> VectorState`.
         step: `(VectorState, actions[N], key) -> (VectorState, Transition [N], Metrics)`, with `actions[N, D]` for a
-            box. The transition's observations are in stored form; its `next_observation` is the true one, from before
-            any reset. The metrics are `episode_return` and `episode_length` over the episodes that ended in this step.
-        decode: stored observations `[..., stored]` to what an agent sees `[..., *observation]`.
+            box. `next_observation` is the true one, before any reset. The metrics are `episode_return` and
+            `episode_length` of the episodes that ended in this step.
+        observe: `(VectorState) -> observations[N]`, what agents see.
+        decode: `(Transition [...]) -> Transition [...]`, from the stored form.
+        axis: the axis of `env_states` that counts environments: the last in jaxrl's own environments, else the first.
     """
 
     num_envs: int
     reset: Callable[[Array], VectorState]
     step: Callable[[VectorState, Array, Array], tuple[VectorState, Transition, Metrics]]
-    decode: Callable[[PyTree], PyTree]
+    observe: Callable[[VectorState], PyTree]
+    decode: Callable[[Transition], Transition]
+    axis: int
 
 
 def vectorize(env: Any, params: Any, num_envs: int) -> VectorEnv:
     """`num_envs` copies of an environment, jaxrl's own or any with gymnax 1.0's interface, stepped in lockstep.
 
-    Where actions are a box, an environment gets them clipped to it. The transition has them as they were given, because
-    those are the actions that a policy gave a probability to.
+    An environment with a box of actions receives them clipped to it. The transition keeps the original actions, because
+    the policy assigned its probability to those.
 
     Raises:
-        ArgumentError: `num_envs` is not a whole number of at least 1, or the environment is of another kind, or gives
-            something else than `jaxrl.envs.foreign` describes.
+        ArgumentError: `num_envs` is not a whole number of at least 1, or the environment does not have the interface in
+            `jaxrl.envs.foreign`.
     """
     if not isinstance(num_envs, Integral) or num_envs < 1:
         raise ArgumentError("num_envs", "must be a whole number >= 1", num_envs)
-    reset_envs, step_envs = (_own if isinstance(env, Environment) else _gymnax)(env, params, num_envs)
+    own = isinstance(env, Environment)
+    reset_envs, step_envs = (_own if own else _gymnax)(env, params, num_envs)
+    whole = env.decode if own else lambda observation: observation
 
     def reset(key: Array) -> VectorState:
         observation, env_states = reset_envs(key)
@@ -85,12 +94,14 @@ def vectorize(env: Any, params: Any, num_envs: int) -> VectorEnv:
         )
         return state, transition, metrics
 
-    decode = env.decode if isinstance(env, Environment) else lambda observation: observation
-    return VectorEnv(num_envs, reset, step, decode)
+    def decode(stored: Transition) -> Transition:
+        return stored._replace(observation=whole(stored.observation), next_observation=whole(stored.next_observation))
+
+    return VectorEnv(num_envs, reset, step, lambda state: whole(state.observation), decode, -1 if own else 0)
 
 
 def _own(env: Environment, params: Any, num_envs: int) -> tuple[Callable, Callable]:
-    """jaxrl's own environments: natively batched, all their randomness from one draw; observations stay packed."""
+    """jaxrl's own environments: batched natively, with one random draw a step; observations stay packed."""
     params = single(params)
 
     def draw(key: Array) -> Array:
@@ -111,7 +122,7 @@ def _own(env: Environment, params: Any, num_envs: int) -> tuple[Callable, Callab
 
 
 def _gymnax(env: Any, params: Any, num_envs: int) -> tuple[Callable, Callable]:
-    """Any environment with gymnax 1.0's interface; it resets itself and reports the true last observation."""
+    """Environments with gymnax 1.0's interface, which reset themselves and report the true last observation."""
     one = adapt(env, params)
 
     def reset(key: Array) -> tuple[PyTree, PyTree]:

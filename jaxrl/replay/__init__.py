@@ -1,19 +1,18 @@
-"""Replay memories: rings of packed transitions, as pure functions."""
+"""Replay buffers: rings of packed transitions, as pure functions."""
 
-from jaxrl.replay.packing import Packing, packing
-from jaxrl.replay.ring import Place, allocate, gather, num_slots, write
+from jaxrl.replay.buffer import Buffer, BufferState, Packing, StackedRing, num_slots, packing, ring_buffer
 from jaxrl.replay.sampling import PrioritisedHparams, Sampler, prioritised, uniform
 
 __all__ = [
+    "Buffer",
+    "BufferState",
     "Packing",
-    "Place",
     "PrioritisedHparams",
     "Sampler",
-    "allocate",
-    "gather",
+    "StackedRing",
     "num_slots",
     "packing",
     "prioritised",
+    "ring_buffer",
     "uniform",
-    "write",
 ]

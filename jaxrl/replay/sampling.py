@@ -1,8 +1,8 @@
-"""How a replay chooses what to learn from: uniformly, or by priority.
+"""How a replay buffer chooses what to learn from: uniformly, or by priority.
 
-An index is `slot * N + environment` of a ring `[slots, N, words]` (see `jaxrl.replay.ring`): where a sequence of
-`n_step` consecutive transitions of one environment begins. The newest `n_step - 1` rows begin none yet; all older ones
-do that are stored, wherever the ring wraps around.
+An index is `slot * N + environment` of a ring `[slots, N, words]`. It is the first of `n_step` consecutive transitions
+of one environment, a sequence. No sequence starts in the newest `n_step - 1` rows; in all older ones, one does, also
+where the ring wraps around.
 """
 
 import dataclasses
@@ -19,50 +19,49 @@ from jaxrl.replay import sum_tree
 from jaxrl.types import Array, Hparams, PyTree
 
 SMALLEST_ERROR = 1e-6
-"""Added to |error|, so that what was learned perfectly is seen again."""
+"""Added to |error|, so that a transition without error is sampled again."""
 
 
 class Sampler(NamedTuple):
-    """How a replay chooses what to learn from.
+    """How a replay buffer chooses sequences.
 
     Attributes:
         init: `(hparams) -> state`, for an empty ring.
-        written: `(state, rows_written) -> state`, after each row. `rows_written`: rows ever written, this one among
-            them, int32 scalar.
-        sample: `(state, key, rows_written, batch_size) -> (index, weight)`: where `batch_size` sequences begin, drawn
-            with replacement, int32 `[B]`; and what each counts in the loss, float32 `[B]`. At least `n_step` rows must
-            have been written.
-        learned: `(state, index, error) -> state`, with the error, float32 `[B]`, of what was sampled at `index`.
+        add: `(state, rows_written) -> state`, after each row. `rows_written` is the number of rows ever written, this
+            one included, int32 scalar.
+        sample: `(state, key, rows_written, batch_size) -> (index, weight)`: draws sequences with replacement, int32
+            `[B]`, with their weights in the loss, float32 `[B]`. At least `n_step` rows must have been written.
+        set_priorities: `(state, index, error) -> state`, with the error, float32 `[B]`, of each sequence in a sample.
     """
 
     init: Callable[[Hparams], PyTree]
-    written: Callable[[PyTree, Array], PyTree]
+    add: Callable[[PyTree, Array], PyTree]
     sample: Callable[[PyTree, Array, Array, int], tuple[Array, Array]]
-    learned: Callable[[PyTree, Array, Array], PyTree]
+    set_priorities: Callable[[PyTree, Array, Array], PyTree]
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class PrioritisedHparams:
-    """What may be swept: traced values that live in the state, so that no change of them recompiles."""
+    """Hyperparameters of prioritised replay."""
 
     priority_exponent: Annotated[float, Interval(ge=0, le=1)] = 0.5
-    """α, how much the error decides how often a transition is sampled, in [0, 1]; 0 samples uniformly."""
+    """α, how strongly the error decides how often a transition is sampled, in [0, 1]; 0 samples uniformly."""
     importance_exponent_start: Annotated[float, Interval(ge=0, le=1)] = 0.4
-    """β at the first step, in [0, 1]: how much weights make up for what is sampled too often; 1 wholly."""
+    """β at the first step, in [0, 1]: how far weights correct for sampling by priority; 1 corrects fully."""
     importance_exponent_end: Annotated[float, Interval(ge=0, le=1)] = 1.0
-    """β once its rise is over, in [0, 1]."""
+    """β after its linear rise, in [0, 1]."""
     importance_exponent_steps: Annotated[float, Ge(0)] = 1_000_000
-    """Length of the linear rise of β from start to end, in environment steps."""
+    """Length of the linear rise of β, in environment steps."""
 
 
 class PrioritisedState(NamedTuple):
-    """What prioritised sampling keeps.
+    """The state of prioritised sampling.
 
     Attributes:
-        tree: p_i of every index, 0 where no sequence begins.
-        max_priority: the largest p_i there ever was, float32 scalar.
-        hparams: the sampler's own. α and β are read from here, and not from the agent's record.
+        tree: p_i of every index, 0 where no sequence starts.
+        max_priority: the largest p_i so far, float32 scalar.
+        hparams: α and β, copied from the agent's hyperparameters.
     """
 
     tree: sum_tree.SumTree
@@ -71,7 +70,7 @@ class PrioritisedState(NamedTuple):
 
 
 def uniform(slots: int, num_envs: int, n_step: int = 1) -> Sampler:
-    """Samples from all sequences alike, with weights 1. Its state is `()`.
+    """Samples all sequences with the same probability, with weights 1. Its state is `()`.
 
     Raises:
         ArgumentError: `n_step` is not in [1, slots].
@@ -81,31 +80,26 @@ def uniform(slots: int, num_envs: int, n_step: int = 1) -> Sampler:
     def sample(state: PyTree, key: Array, rows_written: Array, batch_size: int) -> tuple[Array, Array]:
         eligible = ((jnp.minimum(rows_written, slots) - (n_step - 1)) * num_envs).astype(jnp.uint32)
         index = draw_below(key, batch_size, eligible, slots * num_envs)
-        if n_step > 1:  # counted from the oldest row; but where all slots are eligible they need no order
+        if n_step > 1:  # count from the oldest row; if all slots are eligible, their order does not matter
             oldest = (jnp.maximum(rows_written - slots, 0) % slots * num_envs).astype(jnp.uint32)
             index = (index + oldest) % (slots * num_envs)
         return index.astype(jnp.int32), jnp.ones(batch_size, jnp.float32)
 
-    return Sampler(
-        init=lambda hparams: (),
-        written=lambda state, rows_written: state,
-        sample=sample,
-        learned=lambda state, index, error: state,
-    )
+    return Sampler(lambda hparams: (), lambda state, *_: state, sample, lambda state, *_: state)
 
 
 def draw_below(key: Array, batch_size: int, limit: Array, most: int) -> Array:
-    """Numbers below a limit, all equally likely, uint32 `[batch_size]`.
+    """Uniform integers in [0, limit), uint32 `[batch_size]`.
 
     Args:
-        key: of the draws.
-        batch_size: how many.
+        key: a random key.
+        batch_size: how many to draw.
         limit: uint32 scalar, at most `most`.
-        most: static; up to a million one word is drawn for each number, where `randint` draws two.
+        most: static; up to a million, each integer takes one random word, where `jax.random.randint` takes two.
     """
-    if most <= 2**20:  # the remainder favours the first numbers, by a part in 4,000 at a million
+    if most <= 2**20:  # the remainder favours small integers, by 1 in 4,000 at a million
         return jax.random.bits(key, (batch_size,), jnp.uint32) % limit
-    # The words are a fraction of 64 bits, high + low / 2^32, and the number the whole part of it times the limit.
+    # high + low / 2^32 is a fraction of 64 bits; the result is the integer part of its product with the limit.
     high, low = jax.random.bits(key, (2, batch_size), jnp.uint32)
     whole, rest = _multiply(high, limit)
     carry = _multiply(low, limit)[0]
@@ -113,7 +107,7 @@ def draw_below(key: Array, batch_size: int, limit: Array, most: int) -> Array:
 
 
 def _multiply(a: Array, b: Array) -> tuple[Array, Array]:
-    """The high and the low word of each product, uint32, of which there is no whole one without 64-bit numbers."""
+    """The high and the low word of each product, uint32, without 64-bit integers."""
     a_high, a_low, b_high, b_low = a >> 16, a & 0xFFFF, b >> 16, b & 0xFFFF
     middle = a_high * b_low + (a_low * b_low >> 16)
     other = a_low * b_high + (middle & 0xFFFF)
@@ -121,36 +115,33 @@ def _multiply(a: Array, b: Array) -> tuple[Array, Array]:
 
 
 def prioritised(slots: int, num_envs: int, n_step: int = 1) -> Sampler:
-    """Samples in proportion to p_i = (|error| + 1e-6)^α: prioritised replay, the proportional variant.
+    """Samples in proportion to p_i = (|error| + 1e-6)^α, the proportional variant of prioritised replay.
 
-    Following algorithm 1 of Schaul et al. 2016 (https://arxiv.org/abs/1511.05952), P(i) = p_i / Σ p, what is new comes
-    with the largest p so far (at first 1), and the weights are (count · P(i))^-β, where `count` is of all sequences,
-    divided by the largest of the batch. Following its appendix B.2.1, Σ p is cut into `batch_size` equal parts, and
-    one index drawn from each. β is `linear_annealing` in environment steps. As in the paper, and unlike in DeepMind's
-    dqn_zoo, no error is clipped, and nothing is drawn uniformly besides.
+    Follows algorithm 1 of Schaul et al. 2016 (https://arxiv.org/abs/1511.05952): P(i) = p_i / Σ p, a new sequence has
+    the largest p so far (at first 1), and the weights are (count · P(i))^-β, where `count` is the number of sequences,
+    divided by the largest weight of the batch. As in appendix B.2.1, Σ p is divided into `batch_size` equal ranges, and
+    one index is drawn from each. β is `linear_annealing` in environment steps. As in the paper, and unlike in
+    DeepMind's dqn_zoo, errors are not clipped, and no index is drawn uniformly.
 
-    Its state is `PrioritisedState`; hyperparameters are anything with the fields of `PrioritisedHparams`.
+    Its state is a `PrioritisedState`. Its hyperparameters are any record with the fields of `PrioritisedHparams`.
 
     Raises:
-        ArgumentError: `n_step` is not in [1, slots].
+        ArgumentError: `n_step` is not in [1, slots]; from `init`, the hyperparameters lack a field.
     """
     _check(slots, n_step)
 
     def init(hparams: Hparams) -> PrioritisedState:
         fields = [field.name for field in dataclasses.fields(PrioritisedHparams)]
         if missing := [name for name in fields if not hasattr(hparams, name)]:
-            raise ArgumentError(
-                "hparams",
-                f"must have {', '.join(missing)} for a prioritised replay, as RainbowHparams has",
-                type(hparams).__name__,
-            )
+            rule = f"must have {', '.join(missing)} for a prioritised replay, as RainbowHparams has"
+            raise ArgumentError("hparams", rule, type(hparams).__name__)
         own = PrioritisedHparams(**{name: getattr(hparams, name) for name in fields})
         return PrioritisedState(sum_tree.allocate(slots * num_envs), jnp.float32(1), own)
 
-    def written(state: PrioritisedState, rows_written: Array) -> PrioritisedState:
-        completed = rows_written - n_step  # below 0 it is a slot without a row, which stays at 0
+    def add(state: PrioritisedState, rows_written: Array) -> PrioritisedState:
+        completed = rows_written - n_step  # a negative one is a slot without a row, which keeps 0
         numbers, values = [completed], [jnp.where(completed < 0, 0.0, state.max_priority)]
-        if n_step > 1:  # the newest row begins no sequence yet, and what it replaced none any more
+        if n_step > 1:  # no sequence starts in the newest row yet, and those in the replaced row are gone
             numbers, values = [*numbers, rows_written - 1], [*values, jnp.float32(0)]
         rows = jnp.broadcast_to(jnp.stack(values)[:, None], (len(values), num_envs))
         return state._replace(tree=sum_tree.write_ranges(state.tree, rows, jnp.stack(numbers) % slots * num_envs))
@@ -164,15 +155,15 @@ def prioritised(slots: int, num_envs: int, n_step: int = 1) -> Sampler:
         beta = linear_annealing(
             env_steps, h.importance_exponent_start, h.importance_exponent_end, h.importance_exponent_steps
         )
-        # count and Σ p cancel: the largest weight of the batch is that of its smallest p.
+        # count and Σ p cancel: the smallest p of the batch has its largest weight.
         return index, (priority.min() / priority) ** beta
 
-    def learned(state: PrioritisedState, index: Array, error: Array) -> PrioritisedState:
+    def set_priorities(state: PrioritisedState, index: Array, error: Array) -> PrioritisedState:
         priority = (jnp.abs(error).astype(jnp.float32) + SMALLEST_ERROR) ** state.hparams.priority_exponent
         max_priority = jnp.maximum(state.max_priority, priority.max())
         return state._replace(tree=sum_tree.write(state.tree, index, priority), max_priority=max_priority)
 
-    return Sampler(init, written, sample, learned)
+    return Sampler(init, add, sample, set_priorities)
 
 
 def _check(slots: int, n_step: int) -> None:

@@ -1,11 +1,10 @@
-"""A sum tree with wide nodes: numbers are drawn in proportion to them, and changed, in time O(log n).
+"""A sum tree with wide nodes: samples in proportion to its numbers, and changes them, in time O(log n).
 
-Schaul et al. 2016 (https://arxiv.org/abs/1511.05952, appendix B.2.1) keep priorities in a binary tree whose nodes hold
-the sums of their children. Here a node has `FAN_OUT` children, which lie side by side: a search reads one row of them a
-level, and a million priorities are seven levels deep instead of twenty.
+Schaul et al. 2016 (https://arxiv.org/abs/1511.05952, appendix B.2.1) keep priorities in a binary tree in which each
+node holds the sum of its children. Here, a node has `FAN_OUT` children side by side: a search reads one row of them at
+each level, and a million priorities need seven levels instead of twenty.
 
-A sum is always added up from the children, never changed by a difference, so that no rounding error outlives the
-numbers it came from.
+Sums are always recomputed from the children, never updated by a difference, so that rounding errors do not accumulate.
 """
 
 from itertools import accumulate
@@ -16,12 +15,12 @@ import jax.numpy as jnp
 from jaxrl.types import Array
 
 FAN_OUT = 8
-"""Children of a node. On a CPU 8 was the fastest for 64 agents at a million; 4 and 16 came close, 2 and 32 did not."""
+"""Children of a node. On a CPU, with 64 agents and a million priorities, 8 is the fastest; 4 and 16 come close."""
 
 SumTree = tuple[Array, ...]
-"""Levels from the leaves to the root, float32 `[rows * FAN_OUT]` each, the last of one row: entry `i` of a level is the
-sum of row `i` of the level before it. Entries that stand for nothing are 0. Levels are flat because XLA copies an array
-that it updates in one shape and carries through a loop in another; only reads reshape."""
+"""Levels from the leaves to the root, float32 `[rows * FAN_OUT]` each: entry `i` of a level is the sum of row `i` of
+the level below, and the last level has one row. Unused entries are 0. Levels are flat because XLA copies an array that
+it updates in one shape and carries through a loop in another; only reads reshape."""
 
 
 def allocate(capacity: int) -> SumTree:
@@ -40,9 +39,9 @@ def total(tree: SumTree) -> Array:
 
 
 def write(tree: SumTree, index: Array, value: Array) -> SumTree:
-    """The tree with `value`, float32 `[B]`, at `index`, int32 `[B]`, each within the capacity.
+    """The tree with `value`, float32 `[B]`, each at least 0, at `index`, int32 `[B]`, each within the capacity.
 
-    Of different values for one index, one is kept. Values are at least 0.
+    If an index occurs more than once, one of its values is kept.
     """
     levels = [tree[0].at[index].set(value, mode="promise_in_bounds")]
     for level in tree[1:]:
@@ -53,16 +52,17 @@ def write(tree: SumTree, index: Array, value: Array) -> SumTree:
 
 
 def write_ranges(tree: SumTree, rows: Array, starts: Array) -> SumTree:
-    """The tree with each of `rows`, float32 `[K, N]`, from its start on, int32 `[K]`; all within the capacity.
+    """The tree with each of `rows`, float32 `[K, N]`, written from its start on, int32 `[K]`, within the capacity.
 
-    Together, because between two calls XLA copies the tree: the sums of one are read before the other writes.
+    One call writes all of them, since XLA copies the tree between two calls: the sums of one are read before the other
+    writes.
     """
     values, levels = rows, list[Array]()
     for k, level in enumerate(tree):
         if k > 0:
             below = levels[-1]
             num_rows = len(below) // FAN_OUT
-            size = min(num_rows, (values.shape[1] - 2) // FAN_OUT + 2)  # rows that so many neighbours may lie in
+            size = min(num_rows, (values.shape[1] - 2) // FAN_OUT + 2)  # rows that this many neighbours can touch
             starts = jnp.minimum(starts // FAN_OUT, num_rows - size)
             touched = [jax.lax.dynamic_slice_in_dim(below, start * FAN_OUT, size * FAN_OUT) for start in starts]
             values = _rows(jnp.stack(touched)).sum(axis=-1)
@@ -73,27 +73,26 @@ def write_ranges(tree: SumTree, rows: Array, starts: Array) -> SumTree:
 
 
 def find(tree: SumTree, u: Array) -> tuple[Array, Array]:
-    """Where the running sum of all numbers exceeds `u`.
+    """The first index where the cumulative sum exceeds `u`.
 
     Args:
         tree: a tree with a number above 0.
         u: float32 `[B]` in [0, total).
 
     Returns:
-        The index, int32 `[B]`, and the number that is there, float32 `[B]`. However the sums were rounded, and for any
-        `u`, it is above 0. A float32 tells 2^24 places of the total apart: of a million numbers that are alike, each is
-        found with its probability to within 6%.
+        The index, int32 `[B]`, and its number, float32 `[B]`, which is above 0 for any `u` and any rounding. Since a
+        float32 `u` has 2^24 values, each of a million equal numbers is found with its probability to within 6%.
     """
     column = jnp.arange(FAN_OUT, dtype=jnp.int32)
     index = jnp.zeros(u.shape, jnp.int32)
     for level in reversed(tree):
-        # All searches share the root: one row, for as many as they are.
+        # All searches share the root, which is one row.
         rows = _rows(level)
         values = rows if len(rows) == 1 else rows.at[index].get(mode="promise_in_bounds")
-        # Eight additions fuse with what uses them, where `cumsum` would be kernels of their own.
+        # Eight additions fuse with their uses; `cumsum` would be separate kernels.
         ends = jnp.stack(list(accumulate(jnp.unstack(values, axis=-1))), axis=-1)
         exceeds = jnp.where((ends > u[:, None]) & (values > 0), column, FAN_OUT).min(axis=-1)
-        last = jnp.where(values > 0, column, 0).max(axis=-1)  # u may be beyond a row's sum by a rounding
+        last = jnp.where(values > 0, column, 0).max(axis=-1)  # rounding may put u beyond the sum of a row
         chosen = jnp.minimum(exceeds, last)
         here = column == chosen[:, None]
         u = u - jnp.where(here, ends - values, 0.0).sum(axis=-1)

@@ -26,12 +26,12 @@ from jaxrl.runs.progress import ScreenLogger
 from jaxrl.runs.task import make_env, with_map
 from jaxrl.training.checkpoint import CheckpointError, Checkpoints
 from jaxrl.training.debug_nans import DivergedError
-from jaxrl.training.devices import bytes_of, gather, local_devices, mesh_of
+from jaxrl.training.devices import bytes_of, local_copies, local_devices, mesh_of, to_host
 from jaxrl.training.evaluation import Evaluation, evaluate_agents
 from jaxrl.training.host_loop import RunResult, run
 from jaxrl.training.hparams import repeat
 from jaxrl.training.loggers import Profiler, RunInfo, make_loggers
-from jaxrl.training.program import Program, local_copies
+from jaxrl.training.program import Program
 from jaxrl.types import Agent, Array, Hparams, PyTree, Transition
 
 VIDEO_STEPS = 400
@@ -222,7 +222,7 @@ def report(
     A summary that cannot be written is one more of the problems.
     """
     experiment, options = prepared.experiment, prepared.options
-    agent_states = jax.tree.map(lambda x: x if options.budget.num_seeds > 1 else x[None], gather(result.state.agent))
+    agent_states = jax.tree.map(lambda x: x if options.budget.num_seeds > 1 else x[None], to_host(result.state.agent))
     summary = summarize(prepared, result, evaluate(prepared, agent_states))
     entries = experiment.report(prepared.env, prepared.env_params, agent_states, directory) if experiment.report else {}
     summary |= entries

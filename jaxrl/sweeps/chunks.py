@@ -20,7 +20,7 @@ from jaxrl.runs.progress import ProgressLine
 from jaxrl.sweeps.results import write_parquet
 from jaxrl.sweeps.trials import Group, Trial, pad
 from jaxrl.training.checkpoint import Checkpoints
-from jaxrl.training.devices import all_reduce_max, gather
+from jaxrl.training.devices import all_reduce_max, to_host
 from jaxrl.training.host_loop import RunResult, run
 from jaxrl.training.loggers import CLOCK_COLUMNS, CSVLogger, Logger, Row, RunInfo
 from jaxrl.training.program import Program, has_nan
@@ -122,7 +122,7 @@ def _finish(group: Group, trials: Sequence[Trial], program: Program, result: Run
     agents = result.state.agent
     evaluation = group.evaluate(pad(trials, program.agents[0]), agents, program)
     Checkpoints(directory / AGENTS).save(result.env_steps, agents, {})
-    lost = gather(_have_nan(agents))
+    lost = to_host(_have_nan(agents))
     if jax.process_index() > 0:
         return
     curves = read_curves(directory / run_directory.METRICS)

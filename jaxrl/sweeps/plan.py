@@ -13,9 +13,9 @@ from jaxrl.formatting import format_bytes, format_seconds
 from jaxrl.memory import GIB, available_memory
 from jaxrl.runs.options import flatten
 from jaxrl.sweeps.trials import Group, pad
-from jaxrl.training.devices import all_reduce_max, bytes_of
+from jaxrl.training.devices import all_reduce_max, bytes_of, local_copies
 from jaxrl.training.population import RunState, block_size
-from jaxrl.training.program import batch_shapes, init_run_state, largest_part, local_copies
+from jaxrl.training.program import batch_shapes, init_run_state, largest_part
 
 SHARE_OF_MEMORY = 0.8
 """How much of the free memory a chunk may take unless told: evaluations want some, and checkpoints on their way."""

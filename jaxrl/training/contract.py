@@ -1,4 +1,4 @@
-"""What a trainer asks of its agent, found out from shapes while tracing: it costs nothing later."""
+"""What a trainer expects of its agent. The checks read shapes while tracing, and cost nothing in the program."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from jaxrl.types import Agent, Array, Mean, Metrics, PyTree
 
 
 def check_is_agent(agent: Any) -> None:
-    """Refuses what has not the functions of an agent.
+    """Checks that an agent has its functions.
 
     Raises:
         ArgumentError: one of them is missing.
@@ -18,22 +18,21 @@ def check_is_agent(agent: Any) -> None:
     check_is_no_class("agent", agent)
     for name in ("init", "act", "policy", "update"):
         if not callable(getattr(agent, name, None)):
-            raise ArgumentError(
-                "agent", f"must have a function {name}, as jaxrl.Agent has", agent, got=type(agent).__name__
-            )
+            rule = f"must have a function {name}, as jaxrl.Agent has"
+            raise ArgumentError("agent", rule, agent, got=type(agent).__name__)
 
 
 def check_acts(agent: Agent, agent_state: PyTree, observations: PyTree, key: Array, space: Discrete | Box) -> None:
-    """Refuses an agent that does not act as the environment takes it, or that chooses among more or fewer actions.
+    """Checks that an agent's actions fit the environment, and so does the number of actions it chooses from.
 
     Args:
-        agent, agent_state: who acts.
+        agent, agent_state: the agent.
         observations: `[N, ...]`.
-        key: any.
-        space: the environment's actions.
+        key: any random key.
+        space: the actions of the environment.
 
     Raises:
-        ArgumentError: it does not fit.
+        ArgumentError: they do not.
     """
     actions = jax.eval_shape(agent.act, agent_state, observations, key, 0.0)
     check_actions(actions, space, len(jax.tree.leaves(observations)[0]))
@@ -42,20 +41,16 @@ def check_acts(agent: Agent, agent_state: PyTree, observations: PyTree, key: Arr
     outputs = jax.eval_shape(agent.outputs, agent_state, observations)
     shape = getattr(getattr(outputs, "logits", outputs), "shape", ())
     if shape and shape[-1] != space.num_actions:
-        raise ArgumentError(
-            "agent", f"must give {space.num_actions} values, one for each action of the environment", shape[-1]
-        )
+        rule = f"must give {space.num_actions} values, one for each action of the environment"
+        raise ArgumentError("agent", rule, shape[-1])
 
 
-def updated(
-    agent: Agent, agent_state: PyTree, batch: PyTree, key: Array, env_steps: Array
-) -> tuple[PyTree, Metrics, PyTree]:
-    """`Agent.update`, whose results are what they should be.
+def check_update(results: Any) -> tuple[PyTree, Metrics, PyTree]:
+    """Returns the results of `Agent.update`, which must be `(agent_state, metrics, extras)`, each metric a `Mean`.
 
     Raises:
-        ArgumentError: they are not.
+        ArgumentError: they are something else.
     """
-    results = agent.update(agent_state, batch, key, env_steps)
     if not (isinstance(results, tuple) and len(results) == 3):
         given = f"{len(results)} values" if isinstance(results, tuple) else type(results).__name__
         raise ArgumentError("agent", "must return (agent_state, metrics, extras) from update", results, got=given)
@@ -64,10 +59,6 @@ def updated(
         raise ArgumentError("agent", "must return metrics as a dict", metrics, got=type(metrics).__name__)
     for name, metric in metrics.items():
         if not isinstance(metric, Mean):
-            raise ArgumentError(
-                "agent",
-                "must return each metric as a jaxrl.Mean(sum, count)",
-                type(metric).__name__,
-                got=f"{type(metric).__name__} for {name!r}",
-            )
+            rule, kind = "must return each metric as a jaxrl.Mean(sum, count)", type(metric).__name__
+            raise ArgumentError("agent", rule, kind, got=f"{kind} for {name!r}")
     return results

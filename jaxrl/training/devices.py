@@ -1,10 +1,10 @@
-"""Many devices, of one process or of several that `jax.distributed` has joined.
+"""Programs on many devices, of one process or of several that `jax.distributed` has joined.
 
-A population is cut along its agents, which never need each other: each device has its own. A single agent is cut along
-its environments: each device steps some of them, and XLA adds up what they teach.
+A population is split along its agents, which are independent. A single agent is split along its environments: each
+device steps some of them, and XLA adds up their gradients.
 
-All processes run the same program on the same calls. What one of them sees on its own, such as a signal or its clock,
-becomes everybody's through `largest`.
+All processes make the same calls. What one process observes on its own, such as a signal or its clock, is shared
+through `all_reduce_max`.
 """
 
 from collections.abc import Sequence
@@ -21,14 +21,14 @@ from jaxrl.types import PyTree, TrainState
 from jaxrl.xla.sharding import ENVS
 
 AGENTS = "agents"
-"""The axis of a mesh over which a population is spread; that of one agent is `ENVS`."""
+"""The mesh axis of a population; that of a single agent is `ENVS`."""
 
 
 def mesh_of(devices: Sequence[jax.Device] | None, agents: tuple[int, ...]) -> Mesh:
-    """The devices in a row, by default the first of all, for one agent `()` or a population `(A,)`.
+    """A mesh of the devices (default: the first one) for one agent, `()`, or a population, `(A,)`.
 
     Raises:
-        ArgumentError: the devices do not divide the population.
+        ArgumentError: the number of agents is not a multiple of the number of devices.
     """
     devices = devices or jax.devices()[:1]
     if agents and agents[0] % len(devices):
@@ -36,64 +36,62 @@ def mesh_of(devices: Sequence[jax.Device] | None, agents: tuple[int, ...]) -> Me
     return Mesh(np.array(devices), (AGENTS if agents else ENVS,))
 
 
-def along(mesh: Mesh, axis: int | None) -> NamedSharding:
-    """Arrays that are cut along one of their axes, or whole on every device (None)."""
+def shard_along(mesh: Mesh, axis: int | None) -> NamedSharding:
+    """Splits arrays along one axis; None replicates them."""
     return NamedSharding(mesh, PartitionSpec() if axis is None else PartitionSpec(*[None] * axis, *mesh.axis_names))
 
 
-def shard_envs(mesh: Mesh, state: TrainState) -> TrainState:
-    """Where one agent's state lies whose environments are spread over a mesh: a sharding for each leaf.
+def shard_envs(mesh: Mesh, state: TrainState, env_axis: int) -> TrainState:
+    """The shardings of one agent's state: its environments and their replay are split, everything else is replicated.
 
-    The environments and what they stored are cut; parameters, their optimizer and the clock are whole everywhere.
+    Args:
+        mesh: the devices.
+        state: the shapes of the state.
+        env_axis: `Trainer.env_axis`.
 
     Raises:
-        ArgumentError: the devices do not divide the environments.
+        ArgumentError: the number of environments is not a multiple of the number of devices.
     """
     num_envs = state.envs.episode_return.shape[0]
     if num_envs % mesh.size:
         raise ArgumentError("num_envs", f"must be a multiple of the {mesh.size} devices", num_envs)
-
-    def cut(x: Any) -> NamedSharding:
-        # Our own games have the environments last, gymnax's first. Any choice computes the same.
-        axes = [axis for axis in (x.ndim - 1, 0) if x.ndim and x.shape[axis] == num_envs]
-        return along(mesh, axes[0] if axes else None)
-
-    everywhere = along(mesh, None)
-    shardings = jax.tree.map(lambda _: everywhere, state)._replace(envs=jax.tree.map(cut, state.envs))
-    if state.replay:
-        _, sampler = shardings.replay
-        shardings = shardings._replace(replay=(along(mesh, 1), sampler))  # a ring is [slots, N, words]
+    replicated, first = shard_along(mesh, None), shard_along(mesh, 0)
+    shardings = jax.tree.map(lambda _: replicated, state)._replace(envs=jax.tree.map(lambda _: first, state.envs))
+    own = jax.tree.map(lambda x: shard_along(mesh, env_axis % x.ndim), state.envs.env_states)
+    shardings = shardings._replace(envs=shardings.envs._replace(env_states=own))
+    if state.replay:  # a ring is [slots, N, words]
+        shardings = shardings._replace(replay=shardings.replay._replace(ring=shard_along(mesh, 1)))
     return shardings
 
 
-def distribute(x: Any, sharding: NamedSharding) -> jax.Array:
-    """An array that every process has, as one array of all their devices."""
+def to_devices(x: Any, sharding: NamedSharding) -> jax.Array:
+    """An array that every process holds as one array over all devices."""
     host = np.asarray(x)
     return jax.make_array_from_callback(host.shape, sharding, lambda index: host[index], dtype=host.dtype)
 
 
-def gather(tree: PyTree) -> PyTree:
-    """Arrays of any devices as NumPy arrays in every process."""
+def to_host(tree: PyTree) -> PyTree:
+    """Arrays on any devices as NumPy arrays in every process."""
     return jax.tree.map(
         lambda x: np.asarray(x) if x.is_fully_addressable else multihost_utils.process_allgather(x, tiled=True), tree
     )
 
 
 def all_reduce_max(x: float) -> float:
-    """The largest of the numbers with which all processes call this at the same time."""
+    """The maximum of `x` over all processes, which must all call this."""
     if jax.process_count() == 1:
         return x
     return float(multihost_utils.process_allgather(np.float64(x)).max())
 
 
 def bytes_of(shapes: PyTree) -> int:
-    """Bytes of the arrays described by `jax.ShapeDtypeStruct`s: on each of their devices, if these have shardings."""
+    """Bytes of arrays described by `jax.ShapeDtypeStruct`s; if these have shardings, bytes on each device."""
 
     def size(x: Any) -> int:
         shape = x.shape if getattr(x, "sharding", None) is None else x.sharding.shard_shape(x.shape)
         if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
-            words = jax.eval_shape(jax.random.key_data, jax.ShapeDtypeStruct((), x.dtype))
-            return int(np.prod(shape)) * words.size * words.dtype.itemsize
+            x = jax.eval_shape(jax.random.key_data, jax.ShapeDtypeStruct((), x.dtype))
+            return int(np.prod(shape)) * x.size * x.dtype.itemsize
         return int(np.prod(shape)) * x.dtype.itemsize
 
     return sum(size(x) for x in jax.tree.leaves(shapes))
@@ -111,3 +109,8 @@ def local_devices(number: int | None) -> list[jax.Device]:
         kind = jax.default_backend()
         raise ArgumentError("num_devices", f"must be at most {available}, the number of {kind} devices", number)
     return [device for i in range(jax.process_count()) for device in jax.devices()[i * available :][:number]]
+
+
+def local_copies(mesh: Mesh) -> int:
+    """How many devices of a mesh share this machine's memory: on a CPU all of this process, on an accelerator one."""
+    return len(mesh.local_devices) if mesh.devices.flat[0].platform == "cpu" else 1

@@ -1,4 +1,4 @@
-"""Evaluation: one episode in each of many environments, with a key stream of its own."""
+"""Evaluation: one episode in each of many environments, with random keys of its own."""
 
 from collections.abc import Callable
 from functools import partial
@@ -10,18 +10,18 @@ from jax.sharding import Mesh
 
 from jaxrl.envs import VectorEnv, VectorState
 from jaxrl.random import as_keys
-from jaxrl.training.devices import along, distribute, gather
+from jaxrl.training.devices import shard_along, to_devices, to_host
 from jaxrl.training.population import block_size
 from jaxrl.types import Array, PyTree
 
 
 class Evaluation(NamedTuple):
-    """One episode an environment.
+    """One episode in each environment.
 
     Attributes:
-        episode_return: undiscounted return, or the return so far where the episode did not end, float32 `[N]`.
+        episode_return: undiscounted return, or the return so far of an unfinished episode, float32 `[N]`.
         episode_length: steps, int32 `[N]`.
-        ended: whether the episode ended within the steps allowed, bool `[N]`.
+        ended: whether the episode ended within the allowed steps, bool `[N]`.
     """
 
     episode_return: Array
@@ -32,14 +32,14 @@ class Evaluation(NamedTuple):
 def evaluate(
     policy: Callable[[PyTree, PyTree, Array], Array], agent_state: PyTree, envs: VectorEnv, key: Array, max_steps: int
 ) -> Evaluation:
-    """Plays one episode in each of `envs.num_envs` environments, at most `max_steps` steps of each.
+    """Runs one episode in each of `envs.num_envs` environments.
 
     Args:
         policy: `(agent_state, observations[N], key) -> actions[N]`, such as `Agent.policy`.
-        agent_state: the state of one agent (vmap over it, and over `key`, for a population).
+        agent_state: the state of one agent. For a population, `vmap` over it and over `key`.
         envs: the environments.
-        key: used for nothing else.
-        max_steps: where to stop an episode that does not end; it counts with its return so far.
+        key: a random key, used for nothing else.
+        max_steps: after so many steps, an unfinished episode counts with its return so far.
     """
 
     def unfinished(carry: tuple[Array, VectorState, Evaluation]) -> Array:
@@ -49,12 +49,12 @@ def evaluate(
     def body(carry: tuple[Array, VectorState, Evaluation]) -> tuple[Array, VectorState, Evaluation]:
         t, env_states, result = carry
         act_key, env_key = jax.random.split(jax.random.fold_in(play_key, t))
-        actions = policy(agent_state, envs.decode(env_states.observation), act_key)
+        actions = policy(agent_state, envs.observe(env_states), act_key)
         env_states, transition, _ = envs.step(env_states, actions, env_key)
-        playing = ~result.ended
+        running = ~result.ended
         result = Evaluation(
-            result.episode_return + jnp.where(playing, transition.reward, 0.0),
-            result.episode_length + playing,
+            result.episode_return + jnp.where(running, transition.reward, 0.0),
+            result.episode_length + running,
             result.ended | transition.terminated | transition.truncated,
         )
         return t + 1, env_states, result
@@ -70,24 +70,25 @@ def evaluate_agents(
 ) -> Callable[[PyTree, Array, Mesh], Evaluation]:
     """`evaluate` for a population: `(agent_states[A], keys[A], mesh) -> Evaluation [A, N]`, on the host.
 
-    The mesh is the one over which the agents are spread; what is called again with the same shapes compiles once.
+    The agents are spread over the mesh. Further calls with the same shapes do not compile again.
     """
 
-    def evaluate_some(agent_states: PyTree, key_data: Array) -> Evaluation:
-        def evaluate_one(arguments: tuple[PyTree, Array]) -> Evaluation:
-            agent_state, key_data = arguments
-            return evaluate(policy, agent_state, envs, as_keys(key_data), max_steps)
+    def evaluate_one(arguments: tuple[PyTree, Array]) -> Evaluation:
+        agent_state, key_data = arguments
+        return evaluate(policy, agent_state, envs, as_keys(key_data), max_steps)
 
+    def evaluate_some(agent_states: PyTree, key_data: Array) -> Evaluation:
         return jax.lax.map(evaluate_one, (agent_states, key_data), batch_size=block_size(len(key_data)))
 
     @partial(jax.jit, static_argnums=2)
     def on_each_device(agent_states: PyTree, key_data: Array, mesh: Mesh) -> Evaluation:
-        own = along(mesh, 0).spec
+        own = shard_along(mesh, 0).spec
         return jax.shard_map(evaluate_some, mesh=mesh, in_specs=own, out_specs=own, check_vma=False)(
             agent_states, key_data
         )
 
     def evaluate_all(agent_states: PyTree, keys: Array, mesh: Mesh) -> Evaluation:
-        return gather(on_each_device(agent_states, distribute(jax.random.key_data(keys), along(mesh, 0)), mesh))
+        key_data = to_devices(jax.random.key_data(keys), shard_along(mesh, 0))
+        return to_host(on_each_device(agent_states, key_data, mesh))
 
     return evaluate_all

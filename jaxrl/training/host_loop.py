@@ -18,7 +18,7 @@ from jaxrl.arguments import ArgumentError, check
 from jaxrl.training import metrics as metrics_lib
 from jaxrl.training.checkpoint import CheckpointError, Checkpoints
 from jaxrl.training.debug_nans import DivergedError, step_by_step
-from jaxrl.training.devices import all_reduce_max, distribute, gather
+from jaxrl.training.devices import all_reduce_max, to_devices, to_host
 from jaxrl.training.loggers import Logger, Row, RunInfo
 from jaxrl.training.population import RunState
 from jaxrl.training.program import Program, has_nan
@@ -270,7 +270,7 @@ class _Loop:
 
     def result(self, finished: bool) -> RunResult:
         """What came out, now that it has run."""
-        where = gather(self.run_state.nan_iteration).astype(np.int64)
+        where = to_host(self.run_state.nan_iteration).astype(np.int64)
         diverged_at = np.where(where < 0, -1, self.steps_at(where))
         seconds = self.program.compile_seconds, self.train_seconds
         return RunResult(self.run_state.state, self.env_steps, finished, *seconds, self.row, diverged_at, self.stopped)
@@ -295,12 +295,12 @@ class _Loop:
     def write_row(self) -> None:
         """Hands the sums of this row to the loggers, and starts the next one."""
         self.row = {"env_steps": self.env_steps}
-        for name, mean in gather(self.run_state.metrics).items():
+        for name, mean in to_host(self.run_state.metrics).items():
             self.row[name] = metrics_lib.value(mean)
             if name == "episode_return":
                 self.row["episodes"] = mean.count
         self.row |= {"env_steps_per_second": self.rate, "wall_seconds": self.train_seconds}
-        nothing = jax.tree.map(lambda x: distribute(np.zeros(x.shape, x.dtype), x.sharding), self.run_state.metrics)
+        nothing = jax.tree.map(lambda x: to_devices(np.zeros(x.shape, x.dtype), x.sharding), self.run_state.metrics)
         self.run_state = self.run_state._replace(metrics=nothing)
         self.notify_loggers(lambda logger: logger.write(self.row))
         self.row_started = (self.iteration, time.perf_counter())
@@ -315,7 +315,7 @@ class _Loop:
 
     def check_nan(self) -> None:
         """Stops at a NaN, after writing the row it is in."""
-        where = gather(self.run_state.nan_iteration)
+        where = to_host(self.run_state.nan_iteration)
         if (where < 0).all() or self.program.freeze_diverged:
             return
         self.write_row()

@@ -1,7 +1,8 @@
-"""The replay trainer: act in N environments, store every transition, learn from random ones."""
+"""The off-policy trainer: act in N environments, store every transition, and learn from sampled ones."""
 
 import dataclasses
-from typing import Annotated, Any, Literal
+from functools import partial
+from typing import Annotated, Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -9,20 +10,19 @@ from annotated_types import Gt, Interval
 
 from jaxrl import replay
 from jaxrl.arguments import ArgumentError, check, check_kind
-from jaxrl.envs import VectorEnv, action_space_of, check_resets, vectorize
+from jaxrl.envs import VectorEnv, VectorState, action_space_of, check_resets, vectorize
 from jaxrl.random import as_keys
 from jaxrl.spaces import Box, Discrete
 from jaxrl.training import metrics as metrics_lib
-from jaxrl.training.contract import check_acts, check_is_agent, updated
+from jaxrl.training.contract import check_acts, check_is_agent, check_update
 from jaxrl.training.hparams import as_arrays
-from jaxrl.types import Agent, Array, Hparams, Metrics, PyTree, Sample, Trainer, TrainState
-from jaxrl.xla.sharding import shard_batch
+from jaxrl.types import Agent, Array, Hparams, Metrics, PyTree, Trainer, TrainState
 from jaxrl.xla.threefry import inline, ordinary
 
 
 @dataclasses.dataclass(frozen=True)
 class OffPolicyConfig:
-    """What decides the program: static values."""
+    """The sizes of the off-policy trainer, which are static."""
 
     num_envs: Annotated[int, Interval(gt=0, lt=2**31)] = 128
     """N, environments stepped side by side."""
@@ -33,124 +33,153 @@ class OffPolicyConfig:
     batch_size: Annotated[int, Interval(gt=0, lt=2**31)] = 128
     """Transitions per gradient step."""
     replay_capacity: Annotated[int, Interval(gt=0, lt=2**31)] = 100_000
-    """Transitions kept, rounded up to a multiple of num_envs."""
+    """Transitions stored, rounded up to a multiple of num_envs."""
     warmup_steps: Annotated[int, Interval(ge=0, lt=2**31)] = 5_000
     """Environment steps before learning starts, at least batch_size, rounded up to a multiple of num_envs."""
     n_step: Annotated[int, Gt(0)] = 1
-    """Rewards that each target sums up before it bootstraps (Sutton 1988)."""
+    """Rewards in each target before it bootstraps (Sutton 1988)."""
     replay: Literal["uniform", "prioritised"] = "uniform"
-    """How the replay is sampled; prioritised (Schaul et al. 2016) prefers what was learned least."""
+    """How the replay is sampled; prioritised (Schaul et al. 2016) prefers transitions with large errors."""
 
 
 SAMPLERS = {"uniform": replay.uniform, "prioritised": replay.prioritised}
 
 
-def _layout(envs: VectorEnv, space: Discrete | Box) -> replay.Packing:
-    """How one transition of these environments is packed."""
-    env_states = jax.eval_shape(envs.reset, jax.random.key(0))
-    if isinstance(space, Discrete):
-        actions = jax.ShapeDtypeStruct((envs.num_envs,), jnp.int32)
-    else:
-        actions = jax.ShapeDtypeStruct((envs.num_envs, *space.low.shape), jnp.float32)
-    _, transitions, _ = jax.eval_shape(envs.step, env_states, actions, jax.random.key(0))
-    return replay.packing(jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), transitions))
+class OffPolicy(NamedTuple):
+    """What the functions of an off-policy trainer share.
+
+    Attributes:
+        agent, envs, config: who learns, where, and in which sizes.
+        space: the actions of the environment.
+        buffer: the replay buffer.
+        warmup_rows: rows in the buffer before the first update.
+    """
+
+    agent: Agent
+    envs: VectorEnv
+    config: OffPolicyConfig
+    space: Discrete | Box
+    buffer: replay.Buffer
+    warmup_rows: int
 
 
-def _check_sizes(config: OffPolicyConfig) -> None:
+def off_policy(agent: Agent, env: Any, env_params: Any, config: OffPolicyConfig) -> Trainer:
+    """A trainer for agents that learn from a replay buffer.
+
+    Each iteration steps all environments `rollout_length` times, and then updates the agent `updates_per_iteration`
+    times. `TrainState.replay` is a `jaxrl.replay.BufferState`. A prioritised replay reads the hyperparameters in
+    `PrioritisedHparams` from the agent's record, and errors from the result of `Agent.update`.
+
+    Raises:
+        ArgumentError: a size is out of bounds, the batch or `n_step` is larger than the replay, the environment does
+            not reset itself or has actions that `action_space_of` refuses, the agent needs whole episodes, or an
+            argument is of the wrong kind; from `init`, the agent's actions do not fit the environment; from `step`, its
+            update returns something else than `Agent.update` should.
+    """
+    check_is_agent(agent)
+    _check_config(config)
+    if agent.whole_episodes:
+        rule = "must not need whole episodes, which a replay does not provide"
+        raise ArgumentError("agent", rule, None, got="one that does")
+    envs = vectorize(env, env_params, config.num_envs)
+    check_resets(env, env_params)
+    space = action_space_of(env, env_params)
+    sizes = replay.num_slots(config.replay_capacity, config.num_envs), config.num_envs, config.n_step
+    sampler = SAMPLERS[config.replay](*sizes)
+    buffer = replay.ring_buffer(replay.packing(_example(envs, space), envs.decode), sampler, *sizes)
+    warmup_rows = -(-max(config.warmup_steps, config.batch_size) // config.num_envs) + config.n_step - 1
+    parts = OffPolicy(agent, envs, config, space, buffer, warmup_rows)
+    # int32 counters count rows, and in many agents gradient steps.
+    most = min((2**31 - 1 - warmup_rows) // config.rollout_length, (2**31 - 1) // config.updates_per_iteration)
+    return Trainer(
+        init=partial(_init, parts),
+        step=partial(_step, parts),
+        steps_per_iteration=config.num_envs * config.rollout_length,
+        warmup_steps=warmup_rows * config.num_envs,
+        max_iterations=most,
+        env_axis=envs.axis,
+    )
+
+
+def _check_config(config: OffPolicyConfig) -> None:
     check_kind("config", config, OffPolicyConfig)
     check(config)
-    if config.batch_size > config.replay_capacity:
-        raise ArgumentError(
-            "batch_size",
-            "must be at most replay_capacity",
-            config.batch_size,
-            got=f"{config.batch_size} and {config.replay_capacity}",
-        )
+    if (batch := config.batch_size) > config.replay_capacity:
+        rule = "must be at most replay_capacity"
+        raise ArgumentError("batch_size", rule, batch, got=f"{batch} and {config.replay_capacity}")
     if (stored := replay.num_slots(config.replay_capacity, config.num_envs) * config.num_envs) >= 2**31:
         raise ArgumentError("replay_capacity", f"must, in whole rows of num_envs, be < {2**31}", stored)
 
 
-def off_policy(agent: Agent, env: Any, env_params: Any, config: OffPolicyConfig) -> Trainer:
-    """A trainer for agents that learn from a replay.
+def _example(envs: VectorEnv, space: Discrete | Box) -> PyTree:
+    """The shapes of one transition in stored form."""
+    shape, dtype = ((), jnp.int32) if isinstance(space, Discrete) else (space.low.shape, jnp.float32)
 
-    Each iteration steps all environments `rollout_length` times and then learns `updates_per_iteration` times. Its
-    `TrainState.replay` is the packed ring `[slots, N, words]` and the sampler's own state. A prioritised replay takes
-    its hyperparameters, those of `PrioritisedHparams`, from the agent's record, and its errors from `Agent.update`.
+    def transitions(key: Array) -> PyTree:
+        return envs.step(envs.reset(key), jnp.zeros((envs.num_envs, *shape), dtype), key)[1]
 
-    Raises:
-        ArgumentError: a size is out of bounds, a batch larger than the replay, n_step longer than it, or the
-            environment's actions are neither discrete nor a box of them (see `action_space_of`), or it does not reset
-            itself, or the agent learns from whole episodes, or it or the config is something else; from `init`: the
-            agent acts with something else, or among more or fewer actions; from `step`: the agent's update returns
-            something else.
+    example = jax.eval_shape(transitions, jax.random.key(0))
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), example)
+
+
+def _init(parts: OffPolicy, key: Array, hparams: Hparams) -> TrainState:
+    agent_key, env_key, warmup_key, run_key = jax.random.split(as_keys(key), 4)
+    env_states = parts.envs.reset(env_key)
+    observations = parts.envs.observe(env_states)
+    hparams = as_arrays(hparams)
+    agent_state = parts.agent.init(agent_key, hparams, jax.tree.map(lambda x: x[0], observations))
+    check_acts(parts.agent, agent_state, observations, agent_key, parts.space)
+    state = TrainState(jnp.int32(0), run_key, agent_state, env_states, parts.buffer.init(hparams))
+    # The warm-up acts as the exploration schedule starts, without learning.
+    return collect(parts, state, jnp.int32(0), jax.random.split(inline(warmup_key), (parts.warmup_rows, 2)))[0]
+
+
+def _step(parts: OffPolicy, state: TrainState) -> tuple[TrainState, Metrics]:
+    config = parts.config
+    key = inline(jax.random.fold_in(state.key, state.iteration))
+    keys = jax.random.split(key, (config.rollout_length + config.updates_per_iteration, 2))
+    rows = parts.warmup_rows + state.iteration * config.rollout_length
+    state, acting = collect(parts, state, rows, keys[: config.rollout_length])
+    state, learning = learn(parts, state, rows + config.rollout_length, keys[config.rollout_length :])
+    return state._replace(iteration=state.iteration + 1), acting | learning
+
+
+def collect(parts: OffPolicy, state: TrainState, rows_written: Array, keys: Array) -> tuple[TrainState, Metrics]:
+    """Steps all environments, and adds each row of transitions to the replay buffer.
+
+    Args:
+        parts: the trainer.
+        state: where it is.
+        rows_written: rows in the replay buffer so far, int32 scalar.
+        keys: two for each step, `[T, 2]`.
     """
-    check_is_agent(agent)
-    _check_sizes(config)
-    if agent.whole_episodes:
-        raise ArgumentError(
-            "agent", "must not need whole episodes, which a replay does not give", None, got="one that does"
-        )
-    envs = vectorize(env, env_params, config.num_envs)
-    check_resets(env, env_params)
-    row = config.num_envs
-    sampler = SAMPLERS[config.replay](replay.num_slots(config.replay_capacity, row), row, config.n_step)
-    warmup_rows = -(-max(config.warmup_steps, config.batch_size) // row) + config.n_step - 1
-    space = action_space_of(env, env_params)
-    layout = _layout(envs, space)
+    agent, envs = parts.agent, parts.envs
 
-    def rollout(state: TrainState, rows: Array, keys: Array) -> tuple[TrainState, Metrics]:
-        def body(carry: PyTree, x: PyTree) -> tuple[PyTree, Metrics]:
-            (env_states, (memory, chances)), (rows, (act_key, env_key)) = carry, x
-            env_steps = rows.astype(jnp.float32) * row
-            actions = agent.act(state.agent, envs.decode(env_states.observation), ordinary(act_key), env_steps)
-            env_states, transition, metrics = envs.step(env_states, actions, env_key)
-            memory = replay.write(memory, layout.pack(transition), rows)
-            return (env_states, (memory, sampler.written(chances, rows + 1))), metrics
+    def body(carry: tuple[VectorState, replay.BufferState], x: PyTree) -> tuple[PyTree, Metrics]:
+        (env_states, buffer), (rows, (act_key, env_key)) = carry, x
+        env_steps = rows.astype(jnp.float32) * envs.num_envs
+        actions = agent.act(state.agent, envs.observe(env_states), ordinary(act_key), env_steps)
+        env_states, transitions, metrics = envs.step(env_states, actions, env_key)
+        return (env_states, parts.buffer.add(buffer, transitions, rows)), metrics
 
-        inputs = (rows + jnp.arange(len(keys), dtype=jnp.int32), keys)
-        (env_states, memory), metrics = jax.lax.scan(body, (state.envs, state.replay), inputs)
-        return state._replace(envs=env_states, replay=memory), metrics_lib.total(metrics)
+    inputs = (rows_written + jnp.arange(len(keys), dtype=jnp.int32), keys)
+    (env_states, buffer), metrics = jax.lax.scan(body, (state.envs, state.replay), inputs)
+    return state._replace(envs=env_states, replay=buffer), metrics_lib.total(metrics)
 
-    def learn(state: TrainState, rows: Array, keys: Array) -> tuple[TrainState, Metrics]:
-        memory, chances = state.replay
-        env_steps = rows.astype(jnp.float32) * row
 
-        def body(carry: PyTree, keys: Array) -> tuple[PyTree, Metrics]:
-            (agent_state, chances), (sample_key, update_key) = carry, keys
-            index, weights = sampler.sample(chances, sample_key, rows, config.batch_size)
-            steps = layout.unpack(shard_batch(replay.gather(memory, index, config.n_step), axis=1))
-            steps = steps._replace(
-                observation=envs.decode(steps.observation), next_observation=envs.decode(steps.next_observation)
-            )
-            batch = Sample(steps, weights)
-            agent_state, metrics, errors = updated(agent, agent_state, batch, ordinary(update_key), env_steps)
-            if config.replay == "prioritised" and jnp.shape(errors) != index.shape:
-                raise ArgumentError("agent", f"must return one error of each sample, {index.shape}", errors)
-            return (agent_state, sampler.learned(chances, index, errors)), metrics
+def learn(parts: OffPolicy, state: TrainState, rows_written: Array, keys: Array) -> tuple[TrainState, Metrics]:
+    """Updates the agent once for each pair of keys `[K, 2]`, from batches of the replay buffer."""
+    agent, config, buffer = parts.agent, parts.config, parts.buffer
+    env_steps = rows_written.astype(jnp.float32) * config.num_envs
 
-        (agent_state, chances), metrics = jax.lax.scan(body, (state.agent, chances), keys)
-        return state._replace(agent=agent_state, replay=(memory, chances)), metrics_lib.total(metrics)
+    def body(carry: tuple[PyTree, PyTree], keys: Array) -> tuple[PyTree, Metrics]:
+        (agent_state, sampler), (sample_key, update_key) = carry, keys
+        stored = state.replay._replace(sampler=sampler)  # the ring is no part of the loop's state: it does not change
+        index, batch = buffer.sample(stored, sample_key, rows_written, config.batch_size)
+        agent_state, metrics, errors = check_update(agent.update(agent_state, batch, ordinary(update_key), env_steps))
+        if config.replay == "prioritised" and jnp.shape(errors) != index.shape:
+            raise ArgumentError("agent", f"must return one error of each sample, {index.shape}", errors)
+        return (agent_state, buffer.set_priorities(stored, index, errors).sampler), metrics
 
-    def init(key: Array, hparams: Hparams) -> TrainState:
-        agent_key, env_key, warmup_key, run_key = jax.random.split(as_keys(key), 4)
-        env_states = envs.reset(env_key)
-        observations = envs.decode(env_states.observation)
-        hparams = as_arrays(hparams)
-        agent_state = agent.init(agent_key, hparams, jax.tree.map(lambda x: x[0], observations))
-        check_acts(agent, agent_state, observations, agent_key, space)
-        memory = replay.allocate(config.replay_capacity, row, layout.num_words)
-        state = TrainState(jnp.int32(0), run_key, agent_state, env_states, (memory, sampler.init(hparams)))
-        # Warm-up is acting at the start of the exploration schedule, without learning.
-        return rollout(state, jnp.int32(0), jax.random.split(inline(warmup_key), (warmup_rows, 2)))[0]
-
-    def step(state: TrainState) -> tuple[TrainState, Metrics]:
-        key = inline(jax.random.fold_in(state.key, state.iteration))
-        keys = jax.random.split(key, (config.rollout_length + config.updates_per_iteration, 2))
-        rows = warmup_rows + state.iteration * config.rollout_length
-        state, acting = rollout(state, rows, keys[: config.rollout_length])
-        state, learning = learn(state, rows + config.rollout_length, keys[config.rollout_length :])
-        return state._replace(iteration=state.iteration + 1), acting | learning
-
-    # Rows are counted, and by many agents gradient steps.
-    most = min((2**31 - 1 - warmup_rows) // config.rollout_length, (2**31 - 1) // config.updates_per_iteration)
-    return Trainer(init, step, row * config.rollout_length, warmup_rows * row, most)
+    (agent_state, sampler), metrics = jax.lax.scan(body, (state.agent, state.replay.sampler), keys)
+    return state._replace(agent=agent_state, replay=state.replay._replace(sampler=sampler)), metrics_lib.total(metrics)

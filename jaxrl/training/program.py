@@ -1,4 +1,4 @@
-"""The compiled program of a run: how it begins, and how it goes on by any number of iterations."""
+"""The compiled program of a run: its initial state, and how to advance it by any number of iterations."""
 
 import contextlib
 import dataclasses
@@ -14,36 +14,36 @@ import numpy as np
 from jaxrl.arguments import ArgumentError, check_is_no_class
 from jaxrl.memory import check_fits
 from jaxrl.random import as_keys
-from jaxrl.training import devices as devices_lib
 from jaxrl.training import metrics as metrics_lib
+from jaxrl.training.devices import bytes_of, local_copies, mesh_of, shard_along, shard_envs, to_devices
 from jaxrl.training.hparams import as_arrays
-from jaxrl.training.population import RUN_STATE_AXES, RunState, block_size, replace_iteration, take_turns
+from jaxrl.training.population import RUN_STATE_AXES, RunState, block_size, map_agents, replace_iteration
 from jaxrl.types import Array, Hparams, PyTree, Trainer, TrainState
 
 
 def init_run_state(trainer: Trainer, key: Array, hparams: Hparams) -> RunState:
-    """A run of one agent at its beginning: the trainer's first state, and nothing measured yet."""
+    """The initial state of a run of one agent."""
     state = trainer.init(key, hparams)
     _, metrics = jax.eval_shape(trainer.step, state)
     return RunState(state, jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), metrics), jnp.int32(-1))
 
 
 def iterate(trainer: Trainer, run_state: RunState, freeze_diverged: bool = False) -> RunState:
-    """One iteration of one agent, which notices the first metric that is NaN.
+    """One iteration of one agent, which records the first NaN in a metric.
 
     Args:
-        trainer: for one agent.
-        progress: where it is.
-        freeze_diverged: whether an agent that has diverged stays as it was before that iteration, for good. Its
-            environments go on. An infinite metric counts too: the parameters would be NaN next.
+        trainer: the trainer of one agent.
+        run_state: the state of its run.
+        freeze_diverged: whether an agent that diverges keeps the parameters from before that iteration, while its
+            environments continue. An infinite metric counts as divergence, since the parameters would be NaN next.
     """
     state, metrics = trainer.step(run_state.state)
-    total = sum(mean.sum for mean in metrics.values())  # NaN or infinite if anything in it is
+    total = sum(mean.sum for mean in metrics.values())  # NaN or infinite if one of them is
     found = ~jnp.isfinite(total) if freeze_diverged else jnp.isnan(total)
     nan_iteration = jnp.where(found & (run_state.nan_iteration < 0), state.iteration, run_state.nan_iteration)
     if freeze_diverged:
-        # Only the agent: selecting between two replays would copy them. Metrics are known before the optimizer's step,
-        # so that this is one more select in it; to look for NaNs in what it gives took a tenth of DQN's time.
+        # Only the agent, since a select between two replays would copy them. Metrics are known before the optimizer's
+        # step, so this fuses with it; looking for NaNs in its result took a tenth of DQN's time.
         agent = jax.tree.map(
             lambda before, after: jnp.where(nan_iteration < 0, after, before), run_state.state.agent, state.agent
         )
@@ -52,21 +52,21 @@ def iterate(trainer: Trainer, run_state: RunState, freeze_diverged: bool = False
 
 
 def has_nan(tree: PyTree) -> Array:
-    """Whether any number in it is NaN, bool scalar."""
+    """Whether any number in a pytree is NaN, bool scalar."""
     leaves = [x for x in jax.tree.leaves(tree) if jnp.issubdtype(x.dtype, jnp.floating)]
     return jnp.stack([jnp.isnan(x).any() for x in leaves] or [jnp.array(False)]).any()
 
 
 class Program:
-    """The functions that a run calls, each compiled when it is first needed, and only once.
+    """The functions of a run, each compiled once, when it is first needed.
 
     One program serves all runs of the same sizes: keys and hyperparameters are its arguments.
 
     Attributes:
-        trainer: of one agent.
+        trainer: the trainer of one agent.
         agents: `()` for one agent, `(A,)` for a population.
-        shapes: of the run's `Progress`, with their shardings.
-        compile_seconds: spent on tracing and compiling so far.
+        shapes: the shapes and shardings of the run's `RunState`.
+        compile_seconds: seconds spent on tracing and compiling so far.
     """
 
     def __init__(
@@ -82,64 +82,62 @@ class Program:
         """Traces the program.
 
         Args:
-            trainer: for one agent.
-            key, hparams: one key and the hyperparameters of one agent, or keys `[A]` and hyperparameters `[A]` of a
+            trainer: the trainer of one agent.
+            key, hparams: a key and the hyperparameters of one agent, or keys `[A]` and hyperparameters `[A]` of a
                 population; only their shapes matter here.
-            devices: what to spread a population's agents over, or a single agent's environments; unless given, the
-                first.
-            freeze_diverged: whether an agent with a NaN is left as it was, for good, and the others go on.
-            sequential: on a CPU, run the program's kernels one after another instead of several at once, to the same
-                bits. Where they are many and small, as with small networks in few environments, handing one to another
-                core takes longer than the kernel; large ones use all cores by themselves.
+            devices: where to place a population's agents, or a single agent's environments; by default, the first.
+            freeze_diverged: whether an agent with a NaN is frozen while the others continue.
+            sequential: on a CPU, run the kernels one after another instead of several at once, with the same result.
+                This is faster for many small kernels, such as those of small networks in few environments; large
+                kernels use all cores anyway.
 
         Raises:
-            ArgumentError: the devices do not divide the agents, or the environments; the key is none, or of another
-                number of agents than the hyperparameters.
-            MemoryError: the state is larger than the free memory.
+            ArgumentError: the number of agents, or of environments, is not a multiple of the number of devices, or the
+                key is invalid or for another number of agents than the hyperparameters.
+            MemoryError: the state does not fit into the free memory.
         """
-        clock = time.perf_counter()
-        # Under `jit` the step is traced once, for its shapes as well as for its program.
+        start = time.perf_counter()
+        # Under `jit`, the step is traced once, both for its shapes and for the program.
         self.trainer = trainer._replace(step=jax.jit(trainer.step))
         key = as_keys(key)
         _check_agents(key, hparams)
         self.agents, self.sequential = key.shape, sequential
         self.freeze_diverged = freeze_diverged
-        self.mesh = devices_lib.mesh_of(devices, self.agents)
+        self.mesh = mesh_of(devices, self.agents)
         with self._context():
             self._init_jitted = jax.jit(self._init).trace(*self._arguments(key, hparams))
         info = self._init_jitted.out_info
         self.shapes: RunState = jax.tree.map(
             lambda x, sharding: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), info, self._shardings(info)
         )
-        fewer = ", or fewer agents (seeds)," if self.agents else ""
-        check_fits(
+        self._check_fits(
             "the run's state takes",
-            devices_lib.bytes_of(self.shapes) * local_copies(self.mesh),
-            f"{LESS[largest_part(self.shapes.state)]}{fewer} would need less",
+            bytes_of(self.shapes),
+            LESS[largest_part(self.shapes.state)] + (", or fewer agents (seeds)," if self.agents else ""),
         )
-        self.compile_seconds = time.perf_counter() - clock
+        self.compile_seconds = time.perf_counter() - start
 
     def init(self, key: Array, hparams: Hparams) -> RunState:
-        """The run at its beginning.
+        """The initial state of a run.
 
         Raises:
-            ArgumentError: the keys or the hyperparameters are of another number of agents.
+            ArgumentError: the keys or the hyperparameters are for another number of agents.
         """
         key = as_keys(key)
         if key.shape != self.agents:
             raise ArgumentError("key", f"must be of shape {self.agents}, as the program's", key.shape)
         _check_agents(key, hparams)
-        # Restored arrays are committed to their devices: so are these, so that both mean the same program.
+        # Restored arrays are committed to their devices. So are these: otherwise there would be a second program.
         shardings = jax.tree.map(lambda x: x.sharding, self.shapes)
         return jax.device_put(self._init_compiled(*self._arguments(key, hparams)), shardings)
 
     def compiled(self) -> Callable[[RunState, int], RunState]:
-        """`(progress, iterations) -> progress`: the run after so many more iterations. What it is given is used up."""
+        """`(run_state, iterations) -> run_state`: advances a run by so many iterations. It donates its argument."""
         program = self._advance_compiled
         return lambda run_state, iterations: program(run_state, np.int32(iterations))
 
     def advance_text(self) -> str:
-        """The compiled program in XLA's language, for those who want to see what became of it."""
+        """The compiled program as HLO text."""
         return self._advance_compiled.as_text()
 
     def memory(self) -> int:
@@ -152,23 +150,26 @@ class Program:
         )
 
     def check_memory(self) -> None:
-        """Refuses a program that needs more memory than is free, before its run has begun; compiles it.
+        """Checks that the program fits into the free memory, before its run begins; compiles it.
 
         Raises:
-            MemoryError: it does.
+            MemoryError: it does not.
         """
         fewer = "fewer agents (seeds), " if self.agents else ""
-        check_fits(
+        self._check_fits(
             "the run's state and what it works with take",
-            self.memory() * local_copies(self.mesh),
-            f"{fewer}fewer num_envs, a shorter rollout_length, smaller batches or a smaller network would need less",
+            self.memory(),
+            f"{fewer}fewer num_envs, a shorter rollout_length, smaller batches or a smaller network",
         )
 
+    def _check_fits(self, what: str, bytes_per_device: int, less: str) -> None:
+        check_fits(what, bytes_per_device * local_copies(self.mesh), f"{less} would need less")
+
     def _arguments(self, key: Array, hparams: Hparams) -> tuple[Array, Hparams]:
-        """The arguments of `_init`, on their devices: keys as their data, since only numbers can be distributed."""
-        sharding = devices_lib.along(self.mesh, 0 if self.agents else None)
+        """The arguments of `_init` on their devices, with keys as their data: only numbers can be distributed."""
+        sharding = shard_along(self.mesh, 0 if self.agents else None)
         arguments = (jax.random.key_data(as_keys(key)), as_arrays(hparams))
-        return jax.tree.map(lambda x: devices_lib.distribute(x, sharding), arguments)
+        return jax.tree.map(lambda x: to_devices(x, sharding), arguments)
 
     def _init(self, key_data: Array, hparams: Hparams) -> RunState:
         keys = as_keys(key_data)
@@ -181,83 +182,79 @@ class Program:
     def _init_agents(self, keys: Array, hparams: Hparams) -> RunState:
         batch = block_size(len(keys))
         run_state = jax.lax.map(lambda x: init_run_state(self.trainer, *x), (keys, hparams), batch_size=batch)
-        return run_state._replace(state=run_state.state._replace(iteration=run_state.state.iteration[0]))
+        return replace_iteration(run_state, run_state.state.iteration[0])
 
     def _advance(self, run_state: RunState, iterations: Array) -> RunState:
-        """Any number of iterations in one program: it is an argument of the loop, not a shape."""
+        """Any number of iterations in one program, since it is an argument of the loop and not a shape."""
 
         def advance(run_state: RunState) -> RunState:
             return jax.lax.fori_loop(
                 0, iterations, lambda _, x: iterate(self.trainer, x, self.freeze_diverged), run_state
             )
 
-        def advance_agents(run_state: RunState) -> RunState:
-            return take_turns(advance, run_state)
-
-        return self._on_each_device(advance_agents, (RUN_STATE_AXES,))(run_state) if self.agents else advance(run_state)
+        if not self.agents:
+            return advance(run_state)
+        return self._on_each_device(lambda agents: map_agents(advance, agents), (RUN_STATE_AXES,))(run_state)
 
     def _on_each_device(self, function: Callable[..., RunState], axes: tuple[Any, ...]) -> Callable[..., RunState]:
-        """The same for a population of which each device has its part."""
+        """A function of a population, applied to each device's part of it."""
 
         def spec(axis: int | None) -> jax.P:
-            return devices_lib.along(self.mesh, axis).spec
+            return shard_along(self.mesh, axis).spec
 
         specs = [jax.tree.map(spec, x, is_leaf=lambda x: x is None) for x in (*axes, RUN_STATE_AXES)]
         return jax.shard_map(function, mesh=self.mesh, in_specs=tuple(specs[:-1]), out_specs=specs[-1], check_vma=False)
 
     def _shardings(self, run_state: RunState) -> RunState:
-        """Where each leaf lies."""
-        if not self.agents:
-            everywhere = jax.tree.map(lambda _: devices_lib.along(self.mesh, None), run_state)
-            if self.mesh.size == 1:
-                return everywhere
-            return everywhere._replace(state=devices_lib.shard_envs(self.mesh, run_state.state))
-        shared, own = (devices_lib.along(self.mesh, axis) for axis in (None, 0))
-        return replace_iteration(jax.tree.map(lambda _: own, run_state), shared)
+        """The sharding of each leaf."""
+        replicated, own = (shard_along(self.mesh, axis) for axis in (None, 0))
+        if self.agents:
+            return replace_iteration(jax.tree.map(lambda _: own, run_state), replicated)
+        everywhere = jax.tree.map(lambda _: replicated, run_state)
+        if self.mesh.size == 1:
+            return everywhere
+        return everywhere._replace(state=shard_envs(self.mesh, run_state.state, self.trainer.env_axis))
 
     @cached_property
     def _init_compiled(self) -> Any:
-        # Compiling one agent's beginning quickly saves more than running it fast.
+        # For one agent, a shorter compilation saves more than a faster initialization.
         quickly = jax.default_backend() == "cpu" and not self.agents
-        return self._timed(self._init_jitted.lower, {"xla_backend_optimization_level": 0} if quickly else {})
+        return self._compile(self._init_jitted.lower, {"xla_backend_optimization_level": 0} if quickly else {})
 
     @cached_property
     def _advance_compiled(self) -> Any:
         one_by_one = self.sequential and jax.default_backend() == "cpu"
-        options: dict[str, Any] = (
-            {"xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED"} if one_by_one else {}
-        )
+        options = {"xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED"} if one_by_one else {}
         shardings = jax.tree.map(lambda x: x.sharding, self.shapes)
         program = jax.jit(self._advance, donate_argnums=0, out_shardings=shardings)
         count = jax.ShapeDtypeStruct((), jnp.int32)
-        return self._timed(lambda: program.lower(self.shapes, count), options)
+        return self._compile(lambda: program.lower(self.shapes, count), options)
 
     def _context(self) -> contextlib.AbstractContextManager:
-        """In which one agent of several devices is traced: see `shard_batch`."""
+        """The context in which one agent on several devices is traced; see `shard_batch`."""
         return jax.set_mesh(self.mesh) if self.mesh.size > 1 and not self.agents else contextlib.nullcontext()
 
-    def _timed(self, lower: Callable[[], Any], options: dict[str, Any]) -> Any:
-        clock = time.perf_counter()
+    def _compile(self, lower: Callable[[], Any], options: dict[str, Any]) -> Any:
+        start = time.perf_counter()
         with self._context():
             compiled = lower().compile(compiler_options=options)
-        self.compile_seconds += time.perf_counter() - clock
+        self.compile_seconds += time.perf_counter() - start
         return compiled
 
 
 def _check_agents(key: Array, hparams: Hparams) -> None:
-    """Refuses hyperparameters that are not of one agent `()`, or of as many as there are keys `[A]`."""
+    """Checks for one key that hyperparameters are of one agent, `()`, and for keys `[A]` that they are `[A]`."""
     check_is_no_class("hparams", hparams)
     if key.ndim > 1:
-        raise ArgumentError(
-            "key", "must be one key, or keys [A] of a population", key.shape, got=f"keys of shape {key.shape}"
-        )
+        rule = "must be one key, or keys [A] of a population"
+        raise ArgumentError("key", rule, key.shape, got=f"keys of shape {key.shape}")
     for path, x in jax.tree_util.tree_leaves_with_path(hparams):
-        name = "hparams" + jax.tree_util.keystr(path)
+        name, got = "hparams" + jax.tree_util.keystr(path), f"shape {np.shape(x)}"
         if key.ndim and np.shape(x)[:1] != key.shape:
             rule = f"must be of [{len(key)}] agents, as many as keys are (jaxrl.repeat makes the same for all)"
-            raise ArgumentError(name, rule, np.shape(x), got=f"shape {np.shape(x)}")
+            raise ArgumentError(name, rule, np.shape(x), got)
         if not key.ndim and dataclasses.is_dataclass(hparams) and np.ndim(x):
-            raise ArgumentError(name, "must be one number for one key", np.shape(x), got=f"shape {np.shape(x)}")
+            raise ArgumentError(name, "must be one number for one key", np.shape(x), got)
 
 
 def batch_shapes(shapes: RunState, agents: int) -> RunState:
@@ -266,15 +263,10 @@ def batch_shapes(shapes: RunState, agents: int) -> RunState:
     return replace_iteration(many, shapes.state.iteration)
 
 
-def local_copies(mesh: jax.sharding.Mesh) -> int:
-    """How many devices of a mesh share this machine's memory: all of this process on a CPU, one on an accelerator."""
-    return len(mesh.local_devices) if mesh.devices.flat[0].platform == "cpu" else 1
-
-
 LESS = {"replay": "a smaller replay_capacity", "envs": "fewer num_envs", "agent": "a smaller network"}
-"""What would make each part of a state smaller."""
+"""What reduces each part of a state."""
 
 
 def largest_part(state: TrainState) -> str:
-    """The name of the part of a state that takes the most memory."""
-    return max(LESS, key=lambda part: devices_lib.bytes_of(getattr(state, part)))
+    """The part of a state that takes the most memory."""
+    return max(LESS, key=lambda part: bytes_of(getattr(state, part)))

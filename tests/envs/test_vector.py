@@ -76,7 +76,7 @@ def test_a_packed_board_unpacks_to_what_is_seen() -> None:
     env, params = make("Breakout-MinAtar")
     envs = vectorize(env, params, 3)
     state = envs.reset(jax.random.key(0))
-    board = envs.decode(state.observation)
+    board = envs.observe(state)
     assert (board.shape, board.dtype) == ((3, 10, 10, 4), jnp.bool_)
     assert state.observation.nbytes == 3 * 13 * 4
     np.testing.assert_array_equal(board.sum(axis=(1, 2)), [[1, 1, 1, 30]] * 3)

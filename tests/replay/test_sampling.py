@@ -12,7 +12,7 @@ import pytest
 
 from jaxrl import replay
 from jaxrl.arguments import ArgumentError
-from jaxrl.replay import ring
+from jaxrl.replay.buffer import read, write
 from jaxrl.replay.sampling import PrioritisedHparams, draw_below, prioritised, uniform
 from tests.compiling import AS_USERS_DO
 
@@ -28,19 +28,19 @@ def priorities(state) -> np.ndarray:
 @pytest.mark.parametrize("n_step", [1, 2, 3, SLOTS])
 def test_a_sequence_begins_wherever_all_of_it_is_stored(n_step: int) -> None:
     """Around the ring twice, against a list of the rows that are stored."""
-    memory = ring.allocate(SLOTS * N, N, 2)
+    ring = jnp.zeros((SLOTS, N, 2), jnp.uint32)
     alike, by_priority = uniform(SLOTS, N, n_step), prioritised(SLOTS, N, n_step)
     state = by_priority.init(HPARAMS)
-    written, learned = jax.jit(by_priority.written), jax.jit(by_priority.learned)
+    add, set_priorities = jax.jit(by_priority.add), jax.jit(by_priority.set_priorities)
     draws = [jax.jit(sampler.sample, static_argnums=3) for sampler in (alike, by_priority)]
-    gather = jax.jit(ring.gather, static_argnums=2)
+    read_ring = jax.jit(read, static_argnums=2)
     stored: list[int] = []  # row numbers, the oldest first
     for number in range(2 * SLOTS + 3):
         row = jnp.stack([jnp.full(N, number), jnp.arange(N)], axis=-1).astype(jnp.uint32)
-        memory = ring.write(memory, row, jnp.int32(number))
+        ring = write(ring, row, jnp.int32(number))
         stored = [*stored, number][-SLOTS:]
         rows = jnp.int32(number + 1)
-        state = written(state, rows)
+        state = add(state, rows)
         begins = [first for first in stored if first + n_step - 1 in stored]
         eligible = sorted(first % SLOTS * N + environment for first in begins for environment in range(N))
         np.testing.assert_array_equal(priorities(state).nonzero()[0], eligible)
@@ -50,12 +50,12 @@ def test_a_sequence_begins_wherever_all_of_it_is_stored(n_step: int) -> None:
             index, weight = sample(sampler_state, jax.random.key(number), rows, 512)
             np.testing.assert_array_equal(np.unique(index), eligible)
             assert (index.dtype, weight.dtype, weight.shape) == (jnp.int32, jnp.float32, (512,))
-            sequence = np.asarray(gather(memory, index, n_step))
+            sequence = np.asarray(read_ring(ring, index, n_step))
             assert sequence.shape == (n_step, 512, 2)
             assert set(sequence[0, :, 0]) == set(begins)
             np.testing.assert_array_equal(sequence[..., 0], sequence[0, :, 0] + np.arange(n_step)[:, None])
             np.testing.assert_array_equal(sequence[..., 1], np.broadcast_to(index % N, (n_step, 512)))
-        state = learned(state, index, jnp.ones(512))
+        state = set_priorities(state, index, jnp.ones(512))
 
 
 def test_uniform_sampling_spends_one_draw() -> None:
@@ -75,14 +75,14 @@ def test_uniform_sampling_is_uniform_around_the_ring() -> None:
 
 def test_what_is_new_comes_with_the_greatest_priority() -> None:
     sampler = prioritised(SLOTS, N)
-    state = sampler.written(sampler.init(HPARAMS), jnp.int32(1))
+    state = sampler.add(sampler.init(HPARAMS), jnp.int32(1))
     np.testing.assert_array_equal(priorities(state)[:N], 1)
-    state = sampler.learned(state, jnp.array([0, 1, 2, 0]), jnp.array([-9.0, 0.25, 0.0, -9.0]))
+    state = sampler.set_priorities(state, jnp.array([0, 1, 2, 0]), jnp.array([-9.0, 0.25, 0.0, -9.0]))
     np.testing.assert_allclose(priorities(state)[:N], [3, 0.5, 1e-3], rtol=1e-5)
-    state = sampler.written(state, jnp.int32(2))
+    state = sampler.add(state, jnp.int32(2))
     np.testing.assert_allclose(priorities(state)[N : 2 * N], 3, rtol=1e-6)
-    state = sampler.learned(state, jnp.array([0, 3]), jnp.array([0.0, 0.0]))
-    state = sampler.written(state, jnp.int32(3))  # the largest so far, not the largest that is stored
+    state = sampler.set_priorities(state, jnp.array([0, 3]), jnp.array([0.0, 0.0]))
+    state = sampler.add(state, jnp.int32(3))  # the largest so far, not the largest that is stored
     np.testing.assert_allclose(priorities(state)[2 * N : 3 * N], 3, rtol=1e-6)
 
 
@@ -107,8 +107,8 @@ def test_weights_by_hand() -> None:
                                  importance_exponent_steps=16.0)  # fmt: skip
     state = sampler.init(hparams)
     for rows in (1, 2):
-        state = sampler.written(state, jnp.int32(rows))
-    state = sampler.learned(state, jnp.arange(8), jnp.array([2.0] * 4 + [1.0] * 4))
+        state = sampler.add(state, jnp.int32(rows))
+    state = sampler.set_priorities(state, jnp.arange(8), jnp.array([2.0] * 4 + [1.0] * 4))
     # Of six equal parts of the sum, four are those of p = 2, and the other two have two transitions each.
     index, weight = sampler.sample(state, jax.random.key(0), jnp.int32(2), 6)
     assert index[:4].tolist() == [0, 1, 2, 3]
@@ -128,10 +128,10 @@ def test_how_often_each_is_drawn() -> None:
     sampler = prioritised(slots, num_envs)
     state = sampler.init(PrioritisedHparams(priority_exponent=1.0))
     for rows in range(1, slots + 1):
-        state = sampler.written(state, jnp.int32(rows))
+        state = sampler.add(state, jnp.int32(rows))
     error = np.random.default_rng(0).exponential(size=200) ** 3
     error[7], error[8] = error.sum() / 9, 0.0
-    state = sampler.learned(state, jnp.arange(200), jnp.asarray(error, jnp.float32))
+    state = sampler.set_priorities(state, jnp.arange(200), jnp.asarray(error, jnp.float32))
     keys = jax.random.split(jax.random.key(0), batches)
     index, _ = jax.jit(jax.vmap(lambda key: sampler.sample(state, key, jnp.int32(slots), batch_size)))(keys)
     counts = np.stack([np.bincount(row, minlength=200) for row in np.asarray(index)])
@@ -147,8 +147,8 @@ def test_exponent_zero_is_uniform() -> None:
     sampler = prioritised(SLOTS, N)
     state = sampler.init(dataclasses.replace(HPARAMS, priority_exponent=0.0))
     for rows in range(1, SLOTS + 1):
-        state = sampler.written(state, jnp.int32(rows))
-    state = sampler.learned(state, jnp.arange(SLOTS * N), 10.0 ** jnp.arange(SLOTS * N))
+        state = sampler.add(state, jnp.int32(rows))
+    state = sampler.set_priorities(state, jnp.arange(SLOTS * N), 10.0 ** jnp.arange(SLOTS * N))
     index, weight = sampler.sample(state, jax.random.key(0), jnp.int32(SLOTS), SLOTS * N)
     np.testing.assert_array_equal(index, np.arange(SLOTS * N))  # each once: the parts are all alike
     assert (weight == 1).all()
@@ -159,17 +159,17 @@ def loop(sampler: replay.Sampler, num_envs: int, batch_size: int):
 
     def body(t, carry):
         state, key, seen = carry
-        state = sampler.written(state, t + 1)
+        state = sampler.add(state, t + 1)
         key, sample_key = jax.random.split(key)
         index, weight = sampler.sample(state, sample_key, t + 1, batch_size)
         error = jnp.sin(index.astype(jnp.float32) + t) * weight
-        return sampler.learned(state, index, error), key, (seen[0] + index, seen[1] + weight)
+        return sampler.set_priorities(state, index, error), key, (seen[0] + index, seen[1] + weight)
 
     return lambda carry, steps: jax.lax.fori_loop(1, steps, body, carry)
 
 
 def begin(sampler: replay.Sampler, batch_size: int, hparams, key):
-    state = sampler.written(sampler.init(hparams), jnp.int32(1))
+    state = sampler.add(sampler.init(hparams), jnp.int32(1))
     return state, key, (jnp.zeros(batch_size, jnp.int32), jnp.zeros(batch_size))
 
 

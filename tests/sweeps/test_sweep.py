@@ -108,7 +108,7 @@ def quick():
     """Programs that compile quickly, once for all sweeps with the same static values; calls of so many iterations, and
     no trials."""
     jax.devices()  # from here on a command leaves their number alone
-    timed, compiled = Program._timed, {}
+    timed, compiled = Program._compile, {}
 
     def quickly(self, lower, options):
         return timed(self, lower, options | {"xla_backend_optimization_level": 0})
@@ -121,7 +121,7 @@ def quick():
         return found
 
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(Program, "_timed", quickly)
+        monkeypatch.setattr(Program, "_compile", quickly)
         monkeypatch.setattr(sweep, "group", sharing)
         monkeypatch.setattr(planning, "seconds_per_iteration", lambda group, size, devices: 0.25)
         monkeypatch.setattr(sys.modules["jaxrl.training.host_loop"]._Loop, "pace", lambda self: 40)

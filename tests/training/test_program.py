@@ -15,7 +15,7 @@ from jaxrl.agents import MinibatchConfig, ppo
 from jaxrl.arguments import ArgumentError
 from jaxrl.envs import action_space_of
 from jaxrl.networks import QNetwork
-from jaxrl.replay import Place, gather, write
+from jaxrl.replay.buffer import StackedRing, read, write
 from jaxrl.training import DivergedError, Program, repeat, run
 from jaxrl.training.population import block_size, population
 from tests.compiling import AS_USERS_DO
@@ -28,10 +28,10 @@ HPARAMS = {"off": DQNHparams(learning_rate=1e-3, epsilon_decay_steps=200.0), "on
 @pytest.fixture(scope="module", autouse=True)
 def quickly():
     """As users compile, for environments must be the same to the bit, but with LLVM's optimizations off."""
-    timed = Program._timed
+    compile = Program._compile
     with pytest.MonkeyPatch.context() as monkeypatch:
         options = AS_USERS_DO | {"xla_backend_optimization_level": 0}
-        monkeypatch.setattr(Program, "_timed", lambda self, lower, given: timed(self, lower, given | options))
+        monkeypatch.setattr(Program, "_compile", lambda self, lower, given: compile(self, lower, given | options))
         yield
 
 
@@ -133,7 +133,7 @@ def test_the_environments_of_one_agent_are_spread_over_devices(trainers, kind) -
     hparams, key = HPARAMS[kind], jax.random.key(1)
     spread = train(trainers[kind], hparams, key, devices=8)
     assert_close(train(trainers[kind], hparams, key), spread)
-    parts = [spread.state.envs.observation, *([spread.state.replay[0]] if kind == "off" else [])]
+    parts = [spread.state.envs.observation, *([spread.state.replay.ring] if kind == "off" else [])]
     for part in parts:
         assert {shard.data.size * 8 for shard in part.addressable_shards} == {part.size}
     # All learn from what all have seen: gradients are added up over the devices, and nobody has the whole batch.
@@ -147,10 +147,10 @@ def test_blocks_are_small_on_a_cpu() -> None:
 def test_a_ring_among_others_is_written_and_read_like_one_alone() -> None:
     rings = jax.random.bits(jax.random.key(0), (3, 4, 2, 5))
     row, index = jax.random.bits(jax.random.key(1), (2, 5)), jnp.array([0, 3, 7, 6])
-    alone, among = write(rings[1], row, jnp.int32(6)), write(Place(rings, jnp.int32(1)), row, jnp.int32(6))
+    alone, among = write(rings[1], row, jnp.int32(6)), write(StackedRing(rings, jnp.int32(1)), row, jnp.int32(6))
     np.testing.assert_array_equal(among.rings, rings.at[1].set(alone))
     for n_step in (1, 3):
-        np.testing.assert_array_equal(gather(alone, index, n_step), gather(among, index, n_step))
+        np.testing.assert_array_equal(read(alone, index, n_step), read(among, index, n_step))
 
 
 def test_the_rings_of_a_population_stay_where_they_are(small_agent) -> None:
@@ -158,7 +158,7 @@ def test_the_rings_of_a_population_stay_where_they_are(small_agent) -> None:
     config = OffPolicyConfig(num_envs=4, batch_size=8, replay_capacity=8192, warmup_steps=16)
     trainer = off_policy(small_agent, *make("Breakout-MinAtar"), config)
     program = Program(trainer, jax.random.split(jax.random.key(0), 4), repeat(DQNHparams(), 4))
-    ring = program.shapes.state.replay[0].size // 4
+    ring = program.shapes.state.replay.ring.size // 4
     made = re.findall(r"= \w+\[([\d,]+)\]\S* ([\w-]+)\(", program.advance_text())
     large = {op for shape, op in made if math.prod(map(int, shape.split(","))) >= ring}
     assert large <= {"dynamic-update-slice", "fusion", "parameter", "get-tuple-element", "bitcast"}

@@ -50,7 +50,7 @@ def test_each_of_three_agents_equals_its_solo_run(compiled, hparams) -> None:
         # The environments and the replay to the bit, parameters up to the order of sums in a matrix product.
         for a, b in zip(jax.tree.leaves(solo), jax.tree.leaves(trial), strict=True):
             np.testing.assert_allclose(np.asarray(data(a)), np.asarray(data(b)), rtol=1e-4, atol=1e-6)
-        np.testing.assert_array_equal(solo.replay[0], trial.replay[0])
+        np.testing.assert_array_equal(solo.replay.ring, trial.replay.ring)
         np.testing.assert_allclose(solo_metrics["loss"].sum, many_metrics["loss"].sum[:, i], rtol=1e-3, atol=1e-6)
 
 
@@ -68,10 +68,10 @@ def test_seeds_differ_from_the_first_weight_on(compiled, hparams) -> None:
     inits, _ = compiled
     state = inits["many"](jax.random.split(jax.random.key(0), 3), repeat(hparams, 3))
     kernel = state.agent.params["params"]["Dense_0"]["kernel"]
-    memory, _ = state.replay
+    ring = state.replay.ring
     for i in range(3):
         assert not np.array_equal(kernel[i], kernel[i - 1])
-        assert not np.array_equal(memory[i], memory[i - 1])
+        assert not np.array_equal(ring[i], ring[i - 1])
 
 
 def test_every_stored_transition_is_one_that_happened(small_agent, hparams) -> None:
@@ -82,8 +82,8 @@ def test_every_stored_transition_is_one_that_happened(small_agent, hparams) -> N
     state = jax.jit(trainer.init)(jax.random.key(0), hparams)
     state, _ = jax.jit(lambda s: jax.lax.scan(lambda s, _: trainer.step(s), s, length=150))(state)
     written = 16 // 4 + 150
-    memory = np.asarray(state.replay[0][:written])  # [T, N, words]
-    observation, action, reward, terminated, truncated, after = np.split(memory, [13, 14, 15, 16, 17], axis=-1)
+    ring = np.asarray(state.replay.ring[:written])  # [T, N, words]
+    observation, action, reward, terminated, truncated, after = np.split(ring, [13, 14, 15, 16, 17], axis=-1)
     done = terminated[..., 0].astype(bool)
     assert done.sum() > 20
     assert not truncated.any()
@@ -120,13 +120,13 @@ def test_the_replay_is_written_in_place(env: str, agents: int, kind: str, n_step
 
     program = jax.jit(advance, donate_argnums=0).lower(shapes, jnp.int32(0)).compile(AS_USERS_DO)
     made = re.findall(r"= \w+\[([\d,]+)\]\S* ([\w-]+)\(", program.as_text())
-    large = {op for shape, op in made if math.prod(map(int, shape.split(","))) >= shapes.replay[0].size}
+    large = {op for shape, op in made if math.prod(map(int, shape.split(","))) >= shapes.replay.ring.size}
     # A fusion is listed for what it holds as well; all else hands the array on without touching it.
     assert "dynamic-update-slice" in large
     assert large <= {"dynamic-update-slice", "fusion", "parameter", "get-tuple-element", "bitcast"}
-    assert program.memory_analysis().temp_size_in_bytes < shapes.replay[0].size * 4
+    assert program.memory_analysis().temp_size_in_bytes < shapes.replay.ring.size * 4
     if kind == "prioritised":
-        leaves = ",".join(map(str, shapes.replay[1].tree[0].shape))
+        leaves = ",".join(map(str, shapes.replay.sampler.tree[0].shape))
         assert f"f32[{leaves}]" in program.as_text()
         assert not re.findall(rf"= f32\[{leaves}\]\S* copy\(", program.as_text())
 
@@ -174,4 +174,4 @@ def test_a_replay_holds_actions_of_a_box(hparams) -> None:
     trainer = off_policy(agent, env, params, config)
     state, metrics = jax.jit(trainer.step)(jax.jit(trainer.init)(jax.random.key(0), hparams))
     assert metrics["error"] == (0, 8)
-    assert state.replay[0].shape == (16, 4, 3 + 1 + 1 + 1 + 1 + 3)
+    assert state.replay.ring.shape == (16, 4, 3 + 1 + 1 + 1 + 1 + 3)

@@ -1,4 +1,4 @@
-"""Packing and the ring."""
+"""The replay buffer: packing and the ring."""
 
 import jax
 import jax.numpy as jnp
@@ -35,9 +35,15 @@ def test_a_breakout_transition_takes_at_most_128_bytes() -> None:
     assert layout.num_words * 4 == 120
 
 
-def test_the_ring_forgets_the_oldest() -> None:
-    memory = replay.allocate(capacity=10, num_envs=4, num_words=1)  # 3 rows of 4
-    assert memory.shape == (3, 4, 1)
+def test_the_buffer_forgets_the_oldest() -> None:
+    sizes = replay.num_slots(10, 4), 4  # 3 rows of 4
+    layout = replay.packing(jax.ShapeDtypeStruct((), jnp.uint32), decode=lambda words: words + 100)
+    buffer = replay.ring_buffer(layout, replay.uniform(*sizes), *sizes)
+    state = buffer.init(())
+    assert state.ring.shape == (3, 4, 1)
     for t in range(5):
-        memory = replay.write(memory, jnp.full((4, 1), t, jnp.uint32), jnp.int32(t))
-    assert sorted(set(np.asarray(memory).ravel())) == [2, 3, 4]
+        state = buffer.add(state, jnp.full(4, t, jnp.uint32), jnp.int32(t))
+    assert sorted(set(np.asarray(state.ring).ravel())) == [2, 3, 4]
+    index, sample = buffer.sample(state, jax.random.key(0), jnp.int32(5), 64)
+    np.testing.assert_array_equal(sample.transitions[0], state.ring.reshape(-1)[index] + 100)
+    assert sorted(set(np.asarray(sample.transitions).ravel())) == [102, 103, 104]
