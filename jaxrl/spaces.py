@@ -37,7 +37,7 @@ def check_actions(actions: Any, space: Discrete | Box, num_envs: int) -> None:
     if not (hasattr(actions, "shape") and actions.shape == shape and jnp.issubdtype(actions.dtype, kind)):
         got = f"{actions.dtype}{list(actions.shape)}" if hasattr(actions, "shape") else repr(actions)
         raise ArgumentError(
-            "agent", f"must act with {name}{list(shape)}, for this environment has the actions {space}", got
+            "agent", f"must act with {name}{list(shape)}, for this environment has the actions {space}", actions, got
         )
 
 
