@@ -38,7 +38,7 @@ class DQN(NetworkConfig, OffPolicyConfig):
     noisy: bool = False
     """Dense layers with learned noise, which explore instead of ε: set all epsilons to 0 (Fortunato et al. 2018)."""
     values: Literal["expected", "categorical", "quantiles"] = "expected"
-    """Learn expected returns, or distributions: categorical (C51, Bellemare et al. 2017) or quantiles (Dabney 2018)."""
+    """Learn expected returns, distributions (C51, Bellemare et al. 2017), or quantiles (Dabney et al. 2018)."""
     loss: Literal["huber", "l2"] = "huber"
     """Loss of expected values: huber (error clipped to [-1, 1], Mnih et al. 2015) or l2 (Mnih et al. 2013)."""
     num_atoms: Annotated[int, Interval(ge=2, lt=2**16)] = 51

@@ -34,7 +34,7 @@ BAD = [
         "--env Acrobot-v1 --env-options gravity=3",
         "--env-options gravity is not an option of Acrobot-v1, which has .*available_torque, .*, got 3",
     ),
-    ("--env GridWorld --env-options map=A_MAP", "--env-options map's rows must be as long as row 0, .* in row 1: '.'"),
+    ("--env GridWorld --env-options map=A_MAP", "--env-options map must have rows as long as row 0, .* in row 1: '.'"),
     (
         "--env GridWorld --env-options map=S..G max_steps_in_episode=2",
         "--env-options max_steps_in_episode must be at least 3, .*, got 2$",

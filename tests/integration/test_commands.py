@@ -152,7 +152,7 @@ def test_a_seed_of_a_run_is_chosen_alike(finished: Path, call, name: str) -> Non
     [
         ("hparams.newthing", 3, "hparams.newthing is not known, got 3"),
         ("config.num_env", 3, "config.num_env is not known (the nearest is config.num_envs), got 3"),
-        ("config.num_envs", "many", "config.num_envs must be of the kind of 256, got 'many'"),
+        ("config.num_envs", "many", "config.num_envs must be of the type of 256, got 'many'"),
         ("config.num_envs", -1, "config.num_envs must be > 0, got -1"),
         ("hparams.discount", 0.5, f"hparams.discount must be {np.float32(0.99)}, as in training, got 0.5"),
     ],
@@ -187,11 +187,13 @@ def test_play_videos_a_run(finished: Path, tmp_path: Path, call) -> None:
     assert out.endswith(f"written to {save_video}\n")
     with Image.open(save_video) as frames:
         assert frames.n_frames >= 60
-    for name, value in (("--env", "CartPole-v1"), ("--rules", "gymnax"), ("--env-options", "a=1")):
+    for name, value, got in (
+        ("--env", "CartPole-v1", "'CartPole-v1'"), ("--rules", "gymnax", "'gymnax'"), ("--env-options", "a=1", "a=1")
+    ):  # fmt: skip
         code, _, err = call(play.main, "--policy", str(finished), name, value)
         assert (code, len(err.splitlines())) == (2, 1)
         assert err.startswith(f"error: {name} is ")
-        assert err.endswith(f"got {value}\n")
+        assert err.endswith(f"got {got}\n")
 
 
 def test_an_existing_run_is_not_overwritten_and_a_changed_one_not_resumed(finished: Path, call) -> None:
@@ -289,5 +291,11 @@ def test_nobody_reads_what_is_printed() -> None:
 def test_help_explains_every_field() -> None:
     code, out, err = command("dqn_minatar", "--help", env=os.environ | {"COLUMNS": "200"})
     assert code == 0, err
-    for text in ("--hparams.learning-rate", "Step size of Adam", "--config.num-envs", "default: 256", "--debug-nans"):
+    for text in (
+        "--hparams.learning-rate",
+        "Step size of the optimizer",
+        "--config.num-envs",
+        "default: 256",
+        "--debug-nans",
+    ):
         assert text in out
