@@ -59,7 +59,7 @@ def test_actor_and_critic_share_nothing(space) -> None:
 
 
 def test_observations_of_several_parts_are_refused() -> None:
-    with pytest.raises(ArgumentError, match="^observation must be one array for a default network; .*, got a dict$"):
+    with pytest.raises(ArgumentError, match=r"^observation must be one array for a default network; .*, got a dict$"):
         actor_critic({"eye": jnp.zeros(3)}, Discrete(2))
 
 

@@ -67,7 +67,7 @@ def test_experiments_know_the_numbered_states_of_an_environment() -> None:
 
 def test_an_observation_that_is_no_array_needs_a_network_of_ones_own() -> None:
     with pytest.raises(
-        ValueError, match="^observation must be one array for a default network; pass your own network, got a dict$"
+        ValueError, match=r"^observation must be one array for a default network; pass your own network, got a dict$"
     ):
         q_network({"x": jnp.zeros(3)}, 2)
     with pytest.raises(ArgumentError, match=r"^conv_features must not be given for observations \[4\], .* got 8$"):
