@@ -168,8 +168,11 @@ class SpyNetwork:
 class SpyEnv(Environment):
     """Notes its random words; episodes last three steps."""
 
-    random_words, num_actions, describe_rules, name = 2, 2, "spy", "Spy"
-    default_params = ()
+    random_words, num_actions, name = 2, 2, "Spy"
+    default_params: Any = ()
+
+    def describe_rules(self, params):
+        return "spy"
 
     def __init__(self, log: Log) -> None:
         self.log = log

@@ -9,8 +9,10 @@ from scipy import stats
 from jaxrl.distributions import Categorical, Normal
 
 DRAWS = 100_000
-LOGITS = np.float32([[0.0, -np.inf, 1.0, 2.0], [-np.inf, -np.inf, 5.0, -np.inf], [30.0, -80.0, 29.0, -np.inf]])
-MEAN, LOG_STD = np.float32([[0.0, 2.0], [-1.0, 0.5]]), np.float32([[0.0, -1.0], [0.5, -3.0]])
+LOGITS = np.array(
+    [[0.0, -np.inf, 1.0, 2.0], [-np.inf, -np.inf, 5.0, -np.inf], [30.0, -80.0, 29.0, -np.inf]], np.float32
+)
+MEAN, LOG_STD = np.array([[0.0, 2.0], [-1.0, 0.5]], np.float32), np.array([[0.0, -1.0], [0.5, -3.0]], np.float32)
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
@@ -70,7 +72,7 @@ def test_normal_draws() -> None:
 
 def test_normal_against_scipy() -> None:
     distribution = Normal(jnp.array(MEAN), jnp.array(LOG_STD))
-    actions = np.float32([[0.3, 1.5], [2.0, 0.5]])
+    actions = np.array([[0.3, 1.5], [2.0, 0.5]], np.float32)
     oracle = stats.norm(MEAN.astype(np.float64), np.exp(LOG_STD.astype(np.float64)))
     np.testing.assert_allclose(distribution.log_prob(actions), oracle.logpdf(actions).sum(1), rtol=1e-5)
     np.testing.assert_allclose(distribution.entropy(), oracle.entropy().sum(1), rtol=1e-5)

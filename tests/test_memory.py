@@ -50,8 +50,10 @@ def test_the_least_limit_holds(tmp_path: Path, files: dict[str, str], free: int)
 
 
 def test_here_there_is_some(tmp_path: Path) -> None:
-    total = free_on_machine(tmp_path)  # no file says what is free: all of it
-    assert 0 < free_on_machine() <= total
+    total, free = free_on_machine(tmp_path), free_on_machine()  # no file says what is free: all of it
+    assert total is not None
+    assert free is not None
+    assert 0 < free <= total
 
 
 def test_what_does_not_fit_is_refused(monkeypatch) -> None:

@@ -32,7 +32,7 @@ def both(compute: Callable[[Any], Any]) -> tuple[Any, Any]:
     for x64 in (False, True):
         with jax.enable_x64(x64):
             lowered = jax.jit(lambda key: jax.tree.map(numbers, compute(key))).lower(jax.random.key(1))
-            compiled = lowered.compile(compiler_options={"xla_backend_optimization_level": 0})
+            compiled = lowered.compile(compiler_options={"xla_backend_optimization_level": "0"})
             results.append(jax.device_get(compiled(jax.random.key(1))))
     return results[0], results[1]
 

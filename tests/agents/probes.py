@@ -3,8 +3,9 @@
 All of them are one environment with traced parameters, so that one program learns them all.
 """
 
+from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +23,7 @@ from jaxrl.agents import (
     reinforce,
 )
 from jaxrl.envs import Environment
+from jaxrl.types import Agent
 from tests.compiling import quick_jit
 
 DISCOUNT = 0.5
@@ -54,8 +56,11 @@ class ProbeState(NamedTuple):
 class Probe(Environment):
     """An observation of (cue, place) and two actions; rewards, ways and ends are parameters."""
 
-    random_words, num_actions, describe_rules, name = 1, 2, "probe", "Probe"
-    default_params = None  # there is none that is usual
+    random_words, num_actions, name = 1, 2, "Probe"
+    default_params: Any = None  # no probe is the default
+
+    def describe_rules(self, params):
+        return "probe"
 
     def initial(self, bits, params):
         cue = (bits[0] & 1).astype(jnp.int32)
@@ -78,10 +83,10 @@ def probe_params(reward=0.0, then=None, max_steps: int = FOREVER, goes_on: bool 
     rewards = np.stack([np.broadcast_to(x, (2, 2)) for x in (reward, 0.0 if then is None else then)])
     moves = then is not None
     ends = np.array([not moves and not goes_on, True])
-    return ProbeParams(rewards.astype(np.float32), np.int32([moves, 1]), ends, np.int32(max_steps))
+    return ProbeParams(rewards.astype(np.float32), np.array([moves, 1], np.int32), ends, np.int32(max_steps))
 
 
-BY_ACTION, BY_CUE = np.float32([[-1, 1]]), np.float32([[-1], [1]])
+BY_ACTION, BY_CUE = np.array([[-1, 1]], np.float32), np.array([[-1], [1]], np.float32)
 
 PROBES = {
     "constant": probe_params(1.0),
@@ -96,7 +101,7 @@ PROBES = {
 
 STACKED = jax.tree.map(lambda *leaves: np.stack(leaves), *PROBES.values())
 
-PLACES = np.float32([[[0, 0], [1, 0]], [[0, 1], [1, 1]]])
+PLACES = np.array([[[0, 0], [1, 0]], [[0, 1], [1, 1]]], np.float32)
 """The observations, `[place, cue, 2]`."""
 
 
@@ -105,7 +110,7 @@ def exact_q(params: ProbeParams, discount: float = DISCOUNT) -> np.ndarray:
     q = np.zeros((2, 2, 2))
     for _ in range(100):
         follows = q.max(-1)[params.leads_to]
-        q = params.reward + discount * np.where(params.ends[:, None], 0.0, follows)[..., None]
+        q = np.asarray(params.reward + discount * np.where(params.ends[:, None], 0.0, follows)[..., None])
     return q
 
 
@@ -139,10 +144,10 @@ class Aim:
         return spaces.Box(-1.0, 1.0, (1,), jnp.float32)
 
 
-TARGETS = np.float32([-0.5, 0.25])
+TARGETS = np.array([-0.5, 0.25], np.float32)
 
 
-ON_POLICY_AGENTS = {
+ON_POLICY_AGENTS: dict[str, tuple[Callable[..., Agent], Callable[..., Any]]] = {
     "a2c": (a2c, A2CHparams),
     "ppo": (partial(ppo, config=MinibatchConfig(num_epochs=2, num_minibatches=2)), PPOHparams),
 } | {

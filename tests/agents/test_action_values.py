@@ -55,7 +55,7 @@ def test_losses_and_errors_by_hand() -> None:
 
 # (s, a, r, terminated, s') of two states, and Q* with γ = 1/2. In state 0 it is best to wait for the 2 of state 1.
 STATE, ACTION = np.array([0, 0, 1, 1]), np.array([0, 1, 0, 1])
-REWARD, TERMINATED = np.float32([1, 0.5, 2, -1]), np.array([True, False, True, False])
+REWARD, TERMINATED = np.array([1, 0.5, 2, -1], np.float32), np.array([True, False, True, False])
 NEXT_STATE = np.array([0, 1, 0, 1])
 OPTIMAL = [[1, 0.5 + 0.5 * 2], [2, -1 + 0.5 * 2]]
 
@@ -123,7 +123,7 @@ def test_categorical_targets_are_right_on_any_support(v_min: float, v_max: float
     targets = 1 / num_atoms - np.asarray(gradients, np.float64)[:, 0]
     p = np.exp(np.float64(logits[1]) - np.logaddexp.reduce(np.float64(logits[1])))
     atoms = np.linspace(v_min, v_max, num_atoms)
-    for r, gamma, target in zip(np.float64(reward), np.float64(discount), targets, strict=True):
+    for r, gamma, target in zip(np.array(reward, float), np.array(discount, float), targets, strict=True):
         place = (np.clip(r + gamma * atoms, v_min, v_max) - v_min) / (width / (num_atoms - 1))
         expected = np.maximum(1 - abs(place - np.arange(num_atoms)[:, None]), 0) @ p
         np.testing.assert_allclose(target, expected, atol=2e-3)

@@ -18,8 +18,8 @@ from jaxrl.arguments import ArgumentError
 from jaxrl.distributions import Categorical
 from jaxrl.types import Transition
 
-VALUES = np.float32([1.0, 2.0, -1.0])
-LOGITS = np.float32([[0.2, -0.3], [1.0, 0.5], [-0.4, 0.1]])
+VALUES = np.array([1.0, 2.0, -1.0], np.float32)
+LOGITS = np.array([[0.2, -0.3], [1.0, 0.5], [-0.4, 0.1]], np.float32)
 OLD = {"logits": LOGITS.astype(np.float64), "values": VALUES.astype(np.float64)}
 BETA = 0.9
 """Adam's first decay."""

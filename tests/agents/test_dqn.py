@@ -158,7 +158,7 @@ def test_changing_a_hyperparameter_compiles_nothing() -> None:
         hparams = dataclasses.replace(hparams, target_update_period=jnp.int32(1))
         state = state._replace(hparams=hparams)
         update(state, BATCH, jax.random.key(0), jnp.float32(0))
-    assert update._cache_size() == 1
+    assert update._cache_size() == 1  # type: ignore[attr-defined]
 
 
 def test_the_optimizers_state_does_not_depend_on_the_values() -> None:

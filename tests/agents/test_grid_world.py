@@ -53,8 +53,8 @@ def test_pqn_learns_q_star() -> None:
 
 @pytest.mark.parametrize("algorithm", ["a2c", "ppo", "baseline"])
 def test_policies_become_optimal(algorithm: str) -> None:
-    make_agent, hparams = ON_POLICY_AGENTS[algorithm]
-    hparams = hparams(learning_rate=1e-2, discount=DISCOUNT)
+    make_agent, make_hparams = ON_POLICY_AGENTS[algorithm]
+    hparams = make_hparams(learning_rate=1e-2, discount=DISCOUNT)
     observation, _ = jax.eval_shape(ENV.reset, jax.random.key(0), PARAMS)
     agent = make_agent(actor_critic(observation, Discrete(4), (32,)))
     config = OnPolicyConfig(num_envs=16, rollout_length=16, reset_each_rollout=algorithm == "baseline")

@@ -17,7 +17,7 @@ from jaxrl.spaces import Discrete
 from jaxrl.types import Mean, Transition
 from tests.compiling import quick_jit
 
-Q = np.float32([[1.0, 2.0], [3.0, 5.0], [0.5, -1.0]])
+Q = np.array([[1.0, 2.0], [3.0, 5.0], [0.5, -1.0]], np.float32)
 GAMMA, LAMBDA = 0.5, 0.8
 HPARAMS = PQNHparams(learning_rate=0.01, discount=GAMMA, q_lambda=LAMBDA, epsilon_start=0.0, epsilon_end=0.0)
 
@@ -73,7 +73,7 @@ def returns_by_hand() -> np.ndarray:
     c2 = 9 + GAMMA * 5
     c1 = 6
     c0 = 3 + GAMMA * (far * 5 + LAMBDA * c1)
-    return np.float32([[a0, b0, c0], [a1, b1, c1], [a2, b2, c2]])
+    return np.array([[a0, b0, c0], [a1, b1, c1], [a2, b2, c2]], np.float32)
 
 
 def updated(batch=BATCH, config=MinibatchConfig(num_epochs=1, num_minibatches=1)):  # noqa: B008
@@ -122,9 +122,9 @@ def test_every_epoch_learns_from_each_transition_once_in_another_order() -> None
     config = MinibatchConfig(num_epochs=3, num_minibatches=3)
     begin = jnp.zeros((9, 3), jnp.int32), 0
     (orders, _), _ = learn_in_minibatches(step, begin, jnp.arange(9), jax.random.key(0), config)
-    orders = np.asarray(orders).reshape(3, 9)
-    np.testing.assert_array_equal(np.sort(orders), [np.arange(9)] * 3)
-    assert len({tuple(order) for order in orders}) == 3
+    by_epoch = np.asarray(orders).reshape(3, 9)
+    np.testing.assert_array_equal(np.sort(by_epoch), [np.arange(9)] * 3)
+    assert len({tuple(order) for order in by_epoch}) == 3
     with pytest.raises(ArgumentError, match=r"num_minibatches must divide num_envs \* rollout_length = 9, got 2"):
         updated(config=MinibatchConfig(num_minibatches=2))
 

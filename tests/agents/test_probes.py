@@ -1,6 +1,8 @@
 """Every agent in tiny environments with exactly known values: what it must learn, and that truncation is no end."""
 
 import dataclasses
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -54,9 +56,8 @@ def test_action_values_become_exact(algorithm: str) -> None:
         return on_policy(pqn(network), Probe(), params, ROLLOUTS), hparams
 
     agents = trained(make_trainer, STACKED, 1500)
-    q_values = jax.vmap(jax.vmap(jax.vmap(network.apply, (None, 0)), (None, 0)), (0, None))(
-        agents.params, PLACES[:, :, None]
-    )[:, :, :, 0]
+    apply: Callable[..., Any] = jax.vmap(jax.vmap(jax.vmap(network.apply, (None, 0)), (None, 0)), (0, None))
+    q_values = apply(agents.params, PLACES[:, :, None])[:, :, :, 0]
     for (name, params), q in zip(PROBES.items(), q_values, strict=True):
         seen = is_visited(params)
         np.testing.assert_allclose(q[seen], exact_q(params)[seen], atol=0.03, err_msg=name)
@@ -64,8 +65,8 @@ def test_action_values_become_exact(algorithm: str) -> None:
 
 @pytest.mark.parametrize("algorithm", ON_POLICY_AGENTS)
 def test_a_policy_becomes_optimal_and_its_values_exact(algorithm: str) -> None:
-    make_agent, hparams = ON_POLICY_AGENTS[algorithm]
-    hparams, config = hparams(**LEARN), ROLLOUTS if algorithm in ("a2c", "ppo") else FRESH
+    make_agent, make_hparams = ON_POLICY_AGENTS[algorithm]
+    hparams, config = make_hparams(**LEARN), ROLLOUTS if algorithm in ("a2c", "ppo") else FRESH
     network = actor_critic(jax.ShapeDtypeStruct((2,), jnp.float32), Discrete(2), hidden_sizes=(16,))
     agents = trained(lambda params: (on_policy(make_agent(network), Probe(), params, config), hparams), STACKED, 600)
     policies, values = jax.jit(jax.vmap(network.apply, (0, None)))(agents.params, PLACES.reshape(4, 2))
@@ -83,9 +84,9 @@ def test_a_policy_becomes_optimal_and_its_values_exact(algorithm: str) -> None:
 
 @pytest.mark.parametrize("algorithm", ["a2c", "ppo", "baseline"])
 def test_a_continuous_policy_finds_its_target(algorithm: str) -> None:
-    make_agent, hparams = ON_POLICY_AGENTS[algorithm]
-    hparams, config = hparams(**LEARN), ROLLOUTS if algorithm in ("a2c", "ppo") else FRESH
-    space = Box(np.float32([-1]), np.float32([1]))
+    make_agent, make_hparams = ON_POLICY_AGENTS[algorithm]
+    hparams, config = make_hparams(**LEARN), ROLLOUTS if algorithm in ("a2c", "ppo") else FRESH
+    space = Box(np.array([-1], np.float32), np.array([1], np.float32))
     network = actor_critic(jax.ShapeDtypeStruct((1,), jnp.float32), space, hidden_sizes=(16,))
     agents = trained(lambda key: (on_policy(make_agent(network), Aim(), None, config), hparams), jnp.arange(1), 600)
     policy, value = network.apply(agents.params[0], TARGETS[:, None])

@@ -13,7 +13,14 @@ from tests.compiling import quick_jit
 
 OBSERVATIONS = jnp.float32(np.random.default_rng(0).normal(size=(1, 5, 3)))
 BATCH = Sample(
-    Transition(OBSERVATIONS, jnp.ones((1, 5), jnp.int32), jnp.ones((1, 5)), *jnp.zeros((2, 1, 5), bool), OBSERVATIONS),
+    Transition(
+        OBSERVATIONS,
+        action=jnp.ones((1, 5), jnp.int32),
+        reward=jnp.ones((1, 5)),
+        terminated=jnp.zeros((1, 5), bool),
+        truncated=jnp.zeros((1, 5), bool),
+        next_observation=OBSERVATIONS,
+    ),
     jnp.ones(5),
 )
 
@@ -74,8 +81,8 @@ def test_it_learns_as_linen_does(make) -> None:
     of_linen, expected = learned(Linen(), {"params": dict(zip(("first", "last"), layers, strict=True))})
     after, values = learned(network, a)
     np.testing.assert_allclose(values, expected, rtol=1e-4, atol=1e-6)
-    sums = (sorted(float(x.sum()) for x in jax.tree.leaves(tree)) for tree in (after, of_linen))
-    np.testing.assert_allclose(*sums, rtol=1e-4, atol=1e-6)
+    sums, of_linen_sums = (sorted(float(x.sum()) for x in jax.tree.leaves(tree)) for tree in (after, of_linen))
+    np.testing.assert_allclose(sums, of_linen_sums, rtol=1e-4, atol=1e-6)
 
 
 class LinenNormed(nn.Module):

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
+from jaxrl.networks import Network
 from jaxrl.networks.layers import BoardConv, Dense, LayerNorm, NoisyDense
 
 
@@ -37,7 +38,8 @@ def test_layer_norm_is_that_of_flax() -> None:
 
 def test_noisy_weights_have_their_means_and_deviations() -> None:
     """Factorised noise: f(ε) = sign(ε) √|ε| has variance E|ε| = √(2/π), a product of two of them 2/π."""
-    x, layer = jnp.eye(3), NoisyDense(2)
+    layer: Network = NoisyDense(2)
+    x = jnp.eye(3)
     params = layer.init(jax.random.key(0), x)
     kernel, bias = params["params"]["kernel"], params["params"]["bias"]
     assert abs(kernel).max() <= 3**-0.5
@@ -52,7 +54,8 @@ def test_noisy_weights_have_their_means_and_deviations() -> None:
 
 
 def test_noise_is_the_same_for_the_whole_batch_and_learns() -> None:
-    x, layer = jnp.ones((3, 4)), NoisyDense(2)
+    layer: Network = NoisyDense(2)
+    x = jnp.ones((3, 4))
     params = layer.init(jax.random.key(0), x)
     noisy = layer.apply(params, x, rngs={"noise": jax.random.key(1)})
     np.testing.assert_array_equal(noisy, noisy[:, :1].repeat(4, axis=1))

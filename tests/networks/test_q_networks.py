@@ -8,7 +8,7 @@ import pytest
 from gymnax.environments import spaces as gymnax
 
 from jaxrl import ArgumentError, DQNHparams, PPOHparams, make
-from jaxrl.networks import NoisyDense, QNetwork, q_network
+from jaxrl.networks import Network, NoisyDense, QNetwork, q_network
 from jaxrl.networks.network import example_of
 from jaxrl.recipes.actor_critics import PPO, build_ppo
 from jaxrl.recipes.deep_q import DQN, build_dqn
@@ -27,7 +27,7 @@ from tests.compiling import quick_jit
     ],
 )
 def test_shapes(shape: tuple[int, ...], dtype) -> None:
-    network = q_network(jax.ShapeDtypeStruct(shape, dtype), 6, (16,))
+    network: Network = q_network(jax.ShapeDtypeStruct(shape, dtype), 6, (16,))
     observations = jnp.ones((5, *shape), dtype)
     params = network.init(jax.random.key(0), observations)
     assert network.apply(params, observations).shape == (5, 6)
@@ -77,7 +77,7 @@ def test_an_observation_that_is_no_array_needs_a_network_of_ones_own() -> None:
 @pytest.mark.parametrize("dueling", [False, True])
 @pytest.mark.parametrize("outputs", [(), (7,)])
 def test_parts_are_composed(dueling: bool, outputs: tuple[int, ...]) -> None:
-    network = QNetwork(6, (16, 8), outputs=outputs, dueling=dueling, layer_norm=True, dense=NoisyDense)
+    network: Network = QNetwork(6, (16, 8), outputs=outputs, dueling=dueling, layer_norm=True, dense=NoisyDense)
     observations = jax.random.normal(jax.random.key(0), (5, 4, 4, 2))
     params = network.init(jax.random.key(0), observations)
     assert network.apply(params, observations).shape == (5, 6, *outputs)

@@ -1,5 +1,7 @@
 """Distributional Q-learning of one transition: values worked out by hand, NumPy and rlax as oracles, and properties."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,7 +12,7 @@ from jaxrl import ops
 
 B, A, K = 16, 3, 7
 ATOMS = np.linspace(-2, 3, K, dtype=np.float32)
-TAU = np.float32((2 * np.arange(K) + 1) / (2 * K))
+TAU = ((2 * np.arange(K) + 1) / (2 * K)).astype(np.float32)
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +28,7 @@ def batch():
 def project_by_atom(z_p, probs, z_q):
     """Algorithm 1 of Bellemare et al. 2017: the place b of an atom on the support, shared by floor and ceiling."""
     mass = np.zeros(len(z_q))
-    for z, p in zip(np.float64(z_p), probs, strict=True):
+    for z, p in zip(np.asarray(z_p, np.float64), probs, strict=True):
         b = (np.clip(z, z_q[0], z_q[-1]) - z_q[0]) / (z_q[1] - z_q[0])
         low, high = int(np.floor(b)), int(np.ceil(b))
         mass[low] += p * (high - b if high > low else 1)
@@ -131,7 +133,7 @@ def test_quantile_loss_equals_numpy_and_rlax(batch, delta: float) -> None:
                 size = abs(u) - delta / 2 if abs(u) > delta else u**2 / (2 * delta)
                 total += abs(TAU[i] - (u < 0)) * size / K
         expected.append(total)
-    ours = jax.jit(jax.vmap(lambda *transition: ops.quantile_q_learning_loss(*transition, delta)))(*batch)
+    ours = jax.jit(jax.vmap(partial(ops.quantile_q_learning_loss, huber_delta=delta)))(*batch)
     np.testing.assert_allclose(ours, expected, rtol=1e-4)
 
     # rlax has the quantiles first, chooses by the mean of quantiles, and does not divide by δ.

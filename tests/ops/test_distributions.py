@@ -11,7 +11,7 @@ import rlax
 from jaxrl import ops
 
 B, A, D = 16, 5, 3
-MASKED = np.float32([math.log(1), -math.inf, math.log(3)])
+MASKED = np.array([math.log(1), -math.inf, math.log(3)], np.float32)
 entropy_and_gradient = jax.jit(jax.value_and_grad(ops.categorical_entropy))
 
 
@@ -35,7 +35,7 @@ def test_a_masked_action_has_no_part() -> None:
 
 
 def test_only_one_action_left() -> None:
-    entropy, gradient = entropy_and_gradient(np.float32([-math.inf, 2, -math.inf]))
+    entropy, gradient = entropy_and_gradient(np.array([-math.inf, 2, -math.inf], np.float32))
     assert entropy == 0
     np.testing.assert_array_equal(gradient, 0)
 
@@ -68,7 +68,7 @@ def test_categorical_equals_numpy_and_rlax(scale: float) -> None:
 
 
 def test_normal_by_hand() -> None:
-    mean, log_std, action = np.float32([[0, 1], [0, math.log(2)], [0, 3]])
+    mean, log_std, action = np.array([[0, 1], [0, math.log(2)], [0, 3]], np.float32)
     expected = -0.5 * (0 + 1) - math.log(2) - math.log(2 * math.pi)
     assert jax.jit(ops.normal_log_prob)(mean, log_std, action) == pytest.approx(expected)
     assert jax.jit(ops.normal_entropy)(log_std) == pytest.approx(math.log(2) + math.log(2 * math.pi * math.e))
@@ -97,7 +97,7 @@ def test_normal_equals_numpy_and_rlax() -> None:
 def test_entropy_is_the_mean_of_the_negative_log_density() -> None:
     """Gauss-Hermite quadrature of −E[log p(x)], exact for a quadratic."""
     nodes, weights = np.polynomial.hermite_e.hermegauss(3)
-    mean, log_std = np.float32([0.3]), np.float32([-1.2])
+    mean, log_std = np.array([0.3], np.float32), np.array([-1.2], np.float32)
     actions = (mean + np.exp(log_std) * nodes[:, None]).astype(np.float32)
     log_probs = jax.jit(jax.vmap(ops.normal_log_prob, (None, None, 0)))(mean, log_std, actions)
     assert -np.dot(weights / weights.sum(), log_probs) == pytest.approx(float(ops.normal_entropy(log_std)), rel=1e-5)

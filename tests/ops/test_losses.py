@@ -8,7 +8,7 @@ from jaxrl import ops
 
 
 def test_losses() -> None:
-    errors = np.float32([-3, -1, 0, 0.5, 2])
+    errors = np.array([-3, -1, 0, 0.5, 2], np.float32)
 
     @jax.jit
     def losses(errors):

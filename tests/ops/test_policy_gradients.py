@@ -63,7 +63,11 @@ def test_surrogate_is_unbiased(theta, dependence, constant, slope) -> None:
 
 def test_surrogate_by_hand() -> None:
     """Value f, gradient (f − b) in log p, 1 in f and 0 in b, elementwise."""
-    f_x, log_p, baseline = np.float32([2.0, -1.0]), np.float32([-0.5, -3.0]), np.float32([0.5, 0.25])
+    f_x, log_p, baseline = (
+        np.array([2.0, -1.0], np.float32),
+        np.array([-0.5, -3.0], np.float32),
+        np.array([0.5, 0.25], np.float32),
+    )
     np.testing.assert_array_equal(ops.score_function_surrogate(f_x, log_p, baseline), f_x)
     gradients = jax.jit(jax.vmap(jax.grad(ops.score_function_surrogate, argnums=(0, 1, 2))))(f_x, log_p, baseline)
     np.testing.assert_allclose(gradients, [[1, 1], [1.5, -1.25], [0, 0]])
@@ -79,13 +83,13 @@ def test_a_baseline_lowers_the_variance() -> None:
 
     of_coins = jax.vmap(jax.grad(surrogate), (None, 0, None))
     of_baselines = jax.jit(jax.vmap(of_coins, (None, None, 0)))
-    gradients = of_baselines(np.zeros(2, np.float32), np.arange(2), np.float32([0, 10, 10.5]))[..., 0]
+    gradients = of_baselines(np.zeros(2, np.float32), np.arange(2), np.array([0, 10, 10.5], np.float32))[..., 0]
     np.testing.assert_allclose(gradients.mean(axis=1), -0.25, rtol=1e-6)
     np.testing.assert_allclose(gradients.var(axis=1), [27.5625, 0.0625, 0], atol=1e-6)
 
 
 def test_score_function_loss() -> None:
-    log_prob_t, adv_t = np.float32([-0.5, -2.0]), np.float32([2.0, -3.0])
+    log_prob_t, adv_t = np.array([-0.5, -2.0], np.float32), np.array([2.0, -3.0], np.float32)
     np.testing.assert_allclose(ops.score_function_loss(log_prob_t, adv_t), [1, -6])
     gradients = jax.jit(jax.vmap(jax.grad(ops.score_function_loss, argnums=(0, 1))))(log_prob_t, adv_t)
     np.testing.assert_allclose(gradients, [[-2, 3], [0, 0]])
@@ -110,8 +114,8 @@ def test_policy_gradient_equals_rlax(theta) -> None:
 
 def test_clipped_surrogate_by_hand() -> None:
     """Only a step that would gain, the ratio already past its bound, has no gradient; nor has the advantage."""
-    ratio = np.float32([1.0, 1.5, 1.5, 0.5, 0.5])
-    adv_t = np.float32([2.0, 2.0, -2.0, 2.0, -2.0])
+    ratio = np.array([1.0, 1.5, 1.5, 0.5, 0.5], np.float32)
+    adv_t = np.array([2.0, 2.0, -2.0, 2.0, -2.0], np.float32)
     losses = jax.vmap(ops.clipped_surrogate_pg_loss, (0, 0, None))(ratio, adv_t, 0.2)
     np.testing.assert_allclose(losses, [-2, -2.4, 3, -1, 1.6], rtol=1e-6)
     gradients = jax.jit(jax.vmap(jax.grad(ops.clipped_surrogate_pg_loss, argnums=(0, 1)), (0, 0, None)))

@@ -62,8 +62,12 @@ def lambda_return(r, values, terminated, t):
 
 
 def test_by_hand() -> None:
-    r_t, discount_t, v_t = np.float32([1, 2, 0]), np.float32([0.5, 0.5, 0.5]), np.float32([2, 6, 8])
-    lambda_, v_tm1 = np.float32([1, 0, 1]), np.float32([1, 2, 6])
+    r_t, discount_t, v_t = (
+        np.array([1, 2, 0], np.float32),
+        np.array([0.5, 0.5, 0.5], np.float32),
+        np.array([2, 6, 8], np.float32),
+    )
+    lambda_, v_tm1 = np.array([1, 0, 1], np.float32), np.array([1, 2, 6], np.float32)
     expected = {
         "discounted, scalar": [1 + 0.5 * 4, 2 + 0.5 * 4, 0 + 0.5 * 8],
         "discounted": [1 + 0.5 * 4, 2 + 0.5 * 4, 0 + 0.5 * 8],
@@ -138,7 +142,7 @@ def test_n_step_returns_equal_each_episode_alone(trajectories, n: int) -> None:
 
 
 def test_n_step_return_by_hand() -> None:
-    r_t, discount_t = np.float32([1, 2, 4]), np.float32([0.5, 0.5, 0.5])
+    r_t, discount_t = np.array([1, 2, 4], np.float32), np.array([0.5, 0.5, 0.5], np.float32)
     expected = {  # the step that ended the episode: (sum of rewards, product of discounts, last step)
         (): (1 + 0.5 * 2 + 0.25 * 4, 0.125, 2),
         (0,): (1, 0.5, 0),

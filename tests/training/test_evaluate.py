@@ -1,6 +1,6 @@
 """Evaluation: whole episodes, and nothing but."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +23,11 @@ class State(NamedTuple):
 class Countdown(Environment):
     """Episodes of 1 to 8 steps, drawn at the start; the reward of a step is 1, or -100 in any later episode."""
 
-    random_words, num_actions, describe_rules, name, default_params = 1, 2, "countdown", "Countdown", Params()
+    random_words, num_actions, name = 1, 2, "Countdown"
+    default_params: Any = Params()
+
+    def describe_rules(self, params):
+        return "countdown"
 
     def initial(self, bits, params):
         return State(1 + (bits[0] & 7).astype(jnp.int32), jnp.zeros(bits.shape[1:], jnp.int32))
