@@ -1,4 +1,4 @@
-"""Playing an environment by hand, in the terminal."""
+"""Playing an environment by keyboard, in the terminal."""
 
 import contextlib
 import signal
@@ -33,30 +33,25 @@ KEYS = {
     "a": "left", "w": "up", "d": "right", "s": "down", " ": "fire",
 }  # fmt: skip
 ARROWS = {"KEY_LEFT": "←", "KEY_UP": "↑", "KEY_RIGHT": "→", "KEY_DOWN": "↓"}
-ACTION_NAMES = {
-    "Acrobot-v1": ("left", "no-op", "right"),
-    "MountainCar-v0": ("left", "no-op", "right"),
-}
-"""What the actions of gymnax's environments do; jaxrl's own say it in their `action_names`."""
+ACTION_NAMES = {"Acrobot-v1": ("left", "no-op", "right"), "MountainCar-v0": ("left", "no-op", "right")}
+"""The actions of gymnax's environments. jaxrl's own environments have `action_names`."""
 ROWS = 20
-"""Height of the picture in lines; a character is about twice as high as wide."""
+"""Height of the picture in lines. A character is about twice as high as wide."""
 
 
 def play(env: Any, env_params: Any, title: str, seed: int, fps: float, num_steps: int | None) -> list[float]:
-    """Lets somebody play until they press q (or for `num_steps` steps): the returns of the episodes that ended.
+    """Lets somebody play until they press q, or for `num_steps` steps, and returns the returns of finished episodes.
 
-    An environment with a no-op goes on at `fps` steps a second, whether a key is pressed or not. One without waits for
-    a key:
-    there is nothing that it could do meanwhile.
+    An environment with a no-op takes `fps` steps per second. One without waits for a key at each step.
     """
     actions, idle = key_bindings(env, env_params)
     envs = vectorize(env, env_params, 1)
     reset_key, play_key = jax.random.split(key_stream(seed, "play"))
     returns: list[float] = []
-    signals = end_on_signals()
-    terminal = blessed.Terminal(force_styling=None)  # only keys are asked of it; else it asks what the terminal can do
+    signals = exit_on_signals()
+    terminal = blessed.Terminal(force_styling=None)  # it only reads keys; rich draws
     with terminal.cbreak(), contextlib.ExitStack() as stack:
-        print(f"loading {title}: keys that you press now count from the first picture on", flush=True)
+        print(f"loading {title} (keys that you press now count from the first picture on)", flush=True)
         env_states, t = envs.reset(reset_key), 0
         step = jax.jit(envs.step).lower(env_states, jnp.zeros(1, jnp.int32), play_key).compile()
         live = stack.enter_context(Live(console=Console(highlight=False), screen=True, auto_refresh=False))
@@ -65,48 +60,42 @@ def play(env: Any, env_params: Any, title: str, seed: int, fps: float, num_steps
             if signals:
                 sys.exit(128 + signals[0])
             score = float(env_states.episode_return[0])
-            lines = [
-                title,
-                f"episode {len(returns) + 1}",
-                f"step {env_states.episode_length[0]}",
-                f"return {format_return(score)}",
-            ]
-            lines += [f"last episode {format_return(returns[-1])}" if returns else "", "", *key_help(actions), ""]
+            last = f"last episode {format_return(returns[-1])}" if returns else ""
+            lines = [title, f"episode {len(returns) + 1}", f"step {env_states.episode_length[0]}"]
+            lines += [f"return {format_return(score)}", last, "", *key_help(actions), ""]
             observation = jax.tree.map(lambda x: x[0], envs.observe(env_states))
             live.update(screen(env, observation, lines), refresh=True)
             deadline = max(deadline + 1 / fps, time.monotonic())
             action = read_action(terminal, actions, idle, deadline)
             if action is None:
                 break
-            env_states, transition, _ = step(
-                env_states, jnp.array([action], jnp.int32), jax.random.fold_in(play_key, t)
-            )
+            key = jax.random.fold_in(play_key, t)
+            env_states, transition, _ = step(env_states, jnp.array([action], jnp.int32), key)
             t += 1
             if transition.terminated[0] or transition.truncated[0]:
                 returns.append(score + float(transition.reward[0]))
     return returns
 
 
-def end_on_signals() -> list[int]:
-    """Lets SIGINT and SIGTERM end the process by an exception, which unwinds, so that the terminal is itself again.
+def exit_on_signals() -> list[int]:
+    """Makes SIGINT and SIGTERM exit by an exception, which restores the terminal.
 
     Returns:
-        The signals that came: Python swallows an exception that is raised inside of a callback of C code, such as those
-        of garbage collection.
+        The signals so far, because Python ignores an exception in a callback of C code, such as garbage collection's.
     """
-    came: list[int] = []
+    received: list[int] = []
 
     def handler(number: int, frame: FrameType | None) -> None:
-        came.append(number)
+        received.append(number)
         sys.exit(128 + number)
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, handler)
-    return came
+    return received
 
 
 def key_bindings(env: Any, env_params: Any) -> tuple[dict[str, int], int | None]:
-    """`(key -> action, the no-op if there is one)`. Digits give any action by its number."""
+    """The action of each key, and the no-op if there is one. Digits choose an action by its number."""
     names = getattr(env, "action_names", ACTION_NAMES.get(getattr(env, "name", ""), ()))
     digits = {str(i): i for i in range(min(num_discrete_actions(env, env_params), 10))}
     named = {key: names.index(name) for key, name in KEYS.items() if name in names}
@@ -114,7 +103,7 @@ def key_bindings(env: Any, env_params: Any) -> tuple[dict[str, int], int | None]
 
 
 def key_help(actions: dict[str, int]) -> list[str]:
-    """What to press, in a few short lines."""
+    """What to press, in short lines."""
     arrows = "".join(arrow for key, arrow in ARROWS.items() if key in actions)
     letters = "".join(key.upper() for key in "wasd" if key in actions)
     last_digit = max(key for key in actions if key.isdigit())
@@ -123,7 +112,7 @@ def key_help(actions: dict[str, int]) -> list[str]:
 
 
 def read_action(terminal: blessed.Terminal, actions: dict[str, int], idle: int | None, deadline: float) -> int | None:
-    """The next action, or None to quit: the last key before the deadline, or the next key where there is no no-op."""
+    """The action of the last key before the deadline, or of the next key if there is no no-op. None means quit."""
     action = idle
     while True:
         key = terminal.inkey(timeout=None if idle is None else max(0.0, deadline - time.monotonic()))
@@ -136,12 +125,12 @@ def read_action(terminal: blessed.Terminal, actions: dict[str, int], idle: int |
 
 
 def screen(env: Any, observation: PyTree, lines: Sequence[str]) -> Table:
-    """The picture of an observation, and beside it lines of text and the legend."""
+    """The picture of an observation beside lines of text and the legend."""
     picture, names = draw(env, observation)
     shapes = [np.shape(leaf) for leaf in jax.tree.leaves(observation)]
     height, width = shapes[0][:2] if len(shapes) == 1 and len(shapes[0]) in (2, 3) else (0, 0)
-    if 0 < height <= ROWS and 0 < width <= ROWS:
-        dots = 2 * (ROWS // max(height, width))  # the edge of a board's cell
+    if 0 < height <= ROWS and 0 < width <= ROWS:  # a board: all cells are of the same size
+        dots = 2 * (ROWS // max(height, width))
         size = dots * width, dots * height
     else:
         scale = 2 * ROWS / max(picture.size)
@@ -153,7 +142,7 @@ def screen(env: Any, observation: PyTree, lines: Sequence[str]) -> Table:
 
 
 def blocks(picture: Image, width: int, height: int) -> Text:
-    """A picture of `width` x `height` dots, two in each character: the colour of "▀" is above, its background below."""
+    """A picture of `width` x `height` dots. Each character "▀" is two: its colour above, its background below."""
     dots = np.asarray(picture.resize((width, height), Resampling.BOX))
     text = Text(no_wrap=True)
     for above, below in zip(dots[::2].tolist(), dots[1::2].tolist(), strict=True):

@@ -1,4 +1,4 @@
-"""Solves a Grid World by Q iteration, and shows how Q_i becomes Q*."""
+"""Solves a Grid World by Q iteration, and draws how Q_i converges to Q*."""
 
 import dataclasses
 import time
@@ -19,17 +19,8 @@ from jaxrl.cli.parse import parse
 from jaxrl.envs import make
 from jaxrl.envs.grid_world import GridWorld
 from jaxrl.envs.maps import MAPS, map_text
-from jaxrl.plots.errors import errors_as_notes
-from jaxrl.plots.q_iteration import (
-    CONVERGENCE,
-    ITERATES,
-    POLICIES,
-    VIDEO,
-    Solution,
-    draw_convergence,
-    draw_iterates,
-    draw_policies,
-)
+from jaxrl.formatting import format_number
+from jaxrl.plots.q_iteration import CONVERGENCE, ITERATES, POLICIES, VIDEO, Solution, draw_solution
 from jaxrl.random import key_stream
 from jaxrl.runs import provenance, run_directory
 from jaxrl.runs.options import default_hint
@@ -43,17 +34,17 @@ NAME = "q_iteration_gridworld"
 @dataclasses.dataclass(frozen=True)
 class Options:
     map: str = "lecture"
-    """lecture, cliff, four_rooms, frozen_lake_4x4, frozen_lake_8x8, or your own map: a file, or its text."""
+    """lecture, cliff, four_rooms, frozen_lake_4x4, frozen_lake_8x8, or your own map, as a file or as text."""
     discount: Annotated[float, Interval(ge=0, le=1)] = 0.9
-    """γ. With 1, no bound on the error is known."""
+    """The discount γ. With γ = 1, the error has no known bound."""
     slip_probability: Annotated[float, Interval(ge=0, le=1)] = 0.0
-    """Probability that a move goes across the chosen direction, half of it to either side."""
+    """Probability of moving at a right angle to the chosen direction, half of it to each side."""
     tolerance: Annotated[float, Gt(0)] = 1e-5
-    """Stop once no entry of Q_i can be further than this from Q*."""
-    seed: Annotated[int | None, Interval(ge=0, lt=2**31), default_hint("from zero")] = None
+    """Stop when every entry of Q_i is certain to be this close to Q*."""
+    seed: Annotated[int | None, Interval(ge=0, lt=2**31), default_hint("Q_0 is zero")] = None
     """Start from a random Q_0, drawn with this seed."""
     out: Annotated[Path | None, default_hint(f"runs/{NAME}/DATE-TIME", "DIR")] = None
-    """Where to write."""
+    """The directory to write to."""
 
 
 @errors_in_one_line()
@@ -65,91 +56,78 @@ def main() -> None:
 
 
 def run(options: Options, console: Console) -> None:
-    """Solves, draws, and says where it lies.
+    """Solves the Grid World, draws the solution, and prints a summary.
 
     Raises:
         ArgumentError: an option cannot be used.
     """
     check(options)
-    env = make_env(options)
+    no_cap = 2**31 - 1  # planning ignores it
+    env: GridWorld = make(
+        "GridWorld", map=options.map, slip_probability=options.slip_probability, max_steps_in_episode=no_cap
+    )[0]
     if options.out is not None:
         check_free(options.out)
     mdp = env.mdp(env.default_params.replace(discount=options.discount))
-    random_values = values_at_random(mdp)
+    random_values = evaluate_random_policy(mdp)
     directory = make_out(options.out, NAME)
     with lock(directory, "out"):
         check_free(directory)
-        solution = solve(mdp, random_values, first_q(env, mdp, options.seed), options)
-        heading = describe(env, options)
+        solution = solve(mdp, random_values, first_q(env, mdp, options.seed), options.tolerance)
         summary = summarize(options, solution)
         run_directory.write_json(directory / run_directory.SUMMARY, summary)
-        draw_iterates(env, solution, heading, directory)
-        with errors_as_notes(directory / POLICIES):
-            draw_policies(env, solution, heading, directory / POLICIES)
-        with errors_as_notes(directory / CONVERGENCE):
-            draw_convergence(solution, options.discount, options.tolerance, heading, directory / CONVERGENCE)
+        draw_solution(env, solution, options.discount, options.tolerance, describe(env, options), directory)
         show(summary, directory, console)
 
 
 def check_free(directory: Path) -> None:
-    """Checks that nothing of another command is there.
+    """Checks that a directory holds no other run.
 
     Raises:
-        ArgumentError: something is.
+        ArgumentError: it does.
     """
     others = (run_directory.SUMMARY, run_directory.SWEEP)
     if run_directory.holds_a_run(directory) or any((directory / name).exists() for name in others):
         raise ArgumentError("out", "must be a directory without a run", directory)
 
 
-def make_env(options: Options) -> GridWorld:
-    """The environment of a named map, a file or a text.
-
-    Raises:
-        ArgumentError: there is no such map, or it cannot be used.
-    """
-    no_cap = 2**31 - 1  # planning knows none
-    slip = options.slip_probability
-    return make("GridWorld", map=options.map, slip_probability=slip, max_steps_in_episode=no_cap)[0]
-
-
 def describe(env: GridWorld, options: Options) -> str:
+    """The heading of the pictures."""
     height, width = env.grid.wall.shape
     own = map_text(options.map) == options.map and options.map not in MAPS
     name = "own map" if own else Path(options.map).stem.replace("_", " ")
-    name = name.replace("$", r"\$")  # formulas stand between such
+    name = name.replace("$", r"\$")  # a dollar sign would begin a formula
     slips = f", slip probability {options.slip_probability:g}" if options.slip_probability else ""
     return f"{name}, {height} × {width}{slips}, $\\gamma$ = {options.discount:g}"
 
 
 def first_q(env: GridWorld, mdp: MDP, seed: int | None) -> Array:
-    """`Q_0`, `[S, A]`: zero, or normal numbers as large as the rewards; zero where an episode is over, and in walls."""
+    """`Q_0`, `[S, A]`: zero, or normal numbers at the scale of the rewards, but zero in terminal cells and in walls."""
     if seed is None:
         return jnp.zeros(mdp.reward.shape)
     q = jax.random.normal(key_stream(seed, "initial values"), mdp.reward.shape) * abs(mdp.reward).max()
     return jnp.where(np.ravel(env.grid.terminal | env.grid.wall)[:, None], 0.0, q)
 
 
-def values_at_random(mdp: MDP) -> Array:
-    """`V^π(s)` of the policy that takes all actions with the same probability, `[S]`.
+def evaluate_random_policy(mdp: MDP) -> Array:
+    """`V^π(s)` of the uniformly random policy, `[S]`.
 
     Raises:
-        ArgumentError: without discount, values are infinite.
+        ArgumentError: the values are infinite, as they may be without discount.
     """
-    policy = jnp.full(mdp.reward.shape, 1 / mdp.reward.shape[1])
-    values = planning.policy_evaluation(mdp, policy)
+    values = planning.policy_evaluation(mdp, jnp.full(mdp.reward.shape, 1 / mdp.reward.shape[1]))
     if not np.isfinite(values).all():
         raise ArgumentError(
-            "discount", "must be < 1 if some floor leads to no terminal cell", mdp.discount, got=f"{mdp.discount:g}"
+            "discount", "must be < 1 if some floor leads to no terminal cell", None, f"{mdp.discount:g}"
         )
     return values
 
 
-def solve(mdp: MDP, random_values: Array, start: Array, options: Options) -> Solution:
-    """Q iteration and what to compare it with."""
-    planning.q_value_iteration(mdp, options.tolerance, 1, start)  # compiles
+def solve(mdp: MDP, random_values: Array, start: Array, tolerance: float) -> Solution:
+    """Runs Q iteration from `start`, and computes what to compare it with."""
+    planning.q_value_iteration(mdp, tolerance, 1, start)  # compiles
     before = time.perf_counter()
-    plan = jax.block_until_ready(planning.q_value_iteration(mdp, options.tolerance, initial_q=start))
+    plan = jax.block_until_ready(planning.q_value_iteration(mdp, tolerance, initial_q=start))
     seconds = time.perf_counter() - before
 
     def step(q: Array, _: None) -> tuple[Array, Array]:
@@ -158,19 +136,18 @@ def solve(mdp: MDP, random_values: Array, start: Array, options: Options) -> Sol
 
     iterates = jax.jit(lambda q: jax.lax.scan(step, q, length=int(plan.iterations))[1])(start)
     best = planning.q_value_iteration(mdp, 1e-15, 100_000, plan.q_values).q_values
-    returns = [(mdp.initial * values).sum() for values in (random_values, best.max(1))]
     return Solution(
         iterates=np.concatenate([start[None], iterates]),
         best=np.asarray(best),
         error_bound=float(plan.error_bound),
         random_values=np.asarray(random_values),
-        returns=(float(returns[0]), float(returns[1])),
+        returns=(float(mdp.initial @ random_values), float(mdp.initial @ best.max(1))),
         seconds=seconds,
     )
 
 
 def summarize(options: Options, solution: Solution) -> dict[str, Any]:
-    """What `summary.json` says; a bound or a return that is not finite is null."""
+    """The contents of `summary.json`. An infinite bound is null."""
     return {
         "map": options.map,
         "discount": options.discount,
@@ -187,14 +164,13 @@ def summarize(options: Options, solution: Solution) -> dict[str, Any]:
 
 
 def show(summary: dict[str, Any], directory: Path, console: Console) -> None:
-    """What came out, and where it lies."""
+    """Prints the results and the files."""
     bound = summary["error_bound"]
-    reached = "nothing is known of with γ = 1" if bound is None else f"at most {bound:.2g}"
-    returns = f"{summary['optimal_return']:.5g}, and {summary['random_return']:.5g} at random"
+    optimal, random = (format_number(summary[name], 5) for name in ("optimal_return", "random_return"))
     rows = [
-        ("iterations", f"{summary['iterations']} in {1000 * summary['seconds']:.3g} ms"),
-        ("distance to Q*", reached),
-        ("expected discounted return", returns),
+        ("iterations", f"{summary['iterations']} in {format_number(1000 * summary['seconds'])} ms"),
+        ("distance to Q*", "has no known bound with γ = 1" if bound is None else f"at most {format_number(bound, 2)}"),
+        ("expected discounted return", f"{optimal} (optimal policy), {random} (random policy)"),
     ]
     files = (ITERATES, VIDEO, POLICIES, CONVERGENCE, run_directory.SUMMARY)
     show_rows([*rows, *((name, str(directory / name)) for name in files if (directory / name).exists())], console)

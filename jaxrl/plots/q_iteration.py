@@ -38,6 +38,17 @@ class Solution(NamedTuple):
     seconds: float
 
 
+def draw_solution(
+    env: GridWorld, solution: Solution, gamma: float, tolerance: float, heading: str, directory: Path
+) -> None:
+    """Draws all pictures of a solution. One that cannot be drawn becomes a note."""
+    draw_iterates(env, solution, heading, directory)
+    with errors_as_notes(directory / POLICIES):
+        draw_policies(env, solution, heading, directory / POLICIES)
+    with errors_as_notes(directory / CONVERGENCE):
+        draw_convergence(solution, gamma, tolerance, heading, directory / CONVERGENCE)
+
+
 def draw_iterates(env: GridWorld, solution: Solution, heading: str, directory: Path) -> None:
     """Draws a few `Q_i` side by side, and a video of all of them, with one scale of colours."""
     last = len(solution.iterates) - 1

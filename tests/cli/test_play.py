@@ -34,16 +34,16 @@ def test_a_video_of_a_random_policy_says_what_came_out(call, tmp_path: Path) -> 
     assert 0 <= 50 - sum(returns) < 50
     assert min(returns) >= 8
     assert out[2] == "written to play.gif"
-    with Image.open(tmp_path / "play.gif") as save_video:
-        assert save_video.n_frames == 50 + len(returns)
+    with Image.open(tmp_path / "play.gif") as video:
+        assert video.n_frames == 50 + len(returns)
 
 
 def test_many_returns_are_summed_up(capsys) -> None:
-    play.notify("environment", [float(x) for x in range(200)])
-    play.notify("environment", [])
+    play.print_returns("environment", [float(x) for x in range(200)])
+    play.print_returns("environment", [])
     lines = [
         "environment",
-        "200 episodes ended, with returns of 0 to 199, on average 99.50",
+        "200 episodes ended, with returns from 0 to 199 and a mean of 99.50",
         "environment",
         "no episode ended",
     ]
@@ -57,23 +57,23 @@ def test_options_of_an_environment_reach_it(call) -> None:
     assert out[0] == "GridWorld (cliff map, 4 × 12, slip probability 0.25, 200-step cap)"
 
 
-def test_an_environment_of_continuous_actions_is_videoed(call) -> None:
+def test_continuous_actions_can_be_played(call) -> None:
     code, out, _ = call("--env", "Pendulum-v1", "--steps", "3")
     assert code == 0
     assert out[-1] == "written to play.gif"
 
 
 BAD = [
-    ("--policy nobody", "--policy must hold a run, which has a config.json, got nobody"),
-    ("--policy keyboard", "--policy needs a terminal if it is keyboard"),
+    ("--policy nobody", "--policy must be random, keyboard, or the directory of a run or a sweep, got 'nobody'"),
+    ("--policy keyboard", "--policy can only be keyboard in a terminal"),
     ("--policy keyboard --out x.gif", "--out is for videos, .*, got x.gif"),
     ("--env Breakout", "--env must be a known name"),
     ("--env CartPole-v1 --rules gymnax", "--rules .*, got rules='gymnax' for 'CartPole-v1'"),
     ("--env CartPole-v1 --env-options tau=0", "--env-options tau must be > 0, got 0"),
     ("--steps 0", "--steps must be > 0, got 0"),
     ("--play-seed -1", "--play-seed must be >= 0, got -1"),
-    ("--seed 1", "--seed is for a run or a sweep that plays; play_seed draws another game"),
-    ("--agent 1", "--agent is for a run or a sweep that plays"),
+    ("--seed 1", "--seed is for the directory of a run or a sweep; --play-seed changes the random numbers"),
+    ("--agent 1", "--agent is for the directory of a run or a sweep"),
     ("--fps 0", "--fps must be > 0, got 0"),
     ("--out video.mp4", r"--out must be a file that ends in \.gif, got video\.mp4"),
     ("--out A_FILE/video.gif", r"--out must be a directory that can be made \(.*\), got A_FILE"),
