@@ -8,7 +8,7 @@ from typing import Any
 import jax
 from rich.console import Console
 
-from jaxrl.arguments import ArgumentError
+from jaxrl.arguments import ArgumentError, errors_in, renaming
 from jaxrl.cli.errors import errors_in_one_line
 from jaxrl.cli.parse import parse
 from jaxrl.runs import run_directory
@@ -20,15 +20,12 @@ from jaxrl.runs.train import train
 @errors_in_one_line()
 def main(experiment: Experiment) -> None:
     """Runs an experiment from the command line. The exit status is 0, 1 (it failed) or 2 (bad input)."""
-    check_name(experiment)
+    with errors_in(f"the experiment {experiment.name}"), renaming(experiment="name"):
+        find_experiment(experiment.name)  # as `load` will
     defaults = experiment.defaults
     options_type: Any = Options[type(defaults.hparams), type(defaults.config)]  # type: ignore[misc]
-    options = parse(
-        options_type,
-        sys.modules["__main__"].__doc__,
-        default=defaults,
-        prog=f"python -m {experiment.module}",
-    )
+    description = sys.modules["__main__"].__doc__
+    options = parse(options_type, description, default=defaults, prog=f"python -m {experiment.module}")
     prepare_jax(options.execution.deterministic, options.execution.num_devices)
     console = screen()
     directory, summary = train(experiment, options, console)
@@ -37,37 +34,25 @@ def main(experiment: Experiment) -> None:
         console.print(f"  {run_directory.resume_command(experiment.module, directory)}", soft_wrap=True)
 
 
-def check_name(experiment: Experiment) -> None:
-    """Checks that the experiment can be found again by its name, when its runs are loaded.
-
-    Raises:
-        ArgumentError: it cannot.
-    """
-    try:
-        find_experiment(experiment.name)
-    except ArgumentError as error:
-        error.name, error.source = "name", f"the experiment {experiment.name}"
-        raise
-
-
 def prepare_jax(deterministic: bool = False, num_cpu_devices: int | None = 1) -> None:
-    """Turns on the persistent compilation cache, in the user's cache folder unless JAX_COMPILATION_CACHE_DIR is set.
+    """Configures jax before its first use, and turns on its persistent compilation cache.
 
-    `num_cpu_devices`: how many devices a CPU becomes: at most one for each of its cores, and if None all of these. It
-    has no effect once jax has looked at its devices, as it has when this returns.
+    The cache is in the user's cache folder, or in JAX_COMPILATION_CACHE_DIR.
+
+    Args:
+        deterministic: whether a GPU uses only deterministic operations.
+        num_cpu_devices: the number of devices that a CPU becomes, at most one for each core (default: one for each).
 
     Raises:
-        ArgumentError: there is no device of the kind that JAX_PLATFORMS names.
+        ArgumentError: jax finds no device of the kind that JAX_PLATFORMS names.
     """
     import platformdirs
 
-    # Those that this process may use, where the system says.
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     num_cpu_devices = cores if num_cpu_devices is None else min(num_cpu_devices, cores)
     if num_cpu_devices > 1:
-        with contextlib.suppress(RuntimeError):  # jax has begun already: `devices` says what there is
+        with contextlib.suppress(RuntimeError):  # jax has looked at its devices already
             jax.config.update("jax_num_cpu_devices", num_cpu_devices)
-
     if deterministic:
         os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_gpu_deterministic_ops=true"
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
@@ -92,5 +77,5 @@ def check_platform() -> None:
 
 
 def screen(quiet: bool = False) -> Console:
-    """The console of a command; a file has room for wide tables."""
+    """The console of a command. In a file, tables may be wide."""
     return Console(highlight=False, quiet=quiet, width=None if sys.stdout.isatty() else 160)

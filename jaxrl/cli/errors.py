@@ -32,10 +32,9 @@ def describe(error: ArgumentError) -> str:
 
 @contextlib.contextmanager
 def errors_in_one_line() -> Iterator[None]:
-    """Ends the process with one line and a status for every error that a user can do something about.
+    """Ends the process with one line and an exit status after every error that its user can fix.
 
-    As a decorator of a command's `main` too. Where stdout is no longer read, as after `| head`, there is nothing to say
-    but what is saved.
+    Also a decorator. If nobody reads stdout any more, as after `| head`, the line says only what is saved.
     """
     interrupt.imported()
     try:
@@ -70,7 +69,7 @@ def _notes(error: BaseException) -> list[str]:
 
 
 def _silence_broken_streams() -> None:
-    """Points those that nobody reads to nowhere: Python would say so when it ends."""
+    """Redirects streams that nobody reads, because Python would complain about them at exit."""
     for stream in (sys.stdout, sys.stderr):
         try:
             if stream is not None:

@@ -1,36 +1,34 @@
-"""Reading the command line: all commands take numbers in the same forms, and say in one line what they do not know."""
+"""Parsing the command line."""
 
-import dataclasses
 import shutil
 import sys
 import textwrap
 from collections.abc import Iterator
-from typing import Any, get_type_hints
+from typing import Any
 
 import tyro
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
 from jaxrl.arguments import nearest, whole_number
 from jaxrl.cli.errors import fail
-from jaxrl.runs.options import WITHOUT_PREFIX
+from jaxrl.runs.options import walk
 
 REGISTRY = ConstructorRegistry()
 
 
 def parse(options_type: Any, description: str | None, **arguments: Any) -> Any:
-    """The options of a command. The process ends with status 2 if a flag is unknown or a value cannot be read.
+    """Parses the command line. Ends the process with status 2 if a flag is unknown or a value cannot be read.
 
     Args:
-        options_type: a dataclass, or a union of them for subcommands.
-        description: what the help begins with.
-        arguments: others of `tyro.cli`.
+        options_type: the dataclass to return, or a union of them for subcommands.
+        description: the first text of the help.
+        arguments: other arguments of `tyro.cli`.
     """
     config = (tyro.conf.FlagCreatePairsOff, tyro.conf.DisallowNone)
-    words = [_with_dashes(word) for word in sys.argv[1:]]
     options, unknown = tyro.cli(
         options_type,
-        args=words,
-        description=_broken_into_lines(description or ""),
+        args=[_with_dashes(word) for word in sys.argv[1:]],
+        description=_wrap(description or ""),
         return_unknown_args=True,
         registry=REGISTRY,
         config=config,
@@ -45,8 +43,8 @@ def parse(options_type: Any, description: str | None, **arguments: Any) -> Any:
     return options
 
 
-def _broken_into_lines(text: str) -> str:
-    """Text for the width of the screen; only lines that are indented stay as they are: tyro joins the others."""
+def _wrap(text: str) -> str:
+    """Wraps text at the width of the screen, because tyro joins all lines that are not indented."""
     width = shutil.get_terminal_size().columns
     return "\n\n".join(
         paragraph if "\n  " in paragraph else textwrap.fill(paragraph, width, subsequent_indent="  ")
@@ -55,14 +53,14 @@ def _broken_into_lines(text: str) -> str:
 
 
 def _with_dashes(word: str) -> str:
-    """A flag in its one spelling: --total_steps is --total-steps."""
+    """Spells --total_steps as --total-steps."""
     flag, equals, value = word.partition("=")
     return flag.replace("_", "-") + equals + value if word.startswith("--") else word
 
 
 @REGISTRY.primitive_rule
 def _whole_numbers(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec | None:
-    """How every int is read from the command line."""
+    """Reads ints such as 1e6 and 1_000_000."""
     if info.type is not int:
         return None
     return PrimitiveConstructorSpec(
@@ -75,7 +73,7 @@ def _whole_numbers(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec | None:
 
 
 def _near_flags(flag: str, options: Any) -> str:
-    """What to try in place of a flag: the nearest, or else one of its group."""
+    """Suggests the nearest known flag, or else those of the same group."""
     group, _, name = flag.removeprefix("--").rpartition(".")
     known = list(_flags(options))
     near = nearest(name, known)
@@ -85,12 +83,9 @@ def _near_flags(flag: str, options: Any) -> str:
     return f"there are {', '.join(same)}" if same else "--help lists all options"
 
 
-def _flags(record: Any, prefix: str = "") -> Iterator[str]:
-    """The flags of a dataclass and of those in it, without their dashes."""
-    hints = get_type_hints(type(record), include_extras=True)
-    for field in dataclasses.fields(record):
-        value, name = getattr(record, field.name), field.name.replace("_", "-")
-        if dataclasses.is_dataclass(value):
-            yield from _flags(value, prefix if field.name in WITHOUT_PREFIX else f"{prefix}{name}.")
-        elif tyro.conf.Positional not in getattr(hints[field.name], "__metadata__", ()):
-            yield prefix + (f"no-{name}" if value is True else name)
+def _flags(record: Any) -> Iterator[str]:
+    """The flags of the options in a record, without their dashes."""
+    for path, value, hint in walk(record):
+        if tyro.conf.Positional not in getattr(hint, "__metadata__", ()):
+            group, _, name = path.replace("_", "-").rpartition(".")
+            yield f"{group}{'.' * bool(group)}{'no-' * (value is True)}{name}"

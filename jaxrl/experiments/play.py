@@ -11,11 +11,10 @@ import jax
 import numpy as np
 from annotated_types import Interval
 
-from jaxrl.arguments import ArgumentError, check
+from jaxrl.arguments import ArgumentError, check, renaming
 from jaxrl.cli import terminal
 from jaxrl.cli.command import prepare_jax
 from jaxrl.cli.errors import errors_in_one_line
-from jaxrl.cli.loading import load_policy
 from jaxrl.cli.parse import parse
 from jaxrl.envs import action_space_of, describe_rules, num_discrete_actions, rollout
 from jaxrl.formatting import format_mean, format_return
@@ -26,6 +25,7 @@ from jaxrl.runs.options import EnvOptions, Rules, Task, default_hint
 from jaxrl.runs.run_directory import make_directory
 from jaxrl.runs.task import make_env, with_map
 from jaxrl.spaces import Box, Discrete
+from jaxrl.trained import load
 from jaxrl.types import Array, PyTree, Transition
 
 DEFAULT_ENV = "Breakout-MinAtar"
@@ -131,7 +131,8 @@ def load_trained(options: Options) -> TrainedPolicy:
     """
     if not Path(options.policy).is_dir():
         raise ArgumentError("policy", "must be random, keyboard, or the directory of a run or a sweep", options.policy)
-    trained = load_policy("policy", Path(options.policy), options.seed, options.agent)
+    with renaming(directory="policy"):
+        trained = load(options.policy, options.seed, options.agent)
     if trained.name:
         print(trained.name)
     task = trained.options.task

@@ -2,13 +2,14 @@
 
 import dataclasses
 import json
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Generic, Literal, TypeVar, get_type_hints
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
 import tyro
 from annotated_types import Gt, Interval
 
-from jaxrl.arguments import ArgumentError, check, nearest
+from jaxrl.arguments import ArgumentError, annotations, check, nearest
 
 HparamsT = TypeVar("HparamsT")
 ConfigT = TypeVar("ConfigT")
@@ -112,16 +113,6 @@ MAY_CHANGE = (
 """Options that may change when a run is resumed."""
 
 
-def annotations_of(options: Options) -> dict[str, Any]:
-    """The annotation of every field by its path, such as `seed` or `hparams.learning_rate`."""
-    found: dict[str, Any] = {}
-    for part in dataclasses.fields(options):
-        record, prefix = getattr(options, part.name), "" if part.name in WITHOUT_PREFIX else f"{part.name}."
-        hints = get_type_hints(type(record), include_extras=True)
-        found |= {prefix + field.name: hints[field.name] for field in dataclasses.fields(record)}
-    return found
-
-
 def check_options(options: Options) -> None:
     """Checks every option against the bounds that its annotation declares.
 
@@ -132,20 +123,25 @@ def check_options(options: Options) -> None:
         check(getattr(options, field.name), "" if field.name in WITHOUT_PREFIX else f"{field.name}.")
 
 
+def walk(record: Any, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """The path, value and annotation of every option, such as `("hparams.learning_rate", 0.0005, float)`."""
+    hints = annotations(type(record), include_extras=True)
+    for field in dataclasses.fields(record):
+        value = getattr(record, field.name)
+        if dataclasses.is_dataclass(value):
+            yield from walk(value, prefix if field.name in WITHOUT_PREFIX else f"{prefix}{field.name}.")
+        else:
+            yield prefix + field.name, value, hints.get(field.name)
+
+
+def annotations_of(options: Options) -> dict[str, Any]:
+    """The annotation of every option by its path, such as `seed` or `hparams.learning_rate`."""
+    return {path: hint for path, _, hint in walk(options)}
+
+
 def flatten(options: Options) -> dict[str, Any]:
     """Options as `{"seed": 0, "hparams.learning_rate": 0.0005, …}`, in JSON's types."""
-
-    def walk(record: Any, prefix: str) -> dict[str, Any]:
-        flat: dict[str, Any] = {}
-        for field in dataclasses.fields(record):
-            value = getattr(record, field.name)
-            if dataclasses.is_dataclass(value):
-                flat |= walk(value, prefix if field.name in WITHOUT_PREFIX else f"{prefix}{field.name}.")
-            else:
-                flat[prefix + field.name] = value
-        return flat
-
-    return json.loads(json.dumps(walk(options, ""), default=str))
+    return json.loads(json.dumps({path: value for path, value, _ in walk(options)}, default=str))
 
 
 def with_values(options: Options, values: dict[str, Any]) -> Options:

@@ -16,7 +16,7 @@ from typing import Any
 import jax
 from filelock import FileLock, Timeout
 
-from jaxrl.arguments import ArgumentError, errors_in
+from jaxrl.arguments import ArgumentError, errors_in, renaming
 from jaxrl.formatting import format_bytes
 from jaxrl.runs import provenance
 from jaxrl.runs.experiment import Experiment
@@ -143,11 +143,8 @@ def check_out(experiment: Experiment, options: Options) -> bool:
         return False
     if not resume:
         raise ArgumentError("out", "must not hold a run already; resume continues it", directory)
-    try:
+    with renaming(directory="out"):
         config = read_config(directory)
-    except ArgumentError as error:
-        error.name = "out"
-        raise
     if config["experiment"] != experiment.name:
         got = f"one of {config['experiment']} in {directory}"
         raise ArgumentError("out", f"must hold a run of {experiment.name}", directory, got=got)

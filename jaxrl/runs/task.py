@@ -4,7 +4,7 @@ import dataclasses
 from typing import Any
 
 from jaxrl import envs
-from jaxrl.arguments import ArgumentError, whole_number
+from jaxrl.arguments import ArgumentError, renaming, whole_number
 from jaxrl.envs.foreign import adapt
 from jaxrl.envs.maps import map_text
 from jaxrl.runs.options import Task
@@ -41,14 +41,8 @@ def with_map(task: Task) -> Task:
     """
     if task.env != "GridWorld":
         return task
-    options = []
-    for option in task.env_options:
-        name, equals, value = option.partition("=")
-        try:
-            options.append(f"map={map_text(value)}" if (name, equals) == ("map", "=") else option)
-        except ArgumentError as error:
-            error.name = f"env_options.{error.name}"
-            raise
+    with renaming(map="env_options.map"):
+        options = [f"map={map_text(text[4:])}" if text.startswith("map=") else text for text in task.env_options]
     return dataclasses.replace(task, env_options=tuple(options))
 
 
