@@ -1,4 +1,4 @@
-"""How the experiment with Q-learning is put together: an agent measured against Q*, and the pictures of both."""
+"""The recipe of Q-learning in a Grid World, whose agent is measured against Q*."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -24,12 +24,11 @@ VALUES, ERROR = "values.png", "error.png"
 
 
 class MeasuredState(NamedTuple):
-    """A learner, and what it should learn.
+    """The state of an agent whose error is measured.
 
     Attributes:
         learner: the state of Q-learning.
-        best: `Q*(s, a)` for the learner's own discount, as near as float32 comes, and zero in states where it never
-            acts, `[S, A]`.
+        best: `Q*(s, a)` for the learner's discount, `[S, A]`; zero in states where it never acts.
     """
 
     learner: QLearningState
@@ -40,7 +39,7 @@ def build(env: Any, env_params: Any, config: OnPolicyConfig) -> tuple[Agent, Tra
     """Q-learning in a Grid World, measured.
 
     Raises:
-        ArgumentError: the environment is no Grid World.
+        ArgumentError: the environment is not a Grid World.
     """
     if not isinstance(env, GridWorld):
         raise ArgumentError("env", "must be GridWorld, whose states are numbered for a table", type(env).__name__)
@@ -50,11 +49,11 @@ def build(env: Any, env_params: Any, config: OnPolicyConfig) -> tuple[Agent, Tra
 
 
 def measured(agent: Agent, mdp_of: Callable[[ArrayLike], MDP]) -> Agent:
-    """The same agent with one more metric, `max_error`: the largest |Q(s, a) − Q*(s, a)| where it acts.
+    """Adds a metric to Q-learning, `max_error`: the largest |Q(s, a) − Q*(s, a)| in states where it acts.
 
     Args:
         agent: Q-learning.
-        mdp_of: the tables of its environment, `(discount) -> MDP`.
+        mdp_of: `(discount) -> MDP` of its environment.
     """
 
     def init(key: Array, hparams: QLearningHparams, observation: PyTree) -> MeasuredState:
@@ -74,7 +73,7 @@ def measured(agent: Agent, mdp_of: Callable[[ArrayLike], MDP]) -> Agent:
         state: MeasuredState, batch: Transition, key: Array, env_steps: Array
     ) -> tuple[MeasuredState, Metrics, PyTree]:
         learner, metrics, extras = agent.update(state.learner, batch, key, env_steps)
-        # Where it never acts, its table stays zero.
+        # Both are zero in states where it never acts.
         error = Mean(abs(learner.q_values - state.best).max(), jnp.int32(1))
         return MeasuredState(learner, state.best), metrics | {"max_error": error}, extras
 
@@ -82,7 +81,7 @@ def measured(agent: Agent, mdp_of: Callable[[ArrayLike], MDP]) -> Agent:
 
 
 def acting_states(mdp: MDP) -> Array:
-    """States that some actions lead to from a first state, and that are not terminal, bool `[S]`."""
+    """The states that are not terminal and can be reached from an initial state, bool `[S]`."""
     leads = (mdp.transition > 0).any(1) & ~mdp.terminal[:, None]
 
     def spread(_: Array, reached: Array) -> Array:
@@ -92,9 +91,9 @@ def acting_states(mdp: MDP) -> Array:
 
 
 def report(env: GridWorld, env_params: GridWorldParams, agent_states: MeasuredState, directory: Path) -> dict[str, Any]:
-    """How far each seed's table is from Q*, over the actions of all cells where the agent may come to act.
+    """The error of each seed's table, over the actions of all cells where the agent may act.
 
-    Draws the first seed's table beside Q*, and how the errors fell.
+    Draws the first seed's table beside Q*, and the errors during training.
     """
     learner, best = jax.device_get(agent_states)
     acts = np.asarray(acting_states(env.mdp(env_params)))

@@ -1,4 +1,4 @@
-"""Using what was trained."""
+"""Trained policies: using one, and restoring it from the checkpoints of a run."""
 
 import dataclasses
 import importlib.util
@@ -23,10 +23,9 @@ from jaxrl.types import Agent, Array, PyTree
 
 @dataclasses.dataclass(frozen=True, eq=False)  # compared and hashed by identity, as `jax.jit` needs it
 class TrainedPolicy:
-    """A trained policy with its environment: call it with observations and a key to get actions.
+    """A trained policy with its environment: a function of observations and a key to actions.
 
-    Pure and traceable: it may stand inside `jax.jit`, `vmap` or `scan`. It can be pickled, if its experiment can be
-    imported where it is read.
+    It can be called inside `jax.jit`, `vmap` and `scan`, and pickled if its experiment can be imported.
     """
 
     env: Any
@@ -34,22 +33,22 @@ class TrainedPolicy:
     env_params: Any
     agent: Agent = dataclasses.field(repr=False)
     agent_state: PyTree = dataclasses.field(repr=False)
-    """The agent's whole state: parameters, optimizer state and hyperparameters."""
+    """The whole state of the agent: parameters, optimizer state and hyperparameters."""
     experiment: Experiment = dataclasses.field(repr=False)
     options: Options
     """How it was trained."""
     name: str = ""
-    """What an agent of a sweep is called there."""
+    """The name of an agent of a sweep."""
 
     def __call__(self, observations: PyTree, key: Array) -> Array:
-        """Actions `[N, ...]` of observations `[N, *observation]`, or one action of one observation.
+        """Actions `[N, ...]` for observations `[N, *observation]`, or one action for one observation.
 
         Args:
             observations: arrays, or lists of numbers.
-            key: of the policy's chance, such as an ε of its evaluation.
+            key: for a stochastic policy, such as one with ε > 0.
 
         Raises:
-            ArgumentError: they are of other shapes than the environment's observations.
+            ArgumentError: the shapes are not those of the environment's observations.
         """
         batch, is_one = self._batch(observations)
         actions = self.agent.policy(self.agent_state, batch, key)
@@ -57,49 +56,43 @@ class TrainedPolicy:
 
     @cached_property
     def observation(self) -> PyTree:
-        """The shapes and kinds of one observation of its environment."""
+        """The shape and dtype of an observation."""
         return jax.eval_shape(self.env.reset, jax.random.key(0), self.env_params)[0]
 
     def _batch(self, observations: PyTree) -> tuple[PyTree, bool]:
-        """Observations as arrays with a batch axis, and whether there was none before."""
-        shapes = self.observation
+        """Observations as arrays with a batch axis, and whether they had none."""
+        expected = self.observation
+
+        def shapes(*batch: str) -> PyTree:
+            return jax.tree.map(lambda x: f"[{', '.join([*batch, *map(str, x.shape)])}]", expected)
+
+        rule = f"must be {shapes('N')} or {shapes()}".replace("'", "")
         try:
-            arrays = jax.tree.map(lambda _, x: jnp.asarray(x), shapes, observations)
+            arrays = jax.tree.map(lambda _, x: jnp.asarray(x), expected, observations)
         except (TypeError, ValueError) as error:
-            raise ArgumentError(
-                "observations", f"must be {self._expected()}", observations, got=reprlib.repr(observations)
-            ) from error
-        pairs = list(zip(jax.tree.leaves(arrays), jax.tree.leaves(shapes), strict=True))
+            raise ArgumentError("observations", rule, observations, reprlib.repr(observations)) from error
+        pairs = list(zip(jax.tree.leaves(arrays), jax.tree.leaves(expected), strict=True))
         for x, shape in pairs:
             if jnp.issubdtype(shape.dtype, jnp.integer) and not jnp.issubdtype(x.dtype, jnp.integer):
                 raise ArgumentError("observations", f"must be whole numbers ({shape.dtype})", x.dtype)
-        batch_axes = pairs[0][0].ndim - len(pairs[0][1].shape)
-        batch = pairs[0][0].shape[: max(batch_axes, 0)]
-        if batch_axes not in (0, 1) or any(x.shape != (*batch, *shape.shape) for x, shape in pairs):
+        batch = pairs[0][0].shape[: max(pairs[0][0].ndim - len(pairs[0][1].shape), 0)]
+        if len(batch) > 1 or any(x.shape != (*batch, *shape.shape) for x, shape in pairs):
             got = jax.tree.map(lambda x: list(x.shape), arrays)
-            raise ArgumentError("observations", f"must be {self._expected()}", observations, got=str(got))
-        arrays = jax.tree.map(lambda x, shape: x.astype(shape.dtype), arrays, shapes)
+            raise ArgumentError("observations", rule, observations, str(got))
+        arrays = jax.tree.map(lambda x, shape: x.astype(shape.dtype), arrays, expected)
         return (arrays, False) if batch else (jax.tree.map(lambda x: x[None], arrays), True)
 
-    def _expected(self) -> str:
-        """Such as `[N, 4] or [4]`."""
-
-        def shapes(*batch: str) -> PyTree:
-            return jax.tree.map(lambda x: f"[{', '.join([*batch, *map(str, x.shape)])}]", self.observation)
-
-        return f"{shapes('N')} or {shapes()}".replace("'", "")
-
     def export(self) -> bytes:
-        """The policy as a program of its own, which `jax.export` can read and call without jaxrl.
+        """The policy as a serialized program, which runs without jaxrl.
 
         Returns:
-            What `jax.export.deserialize` takes: a function of observations `[N, *observation]`, for any N, and of the
-            data of a key, `jax.random.key_data(key)`, to actions `[N, ...]`, on a CPU, a GPU or a TPU.
+            The input of `jax.export.deserialize`, which gives a function of observations `[N, *observation]` for any N,
+            and the data of a key, `jax.random.key_data(key)`, to actions `[N, ...]`, on a CPU, a GPU or a TPU.
 
         Raises:
             ImportError: flatbuffers is not installed.
         """
-        from jax import export  # here, because what it needs is an extra
+        from jax import export
 
         if importlib.util.find_spec("flatbuffers") is None:
             raise ImportError("exporting a policy needs flatbuffers: pip install 'jaxrl[export]'")
@@ -114,12 +107,11 @@ class TrainedPolicy:
         return bytes(program.serialize())
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # The agent is a record of local functions, which cannot be pickled; but it can be built again.
-        return _built, (self.experiment, self.options, jax.device_get(self.agent_state), self.name)
+        # An agent is a record of local functions, which cannot be pickled, so it is built again.
+        return _build_policy, (self.experiment, self.options, jax.device_get(self.agent_state), self.name)
 
 
-def _built(experiment: Experiment, options: Options, agent_state: PyTree, name: str) -> TrainedPolicy:
-    """The policy with this state of its agent."""
+def _build_policy(experiment: Experiment, options: Options, agent_state: PyTree, name: str = "") -> TrainedPolicy:
     env, env_params = make_env(options.task)
     agent, _ = experiment.build(env, env_params, options.config)
     return TrainedPolicy(env, env_params, agent, jax.tree.map(jnp.asarray, agent_state), experiment, options, name)

@@ -1,4 +1,4 @@
-"""Keeping what a run found: its results, and a page that says how they were made."""
+"""The record of a run: its results, and a page that says how they were made."""
 
 import json
 import shutil
@@ -18,12 +18,12 @@ def describe_return(summary: dict[str, Any]) -> str:
 
 
 def record(run: Path, directory: Path, pictures: tuple[str, ...] = ()) -> None:
-    """Copies the results of a finished run (no checkpoints) into `directory`, and writes its `README.md`.
+    """Copies the results of a finished run, without checkpoints, to `directory`, and writes its `README.md`.
 
     Args:
-        run: the run's directory.
-        directory: where they go.
-        pictures: the experiment's own.
+        run: the directory of the run.
+        directory: the directory of the record.
+        pictures: the names of the experiment's own pictures.
     """
     directory.mkdir(parents=True, exist_ok=True)
     drawn = [name for name in (run_directory.CURVE, run_directory.VIDEO, *pictures) if (run / name).exists()]
@@ -36,13 +36,13 @@ def record(run: Path, directory: Path, pictures: tuple[str, ...] = ()) -> None:
 
 
 def with_epsilon(*epsilons: float | None) -> str:
-    """How evaluated policies play: " with ε = 0.001", say, or nothing if they take no action at random."""
+    """ " with ε = 0.001", for evaluated policies that take random actions; "" for others."""
     low, high = min(epsilon or 0 for epsilon in epsilons), max(epsilon or 0 for epsilon in epsilons)
     return f" with ε = {high:g}" if 0 < low == high else f" with ε = {low:g} to {high:g}" if high else ""
 
 
 def page(config: dict[str, Any], summary: dict[str, Any], pictures: Sequence[str]) -> str:
-    """The page, in Markdown, with the pictures that could be drawn."""
+    """The page in Markdown, with the pictures that exist."""
     returns = dict(zip(summary["seeds"], summary["eval_return_per_seed"], strict=True))
     rows = "\n".join(f"| {seed} | {format_mean([value])} |" for seed, value in returns.items())
     versions = ", ".join(f"{name} {version}" for name, version in config["versions"].items())
@@ -60,7 +60,7 @@ def page(config: dict[str, Any], summary: dict[str, Any], pictures: Sequence[str
 
 Rules: {summary["rules"]}.
 {summary["env_steps"]:,} environment steps a seed. Mean return of {episodes},
-{summary["eval_truncated"]} of them cut short: **{describe_return(summary)}**.
+{summary["eval_truncated"]} of them truncated: **{describe_return(summary)}**.
 
 | seed | evaluation return |
 |---|---|
