@@ -20,10 +20,10 @@ from jaxrl.training.program import Program
 PICTURE = "agents.png"
 TEXT = """# Speed of populations
 
-Environment steps/s of all agents together while they learn {experiment}, with {config}. Each number is the median of
-{repeats} runs of a compiled program. A single agent, which has the whole machine, takes turns with each population;
-the ratio is that of the two medians. Memory is that of the program and its state, in GiB {place}. Compile times are in
-seconds.
+Environment steps/s of all agents together while they learn {experiment}, with {config}.
+Each number is the median of {repeats} runs of a compiled program. A single agent, which has the whole machine, takes
+turns with each population; the ratio is that of the two medians. Memory is that of the program and its state, in GiB:
+of the machine if the devices are cores of a CPU, or else of each device. Compile times are in seconds.
 
 {table}
 
@@ -81,14 +81,12 @@ def tabulate(rows: Rows) -> Table:
     return Table(["agents", "devices", "steps/s", "one agent's", "ratio", "memory", "compile s"], lines)
 
 
-def describe(results: dict[str, Any], config: Sequence[str]) -> str:
+def describe(rows: Rows, config: Sequence[str]) -> str:
     """What was measured, and the table, in Markdown. `config`: what differs from the experiment's settings."""
-    rows = results["rows"]
     return TEXT.format(
         experiment=rows[0]["experiment"],
         config="its default settings" + (f" but {', '.join(config)}" if config else ""),
         repeats=len(rows[0]["seconds"]),
-        place="of the machine" if results["machine"]["backend"] == "cpu" else "of each device",
         table=tabulate(rows).markdown(),
         picture=PICTURE,
     )

@@ -1,7 +1,7 @@
 """The tables, the picture and the page of `benchmark envs`."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from jaxrl.benchmarks.report import Rows, Table
 from jaxrl.formatting import format_si
@@ -71,9 +71,8 @@ def split_envs(rows: Rows) -> dict[str, Rows]:
     return {env: [row for row in rows if row["env"] == env] for env in dict.fromkeys(row["env"] for row in rows)}
 
 
-def describe(results: dict[str, Any]) -> str:
+def describe(rows: Rows) -> str:
     """What was measured, and the tables, in Markdown."""
-    rows = results["rows"]
     tables = (
         f"## {env}\n\n{describe_rules(here)}\n\n{tabulate(here).markdown()}" for env, here in split_envs(rows).items()
     )

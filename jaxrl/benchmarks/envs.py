@@ -1,12 +1,11 @@
 """Random-policy steps per second of jaxrl's environments, and of the same environments in gymnax and pgx.
 
-One program is a loop of T steps of N environments. Each step draws a batch of actions, steps the environments, which
-reset themselves, and adds up each environment's reward and finished episodes. The program returns all that it carries,
-so that nothing in it is dead code, and T is an argument, so that it compiles once. Programs differ in what happens to
-the observations:
+One program is a loop of N environments that reset themselves: each step draws actions, steps all environments, and adds
+up rewards and finished episodes. The program returns all that it carries, so that nothing in it is dead code. Programs
+differ in what happens to the observations:
 
     ``full``    written to memory each step: bool `[N, 10, 10, C]` for jaxrl's MinAtar games and for pgx, and float32 in
-                gymnax and for CartPole-v1. XLA chooses the layout, and a timed run converts to it and back once.
+                gymnax and for CartPole-v1.
     ``packed``  as bits, uint32 `[N, words]`, stored in a ring of the newest steps, as in a replay buffer.
     ``none``    not computed.
 
@@ -25,12 +24,14 @@ import jax.numpy as jnp
 from jaxrl.benchmarks.measure import TimedLoop, Timing, compile_loop, measure
 from jaxrl.benchmarks.report import Rows
 from jaxrl.envs import GAMES, Environment, describe_rules, make, vectorize
-from jaxrl.envs.minatar.environment import NO_CAP, MinAtarParams
+from jaxrl.envs.minatar.environment import NO_CAP
 from jaxrl.types import Array, PyTree
 
 OBSERVATIONS = ("full", "packed", "none")
 BASELINES = {"gymnax": ("gymnax",), "pgx": ("pgx", "pgx_minatar")}
 """The libraries that jaxrl is compared with, and the modules that they need."""
+RULES: dict[str, dict[str, Any]] = {"gymnax": {}, "pgx": {"sticky_action_prob": 0.1, "max_steps_in_episode": NO_CAP}}
+"""The options of jaxrl's MinAtar games, beyond gymnax's rules, for the default rules of each baseline."""
 RING_STEPS, RING_BYTES = 128, 2**28
 """Most steps and most bytes in the ring of packed observations."""
 
@@ -151,16 +152,6 @@ def missing_modules(baseline: str) -> list[str]:
     return [module for module in BASELINES[baseline] if importlib.util.find_spec(module) is None]
 
 
-def minatar_params(env_id: str, rules: str) -> MinAtarParams:
-    """jaxrl's parameters for a baseline's default rules of a MinAtar game. Both use the minimal actions."""
-    if rules == "pgx":
-        return MinAtarParams(sticky_action_prob=0.1, max_steps_in_episode=NO_CAP)
-    import gymnax
-
-    cap = gymnax.make(env_id)[1].max_steps_in_episode
-    return MinAtarParams(sticky_action_prob=0.0, max_steps_in_episode=cap)
-
-
 def implementations(env_id: str, num_envs: int, baselines: Sequence[str]) -> list[Implementation]:
     """All implementations to measure together: jaxrl by the rules of each baseline (or gymnax's), and the baselines.
 
@@ -168,10 +159,9 @@ def implementations(env_id: str, num_envs: int, baselines: Sequence[str]) -> lis
         ArgumentError: there is no such environment.
     """
     if env_id in GAMES:
-        env = make(env_id, "gymnax")[0]
         together = []
         for rules in baselines or ("gymnax",):
-            params = minatar_params(env_id, rules)
+            env, params = make(env_id, "gymnax", **RULES[rules])
             cap = "no step cap" if params.max_steps_in_episode == NO_CAP else f"{params.max_steps_in_episode}-step cap"
             description = f"{env.num_actions} actions, sticky actions {params.sticky_action_prob:g}, {cap}"
             together += [from_jaxrl(env, params, kind, rules, description, num_envs) for kind in OBSERVATIONS]

@@ -1,7 +1,7 @@
 """Time of prioritised sampling: with the sum tree, and with a cumulative sum over all priorities."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +19,7 @@ TEXT = """# Time of prioritised sampling
 
 Each step writes a row of {row} priorities, samples a batch in proportion to all priorities (one index from each of B
 equal parts of their sum), and changes the priorities of the batch. The times are microseconds per step and agent, the
-median of {repeats} runs of a compiled loop; the loops of a line take turns. One program trains A agents with `vmap`.
+median of {repeats} runs of a compiled loop; the loops of a line take turns. A agents share one program, by `vmap`.
 Compile times are in seconds, without any cache.
 
 {table}"""
@@ -118,7 +118,6 @@ def tabulate(rows: Rows) -> Table:
     return Table(["capacity", "A", "B", *(f"{name} µs" for name in STRUCTURES), "compile s"], lines)
 
 
-def describe(results: dict[str, Any]) -> str:
+def describe(rows: Rows) -> str:
     """What was measured, and the table, in Markdown."""
-    rows = results["rows"]
     return TEXT.format(row=ROW, repeats=len(rows[0]["seconds"]), table=tabulate(rows).markdown())

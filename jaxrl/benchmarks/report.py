@@ -35,34 +35,32 @@ class Table(NamedTuple):
         return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def describe(rows: Rows, started: str, packages: Iterable[str] = ()) -> dict[str, Any]:
-    """The contents of `results.json`: the rows, how and where they were measured, and the versions of `packages`."""
-    made = provenance.describe("jaxrl.experiments.benchmark") | {"started": started}
-    made["versions"] |= {package: importlib.metadata.version(package) for package in packages}
-    return {**made, "rows": rows}
-
-
 def write(
     directory: Path,
-    results: dict[str, Any],
+    rows: Rows,
+    started: str,
     text: str,
     picture: str | None = None,
     draw: Callable[[Rows, str, Path], None] | None = None,
+    packages: Iterable[str] = (),
 ) -> None:
     """Writes `results.json`, the picture and `README.md` into a directory.
 
     Args:
         directory: where to write.
-        results: as `describe` returns them.
+        rows: the measurements.
+        started: when they began.
         text: a heading, what was measured, and the tables, in Markdown.
         picture: the name of the picture, if there is one.
-        draw: `(rows, device, path)`: draws the picture.
+        draw: `(rows, device, path)`: draws it.
+        packages: packages whose versions matter too.
     """
+    results = provenance.describe("jaxrl.experiments.benchmark") | {"started": started, "rows": rows}
+    results["versions"] |= {package: importlib.metadata.version(package) for package in packages}
     run_directory.write_json(directory / RESULTS, results)
-    machine = results["machine"]
     if picture is not None and draw is not None:
         with errors_as_notes(directory / picture):
-            draw(results["rows"], machine["device"], directory / picture)
+            draw(rows, results["machine"]["device"], directory / picture)
     (directory / "README.md").write_text(page(results, text))
 
 

@@ -45,8 +45,10 @@ class Envs(Benchmark):
     """Environments to measure."""
     num_envs: tuple[Annotated[int, Interval(gt=0, le=2**24)], ...] = (1, 64, 1024, 4096, 65536)
     """Numbers of environments in one batch, N."""
-    baselines: bool = True
-    """Also measure gymnax, and pgx if pgx and pgx-minatar are installed."""
+    baselines: Annotated[bool, run_options.default_hint("with gymnax, and with pgx and pgx-minatar if installed")] = (
+        True
+    )
+    """Measure jaxrl alone."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,8 +130,8 @@ def benchmark_envs(options: Envs, console: Console) -> None:
         console.print(f"\n{env_id} ({env_tables.describe_rules(here)})", soft_wrap=True)
         console.print(env_tables.tabulate(here).for_screen())
         if options.record is not None:
-            results = report.describe(rows, started, modules)
-            report.write(options.record, results, env_tables.describe(results), env_tables.PICTURE, env_tables.draw)
+            text, picture = env_tables.describe(rows), env_tables.PICTURE
+            report.write(options.record, rows, started, text, picture, env_tables.draw, modules)
 
 
 def benchmark_replay(options: Replay, console: Console) -> None:
@@ -140,8 +142,7 @@ def benchmark_replay(options: Replay, console: Console) -> None:
         with console.status("{:,} transitions, {:,} agents, batches of {:,}".format(*sizes)):
             rows += replay.measure_replay(*sizes, options.seconds, options.repeats)
         if options.record is not None:
-            results = report.describe(rows, started)
-            report.write(options.record, results, replay.describe(results))
+            report.write(options.record, rows, started, replay.describe(rows))
     console.print(replay.tabulate(rows).for_screen())
 
 
@@ -157,9 +158,8 @@ def benchmark_agents(options: Agents, console: Console) -> None:
         with console.status(f"{number:,} agents"):
             rows.append(agents.measure_agents(experiment, run, number, devices, options.seconds, options.repeats))
         if options.record is not None:
-            results = report.describe(rows, started)
-            text = agents.describe(results, options.config)
-            report.write(options.record, results, text, agents.PICTURE, agents.draw)
+            text = agents.describe(rows, options.config)
+            report.write(options.record, rows, started, text, agents.PICTURE, agents.draw)
     console.print(agents.tabulate(rows).for_screen())
 
 
