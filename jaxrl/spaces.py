@@ -42,5 +42,5 @@ def check_actions(actions: Any, space: Discrete | Box, num_envs: int) -> None:
 
 
 def is_box(space: Any) -> bool:
-    """Whether a space of gymnax's, or of anybody's who follows it, is a box, whatever its shape."""
+    """Whether a space of gymnax's, or one with its interface, is a box, whatever its shape."""
     return hasattr(space, "low") and hasattr(space, "high")

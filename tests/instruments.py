@@ -1,6 +1,6 @@
 """Instruments that show how parts are wired: who uses which random key, and what clocks say.
 
-A `Log` notes every key that `jax.random` draws from or splits, whoever does it and of whatever kind the key is. An
+A `Log` notes every key that `jax.random` draws from or splits, of whatever kind the key is. An
 agent, a network and environments note what they are given; only they know what jaxrl's functions take and give.
 """
 
@@ -46,7 +46,7 @@ class Log:
     Attributes:
         uses: of keys.
         words: random words that environments were given, each with the name of who got it.
-        clocks: what each function was told, `env_steps` in order.
+        clocks: the `env_steps` that each function was given, in order.
     """
 
     def __init__(self) -> None:
@@ -72,7 +72,7 @@ class Log:
         jax.debug.callback(lambda env_steps: self.clocks[user].append(float(env_steps)), env_steps)
 
     def count(self, user: str) -> int:
-        """How many keys somebody used."""
+        """How many keys a user used."""
         return sum(use.user == user for use in self.uses)
 
     def check(self) -> None:

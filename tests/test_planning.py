@@ -196,7 +196,7 @@ def test_methods_agree_and_evaluation_of_the_best_is_the_best() -> None:
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("huge", [-1e8, 1e30])
 def test_small_values_are_right_beside_huge_ones(method, huge: float) -> None:
-    """In float32, where the sum of all values does not tell a chain worth 1 from nothing beside a state worth -1e8."""
+    """In float32 the sum of all values cannot distinguish a chain worth 1 from 0 beside a state worth -1e8."""
     transition, reward = np.zeros((16, 4, 16)), np.zeros((16, 4))
     for state in range(16):
         transition[state, :, state] = 1

@@ -40,7 +40,7 @@ ROWS = 20
 
 
 def play(env: Any, env_params: Any, title: str, seed: int, fps: float, num_steps: int | None) -> list[float]:
-    """Lets somebody play until they press q, or for `num_steps` steps, and returns the returns of finished episodes.
+    """Lets the user play until they press q, or for `num_steps` steps, and returns the returns of finished episodes.
 
     An environment with a no-op takes `fps` steps per second. One without waits for a key at each step.
     """

@@ -87,7 +87,7 @@ def run(
         checkpoint_every: seconds between two checkpoints; one is also written at the end and on a signal.
         resume: continue from the newest whole checkpoint instead of starting anew.
         debug_nans: run step by step and stop at the operation that makes the first NaN. Slow.
-        tell: takes one-line messages for the user.
+        notify: takes one-line messages for the user.
 
     Raises:
         DivergedError: a NaN appeared, and the program freezes nobody. The rows up to it are written; no checkpoint is.
@@ -306,7 +306,7 @@ class _Loop:
         self.row_started = (self.iteration, time.perf_counter())
 
     def notify_loggers(self, notify: Callable[[Logger], None]) -> None:
-        """Tells all of them, and keeps the first failure: what was trained is not lost with it."""
+        """Notifies all loggers, and keeps the first failure: what was trained is not lost with it."""
         for logger in self.loggers:
             try:
                 notify(logger)
@@ -354,7 +354,7 @@ def _signals() -> Iterator[Callable[[], bool]]:
             if number not in others or signal.getsignal(number) == signal.SIG_DFL:
                 before[number] = signal.signal(number, handler)
     except ValueError:
-        before.clear()  # not in the main thread, where Python allows no handlers: signals are somebody else's business
+        before.clear()  # not in the main thread, where Python allows no handlers: signals belong to others
     try:
         yield lambda: bool(caught)
     finally:

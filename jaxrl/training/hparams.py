@@ -56,7 +56,7 @@ def _annotation(hparams: Hparams, path: tuple[Any, ...]) -> Any:
                 record = record[key.key]
             case SequenceKey():
                 record = record[key.idx]
-            case _:  # inside of a node of somebody's own
+            case _:  # inside a node of a custom type
                 return None
     return annotations(type(record)).get(getattr(path[-1], "name", "")) if path else None
 

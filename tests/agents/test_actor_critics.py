@@ -114,7 +114,7 @@ def numerical_gradient(loss, params, h=1e-5):
 
 
 def adam_mean(state):
-    """Adam's first moment, which tells the gradients that it was given."""
+    """Adam's first moment, from which the gradients follow."""
     return {name: np.asarray(x) for name, x in optax.tree_utils.tree_get(state.opt_state, "mu").items()}
 
 
@@ -176,7 +176,7 @@ def test_ppo_begins_at_a_ratio_of_one_and_then_clips() -> None:
 
 
 class OneValueEach:
-    """A value of its own for each observation: its gradient tells when a transition was learned from."""
+    """A value of its own for each observation: its gradient shows when a transition was learned from."""
 
     def init(self, key, observations):
         return jnp.zeros(24)
@@ -186,7 +186,7 @@ class OneValueEach:
 
 
 def test_ppo_learns_from_each_transition_once_an_epoch() -> None:
-    """At a step size of 0 Adam's mean tells, for each transition, in which of the minibatches it was."""
+    """At a step size of 0 Adam's mean shows, for each transition, in which of the minibatches it was."""
     numbers, zeros, ones = np.arange(24).reshape(4, 6), np.zeros((4, 6), int), np.ones((4, 6))
     batch = rollout_of(numbers, zeros, ones, terminated=ones, truncated=zeros, next_states=zeros)
     hparams = PPOHparams(learning_rate=0.0, value_coef=1.0, max_grad_norm=1e9)

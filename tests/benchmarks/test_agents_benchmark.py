@@ -57,7 +57,7 @@ def test_one_agent_is_as_fast_beside_any_number(tmp_path, monkeypatch) -> None:
         ("--num-agents", "--num-agents must have at least one value, got none"),
         ("--num-agents 0", "--num-agents must be > 0, got 0"),
         ("--experiment ppo_cartpol", r"--experiment must be one that trains \(the nearest is ppo_cartpole\)"),
-        ("--config num_worlds=3", "--config must name fields of dqn_minatar's config, got 'config.num_worlds'"),
+        ("--config num_boards=3", "--config must name fields of dqn_minatar's config, got 'config.num_boards'"),
         ("--config num_envs=0", "--config.num-envs must be > 0, got 0"),
         ("--num-devices 99", "--num-devices must be at most 8"),
     ],

@@ -162,7 +162,7 @@ def test_the_gymnax_interface() -> None:
     assert ENV.action_space(PARAMS).n == 2
 
 
-def test_options_and_the_protocol() -> None:
+def test_options_and_the_rules() -> None:
     assert describe_rules(*make("CartPole-v1")) == "default rules, 500-step cap"
     env, params = make("CartPole-v1", gravity=1.6, max_steps_in_episode=200)
     assert (params.gravity, params.max_steps_in_episode) == (1.6, 200)

@@ -70,7 +70,7 @@ def test_under_vmap_each_key_plays_as_alone(played: Transition) -> None:
     assert not np.array_equal(many.observation[0], many.observation[1])
 
 
-def test_parameters_are_the_default_ones_unless_given() -> None:
+def test_parameters_have_defaults() -> None:
     env, params = make("CartPole-v1")
     play = jax.jit(lambda key, params: rollout(env, policy, key, 4, 1, params).truncated)
     assert not play(jax.random.key(0), None).any()

@@ -240,9 +240,9 @@ def test_sigint_saves_and_says_how_to_resume(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_stops_the_run_and_leaves_the_last_checkpoint(finished: Path, tmp_path: Path) -> None:
-    """As far as a process can tell: no file may grow beyond a limit that the checkpoints exceed.
+    """For a process it is the same: no file may grow beyond a limit that the checkpoints exceed.
 
-    What was trained is evaluated all the same, and the pictures are drawn that there is room for. A row that somebody
+    What was trained is evaluated all the same, and the pictures are drawn that there is room for. A row that was
     removed is missed before.
     """
     run = shutil.copytree(finished, tmp_path / "run")

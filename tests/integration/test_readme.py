@@ -1,7 +1,11 @@
 """The README's examples run."""
 
 import re
+import sys
+from importlib import import_module
 from pathlib import Path
+
+import pytest
 
 README = Path(__file__).parents[2] / "README.md"
 SHORTER = {
@@ -34,6 +38,24 @@ def test_the_examples_run(capsys, tmp_path: Path, monkeypatch) -> None:
     assert said.count("resuming at 5,632 environment steps") == 1
 
 
-def test_every_command_it_names_exists() -> None:
-    for name in re.findall(r"-m jaxrl\.experiments\.(\w+)", README.read_text()):
-        assert (README.parent / "jaxrl" / "experiments" / f"{name}.py").exists(), name
+def test_every_command_and_flag_it_names_exists(capsys, monkeypatch) -> None:
+    """Flags of a command must be in its help; flags in the text, in that of any command."""
+
+    def help_of(command: tuple[str, ...]) -> str:
+        monkeypatch.setattr(sys, "argv", ["command", *command[1:], "--help"])
+        module = import_module(f"jaxrl.experiments.{command[0]}")
+        with pytest.raises(SystemExit, match=r"^0$"):
+            module.main(module.experiment) if hasattr(module, "experiment") else module.main()
+        return capsys.readouterr().out
+
+    def flags(text: str) -> set[str]:
+        return set(re.findall(r"--[a-z][a-z.-]*", text))
+
+    monkeypatch.setenv("COLUMNS", "200")
+    text = README.read_text()
+    commands = re.findall(r"-m\s+jaxrl\.experiments\.(\w+)( (?:envs|replay|agents))?\b([^`\n]*)", text)
+    helps = {command: help_of(command) for command in {(name, *kind.split()) for name, kind, _ in commands}}
+    for name, kind, arguments in commands:
+        named = flags(arguments.split("#")[0])
+        assert named <= flags(helps[name, *kind.split()]), f"{name}{kind}: {named}"
+    assert flags(text) - {"--help"} <= flags(" ".join(helps.values()))

@@ -73,7 +73,7 @@ def test_uniform_sampling_is_uniform_around_the_ring() -> None:
     assert np.abs(counts[eligible] - 1000).max() < 5 * math.sqrt(1000)
 
 
-def test_what_is_new_comes_with_the_greatest_priority() -> None:
+def test_what_is_new_has_the_largest_priority() -> None:
     sampler = prioritised(SLOTS, N)
     state = sampler.add(sampler.init(HPARAMS), jnp.int32(1))
     np.testing.assert_array_equal(priorities(state)[:N], 1)

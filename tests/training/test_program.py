@@ -203,7 +203,7 @@ def test_other_values_compile_nothing(trainers, kind) -> None:
         run(program, jax.random.split(jax.random.key(9), 8), others, 1_000)
         assert not compiled
         jax.jit(lambda x: x + len(compiled) + 17)(1.0)
-        assert compiled  # the listener does hear of it
+        assert compiled  # the listener is called
     finally:
         jax.monitoring.unregister_event_duration_listener(listener)
 

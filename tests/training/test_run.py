@@ -136,7 +136,7 @@ def test_a_signal_saves_and_the_resumed_run_has_the_same_bits(whole, train, numb
     assert rows(folder) == rows(whole[1])
 
 
-def test_a_signal_that_somebody_ignores_or_handles_is_theirs(monkeypatch) -> None:
+def test_a_signal_that_is_ignored_or_handled_already_stays_so(monkeypatch) -> None:
     """As under nohup."""
     handled = []
     for number, handler in ((signal.SIGHUP, signal.SIG_IGN), (signal.SIGUSR1, lambda *_: handled.append("theirs"))):
@@ -151,7 +151,7 @@ def test_a_signal_that_somebody_ignores_or_handles_is_theirs(monkeypatch) -> Non
 
 
 def test_a_terminal_that_closes_leaves_other_signals_caught() -> None:
-    """Whoever closes it may send SIGTERM next."""
+    """SIGTERM may follow when the terminal is closed."""
     with run_module._signals() as caught:
         os.kill(os.getpid(), signal.SIGHUP)
         assert caught()

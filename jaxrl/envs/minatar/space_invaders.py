@@ -1,6 +1,6 @@
 """Space Invaders: a cannon against waves of aliens that descend and shoot. Each alien hit is worth a point.
 
-Nothing in the game is random. Each new wave moves faster.
+Nothing in the game is random. Each new wave of aliens moves faster.
 """
 
 from typing import NamedTuple
@@ -60,7 +60,7 @@ def initial(bits: Array) -> SpaceInvadersState:
 def step(
     s: SpaceInvadersState, action: Array, bits: Array, params: MinAtarParams
 ) -> tuple[SpaceInvadersState, Array, Array]:
-    """One step: the cannon, the bullets, the aliens, their shot, the hits, and a new wave when none is left."""
+    """One step: the cannon, the bullets, the aliens, their shot, the hits, and new aliens when none is left."""
     del bits
     fires = (action == FIRE) & (s.shot_timer == 0)
     friendly = s.friendly | row_9(jnp.uint32(1) << s.cannon_x.astype(jnp.uint32)).where(fires)

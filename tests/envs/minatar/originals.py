@@ -94,7 +94,7 @@ class Outcome(NamedTuple):
     next_observation: np.ndarray
 
 
-class World:
+class Game:
     """A game of the original that starts again when it has ended."""
 
     def __init__(self, original: Original, params: MinAtarParams) -> None:
@@ -241,7 +241,7 @@ def walk(
     def draw(*shape: int) -> np.ndarray:
         return rng.integers(2**32, size=(*shape, env.random_words), dtype=np.uint32) | np.uint32(always)
 
-    games = [World(original, env.default_params) for _ in range(ENVS)]
+    games = [Game(original, env.default_params) for _ in range(ENVS)]
     for i, game in enumerate(games):
         game.reset(draw().tolist())
         if i % 2:
@@ -274,7 +274,7 @@ class SingleSteps(NamedTuple):
 
 
 def single_steps(env: MinAtar, original: Original, params: MinAtarParams, count: int, seed: int = 0) -> SingleSteps:
-    rng, choose, game = np.random.default_rng(seed), random.Random(seed), World(original, params)
+    rng, choose, game = np.random.default_rng(seed), random.Random(seed), Game(original, params)
     words = rng.integers(2**32, size=(count, env.random_words), dtype=np.uint32)
     rows, outcomes = [], []
     for now in words.tolist():

@@ -1,4 +1,4 @@
-"""What all MinAtar games share: both protocols, actions, the restart, and elementwise programs."""
+"""What all MinAtar games share: both sets of rules, actions, the restart, and elementwise programs."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -44,7 +44,7 @@ def test_a_step_is_elementwise(name: str, batch: tuple[int, ...]) -> None:
 
 
 @pytest.mark.parametrize("name", GAMES)
-def test_protocols(name: str) -> None:
+def test_rules(name: str) -> None:
     minimal = {"Asterix": 5, "Breakout": 3, "Freeway": 3, "Seaquest": 6, "SpaceInvaders": 4}[name.split("-")[0]]
     cap = 2500 if name == "Freeway-MinAtar" else 1000
     for rules, num_actions, sticky, steps in (("original", 6, 0.1, 2**31 - 1), ("gymnax", minimal, 0.0, cap)):
