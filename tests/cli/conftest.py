@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ def run_main(monkeypatch, capsys, tmp_path):
 
     def run_main(main: Callable[[], None], *arguments: str) -> tuple[int, list[str], list[str]]:
         monkeypatch.setattr(sys, "argv", ["command", *arguments])
-        code = 0
+        code: Any = 0
         try:
             main()
         except SystemExit as end:
@@ -31,7 +32,7 @@ def run_main(monkeypatch, capsys, tmp_path):
 def refused(monkeypatch, capsys, tmp_path):
     """Calls a command that ends before it compiles anything: its exit code, and the lines on stderr."""
 
-    def refused(*arguments: str, experiment=dqn_minatar.experiment) -> tuple[int, list[str]]:
+    def refused(*arguments: str, experiment=dqn_minatar.experiment) -> tuple[Any, list[str]]:
         monkeypatch.setattr(sys, "argv", [experiment.name, *arguments])
         monkeypatch.setattr("jaxrl.runs.train.run", lambda *args, **kwargs: pytest.fail("it started to compile"))
         with pytest.raises(SystemExit) as end:

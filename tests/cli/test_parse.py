@@ -7,6 +7,7 @@ import inspect
 import itertools
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -55,7 +56,8 @@ def test_every_whole_number_on_the_command_line_may_have_an_exponent(monkeypatch
     words = "--total-steps 1e6 --log-every=2.5e5 --hparams.target-update-period 1e4 --config.hidden-sizes 1e2 64"
     monkeypatch.setattr(sys, "argv", ["command", *words.split()])
     defaults = dqn_minatar.experiment.defaults
-    options = parse(Options[type(defaults.hparams), type(defaults.config)], None, default=defaults)
+    kind: Any = Options
+    options = parse(kind[type(defaults.hparams), type(defaults.config)], None, default=defaults)
     assert (options.budget.total_steps, options.budget.log_every) == (1_000_000, 250_000)
     assert (options.hparams.target_update_period, options.config.hidden_sizes) == (10_000, (100, 64))
 

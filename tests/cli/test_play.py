@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from PIL import Image
+from PIL.GifImagePlugin import GifImageFile
 
 from jaxrl.cli.terminal import key_bindings, key_help
 from jaxrl.envs import make
@@ -34,7 +34,7 @@ def test_a_video_of_a_random_policy_says_what_came_out(call, tmp_path: Path) -> 
     assert 0 <= 50 - sum(returns) < 50
     assert min(returns) >= 8
     assert out[2] == "written to play.gif"
-    with Image.open(tmp_path / "play.gif") as video:
+    with GifImageFile(tmp_path / "play.gif") as video:
         assert video.n_frames == 50 + len(returns)
 
 

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.GifImagePlugin import GifImageFile
 
 from jaxrl.experiments import q_iteration_gridworld as command
 from jaxrl.plots import q_iteration as pictures
@@ -40,7 +41,7 @@ def test_a_map_of_ones_own(call, tmp_path: Path) -> None:
     assert summary["optimal_return"] == -1.5
     # V(S) = -1 + (3 V(S) + V(b)) / 8 and V(b) = -1 + (2 V(b) + V(S)) / 8: 29 V(S) = -56.
     np.testing.assert_allclose(summary["random_return"], -56 / 29)
-    with Image.open(run / "iterates.gif") as video:
+    with GifImageFile(run / "iterates.gif") as video:
         assert video.n_frames == 5
         first = video.convert("RGB")
     with Image.open(run / "iterates.png") as page:
@@ -50,7 +51,7 @@ def test_a_map_of_ones_own(call, tmp_path: Path) -> None:
     for name in ("iterates.png", "policies.png", "convergence.png"):
         with Image.open(run / name) as picture:
             assert len(picture.convert("RGB").getcolors(1 << 24)) > 50
-    assert not jax.config.jax_enable_x64  # which it turns on for itself
+    assert not jax.config.read("jax_enable_x64")  # which it turns on for itself
 
     code, _, err = call("--map", "map.txt", "--out", "run")
     assert (code, err) == (2, ["error: --out must be a directory without a run, got run"])

@@ -1,5 +1,7 @@
 """The cart-pole, against gymnasium's and in jaxrl's own terms."""
 
+from typing import Any
+
 import gymnasium
 import jax
 import jax.numpy as jnp
@@ -36,7 +38,7 @@ def ours() -> Transition:
 @pytest.fixture(scope="module")
 def theirs(ours: Transition) -> Transition:
     """gymnasium's answers to the same actions, each step from the state ours was in; its clock runs by itself."""
-    env = gymnasium.make("CartPole-v1", disable_env_checker=True)
+    env: Any = gymnasium.make("CartPole-v1", disable_env_checker=True)
     answers = []
     for environment in range(N):
         done = True
@@ -47,9 +49,12 @@ def theirs(ours: Transition) -> Transition:
             _, reward, terminated, truncated, _ = env.step(int(ours.action[t, environment]))
             answers.append((reward, terminated, truncated, *env.unwrapped.state))
             done = terminated or truncated
-    reward, terminated, truncated, *after = np.array(answers).reshape(N, T, 7).transpose(2, 1, 0)
+    columns = np.array(answers).reshape(N, T, 7).transpose(2, 1, 0)
     return ours._replace(
-        reward=reward, terminated=terminated == 1, truncated=truncated == 1, next_observation=np.stack(after, axis=-1)
+        reward=columns[0],
+        terminated=columns[1] == 1,
+        truncated=columns[2] == 1,
+        next_observation=np.stack(list(columns[3:]), axis=-1),
     )
 
 
@@ -82,7 +87,7 @@ def test_the_500th_step_truncates_and_does_not_terminate(ours: Transition) -> No
 
 def test_the_equations_hold_for_other_parameters() -> None:
     """gymnasium's step with another planet, cart, pole, push and clock."""
-    theirs = gymnasium.make("CartPole-v1", disable_env_checker=True).unwrapped
+    theirs: Any = gymnasium.make("CartPole-v1", disable_env_checker=True).unwrapped
     theirs.reset(seed=0)
     values = {"gravity": 3.7, "masscart": 0.7, "masspole": 0.3, "length": 0.8, "force_mag": 6.0, "tau": 0.05}
     for name, value in values.items():

@@ -1,6 +1,5 @@
 """Environments that are not ours: what they give is cast where it can be, and refused in a line where it cannot."""
 
-from functools import partial
 from typing import Any, NamedTuple
 
 import gymnasium
@@ -204,7 +203,7 @@ def trainers(env: Any) -> list[tuple[jaxrl.Trainer, Any]]:
 def test_an_environment_may_keep_its_key_in_every_trainer() -> None:
     assert played(Keeps()).terminated.sum() == N * (T // 5)
     for trainer, hparams in trainers(Keeps()):
-        state = jax.eval_shape(partial(trainer.init, hparams=hparams), jax.random.key(0))
+        state = jax.eval_shape(trainer.init, jax.random.key(0), hparams)
         jax.eval_shape(lambda state, step=trainer.step: jax.lax.fori_loop(0, 2, lambda _, x: step(x)[0], state), state)
 
 

@@ -2,6 +2,7 @@
 
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import gymnasium
 import jax
@@ -96,7 +97,7 @@ def assert_tables_equal(mdp, original, actions: list[int], states: np.ndarray) -
 @pytest.mark.parametrize("slippery", [False, True])
 @pytest.mark.parametrize("size", ["4x4", "8x8"])
 def test_frozen_lake_is_gymnasiums(size: str, slippery: bool) -> None:
-    original = gymnasium.make("FrozenLake-v1", map_name=size, is_slippery=slippery).unwrapped
+    original: Any = gymnasium.make("FrozenLake-v1", map_name=size, is_slippery=slippery).unwrapped
     env, params = make("GridWorld", map=f"frozen_lake_{size}", slip_probability=TWO_THIRDS * slippery)
     mdp = env.mdp(params)
     left, down, right, up = range(4)
@@ -106,7 +107,7 @@ def test_frozen_lake_is_gymnasiums(size: str, slippery: bool) -> None:
 
 @pytest.mark.parametrize("slippery", [False, True])
 def test_the_cliff_is_gymnasiums(slippery: bool) -> None:
-    original = gymnasium.make("CliffWalking-v1", is_slippery=slippery).unwrapped
+    original: Any = gymnasium.make("CliffWalking-v1", is_slippery=slippery).unwrapped
     env, params = make("GridWorld", map="cliff", slip_probability=TWO_THIRDS * slippery)
     mdp = env.mdp(params)
     up, right, down, left = range(4)
@@ -302,8 +303,9 @@ def test_the_moves_to_a_goal() -> None:
     """Against the tables: how often the transition must be applied until every start may be at a goal."""
     for text in (MAPS["four_rooms"], "S.H..\n..#G.\nS....\n", "SC..\n...G\n"):
         env, params = make("GridWorld", map=text)
-        leads = np.asarray(env.mdp(params).transition).any(1)
-        found, moves = np.array(list("".join(read_map(text).rows))) == "G", 0
+        leads: Any = np.asarray(env.mdp(params).transition).any(1)
+        found = np.array([cell == "G" for cell in "".join(read_map(text).rows)])
+        moves = 0
         while not found[np.ravel(env.grid.start)].all():
             found, moves = found | leads[:, found].any(1), moves + 1
         assert read_map(text).moves == moves
@@ -323,7 +325,8 @@ def test_all_ways_to_give_a_map(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     rows, expected = ["SFFF", "FHFH", "FFFH", "HFFG"], make("GridWorld", map="SFFF\nFHFH\nFFFH\nHFFG\n")[0]
     Path("lake").write_text("\ufeff# a lake\nSFFF\r\nFHFH\rFFFH\nHFFG", encoding="utf-8", newline="")
-    desc = gymnasium.make("FrozenLake-v1").unwrapped.desc  # an array of bytes, one a cell
+    lake: Any = gymnasium.make("FrozenLake-v1").unwrapped
+    desc = lake.desc  # an array of bytes, one a cell
     cells, encoded = [list(row) for row in rows], [row.encode() for row in rows]
     for given in (rows, tuple(rows), cells, encoded, desc, desc.astype(str), np.array(rows), Path("lake"), "lake",
                   "./lake", "SFFF\rFHFH\r\nFFFH\nHFFG"):  # fmt: skip

@@ -37,7 +37,7 @@ def command(module: str, *arguments: str, **popen) -> tuple[int, str, str]:
 class Moment(NamedTuple):
     """When a process sends itself a signal: see `signalled`."""
 
-    count: int
+    nth: int
     pattern: str
 
 

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.export
@@ -18,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.GifImagePlugin import GifImageFile
 
 from jaxrl import ArgumentError, load, rollout
 from jaxrl.cli.command import main
@@ -70,7 +72,7 @@ def test_the_run_directory(finished: Path) -> None:
     assert rows[0]["episode_return"] != rows[1]["episode_return"]
     with Image.open(finished / "learning_curve.png") as curve:
         assert curve.size[0] > 800
-    with Image.open(finished / "policy.gif") as save_video:
+    with GifImageFile(finished / "policy.gif") as save_video:
         assert save_video.n_frames > 100
         assert save_video.size == (580, 400)
     assert list((finished / "tensorboard").glob("events.out.tfevents.*"))
@@ -119,9 +121,9 @@ def call(monkeypatch, capsys):
 
     def call(main: Callable[[], None], *arguments: str) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["command", *arguments])
+        code: Any = 0
         try:
             main()
-            code = 0
         except SystemExit as end:
             code = end.code
         return code, *capsys.readouterr()
@@ -185,7 +187,7 @@ def test_play_videos_a_run(finished: Path, tmp_path: Path, call) -> None:
     assert code == 0, err
     assert out.startswith(f"Breakout-MinAtar ({RULES}")
     assert out.endswith(f"written to {save_video}\n")
-    with Image.open(save_video) as frames:
+    with GifImageFile(save_video) as frames:
         assert frames.n_frames >= 60
     for name, value, got in (
         ("--env", "CartPole-v1", "'CartPole-v1'"), ("--rules", "gymnax", "'gymnax'"), ("--env-options", "a=1", "a=1")
@@ -282,6 +284,7 @@ def test_the_list_of_experiments() -> None:
 def test_nobody_reads_what_is_printed() -> None:
     """As after `| head`."""
     process = commands.start("__main__")
+    assert process.stdout is not None
     process.stdout.close()
     process.stdout = None
     _, err = process.communicate(timeout=60)

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -48,7 +49,7 @@ def call(folder, monkeypatch, capsys):
 
     def call(main: Callable[[], None], *arguments: str) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["command", *arguments])
-        code = 0
+        code: Any = 0
         try:
             main()
         except SystemExit as end:

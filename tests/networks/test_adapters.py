@@ -1,5 +1,7 @@
 """Modules of flax nnx and of equinox learn as the linen module with the same weights does; others are refused."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -92,6 +94,7 @@ class LinenNormed(nn.Module):
 
 
 def test_what_is_not_supported_is_refused() -> None:
+    no_module: Any = lambda key: key  # noqa: E731
     for make, message in (
         (
             lambda: from_nnx(Normed),
@@ -100,7 +103,7 @@ def test_what_is_not_supported_is_refused() -> None:
         (lambda: from_nnx(Dropped), "make must .*, got one with dropout/rngs"),
         (lambda: from_nnx(Module(nnx.Rngs(0))), r"make must be a function \(rngs\) -> module, got Module"),
         (lambda: from_equinox(3), r"make must be a function \(key\) -> module, got int"),
-        (lambda: from_equinox(lambda key: key), "make must return a callable module, got "),
+        (lambda: from_equinox(no_module), "make must return a callable module, got "),
         (
             lambda: dqn(Module(nnx.Rngs(0))),
             "network must have init and apply, .*from_nnx and from_equinox.*, got Module",

@@ -35,7 +35,12 @@ def axes_of(tmp_path: Path, monkeypatch):
 
     drawn: list[Figure] = []
     saved = Figure.savefig
-    monkeypatch.setattr(Figure, "savefig", lambda figure, *a, **k: (drawn.append(figure), saved(figure, *a, **k)))
+
+    def save(figure, *args, **kwargs):
+        drawn.append(figure)
+        saved(figure, *args, **kwargs)
+
+    monkeypatch.setattr(Figure, "savefig", save)
 
     def axes_of(curves: list[list[float | None]], final: list[float]):
         rows = [f"{seed},{5000 * (row + 1)},{'' if x is None else x}" for seed, curve in enumerate(curves)
@@ -99,7 +104,7 @@ def test_a_single_row_is_a_dot(axes_of) -> None:
     for curves in ([[7.0]], [[7.0], [8.0]]):
         axes = axes_of(curves, [3.0])
         dots = {float(line.get_ydata()[0]): line.get_marker() for line in axes.lines if len(line.get_xdata()) == 1}
-        assert dots[np.mean(curves)] == "o"
+        assert dots[float(np.mean(curves))] == "o"
         assert all(dots[curve[0]] in ("o", ".") for curve in curves)
     assert axes_of([[float(x) for x in range(30)]], []).lines[0].get_marker() == "None"
 

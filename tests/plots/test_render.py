@@ -23,7 +23,7 @@ def test_a_board_is_drawn_cell_by_cell() -> None:
     assert picture.getpixel((20, 20)) == BACKGROUND
 
 
-RAMP = np.tile(np.arange(0, 250, 3, np.uint8), (84, 1))
+RAMP = np.tile(np.arange(0, 250, 3, dtype=np.uint8), (84, 1))
 """An image that becomes brighter to the right."""
 OBSERVATIONS = {
     "cart-pole": np.array([0.5, 0, 0.1, 0]),

@@ -7,6 +7,7 @@ import jax
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.GifImagePlugin import GifImageFile
 
 from jaxrl import Transition
 from jaxrl.arguments import ArgumentError
@@ -41,7 +42,7 @@ def test_a_video_has_a_frame_a_step_and_one_for_each_end(tmp_path: Path, axis: b
     env, _ = make("Breakout-MinAtar")
     trajectory = jax.tree.map(lambda x: x[:, None], a_walk()) if axis else a_walk()
     save_video(env, trajectory, tmp_path / "video", "a video")
-    with Image.open(tmp_path / "video") as frames:
+    with GifImageFile(tmp_path / "video") as frames:
         assert (frames.format, frames.n_frames) == ("GIF", 6)
         for frame, column in enumerate((0, 1, 2, 3, 3, 4)):  # what the episode ended with, then where the next begins
             frames.seek(frame)
@@ -55,7 +56,7 @@ def test_a_video_of_a_pytree(tmp_path: Path) -> None:
     save_video(
         SimpleNamespace(), Transition(observations, np.ones((3, 2)), rewards, ends, ends, observations), tmp_path / "a"
     )
-    with Image.open(tmp_path / "a") as frames:
+    with GifImageFile(tmp_path / "a") as frames:
         assert frames.n_frames == 4
 
 
@@ -67,7 +68,7 @@ def test_how_long_a_video_shows_a_step(tmp_path: Path) -> None:
     ends = np.array([False, False, True])
     walk = Transition(observations[:3], np.zeros(3, int), -np.ones(3), ends, 0 * ends, observations[1:])
     save_video(env, walk, tmp_path / "video.gif")
-    with Image.open(tmp_path / "video.gif") as frames:
+    with GifImageFile(tmp_path / "video.gif") as frames:
         times = []
         for frame in range(frames.n_frames):
             frames.seek(frame)

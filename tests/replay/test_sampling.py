@@ -4,6 +4,7 @@ import dataclasses
 import math
 import re
 from operator import itemgetter
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -28,7 +29,7 @@ def priorities(state) -> np.ndarray:
 @pytest.mark.parametrize("n_step", [1, 2, 3, SLOTS])
 def test_a_sequence_begins_wherever_all_of_it_is_stored(n_step: int) -> None:
     """Around the ring twice, against a list of the rows that are stored."""
-    ring = jnp.zeros((SLOTS, N, 2), jnp.uint32)
+    ring: Any = jnp.zeros((SLOTS, N, 2), jnp.uint32)
     alike, by_priority = uniform(SLOTS, N, n_step), prioritised(SLOTS, N, n_step)
     state = by_priority.init(HPARAMS)
     add, set_priorities = jax.jit(by_priority.add), jax.jit(by_priority.set_priorities)
@@ -212,7 +213,8 @@ def test_the_tree_is_changed_in_place(agents: int, n_step: int) -> None:
     large = {op for shape, op in made if math.prod(map(int, shape.split(","))) >= size}
     assert "dynamic-update-slice" in large
     assert large <= {"dynamic-update-slice", "scatter", "fusion", "parameter", "get-tuple-element", "bitcast"}
-    assert program.memory_analysis().temp_size_in_bytes < size * 4
+    assert (analysis := program.memory_analysis()) is not None
+    assert analysis.temp_size_in_bytes < size * 4
 
 
 @pytest.mark.parametrize("make", [uniform, prioritised])

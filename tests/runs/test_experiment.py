@@ -1,6 +1,7 @@
 """Experiments: found by name, able to run as they stand, and strict about settings without effect."""
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -38,7 +39,7 @@ def test_there_is_one_for_each_learner() -> None:
 
 
 @pytest.fixture
-def own_modules(tmp_path: Path, monkeypatch) -> None:
+def own_modules(tmp_path: Path, monkeypatch) -> Iterator[None]:
     """Modules outside of jaxrl, where Python finds them."""
     (tmp_path / "own_module.py").write_text(
         "from jaxrl.experiments.dqn_cartpole import experiment\n"

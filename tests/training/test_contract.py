@@ -1,6 +1,6 @@
 """What does not fit together is refused in one line, from shapes alone."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -44,7 +44,10 @@ def own(actions: int = 4, **functions) -> jaxrl.Agent:
     def update(state, batch, key, env_steps):
         return state, {"loss": Mean(batch.reward.sum(), jnp.int32(1))}, ()
 
-    return jaxrl.Agent(init, act, lambda state, observations, key: None, update, outputs)._replace(**functions)
+    def policy(state, observations, key):
+        return act(state, observations, key, 0)
+
+    return jaxrl.Agent(init, act, policy, update, outputs)._replace(**functions)
 
 
 AGENTS = {
@@ -75,7 +78,8 @@ def test_an_agent_for_another_number_of_actions(name: str) -> None:
 @pytest.mark.parametrize("hparams", [(), {"rate": 1}, Hparams()])
 def test_hyperparameters_of_ones_own_kind(hparams) -> None:
     state, _ = as_arrays(on_policy(own(), *ENV, ON), hparams)
-    assert jax.tree.structure(state.agent[1]) == jax.tree.structure(hparams)
+    structure: Any = jax.tree.structure(hparams)
+    assert jax.tree.structure(state.agent[1]) == structure
 
 
 def test_what_agents_and_trainers_do_not_take() -> None:

@@ -57,7 +57,8 @@ class Plain:
 def test_every_leaf_is_of_its_kind(hparams, dtypes: list[str]) -> None:
     """As its annotation says, or else as its value does."""
     arrays = as_arrays(hparams)
-    assert jax.tree.structure(arrays) == jax.tree.structure(hparams)
+    structure: Any = jax.tree.structure(hparams)
+    assert jax.tree.structure(arrays) == structure
     assert [str(x.dtype) for x in jax.tree.leaves(arrays)] == dtypes
     assert not any(x.aval.weak_type for x in jax.tree.leaves(arrays))  # which would be another program
     for x, many in zip(jax.tree.leaves(arrays), jax.tree.leaves(as_arrays(repeat(hparams, 3))), strict=True):

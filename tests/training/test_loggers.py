@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib import import_module
 from types import SimpleNamespace
 from typing import Any
 
@@ -216,13 +217,12 @@ logger.close()
 
 def wandb_records(data: bytes) -> Iterator[Any]:
     """The records of a small file of wandb's: LevelDB's log format after a header of 7 bytes."""
-    from wandb.proto.wandb_internal_pb2 import Record
-
+    record: Any = import_module("wandb.proto.wandb_internal_pb2").Record
     data = data[7:]
     while data:
         size, kind = int.from_bytes(data[4:6], "little"), data[6]
         assert kind == 1  # a record that lies in one piece
-        yield Record.FromString(data[7 : 7 + size])
+        yield record.FromString(data[7 : 7 + size])
         data = data[7 + size :]
 
 

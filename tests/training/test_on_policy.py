@@ -58,7 +58,7 @@ def data(x):
 
 
 def test_each_of_three_agents_equals_its_solo_run(compiled) -> None:
-    rates, keys = np.float32([1e-3, 1e-2, 3e-2]), jax.random.split(jax.random.key(5), 3)
+    rates, keys = np.array([1e-3, 1e-2, 3e-2], np.float32), jax.random.split(jax.random.key(5), 3)
     init, train = compiled["many"]
     many, _ = train(init(keys, dataclasses.replace(repeat(HPARAMS, 3), learning_rate=rates)))
     assert many.iteration.shape == ()
@@ -188,9 +188,9 @@ def test_a_stopped_run_resumes_to_the_same_bits(trainer, tmp_path) -> None:
         ("Pendulum-v1", Box(-np.ones(2), np.ones(2)), r"agent must act with float\[4, 1\].*Box.*, got float32\[4, 2\]"),
     ],
 )  # fmt: skip
-def test_a_policy_that_does_not_fit_the_environment(env: str, space, message: str) -> None:
+def test_a_policy_that_does_not_fit_the_environment(name: str, space, message: str) -> None:
     """Found out while tracing."""
-    env, params = make(env)
+    env, params = make(name)
     observation, _ = jax.eval_shape(env.reset, jax.random.key(0), params)
     agent = ppo(actor_critic(observation, space, (8,)))
     trainer = on_policy(agent, env, params, OnPolicyConfig(num_envs=N, rollout_length=T))

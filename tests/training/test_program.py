@@ -115,7 +115,8 @@ def test_each_agent_equals_its_solo_run(trainers, kind, on_one_device) -> None:
 
 
 def test_on_many_devices_a_population_is_the_same(trainers, kind, on_one_device) -> None:
-    spread = train(trainers[kind], *eight(kind), devices=8)
+    hparams, keys = eight(kind)
+    spread = train(trainers[kind], hparams, keys, devices=8)
     assert_close(on_one_device, spread)
     assert len(spread.nan_iteration.sharding.device_set) == 8
     assert {shard.data.shape for shard in spread.nan_iteration.addressable_shards} == {(1,)}
@@ -148,6 +149,7 @@ def test_a_ring_among_others_is_written_and_read_like_one_alone() -> None:
     rings = jax.random.bits(jax.random.key(0), (3, 4, 2, 5))
     row, index = jax.random.bits(jax.random.key(1), (2, 5)), jnp.array([0, 3, 7, 6])
     alone, among = write(rings[1], row, jnp.int32(6)), write(StackedRing(rings, jnp.int32(1)), row, jnp.int32(6))
+    assert isinstance(among, StackedRing)
     np.testing.assert_array_equal(among.rings, rings.at[1].set(alone))
     for n_step in (1, 3):
         np.testing.assert_array_equal(read(alone, index, n_step), read(among, index, n_step))
@@ -223,7 +225,7 @@ def test_a_run_takes_any_key_and_the_same_number_of_keys_and_hyperparameters(sma
         program = Program(small_trainer, key, hparams)
         assert (program.agents, program.shapes) == ((), shapes)
     assert Program(small_trainer, jax.random.key_data(keys), four).agents == (4,)
-    for key, given, message in (
+    for wrong_key, given, message in (
         (keys, hparams, r"hparams\.learning_rate must be of \[4\] agents, .*jaxrl\.repeat.*, got shape \(\)$"),
         (keys, repeat(hparams, 3), r"hparams\.learning_rate must be of \[4\] agents, .*, got shape \(3,\)$"),
         (jax.random.key(0), four, r"hparams\.learning_rate must be one number for one key, got shape \(4,\)$"),
@@ -231,7 +233,7 @@ def test_a_run_takes_any_key_and_the_same_number_of_keys_and_hyperparameters(sma
         ("0", hparams, "key must be a random key such as "),
     ):
         with pytest.raises(ArgumentError, match=f"^{message}"):
-            Program(small_trainer, key, given)
+            Program(small_trainer, wrong_key, given)
     with pytest.raises(ArgumentError, match=r"^key must be of shape \(4,\), as the program's, got \(\)$"):
         Program(small_trainer, keys, four).init(jax.random.key(0), hparams)
 

@@ -36,7 +36,8 @@ class Ticks(Logger):
     """A logger that does something at its n-th report of progress, and remembers the reports."""
 
     def __init__(self, at: int = 0, action=lambda: None) -> None:
-        self.at, self.action, self.steps = at, action, []
+        self.at, self.action = at, action
+        self.steps: list[int] = []
 
     def progress(self, env_steps, total_steps, steps_per_second):
         self.steps.append(env_steps)
@@ -123,8 +124,12 @@ def test_rows_come_at_fixed_steps_however_long_a_call_is(whole, train, monkeypat
 def test_a_signal_saves_and_the_resumed_run_has_the_same_bits(whole, train, number) -> None:
     """A terminal that closes sends several."""
     before = signal.getsignal(number)
-    times = 3 if number == signal.SIGHUP else 1
-    stopped, folder = train("stopped", loggers=[Ticks(4, lambda: [os.kill(os.getpid(), number) for _ in range(times)])])
+
+    def send() -> None:
+        for _ in range(3 if number == signal.SIGHUP else 1):
+            os.kill(os.getpid(), number)
+
+    stopped, folder = train("stopped", loggers=[Ticks(4, send)])
     assert not stopped.finished
     assert stopped.env_steps == 16 + 8 * (3 + 3 + 1 + 3)
     assert signal.getsignal(number) is before
@@ -218,7 +223,8 @@ def test_rows_that_are_missing_are_missed(whole, tmp_path, damage, missing: str)
     path, text = tmp_path / "metrics.csv", (whole[1] / "metrics.csv").read_text()
     metrics = set(text.split("\n")[0].split(",")) - {"seed", "env_steps", "episodes", *CLOCK_COLUMNS}
     path.write_bytes(damage(text).encode(errors="surrogatepass"))
-    said, logger = [], CSVLogger()
+    said: list[str] = []
+    logger = CSVLogger()
     logger.open(RunInfo(tmp_path, {}, [0], "seed", metrics, [*range(72, TOTAL, 56), TOTAL], said.append))
     logger.resume(TOTAL)
     assert bool(missing) == bool(said)
@@ -424,7 +430,8 @@ def test_numbers_of_another_width_are_read_but_not_resumed(tmp_path) -> None:
             read, _, _ = Checkpoints(tmp_path / other, read_only=True).restore(like)
             for x, y in zip(jax.tree.leaves(read), jax.tree.leaves(state), strict=True):
                 assert x.dtype == y.dtype
-                np.testing.assert_allclose(*(jax.random.key_data(z) if x.ndim == 0 else z for z in (x, y)), rtol=1e-6)
+                x, y = (jax.random.key_data(z) if z.ndim == 0 else z for z in (x, y))
+                np.testing.assert_allclose(x, y, rtol=1e-6)
             setting = f"'a'.* is float{'32' if x64 else '64'}.3. there and .* here; jax_enable_x64 was {not x64}"
             with pytest.raises(CheckpointError, match=setting):
                 Checkpoints(tmp_path / other).restore(like)

@@ -101,7 +101,7 @@ def arrays(s: PyTree) -> Arrays:
 def number(words: Sequence[np.ndarray]) -> np.ndarray:
     """The numbers in our slots, the lowest bits first: int `[32, B]`."""
     bits = [word >> np.arange(32, dtype=np.uint32)[:, None] & 1 for word in words]
-    return sum(bit.astype(int) << k for k, bit in enumerate(bits))
+    return np.sum([bit.astype(int) << k for k, bit in enumerate(bits)], axis=0)
 
 
 def slots(numbers: np.ndarray, count: int) -> np.ndarray:
@@ -114,7 +114,8 @@ def ours(a: Arrays) -> SeaquestState:
 
     def swimmers(items: np.ndarray) -> Swimmers:
         x, y, right, move_timer = items[..., :4].transpose(2, 0, 1)  # what a slot holds that is not alive is no matter
-        return Swimmers(*slots(y > 0, 1), slots(x, 4), slots(y - 1, 3), *slots(right, 1), slots(move_timer, 3))
+        (alive,), (right,) = slots(y > 0, 1), slots(right, 1)
+        return Swimmers(alive, slots(x, 4), slots(y - 1, 3), right, slots(move_timer, 3))
 
     fish = np.pad(a["fish"], ((0, 0), (0, 0), (0, 1)), constant_values=-1)
     kinds = [np.insert(items, 5, kind, axis=2) for kind, items in enumerate((fish, a["submarines"]))]

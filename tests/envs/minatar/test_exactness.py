@@ -19,7 +19,8 @@ from tests.envs.minatar.originals import (
 @pytest.mark.parametrize("name", ORIGINALS)
 def test_walks(name: str) -> None:
     env, _ = make(name)
-    original, seen = ORIGINALS[name], Counter()
+    original = ORIGINALS[name]
+    seen: Counter[str] = Counter()
     outcomes = [outcome for part in walk(env, original, steps=400, seed=0) for outcome in part]
     for before, after in zip(outcomes, outcomes[ENVS:], strict=False):
         seen.update({what: int(shown) for what, shown in original.events(before.next_row, after).items()})
@@ -49,7 +50,7 @@ def test_other_parameters_are_exact_too_and_compile_nothing(name: str) -> None:
         steps = single_steps(env, ORIGINALS[name], params, count=500)
         ours = our_single_steps(env, ORIGINALS[name], steps, compiled_step, ENVS)
         assert_equal(ORIGINALS[name], steps.outcomes, ours)
-        compiled.append(compiled_step._cache_size())
+        compiled.append(compiled_step._cache_size())  # type: ignore[attr-defined]
     assert compiled[0] == compiled[1]
 
 

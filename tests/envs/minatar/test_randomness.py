@@ -28,7 +28,7 @@ def assert_independent(*draws: tuple[np.ndarray, list[float]]) -> None:
 
 
 @partial(jax.jit, static_argnums=0)
-def advance(env: MinAtar, *args: PyTree) -> tuple[MinAtarState, ...]:
+def advance(env: MinAtar, *args: PyTree) -> PyTree:
     return env.advance(*args)
 
 
