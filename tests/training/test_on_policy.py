@@ -181,7 +181,7 @@ def test_a_stopped_run_resumes_to_the_same_bits(trainer, tmp_path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("env", "space", "message"),
+    ("name", "space", "message"),
     [
         ("Pendulum-v1", Discrete(3), r"agent must act with float\[4, 1\].*Box.*, got int32\[4\]"),
         ("CartPole-v1", Box(-np.ones(1), np.ones(1)), r"agent must act with int\[4\].*Discrete.*, got float32\[4, 1\]"),
