@@ -15,32 +15,31 @@ class Discrete(NamedTuple):
 
 
 class Box(NamedTuple):
-    """Actions float `[..., D]` between bounds, both float32 `[D]` and finite, and a finite distance apart."""
+    """Actions float `[..., D]` between two finite bounds, float32 `[D]`, a finite distance apart."""
 
     low: np.ndarray
     high: np.ndarray
 
 
 def check_actions(actions: Any, space: Discrete | Box, num_envs: int) -> None:
-    """Refuses a policy that does not fit the environment.
+    """Checks that a policy's actions fit the environment.
 
     Args:
-        actions: what the policy gives for `num_envs` observations, or its `jax.ShapeDtypeStruct`.
-        space: the environment's actions.
+        actions: what the policy returns for `num_envs` observations, or its `jax.ShapeDtypeStruct`.
+        space: the actions of the environment.
         num_envs: N.
 
     Raises:
-        ArgumentError: they are not int `[N]` for discrete actions, or not float `[N, D]` for a box of them.
+        ArgumentError: they are not int `[N]` for discrete actions, or float `[N, D]` for a box.
     """
     kind, name = (jnp.integer, "int") if isinstance(space, Discrete) else (jnp.floating, "float")
     shape = (num_envs,) if isinstance(space, Discrete) else (num_envs, *space.low.shape)
     if not (hasattr(actions, "shape") and actions.shape == shape and jnp.issubdtype(actions.dtype, kind)):
         got = f"{actions.dtype}{list(actions.shape)}" if hasattr(actions, "shape") else repr(actions)
-        raise ArgumentError(
-            "agent", f"must act with {name}{list(shape)}, for this environment has the actions {space}", actions, got
-        )
+        rule = f"must act with {name}{list(shape)}, for this environment has the actions {space}"
+        raise ArgumentError("agent", rule, actions, got)
 
 
 def is_box(space: Any) -> bool:
-    """Whether a space of gymnax's, or one with its interface, is a box, whatever its shape."""
+    """Whether a space with gymnax's or gymnasium's interface is a box of any shape."""
     return hasattr(space, "low") and hasattr(space, "high")

@@ -1,7 +1,7 @@
-"""Checkpoints: the whole state of a run on disk, complete or not there at all, and checked when it is read.
+"""Checkpoints hold the whole state of a run on disk. They are complete or absent, and checked when they are read.
 
-Orbax writes them, each in a folder that gets its name only when it is complete, so a run killed while writing leaves
-the checkpoint before. A SHA-256 of all values lies beside them, since altered bytes would restore without complaint.
+Orbax writes each into a folder that gets its name only when it is complete, so a run killed while writing leaves the
+previous checkpoint. A SHA-256 of all values lies beside them, since altered bytes would restore without complaint.
 """
 
 import contextlib
@@ -26,26 +26,26 @@ from jaxrl.types import PyTree
 
 
 class CheckpointError(Exception):
-    """No checkpoint could be written, or none could be read.
+    """A checkpoint could not be written, or none could be read.
 
     Attributes:
-        result: what `run` would have given, if only its last checkpoint could not be written.
+        result: the result of `run`, if only its last checkpoint could not be written.
     """
 
     result: Any = None
 
 
 class LayoutError(CheckpointError):
-    """A checkpoint is of another kind of state: another agent, other sizes, another number of seeds."""
+    """A checkpoint holds another kind of state: of another agent, other sizes or another number of seeds."""
 
 
 class Checkpoints:
-    """The checkpoints of one run, the newest two of which are kept.
+    """The newest two checkpoints of a run.
 
     Args:
-        directory: their folder; made when the first one is written.
-        read_only: only read, and leave alone what another process may be writing. Numbers of another width than asked
-            for, as `jax_enable_x64` makes them, are converted then.
+        directory: their folder, which the first one creates.
+        read_only: whether to read only, while another process may be writing. Numbers of another width than requested,
+            as `jax_enable_x64` makes them, are then converted.
     """
 
     def __init__(self, directory: str | Path, read_only: bool = False) -> None:
@@ -53,9 +53,9 @@ class Checkpoints:
 
     @cached_property
     def _manager(self) -> Any:
-        import orbax.checkpoint as ocp  # here, because it takes a second, and a run needs none before its first chunk
+        import orbax.checkpoint as ocp  # takes a second
 
-        logging.getLogger("absl").setLevel(logging.CRITICAL)  # what goes wrong is raised, and said once
+        logging.getLogger("absl").setLevel(logging.CRITICAL)  # errors are raised; once is enough
         options = ocp.CheckpointManagerOptions(
             max_to_keep=2,
             create=not self.read_only,
@@ -66,44 +66,41 @@ class Checkpoints:
         return ocp.CheckpointManager(self.directory, options=options)
 
     def steps(self) -> list[int]:
-        """The numbers of the complete checkpoints; folders of interrupted writes have longer names."""
+        """The numbers of the complete checkpoints. Interrupted writes leave folders with longer names."""
         if not self.directory.is_dir():
             return []
         return sorted(int(entry.name) for entry in self.directory.iterdir() if entry.name.isdigit())
 
     def save(self, step: int, state: PyTree, info: dict[str, Any]) -> None:
-        """Writes `state` and the JSON values of `info` as checkpoint number `step`; returns when they are on disk.
+        """Writes `state`, and `info` as JSON, as checkpoint number `step`. Returns when they are on disk.
 
         Raises:
-            CheckpointError: they could not be written. Earlier checkpoints are as they were.
+            CheckpointError: they could not be written. Earlier checkpoints stay intact.
         """
         from orbax.checkpoint import args
 
         try:
             if step in self._manager.all_steps():
                 return
-            description = {"sha256": fingerprint(state), "layout": layout(state), "leaves": leaves(state)}
-            contents = {
-                "state": args.StandardSave(state),
-                "info": args.JsonSave(info | description | {"processes": jax.process_count()}),
-            }
-            with _said_once():
+            description = {"sha256": fingerprint(state), "leaves": leaves(state), "processes": jax.process_count()}
+            contents = {"state": args.StandardSave(state), "info": args.JsonSave(info | description)}
+            with _quiet_tensorstore():
                 self._manager.save(step, args=args.Composite(**contents))
-        except Exception as error:  # Orbax and TensorStore raise many kinds; each of them is fatal to the run
+        except Exception as error:  # Orbax and TensorStore raise many kinds
             raise CheckpointError(f"cannot write checkpoint {step} in {self.directory}: {_cause(error)}") from error
 
     def restore(self, like: PyTree) -> tuple[PyTree, dict[str, Any], dict[int, str]]:
-        """The newest checkpoint that is whole.
+        """Reads the newest intact checkpoint.
 
         Args:
-            like: `jax.ShapeDtypeStruct`s of the state. Those without a sharding are restored to the first device.
+            like: `jax.ShapeDtypeStruct`s of the state. Leaves without a sharding are restored to the first device.
 
         Returns:
-            The state, committed to its devices; its info; and for each newer checkpoint that is damaged, its
-            number and what is wrong with it.
+            The state, committed to its devices; its info; and the number of each newer, damaged checkpoint, with what
+            is wrong with it.
 
         Raises:
-            CheckpointError: there is none, or it is the state of something else.
+            CheckpointError: no checkpoint is intact, or it holds another kind of state.
         """
         first = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
         like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding or first), like)
@@ -113,7 +110,7 @@ class Checkpoints:
                 state, info = self._read(step, like)
             except LayoutError:
                 raise
-            except Exception as error:  # whatever is wrong with this one, the one before may be whole
+            except Exception as error:  # the previous one may be intact, whatever is wrong
                 damaged[step] = first_line(error)
             else:
                 return state, info, damaged
@@ -121,7 +118,7 @@ class Checkpoints:
         raise CheckpointError(f"no usable checkpoint in {self.directory}" + (f": {reasons}" if reasons else ""))
 
     def move_aside(self, step: int) -> Path:
-        """Moves a checkpoint beside the folder, so that the run can write it again; says where it is now."""
+        """Moves a checkpoint beside the folder, so that the run can write it again; returns its new path."""
         aside = self.directory.with_name(f"{self.directory.name}-damaged-{step}")
         shutil.rmtree(aside, ignore_errors=True)
         os.replace(self.directory / str(step), aside)
@@ -132,39 +129,41 @@ class Checkpoints:
         from orbax.checkpoint import args
 
         info = self._manager.restore(step, args=args.Composite(info=args.JsonRestore())).info
-        described, expected = info.get("leaves", {}), leaves(like)
-        saved = with_widths(like, described) if self.read_only else like
-        if info["layout"] != layout(saved):
-            raise LayoutError(f"checkpoint {step} in {self.directory} {difference(described, expected)}")
-        with jax.enable_x64(True) if layout(saved) != layout(like) else contextlib.nullcontext():
+        described = info["leaves"]
+        saved = _with_widths(like, described) if self.read_only else like
+        if described != leaves(saved):
+            raise LayoutError(f"checkpoint {step} in {self.directory} {_difference(described, leaves(like))}")
+        with jax.enable_x64(True) if leaves(saved) != leaves(like) else contextlib.nullcontext():
             state = self._manager.restore(step, args=args.Composite(state=args.StandardRestore(saved))).state
-            if fingerprint(state, info.get("processes")) != info["sha256"]:
+            if fingerprint(state, info["processes"]) != info["sha256"]:
                 raise CheckpointError("its values do not match their checksum")
         return jax.tree.map(lambda x, y: x if x.dtype == y.dtype else x.astype(y.dtype), state, like), info
 
 
 def fingerprint(state: PyTree, processes: int | None = None) -> str:
-    """SHA-256 over the names, kinds and bytes of all leaves, on however many devices they lie.
+    """SHA-256 over the names, dtypes, shapes and bytes of all leaves, independent of their devices.
 
-    What `processes` processes hold, each an equal part of every leaf, is hashed part by part; one process alone can
-    work that out too.
+    Args:
+        state: its leaves, of which each process holds an equal part.
+        processes: the number of such parts, each of which is hashed alone; by default, the number of processes. One
+            process can compute the fingerprint of several.
     """
     processes = processes or jax.process_count()
     if jax.process_count() > 1:
-        everybody = multihost_utils.process_allgather(np.frombuffer(_digest(state, 0, 1), np.uint8))
-        return hashlib.sha256(everybody.tobytes()).hexdigest()
-    digests = [_digest(state, part, processes) for part in range(processes)]
-    return digests[0].hex() if processes == 1 else hashlib.sha256(b"".join(digests)).hexdigest()
+        digests = multihost_utils.process_allgather(np.frombuffer(_digest(state, 0, 1), np.uint8))
+        return hashlib.sha256(digests.tobytes()).hexdigest()
+    parts = [_digest(state, part, processes) for part in range(processes)]
+    return parts[0].hex() if processes == 1 else hashlib.sha256(b"".join(parts)).hexdigest()
 
 
 def _digest(state: PyTree, part: int, parts: int) -> bytes:
-    """Over what this process has of all leaves, or one of so many equal parts of that."""
+    """Of this process's part of all leaves, or of one of `parts` equal parts of that."""
     digest = hashlib.sha256()
     for path, leaf in jax.tree_util.tree_leaves_with_path(state):
         if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
             leaf = jax.random.key_data(leaf)
         digest.update(f"{jax.tree_util.keystr(path)} {leaf.dtype} {leaf.shape}".encode())
-        arrays = _parts(leaf)
+        arrays = _local_parts(leaf)
         if parts > 1 and leaf.ndim:
             rows = leaf.shape[0] // parts
             arrays = [np.asarray(leaf)[part * rows : (part + 1) * rows]]
@@ -173,8 +172,8 @@ def _digest(state: PyTree, part: int, parts: int) -> bytes:
     return digest.digest()
 
 
-def _parts(leaf: jax.Array) -> list[np.ndarray]:
-    """What this process has of an array, in order; without a copy of the whole if it is cut along its first axis."""
+def _local_parts(leaf: jax.Array) -> list[np.ndarray]:
+    """This process's parts of an array, in order. An array that is split along its first axis is not copied whole."""
     if leaf.is_fully_replicated:
         return [np.asarray(leaf.addressable_data(0))]
     shards = sorted(leaf.addressable_shards, key=lambda shard: shard.index[0].start or 0)
@@ -183,21 +182,14 @@ def _parts(leaf: jax.Array) -> list[np.ndarray]:
     return [np.asarray(shard.data) for shard in shards]
 
 
-def layout(state: PyTree) -> str:
-    """SHA-256 over the names, kinds and shapes of all leaves."""
-    paths = jax.tree_util.tree_leaves_with_path(state)
-    described = [f"{jax.tree_util.keystr(path)} {leaf.dtype} {leaf.shape}" for path, leaf in paths]
-    return hashlib.sha256("\n".join(described).encode()).hexdigest()
-
-
 def leaves(state: PyTree) -> dict[str, str]:
-    """The kind and shape of each leaf by its name, such as `{".state.key": "key<fry>[]"}`."""
+    """The dtype and shape of each leaf by its name, such as `{".state.key": "key<fry>[]"}`."""
     paths = jax.tree_util.tree_leaves_with_path(state)
     return {jax.tree_util.keystr(path): f"{leaf.dtype}{list(leaf.shape)}" for path, leaf in paths}
 
 
-def with_widths(like: PyTree, saved: dict[str, str]) -> PyTree:
-    """The shapes of a state, with as many bits in each number as it was saved with."""
+def _with_widths(like: PyTree, saved: dict[str, str]) -> PyTree:
+    """The shapes of a state, with the dtype of each number as wide as it was saved."""
 
     def widen(path: Any, x: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
         dtype = saved.get(jax.tree_util.keystr(path), "").partition("[")[0]
@@ -208,11 +200,8 @@ def with_widths(like: PyTree, saved: dict[str, str]) -> PyTree:
     return jax.tree_util.tree_map_with_path(widen, like)
 
 
-def difference(saved: dict[str, str], expected: dict[str, str]) -> str:
-    """What is the first leaf that differs, and which setting of JAX is the cause if one is."""
-    rule = "has leaves of other names, shapes or kinds"
-    if not saved:  # as checkpoints of an older jaxrl are
-        return rule
+def _difference(saved: dict[str, str], expected: dict[str, str]) -> str:
+    """The first leaf that differs, and the setting of JAX that caused it, if one did."""
     name = next(name for name in [*expected, *saved] if saved.get(name) != expected.get(name))
     there, here = saved.get(name, "absent"), expected.get(name, "absent")
     cause = ""
@@ -220,12 +209,12 @@ def difference(saved: dict[str, str], expected: dict[str, str]) -> str:
         cause = "; jax_default_prng_impl was another when it was saved"
     elif there.replace("64[", "32[") == here.replace("64[", "32["):
         cause = f"; jax_enable_x64 was {'64[' in there} when it was saved"
-    return f"{rule}: {name} is {there} there and {here} here{cause}"
+    return f"has leaves of other names, shapes or kinds: {name} is {there} there and {here} here{cause}"
 
 
 @contextlib.contextmanager
-def _said_once() -> Iterator[None]:
-    """Keeps TensorStore from printing a traceback for each other file, at once or later, if one cannot be written."""
+def _quiet_tensorstore() -> Iterator[None]:
+    """If a file cannot be written, keeps TensorStore from printing a traceback for each other one."""
     before = sys.unraisablehook
 
     def hook(found: Any) -> None:
@@ -238,7 +227,7 @@ def _said_once() -> Iterator[None]:
 
 
 def _cause(error: BaseException) -> str:
-    """What the operating system says is wrong, if it does, and not what Orbax was doing meanwhile."""
+    """What the operating system reports, if it does, without what Orbax was doing."""
     text, reasons = str(error), {os.strerror(number) for number in errno.errorcode}
     if isinstance(error, OSError) and error.strerror:
         return error.strerror

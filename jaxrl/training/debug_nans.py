@@ -1,4 +1,4 @@
-"""Finding the operation that makes the first NaN."""
+"""Finds the operation that makes the first NaN."""
 
 import traceback
 from collections.abc import Callable
@@ -16,12 +16,12 @@ class DivergedError(Exception):
 
 
 def step_by_step(program: Program) -> Callable[[RunState, int], RunState]:
-    """`Program.advance`, one iteration at a time and without donation, so that one that makes a NaN can be run again.
+    """`Program.compiled`, but one iteration at a time and without donation, so that one with a NaN can be repeated.
 
-    What it returns raises `DivergedError`, which names the operation and the line of ours that asked for it.
+    The function raises a `DivergedError` that names the operation and the line of code that made the NaN.
     """
     trainer = population(program.trainer) if program.agents else program.trainer
-    # A population's step takes and gives what one agent's does, with a leading axis: `iterate` need not know.
+    # For a population, `step` has the same arguments and results with a leading axis, so `iterate` needs no vmap.
     step = jax.jit(lambda run_state: iterate(trainer, run_state))
 
     def advance(run_state: RunState, iterations: int) -> RunState:
@@ -36,7 +36,7 @@ def step_by_step(program: Program) -> Callable[[RunState, int], RunState]:
 
 
 def _where_nan_appears(trainer: Trainer, run_state: RunState) -> str:
-    """Runs an iteration one operation at a time up to the first NaN; says which operation made it, and where."""
+    """Runs an iteration one operation at a time; returns which operation made the first NaN, and where."""
     try:
         with jax.debug_nans(True), jax.disable_jit():
             trainer.step(run_state.state)

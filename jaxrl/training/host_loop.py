@@ -1,6 +1,6 @@
-"""The host loop: one compiled program called over and over, and between the calls everything a host has to do.
+"""The host loop: it calls one compiled program over and over, and does between the calls what only a host can do.
 
-Rows of metrics end at fixed iterations; how many iterations a call runs adapts to the machine and changes no bit.
+Rows of metrics end at fixed iterations. How many iterations a call runs adapts to the machine, and changes no result.
 """
 
 import signal
@@ -25,7 +25,7 @@ from jaxrl.training.program import Program, has_nan
 from jaxrl.types import Array, Hparams, Trainer, TrainState
 
 CALL_SECONDS = 1.0
-"""About how long one call of the compiled program may take: signals and progress wait for it."""
+"""Approximate duration of one call of the compiled program. Signals and progress wait for it."""
 
 
 class RunResult(NamedTuple):
@@ -33,15 +33,15 @@ class RunResult(NamedTuple):
 
     Attributes:
         state: the trainer's state at the end.
-        env_steps: environment steps one agent has taken.
-        finished: whether it reached its total; if not, a signal stopped it.
-        compile_seconds: time spent compiling, in this process.
-        train_seconds: time from the first step, warm-up included, to the last, without compiling, over all processes
-            that worked on the run. Steps per second, on the screen and in summaries, are those of this time.
-        row: the last row of metrics; empty if this process trained for none.
-        diverged_at: after how many environment steps each agent diverged, or -1, int64 `[...]`; only where these are
-            frozen, and not raised, may there be any.
-        stopped: whether a signal came, in the last call perhaps, when the run was finished all the same.
+        env_steps: environment steps of one agent.
+        finished: whether the run reached its total; otherwise, a signal stopped it.
+        compile_seconds: seconds spent on compiling in this process.
+        train_seconds: seconds from the first step, warm-up included, to the last, without compiling, over all processes
+            that worked on the run. Steps per second refer to this time.
+        row: the last row of metrics; empty if this process did not complete one.
+        diverged_at: the environment steps at which each agent diverged, or -1, int64 `[...]`. Only programs that freeze
+            diverged agents reach the end with one.
+        stopped: whether a signal arrived, even if the run finished in the same call.
     """
 
     state: TrainState
@@ -71,42 +71,38 @@ def run(
 ) -> RunResult:
     """Trains until `total_steps`, or until SIGINT, SIGTERM, SIGHUP or SIGUSR1.
 
-    A logger that fails stops the run too, as where what it prints is no longer read: the run is saved, and then its
-    error is raised.
+    A logger that raises an exception stops the run too: the run is saved first.
 
     Args:
-        trainer: for one agent; or the `Program` made of it, which says on which devices it runs, and compiles only
-            once if several runs share it.
-        key, hparams: the run's random key and hyperparameters, or those of a population's `A` agents, `[A]`; of a
-            resumed run only their shapes matter.
+        trainer: the trainer of one agent, or a `Program` of it, which chooses the devices, and compiles only once for
+            several runs.
+        key, hparams: the random key and hyperparameters of one agent, or those of a population, `[A]`. In a resumed
+            run, only their shapes matter.
         total_steps: environment steps of one agent, rounded down to whole iterations.
         log_every: environment steps between two rows of metrics, rounded to whole iterations.
-        loggers: where rows go.
-        info: what they know about the run: its directory and configuration, and the numbers of its agents.
-        checkpoints: where to save; nowhere if None.
-        checkpoint_every: seconds between two checkpoints; one is also written at the end and on a signal.
-        resume: continue from the newest whole checkpoint instead of starting anew.
-        debug_nans: run step by step and stop at the operation that makes the first NaN. Slow.
+        loggers: record the rows.
+        info: what the loggers know about the run: its directory and configuration, and the numbers of its agents.
+        checkpoints: where to save the run; by default, nowhere.
+        checkpoint_every: seconds between two checkpoints. The end of the run and signals also write one.
+        resume: continue from the newest intact checkpoint.
+        debug_nans: run step by step, and stop at the operation that makes the first NaN. Slow.
         notify: takes one-line messages for the user.
 
     Raises:
-        DivergedError: a NaN appeared, and the program freezes nobody. The rows up to it are written; no checkpoint is.
-        CheckpointError: a checkpoint could not be written, or none could be read. If it was the last, the error has the
-            `result`.
-        ValueError: a hyperparameter out of bounds, too few steps or too many, or checkpoints that are there though the
-            run is new, or not though it is resumed.
-        MemoryError: the state, and what the program works with, are larger than the free memory.
+        DivergedError: a NaN appeared, and the program does not freeze diverged agents. The rows up to it are written,
+            but no checkpoint.
+        CheckpointError: a checkpoint could not be written or read. If it was the last one, the error has the `result`.
+        ValueError: a hyperparameter is out of bounds, `total_steps` is too small or too large, or checkpoints exist for
+            a new run, or do not for a resumed one.
+        MemoryError: the state, or the program, does not fit into the free memory.
     """
-    started, compiled_before = time.perf_counter(), trainer.compile_seconds if isinstance(trainer, Program) else 0.0
+    start = time.perf_counter()
+    compiled_before = trainer.compile_seconds if isinstance(trainer, Program) else 0.0
     with ExitStack() as closing:
         for logger in loggers:
             closing.callback(logger.close)
-        check(hparams, "hparams.")
         given = trainer.trainer if isinstance(trainer, Program) else trainer
-        for name, value in (("log_every", log_every), ("checkpoint_every", checkpoint_every)):
-            if not isinstance(value, Real) or not value > 0:
-                raise ArgumentError(name, "must be a number > 0", value)
-        _check_arguments(given, total_steps, checkpoints, resume)
+        _check_arguments(given, hparams, total_steps, log_every, checkpoints, checkpoint_every, resume)
         program = trainer if isinstance(trainer, Program) else Program(trainer, key, hparams)
         advance = step_by_step(program) if debug_nans else program.compiled()
         if not debug_nans:
@@ -115,15 +111,10 @@ def run(
             run_state, seconds_before = _restore(checkpoints, program.shapes, notify)
         else:
             run_state, seconds_before = program.init(key, hparams), 0.0
-        started += program.compile_seconds - compiled_before - seconds_before
-        loop = _Loop(program, advance, run_state, started, total_steps, log_every, loggers)
+        start += program.compile_seconds - compiled_before - seconds_before
+        loop = _Loop(program, advance, run_state, start, total_steps, log_every, loggers)
         loop.open_loggers(info or RunInfo(), resume, notify)
-        result = loop.result(finished=loop.run(checkpoints, checkpoint_every))
-        if isinstance(loop.failure, CheckpointError):
-            loop.failure.result = result
-        if loop.failure is not None:
-            raise loop.failure
-        return result
+        return loop.run(checkpoints, checkpoint_every)
 
 
 def row_length(trainer: Trainer, log_every: int) -> int:
@@ -138,7 +129,19 @@ def row_ends(trainer: Trainer, log_every: int, iteration: int) -> range:
     return range(first, last + 1, length * step)
 
 
-def _check_arguments(trainer: Trainer, total_steps: int, checkpoints: Checkpoints | None, resume: bool) -> None:
+def _check_arguments(
+    trainer: Trainer,
+    hparams: Hparams,
+    total_steps: int,
+    log_every: int,
+    checkpoints: Checkpoints | None,
+    checkpoint_every: float,
+    resume: bool,
+) -> None:
+    check(hparams, "hparams.")
+    for name, value in (("log_every", log_every), ("checkpoint_every", checkpoint_every)):
+        if not isinstance(value, Real) or not value > 0:
+            raise ArgumentError(name, "must be a number > 0", value)
     if resume and checkpoints is None:
         raise ValueError("resume=True needs checkpoints, got checkpoints=None")
     if not resume and checkpoints is not None and checkpoints.steps():
@@ -147,10 +150,10 @@ def _check_arguments(trainer: Trainer, total_steps: int, checkpoints: Checkpoint
 
 
 def check_total_steps(trainer: Trainer, total_steps: int) -> None:
-    """Checks that a run of so many environment steps is one of at least one iteration, and that it can count them.
+    """Checks that a run of so many environment steps has at least one iteration, and does not overflow its counters.
 
     Raises:
-        ArgumentError: they are no whole number, too few, or too many.
+        ArgumentError: it does not, or the number is not a whole one.
     """
     if not isinstance(total_steps, Real) or total_steps % 1 != 0:
         raise ArgumentError("total_steps", "must be a whole number", total_steps)
@@ -163,7 +166,7 @@ def check_total_steps(trainer: Trainer, total_steps: int) -> None:
 
 
 def _restore(checkpoints: Checkpoints, shapes: RunState, notify: Callable[[str], None]) -> tuple[RunState, float]:
-    """The newest whole checkpoint, and the seconds trained before it; damaged ones are moved out of the way."""
+    """The newest intact checkpoint, and the seconds trained before it. Damaged ones are moved aside."""
     run_state, info, damaged = checkpoints.restore(shapes)
     for step, reason in damaged.items():
         aside = checkpoints.move_aside(step)
@@ -172,14 +175,14 @@ def _restore(checkpoints: Checkpoints, shapes: RunState, notify: Callable[[str],
 
 
 class _Loop:
-    """The compiled program's caller: where it is, how fast, and what is due."""
+    """Calls the compiled program; knows where the run is, how fast, and what is due."""
 
     def __init__(
         self,
         program: Program,
         advance: Callable[[RunState, int], RunState],
         run_state: RunState,
-        started: float,
+        start: float,
         total_steps: int,
         log_every: int,
         loggers: Sequence[Logger],
@@ -187,18 +190,15 @@ class _Loop:
         trainer = program.trainer
         self.program, self.trainer, self.advance = program, trainer, advance
         self.run_state, self.loggers = run_state, loggers
-        self.started = (
-            started  # on the clock of `time.perf_counter`, less compiling and the seconds of earlier processes
-        )
+        self.start = start  # `time.perf_counter` at the first step, as if this process had trained without compiling
         self.iteration = int(run_state.state.iteration)
         self.total_iterations = (total_steps - trainer.warmup_steps) // trainer.steps_per_iteration
         self.log_every, self.row_iterations = log_every, row_length(trainer, log_every)
-        self.row_started = (self.iteration, time.perf_counter())
+        self.row_start = (self.iteration, time.perf_counter())
         self.seconds_per_iteration = self.rate = 0.0
-        self.train_seconds = time.perf_counter() - started
+        self.train_seconds = time.perf_counter() - start
         self.row: Row = {}
-        self.stopped = False
-        self.failure: BaseException | None = None  # what stopped the run, or its last checkpoint
+        self.failure: BaseException | None = None  # of a logger, or of the last checkpoint
 
     def steps_at(self, iteration: Any) -> Any:
         """Environment steps of one agent after an iteration."""
@@ -209,39 +209,37 @@ class _Loop:
         return self.steps_at(self.iteration)
 
     @property
-    def mean_rate(self) -> float:
-        """Environment steps of all agents per second of `train_seconds`."""
-        return np.size(self.run_state.nan_iteration) * self.env_steps / self.train_seconds
+    def num_agents(self) -> int:
+        return np.size(self.run_state.nan_iteration)
 
     @property
-    def last_row_steps(self) -> int:
-        """Environment steps at the end of the last complete row."""
-        return self.steps_at(self.iteration - self.iteration % self.row_iterations)
+    def mean_rate(self) -> float:
+        """Environment steps of all agents per second of `train_seconds`."""
+        return self.num_agents * self.env_steps / self.train_seconds
 
     def open_loggers(self, info: RunInfo, resume: bool, notify: Callable[[str], None]) -> None:
+        """Opens the loggers, which does not count as training: that of W&B takes seconds."""
+        opening = time.perf_counter()
         info = info._replace(
-            agents=info.agents or range(np.size(self.run_state.nan_iteration)),
+            agents=info.agents or range(self.num_agents),
             metrics=list(self.run_state.metrics),
             row_ends=row_ends(self.trainer, self.log_every, max(self.iteration, self.total_iterations)),
             notify=notify,
         )
-        opened = time.perf_counter()
         for logger in self.loggers:
             logger.open(info)
             if resume:
-                logger.resume(self.last_row_steps)
-        self.started += time.perf_counter() - opened  # W&B takes seconds
+                logger.resume(self.steps_at(self.iteration - self.iteration % self.row_iterations))
         if resume:
             notify(f"resuming at {self.env_steps:,} environment steps")
+        self.start += time.perf_counter() - opening
 
-    def run(self, checkpoints: Checkpoints | None, checkpoint_every: float) -> bool:
-        """Runs to the end, or until a signal or the failure of a logger; says whether it was the end."""
+    def run(self, checkpoints: Checkpoints | None, checkpoint_every: float) -> RunResult:
+        """Runs to the end, or until a signal arrives or a logger fails, and saves the run.
 
-        def save() -> None:
-            self.check_parameters()
-            if checkpoints is not None:
-                checkpoints.save(self.iteration, self.run_state, {"train_seconds": self.train_seconds})
-
+        Raises:
+            BaseException: `failure`.
+        """
         saved_at, total_steps = time.perf_counter(), self.steps_at(self.total_iterations)
         with _signals() as signalled:
 
@@ -253,47 +251,65 @@ class _Loop:
                 self.check_nan()
                 if self.iteration % self.row_iterations == 0:
                     self.write_row()
-                self.notify_loggers(lambda logger: logger.progress(self.env_steps, total_steps, self.mean_rate))
+                self.call_loggers(lambda logger: logger.progress(self.env_steps, total_steps, self.mean_rate))
                 if all_reduce_max(time.perf_counter() - saved_at) >= checkpoint_every:
-                    save()
+                    self.save(checkpoints)
                     saved_at = time.perf_counter()
-            self.stopped = stop()
+            stopped = stop()
             try:
-                save()
+                self.save(checkpoints)
             except CheckpointError as error:
                 self.failure = error
-        finished = self.iteration >= self.total_iterations
-        # The last row may be short. It comes after the checkpoint, which keeps its sums in case the run is extended.
-        if finished and self.iteration % self.row_iterations:
+        # The last row may be short. It follows the checkpoint, which keeps its sums in case the run is extended.
+        if self.iteration >= self.total_iterations and self.iteration % self.row_iterations:
             self.write_row()
-        return finished
+        result = self.result(stopped)
+        if isinstance(self.failure, CheckpointError):
+            self.failure.result = result
+        if self.failure is not None:
+            raise self.failure
+        return result
 
-    def result(self, finished: bool) -> RunResult:
-        """What came out, now that it has run."""
+    def result(self, stopped: bool) -> RunResult:
         where = to_host(self.run_state.nan_iteration).astype(np.int64)
-        diverged_at = np.where(where < 0, -1, self.steps_at(where))
-        seconds = self.program.compile_seconds, self.train_seconds
-        return RunResult(self.run_state.state, self.env_steps, finished, *seconds, self.row, diverged_at, self.stopped)
+        return RunResult(
+            state=self.run_state.state,
+            env_steps=self.env_steps,
+            finished=self.iteration >= self.total_iterations,
+            compile_seconds=self.program.compile_seconds,
+            train_seconds=self.train_seconds,
+            row=self.row,
+            diverged_at=np.where(where < 0, -1, self.steps_at(where)),
+            stopped=stopped,
+        )
+
+    def save(self, checkpoints: Checkpoints | None) -> None:
+        """Writes a checkpoint, unless the last update made a NaN that no loss has shown yet."""
+        if not self.program.freeze_diverged and jax.jit(has_nan)(self.run_state.state.agent):
+            raise DivergedError(f"the agent's parameters became NaN at environment step {self.env_steps}")
+        if checkpoints is not None:
+            checkpoints.save(self.iteration, self.run_state, {"train_seconds": self.train_seconds})
 
     def pace(self) -> int:
-        """How many iterations take about `CALL_SECONDS`: one at first, when nothing is known."""
+        """How many iterations take about `CALL_SECONDS`; at first one."""
         return int(all_reduce_max(CALL_SECONDS / self.seconds_per_iteration)) if self.seconds_per_iteration else 1
 
     def call(self) -> None:
         """Calls the program for about `CALL_SECONDS`, at most to the end of the row."""
         to_row_end = self.row_iterations - self.iteration % self.row_iterations
         iterations = max(1, min(self.pace(), to_row_end, self.total_iterations - self.iteration))
-        clock = time.perf_counter()
+        calling = time.perf_counter()
         self.run_state = jax.block_until_ready(self.advance(self.run_state, iterations))
-        self.seconds_per_iteration = (time.perf_counter() - clock) / iterations
+        now = time.perf_counter()
+        self.seconds_per_iteration = (now - calling) / iterations
         self.iteration += iterations
-        self.train_seconds = time.perf_counter() - self.started
-        agents = np.size(self.run_state.nan_iteration)
-        since, seconds = self.iteration - self.row_started[0], time.perf_counter() - self.row_started[1]
-        self.rate = agents * since * self.trainer.steps_per_iteration / seconds
+        self.train_seconds = now - self.start
+        first, since = self.row_start
+        steps = (self.iteration - first) * self.trainer.steps_per_iteration
+        self.rate = self.num_agents * steps / (now - since)
 
     def write_row(self) -> None:
-        """Hands the sums of this row to the loggers, and starts the next one."""
+        """Passes the means of this row to the loggers, and starts the next one."""
         self.row = {"env_steps": self.env_steps}
         for name, mean in to_host(self.run_state.metrics).items():
             self.row[name] = metrics_lib.value(mean)
@@ -302,19 +318,19 @@ class _Loop:
         self.row |= {"env_steps_per_second": self.rate, "wall_seconds": self.train_seconds}
         nothing = jax.tree.map(lambda x: to_devices(np.zeros(x.shape, x.dtype), x.sharding), self.run_state.metrics)
         self.run_state = self.run_state._replace(metrics=nothing)
-        self.notify_loggers(lambda logger: logger.write(self.row))
-        self.row_started = (self.iteration, time.perf_counter())
+        self.call_loggers(lambda logger: logger.write(self.row))
+        self.row_start = (self.iteration, time.perf_counter())
 
-    def notify_loggers(self, notify: Callable[[Logger], None]) -> None:
-        """Notifies all loggers, and keeps the first failure: what was trained is not lost with it."""
+    def call_loggers(self, method: Callable[[Logger], None]) -> None:
+        """Calls all loggers, and keeps the first failure until the run is saved."""
         for logger in self.loggers:
             try:
-                notify(logger)
-            except (Exception, SystemExit) as error:  # rich exits where what it prints is no longer read
+                method(logger)
+            except (Exception, SystemExit) as error:  # rich exits when nobody reads its output any more
                 self.failure = self.failure or error
 
     def check_nan(self) -> None:
-        """Stops at a NaN, after writing the row it is in."""
+        """Stops at a NaN, after writing the row that contains it."""
         where = to_host(self.run_state.nan_iteration)
         if (where < 0).all() or self.program.freeze_diverged:
             return
@@ -323,18 +339,13 @@ class _Loop:
         agent = "" if where.ndim == 0 else f" of agent {np.flatnonzero(where == first)[0]}"
         raise DivergedError(f"the loss{agent} became NaN at environment step {self.steps_at(int(first))}")
 
-    def check_parameters(self) -> None:
-        """Stops at a NaN that the last update made and no loss has shown yet."""
-        if not self.program.freeze_diverged and jax.jit(has_nan)(self.run_state.state.agent):
-            raise DivergedError(f"the agent's parameters became NaN at environment step {self.env_steps}")
-
 
 @contextmanager
 def _signals() -> Iterator[Callable[[], bool]]:
-    """Turns signals that end a process into a flag: raising in the middle of a call would lose the donated state.
+    """Turns signals that end a process into a flag: an exception in the middle of a call would lose the donated state.
 
-    A second SIGINT or SIGTERM acts as it would have without us. A second SIGHUP does not, for a terminal that closes
-    sends several. SIGHUP and SIGUSR1 are left to those who handle or ignore them, as `nohup` does.
+    A second SIGINT or SIGTERM acts as without this. A second SIGHUP does not, since a closing terminal sends several.
+    SIGHUP and SIGUSR1 are left to those who handle or ignore them, as `nohup` does.
     """
     caught: list[int] = []
     before: dict[int, Any] = {}
@@ -354,7 +365,7 @@ def _signals() -> Iterator[Callable[[], bool]]:
             if number not in others or signal.getsignal(number) == signal.SIG_DFL:
                 before[number] = signal.signal(number, handler)
     except ValueError:
-        before.clear()  # not in the main thread, where Python allows no handlers: signals belong to others
+        before.clear()  # outside the main thread, Python allows no handlers
     try:
         yield lambda: bool(caught)
     finally:

@@ -1,4 +1,4 @@
-"""Metrics as sums and counts: adding them up is always right."""
+"""Metrics as sums and counts, which add up exactly."""
 
 import jax
 import jax.numpy as jnp
@@ -8,16 +8,16 @@ from jaxrl.types import Mean, Metrics, PyTree
 
 
 def total(metrics: Metrics) -> Metrics:
-    """Metrics with a leading axis, summed over it."""
+    """Sums metrics over their leading axis."""
     return jax.tree.map(lambda x: x.sum(0, dtype=x.dtype), metrics)
 
 
 def add(a: PyTree, b: PyTree) -> PyTree:
-    """Two sets of the same metrics together."""
+    """Adds two sets of the same metrics."""
     return jax.tree.map(jnp.add, a, b)
 
 
 def value(mean: Mean) -> np.ndarray:
-    """The mean itself, on the host: NaN where nothing was counted."""
+    """The mean on the host: NaN where nothing was counted."""
     sums, counts = np.asarray(mean.sum), np.asarray(mean.count)
     return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)

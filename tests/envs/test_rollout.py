@@ -82,7 +82,7 @@ def test_parameters_have_defaults() -> None:
     [
         (0, 1, 1, "num_steps must be a whole number >= 1, got 0"),
         (1, -2, 1, "num_envs must be a whole number >= 1, got -2"),
-        (1, 2, 3, "policy must give 2 actions, one an environment, got shape (3,)"),
+        (1, 2, 3, "policy must return 2 actions, one for each environment, got shape (3,)"),
     ],
 )
 def test_bad_arguments(num_steps: int, num_envs: int, actions: int, message: str) -> None:
