@@ -1,11 +1,14 @@
 """Asterix: enemies and gold cross the board, one in each row. An enemy ends the game, gold is worth a point."""
 
+# mypy: disable-error-code="assignment"
+# The defaults of a state are the numbers of a new game, which `batched` turns into arrays.
+
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from jaxrl.envs.minatar.bits import EVERY_ROW, RIGHT_EDGE, THREE_ROWS, Board, cell, empty, from_rows, pack
+from jaxrl.envs.minatar.bits import EMPTY, EVERY_ROW, RIGHT_EDGE, THREE_ROWS, Board, batched, cell, from_rows, pack
 from jaxrl.envs.minatar.environment import DOWN, LEFT, NOOP, RIGHT, UP, Game, MinAtarParams
 from jaxrl.types import Array
 
@@ -16,39 +19,26 @@ SPAWN_SPEED, MOVE_SPEED, RAMP_INTERVAL = 10, 5, 100
 class AsterixState(NamedTuple):
     """int32 `[...]` by default. Rows 1 to 8 hold at most one thing each."""
 
-    player_x: Array
-    player_y: Array
-    moving_right: Board
+    player_x: Array = 5
+    player_y: Array = 5
+    moving_right: Board = EMPTY
     """Enemies and gold that move right."""
-    moving_left: Board
-    gold: Board
+    moving_left: Board = EMPTY
+    gold: Board = EMPTY
     """Gold in either direction."""
-    spawn_speed: Array
+    spawn_speed: Array = SPAWN_SPEED
     """Steps between two spawns, 1 to 10."""
-    spawn_timer: Array
-    move_speed: Array
+    spawn_timer: Array = SPAWN_SPEED
+    move_speed: Array = MOVE_SPEED
     """Steps between two moves of everything, 1 to 5."""
-    move_timer: Array
-    ramp_timer: Array
-    ramp_index: Array
+    move_timer: Array = MOVE_SPEED
+    ramp_timer: Array = RAMP_INTERVAL
+    ramp_index: Array = 0
 
 
 def initial(bits: Array) -> AsterixState:
     """A new game, always the same."""
-    ones, nothing = jnp.ones(bits.shape[1:], jnp.int32), empty(bits.shape[1:])
-    return AsterixState(
-        player_x=5 * ones,
-        player_y=5 * ones,
-        moving_right=nothing,
-        moving_left=nothing,
-        gold=nothing,
-        spawn_speed=SPAWN_SPEED * ones,
-        spawn_timer=SPAWN_SPEED * ones,
-        move_speed=MOVE_SPEED * ones,
-        move_timer=MOVE_SPEED * ones,
-        ramp_timer=RAMP_INTERVAL * ones,
-        ramp_index=0 * ones,
-    )
+    return batched(AsterixState(), bits.shape[1:])
 
 
 def step(s: AsterixState, action: Array, bits: Array, params: MinAtarParams) -> tuple[AsterixState, Array, Array]:

@@ -5,12 +5,15 @@ y is the row (0 at the top), x the column (0 at the left). All words of a board 
 
 from collections.abc import Sequence
 from functools import reduce
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxrl.types import Array
+
+StateT = TypeVar("StateT")
 
 CELLS = 100
 ROW = 0x3FF
@@ -80,9 +83,18 @@ def _or(words: Sequence[Array]) -> Array:
     return reduce(jnp.bitwise_or, words)
 
 
-def empty(shape: tuple[int, ...]) -> Board:
-    """A board without a set cell."""
-    return Board(*(jnp.zeros(shape, jnp.uint32),) * 4)
+EMPTY = Board(*(np.uint32(0),) * 4)  # type: ignore[arg-type]
+"""A board without a set cell."""
+
+
+def batched(state: StateT, shape: tuple[int, ...]) -> StateT:
+    """Broadcasts the numbers of a state, scalars or `[K]`, to a batch `[...]` or `[K, ...]`. Integers become int32."""
+
+    def broadcast(x: Any) -> Array:
+        x = np.asarray(x, np.int32 if type(x) is int else None)
+        return jnp.broadcast_to(x.reshape((*x.shape, *[1] * len(shape))), (*x.shape, *shape))
+
+    return jax.tree.map(broadcast, state)
 
 
 def cell(y: Array, x: Array) -> Board:

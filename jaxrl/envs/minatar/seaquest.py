@@ -1,12 +1,16 @@
 """Seaquest: a submarine hunts fish and enemy submarines, rescues divers, and must surface for air with a diver."""
 
+# mypy: disable-error-code="assignment"
+# The defaults of a state are the numbers of a new game, which `batched` turns into arrays.
+
 from functools import reduce
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from jaxrl.envs.minatar.bits import ROW, Board, cell, empty, from_rows, pack
+from jaxrl.envs.minatar.bits import EMPTY, ROW, Board, batched, cell, from_rows, pack
 from jaxrl.envs.minatar.environment import DOWN, FIRE, LEFT, RIGHT, UP, Game, MinAtarParams
 from jaxrl.envs.minatar.slots import add_one, bits_of, each, equal, everywhere, newest, oldest, push, put, subtract_one
 from jaxrl.types import Array
@@ -24,6 +28,7 @@ BULLETS = 2
 """Largest number of friendly bullets."""
 NOWHERE = 12
 """Row of an absent friendly bullet, which no board shows."""
+NO_SLOTS = np.uint32(0)
 
 
 class Swimmers(NamedTuple):
@@ -39,83 +44,60 @@ class Swimmers(NamedTuple):
         move_timer: numbers of 3 bits.
     """
 
-    alive: Array
-    x: Array
-    row: Array
-    right: Array
-    move_timer: Array
+    alive: Array = NO_SLOTS
+    x: Array = np.zeros(4, np.uint32)
+    row: Array = np.zeros(3, np.uint32)
+    right: Array = NO_SLOTS
+    move_timer: Array = np.zeros(3, np.uint32)
 
 
 class Bullets(NamedTuple):
     """Friendly bullets, int32 `[2, ...]`, and whether they fly right, bool."""
 
-    x: Array
-    y: Array
-    right: Array
+    x: Array = np.zeros(BULLETS, np.int32)
+    y: Array = np.full(BULLETS, NOWHERE, np.int32)
+    right: Array = np.zeros(BULLETS, bool)
 
 
 class SeaquestState(NamedTuple):
     """int32 `[...]` by default."""
 
-    x: Array
+    x: Array = 5
     """Column of the submarine's front, 0 to 9."""
-    y: Array
+    y: Array = 0
     """Its row: 0 (the surface) to 8."""
-    right: Array
+    right: Array = False
     """bool; whether it faces right."""
-    oxygen: Array
+    oxygen: Array = MAX_OXYGEN
     """0 to 200; each step under water uses one."""
-    diver_count: Array
+    diver_count: Array = 0
     """Divers aboard, at most 6. Every surfacing takes one, even from a negative count."""
-    surface: Array
+    surface: Array = True
     """bool; whether it was at the surface before."""
-    bullets: Bullets
-    enemies: Swimmers
-    submarines: Array
+    bullets: Bullets = Bullets()
+    enemies: Swimmers = Swimmers()
+    submarines: Array = NO_SLOTS
     """Set of enemies that are submarines; the others are fish."""
-    enemy_shot_timer: Array
+    enemy_shot_timer: Array = np.zeros(4, np.uint32)
     """Numbers of 4 bits, of submarines."""
-    divers: Swimmers
-    bullets_right: Board
+    divers: Swimmers = Swimmers()
+    bullets_right: Board = EMPTY
     """Enemy bullets that fly right."""
-    bullets_left: Board
-    enemy_spawn_speed: Array
+    bullets_left: Board = EMPTY
+    enemy_spawn_speed: Array = ENEMY_SPAWN_SPEED
     """Steps between two spawns of enemies, 1 to 20."""
-    enemy_spawn_timer: Array
-    diver_spawn_timer: Array
-    move_speed: Array
+    enemy_spawn_timer: Array = ENEMY_SPAWN_SPEED
+    diver_spawn_timer: Array = DIVER_SPAWN_SPEED
+    move_speed: Array = MOVE_SPEED
     """Steps between two moves of an enemy, 2 to 5."""
-    ramp_index: Array
-    shot_timer: Array
+    ramp_index: Array = 0
+    shot_timer: Array = 0
     """Steps until the submarine can fire again."""
 
 
 def initial(bits: Array) -> SeaquestState:
     """A new game, always the same."""
-    zero, none = jnp.zeros(bits.shape[1:], jnp.int32), jnp.zeros(bits.shape[1:], jnp.uint32)
-    nobody = Swimmers(none, bits_of(zero, 4), bits_of(zero, 3), none, bits_of(zero, 3))
-    bullet = jnp.zeros((BULLETS, *zero.shape), jnp.int32)
-    return SeaquestState(
-        x=zero + 5,
-        y=zero,
-        right=zero == 1,
-        oxygen=zero + MAX_OXYGEN,
-        diver_count=zero,
-        surface=zero == 0,
-        bullets=Bullets(x=bullet, y=bullet + NOWHERE, right=bullet == 1),
-        enemies=nobody,
-        submarines=none,
-        enemy_shot_timer=bits_of(zero, 4),
-        divers=nobody,
-        bullets_right=empty(zero.shape),
-        bullets_left=empty(zero.shape),
-        enemy_spawn_speed=zero + ENEMY_SPAWN_SPEED,
-        enemy_spawn_timer=zero + ENEMY_SPAWN_SPEED,
-        diver_spawn_timer=zero + DIVER_SPAWN_SPEED,
-        move_speed=zero + MOVE_SPEED,
-        ramp_index=zero,
-        shot_timer=zero,
-    )
+    return batched(SeaquestState(), bits.shape[1:])
 
 
 def step(s: SeaquestState, action: Array, bits: Array, params: MinAtarParams) -> tuple[SeaquestState, Array, Array]:
@@ -318,7 +300,6 @@ def boards(s: SeaquestState) -> Array:
     to_the_right, to_the_left = board(d, d.alive & d.right), board(d, d.alive & ~d.right)
     diver, enemy, rows = to_the_right | to_the_left, fish | submarine, right_rows(e)
     trail = ((enemy & rows) | to_the_right).left() | ((enemy - rows) | to_the_left).right()
-    nothing = empty(s.x.shape)
     oxygen = (jnp.uint32(1) << gauge(s.oxygen).astype(jnp.uint32)) - 1
     aboard = jnp.clip(s.diver_count, 0, MAX_DIVERS).astype(jnp.uint32)
     return pack(
@@ -330,8 +311,8 @@ def boards(s: SeaquestState) -> Array:
             s.bullets_right | s.bullets_left,
             fish,
             submarine,
-            nothing._replace(row_9=oxygen),
-            nothing._replace(row_9=((jnp.uint32(1) << aboard) - 1) << (9 - aboard)),
+            EMPTY._replace(row_9=oxygen),
+            EMPTY._replace(row_9=((jnp.uint32(1) << aboard) - 1) << (9 - aboard)),
             diver,
         ]
     )

@@ -3,11 +3,15 @@
 Nothing in the game is random. Each new wave of aliens moves faster.
 """
 
+# mypy: disable-error-code="assignment"
+# The defaults of a state are the numbers of a new game, which `batched` turns into arrays.
+
 from typing import NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 
-from jaxrl.envs.minatar.bits import EVERY_ROW, Board, empty, pack
+from jaxrl.envs.minatar.bits import EMPTY, EVERY_ROW, Board, batched, pack
 from jaxrl.envs.minatar.environment import FIRE, LEFT, NOOP, RIGHT, Game, MinAtarParams
 from jaxrl.types import Array
 
@@ -15,46 +19,32 @@ CHANNELS = ("cannon", "alien", "alien moving left", "alien moving right", "frien
 SHOT_COOL_DOWN, MOVE_INTERVAL, SHOT_INTERVAL, FASTEST = 5, 12, 10, 6
 COLUMNS = 0b0011111100
 """The columns of new aliens, 2 to 7; their rows are 0 to 3."""
+NEW_ALIENS = Board(*map(np.uint32, (COLUMNS * EVERY_ROW, COLUMNS, 0, 0)))  # type: ignore[arg-type]
+"""A new wave of aliens."""
 
 
 class SpaceInvadersState(NamedTuple):
     """int32 `[...]` by default."""
 
-    cannon_x: Array
-    friendly: Board
+    cannon_x: Array = 5
+    friendly: Board = EMPTY
     """The cannon's bullets."""
-    enemy: Board
+    enemy: Board = EMPTY
     """The aliens' bullets."""
-    aliens: Board
-    moving_right: Array
+    aliens: Board = NEW_ALIENS
+    moving_right: Array = False
     """bool; the direction of the aliens."""
-    move_interval: Array
+    move_interval: Array = MOVE_INTERVAL
     """Steps between two moves of the aliens, fewer when few are left: 12 for the first wave of aliens, down to 6."""
-    move_timer: Array
-    enemy_shot_timer: Array
-    shot_timer: Array
+    move_timer: Array = MOVE_INTERVAL
+    enemy_shot_timer: Array = SHOT_INTERVAL
+    shot_timer: Array = 0
     """Steps until the cannon can fire again."""
-
-
-def new_aliens(shape: tuple[int, ...]) -> Board:
-    """A new wave of aliens."""
-    return Board(*(jnp.full(shape, word, jnp.uint32) for word in (COLUMNS * EVERY_ROW, COLUMNS, 0, 0)))
 
 
 def initial(bits: Array) -> SpaceInvadersState:
     """A new game, always the same."""
-    ones, nothing = jnp.ones(bits.shape[1:], jnp.int32), empty(bits.shape[1:])
-    return SpaceInvadersState(
-        cannon_x=5 * ones,
-        friendly=nothing,
-        enemy=nothing,
-        aliens=new_aliens(ones.shape),
-        moving_right=ones == 0,
-        move_interval=MOVE_INTERVAL * ones,
-        move_timer=MOVE_INTERVAL * ones,
-        enemy_shot_timer=SHOT_INTERVAL * ones,
-        shot_timer=0 * ones,
-    )
+    return batched(SpaceInvadersState(), bits.shape[1:])
 
 
 def step(
@@ -89,7 +79,7 @@ def step(
         cannon_x=x,
         friendly=friendly,
         enemy=enemy,
-        aliens=new_aliens(x.shape).where(cleared, aliens),
+        aliens=NEW_ALIENS.where(cleared, aliens),
         moving_right=s.moving_right ^ turns,
         move_interval=s.move_interval - (cleared & params.difficulty_ramping & (s.move_interval > FASTEST)),
         move_timer=move_timer - 1,
@@ -126,7 +116,7 @@ def lowest(word: Array) -> Array:
 
 def row_9(row: Array) -> Board:
     """A board with these ten bits in row 9."""
-    return empty(row.shape)._replace(row_9=row)
+    return EMPTY._replace(row_9=row)
 
 
 def boards(s: SpaceInvadersState) -> Array:
