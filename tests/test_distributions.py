@@ -1,4 +1,4 @@
-"""Distributions over actions: how often each is drawn, against NumPy's and SciPy's formulas."""
+"""Distributions over actions: frequencies of samples, and formulas against NumPy and SciPy."""
 
 import jax
 import jax.numpy as jnp
@@ -41,7 +41,7 @@ def test_an_action_without_probability_is_never_drawn(categorical) -> None:
 
 @pytest.mark.parametrize("uniform", [0.0, np.nextafter(np.float32(1), np.float32(0))])
 def test_not_at_the_ends_of_the_uniform_numbers_either(monkeypatch, uniform) -> None:
-    """The least and the largest number that a generator gives."""
+    """The smallest and the largest number of a generator."""
     monkeypatch.setattr(jax.random, "uniform", lambda key, shape, dtype: jnp.full(shape, uniform, dtype))
     logits = np.concatenate([LOGITS, [[-np.inf, 0.1, 0.2, -np.inf], [-np.inf, 0.3, -np.inf, 0.1]]])
     actions = Categorical(jnp.float32(logits)).sample(jax.random.key(0))

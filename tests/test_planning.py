@@ -1,4 +1,4 @@
-"""Planning against values worked out by hand, NumPy, and its own error bound."""
+"""Planning, by hand, against NumPy, and against its own error bound."""
 
 import re
 
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import jaxrl
-from jaxrl import MDP, make, ops, planning
+from jaxrl import MDP, make, planning
 from jaxrl.arguments import ArgumentError
 from jaxrl.envs.grid_world import GridWorldParams, grid_mdp
 from jaxrl.envs.maps import Grid
@@ -17,7 +17,7 @@ METHODS = (planning.q_value_iteration, planning.value_iteration, planning.policy
 
 
 tables = jax.jit(grid_mdp)
-"""One program for all maps of a size; all tests but a few use tables of 16 states and 4 actions, and float64."""
+"""One program for all maps of one size. Most tests use tables of 16 states and 4 actions in float64."""
 
 
 @pytest.fixture(autouse=True)
@@ -41,7 +41,7 @@ def table(transition, reward, discount, initial=None) -> MDP:
 
 
 def random_mdps(number: int, discount: float, states: int = 16, actions: int = 4) -> MDP:
-    """Problems that share nothing; every transition is possible."""
+    """Independent random problems in which every transition is possible."""
     rng = np.random.default_rng(number)
     transition = rng.dirichlet(np.full(states, 0.3), (number, states, actions))
     reward = 10 * rng.normal(size=(number, states, actions))
@@ -54,13 +54,13 @@ def one(batch, i: int):
 
 
 def backup(mdp: MDP, values: np.ndarray) -> np.ndarray:
-    """T of one problem or of many in NumPy, in more than double precision where the machine has it."""
+    """T of one problem or many in NumPy, in extended precision if the machine has it."""
     transition, reward, discount = (np.asarray(x, np.longdouble) for x in mdp[:3])
     return reward + discount[..., None, None] * (transition @ values[..., None, :, None])[..., 0]
 
 
 def optimal_q(mdp: MDP) -> np.ndarray:
-    """Policy iteration in NumPy; each policy's equations are solved in double precision and refined in more."""
+    """Policy iteration in NumPy. The equations are solved in double precision and refined in extended precision."""
     q = np.asarray(mdp.reward, np.longdouble)
     states = np.arange(q.shape[-2])
     for _ in range(100):
@@ -80,7 +80,7 @@ def optimal_q(mdp: MDP) -> np.ndarray:
 
 
 def error(plan: planning.Plan, mdp: MDP) -> np.ndarray:
-    """How far a plan, or each of `[N]` plans, is from Q*."""
+    """The distance of a plan, or of each of `[N]` plans, from Q*."""
     return abs(np.asarray(plan.q_values) - optimal_q(mdp)).max((-2, -1)).astype(float)
 
 
@@ -138,7 +138,7 @@ def test_the_lectures_values() -> None:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_random_problems(method) -> None:
-    """A batch has each problem's own result and bound."""
+    """Each problem of a batch has its own result and bound."""
     mdps = random_mdps(4, 0.99)
     plans = jax.vmap(method)(mdps)
     assert plans.error_bound.max() <= 1e-5
@@ -172,7 +172,7 @@ def test_a_tolerance_beyond_the_precision_ends_and_is_not_certified(precision: b
     assert np.isfinite(near_one.error_bound) == precision
 
 
-def test_backups_bring_tables_nearer() -> None:
+def test_a_backup_is_a_contraction() -> None:
     mdps = random_mdps(4, 0.9)
     q = 20 * np.random.default_rng(1).normal(size=(2, 4, 16, 4))
     after = jax.jit(jax.vmap(jax.vmap(planning.bellman_backup), (None, 0)))(mdps, q.max(-1))
@@ -212,7 +212,6 @@ def test_small_values_are_right_beside_huge_ones(method, huge: float) -> None:
 
 
 def test_ties_share_and_stop_policy_iteration() -> None:
-    assert ops.greedy_policy(jnp.array([[1, 3, 3], [2, 1, 0]])).tolist() == [[0, 0.5, 0.5], [1, 0, 0]]
     mdp = table(np.full((2, 2, 2), 1 / 2), np.ones((2, 2)), 0.9)  # all policies are the same
     plan = planning.policy_iteration(mdp)
     assert plan.iterations <= 2

@@ -28,7 +28,7 @@ from tests.compiling import quick_jit
 
 DISCOUNT = 0.5
 FOREVER = 2**31 - 1
-"""A time limit that is never met."""
+"""A time limit that is never reached."""
 
 
 class ProbeParams(NamedTuple):
@@ -97,7 +97,7 @@ PROBES = {
     "action, then cue and action": probe_params(BY_ACTION, then=BY_CUE * BY_ACTION),
     "cut off": probe_params(1.0, max_steps=1, goes_on=True),
 }
-"""Whose reward depends on what, and when it comes. The last one is cut off after each step and would go on for ever."""
+"""What each reward depends on, and when it comes. The last environment truncates each step of an endless episode."""
 
 STACKED = jax.tree.map(lambda *leaves: np.stack(leaves), *PROBES.values())
 
@@ -106,7 +106,7 @@ PLACES = np.array([[[0, 0], [1, 0]], [[0, 1], [1, 1]]], np.float32)
 
 
 def exact_q(params: ProbeParams, discount: float = DISCOUNT) -> np.ndarray:
-    """Q*(place, cue, action), by repeating its Bellman equation; a cut changes nothing about it."""
+    """Q*(place, cue, action), by iterating its Bellman equation; truncation does not change it."""
     q = np.zeros((2, 2, 2))
     for _ in range(100):
         follows = q.max(-1)[params.leads_to]
@@ -115,7 +115,7 @@ def exact_q(params: ProbeParams, discount: float = DISCOUNT) -> np.ndarray:
 
 
 def is_visited(params: ProbeParams) -> np.ndarray:
-    """Whether an agent comes to each place, bool `[place]`."""
+    """Whether an agent reaches each place, bool `[place]`."""
     return np.array([True, params.leads_to[0] == 1])
 
 
@@ -154,7 +154,7 @@ ON_POLICY_AGENTS: dict[str, tuple[Callable[..., Agent], Callable[..., Any]]] = {
     weight: (partial(reinforce, config=ReinforceConfig(weight)), ReinforceHparams)
     for weight in ("trajectory", "reward_to_go", "baseline")
 }
-"""How each agent is made of a network, and the record of its hyperparameters."""
+"""Each agent's constructor from a network, and its hyperparameters."""
 
 
 def trained(make_trainer, params, iterations: int):

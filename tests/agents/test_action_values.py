@@ -1,4 +1,4 @@
-"""What outputs say about returns: values worked out by hand, the same fixed point for all kinds, and bad arguments."""
+"""Kinds of action values: by hand, the same fixed point for all kinds, and bad arguments."""
 
 import math
 
@@ -38,7 +38,7 @@ def test_q_values_of_any_batch(values: ActionValues) -> None:
 
 
 def test_losses_and_errors_by_hand() -> None:
-    """Taken: action 1; chosen in s': action 0, though its value is not the largest."""
+    """Action 1 is taken; action 0 is selected in s', although its value is not the largest."""
     transition = (1, 2.0, 0.5, jnp.array([4.0, 9.0]), jnp.array([1.0, 0.0]))
     for loss, size in (("huber", 2.5), ("l2", 4.5)):
         np.testing.assert_allclose(expected_value(loss).loss(jnp.array([7.0, 1.0]), *transition), [size, 3])
@@ -107,7 +107,7 @@ SUPPORTS = [(0, 20, 51), (-10, 10, 51), (1000, 1020, 51), (-1e4, -9980, 51), (-1
 
 @pytest.mark.parametrize(("v_min", "v_max", "num_atoms"), SUPPORTS)
 def test_categorical_targets_are_right_on_any_support(v_min: float, v_max: float, num_atoms: int) -> None:
-    """Against algorithm 1 of Bellemare et al. 2017 in float64; a gradient is what is predicted less the target."""
+    """Against algorithm 1 of Bellemare et al. 2017 in float64. A gradient is the prediction minus the target."""
     rng = np.random.default_rng(0)
     logits = jnp.asarray(rng.normal(size=(2, num_atoms)), jnp.float32)
     values, width = categorical(v_min, v_max, num_atoms), v_max - v_min

@@ -1,4 +1,4 @@
-"""A2C and PPO: gradients by hand on tables, what a truncation is worth, schedules, and how minibatches are drawn."""
+"""A2C and PPO: gradients by hand on tables, truncation, schedules, and minibatches."""
 
 import dataclasses
 import math
@@ -26,7 +26,7 @@ BETA = 0.9
 
 
 class Table:
-    """Logits and values of a few states, which observations are the numbers of."""
+    """Logits and values of a few states. Observations are indices of states."""
 
     def init(self, key, observations):
         return {"logits": jnp.array(LOGITS), "values": jnp.array(VALUES)}
@@ -59,7 +59,7 @@ BATCH = rollout_of(
 
 
 def advantages(lambda_: float) -> np.ndarray:
-    """By hand, for a discount of 0.5: δ = r + γ V(s') - V(s), and V(s') counts after a cut but not after an end."""
+    """By hand, for γ = 0.5: δ = r + γ V(s') - V(s), where V(s') counts after a truncation, not after a termination."""
     deltas = np.array([[1 + 1 - 1, 2 - 2], [3 - 0.5 - 2, 4 - 0.5 - 1], [5 + 1 - 1, 6 + 0.5 + 1]])
     first = [deltas[0, 0] + 0.5 * lambda_ * deltas[1, 0], deltas[0, 1]]  # an end and a cut pass nothing back
     second = [deltas[1, 0], deltas[1, 1] + 0.5 * lambda_ * deltas[2, 1]]
@@ -76,7 +76,7 @@ def test_advantages_by_hand(lambda_: float) -> None:
 
 
 def numpy_loss(params, hparams, clip=None, normalize=False) -> float:
-    """The whole loss in float64, straight from its definition; without a `clip`, A2C's."""
+    """The whole loss in float64, by its definition; without a `clip`, that of A2C."""
 
     def log_softmax(logits):
         return logits - np.log(np.exp(logits).sum(-1, keepdims=True))
@@ -134,7 +134,7 @@ def test_a2c_gradient(lambda_: float) -> None:
 
 
 def test_a2c_policy_gradient_by_hand() -> None:
-    """∇ log π(a | s) of a softmax is 1 at the action less the probabilities."""
+    """∇ log π(a | s) of a softmax is 1 at the action, minus the probabilities."""
     hparams = A2CHparams(discount=0.5, gae_lambda=0.0, max_grad_norm=1e9, entropy_coef=0.0)
     state, _ = updated(a2c(Table()), hparams)
     pi_0 = np.exp(LOGITS[0]) / np.exp(LOGITS[0]).sum()
@@ -149,7 +149,7 @@ PPO_HPARAMS = PPOHparams(
 
 
 def test_ppo_begins_at_a_ratio_of_one_and_then_clips() -> None:
-    """Two epochs of one minibatch: two gradients, and what was reported of each."""
+    """Two epochs of one minibatch: two gradients, and their metrics."""
     once, first = updated(ppo(Table(), MinibatchConfig(num_epochs=1, num_minibatches=1)), PPO_HPARAMS)
     twice, both = updated(ppo(Table(), MinibatchConfig(num_epochs=2, num_minibatches=1)), PPO_HPARAMS)
 
@@ -217,7 +217,7 @@ def test_a_shuffle_is_a_permutation(size: int) -> None:
 
 @pytest.mark.parametrize("size", [2**16, 2**21])
 def test_minibatches_of_a_large_rollout_are_from_all_of_it(size: int) -> None:
-    """The mean place of each of 4096 minibatches deviates as one of as many places at random does."""
+    """The mean index of each of 4096 minibatches has the spread of random indices."""
     order = np.asarray(jax.jit(shuffle, static_argnums=1)(jax.random.key(0), size))
     assert order.dtype == np.int32
     assert (np.bincount(order) == 1).all()
@@ -246,7 +246,7 @@ def test_the_step_size_falls_linearly_to_zero() -> None:
 
 
 class Outputs(nn.Module):
-    """A network that gives what `wrong` makes of logits `[N, 2]` and values `[N, 1]`."""
+    """A network that returns `wrong(logits [N, 2], values [N, 1])`."""
 
     wrong: Callable
 
@@ -264,6 +264,6 @@ class Outputs(nn.Module):
         (lambda logits, values: logits, "network must return a jaxrl.distributions.Distribution"),
     ],
 )
-def test_networks_that_give_something_else_are_named(wrong, message: str) -> None:
+def test_networks_with_other_outputs_are_refused(wrong, message: str) -> None:
     with pytest.raises(ArgumentError, match=message):
         jax.eval_shape(lambda key: ppo(Outputs(wrong)).init(key, PPOHparams(), jnp.zeros(3)), jax.random.key(0))

@@ -26,7 +26,7 @@ class Table(nn.Module):
 
 
 def batch_of(states, actions, rewards, terminated, truncated, next_states, weights=1.0) -> Sample:
-    """Of sequences `[n][B]`."""
+    """A batch of sequences `[n][B]`."""
     one_hot = jnp.eye(3)
     transitions = Transition(
         one_hot[jnp.array(states)],
@@ -48,7 +48,7 @@ def state_of(agent, target=None, **hparams):
 
 
 def test_td_errors_by_hand() -> None:
-    """A termination has no value behind it; a truncation has."""
+    """A truncation bootstraps, a termination does not."""
     agent = dqn(Table())
     _, metrics, td_error = agent.update(state_of(agent), BATCH, jax.random.key(0), 0.0)
     expected = np.array([1 + 0.5 * 5 - 2, 2 - 3, 4 + 0.5 * 5 - -1])
@@ -58,9 +58,7 @@ def test_td_errors_by_hand() -> None:
 
 
 def test_n_step_errors_by_hand() -> None:
-    """A sequence ends with its episode: at a termination with nothing, at a truncation with a value; what follows
-    counts no more.
-    """
+    """A sequence ends with its episode: a truncation bootstraps, a termination does not; later steps are ignored."""
     batch = batch_of(
         states=[[0, 0, 0], [1, 1, 1], [2, 0, 0]],
         actions=[[1, 1, 1], [0, 0, 0], [1, 0, 0]],
@@ -76,7 +74,7 @@ def test_n_step_errors_by_hand() -> None:
     np.testing.assert_allclose(td_error, np.array(expected) - q, rtol=1e-6)
 
 
-def test_weights_scale_what_is_learned() -> None:
+def test_weights_scale_the_loss() -> None:
     agent = dqn(Table())
     weighted = BATCH._replace(weights=jnp.float32([1, 0, 0.5]))
     _, metrics, td_error = agent.update(state_of(agent), weighted, jax.random.key(0), 0.0)

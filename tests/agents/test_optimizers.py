@@ -1,4 +1,4 @@
-"""optax's optimizers to the bit, with derivatives that are finite where theirs are not, and right."""
+"""Optimizers equal optax's bit for bit, and their derivatives are finite and right."""
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,7 @@ THEIRS = {
     "radam": lambda rate, clip: optax.chain(optax.clip_by_global_norm(clip), optax.radam(rate)),
 }
 STEPS = 8
-"""RAdam takes the mean of the gradients in the first five."""
+"""In the first five, RAdam uses the mean of the gradients."""
 
 
 def walk(optimizer, gradient_of, steps=STEPS):
@@ -31,7 +31,7 @@ def walk(optimizer, gradient_of, steps=STEPS):
 
 @pytest.mark.parametrize("name", THEIRS)
 def test_training_is_as_with_optax(name: str) -> None:
-    """Whatever the gradients' size, and where some or all of them are zero."""
+    """For gradients of any size, some or all of them zero."""
 
     def gradient_of(params, i):
         sizes = 10.0 ** jnp.linspace(-20, 5, 30) * (jnp.arange(30) % 3 > 0) * (i != 2)
@@ -45,7 +45,7 @@ def test_training_is_as_with_optax(name: str) -> None:
 
 @pytest.mark.parametrize("name", THEIRS)
 def test_the_derivative_of_the_end_by_the_step_size(name: str) -> None:
-    """A finite difference in float64; some gradients are always zero, all of them are at first, and clipped later."""
+    """Against a finite difference in float64. Some gradients are always zero, all are at first, and clipped later."""
     target = jnp.arange(30.0)
 
     def end(rate):

@@ -23,7 +23,7 @@ HPARAMS = PQNHparams(learning_rate=0.01, discount=GAMMA, q_lambda=LAMBDA, epsilo
 
 
 class Table:
-    """Q of three states, which observations are the numbers of."""
+    """Q of three states. Observations are indices of states."""
 
     def init(self, key, observations):
         return jnp.array(Q)
@@ -32,8 +32,7 @@ class Table:
         return params[observations]
 
 
-# Environment 0 goes on throughout; environment 1 is truncated after its first step and begins again;
-# environment 2 ends after its second.
+# Environment 0 never ends, environment 1 is truncated after its first step, environment 2 terminates after its second.
 BATCH = Transition(
     observation=jnp.array([[0, 0, 0], [1, 2, 1], [2, 1, 0]]),
     action=jnp.array([[0, 1, 0], [1, 0, 1], [0, 1, 1]]),
@@ -46,7 +45,7 @@ BATCH = Transition(
 
 @pytest.mark.parametrize("steepness", [1e15, 1e25])
 def test_a_gradient_too_large_for_its_clip_shows(steepness: float) -> None:
-    """Its norm is more than float32 holds, so that the clip makes zeros of it: the loss says so."""
+    """The norm overflows float32, and the clip turns the gradient into zeros: the loss becomes NaN."""
 
     class Steep(Table):
         def init(self, key, observations):
@@ -87,7 +86,7 @@ def test_the_targets_bootstrap_at_the_right_step() -> None:
     chosen = Q[BATCH.observation, BATCH.action]
     _, metrics, _ = updated()
     assert metrics["loss"].sum == pytest.approx(0.5 * np.square(expected - chosen).mean(), rel=1e-6)
-    # And rlax, environment by environment, where no episode is cut off.
+    # And rlax, for the environments without a truncation.
     for environment in (0, 2):
         v_t = Q.max(-1)[BATCH.next_observation[:, environment]]
         discount = GAMMA * (1 - np.float32(BATCH.terminated[:, environment]))
@@ -136,6 +135,6 @@ def test_a_network_is_applied_in_chunks_to_all_of_a_rollout(shape: tuple[int, in
 
 
 @pytest.mark.parametrize("network", [QNetwork(2, (4,), outputs=(3,)), actor_critic(jnp.zeros(3), Discrete(2))])
-def test_a_network_that_gives_something_else_is_refused(network) -> None:
+def test_a_network_with_other_outputs_is_refused(network) -> None:
     with pytest.raises(ArgumentError, match=r"network must return \[N, num_actions\], got .* for N = 2"):
         pqn(network).init(jax.random.key(0), HPARAMS, jnp.zeros(3))

@@ -1,4 +1,4 @@
-"""Every agent in tiny environments with exactly known values: what it must learn, and that truncation is no end."""
+"""Every agent learns the exact values of tiny environments, and tells truncation from termination."""
 
 import dataclasses
 from collections.abc import Callable
@@ -33,7 +33,7 @@ LEARN = {"learning_rate": 1e-2, "discount": DISCOUNT, "entropy_coef": 0.0}
 
 
 def test_exact_values_of_the_probes() -> None:
-    """By hand, lest the oracle be wrong."""
+    """By hand, in case the oracle is wrong."""
     best = {name: exact_q(params).max(-1)[:, 0] for name, params in PROBES.items()}
     assert best["constant"][0] == 1
     np.testing.assert_array_equal(best["delayed"], [DISCOUNT, 1])

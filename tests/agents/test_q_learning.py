@@ -41,7 +41,7 @@ def test_one_step_is_watkins_update() -> None:
     assert [metrics[name].sum for name in ("loss", "td_error", "q_mean")] == pytest.approx([1.125, 1.5, 2.0])
 
 
-def test_a_termination_has_no_value_behind_it_and_a_truncation_has() -> None:
+def test_a_truncation_bootstraps_and_a_termination_does_not() -> None:
     batch = batch_of((0, 0, 1.0, True, False, 1), (1, 0, 1.0, False, True, 1), (2, 0, 1.0, False, False, 1))
     state, _, td_error = learn(state_of(), batch)
     np.testing.assert_allclose(td_error[:, 0], [1 - 1, 3.5 - 3, 3.5 - 0.5])
@@ -50,7 +50,7 @@ def test_a_termination_has_no_value_behind_it_and_a_truncation_has() -> None:
 
 @pytest.mark.parametrize("shape", [(4, 1), (2, 2), (4,)])
 def test_transitions_of_one_pair_are_combined(shape) -> None:
-    """Targets 2.5, 5.5 and 10 of (0, 1) in one batch, and one of another pair; they do not see each other."""
+    """Targets 2.5, 5.5 and 10 of (0, 1) in one batch, and one of another pair, all from the old values."""
     steps = [(0, 1, r, term, False, 1) for r, term in ((0.0, False), (3.0, False), (10.0, True))]
     batch = batch_of(*steps, (1, 0, 2.0, False, False, 0), shape=shape)
     # 1 / n: the mean of these and of the two targets before, whose mean is Q = 2.
@@ -77,7 +77,7 @@ def test_exploration_and_ties() -> None:
 
 
 def test_it_converges_to_q_star() -> None:
-    """Agents with environments, discounts and step sizes of their own in one program, each to its own Q*."""
+    """Agents with different environments, discounts and step sizes in one program, each to its own Q*."""
     env, params = make("GridWorld", map="...\n.#.\n.HG\nH = -5")
     agent, config = q_learning(9, 4, env.state_of), OnPolicyConfig(num_envs=32, rollout_length=2)
 

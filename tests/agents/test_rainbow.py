@@ -1,4 +1,4 @@
-"""The parts of Rainbow, each where it must help, and all of them where the values are known exactly."""
+"""The parts of Rainbow, each where it must help, and all together where exact values are known."""
 
 import dataclasses
 import itertools
@@ -118,7 +118,7 @@ def test_every_combination_of_parts_learns_the_exact_values(values: str, switche
 
 
 class Chain(Environment):
-    """Eight places one after another, whatever the action, and a reward of 1 for leaving the last."""
+    """Eight places in a row, whatever the action, and a reward of 1 for leaving the last."""
 
     random_words, num_actions, name = 1, 2, "Chain"
     default_params: Any = ()
@@ -143,7 +143,7 @@ class Chain(Environment):
 
 
 def test_n_steps_carry_a_delayed_reward_back_sooner() -> None:
-    """One target over 4 steps does what 4 targets do one by one."""
+    """One 4-step target does the work of 4 one-step targets."""
     error = {}
     for n in (1, 4):
         config = DQN(num_envs=8, batch_size=64, warmup_steps=1024, replay_capacity=1024, n_step=n, hidden_sizes=())
@@ -205,7 +205,7 @@ def test_a_sequence_of_one_step_is_the_step() -> None:
 
 
 class Rare(Environment):
-    """One step; the observation says, once in 512 times, that there is a reward of 5."""
+    """Episodes of one step. One in 512 observations announces a reward of 5."""
 
     random_words, num_actions, name = 1, 2, "Rare"
     default_params: Any = ()
@@ -248,7 +248,7 @@ def test_priorities_find_a_rare_reward() -> None:
     assert error["uniform"][0] > 2
 
 
-def test_rainbow_goes_on_from_a_checkpoint_with_the_same_bits_and_one_program(tmp_path) -> None:
+def test_rainbow_resumes_bit_for_bit_with_one_program(tmp_path) -> None:
     config = DQN(
         num_envs=4, batch_size=8, replay_capacity=64, warmup_steps=16, hidden_sizes=(8,), num_atoms=5,
         values="categorical", **RAINBOW,

@@ -1,4 +1,4 @@
-"""REINFORCE estimates the exact policy gradient of a known MDP, and each of its weights is less noisy than the last."""
+"""REINFORCE estimates the exact policy gradient of a known MDP, with less variance for each better weight."""
 
 from typing import NamedTuple
 
@@ -28,7 +28,7 @@ HPARAMS = ReinforceHparams(discount=DISCOUNT)
 
 
 class Table(NamedTuple):
-    """A policy whose parameters are the logits of each cell, and a critic that is given."""
+    """A policy whose parameters are the logits of each cell, and a fixed critic."""
 
     values: jax.Array
 
@@ -47,7 +47,7 @@ def exact_gradient() -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def trajectories() -> Transition:
-    """Rollouts `[T, N]` that go on in further episodes, as those of a trainer do."""
+    """Rollouts `[T, N]` that continue with further episodes, like those of a trainer."""
 
     def policy(observations, key):
         return Table(CRITICS["exact"]).apply(LOGITS, observations)[0].sample(key)
@@ -58,7 +58,7 @@ def trajectories() -> Transition:
 
 @pytest.fixture(scope="module")
 def estimates(trajectories):
-    """The estimate that each trajectory gives, `[N, S, A]`, by weight."""
+    """Each trajectory's estimate, `[N, S, A]`, by weight."""
 
     def estimate(weight, values, trajectories):
         def gradient(trajectory):
@@ -78,7 +78,7 @@ def estimates(trajectories):
 
 
 def test_the_rollouts_are_long_enough(trajectories) -> None:
-    """What the rest of an episode could add is far below the standard errors below."""
+    """The rest of an episode matters far less than the standard errors below."""
     unfinished = np.asarray(first_episode(trajectories))[-1].mean()
     assert unfinished * DISCOUNT**STEPS < 1e-5
 
@@ -112,7 +112,7 @@ def test_the_estimate_of_many_is_the_mean_of_the_estimates(trajectories, estimat
 
 @pytest.mark.parametrize("weight", ["trajectory", "reward_to_go", "baseline"])
 def test_entropy_and_values_are_summed_over_an_episode_as_the_surrogate_is(weight: str) -> None:
-    """By hand: one episode of three steps, and one of two, with what follows it."""
+    """By hand: an episode of three steps, and one of two with a step of the next."""
     cells, rewards = np.array([[0, 2], [1, 0], [0, 1]]), np.array([[1, 2], [-1, 3], [4, 100]])
     terminated = np.array([[0, 0], [0, 1], [0, 0]], bool)
     observations = np.eye(4)[cells].reshape(3, 2, 2, 2, 1)

@@ -1,4 +1,4 @@
-"""The usual policy and value networks."""
+"""The default policy and value networks."""
 
 import jax
 import jax.numpy as jnp
@@ -64,7 +64,7 @@ def test_observations_of_several_parts_are_refused() -> None:
 
 
 def test_sizes_may_be_a_list() -> None:
-    """And the network can still be hashed, as static arguments must be."""
+    """The network remains hashable, as static arguments must be."""
     network = actor_critic(OBSERVATIONS[0], Discrete(2), [4])
     assert hash(network) == hash(actor_critic(OBSERVATIONS[0], Discrete(2), (4,)))
 

@@ -1,4 +1,4 @@
-"""Modules of flax nnx and of equinox learn as the linen module with the same weights does; others are refused."""
+"""Modules of flax nnx and equinox learn like a linen module with the same weights; others are refused."""
 
 from typing import Any
 
@@ -54,7 +54,7 @@ class Dropped(Module):
 
 
 def learned(network, params):
-    """What one update makes of the weights, and the values that they give."""
+    """The weights after one update, and their values."""
     agent = dqn(network)
     state = quick_jit(agent.init)(jax.random.key(0), DQNHparams(), OBSERVATIONS[0, 0])
     assert jax.tree.map(jnp.shape, state.params) == jax.tree.map(jnp.shape, params)

@@ -1,4 +1,4 @@
-"""The same network with its parameters in one vector."""
+"""Networks with their parameters in one vector."""
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +21,7 @@ def loss(network, params):
 
 @pytest.fixture(scope="module")
 def params():
-    """Of the network, and of the flat one."""
+    """Parameters of the network, and of the flat one."""
     return (quick_jit(network.init)(jax.random.key(0), OBSERVATIONS) for network in (NETWORK, Flat(NETWORK)))
 
 

@@ -1,4 +1,4 @@
-"""Layers with the batch last, against what they say they are."""
+"""Layers with the batch last, against flax's and their definitions."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""Nothing that follows the end of an episode counts: every target is what it would be with a number in its place."""
+"""Values after the end of an episode are ignored, even NaN: targets are as with a number in their place."""
 
 import jax
 import jax.numpy as jnp
@@ -32,7 +32,7 @@ OF_TRANSITIONS = {
 
 @quick_jit
 def targets(x: jax.Array) -> dict[str, jax.Array]:
-    """All targets where `x` is what follows an end."""
+    """All targets, where `x` is the value after an end."""
     of_trajectories = {
         name: target(jnp.array([0.5, 0.0, 3.0]).at[1].set(x)) for name, target in OF_TRAJECTORIES.items()
     }

@@ -1,4 +1,4 @@
-"""Distributional Q-learning of one transition: values worked out by hand, NumPy and rlax as oracles, and properties."""
+"""Distributional Q-learning of one transition, by hand, against NumPy and rlax, and by its properties."""
 
 from functools import partial
 
@@ -17,7 +17,7 @@ TAU = ((2 * np.arange(K) + 1) / (2 * K)).astype(np.float32)
 
 @pytest.fixture(scope="module")
 def batch():
-    """Arguments of the losses after the atoms: outputs before, action, reward, discount, outputs after, chooser."""
+    """Arguments of the losses after the atoms: outputs_tm1, a_tm1, r_t, discount_t, outputs_t, q_t_selector."""
     rng = np.random.default_rng(0)
     outputs_tm1, outputs_t = rng.normal(size=(2, B, A, K)).astype(np.float32)
     r_t = np.append(rng.normal(size=B - 2), [9.0, -9.0]).astype(np.float32)  # the last two leave the support
@@ -26,7 +26,7 @@ def batch():
 
 
 def project_by_atom(z_p, probs, z_q):
-    """Algorithm 1 of Bellemare et al. 2017: the place b of an atom on the support, shared by floor and ceiling."""
+    """Algorithm 1 of Bellemare et al. 2017: an atom at position b of the support is split between floor and ceiling."""
     mass = np.zeros(len(z_q))
     for z, p in zip(np.asarray(z_p, np.float64), probs, strict=True):
         b = (np.clip(z, z_q[0], z_q[-1]) - z_q[0]) / (z_q[1] - z_q[0])
@@ -57,7 +57,7 @@ def test_projection_equals_numpy_and_rlax_and_keeps_mass_and_mean() -> None:
 
 
 def test_projection_keeps_the_mass_where_atoms_are_rounded() -> None:
-    """Atoms 0.4 apart at 1e6, where float32 has steps of 0.06; and a mass between any two of them."""
+    """Atoms 0.4 apart at 1e6, where float32 has steps of 0.06, and a mass between any two of them."""
     z_q = np.linspace(1e6, 1e6 + 20, 51, dtype=np.float32)
     between = np.arange(1e6 - 1, 1e6 + 21, 0.0625, dtype=np.float32)
     project = jax.jit(jax.vmap(ops.categorical_l2_project, (0, None, None)))
@@ -94,7 +94,7 @@ def test_categorical_loss_equals_numpy_and_rlax(batch) -> None:
 
 
 def test_categorical_targets() -> None:
-    """∂loss/∂logits of the action taken is its probabilities minus the target's; of every other action, zero."""
+    """∂loss/∂logits is the probabilities minus the target for the action taken, and zero for all others."""
     q_logits = jnp.array(np.random.default_rng(2).normal(size=(A, K)), jnp.float32)
     selector = jnp.array([0.0, 1.0, 0.0])
 
@@ -146,7 +146,7 @@ def test_quantile_loss_equals_numpy_and_rlax(batch, delta: float) -> None:
 
 @pytest.mark.parametrize("delta", [0.0, 0.02])
 def test_quantile_regression_finds_the_quantiles(delta: float) -> None:
-    """Gradient descent leads from zero to quantiles with τ_i of the sample below."""
+    """Gradient descent from zero finds quantiles with a share τ_i of the sample below."""
     sample = jnp.array(np.random.default_rng(3).exponential(size=400), jnp.float32)
     gradient = jax.grad(ops.quantile_huber_loss)
 

@@ -1,4 +1,4 @@
-"""Policy gradients: against the exact gradient, by enumeration of all outcomes; by hand; and rlax as oracle."""
+"""Policy gradients, against exact gradients by enumeration of all outcomes, by hand, and against rlax."""
 
 import itertools
 
@@ -26,14 +26,14 @@ def log_prob(theta, x):
 
 
 def f(theta, x, dependence):
-    """A function of the sample, and where `dependence` is not 0 of θ too."""
+    """A function of the sample, and of θ too unless `dependence` is 0."""
     of_sample = jnp.sin(1.0 + 3 * x[0] - x[1]) + 2.0 * x[1]
     return of_sample * jnp.exp(dependence * theta["first"][0]) + dependence * theta["second"][x[0], x[1]] ** 2
 
 
 @jax.jit
 def exact_and_estimated(theta, dependence, constant, slope):
-    """J(θ), its gradient, and its second derivative times a direction; and the surrogate's, averaged over outcomes."""
+    """J(θ), its gradient, and its second derivative along a direction; and the surrogate's, averaged over outcomes."""
 
     def expectation(theta):
         return sum_over_outcomes(lambda x: f(theta, x, dependence), theta)
@@ -56,7 +56,7 @@ def exact_and_estimated(theta, dependence, constant, slope):
 @pytest.mark.parametrize("dependence", [0.0, 1.0])
 @pytest.mark.parametrize(("constant", "slope"), [(0.0, 0.0), (-3.5, 0.0), (1.0, 2.0)])
 def test_surrogate_is_unbiased(theta, dependence, constant, slope) -> None:
-    """Over all outcomes, with any baseline, itself dependent on θ or not."""
+    """Over all outcomes, with any baseline, whether or not it depends on θ."""
     exact, estimated = exact_and_estimated(theta, dependence, constant, slope)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5), estimated, exact)
 

@@ -1,4 +1,4 @@
-"""Returns and advantages: values worked out by hand, and NumPy, episode by episode, and rlax as oracles."""
+"""Returns and advantages, by hand, and against NumPy, episode by episode, and rlax."""
 
 import itertools
 from functools import partial
@@ -14,8 +14,8 @@ from jaxrl import ops
 N, T, GAMMA, LAMBDA = 3, 12, 0.9, 0.8
 TERMINATED = np.zeros((N, T), bool)
 TRUNCATED = np.zeros((N, T), bool)
-# Environment 0: one episode without an end. Environment 1: both kinds, an episode of one
-# step, and an end at the last step.
+# Environment 0: one episode without an end. Environment 1: both kinds of ends, an episode of one step, and an end at
+# the last step.
 TERMINATED[1, [2, 3]], TRUNCATED[1, [7, 11]] = True, True
 # Environment 2: truncated at its first step, terminated at its last.
 TRUNCATED[2, 0], TERMINATED[2, 11] = True, True
@@ -23,7 +23,7 @@ TRUNCATED[2, 0], TERMINATED[2, 11] = True, True
 
 @pytest.fixture(scope="module")
 def trajectories():
-    """Rewards, values before and values after each step, `[N, T]`. The latter agree except at the end of an episode."""
+    """Rewards, and values before and after each step, `[N, T]`. These agree except at the end of an episode."""
     rng = np.random.default_rng(0)
     r_t, v_tm1, v_end = rng.normal(size=(3, N, T)).astype(np.float32)
     v_t = np.where(TERMINATED | TRUNCATED, v_end, np.append(v_tm1[:, 1:], v_end[:, -1:], axis=1))
@@ -31,13 +31,13 @@ def trajectories():
 
 
 def marks(lambda_: float) -> tuple[np.ndarray, np.ndarray]:
-    """Discounts and λ `[N, T]` of the trajectories, as the module's docstring asks for them."""
+    """Discounts and λ `[N, T]` of the trajectories."""
     discount_t = np.where(TERMINATED, 0, GAMMA).astype(np.float32)
     return discount_t, np.where(TERMINATED | TRUNCATED, 0, lambda_).astype(np.float32)
 
 
 def by_episode(estimate, n_env, *arrays):
-    """`estimate(*arrays of one episode, terminated)`, for each episode of an environment on its own: `[T]`."""
+    """`estimate(*arrays of one episode, terminated)` for each episode of an environment: `[T]`."""
     ends = np.flatnonzero((TERMINATED | TRUNCATED)[n_env]) + 1
     bounds = sorted({0, T, *ends})
     parts = [
@@ -55,7 +55,7 @@ def n_step_return(r, values, terminated, t, n):
 
 
 def lambda_return(r, values, terminated, t):
-    """The mixture of all n-step returns, (1 - λ) Σ λ^(n-1) G^(n), the last with what weight is left."""
+    """The mixture of all n-step returns, (1 - λ) Σ λ^(n-1) G^(n); the last one has the remaining weight."""
     steps = len(r) - t
     weights = [(1 - LAMBDA) * LAMBDA ** (n - 1) for n in range(1, steps)] + [LAMBDA ** (steps - 1)]
     return sum(w * n_step_return(r, values, terminated, t, n) for n, w in enumerate(weights, 1))
@@ -154,7 +154,7 @@ def test_n_step_return_by_hand() -> None:
     computed = jax.jit(jax.vmap(ops.n_step_return, (None, None, 0)))(r_t, discount_t, ended_t)
     np.testing.assert_allclose(np.stack(computed, axis=1), list(expected.values()))
     assert computed[2].dtype == np.int32
-    # A termination says that nothing follows; what does follow in the replay is another episode, here of NaN.
+    # Nothing follows a termination; the replay holds another episode there, here of NaN.
     terminated = ops.n_step_return(
         jnp.array([1, 2, np.nan]), jnp.array([0.5, 0, np.nan]), jnp.array([False, True, True])
     )

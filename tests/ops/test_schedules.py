@@ -1,4 +1,4 @@
-"""Schedules: values worked out by hand."""
+"""Schedules by hand."""
 
 import pytest
 

@@ -20,12 +20,12 @@ PARAMS = ENV.default_params.replace(discount=DISCOUNT)
 MDP = ENV.mdp(PARAMS)
 PLAN = planning.policy_iteration(MDP)
 CELLS = np.flatnonzero(ENV.grid.start)
-"""Where an agent can be: every cell of floor is a start."""
+"""Cells where an agent can be: every cell of floor is a start."""
 OBSERVATIONS = ENV.decode(jnp.arange(9, dtype=jnp.uint32)[:, None])
 
 
 def exact_return(actions) -> np.ndarray:
-    """What the deterministic policy of `actions` `[S]` earns from each cell."""
+    """The return of the deterministic policy `actions` `[S]` from each cell."""
     return np.asarray(planning.policy_evaluation(MDP, jax.nn.one_hot(actions, 4)))
 
 

@@ -1,4 +1,4 @@
-"""Log-probabilities and entropies: by hand, and NumPy and rlax as oracles, under jit and vmap."""
+"""Probabilities, their logarithms and entropies, by hand and against NumPy and rlax, under jit and vmap."""
 
 import math
 
@@ -15,6 +15,10 @@ MASKED = np.array([math.log(1), -math.inf, math.log(3)], np.float32)
 entropy_and_gradient = jax.jit(jax.value_and_grad(ops.categorical_entropy))
 
 
+def test_ties_share_the_greedy_probability() -> None:
+    assert ops.greedy_policy(np.array([[1, 3, 3], [2, 1, 0]])).tolist() == [[0, 0.5, 0.5], [1, 0, 0]]
+
+
 def test_categorical_by_hand() -> None:
     logits = np.float32(np.log([1, 1, 2]) + 7)
     assert jax.jit(ops.categorical_log_prob)(logits, 2) == pytest.approx(math.log(0.5), abs=1e-6)
@@ -23,7 +27,7 @@ def test_categorical_by_hand() -> None:
 
 
 def test_a_masked_action_has_no_part() -> None:
-    """Not in the values, and not in the gradients: they are those of the other actions alone."""
+    """Values and gradients are those of the other actions alone."""
     entropy, gradient = entropy_and_gradient(MASKED)
     rest, rest_gradient = entropy_and_gradient(MASKED[[0, 2]])
     assert entropy == pytest.approx(float(rest))

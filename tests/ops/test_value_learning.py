@@ -1,4 +1,4 @@
-"""Targets of one transition: values worked out by hand, and NumPy and rlax as oracles, under jit and vmap."""
+"""Targets and losses of one transition, by hand and against NumPy and rlax, under jit and vmap."""
 
 import jax
 import jax.numpy as jnp
@@ -62,3 +62,18 @@ def test_targets_equal_numpy_and_rlax(batch, ours, theirs, arguments, continuati
     np.testing.assert_allclose(target, expected, rtol=1e-5)
     q_tm1, a_tm1 = np.zeros((B, A), np.float32), np.zeros(B, int)  # the TD error of a zero is the target
     np.testing.assert_allclose(target, jax.vmap(theirs)(q_tm1, a_tm1, r_t, discount_t, *rest), rtol=1e-5)
+
+
+def test_losses() -> None:
+    errors = np.array([-3, -1, 0, 0.5, 2], np.float32)
+
+    @jax.jit
+    def losses(errors):
+        gradients = jax.vmap(jax.grad(ops.huber_loss))(errors)
+        return ops.l2_loss(errors), ops.huber_loss(errors), gradients, ops.huber_loss(errors, delta=2.0)
+
+    squared, huber, huber_gradients, huber_2 = losses(errors)
+    np.testing.assert_allclose(squared, [4.5, 0.5, 0.0, 0.125, 2.0])
+    np.testing.assert_allclose(huber, [2.5, 0.5, 0.0, 0.125, 1.5])
+    np.testing.assert_allclose(huber_gradients, [-1, -1, 0, 0.5, 1])
+    np.testing.assert_allclose(huber_2, jax.jit(rlax.huber_loss)(errors, 2.0))
