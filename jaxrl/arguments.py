@@ -69,28 +69,14 @@ def renaming(**names: str) -> Iterator[None]:
 
 
 def check_kind(name: str, value: Any, kind: type, hint: str = "") -> None:
-    """Checks the type of an argument.
-
-    Args:
-        name: the argument.
-        value: what was given.
-        kind: the type that it must have.
-        hint: how to make such a value, after a comma.
-
-    Raises:
-        ArgumentError: it has another type.
-    """
+    """Raises an `ArgumentError` if an argument is not of a type. `hint` says how to make one, after a comma."""
     if not isinstance(value, kind):
         got = f"the class {value.__name__} itself" if isinstance(value, type) else type(value).__name__
         raise ArgumentError(name, f"must be of the kind {kind.__name__}{hint}", value, got)
 
 
 def check_is_no_class(name: str, value: Any) -> None:
-    """Checks that an argument is not a class in place of an instance.
-
-    Raises:
-        ArgumentError: it is a class.
-    """
+    """Raises an `ArgumentError` if an argument is a class in place of an instance."""
     if isinstance(value, type):
         kind = value.__name__
         raise ArgumentError(name, f"must be an instance, {kind}()", value, f"the class {kind} itself")

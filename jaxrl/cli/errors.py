@@ -43,29 +43,29 @@ def errors_in_one_line() -> Iterator[None]:
             sys.stdout.flush()
     except ArgumentError as error:
         fail(describe(error), 2)
-    except (BrokenPipeError, SystemExit) as error:  # rich exits where it cannot print
-        if notes := _notes(error):
-            fail("; ".join(["what is printed is no longer read", *notes]), 1)
-        if isinstance(error, SystemExit):
-            raise
-        sys.exit(1)
+    except KeyboardInterrupt as error:
+        fail("interrupted", 130, error)
+    except (BrokenPipeError, SystemExit) as error:  # rich exits when it cannot print
+        if getattr(error, "__notes__", []):
+            fail("what is printed is no longer read", 1, error)
+        raise error if isinstance(error, SystemExit) else SystemExit(1) from None
     except OSError as error:
-        message = str(error) if error.filename or not error.strerror else f"cannot write: {error.strerror}"
-        fail("; ".join([message, *_notes(error)]), 1)
+        fail(str(error) if error.filename or not error.strerror else f"cannot write: {error.strerror}", 1, error)
     except (CheckpointError, DivergedError, MemoryError) as error:
-        fail("; ".join([str(error), *_notes(error)]), 1)
+        fail(str(error), 1, error)
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
         fail(f"not enough memory: {str(error).splitlines()[0]}", 1)
-    except KeyboardInterrupt as error:
-        fail("; ".join(["interrupted", *_notes(error)]), 130)
     finally:
         _silence_broken_streams()
 
 
-def _notes(error: BaseException) -> list[str]:
-    return getattr(error, "__notes__", [])
+def fail(message: str, code: int, error: BaseException | None = None) -> NoReturn:
+    """Ends the process with one line on stderr: the message, and the notes of the error."""
+    with contextlib.suppress(OSError):
+        print("; ".join([f"error: {message}", *getattr(error, "__notes__", [])]), file=sys.stderr)
+    sys.exit(code)
 
 
 def _silence_broken_streams() -> None:
@@ -76,10 +76,3 @@ def _silence_broken_streams() -> None:
                 stream.flush()
         except OSError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-
-
-def fail(message: str, code: int) -> NoReturn:
-    """Ends the process with one line on stderr."""
-    with contextlib.suppress(OSError):
-        print(f"error: {message}", file=sys.stderr)
-    sys.exit(code)

@@ -27,7 +27,7 @@ def parse(options_type: Any, description: str | None, **arguments: Any) -> Any:
     config = (tyro.conf.FlagCreatePairsOff, tyro.conf.DisallowNone)
     options, unknown = tyro.cli(
         options_type,
-        args=[_with_dashes(word) for word in sys.argv[1:]],
+        args=sys.argv[1:],
         description=_wrap(description or ""),
         return_unknown_args=True,
         registry=REGISTRY,
@@ -38,7 +38,7 @@ def parse(options_type: Any, description: str | None, **arguments: Any) -> Any:
         flags = [word for word in unknown if word.startswith("--")]
         if not flags:
             fail(f"{unknown[0]!r} belongs to no option; --help lists them", 2)
-        flag = flags[0].partition("=")[0]
+        flag = flags[0].partition("=")[0].replace("_", "-")
         fail(f"{flag} is not known ({_near_flags(flag, arguments.get('default') or options)})", 2)
     return options
 
@@ -50,12 +50,6 @@ def _wrap(text: str) -> str:
         paragraph if "\n  " in paragraph else textwrap.fill(paragraph, width, subsequent_indent="  ")
         for paragraph in text.split("\n\n")
     )
-
-
-def _with_dashes(word: str) -> str:
-    """Spells --total_steps as --total-steps."""
-    flag, equals, value = word.partition("=")
-    return flag.replace("_", "-") + equals + value if word.startswith("--") else word
 
 
 @REGISTRY.primitive_rule

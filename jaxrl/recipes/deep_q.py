@@ -53,14 +53,6 @@ class DQN(NetworkConfig, OffPolicyConfig):
 class PQN(MinibatchConfig, NetworkConfig, OnPolicyConfig):
     """Static configuration of PQN."""
 
-    num_envs: Annotated[int, Interval(gt=0, lt=2**31)] = 128
-    """N, the number of environments that are stepped side by side."""
-    rollout_length: Annotated[int, Interval(gt=0, lt=2**31)] = 32
-    """T, steps of every environment between two rounds of learning."""
-    num_epochs: Annotated[int, Interval(gt=0, lt=2**31)] = 2
-    """Passes over each rollout."""
-    num_minibatches: Annotated[int, Interval(gt=0, lt=2**31)] = 32
-    """Gradient steps per epoch. Must divide the num_envs * rollout_length transitions of a rollout."""
     layer_norm: bool = True
     """Normalise the features of each layer. Without it, learning may diverge."""
 
@@ -74,11 +66,7 @@ def usual_network(env: Any, env_params: Any, config: NetworkConfig, **options: A
 
 
 def usual_values(config: DQN) -> ActionValues:
-    """What the network predicts for each action.
-
-    Raises:
-        ArgumentError: fewer than 2 atoms, or v_min >= v_max.
-    """
+    """What the network predicts for each action."""
     if config.values == "categorical":
         return action_values.categorical(config.v_min, config.v_max, config.num_atoms)
     if config.values == "quantiles":
@@ -90,42 +78,34 @@ def ignored_by_dqn(options: Options, observation: Any) -> dict[str, str]:
     """The settings that DQN ignores, and why."""
     hparams, config = options.hparams, options.config
     exponents = tuple(f"hparams.importance_exponent_{part}" for part in ("start", "end", "steps"))
+    constant = hparams.importance_exponent_start == hparams.importance_exponent_end
     copied = hparams.tau == hparams.target_update_period == 1
+    values = f"config.values {config.values}"
     return ignored_by_network(options, observation) | ignored_settings(
-        (
-            hparams.importance_exponent_start == hparams.importance_exponent_end,
-            "hparams.importance_exponent_start equal to its end",
-            ("hparams.importance_exponent_steps",),
-        ),
+        (constant, "hparams.importance_exponent_start equal to its end", exponents[-1:]),
         (hparams.priority_exponent == 0, "hparams.priority_exponent 0", exponents),
         (config.replay == "uniform", "config.replay uniform", ("hparams.priority_exponent", *exponents)),
-        (config.values != "expected", f"config.values {config.values}", ("config.loss",)),
-        (config.values == "expected", "config.values expected", ("config.num_atoms",)),
-        (config.values != "categorical", f"config.values {config.values}", ("config.v_min", "config.v_max")),
+        (config.values != "expected", values, ("config.loss",)),
+        (config.values == "expected", values, ("config.num_atoms",)),
+        (config.values != "categorical", values, ("config.v_min", "config.v_max")),
         (copied and not config.noisy, "hparams.tau 1 at every step", ("config.double",)),
     )
 
 
 def ignored_by_pqn(options: Options, observation: Any) -> dict[str, str]:
     """The settings that PQN ignores, and why."""
-    one_step = options.config.rollout_length == 1
-    return ignored_by_network(options, observation) | ignored_settings(
-        (one_step, "config.rollout_length 1", ("hparams.q_lambda",))
-    )
+    one_step = (options.config.rollout_length == 1, "config.rollout_length 1", ("hparams.q_lambda",))
+    return ignored_by_network(options, observation) | ignored_settings(one_step)
 
 
 def ignored_by_network(options: Options, observation: Any) -> dict[str, str]:
     """The settings of the network and of ε that are ignored, and why."""
     hparams, config = options.hparams, options.config
-    board = is_board(getattr(observation, "shape", ()))
+    board, constant = is_board(getattr(observation, "shape", ())), hparams.epsilon_start == hparams.epsilon_end
     return ignored_settings(
         (not board, f"env {options.task.env}, which shows no board", ("config.conv_features",)),
         (not board and not config.hidden_sizes, "config.hidden_sizes of no layers", ("config.layer_norm",)),
-        (
-            hparams.epsilon_start == hparams.epsilon_end,
-            "hparams.epsilon_start equal to its end",
-            ("hparams.epsilon_decay_steps",),
-        ),
+        (constant, "hparams.epsilon_start equal to its end", ("hparams.epsilon_decay_steps",)),
     )
 
 

@@ -63,12 +63,6 @@ def measured(agent: Agent, mdp_of: Callable[[ArrayLike], MDP]) -> Agent:
         best = jnp.where(acts, best, 0.0).astype(jnp.float32)
         return MeasuredState(agent.init(key, hparams, observation), best)
 
-    def act(state: MeasuredState, observations: PyTree, key: Array, env_steps: Array) -> Array:
-        return agent.act(state.learner, observations, key, env_steps)
-
-    def policy(state: MeasuredState, observations: PyTree, key: Array) -> Array:
-        return agent.policy(state.learner, observations, key)
-
     def update(
         state: MeasuredState, batch: Transition, key: Array, env_steps: Array
     ) -> tuple[MeasuredState, Metrics, PyTree]:
@@ -77,7 +71,12 @@ def measured(agent: Agent, mdp_of: Callable[[ArrayLike], MDP]) -> Agent:
         error = Mean(abs(learner.q_values - state.best).max(), jnp.int32(1))
         return MeasuredState(learner, state.best), metrics | {"max_error": error}, extras
 
-    return Agent(init, act, policy, update)
+    return Agent(
+        init,
+        act=lambda state, *inputs: agent.act(state.learner, *inputs),
+        policy=lambda state, *inputs: agent.policy(state.learner, *inputs),
+        update=update,
+    )
 
 
 def acting_states(mdp: MDP) -> Array:

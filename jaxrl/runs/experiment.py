@@ -3,7 +3,7 @@
 import contextlib
 import importlib
 import pkgutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -53,22 +53,16 @@ class Experiment(NamedTuple):
 
 
 def find_experiment(name: str) -> Experiment:
-    """The experiment of that name, such as `dqn_minatar`, or `module:attribute` for one of your own.
-
-    Raises:
-        ArgumentError: there is none.
-    """
-    module, colon, attribute = name.partition(":")
-    if not colon:
-        module, attribute = f"{EXPERIMENTS}.{name}", "experiment"
-    why = f"{attribute} is no Experiment"
+    """The experiment of that name, such as `dqn_minatar`, or `module:attribute` for one of your own."""
+    is_own = ":" in name
     try:
-        found = getattr(importlib.import_module(module), attribute)
-        if isinstance(found, Experiment):
-            return found
-    except (ImportError, AttributeError, TypeError, ValueError) as error:
-        why = str(error)
-    if colon:
+        found = pkgutil.resolve_name(name if is_own else f"{EXPERIMENTS}.{name}:experiment")
+        why = f"it is of the type {type(found).__name__}"
+    except (ImportError, AttributeError, ValueError) as error:
+        found, why = None, str(error)
+    if isinstance(found, Experiment):
+        return found
+    if is_own:
         raise ArgumentError("experiment", f"must be module:attribute of an Experiment ({why})", name)
     known = known_experiments()
     near = nearest(name, known)
@@ -84,30 +78,16 @@ def known_experiments() -> list[str]:
 
 
 def ignored_settings(*rules: tuple[bool, str, tuple[str, ...]]) -> dict[str, str]:
-    """What `Experiment.ignored` returns.
-
-    Args:
-        rules: of each rule, whether it applies, the reason, and the paths of the settings that it makes ineffective.
-    """
+    """What `Experiment.ignored` returns, from rules: whether one applies, the reason, and the paths of the settings."""
     return {path: reason for applies, reason, paths in rules if applies for path in paths}
 
 
-def check_effective(experiment: Experiment, env: Any, env_params: Any, given: Options, runs: Sequence[Options]) -> None:
-    """Checks that every setting that differs from the experiment's defaults has an effect.
-
-    Args:
-        experiment, env, env_params: which experiment, and in which environment.
-        given: the options that were given.
-        runs: the options of the runs that these lead to. A setting must have an effect on one of them.
-
-    Raises:
-        ArgumentError: a changed setting has no effect.
-    """
+def check_effective(experiment: Experiment, env: Any, env_params: Any, options: Options) -> None:
+    """Checks that every setting that differs from the experiment's defaults has an effect."""
     observation, _ = jax.eval_shape(env.reset, jax.random.key(0), env_params)
-    ignored = [experiment.ignored(options, observation) for options in runs]
-    default, value = flatten(experiment.defaults), flatten(given)
-    for path, reason in ignored[0].items():
-        if value[path] != default[path] and all(path in others for others in ignored):
+    default, value = flatten(experiment.defaults), flatten(options)
+    for path, reason in experiment.ignored(options, observation).items():
+        if value[path] != default[path]:
             raise ArgumentError(path, f"has no effect with {reason}", value[path])
 
 
@@ -130,11 +110,7 @@ def naming_options(experiment: Experiment, options: Options) -> Iterator[None]:
 
 
 def build(experiment: Experiment, env: Any, env_params: Any, options: Options) -> tuple[Agent, Trainer]:
-    """The experiment's agent and trainer. Fast: nothing is traced yet.
-
-    Raises:
-        ArgumentError: an option that they cannot use, or too few or too many steps for them.
-    """
+    """The experiment's agent and trainer. Fast: nothing is traced yet."""
     with naming_options(experiment, options):
         agent, trainer = experiment.build(env, env_params, options.config)
     check_total_steps(trainer, options.budget.total_steps)

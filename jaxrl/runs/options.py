@@ -114,11 +114,7 @@ MAY_CHANGE = (
 
 
 def check_options(options: Options) -> None:
-    """Checks every option against the bounds that its annotation declares.
-
-    Raises:
-        ArgumentError: a value is out of bounds.
-    """
+    """Checks every option against the bounds that its annotation declares."""
     for field in dataclasses.fields(options):
         check(getattr(options, field.name), "" if field.name in WITHOUT_PREFIX else f"{field.name}.")
 
@@ -173,9 +169,6 @@ def read_options(flat: dict[str, Any], defaults: Options) -> Options:
     Args:
         flat: what `flatten` returned.
         defaults: the values of options that are not in there, because the record is older.
-
-    Raises:
-        ArgumentError: an option is unknown, or its value is of another type or out of bounds.
     """
     known = flatten(defaults)
     for path, value in flat.items():

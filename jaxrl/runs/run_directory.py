@@ -1,6 +1,7 @@
 """The directory of a run: its files, who may write there, and the record of how the run was made."""
 
 import contextlib
+import itertools
 import json
 import math
 import os
@@ -36,47 +37,34 @@ LOCK = ".lock"
 
 def default_directory(name: str) -> Path:
     """`runs/NAME/DATE-TIME`, which does not exist yet."""
-    first = Path("runs") / name.replace(":", ".") / datetime.now().strftime("%Y%m%d-%H%M%S")
-    directory, attempt = first, 1
-    while directory.exists():
-        attempt += 1
-        directory = first.with_name(f"{first.name}-{attempt}")
-    return directory
+    folder, time = Path("runs") / name.replace(":", "."), datetime.now().strftime("%Y%m%d-%H%M%S")
+    names = (time if i == 1 else f"{time}-{i}" for i in itertools.count(1))
+    return next(folder / name for name in names if not (folder / name).exists())
 
 
-def make_directory(directory: Path, option: str, exist_ok: bool = True) -> None:
-    """Makes the directory that an option names.
-
-    Raises:
-        ArgumentError: it cannot be made.
-    """
+def make_directory(directory: Path, option: str) -> None:
+    """Makes the directory that an option names."""
     try:
-        directory.mkdir(parents=True, exist_ok=exist_ok)
+        directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ArgumentError(option, f"must be a directory that can be made ({error.strerror})", directory) from error
 
 
 def make_out(out: Path | None, name: str) -> Path:
-    """Makes the directory of a run or a sweep: `out`, or by default a new one.
-
-    Raises:
-        ArgumentError: it cannot be made.
-    """
-    while (directory := out or default_directory(name)) != out:
+    """Makes the directory of a run or a sweep: `out`, or by default a new one."""
+    if out is not None:
+        make_directory(out, "out")
+        return out
+    while True:
+        directory = default_directory(name)
         with contextlib.suppress(FileExistsError):  # another process was faster
             directory.mkdir(parents=True)
             return directory
-    make_directory(directory, "out")
-    return directory
 
 
 @contextlib.contextmanager
 def lock(directory: Path, option: str) -> Iterator[None]:
-    """Keeps other processes from writing into the directory that an option names.
-
-    Raises:
-        ArgumentError: another process is writing there.
-    """
+    """Keeps other processes from writing into the directory that an option names."""
     path = directory / LOCK
     file_lock = FileLock(path)
     try:
@@ -111,11 +99,7 @@ def clear(directory: Path) -> None:
 
 
 def check_record(record: Path | None, out: Path | None) -> None:
-    """Checks that the record is not written over the run.
-
-    Raises:
-        ArgumentError: both directories are the same.
-    """
+    """Checks that the record is not written over the run."""
     if record is not None and out is not None and record.resolve() == out.resolve():
         raise ArgumentError("record", "must be another directory than out", record)
 
@@ -126,9 +110,6 @@ def check_out(experiment: Experiment, options: Options) -> bool:
     Returns:
         Whether it continues from a checkpoint. With `resume` it starts anew if there is none, so the same command
         serves for the first time and for all later ones.
-
-    Raises:
-        ArgumentError: the directory holds something else, or a run that these options cannot continue.
     """
     directory, resume = options.execution.out, options.execution.resume
     if directory is None:
@@ -167,11 +148,7 @@ def checkpoints(directory: Path) -> Checkpoints:
 
 
 def check_disk(directory: Path, shapes: RunState) -> None:
-    """Checks that the disk has room for the two checkpoints that a run keeps.
-
-    Raises:
-        ArgumentError: it has not, even when they replace the existing ones.
-    """
+    """Checks that the disk has room for the two checkpoints that a run keeps."""
     whole = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), shapes)
     needed = bytes_of(whole) * max(1, 2 - len(checkpoints(directory).steps()))
     free = free_disk(directory)
@@ -242,19 +219,17 @@ def add_resumption(directory: Path, experiment: Experiment, options: Options) ->
 
 
 def read_config(directory: Path) -> dict[str, Any]:
-    """The record in `config.json`.
-
-    Raises:
-        ArgumentError: it is missing, or not what `write_config` wrote.
-    """
+    """The record in `config.json`."""
     try:
         config = read_json(directory / CONFIG)
+        if not isinstance(config["options"], dict) or not config["experiment"]:
+            raise ValueError("it records no run")
     except OSError as error:
         raise ArgumentError("directory", f"must hold a run, which has a {CONFIG}", directory) from error
-    except ValueError as error:
-        raise ArgumentError("directory", f"must hold a run: its {CONFIG} is not JSON ({error})", directory) from error
-    if "experiment" not in config or not isinstance(config.get("options"), dict):
-        raise ArgumentError("directory", f"must hold a run: its {CONFIG} is not the record of one", directory)
+    except (ValueError, KeyError) as error:
+        raise ArgumentError(
+            "directory", f"must hold a run, with its record in {CONFIG} ({error})", directory
+        ) from error
     return config
 
 

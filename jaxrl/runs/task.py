@@ -11,11 +11,7 @@ from jaxrl.runs.options import Task
 
 
 def make_env(task: Task) -> tuple[Any, Any]:
-    """The environment of a task, and its parameters.
-
-    Raises:
-        ArgumentError: there is no such environment, or no agent can learn in it.
-    """
+    """The environment of a task, and its parameters."""
     try:
         env, env_params = envs.make(task.env, task.rules, **parse_env_options(with_map(task).env_options))
         envs.action_space_of(env, env_params)
@@ -34,11 +30,7 @@ def make_env(task: Task) -> tuple[Any, Any]:
 
 
 def with_map(task: Task) -> Task:
-    """The task with the text of a map in place of the name of its file, which may change later.
-
-    Raises:
-        ArgumentError: the map cannot be read.
-    """
+    """The task with the text of a map in place of the name of its file, which may change later."""
     if task.env != "GridWorld":
         return task
     with renaming(map="env_options.map"):
@@ -47,11 +39,7 @@ def with_map(task: Task) -> Task:
 
 
 def parse_env_options(env_options: tuple[str, ...]) -> dict[str, Any]:
-    """`NAME=VALUE` texts as arguments of `jaxrl.make`. A value is an int, a float or a bool if it reads as one.
-
-    Raises:
-        ArgumentError: a text has another form, or names another argument of `make`.
-    """
+    """`NAME=VALUE` texts as arguments of `jaxrl.make`. A value is an int, a float or a bool if it reads as one."""
     options: dict[str, Any] = {}
     for text in env_options:
         name, equals, value = text.partition("=")

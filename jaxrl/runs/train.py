@@ -37,17 +37,8 @@ from jaxrl.types import Agent, Array, Hparams, PyTree, Transition
 VIDEO_STEPS = 400
 
 
-class PreparedRun(NamedTuple):
-    """A run that can start: its options are checked.
-
-    Attributes:
-        experiment, options: what to run. The options hold the text of a map in place of its file's name.
-        env, env_params, rules: the environment, and a line that describes its rules.
-        agent, program: what learns, and the program that trains it.
-        key, hparams: the arguments of the program: of one agent, or `[A]` of several seeds.
-        eval_keys, video_key: of the evaluations `[A]`, and of the first seed's video.
-        devices: where it runs.
-    """
+class Setup(NamedTuple):
+    """A run whose options are checked. `key` and `hparams` are of one agent, or `[A]` of several seeds."""
 
     experiment: Experiment
     options: Options
@@ -73,26 +64,22 @@ def train(experiment: Experiment, options: Options, console: Console) -> tuple[P
         ArgumentError: the options cannot be used; nothing was written.
         DivergedError, CheckpointError, OSError: the run had to stop, or not all of it could be written.
     """
-    prepared = prepare(experiment, options, console)
+    setup = prepare(experiment, options, console)
     with contextlib.ExitStack() as locks:
-        directory, resume = open_directory(prepared, console, locks)
-        locks.enter_context(run_directory.noting_progress(directory, prepared.program.trainer))
-        result, problems = learn(prepared, directory, resume, console)
+        directory, resume = open_directory(setup, console, locks)
+        locks.enter_context(run_directory.noting_progress(directory, setup.program.trainer))
+        result, problems = learn(setup, directory, resume, console)
         if not result.finished:
             console.print(f"stopped at {result.env_steps:,} environment steps; the run is saved")
             return directory, None
-        summary = report(prepared, result, directory, problems, console)
+        summary = report(setup, result, directory, problems, console)
         if problems:
             raise problems[0]
         return directory, summary
 
 
-def prepare(experiment: Experiment, options: Options, console: Console) -> PreparedRun:
-    """Checks everything that can be checked before anything compiles or is written, the fastest checks first.
-
-    Raises:
-        ArgumentError: the options cannot be used.
-    """
+def prepare(experiment: Experiment, options: Options, console: Console) -> Setup:
+    """Checks everything that can be checked before anything compiles or is written, the fastest checks first."""
     check_options(options)
     make_loggers(options.execution.loggers)
     options = dataclasses.replace(options, task=with_map(options.task))
@@ -101,7 +88,7 @@ def prepare(experiment: Experiment, options: Options, console: Console) -> Prepa
     env, env_params = make_env(options.task)
     agent, trainer = build(experiment, env, env_params, options)
     if not resumes:
-        check_effective(experiment, env, env_params, options, [options])
+        check_effective(experiment, env, env_params, options)
     rules = describe_rules(env, env_params)
     console.print(f"{experiment.algorithm} on {options.task.env} ({rules})", soft_wrap=True)
     trainer = trace(experiment, trainer, options)
@@ -114,21 +101,18 @@ def prepare(experiment: Experiment, options: Options, console: Console) -> Prepa
     with naming_options(experiment, options):
         program = Program(trainer, key, hparams, devices=devices, sequential=options.execution.sequential)
     run_directory.check_disk(options.execution.out or Path("runs"), program.shapes)
-    return PreparedRun(
+    return Setup(
         experiment, options, env, env_params, rules, agent, program, key, hparams, eval_keys, video_keys[0], devices
     )
 
 
-def open_directory(prepared: PreparedRun, console: Console, locks: contextlib.ExitStack) -> tuple[Path, bool]:
+def open_directory(setup: Setup, console: Console, locks: contextlib.ExitStack) -> tuple[Path, bool]:
     """Makes and locks the directories of a run, and writes `config.json`.
 
     Returns:
         The run's directory, and whether the run continues from a checkpoint there.
-
-    Raises:
-        ArgumentError: a directory cannot be made, or another process uses it.
     """
-    experiment, options, execution = prepared.experiment, prepared.options, prepared.options.execution
+    experiment, options, execution = setup.experiment, setup.options, setup.options.execution
     for path, option in ((execution.record, "record"), (execution.profile, "profile")):
         if path is not None:
             run_directory.make_directory(path, option)
@@ -138,33 +122,25 @@ def open_directory(prepared: PreparedRun, console: Console, locks: contextlib.Ex
         locks.enter_context(run_directory.lock(execution.record, "record"))
     resume = run_directory.check_out(experiment, options)  # another process may have written there since
     console.print(f"writing to {directory}", soft_wrap=True)
-    print_notes(prepared, run_directory.read_config(directory) if resume else None, console)
+    print_notes(setup, run_directory.read_config(directory) if resume else None, console)
     if resume:
         run_directory.add_resumption(directory, experiment, options)
     else:
         if execution.resume:
             run_directory.clear(directory)
-        run_directory.write_config(directory, experiment, options, prepared.rules)
+        run_directory.write_config(directory, experiment, options, setup.rules)
     return directory, resume
 
 
-def print_notes(prepared: PreparedRun, config: dict[str, Any] | None, console: Console) -> None:
-    """Prints how much memory the run takes, and what may surprise its user.
-
-    Args:
-        prepared: the run.
-        config: the record of the run that it resumes, if it resumes one.
-        console: where to print.
-    """
-    needed, free = bytes_of(prepared.program.shapes) * local_copies(prepared.program.mesh), available_memory()
-    total_steps, notes = prepared.options.budget.total_steps, []
-    if untrained := untrained_steps(prepared.options):
-        notes.append(
-            f"the learning rate reaches 0 (--hparams.learning-rate-decay-steps): the last {untrained:,} steps train "
-            "nothing"
-        )
+def print_notes(setup: Setup, config: dict[str, Any] | None, console: Console) -> None:
+    """Prints how much memory the run takes, and what may surprise its user. `config` is of the run it resumes."""
+    needed, free = bytes_of(setup.program.shapes) * local_copies(setup.program.mesh), available_memory()
+    total_steps, notes = setup.options.budget.total_steps, []
+    if untrained := untrained_steps(setup.options):
+        cause = "--hparams.learning-rate-decay-steps"
+        notes.append(f"the learning rate reaches 0 ({cause}): the last {untrained:,} steps train nothing")
     if config is None:
-        if prepared.options.execution.resume:
+        if setup.options.execution.resume:
             notes.append("there is no checkpoint to resume from: the run starts anew")
     else:
         notes += [f"the last bits may differ when resuming with {line}" for line in provenance.differences(config)]
@@ -175,7 +151,7 @@ def print_notes(prepared: PreparedRun, config: dict[str, Any] | None, console: C
         console.print(f"note: {note}", soft_wrap=True)
 
 
-def learn(prepared: PreparedRun, directory: Path, resume: bool, console: Console) -> tuple[RunResult, list[Exception]]:
+def learn(setup: Setup, directory: Path, resume: bool, console: Console) -> tuple[RunResult, list[Exception]]:
     """Trains.
 
     Returns:
@@ -185,15 +161,15 @@ def learn(prepared: PreparedRun, directory: Path, resume: bool, console: Console
         DivergedError: a NaN, with `debug_nans`. The learning curve is drawn.
         CheckpointError: a checkpoint before the end could not be written.
     """
-    options = prepared.options
+    options = setup.options
     loggers = [ScreenLogger(console, options.budget.total_steps), *make_loggers(options.execution.loggers)]
     if options.execution.profile is not None:
         loggers.append(Profiler(options.execution.profile))
     try:
         result = run(
-            prepared.program,
-            prepared.key,
-            prepared.hparams,
+            setup.program,
+            setup.key,
+            setup.hparams,
             options.budget.total_steps,
             log_every=options.budget.log_every,
             loggers=loggers,
@@ -205,7 +181,7 @@ def learn(prepared: PreparedRun, directory: Path, resume: bool, console: Console
             notify=lambda line: console.print(f"note: {line}", soft_wrap=True),
         )
     except DivergedError:
-        draw_curve(prepared, directory, [])
+        draw_curve(setup, directory, [])
         raise
     except CheckpointError as error:
         if error.result is None or not error.result.finished:
@@ -215,45 +191,44 @@ def learn(prepared: PreparedRun, directory: Path, resume: bool, console: Console
 
 
 def report(
-    prepared: PreparedRun, result: RunResult, directory: Path, problems: list[Exception], console: Console
+    setup: Setup, result: RunResult, directory: Path, problems: list[Exception], console: Console
 ) -> dict[str, Any]:
     """Evaluates the trained agents, draws the pictures, and writes and shows the summary, which it returns.
 
     A summary that cannot be written is one more of the problems.
     """
-    experiment, options = prepared.experiment, prepared.options
+    experiment, options = setup.experiment, setup.options
     agent_states = jax.tree.map(lambda x: x if options.budget.num_seeds > 1 else x[None], to_host(result.state.agent))
-    summary = summarize(prepared, result, evaluate(prepared, agent_states))
-    entries = experiment.report(prepared.env, prepared.env_params, agent_states, directory) if experiment.report else {}
+    summary = summarize(setup, result, evaluate(setup, agent_states))
+    entries = experiment.report(setup.env, setup.env_params, agent_states, directory) if experiment.report else {}
     summary |= entries
     try:
         run_directory.write_json(directory / run_directory.SUMMARY, summary)
     except OSError as error:
         problems.append(error)
-    draw_curve(prepared, directory, summary["eval_return_per_seed"])
-    record_video(prepared, jax.tree.map(lambda x: x[0], agent_states), directory)
+    draw_curve(setup, directory, summary["eval_return_per_seed"])
+    record_video(setup, jax.tree.map(lambda x: x[0], agent_states), directory)
     if options.execution.record is not None and not problems:
         record(directory, options.execution.record, experiment.pictures)
     show(summary, entries, experiment.pictures, directory, console)
     return summary
 
 
-def evaluate(prepared: PreparedRun, agent_states: PyTree) -> Evaluation:
+def evaluate(setup: Setup, agent_states: PyTree) -> Evaluation:
     """Evaluations `[A, episodes]` of all seeds, whose states are `[A, ...]`."""
-    envs = vectorize(prepared.env, prepared.env_params, prepared.options.budget.eval_episodes)
-    mesh = mesh_of(prepared.devices if len(prepared.eval_keys) > 1 else None, prepared.eval_keys.shape)
-    return evaluate_agents(prepared.agent.policy, envs, prepared.options.budget.eval_max_steps)(
-        agent_states, prepared.eval_keys, mesh
-    )
+    envs = vectorize(setup.env, setup.env_params, setup.options.budget.eval_episodes)
+    mesh = mesh_of(setup.devices if len(setup.eval_keys) > 1 else None, setup.eval_keys.shape)
+    evaluate_all = evaluate_agents(setup.agent.policy, envs, setup.options.budget.eval_max_steps)
+    return evaluate_all(agent_states, setup.eval_keys, mesh)
 
 
-def summarize(prepared: PreparedRun, result: RunResult, evaluation: Evaluation) -> dict[str, Any]:
+def summarize(setup: Setup, result: RunResult, evaluation: Evaluation) -> dict[str, Any]:
     """The contents of `summary.json`."""
-    per_seed, budget = np.mean(evaluation.episode_return, axis=1), prepared.options.budget
+    per_seed, budget = np.mean(evaluation.episode_return, axis=1), setup.options.budget
     return {
-        "env": prepared.options.task.env,
-        "rules": prepared.rules,
-        "algorithm": prepared.experiment.algorithm,
+        "env": setup.options.task.env,
+        "rules": setup.rules,
+        "algorithm": setup.experiment.algorithm,
         "seed": budget.seed,
         "num_seeds": budget.num_seeds,
         "seeds": list(budget.seeds),
@@ -264,7 +239,7 @@ def summarize(prepared: PreparedRun, result: RunResult, evaluation: Evaluation) 
         "eval_return_per_seed": per_seed.tolist(),
         "eval_episodes": int(evaluation.ended.size),
         "eval_truncated": int((~evaluation.ended).sum()),
-        "eval_epsilon": getattr(prepared.options.hparams, "epsilon_eval", None),
+        "eval_epsilon": getattr(setup.options.hparams, "epsilon_eval", None),
         "compile_seconds": round(result.compile_seconds, 3),
         "train_seconds": round(result.train_seconds, 3),
         "env_steps_per_second": round(result.env_steps * budget.num_seeds / result.train_seconds, 1),
@@ -272,23 +247,21 @@ def summarize(prepared: PreparedRun, result: RunResult, evaluation: Evaluation) 
     }
 
 
-def draw_curve(prepared: PreparedRun, directory: Path, final_returns: list[float]) -> None:
+def draw_curve(setup: Setup, directory: Path, final_returns: list[float]) -> None:
     metrics, picture = directory / run_directory.METRICS, directory / run_directory.CURVE
     if metrics.exists():
-        title = f"{prepared.experiment.algorithm} on {prepared.options.task.env}"
+        title = f"{setup.experiment.algorithm} on {setup.options.task.env}"
         with errors_as_notes(picture):
-            draw_learning_curve(metrics, picture, title, prepared.rules, final_returns)
+            draw_learning_curve(metrics, picture, title, setup.rules, final_returns)
 
 
-def record_video(prepared: PreparedRun, agent_state: PyTree, directory: Path) -> None:
+def record_video(setup: Setup, agent_state: PyTree, directory: Path) -> None:
     def play(agent_state: PyTree, key: Array) -> Transition:
-        return rollout(
-            prepared.env, partial(prepared.agent.policy, agent_state), key, VIDEO_STEPS, 1, prepared.env_params
-        )
+        return rollout(setup.env, partial(setup.agent.policy, agent_state), key, VIDEO_STEPS, 1, setup.env_params)
 
     picture = directory / run_directory.VIDEO
     with errors_as_notes(picture):
-        save_video(prepared.env, jax.jit(play)(agent_state, prepared.video_key), picture, prepared.options.task.env)
+        save_video(setup.env, jax.jit(play)(agent_state, setup.video_key), picture, setup.options.task.env)
 
 
 def show(
