@@ -1,6 +1,6 @@
-"""Ctrl-C while a command is still being imported: a quiet end, and not the traceback of whatever is imported just then.
+"""Ctrl-C during the imports of a command ends it quietly, without the traceback of whatever is being imported.
 
-Imported before everything else. In any other program than `python -m jaxrl.experiments…` it does nothing.
+Import this first. In any program but `python -m jaxrl.experiments…` it does nothing.
 """
 
 import os
@@ -14,15 +14,15 @@ def _end(number: int, frame: FrameType | None) -> None:
     os._exit(130)
 
 
-def _is_a_command(words: list[str]) -> bool:
+def _is_command(words: list[str]) -> bool:
     return any(flag == "-m" and word.startswith("jaxrl.experiments") for flag, word in pairwise(words))
 
 
-if _is_a_command(sys.orig_argv) and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+if _is_command(sys.orig_argv) and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
     signal.signal(signal.SIGINT, _end)
 
 
 def imported() -> None:
-    """From here on Ctrl-C raises KeyboardInterrupt again."""
+    """Lets Ctrl-C raise KeyboardInterrupt again."""
     if signal.getsignal(signal.SIGINT) is _end:
         signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -1,9 +1,9 @@
-"""How much memory there is: what cannot fit is refused at once, where a system finds it out slowly, or kills."""
+"""Free memory. What cannot fit is refused at once, where a system would find out slowly, or kill the process."""
 
-import os
 from pathlib import Path
 
 import jax
+import psutil
 
 from jaxrl.formatting import format_bytes
 
@@ -12,78 +12,61 @@ GROUPS = (
     ("sys/fs/cgroup", "", "memory.max", "memory.current"),
     ("sys/fs/cgroup/memory", "memory", "memory.limit_in_bytes", "memory.usage_in_bytes"),
 )
-"""Of both versions of Linux' control groups: where they lie, their controller, the files of a limit and of its use."""
+"""For both versions of Linux' control groups: where they are, their controller, the files of a limit and of its use."""
 CACHES = ("active_file", "inactive_file", "total_active_file", "total_inactive_file")
-"""What a group uses and would give back: copies of files. Version 1 counts what is below it under the last two."""
+"""Cached files, which a group can free. Version 1 counts those of its subgroups under the last two."""
 
 
-def available_memory() -> int | None:
-    """Bytes that are free on the first accelerator, or for this process on the machine; None if it does not say.
-
-    A container may have less than the machine it runs on.
-    """
+def available_memory() -> int:
+    """Bytes that are free on the first accelerator, or for this process on the machine or in its container."""
     stats = jax.local_devices()[0].memory_stats()
     if stats and "bytes_limit" in stats:
         return stats["bytes_limit"] - stats.get("bytes_in_use", 0)
     return free_on_machine()
 
 
-def free_on_machine(root: Path = Path("/")) -> int | None:
-    """Bytes of the machine's memory that this process could still take.
+def free_on_machine(root: Path = Path("/")) -> int:
+    """Bytes of the machine's memory, caches included, that this process can still take.
 
     Args:
-        root: where the files of Linux lie that say it.
+        root: the directory of Linux' files about control groups.
     """
-    free = [room for room in (_available(root), *_room_in_groups(root)) if room is not None]
-    if free:
-        return max(0, min(free))
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else None
+    return max(0, min([psutil.virtual_memory().available, *_free_in_groups(root)]))
 
 
 def check_fits(what: str, needed: int, hint: str) -> None:
-    """Refuses what needs more memory than there is.
+    """Checks that memory is free.
 
     Args:
-        what: needs it, with its verb.
+        what: what needs it, with a verb, such as "the run's state takes".
         needed: bytes.
         hint: what would need less.
 
     Raises:
         MemoryError: it does not fit.
     """
-    there = available_memory()
-    if there is not None and needed > there:
-        raise MemoryError(f"{what} {format_bytes(needed)}, and there are {format_bytes(there)} of free memory; {hint}")
+    if needed > (free := available_memory()):
+        raise MemoryError(f"{what} {format_bytes(needed)}, and there are {format_bytes(free)} of free memory; {hint}")
 
 
-def _available(root: Path) -> int | None:
-    """What the whole machine has left, caches included."""
-    for line in _lines(root / "proc/meminfo"):
-        if line.startswith("MemAvailable:"):
-            return int(line.split()[1]) * 1024
-    return None
+def _free_in_groups(root: Path) -> list[int]:
+    """The rest of each limit on this process: that of its own group, and those of the groups around it.
 
-
-def _room_in_groups(root: Path) -> list[int]:
-    """What is left of each limit that holds for this process: its own group's, and those of the groups around it.
-
-    In a container a group's path may be that outside, and its limit lies at the top, so that it is found all the same.
+    In a container, the path of the group may be the one outside. Its limit is at the top then, and found all the same.
     """
-    rooms = []
+    free = []
     for line in _lines(root / "proc/self/cgroup"):
         _, controllers, path = line.split(":", 2)
         for mount, controller, limit, use in GROUPS:
             if controller in controllers.split(","):
-                group = root / mount / path.strip("/")
-                for directory in (group, *group.parents):
-                    rooms += _room(directory, limit, use)
-                    if directory == root / mount:
-                        break
-    return rooms
+                group, top = root / mount / path.strip("/"), root / mount
+                directories = [x for x in (group, *group.parents) if x.is_relative_to(top)]
+                free += [x for directory in directories for x in _free_in_group(directory, limit, use)]
+    return free
 
 
-def _room(directory: Path, limit: str, use: str) -> list[int]:
-    """What is left of the limit in a group's directory, if there is one."""
+def _free_in_group(directory: Path, limit: str, use: str) -> list[int]:
+    """The rest of the limit in a group's directory, if it has one."""
     numbers = [line for name in (limit, use) for line in _lines(directory / name)]
     if len(numbers) < 2 or not all(number.isdigit() for number in numbers):
         return []  # no such group, or "max"
@@ -93,7 +76,7 @@ def _room(directory: Path, limit: str, use: str) -> list[int]:
 
 
 def _lines(path: Path) -> list[str]:
-    """The lines of a file; none if it is not there."""
+    """The lines of a file; none if it does not exist."""
     try:
         return path.read_text().splitlines()
     except OSError:

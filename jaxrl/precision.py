@@ -1,11 +1,11 @@
-"""Which numbers jaxrl computes with, under `jax_enable_x64` and without it.
+"""The dtypes of jaxrl, with and without `jax_enable_x64`.
 
-- Random keys are threefry's, and random words are uint32: both modes draw the same ones.
-- jaxrl's environments, replay buffers, networks, optimizers and clocks are float32, int32 and uint32 in both modes, and
-  so are the observations, rewards and actions of any environment, whatever it computes with itself. A run that was
-  saved in one mode is the same run in the other.
+- Random keys are threefry's, and random words are uint32, so both modes draw the same words.
+- jaxrl's environments, replay buffers, networks, optimizers and clocks are float32, int32 and uint32 in both modes. So
+  are the observations, rewards and actions of any environment, whatever it computes with. A run saved in one mode is
+  the same run in the other.
 - `jaxrl.ops` follow the dtypes of their arguments.
-- Planning follows the mode: the tables of a Grid World are float64 under x64, and so is what is planned from them.
+- Planning follows the mode: under x64, the tables of a Grid World, and everything planned from them, are float64.
 """
 
 import jax
@@ -17,7 +17,7 @@ SINGLE = {"float64": jnp.float32, "int64": jnp.int32, "uint64": jnp.uint32, "com
 
 
 def single(tree: PyTree) -> PyTree:
-    """The tree with its 64-bit arrays as 32-bit ones. Python's numbers stay, as they take any array's dtype."""
+    """Converts 64-bit arrays to 32-bit ones. Python numbers stay, since they adopt the dtype of any array."""
 
     def narrow(x: PyTree) -> PyTree:
         dtype = SINGLE.get(str(getattr(x, "dtype", "")))

@@ -1,8 +1,8 @@
-"""Random keys: where they come from, and JAX's numbers lowered so that a loop may draw a few of them at little cost.
+"""Random keys and where they come from.
 
-All keys are typed keys of JAX's default generator, threefry2x32, whatever `jax_default_prng_impl` says: of others JAX
-promises neither the same numbers under `vmap` nor on another machine, and so an agent in a population would not be the
-one that it is alone.
+All keys are typed keys of JAX's default generator, threefry2x32, whatever `jax_default_prng_impl` is. For others, JAX
+does not promise the same numbers under `vmap` or on another machine, so an agent in a population would differ from the
+same agent alone.
 """
 
 from collections.abc import Sequence
@@ -18,35 +18,35 @@ from jaxrl.arguments import ArgumentError
 from jaxrl.types import Array
 
 Stream = Literal["training", "evaluation", "video", "later evaluation", "play", "initial values"]
-"""What a seed's random numbers are for. The order is part of every recorded result."""
+"""The uses of a seed. Their order is part of every recorded result."""
 
 
 def key_stream(seed: Any, use: Stream) -> Array:
-    """The key of one use of a seed: no two of them share a number.
+    """The key of one use of a seed. Different uses share no numbers.
 
-    Everything that begins with a seed takes its key from here, because `jax.random.split(key, n)[i]` is the same key
-    for every `n`: two splits of one key have keys in common.
+    All keys from seeds come from here. Splitting a seed's key instead would repeat keys, because
+    `jax.random.split(key, n)[i]` is the same for every `n`.
 
     Args:
         seed: an int, or ints under `vmap`.
-        use: what for.
+        use: the use of its numbers.
     """
     return jax.random.fold_in(jax.random.key(seed, impl="threefry2x32"), get_args(Stream).index(use))
 
 
 def as_keys(key: Any, name: str = "key") -> Array:
-    """Typed threefry keys `[...]`, or those of `inline`, from anything that JAX takes for keys, or from a seed.
+    """Converts a seed, or anything that JAX accepts as keys, to typed threefry keys `[...]`. Those of `inline` stay.
 
     Args:
-        key: an int from 0 to 2^32 - 1; typed keys `[...]`; or old keys, uint32 `[..., 2]`. Keys of the generator rbg
+        key: an int from 0 to 2^32 - 1; typed keys `[...]`; or raw keys, uint32 `[..., 2]`. Keys of the generator rbg
             become those that threefry makes of the same seed.
-        name: of the argument.
+        name: the name of the argument in errors.
 
     Raises:
         ArgumentError: it is none of these.
     """
     if isinstance(key, Integral) and not isinstance(key, bool):
-        if not 0 <= int(key) < 2**32:  # of others JAX takes more or fewer bits, with x64 and without
+        if not 0 <= int(key) < 2**32:  # of larger seeds, JAX takes other bits with x64 than without
             raise ArgumentError(name, "must be >= 0 and < 2^32 if it is a seed", key)
         return jax.random.key(np.uint32(key), impl="threefry2x32")
     if not isinstance(key, jax.Array | np.ndarray):
@@ -62,12 +62,12 @@ def as_keys(key: Any, name: str = "key") -> Array:
         raise ArgumentError(
             name, "must be a random key such as jax.random.key(0)", key.dtype, got=f"{key.dtype}{list(key.shape)}"
         )
-    # Of rbg's four words the last two repeat the first.
+    # The last two of rbg's four words repeat the first two.
     return jax.random.wrap_key_data(jnp.asarray(key[..., :2]), impl="threefry2x32")
 
 
 def key_streams(seeds: Sequence[int]) -> tuple[Array, Array, Array]:
-    """Keys `[A]` for training, evaluation and the video, of each seed."""
+    """Keys `[A]` of each seed for training, evaluation and the video."""
     numbers = jnp.array(seeds, jnp.uint32)
     training, evaluation, video = (
         jax.vmap(partial(key_stream, use=use))(numbers) for use in ("training", "evaluation", "video")

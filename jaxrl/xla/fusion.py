@@ -1,4 +1,4 @@
-"""Telling XLA what to work out once."""
+"""Limits to XLA's fusion."""
 
 import jax
 from jax.experimental.xla_metadata import set_xla_metadata
@@ -12,11 +12,11 @@ def _identity(tree: PyTree) -> PyTree:
 
 
 def no_fuse(tree: PyTree) -> PyTree:
-    """The same arrays, worked out once and kept, whatever is computed from them.
+    """Returns the same arrays, computed once for all their uses.
 
-    XLA's CPU compiler makes one loop of each result and repeats in it everything that the result depends on: without
-    this, each of the words of an observation would play the whole step again, which made Asterix four times as slow.
-    Other compilers make one kernel of many results by themselves.
+    XLA's CPU compiler makes a loop of each result, and repeats in it everything that the result depends on. Without
+    this, each word of an observation would repeat the whole step of the environment, which made Asterix four times as
+    slow. On other platforms, one kernel computes many results, and this does nothing.
     """
     if jax.default_backend() != "cpu":
         return tree

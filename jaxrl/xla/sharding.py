@@ -1,18 +1,18 @@
-"""Telling XLA what the devices of one agent share."""
+"""Sharding constraints for training one agent on several devices."""
 
 import jax
 
 from jaxrl.types import PyTree
 
 ENVS = "environments"
-"""The axis of a mesh over which one agent's environments are spread."""
+"""The mesh axis along which one agent's environments are split."""
 
 
 def shard_batch(batch: PyTree, axis: int) -> PyTree:
-    """The same batch, each device of one agent with its part along an axis, so that all of them learn from it.
+    """Splits a batch along an axis between the devices of one agent, so that each computes a part of the gradient.
 
-    Without this they would do the same work, since what is drawn from all environments comes to all of them. It does
-    nothing where an agent has one device, and where these do not divide the batch.
+    Without this, all devices would compute the same, since a sample from all environments is replicated. It does
+    nothing if an agent has one device, or if the number of devices does not divide the batch.
     """
     mesh = jax.sharding.get_abstract_mesh()
     if ENVS not in mesh.axis_names:

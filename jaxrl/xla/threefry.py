@@ -1,4 +1,4 @@
-"""JAX's random numbers lowered so that a loop may draw a few of them at little cost."""
+"""JAX's random numbers, lowered so that drawing a few of them in a loop is cheap."""
 
 from typing import Any
 
@@ -14,20 +14,20 @@ ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 
 
 def inline(key: Array) -> Array:
-    """The same key, of a generator that gives the same numbers as JAX's threefry2x32.
+    """The same keys for a generator that gives the same numbers as JAX's threefry2x32, with its rounds unrolled.
 
-    JAX lowers threefry on CPUs to a loop of some eighty kernels, which draw four numbers no faster than four thousand.
-    Written out, the twenty rounds fuse with whatever uses the numbers. Use it for keys inside of a rollout's loop; keep
-    ordinary keys for large draws, and in states.
+    On CPUs, JAX lowers threefry to a loop of some eighty kernels, which draw four numbers no faster than four thousand.
+    Unrolled, the twenty rounds fuse with whatever uses the numbers. Use such keys in the loop of a rollout, and
+    ordinary ones for large draws and in states.
 
     Args:
-        key: typed keys `[...]`, or anything else that `as_keys` takes.
+        key: typed keys `[...]`, or anything else that `as_keys` accepts.
     """
     return jax.random.wrap_key_data(jax.random.key_data(as_keys(key)), impl=_INLINE_THREEFRY)
 
 
 def ordinary(key: Array) -> Array:
-    """The same keys, of JAX's own generator again: for code that is not ours, and may keep them in its state."""
+    """The same keys for JAX's own generator, for foreign code, which may keep them in its state."""
     return jax.random.wrap_key_data(jax.random.key_data(as_keys(key)), impl="threefry2x32")
 
 
@@ -45,10 +45,10 @@ def _threefry2x32(key: Array, count: tuple[Array, Array]) -> tuple[Array, Array]
 
 
 def _counts(shape: tuple[int, ...]) -> tuple[Array, Array]:
-    """The position of each element, as the high and low words of its index in row-major order."""
+    """The high and low words of each element's row-major index."""
     size = int(np.prod(shape))
     if size >= 2**32:
-        raise ValueError(f"shape must be of fewer than 2^32 elements, got {shape}")
+        raise ValueError(f"shape must have fewer than 2^32 elements, got {shape}")
     low = jax.lax.iota(jnp.uint32, size).reshape(shape)
     return jnp.zeros_like(low), low
 
