@@ -1,4 +1,4 @@
-"""What actions an environment takes."""
+"""The actions of an environment."""
 
 from typing import Any
 
@@ -16,11 +16,10 @@ def action_space_of(env: Any, params: Any) -> Discrete | Box:
 
     Args:
         env: the environment.
-        params: its parameters, which the bounds of a box may depend on; they must not be traced then.
+        params: its parameters. They must not be traced if the bounds of a box depend on them.
 
     Raises:
-        ArgumentError: it is no environment, or its actions are of any other kind, such as several at once, or without
-            bounds.
+        ArgumentError: it is no environment, or has another kind of actions, such as several at once or without bounds.
     """
     if isinstance(env, Environment):
         return Discrete(env.num_actions)
@@ -35,12 +34,8 @@ def action_space_of(env: Any, params: Any) -> Discrete | Box:
             width = high - low
         if low.size and (np.isfinite(width) & (width > 0)).all():
             return Box(low, high)
-    raise ArgumentError(
-        "env",
-        "must have discrete actions or a box of them with one axis, finite bounds and low < high",
-        env,
-        got=f"{_name(env)} with {space!r}",
-    )
+    rule = "must have discrete actions or a box of them with one axis, finite bounds and low < high"
+    raise ArgumentError("env", rule, env, got=f"{_name(env)} with {space!r}")
 
 
 def num_discrete_actions(env: Any, params: Any) -> int:

@@ -1,12 +1,12 @@
-"""Environments that are not jaxrl's own: what they must give, and the one place where it is made to fit.
+"""Environments of other libraries: their interface, and how jaxrl adapts it.
 
-An environment of gymnax 1.0's kind has three methods,
+An environment with gymnax 1.0's interface has three methods,
 
     reset(key, params) -> (observation, state)
     step(key, state, action, params) -> (observation, state, reward, terminated, truncated, info)
     action_space(params) -> a discrete space or a box
 
-and resets itself: where an episode ends, `observation` and `state` open the next one, and
+and resets itself: after the last step of an episode, `observation` and `state` belong to the next one, and
 `info["final_observation"]` is what the action led to.
 """
 
@@ -27,16 +27,17 @@ from jaxrl.types import Array, PyTree
 from jaxrl.xla.threefry import ordinary
 
 STEP = "(observation, state, reward, terminated, truncated, info)"
+METHODS = {"reset": ("key", "params"), "step": ("key", "state", "action", "params"), "action_space": ("params",)}
 PROBE_ENVS, PROBE_STEPS = 16, 256
 
 
 class Foreign(NamedTuple):
-    """One environment as pure functions of fixed dtypes.
+    """One environment as pure functions with fixed dtypes.
 
     Attributes:
         reset: `(key) -> (observation, state)`.
-        step: `(key, state, action) -> (observation, state, reward, terminated, truncated, final_observation)`: the
-            reward float32, both ends bool, all three scalars; both observations of one dtype; never both ends.
+        step: `(key, state, action) -> (observation, state, reward, terminated, truncated, final_observation)`: reward
+            float32, terminated and truncated bool and never both True, all scalars; both observations of one dtype.
     """
 
     reset: Callable[[Array], tuple[PyTree, PyTree]]
@@ -44,22 +45,22 @@ class Foreign(NamedTuple):
 
 
 def adapt(env: Any, params: Any) -> Foreign:
-    """An environment with gymnax 1.0's interface, checked, and with what it gives cast.
+    """Checks an environment with gymnax 1.0's interface, and casts its results.
 
     Raises:
-        ArgumentError: it is of another kind, or a method gives something else than the interface says.
+        ArgumentError: it has another interface, or a method returns something else.
     """
     check_interface(env)
     space = env.action_space(params)
 
-    def given(key: Array, state: PyTree, action: Array) -> tuple[PyTree, ...]:
-        if is_box(space):  # of the float that the environment computes with, in case it selects between the two
+    def step_raw(key: Array, state: PyTree, action: Array) -> tuple[PyTree, ...]:
+        if is_box(space):  # in the float type of the environment, which may select between the action and its own
             own = jnp.clip(action.astype(jnp.result_type(float)), space.low, space.high)
         else:
-            own = action + int(getattr(space, "start", 0))  # gymnasium's spaces may not begin at 0
+            own = action + int(getattr(space, "start", 0))  # gymnasium's spaces may start elsewhere than at 0
         return env.step(ordinary(key), state, own, params)
 
-    dtypes = _check_results(env, params, given, space)
+    dtypes = _check_results(env, params, step_raw, space)
 
     def cast(observation: PyTree) -> PyTree:
         return jax.tree.map(lambda x, dtype: jnp.asarray(x, dtype), observation, dtypes)
@@ -69,7 +70,7 @@ def adapt(env: Any, params: Any) -> Foreign:
         return cast(observation), state
 
     def step(key: Array, state: PyTree, action: Array) -> tuple[PyTree, PyTree, Array, Array, Array, PyTree]:
-        observation, state, reward, terminated, truncated, info = given(key, state, action)
+        observation, state, reward, terminated, truncated, info = step_raw(key, state, action)
         reward = jnp.asarray(reward, jnp.float32).reshape(())
         terminated, truncated = (jnp.reshape(jnp.asarray(x) != 0, ()) for x in (terminated, truncated))
         final = cast(info["final_observation"])
@@ -79,83 +80,66 @@ def adapt(env: Any, params: Any) -> Foreign:
 
 
 def check_interface(env: Any) -> None:
-    """Refuses what is no environment with gymnax 1.0's interface.
+    """Checks that an environment has gymnax 1.0's methods.
 
     Raises:
-        ArgumentError: it says what is missing.
+        ArgumentError: one of them is missing, or takes other arguments.
     """
     check_is_no_class("env", env)
     name = type(env).__name__
     if isinstance(env, tuple):
         raise ArgumentError("env", "must be an environment alone, without its parameters", env)
     if any(kind.__module__.split(".")[0] in ("gymnasium", "gym") for kind in type(env).__mro__):
-        raise ArgumentError(
-            "env", "must be a pure function of arrays, as gymnax's are", name, got=f"gymnasium's {name}"
-        )
-    for method, arguments in (("reset", ("key", "params")), ("step", ("key", "state", "action", "params")),
-                              ("action_space", ("params",))):  # fmt: skip
+        rule = "must be a pure function of arrays, as gymnax's are"
+        raise ArgumentError("env", rule, name, got=f"gymnasium's {name}")
+    for method, arguments in METHODS.items():
         if not callable(getattr(env, method, None)):
             raise ArgumentError("env", "must have gymnax 1.0's interface", name, got=f"{name}, which has no {method}()")
         try:
             inspect.signature(getattr(env, method)).bind(*arguments)
         except TypeError as error:
-            call = f"{method}({', '.join(arguments)})"
-            raise ArgumentError(
-                "env", f"must be called as {call}", name, got=f"{name}, whose {method} refuses: {error}"
-            ) from error
+            rule = f"must be called as {method}({', '.join(arguments)})"
+            raise ArgumentError("env", rule, name, got=f"{name}, whose {method} refuses: {error}") from error
 
 
 def _check_results(env: Any, params: Any, step: Callable, space: Any) -> PyTree:
-    """The dtypes that an environment's observations are taken as.
+    """Returns the dtypes of an environment's observations.
 
     Raises:
-        ArgumentError: `reset` or `step` gives something else than the interface says.
+        ArgumentError: `reset` or `step` returns something else than the interface says.
     """
     name = type(env).__name__
+
+    def check_that(holds: Any, method: str, rule: str, value: Any, shown: str = "") -> None:
+        if not holds:
+            raise ArgumentError(f"env{method}", rule, value, got=f"{shown or _describe(value)} from {name}")
+
     key = jax.eval_shape(lambda: jax.random.key(0, impl="threefry2x32"))
-    begun = jax.eval_shape(lambda key: env.reset(key, params), key)
-    if not (isinstance(begun, tuple) and len(begun) == 2):
-        raise ArgumentError(
-            "env.reset", "must give (observation, state)", begun, got=f"{_described(begun)} from {name}"
-        )
+    first = jax.eval_shape(lambda key: env.reset(key, params), key)
+    check_that(isinstance(first, tuple) and len(first) == 2, ".reset", "must give (observation, state)", first)
     action = jnp.zeros(space.shape, jnp.float32 if is_box(space) else jnp.int32)
-    given = jax.eval_shape(step, key, begun[1], action)
-    if not (isinstance(given, tuple) and len(given) == 6):
-        raise ArgumentError(
-            "env.step",
-            f"must give {STEP} as gymnax 1.0 does",
-            given,
-            got=f"{_described(given)} from {name}",
-        )
-    observation, state, *scalars, info = given
-    if not (isinstance(info, dict) and "final_observation" in info):
-        held = f"one with {', '.join(map(str, info)) or 'nothing'}" if isinstance(info, dict) else _described(info)
-        raise ArgumentError(
-            "env.step",
-            "must give an info with final_observation, what the action led to before any reset",
-            held,
-            got=f"{held} from {name}",
-        )
+    result = jax.eval_shape(step, key, first[1], action)
+    six = isinstance(result, tuple) and len(result) == 6
+    check_that(six, ".step", f"must give {STEP} as gymnax 1.0 does", result)
+    observation, state, *scalars, info = result
+    held = f"one with {', '.join(map(str, info)) or 'nothing'}" if isinstance(info, dict) else ""
+    rule = "must give an info with final_observation, what the action led to before any reset"
+    check_that(isinstance(info, dict) and "final_observation" in info, ".step", rule, info, held)
     for what, x in zip(("reward", "terminated", "truncated"), scalars, strict=True):
-        if not (getattr(x, "size", 0) == 1 and _is_real(x.dtype)):
-            raise ArgumentError("env.step", f"must give one number as {what}", x, got=f"{_described(x)} from {name}")
+        is_number = getattr(x, "size", 0) == 1 and _is_real(x.dtype)
+        check_that(is_number, ".step", f"must give one number as {what}", x)
     final = info["final_observation"]
-    _check_same(f"{name}.step", "must give a state as reset does", begun[1], state, lambda x: (x.shape, x.dtype))
+    _check_same(f"{name}.step", "must give a state as reset does", first[1], state, lambda x: (x.shape, x.dtype))
     for where, other in (("step", observation), ("info['final_observation']", final)):
-        _check_same(f"{name}: {where}", "must give an observation as reset does", begun[0], other, lambda x: x.shape)
-    leaves = jax.tree.leaves(begun[0])
-    if not sum(x.size for x in leaves) or not all(_is_real(x.dtype) for x in leaves):
-        raise ArgumentError(
-            "env",
-            "must observe one real number or more",
-            begun[0],
-            got=f"{_described(begun[0])} from {name}",
-        )
+        _check_same(f"{name}: {where}", "must give an observation as reset does", first[0], other, lambda x: x.shape)
+    leaves = jax.tree.leaves(first[0])
+    real = sum(x.size for x in leaves) and all(_is_real(x.dtype) for x in leaves)
+    check_that(real, "", "must observe one real number or more", first[0])
 
     def dtype(*leaves: Any) -> Any:
         return jax.eval_shape(single, jax.ShapeDtypeStruct((), jnp.result_type(*leaves))).dtype
 
-    return jax.tree.map(dtype, begun[0], observation, final)
+    return jax.tree.map(dtype, first[0], observation, final)
 
 
 def _is_real(dtype: Any) -> bool:
@@ -163,36 +147,36 @@ def _is_real(dtype: Any) -> bool:
 
 
 def _check_same(name: str, rule: str, expected: PyTree, given: PyTree, aspect: Callable[[Any], Any]) -> None:
-    """Refuses a tree of another structure, or with leaves that differ from what is expected in some aspect."""
+    """Checks that a pytree has the expected structure, and that its leaves agree in some aspect."""
     paths, leaves = jax.tree_util.tree_leaves_with_path(expected), jax.tree.leaves(given)
     if jax.tree.structure(expected) != jax.tree.structure(given):  # type: ignore[operator]
-        raise ArgumentError(name, rule, given, got=f"{_described(given)} after {_described(expected)}")
+        raise ArgumentError(name, rule, given, got=f"{_describe(given)} after {_describe(expected)}")
     for (path, first), leaf in zip(paths, leaves, strict=True):
         if aspect(first) != aspect(leaf):
             where = f" at {jax.tree_util.keystr(path)}" if path else ""
-            raise ArgumentError(name, rule, leaf, got=f"{_described(leaf)} after {_described(first)}{where}")
+            raise ArgumentError(name, rule, leaf, got=f"{_describe(leaf)} after {_describe(first)}{where}")
 
 
-def _described(given: Any) -> str:
-    """What was given, as far as it fits into a line."""
-    if isinstance(given, tuple) and not hasattr(given, "_fields"):
-        return f"{len(given)} values"
-    if hasattr(given, "shape") and hasattr(given, "dtype"):
-        return f"{given.dtype}{list(given.shape)}"
-    described = str(jax.tree.map(_described, given)) if jax.tree.leaves(given) else type(given).__name__
-    return described if len(described) < 120 else type(given).__name__
+def _describe(value: Any) -> str:
+    """A value in at most a line."""
+    if isinstance(value, tuple) and not hasattr(value, "_fields"):
+        return f"{len(value)} values"
+    if hasattr(value, "shape") and hasattr(value, "dtype"):
+        return f"{value.dtype}{list(value.shape)}"
+    described = str(jax.tree.map(_describe, value)) if jax.tree.leaves(value) else type(value).__name__
+    return described if len(described) < 120 else type(value).__name__
 
 
 def check_resets(env: Any, params: Any) -> None:
-    """Refuses an environment that stays at its end instead of resetting itself: learners would see nothing else.
+    """Checks that an environment resets itself, since learners would see nothing but its end otherwise.
 
-    It plays at random in a few copies. Once an episode of several steps has ended, an environment that resets itself
-    does not end in every step from then on.
+    It acts at random in a few copies. After the end of an episode of several steps, an environment that resets itself
+    does not end in every step.
 
     Raises:
         ArgumentError: this one does.
     """
-    known = isinstance(env, Environment) or type(env).__module__.startswith("gymnax.")  # to try takes a second
+    known = isinstance(env, Environment) or type(env).__module__.startswith("gymnax.")  # the check takes a second
     if known or any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves(params)):
         return
     foreign, space = adapt(env, params), env.action_space(params)
@@ -202,7 +186,7 @@ def check_resets(env: Any, params: Any) -> None:
             return jax.random.uniform(key, space.shape, jnp.float32, space.low, space.high)
         return jax.random.randint(key, (), 0, space.n, jnp.int32)
 
-    def play(key: Array) -> Array:
+    def ends(key: Array) -> Array:
         """Whether the episode ended in each step, bool `[PROBE_STEPS]`."""
 
         def body(state: PyTree, key: Array) -> tuple[PyTree, Array]:
@@ -214,14 +198,10 @@ def check_resets(env: Any, params: Any) -> None:
         return jax.lax.scan(body, foreign.reset(reset_key)[1], jax.random.split(play_key, PROBE_STEPS))[1]
 
     with jax.ensure_compile_time_eval():
-        ended = np.asarray(jax.jit(jax.vmap(play))(jax.random.split(as_keys(0), PROBE_ENVS)))
+        ended = np.asarray(jax.jit(jax.vmap(ends))(jax.random.split(as_keys(0), PROBE_ENVS)))
     lengths = [int(x.argmax()) + 1 for x in ended if x.any()]
     stuck = [bool(x[length - 1 :].all()) for x, length in zip(ended[ended.any(1)], lengths, strict=True)]
     if lengths and all(stuck) and max(lengths) > 1 and min(lengths) < PROBE_STEPS:
-        raise ArgumentError(
-            "env",
-            "must reset itself where an episode ends",
-            env,
-            got=f"{type(env).__name__}, which ends again in every step after step {min(lengths)}; gymnax 1.0's step "
-            "returns the next episode's observation and state",
-        )
+        got = f"{type(env).__name__}, which ends again in every step after step {min(lengths)}; gymnax 1.0's step "
+        got += "returns the next episode's observation and state"
+        raise ArgumentError("env", "must reset itself where an episode ends", env, got)
