@@ -1,4 +1,4 @@
-"""How much memory there is, on a machine and in a container."""
+"""Free memory, on a machine and in a container."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ VERSION_2 = {
     "sys/fs/cgroup/pod/container/memory.max": "max",
     "sys/fs/cgroup/pod/container/memory.current": "400000",
 }
-INSIDE = {  # a container that sees its own group at the top
+INSIDE = {  # a container, which sees its own group at the top
     "proc/self/cgroup": "0::/\n",
     "sys/fs/cgroup/memory.max": "1000000",
     "sys/fs/cgroup/memory.current": "900000",

@@ -1,4 +1,4 @@
-"""With and without x64 all is the same run: the same dtypes, the same random bits, results equal but for rounding."""
+"""A run is the same with and without x64: the same dtypes and random bits, and results equal up to rounding."""
 
 import dataclasses
 from collections.abc import Callable
@@ -27,7 +27,7 @@ def dtypes(tree: Any) -> list[str]:
 
 
 def both(compute: Callable[[Any], Any]) -> tuple[Any, Any]:
-    """What a function of a key gives without x64, and with it; compiled quickly, because it runs only once."""
+    """The results of a function of a key without x64 and with it, compiled quickly because it runs only once."""
     results = []
     for x64 in (False, True):
         with jax.enable_x64(x64):
@@ -81,7 +81,7 @@ def actor_critic(env_id: str, agent: Callable[..., jaxrl.Agent], *config: Any) -
 
 @cache
 def trainers() -> dict[str, tuple[jaxrl.Trainer, Any]]:
-    """One of each kind, as small as can be."""
+    """One of each kind, as small as possible."""
     cart_pole, network = jaxrl.make("CartPole-v1"), QNetwork(num_actions=2, hidden_sizes=(4,))
     grid, params = jaxrl.make("GridWorld", slip_probability=0.3)
     table = jaxrl.q_learning(16, 4, grid.state_of)
@@ -115,7 +115,7 @@ def test_every_agent_has_the_same_dtypes(name: str) -> None:
     "name", [name if name in ("c51", "ppo") else pytest.param(name, marks=pytest.mark.slow) for name in AGENTS]
 )
 def test_every_agent_learns_the_same(name: str) -> None:
-    """Prioritised sampling and noise, and minibatches; what the others draw is drawn like one of these."""
+    """Prioritised sampling, noise, and minibatches. All other agents draw like one of these."""
     trainer, hparams = trainers()[name]
 
     def train(key: Any) -> Any:

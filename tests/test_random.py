@@ -1,4 +1,4 @@
-"""Keys are threefry's whatever is given for one, and inline keys give the bits of JAX's own generator."""
+"""Keys are always threefry's, and inline keys give the bits of JAX's own generator."""
 
 from functools import partial
 from typing import get_args
@@ -33,7 +33,7 @@ DRAWS = {
 
 @pytest.fixture(scope="module")
 def drawn():
-    """What is drawn of three keys, by JAX's generator and from inline keys."""
+    """Draws from three keys, with JAX's generator and with inline keys."""
 
     def draw(key):
         return {name: draw(key) for name, draw in DRAWS.items()}
@@ -44,7 +44,7 @@ def drawn():
 
 @pytest.mark.parametrize("name", DRAWS)
 def test_the_same_bits(drawn, name: str) -> None:
-    """Those of normal numbers but for how their logarithm is rounded."""
+    """Normal numbers up to the rounding of their logarithm."""
     expected, found = drawn
     np.testing.assert_allclose(found[name], expected[name], rtol=1e-6 if name == "normal" else 0)
 
@@ -96,7 +96,7 @@ def test_anything_else_is_none(key) -> None:
 
 
 def test_keys_do_not_depend_on_the_default_generator() -> None:
-    """Under rbg, an agent of a population would not be the one that it is alone."""
+    """With rbg, an agent in a population would differ from the same agent alone."""
     expected = jax.random.key_data(key_stream(3, "play"))
     with jax.default_prng_impl("rbg"):
         np.testing.assert_array_equal(jax.random.key_data(key_stream(3, "play")), expected)
@@ -107,7 +107,7 @@ def test_keys_do_not_depend_on_the_default_generator() -> None:
 
 
 def test_no_two_uses_of_a_seed_share_a_key() -> None:
-    """Nor does any with the next ones that are made of them: two splits of one key have keys in common."""
+    """Nor do the keys that are split from them: two splits of one key have keys in common."""
     uses = [jax.vmap(partial(key_stream, use=use))(jnp.arange(3)) for use in get_args(Stream)]
     keys = jnp.stack(uses).ravel()
     data = jax.random.key_data(jnp.concatenate([keys, jax.vmap(lambda key: jax.random.split(key, 5))(keys).ravel()]))

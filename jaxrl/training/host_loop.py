@@ -80,8 +80,7 @@ def run(
             run, only their shapes matter.
         total_steps: environment steps of one agent, rounded down to whole iterations.
         log_every: environment steps between two rows of metrics, rounded to whole iterations.
-        loggers: record the rows.
-        info: what the loggers know about the run: its directory and configuration, and the numbers of its agents.
+        loggers, info: record the rows, and what they know about the run, such as its directory.
         checkpoints: where to save the run; by default, nowhere.
         checkpoint_every: seconds between two checkpoints. The end of the run and signals also write one.
         resume: continue from the newest intact checkpoint.
@@ -89,8 +88,7 @@ def run(
         notify: takes one-line messages for the user.
 
     Raises:
-        DivergedError: a NaN appeared, and the program does not freeze diverged agents. The rows up to it are written,
-            but no checkpoint.
+        DivergedError: a NaN appeared, and the program does not freeze diverged agents. Its row is written.
         CheckpointError: a checkpoint could not be written or read. If it was the last one, the error has the `result`.
         ValueError: a hyperparameter is out of bounds, `total_steps` is too small or too large, or checkpoints exist for
             a new run, or do not for a resumed one.
@@ -195,7 +193,7 @@ class _Loop:
         self.total_iterations = (total_steps - trainer.warmup_steps) // trainer.steps_per_iteration
         self.log_every, self.row_iterations = log_every, row_length(trainer, log_every)
         self.row_start = (self.iteration, time.perf_counter())
-        self.seconds_per_iteration = self.rate = 0.0
+        self.seconds_per_iteration = 0.0
         self.train_seconds = time.perf_counter() - start
         self.row: Row = {}
         self.failure: BaseException | None = None  # of a logger, or of the last checkpoint
@@ -304,9 +302,6 @@ class _Loop:
         self.seconds_per_iteration = (now - calling) / iterations
         self.iteration += iterations
         self.train_seconds = now - self.start
-        first, since = self.row_start
-        steps = (self.iteration - first) * self.trainer.steps_per_iteration
-        self.rate = self.num_agents * steps / (now - since)
 
     def write_row(self) -> None:
         """Passes the means of this row to the loggers, and starts the next one."""
@@ -315,7 +310,10 @@ class _Loop:
             self.row[name] = metrics_lib.value(mean)
             if name == "episode_return":
                 self.row["episodes"] = mean.count
-        self.row |= {"env_steps_per_second": self.rate, "wall_seconds": self.train_seconds}
+        first, since = self.row_start
+        steps = self.num_agents * (self.iteration - first) * self.trainer.steps_per_iteration
+        rate = steps / (time.perf_counter() - since)
+        self.row |= {"env_steps_per_second": rate, "wall_seconds": self.train_seconds}
         nothing = jax.tree.map(lambda x: to_devices(np.zeros(x.shape, x.dtype), x.sharding), self.run_state.metrics)
         self.run_state = self.run_state._replace(metrics=nothing)
         self.call_loggers(lambda logger: logger.write(self.row))

@@ -1,4 +1,4 @@
-"""Environments that are not ours: what they give is cast where it can be, and refused in a line where it cannot."""
+"""Environments of other libraries: their results are cast if possible, and else refused in a line."""
 
 from typing import Any, NamedTuple
 
@@ -22,7 +22,7 @@ class State(NamedTuple):
 
 
 class Walk:
-    """From 0, action 1 to the right, any other to the left; ends at 3 with a reward of 1, and at -3; cut at 8 steps."""
+    """Starts at 0; action 1 moves right, any other left; ends at 3 with reward 1, and at -3; truncated at 8 steps."""
 
     name, default_params = "Walk", None
 
@@ -56,7 +56,7 @@ def variation(**methods: Any) -> Any:
 
 
 def changed(change: Any) -> Any:
-    """A walk whose step gives what `change` makes of the six values."""
+    """A walk whose step returns `change` of the six values."""
     return variation(step=lambda self, *arguments: change(*Walk.step(self, *arguments)))
 
 
@@ -155,7 +155,7 @@ def test_anything_else_is_refused_in_a_line(env: Any, message: str) -> None:
 
 
 class Shows(Walk):
-    """It shows the action that it was given."""
+    """Observes the action that it receives."""
 
     def step(self, key: Any, state: State, action: Any, params: Any = None) -> tuple[Any, ...]:
         *given, _ = Walk.step(self, key, state, 1)
@@ -167,12 +167,12 @@ class Shows(Walk):
 
 def test_a_space_of_gymnasium_begins_where_it_says() -> None:
     one = played(Shows(), lambda observations, key: jnp.arange(N))
-    np.testing.assert_array_equal(one.action, np.tile(np.arange(N), (T, 1)))  # as the policy gave them
-    np.testing.assert_array_equal(one.next_observation[..., 0], one.action - 1)  # as the environment got them
+    np.testing.assert_array_equal(one.action, np.tile(np.arange(N), (T, 1)))  # from the policy
+    np.testing.assert_array_equal(one.next_observation[..., 0], one.action - 1)  # for the environment
 
 
 class Keeps(Walk):
-    """Its state is the key that it was given, as in jumanji and brax."""
+    """Keeps its key in its state, as jumanji and brax do."""
 
     def reset(self, key: Any, params: Any = None) -> tuple[Any, Any]:
         return jnp.zeros(2), (jnp.int32(0), key)
@@ -190,7 +190,7 @@ MINIBATCHES = jaxrl.MinibatchConfig(1, 2)
 
 
 def trainers(env: Any) -> list[tuple[jaxrl.Trainer, Any]]:
-    """With hyperparameters; one for each way to step an environment."""
+    """Trainers with hyperparameters, one for each way to step an environment."""
     sizes = jaxrl.OffPolicyConfig(num_envs=4, batch_size=16, replay_capacity=64, warmup_steps=64)
     pqn = jaxrl.pqn(NETWORK, MINIBATCHES)
     return [
@@ -227,7 +227,7 @@ def test_an_environment_that_does_not_reset_itself_is_refused(name: str) -> None
 
 
 def test_a_last_observation_may_be_nan() -> None:
-    """Nothing follows it, and so it is worth nothing to any learner."""
+    """Nothing follows it, so its value is zero for any learner."""
 
     def explodes(self: Any, state: State) -> Any:
         return jnp.where(jnp.abs(state.x) >= 3, jnp.nan, Walk.observation(self, state))

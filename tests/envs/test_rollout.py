@@ -1,4 +1,4 @@
-"""A policy playing, recorded."""
+"""Rollouts of a policy."""
 
 import re
 
@@ -14,7 +14,7 @@ T, N = 40, 3
 
 
 def policy(observations: jax.Array, key: jax.Array) -> jax.Array:
-    """Actions that depend on what is seen and on the key."""
+    """Actions that depend on the observation and on the key."""
     seen = observations.reshape(len(observations), -1).astype(jnp.float32)
     return ((seen @ jnp.arange(seen.shape[1])).astype(jnp.int32) + jax.random.bits(key, ()).astype(jnp.int32)) % 2
 

@@ -12,7 +12,7 @@ T, N = 300, 8
 
 GYMNAX = "gymnax.environments.classic_control.cartpole:CartPole"
 CAPS = {"Breakout-MinAtar": 12, "GridWorld": 6, "CartPole-v1": 25, GYMNAX: 25}
-"""Environments, and caps that some episodes reach and some do not."""
+"""Environments with step caps that only some episodes reach."""
 
 
 @pytest.fixture(scope="module", params=CAPS)
@@ -42,7 +42,7 @@ def test_next_observation_is_the_true_one(played) -> None:
     going_on = transitions.next_observation[~done], observations[~done]
     np.testing.assert_array_equal(*going_on)
     differs = (transitions.next_observation != observations).any(axis=-1)
-    assert differs[done].mean() > 0.9  # what came before the reset, not after it
+    assert differs[done].mean() > 0.9  # the observation before the reset, not after it
 
 
 def test_observations_follow_each_other(played) -> None:

@@ -1,4 +1,4 @@
-"""Samplers: what may be drawn, how often, and what it weighs."""
+"""Samplers: which sequences they draw, how often, and with which weights."""
 
 import dataclasses
 import math
@@ -22,13 +22,13 @@ HPARAMS = PrioritisedHparams(priority_exponent=0.5, importance_exponent_steps=10
 
 
 def priorities(state) -> np.ndarray:
-    """p_i of every index, and what pads the leaves."""
+    """p_i of every index, and the padding of the leaves."""
     return np.asarray(state.tree[0])
 
 
 @pytest.mark.parametrize("n_step", [1, 2, 3, SLOTS])
 def test_a_sequence_begins_wherever_all_of_it_is_stored(n_step: int) -> None:
-    """Around the ring twice, against a list of the rows that are stored."""
+    """Twice around the ring, compared with a list of the stored rows."""
     ring: Any = jnp.zeros((SLOTS, N, 2), jnp.uint32)
     alike, by_priority = uniform(SLOTS, N, n_step), prioritised(SLOTS, N, n_step)
     state = by_priority.init(HPARAMS)
@@ -83,12 +83,12 @@ def test_what_is_new_has_the_largest_priority() -> None:
     state = sampler.add(state, jnp.int32(2))
     np.testing.assert_allclose(priorities(state)[N : 2 * N], 3, rtol=1e-6)
     state = sampler.set_priorities(state, jnp.array([0, 3]), jnp.array([0.0, 0.0]))
-    state = sampler.add(state, jnp.int32(3))  # the largest so far, not the largest that is stored
+    state = sampler.add(state, jnp.int32(3))  # the largest so far, not the largest one stored
     np.testing.assert_allclose(priorities(state)[2 * N : 3 * N], 3, rtol=1e-6)
 
 
 def test_numbers_below_a_limit() -> None:
-    """Of 64 bits, as whole numbers of Python say; and below 1.5e9 as often in each tenth."""
+    """From 64 bits, as computed with Python integers; and uniform over ten intervals below 1.5e9."""
     draw = jax.jit(draw_below, static_argnums=(1, 3))
     for limit in (1, 3, 2**20 + 1, 1_500_000_000, 2**31 - 1):
         key = jax.random.key(limit)
@@ -110,7 +110,7 @@ def test_weights_by_hand() -> None:
     for rows in (1, 2):
         state = sampler.add(state, jnp.int32(rows))
     state = sampler.set_priorities(state, jnp.arange(8), jnp.array([2.0] * 4 + [1.0] * 4))
-    # Of six equal parts of the sum, four are those of p = 2, and the other two have two transitions each.
+    # Four of the six equal ranges belong to one p = 2 each, and the other two to two transitions each.
     index, weight = sampler.sample(state, jax.random.key(0), jnp.int32(2), 6)
     assert index[:4].tolist() == [0, 1, 2, 3]
     assert index[4] in (4, 5)
@@ -124,7 +124,7 @@ def test_weights_by_hand() -> None:
 
 
 def test_how_often_each_is_drawn() -> None:
-    """In proportion to p_i over many batches, and in each batch as evenly as its equal parts make it."""
+    """In proportion to p_i over many batches, and stratified within each batch."""
     slots, num_envs, batch_size, batches = 10, 20, 64, 2000
     sampler = prioritised(slots, num_envs)
     state = sampler.init(PrioritisedHparams(priority_exponent=1.0))
@@ -151,12 +151,12 @@ def test_exponent_zero_is_uniform() -> None:
         state = sampler.add(state, jnp.int32(rows))
     state = sampler.set_priorities(state, jnp.arange(SLOTS * N), 10.0 ** jnp.arange(SLOTS * N))
     index, weight = sampler.sample(state, jax.random.key(0), jnp.int32(SLOTS), SLOTS * N)
-    np.testing.assert_array_equal(index, np.arange(SLOTS * N))  # each once: the parts are all alike
+    np.testing.assert_array_equal(index, np.arange(SLOTS * N))  # each once, since all ranges are equal
     assert (weight == 1).all()
 
 
 def loop(sampler: replay.Sampler, num_envs: int, batch_size: int):
-    """What a training step does, many times: a row, a sample, and its new errors."""
+    """Many training steps: each adds a row, samples, and sets new priorities."""
 
     def body(t, carry):
         state, key, seen = carry
@@ -199,7 +199,7 @@ def test_each_agent_of_many_equals_its_solo_run() -> None:
 @pytest.mark.parametrize("agents", [1, 3])
 @pytest.mark.parametrize("n_step", [1, 3])
 def test_the_tree_is_changed_in_place(agents: int, n_step: int) -> None:
-    """No copy and no select as large as its leaves in the compiled program."""
+    """The compiled program has no copy and no select as large as the leaves."""
     sampler = prioritised(512, 8, n_step)
     run = loop(sampler, 8, 16)
     start = lambda key: begin(sampler, 16, HPARAMS, key)  # noqa: E731

@@ -19,7 +19,7 @@ def tree_of(values: np.ndarray) -> sum_tree.SumTree:
 
 
 def check(tree: sum_tree.SumTree, values: np.ndarray) -> None:
-    """Its leaves are `values`, and every entry above the sum of its children."""
+    """The leaves are `values`, and every other entry is the sum of its children."""
     leaves = np.asarray(tree[0])
     np.testing.assert_array_equal(leaves[: len(values)], values.astype(np.float32))
     assert not leaves[len(values) :].any()
@@ -64,7 +64,7 @@ def test_one_of_repeated_indices_is_kept_in_every_level() -> None:
 
 
 def test_rounding_errors_do_not_stay() -> None:
-    """A tree that held great numbers has, once they are gone, the sums of small ones."""
+    """After large numbers are gone, the sums of small ones are exact."""
     rng = np.random.default_rng(0)
     small = rng.uniform(1e-3, 1e-2, CAPACITY)
     tree = tree_of(rng.uniform(1e6, 1e7, CAPACITY))
@@ -75,7 +75,7 @@ def test_rounding_errors_do_not_stay() -> None:
 
 
 def test_finds_what_a_running_sum_finds() -> None:
-    """Of whole numbers, so that no sum is rounded."""
+    """With integers, so that no sum is rounded."""
     rng = np.random.default_rng(0)
     values = rng.integers(0, 4, CAPACITY) * rng.integers(0, 2, CAPACITY)
     values[5000:9000] = 0
@@ -88,7 +88,7 @@ def test_finds_what_a_running_sum_finds() -> None:
 
 @pytest.mark.parametrize("zeros", [0.0, 0.5, 0.999])
 def test_never_finds_a_zero(zeros: float) -> None:
-    """Whatever is rounded away between 1e-6 and 1e6, and whatever `u`."""
+    """For any rounding between 1e-6 and 1e6, and any `u`."""
     rng = np.random.default_rng(0)
     values = 10 ** rng.uniform(-6, 6, CAPACITY) * (rng.random(CAPACITY) >= zeros)
     values[:200] = values[-200:] = 0

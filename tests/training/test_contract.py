@@ -1,4 +1,4 @@
-"""What does not fit together is refused in one line, from shapes alone."""
+"""Agents and trainers that do not fit together are refused in one line, from shapes alone."""
 
 from typing import Any, NamedTuple
 
@@ -30,7 +30,7 @@ class Hparams(NamedTuple):
 
 
 def own(actions: int = 4, **functions) -> jaxrl.Agent:
-    """An agent of one's own, with a table of action values."""
+    """A custom agent with a table of action values."""
 
     def init(key, hparams, observation):
         return jnp.zeros(actions), hparams

@@ -1,4 +1,4 @@
-"""Evaluation: whole episodes, and nothing but."""
+"""Evaluation: complete episodes, and nothing else."""
 
 from typing import Any, NamedTuple
 

@@ -25,7 +25,7 @@ from jaxrl.training.host_loop import check_total_steps
 from jaxrl.training.loggers import CLOCK_COLUMNS, CSVLogger, Logger, RunInfo
 from tests.conftest import SMALL
 
-run_module = importlib.import_module("jaxrl.training.host_loop")  # not the function of that name
+run_module = importlib.import_module("jaxrl.training.host_loop")  # the module, not the function
 checkpoint_module = importlib.import_module("jaxrl.training.checkpoint")
 ADAPTIVE_PACE = run_module._Loop.pace
 
@@ -56,7 +56,7 @@ def train_into(folder: Path, trainer, hparams, total_steps: int = TOTAL, loggers
 
 @pytest.fixture(scope="module")
 def small_trainer():
-    """Cart-pole, because it compiles in no time; the host loop does not know the environment."""
+    """Cart-pole, because it compiles quickly; the host loop is independent of the environment."""
     return off_policy(dqn(QNetwork(num_actions=2, hidden_sizes=(8,))), *make("CartPole-v1"), SMALL)
 
 
@@ -80,13 +80,13 @@ def short_calls():
 
 @pytest.fixture(scope="module")
 def whole(small_trainer, hparams, short_calls, tmp_path_factory):
-    """A run that nothing disturbed: `(result, folder)`. Tests that write into its folder take a copy."""
+    """An undisturbed run: `(result, folder)`. Tests that write into its folder copy it."""
     return train_into(tmp_path_factory.mktemp("runs") / "whole", small_trainer, hparams)
 
 
 @pytest.fixture(scope="module")
 def in_two_parts(small_trainer, hparams, short_calls, tmp_path_factory) -> Path:
-    """The folder of the same run, ended half-way and resumed: it holds two checkpoints."""
+    """The folder of the same run, stopped half-way and resumed, with two checkpoints."""
     folder = tmp_path_factory.mktemp("runs") / "parts"
     train_into(folder, small_trainer, hparams, TOTAL // 2)
     train_into(folder, small_trainer, hparams, resume=True)
@@ -114,7 +114,7 @@ def test_rows_come_at_fixed_steps_however_long_a_call_is(whole, train, monkeypat
     assert same(short, long)
     steps = [int(row.split(",")[1]) for row in rows(long_folder)[1:]]
     assert steps == [16 + 56 * i for i in range(1, 8)] + [TOTAL]
-    assert ticks.steps == [16 + 8, *steps]  # one iteration, to see how long it takes, and then as long as can be
+    assert ticks.steps == [16 + 8, *steps]  # one iteration to measure its duration, and then whole rows
     assert short.finished
     assert short.env_steps == TOTAL
     assert short.row["env_steps"] == TOTAL
@@ -142,7 +142,7 @@ def test_a_signal_saves_and_the_resumed_run_has_the_same_bits(whole, train, numb
 
 
 def test_a_signal_that_is_ignored_or_handled_already_stays_so(monkeypatch) -> None:
-    """As under nohup."""
+    """As `nohup` does."""
     handled = []
     for number, handler in ((signal.SIGHUP, signal.SIG_IGN), (signal.SIGUSR1, lambda *_: handled.append("theirs"))):
         before = signal.signal(number, handler)
@@ -177,7 +177,7 @@ def fail(error: BaseException) -> None:
 
 
 def test_a_logger_that_fails_stops_the_run_once_it_is_saved(whole, train) -> None:
-    """As where nobody reads what is printed."""
+    """As when nobody reads the output any more."""
     with pytest.raises(BrokenPipeError):
         train("stopped", loggers=[Failing(2, lambda: fail(BrokenPipeError()))])
     resumed, folder = train("stopped", resume=True)
@@ -248,13 +248,13 @@ def test_a_finished_run_can_be_extended(whole, train, tmp_path) -> None:
     extended, folder = train("extended", TOTAL + 80, resume=True)
     assert same(whole, extended)
     assert rows(folder) == rows(whole_folder)
-    again, _ = train("extended", TOTAL + 80, resume=True)  # nothing left to do, and nothing done twice
+    again, _ = train("extended", TOTAL + 80, resume=True)  # nothing is left to do, and nothing is done twice
     assert same(whole, again)
     assert rows(folder) == rows(whole_folder)
 
 
 def test_rows_beyond_the_checkpoint_are_written_once(whole, train) -> None:
-    """As after SIGKILL: rows are on disk that the newest checkpoint has not seen, the last of them cut in half."""
+    """As after SIGKILL: the file has rows after the newest checkpoint, and the last one is incomplete."""
     _, whole_folder = whole
     _, folder = train("killed", loggers=[Ticks(8, lambda: os.kill(os.getpid(), signal.SIGINT))])
     lines = (whole_folder / "metrics.csv").read_text().splitlines()
@@ -328,21 +328,21 @@ def test_no_usable_checkpoint_is_an_error(whole, train, tmp_path) -> None:
 
 @pytest.fixture
 def unchecked(monkeypatch, hparams):
-    """Hyperparameters that make the parameters NaN, and a host loop that lets them pass."""
+    """Hyperparameters that make the parameters NaN, and a host loop that accepts them."""
     monkeypatch.setattr(sys.modules["jaxrl.training.host_loop"], "check", lambda *_: None)
     return dataclasses.replace(hparams, learning_rate=np.nan)
 
 
 @pytest.mark.parametrize("debug_nans", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_nan_stops_the_run_and_names_the_step(train, unchecked, debug_nans: bool, tmp_path) -> None:
-    """The first update makes the parameters NaN, the second one's loss shows it."""
+    """The first update makes the parameters NaN, and the loss of the second one shows it."""
     with pytest.raises(DivergedError, match=rf"at environment step {24 if debug_nans else 32}") as error:
         train("nan", hparams=unchecked, debug_nans=debug_nans)
     if debug_nans:
-        assert "encountered in" in str(error.value)  # which operation, and which line of ours asked for it
+        assert "encountered in" in str(error.value)  # the operation, and the line of code
         assert "dqn.py:" in str(error.value)
     else:
-        assert len(rows(tmp_path / "nan")) == 2  # the row it is in was written, and nothing was saved after it
+        assert len(rows(tmp_path / "nan")) == 2  # its row was written, and nothing was saved after it
     assert not list((tmp_path / "nan").glob("checkpoints/*"))
 
 
@@ -387,7 +387,7 @@ def test_a_program_larger_than_the_memory_is_refused(small_trainer, hparams, mon
 
 
 def test_counters_that_would_overflow_are_refused(small_trainer, hparams) -> None:
-    """Rows are counted: of 4 environments, two an iteration, after a warm-up of 4."""
+    """Rows of 4 environments are counted, two in each iteration, after a warm-up of 4."""
     most = 16 + (2**31 - 1 - 4) // 2 * 8
     check_total_steps(small_trainer, most + 7)
     with pytest.raises(ValueError, match=rf"^total_steps must be less than {most + 8}, .*, got {most + 8}$"):

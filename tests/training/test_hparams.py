@@ -1,4 +1,4 @@
-"""Hyperparameters of any kind of record, as arrays."""
+"""Hyperparameters in any kind of record become arrays."""
 
 import dataclasses
 from typing import Annotated, Any, NamedTuple
@@ -37,7 +37,7 @@ class Nested:
 
 
 class Plain:
-    """Is no pytree."""
+    """Not a pytree."""
 
 
 @pytest.mark.parametrize(
@@ -55,12 +55,12 @@ class Plain:
     ],
 )
 def test_every_leaf_is_of_its_kind(hparams, dtypes: list[str]) -> None:
-    """As its annotation says, or else as its value does."""
+    """By its annotation, or else by its value."""
     arrays = as_arrays(hparams)
     structure: Any = jax.tree.structure(hparams)
     assert jax.tree.structure(arrays) == structure
     assert [str(x.dtype) for x in jax.tree.leaves(arrays)] == dtypes
-    assert not any(x.aval.weak_type for x in jax.tree.leaves(arrays))  # which would be another program
+    assert not any(x.aval.weak_type for x in jax.tree.leaves(arrays))  # a weak type would mean another program
     for x, many in zip(jax.tree.leaves(arrays), jax.tree.leaves(as_arrays(repeat(hparams, 3))), strict=True):
         np.testing.assert_array_equal(many, np.stack([x] * 3))
     check(hparams)

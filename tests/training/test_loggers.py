@@ -1,4 +1,4 @@
-"""Loggers: what each of them writes, and how they are named."""
+"""Loggers: what they write, and how they are named."""
 
 import json
 import subprocess
@@ -76,7 +76,7 @@ def test_a_run_without_rows_leaves_no_tensorboard_file(tmp_path) -> None:
 
 
 class Recorder(Logger):
-    """A logger of a user's own, which notes every call."""
+    """A custom logger, which records every call."""
 
     calls: list[tuple] = []  # noqa: RUF012
 
@@ -159,7 +159,7 @@ def test_a_profile_covers_a_few_calls(tmp_path, monkeypatch) -> None:
 
 
 class Wandb(SimpleNamespace):
-    """What `WandbLogger` uses of wandb; it notes what it is given."""
+    """A stand-in for wandb, which records its arguments."""
 
     Error = ConnectionError
 
@@ -216,18 +216,18 @@ logger.close()
 
 
 def wandb_records(data: bytes) -> Iterator[Any]:
-    """The records of a small file of wandb's: LevelDB's log format after a header of 7 bytes."""
+    """The records in one of wandb's files, which has LevelDB's log format after a header of 7 bytes."""
     record: Any = import_module("wandb.proto.wandb_internal_pb2").Record
     data = data[7:]
     while data:
         size, kind = int.from_bytes(data[4:6], "little"), data[6]
-        assert kind == 1  # a record that lies in one piece
+        assert kind == 1  # a record in one piece
         yield record.FromString(data[7 : 7 + size])
         data = data[7 + size :]
 
 
 def test_wandb_writes_offline_runs(tmp_path, monkeypatch) -> None:
-    """In a process of its own, because wandb starts a service and threads."""
+    """In another process, because wandb starts a service and threads."""
     pytest.importorskip("wandb", reason="wandb is not installed")
     for name, value in {"WANDB_MODE": "offline", "WANDB_SILENT": "true", "HOME": str(tmp_path)}.items():
         monkeypatch.setenv(name, value)

@@ -1,4 +1,4 @@
-"""The replay trainer and the population combinator."""
+"""The off-policy trainer, and populations of it."""
 
 import dataclasses
 import math
@@ -21,7 +21,7 @@ STEPS = 12
 
 @pytest.fixture(scope="module")
 def compiled(small_trainer):
-    """The solo program and the population's, and how often each was traced."""
+    """The programs of one agent and of a population."""
     many = population(small_trainer)
     steps = {
         "solo": jax.jit(lambda s: jax.lax.scan(lambda s, _: small_trainer.step(s), s, length=STEPS)),
@@ -122,7 +122,7 @@ def test_the_replay_is_written_in_place(env: str, agents: int, kind: str, n_step
     text = str(program.as_text())
     made = re.findall(r"= \w+\[([\d,]+)\]\S* ([\w-]+)\(", text)
     large = {op for shape, op in made if math.prod(map(int, shape.split(","))) >= shapes.replay.ring.size}
-    # A fusion is listed for what it holds as well; all else hands the array on without touching it.
+    # Fusions list what they contain, too. All other operations pass the array on.
     assert "dynamic-update-slice" in large
     assert large <= {"dynamic-update-slice", "fusion", "parameter", "get-tuple-element", "bitcast"}
     assert (analysis := program.memory_analysis()) is not None
@@ -139,7 +139,7 @@ def test_a_batch_larger_than_the_replay_is_refused(small_agent) -> None:
 
 
 def test_the_derivative_of_training_is_finite(hparams) -> None:
-    """By the step size of the updates before a loss; some of the network's units are never active."""
+    """With respect to the step size of the updates before a loss; some units of the network are never active."""
     config = OffPolicyConfig(num_envs=2, batch_size=4, replay_capacity=16, warmup_steps=4)
     trainer = off_policy(dqn(QNetwork(4, (8,))), *make("GridWorld", map="..\n.G"), config)
 
@@ -160,7 +160,7 @@ def test_progress_starts_at_nothing(small_trainer, hparams) -> None:
 
 
 def test_a_replay_holds_actions_of_a_box(hparams) -> None:
-    """What is sampled is what was done, outside the box too, to the bit."""
+    """Sampled actions are the original ones, bit for bit, even outside the box."""
     env, params = make("Pendulum-v1")
 
     def act(state, observations, key, env_steps):

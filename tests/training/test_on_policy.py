@@ -1,4 +1,4 @@
-"""The rollout trainer: what it hands to the agent, populations, resuming, and policies that do not fit."""
+"""The on-policy trainer: what the agent receives, populations, resuming, and policies that do not fit."""
 
 import dataclasses
 
@@ -42,7 +42,7 @@ def trainer():
 
 @pytest.fixture(scope="module")
 def compiled(trainer):
-    """init and three iterations, of one agent and of a population."""
+    """`init` and three iterations, of one agent and of a population."""
     many = population(trainer)
     return {
         name: (
@@ -149,13 +149,13 @@ def test_a_rollout_is_what_happened(reset_each_rollout: bool) -> None:
     at_goal = batches.next_observation[..., 2, 2, 0]
     np.testing.assert_array_equal(at_goal, batches.terminated)
     assert not batches.observation[..., 2, 2, 0].any()
-    # From one rollout to the next, environments go on where they were, or begin anew.
+    # From one rollout to the next, environments continue or restart.
     last, first = batches.next_observation[:-1, -1], batches.observation[1:, 0]
     continued = (last == first).all((-1, -2, -3))
     ongoing = ~done[:-1, -1]
     assert ongoing.any()
     assert continued[ongoing].all() != reset_each_rollout
-    # An episode of at most 5 steps, counted from the beginning of a fresh rollout.
+    # An episode has at most 5 steps, counted from the start of a rollout.
     steps = np.zeros((3, N), int)
     for t in range(T):
         steps += 1
@@ -189,7 +189,7 @@ def test_a_stopped_run_resumes_to_the_same_bits(trainer, tmp_path) -> None:
     ],
 )  # fmt: skip
 def test_a_policy_that_does_not_fit_the_environment(name: str, space, message: str) -> None:
-    """Found out while tracing."""
+    """The error appears while tracing."""
     env, params = make(name)
     observation, _ = jax.eval_shape(env.reset, jax.random.key(0), params)
     agent = ppo(actor_critic(observation, space, (8,)))

@@ -1,4 +1,4 @@
-"""The program of a run: populations that take turns, many devices, agents that diverge."""
+"""The program of a run: populations in blocks, several devices, and agents that diverge."""
 
 import dataclasses
 import math
@@ -27,7 +27,7 @@ HPARAMS = {"off": DQNHparams(learning_rate=1e-3, epsilon_decay_steps=200.0), "on
 
 @pytest.fixture(scope="module", autouse=True)
 def quickly():
-    """As users compile, for environments must be the same to the bit, but with LLVM's optimizations off."""
+    """As users compile, since environments must be bit-identical, but without LLVM's optimizations."""
     compile = Program._compile
     with pytest.MonkeyPatch.context() as monkeypatch:
         options = AS_USERS_DO | {"xla_backend_optimization_level": 0}
@@ -37,7 +37,7 @@ def quickly():
 
 @pytest.fixture(scope="module")
 def trainers():
-    """One with a replay, one without."""
+    """One with a replay buffer, one without."""
     env, params = make("CartPole-v1")
     observation, _ = env.reset(jax.random.key(0), params)
     network = actor_critic(observation, action_space_of(env, params), (8,))
@@ -52,7 +52,7 @@ PROGRAMS: dict = {}
 
 
 def program_of(trainer, hparams, keys, devices=1) -> Program:
-    """One for all that has the same sizes."""
+    """One program for all trainings of the same sizes."""
     sizes = trainer, keys.shape, devices
     if sizes not in PROGRAMS:
         PROGRAMS[sizes] = Program(trainer, keys, hparams, devices=jax.devices()[:devices])
@@ -72,7 +72,7 @@ def arrays(tree):
 
 
 def assert_close(one, other):
-    """Whole numbers to the bit, others up to the order in which a matrix product adds up; so too those in a ring."""
+    """Integers are identical, and floats equal up to the order of sums in a matrix product, also in a ring."""
     for a, b in zip(arrays(one), arrays(other), strict=True):
         if a.dtype == np.uint32 and a.ndim == 3:
             a, b = a.view(np.float32), b.view(np.float32)
@@ -137,7 +137,7 @@ def test_the_environments_of_one_agent_are_spread_over_devices(trainers, kind) -
     parts = [spread.state.envs.observation, *([spread.state.replay.ring] if kind == "off" else [])]
     for part in parts:
         assert {shard.data.size * 8 for shard in part.addressable_shards} == {part.size}
-    # All learn from what all have seen: gradients are added up over the devices, and nobody has the whole batch.
+    # Gradients are summed over the devices, none of which has the whole batch.
     assert "all-reduce" in program_of(trainers[kind], hparams, key, devices=8).advance_text()
 
 
@@ -156,7 +156,7 @@ def test_a_ring_among_others_is_written_and_read_like_one_alone() -> None:
 
 
 def test_the_rings_of_a_population_stay_where_they_are(small_agent) -> None:
-    """No copy of all rings, nor of one, in the program of agents that take turns."""
+    """The program of agents one by one copies neither all rings nor one."""
     config = OffPolicyConfig(num_envs=4, batch_size=8, replay_capacity=8192, warmup_steps=16)
     trainer = off_policy(small_agent, *make("Breakout-MinAtar"), config)
     program = Program(trainer, jax.random.split(jax.random.key(0), 4), repeat(DQNHparams(), 4))
