@@ -109,7 +109,7 @@ def benchmark_envs(options: Envs, console: Console) -> None:
     modules: list[str] = []
     for baseline, needed in envs.BASELINES.items() if options.baselines else ():
         if missing := envs.missing_modules(baseline):
-            console.print(f"note: {baseline} is not measured, because {' and '.join(missing)} is not installed")
+            console.print(f"note: {baseline} is not measured, because it needs {' and '.join(missing)}")
         else:
             baselines.append(baseline)
             modules += needed

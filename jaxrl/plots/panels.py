@@ -24,7 +24,7 @@ def panel_grid(heading: str, panels: list[tuple[str, Image.Image]], most: int = 
     figure.text(GAP / size[0], 1 - 0.75 * TITLE / size[1], heading, size=12, color=ink)
     for n, (title, picture) in enumerate(panels):
         x, y = GAP + n % columns * width, size[1] - TITLE - n // columns * height
-        figure.text(x / size[0], (y - 0.75 * TITLE) / size[1], title, size=15, color=ink)
+        figure.text(x / size[0], (y - 0.6 * TITLE) / size[1], title, size=15, color=ink)
         figure.figimage(np.asarray(picture), x, y - TITLE - picture.height)
     canvas.draw()
     page = Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3])

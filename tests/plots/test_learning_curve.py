@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from jaxrl.formatting import interval_95
+from jaxrl.plots.figures import new_figure
 from jaxrl.plots.learning_curve import draw_learning_curve, spread
 from jaxrl.training.loggers import CSVLogger, RunInfo
 
@@ -125,6 +126,12 @@ def test_every_tick_says_its_whole_number(axes_of, scale: float) -> None:
         assert len(texts) == len(set(texts)) > 2
     said = [float(tick.get_text()) for tick in axes.yaxis.get_ticklabels()]
     np.testing.assert_allclose(said, axes.get_yticks(), atol=1e-9 * scale)
+
+
+def test_a_tick_that_is_nearly_zero_is_zero() -> None:
+    _, axes = new_figure("title", "subtitle", "x", "y")
+    axes.set_ylim(-0.3, 0.6)
+    assert axes.yaxis.get_major_formatter()(3 * 0.1 - 0.3, 0) == "0"
 
 
 def test_intervals_stay_within_what_was_seen() -> None:

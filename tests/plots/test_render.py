@@ -10,7 +10,8 @@ import pytest
 
 from jaxrl.arguments import ArgumentError
 from jaxrl.envs import make
-from jaxrl.plots.render import BACKGROUND, PALETTE, render, render_state, shorten
+from jaxrl.plots.palette import BACKGROUND, DETAILED, PALETTE, cell_size
+from jaxrl.plots.render import render, render_state, shorten
 
 
 def test_a_board_is_drawn_cell_by_cell() -> None:
@@ -21,6 +22,19 @@ def test_a_board_is_drawn_cell_by_cell() -> None:
     assert picture.getpixel((4 * 40 + 20, 9 * 40 + 20)) == PALETTE[0]
     assert picture.getpixel((2 * 40 + 20, 1 * 40 + 20)) == PALETTE[3]
     assert picture.getpixel((20, 20)) == BACKGROUND
+
+
+def test_of_two_channels_in_a_cell_the_later_one_is_a_dot() -> None:
+    observation = np.zeros((10, 10, 4), bool)
+    observation[5, 5, [0, 2, 3]] = True
+    picture = render(None, observation)
+    assert picture.getpixel((5 * 40 + 20, 5 * 40 + 20)) == PALETTE[2]
+    assert picture.getpixel((5 * 40 + 4, 5 * 40 + 4)) == PALETTE[0]
+
+
+def test_a_long_board_is_no_mere_line() -> None:
+    assert cell_size(1, 399) == (400 / 399, DETAILED)
+    assert cell_size(10, 10) == (40, 40)
 
 
 RAMP = np.tile(np.arange(0, 250, 3, dtype=np.uint8), (84, 1))
