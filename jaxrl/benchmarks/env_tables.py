@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jaxrl.benchmarks.report import Rows, Table
+from jaxrl.benchmarks.record import Rows, Table
 from jaxrl.formatting import format_si
 from jaxrl.plots.figures import new_panels
 

@@ -10,9 +10,9 @@ import tyro
 from annotated_types import Gt, Interval
 from rich.console import Console
 
-from jaxrl.arguments import ArgumentError
+from jaxrl.arguments import ArgumentError, renaming
 from jaxrl.arguments import check as check_bounds
-from jaxrl.benchmarks import agents, env_tables, envs, replay, report
+from jaxrl.benchmarks import env_tables, measure_agents, measure_envs, measure_replay, record
 from jaxrl.cli.command import check_platform, prepare_jax, screen
 from jaxrl.cli.errors import errors_in_one_line
 from jaxrl.cli.parse import parse
@@ -107,31 +107,28 @@ def benchmark_envs(options: Envs, console: Console) -> None:
     """Measures all environments. It shows and records each at once, so that stopping early loses little."""
     baselines: list[str] = []
     modules: list[str] = []
-    for baseline, needed in envs.BASELINES.items() if options.baselines else ():
-        if missing := envs.missing_modules(baseline):
+    for baseline, needed in measure_envs.BASELINES.items() if options.baselines else ():
+        if missing := measure_envs.missing_modules(baseline):
             console.print(f"note: {baseline} is not measured, because it needs {' and '.join(missing)}")
         else:
             baselines.append(baseline)
             modules += needed
     for env_id in options.envs:
-        try:
-            envs.implementations(env_id, 1, baselines)
-        except ArgumentError as error:
-            error.name = "envs" if error.name == "env_id" else error.name
-            raise
+        with renaming(env_id="envs"):
+            measure_envs.implementations(env_id, 1, baselines)
     check(options)
     started, rows = provenance.now(), []
     for env_id in dict.fromkeys(options.envs):
-        here: report.Rows = []
+        here: record.Rows = []
         for num_envs in sorted(set(options.num_envs)):
             with console.status(f"{env_id}, {num_envs:,} environments"):
-                here += envs.measure_env(env_id, num_envs, baselines, options.seconds, options.repeats)
+                here += measure_envs.measure(env_id, num_envs, baselines, options.seconds, options.repeats)
         rows += here
         console.print(f"\n{env_id} ({env_tables.describe_rules(here)})", soft_wrap=True)
         console.print(env_tables.tabulate(here).for_screen())
         if options.record is not None:
             text, picture = env_tables.describe(rows), env_tables.PICTURE
-            report.write(options.record, rows, started, text, picture, env_tables.draw, modules)
+            record.write(options.record, rows, started, text, picture, env_tables.draw, modules)
 
 
 def benchmark_replay(options: Replay, console: Console) -> None:
@@ -140,10 +137,10 @@ def benchmark_replay(options: Replay, console: Console) -> None:
     started, rows = provenance.now(), []
     for sizes in itertools.product(options.capacities, options.num_agents, options.batch_sizes):
         with console.status("{:,} transitions, {:,} agents, batches of {:,}".format(*sizes)):
-            rows += replay.measure_replay(*sizes, options.seconds, options.repeats)
+            rows += measure_replay.measure(*sizes, options.seconds, options.repeats)
         if options.record is not None:
-            report.write(options.record, rows, started, replay.describe(rows))
-    console.print(replay.tabulate(rows).for_screen())
+            record.write(options.record, rows, started, measure_replay.describe(rows))
+    console.print(measure_replay.tabulate(rows).for_screen())
 
 
 def benchmark_agents(options: Agents, console: Console) -> None:
@@ -156,11 +153,11 @@ def benchmark_agents(options: Agents, console: Console) -> None:
     started, rows = provenance.now(), []
     for number in options.num_agents:
         with console.status(f"{number:,} agents"):
-            rows.append(agents.measure_agents(experiment, run, number, devices, options.seconds, options.repeats))
+            rows.append(measure_agents.measure(experiment, run, number, devices, options.seconds, options.repeats))
         if options.record is not None:
-            text = agents.describe(rows, options.config)
-            report.write(options.record, rows, started, text, agents.PICTURE, agents.draw)
-    console.print(agents.tabulate(rows).for_screen())
+            text = measure_agents.describe(rows, options.config)
+            record.write(options.record, rows, started, text, measure_agents.PICTURE, measure_agents.draw)
+    console.print(measure_agents.tabulate(rows).for_screen())
 
 
 def change_config(experiment: Experiment, config: run_options.EnvOptions) -> run_options.Options:

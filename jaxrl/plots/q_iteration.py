@@ -7,10 +7,10 @@ import numpy as np
 from PIL import Image
 
 from jaxrl.envs.grid_world import GridWorld
-from jaxrl.plots.errors import errors_as_notes
 from jaxrl.plots.figures import new_figure
 from jaxrl.plots.grid_values import render_values
 from jaxrl.plots.panels import panel_grid
+from jaxrl.plots.picture_errors import errors_as_notes
 from jaxrl.plots.video import write_gif
 
 ITERATES, VIDEO, POLICIES, CONVERGENCE = "iterates.png", "iterates.gif", "policies.png", "convergence.png"

@@ -13,8 +13,8 @@ from jaxrl import planning
 from jaxrl.agents.q_learning import QLearningHparams, QLearningState, q_learning
 from jaxrl.arguments import ArgumentError
 from jaxrl.envs.grid_world import GridWorld, GridWorldParams
-from jaxrl.plots.errors import errors_as_notes
 from jaxrl.plots.learning_curve import draw_error
+from jaxrl.plots.picture_errors import errors_as_notes
 from jaxrl.plots.q_iteration import draw_learned
 from jaxrl.runs import run_directory
 from jaxrl.training import OnPolicyConfig, on_policy

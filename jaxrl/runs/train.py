@@ -14,8 +14,8 @@ from rich.console import Console
 from jaxrl.envs import describe_rules, rollout, vectorize
 from jaxrl.formatting import format_bytes, format_number, interval_95
 from jaxrl.memory import available_memory
-from jaxrl.plots.errors import errors_as_notes
 from jaxrl.plots.learning_curve import draw_learning_curve
+from jaxrl.plots.picture_errors import errors_as_notes
 from jaxrl.plots.video import save_video
 from jaxrl.random import key_streams
 from jaxrl.runs import provenance, run_directory

@@ -16,7 +16,7 @@ from jaxrl.arguments import ArgumentError
 from jaxrl.envs import describe_rules
 from jaxrl.formatting import describe_spread
 from jaxrl.plots import sweep_results
-from jaxrl.plots.errors import errors_as_notes
+from jaxrl.plots.picture_errors import errors_as_notes
 from jaxrl.runs import provenance, run_directory
 from jaxrl.runs.options import with_values
 from jaxrl.sweeps import results

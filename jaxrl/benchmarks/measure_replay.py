@@ -6,8 +6,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxrl.benchmarks.measure import compile_loop, measure
-from jaxrl.benchmarks.report import Rows, Table
+from jaxrl.benchmarks.record import Rows, Table
+from jaxrl.benchmarks.timing import compile_loop, time_loops
 from jaxrl.replay import sum_tree
 from jaxrl.types import Array, PyTree
 from jaxrl.xla.threefry import inline
@@ -90,7 +90,7 @@ def sampling_loop(
     return init, run
 
 
-def measure_replay(capacity: int, agents: int, batch_size: int, seconds: float, repeats: int) -> Rows:
+def measure(capacity: int, agents: int, batch_size: int, seconds: float, repeats: int) -> Rows:
     """Measures all structures in turns, and returns one row for each."""
     loops = [compile_loop(*sampling_loop(structure, capacity, agents, batch_size)) for structure in STRUCTURES.values()]
     return [
@@ -104,7 +104,7 @@ def measure_replay(capacity: int, agents: int, batch_size: int, seconds: float, 
             "seconds": timing.seconds,
             "compile_seconds": loop.compile_seconds,
         }
-        for name, loop, timing in zip(STRUCTURES, loops, measure(loops, seconds, repeats), strict=True)
+        for name, loop, timing in zip(STRUCTURES, loops, time_loops(loops, seconds, repeats), strict=True)
     ]
 
 

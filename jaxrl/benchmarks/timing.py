@@ -61,7 +61,7 @@ def compile_loop(init: Callable[[Array], PyTree], run: Callable[[PyTree, Array],
     return TimedLoop(compiled, carry, time.perf_counter() - start)
 
 
-def measure(loops: Sequence[TimedLoop], seconds: float, repeats: int) -> list[Timing]:
+def time_loops(loops: Sequence[TimedLoop], seconds: float, repeats: int) -> list[Timing]:
     """Times each loop `repeats` times for about `seconds`. The loops take turns, to share the machine's slow moments.
 
     A run has at least `MIN_STEPS` steps.

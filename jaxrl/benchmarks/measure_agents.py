@@ -7,8 +7,8 @@ from typing import Any
 
 import jax
 
-from jaxrl.benchmarks.measure import TimedLoop, measure
-from jaxrl.benchmarks.report import Rows, Table
+from jaxrl.benchmarks.record import Rows, Table
+from jaxrl.benchmarks.timing import TimedLoop, time_loops
 from jaxrl.envs import make
 from jaxrl.formatting import format_si
 from jaxrl.plots.figures import new_figure
@@ -30,7 +30,7 @@ of the machine if the devices are cores of a CPU, or else of each device. Compil
 ![steps per second against the number of agents]({picture})"""
 
 
-def measure_agents(
+def measure(
     experiment: Experiment, options: Options, agents: int, devices: Sequence[jax.Device], seconds: float, repeats: int
 ) -> dict[str, Any]:
     """Measures a population, on as many of the devices as divide it, and one agent in turns, and returns one row."""
@@ -46,7 +46,7 @@ def measure_agents(
     key = jax.random.key(0)
     _, one = build(key, options.hparams, devices[:1])
     program, many = build(jax.random.split(key, agents), repeat(options.hparams, agents), used)
-    alone, together = measure([one, many], seconds, repeats)
+    alone, together = time_loops([one, many], seconds, repeats)
     speed = together.steps_per_second * trainer.steps_per_iteration * agents
     speed_alone = alone.steps_per_second * trainer.steps_per_iteration
     return {

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from jaxrl.plots.errors import errors_as_notes
+from jaxrl.plots.picture_errors import errors_as_notes
 
 
 def test_half_a_picture_is_removed_and_an_error_is_a_note(tmp_path: Path, capsys) -> None:

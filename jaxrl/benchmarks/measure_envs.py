@@ -21,8 +21,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxrl.benchmarks.measure import TimedLoop, Timing, compile_loop, measure
-from jaxrl.benchmarks.report import Rows
+from jaxrl.benchmarks.record import Rows
+from jaxrl.benchmarks.timing import TimedLoop, Timing, compile_loop, time_loops
 from jaxrl.envs import GAMES, Environment, describe_rules, make, vectorize
 from jaxrl.envs.minatar.environment import NO_CAP
 from jaxrl.types import Array, PyTree
@@ -201,7 +201,7 @@ def random_rollout(each: Implementation) -> tuple[Callable[[Array], Carry], Call
     return init, lambda carry, num_steps: jax.lax.fori_loop(0, num_steps, body, carry)
 
 
-def measure_env(env_id: str, num_envs: int, baselines: Sequence[str], seconds: float, repeats: int) -> Rows:
+def measure(env_id: str, num_envs: int, baselines: Sequence[str], seconds: float, repeats: int) -> Rows:
     """Measures all implementations of `num_envs` environments in turns, and returns one row (`to_row`) for each.
 
     Raises:
@@ -209,7 +209,7 @@ def measure_env(env_id: str, num_envs: int, baselines: Sequence[str], seconds: f
     """
     together = implementations(env_id, num_envs, baselines)
     loops = [compile_loop(*random_rollout(each)) for each in together]
-    timings = measure(loops, seconds, repeats)
+    timings = time_loops(loops, seconds, repeats)
     return [to_row(env_id, *each) for each in zip(together, loops, timings, strict=True)]
 
 

@@ -7,7 +7,7 @@ import statistics
 import pytest
 from PIL import Image
 
-from jaxrl.benchmarks import agents
+from jaxrl.benchmarks import measure_agents
 from jaxrl.experiments import benchmark
 from tests.integration.commands import command
 
@@ -40,7 +40,7 @@ def test_one_agent_is_as_fast_beside_any_number(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(Figure, "savefig", lambda figure, _: drawn.append(figure))
     speeds = {"env_steps_per_second": 5e4, "experiment": "dqn_minatar"}
     rows = [{"agents": a, "env_steps_per_second_alone": x, **speeds} for a, x in ((4, 4e4), (16, 3e4), (64, 45e3))]
-    agents.draw(rows, "a machine", tmp_path / "picture.png")
+    measure_agents.draw(rows, "a machine", tmp_path / "picture.png")
     axes = drawn[0].axes[0]
     _, level, dots = axes.lines
     assert list(level.get_ydata()) == [4e4, 4e4]
@@ -64,7 +64,7 @@ def test_one_agent_is_as_fast_beside_any_number(tmp_path, monkeypatch) -> None:
 )
 def test_bad_input_is_one_line(arguments: str, message: str, monkeypatch, capsys) -> None:
     monkeypatch.setattr("sys.argv", ["benchmark", "agents", *arguments.split()])
-    monkeypatch.setattr(benchmark.agents, "measure_agents", lambda *_: pytest.fail("it started to compile"))
+    monkeypatch.setattr(benchmark.measure_agents, "measure", lambda *_: pytest.fail("it started to compile"))
     with pytest.raises(SystemExit) as end:
         benchmark.main()
     assert end.value.code == 2

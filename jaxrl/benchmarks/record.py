@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import rich.table
 
-from jaxrl.plots.errors import errors_as_notes
+from jaxrl.plots.picture_errors import errors_as_notes
 from jaxrl.runs import provenance, run_directory
 
 RESULTS = "results.json"

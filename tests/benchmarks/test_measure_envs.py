@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from jaxrl.benchmarks import env_tables
-from jaxrl.benchmarks.envs import OBSERVATIONS, implementations, missing_modules, random_rollout
-from jaxrl.benchmarks.measure import TimedLoop, compile_loop, measure
+from jaxrl.benchmarks.measure_envs import OBSERVATIONS, implementations, missing_modules, random_rollout
+from jaxrl.benchmarks.timing import TimedLoop, compile_loop, time_loops
 from jaxrl.envs import GAMES, make
 from jaxrl.experiments import benchmark
 from tests.integration.commands import command
@@ -71,7 +71,7 @@ def test_packed_observations_are_stored_every_step(loops) -> None:
 def test_steps_per_second_are_steps_over_time() -> None:
     """A loop that counts its steps: it has taken all that were timed, and those of the warm-up."""
     loop = compile_loop(lambda key: jnp.int32(0), lambda carry, num_steps: carry + num_steps)
-    (timing,) = measure([loop], seconds=1e-4, repeats=3)
+    (timing,) = time_loops([loop], seconds=1e-4, repeats=3)
     assert loop.carry == loop.steps >= 3 * timing.num_steps
     assert timing.steps_per_second == timing.num_steps / sorted(timing.seconds)[1]
     assert len(timing.seconds) == 3
@@ -197,7 +197,7 @@ def test_bad_input_is_one_line(arguments: str, message: str, monkeypatch, capsys
     (tmp_path / "A_FILE").write_text("")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["benchmark", "envs", "--no-baselines", *arguments.split()])
-    monkeypatch.setattr(benchmark.envs, "measure_env", lambda *_: pytest.fail("it started to compile"))
+    monkeypatch.setattr(benchmark.measure_envs, "measure", lambda *_: pytest.fail("it started to compile"))
     with pytest.raises(SystemExit) as end:
         benchmark.main()
     lines = capsys.readouterr().err.strip().splitlines()

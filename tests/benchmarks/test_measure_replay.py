@@ -7,8 +7,8 @@ import sys
 import numpy as np
 import pytest
 
-from jaxrl.benchmarks.measure import compile_loop
-from jaxrl.benchmarks.replay import ROW, STRUCTURES, sampling_loop
+from jaxrl.benchmarks.measure_replay import ROW, STRUCTURES, sampling_loop
+from jaxrl.benchmarks.timing import compile_loop
 from jaxrl.experiments import benchmark
 from tests.integration.commands import command
 
@@ -50,7 +50,7 @@ def test_the_record(tmp_path) -> None:
 )
 def test_bad_input_is_one_line(arguments: str, message: str, monkeypatch, capsys) -> None:
     monkeypatch.setattr(sys, "argv", ["benchmark", "replay", *arguments.split()])
-    monkeypatch.setattr(benchmark.replay, "measure_replay", lambda *_: pytest.fail("it started to compile"))
+    monkeypatch.setattr(benchmark.measure_replay, "measure", lambda *_: pytest.fail("it started to compile"))
     with pytest.raises(SystemExit) as end:
         benchmark.main()
     assert end.value.code == 2
