@@ -149,11 +149,7 @@ def solve(mdp: MDP, random_values: Array, start: Array, tolerance: float) -> Sol
 def summarize(options: Options, solution: Solution) -> dict[str, Any]:
     """The contents of `summary.json`. An infinite bound is null."""
     return {
-        "map": options.map,
-        "discount": options.discount,
-        "slip_probability": options.slip_probability,
-        "tolerance": options.tolerance,
-        "seed": options.seed,
+        **{name: value for name, value in dataclasses.asdict(options).items() if name != "out"},
         "iterations": len(solution.iterates) - 1,
         "error_bound": solution.error_bound if np.isfinite(solution.error_bound) else None,
         "random_return": solution.returns[0],

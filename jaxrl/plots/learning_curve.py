@@ -20,12 +20,12 @@ Curve = tuple[np.ndarray, np.ndarray]
 """Environment steps `[X]` and the values there `[X]`."""
 
 
-def read_metrics(metrics: Path, column: str) -> "pl.DataFrame":
-    """The columns `seed`, `env_steps` and `column` of a run's `metrics.csv`."""
+def read_curves(metrics: Path, column: str) -> dict[int, Curve]:
+    """The curve of each seed in a column of a run's `metrics.csv`."""
     import polars as pl
 
     types = {"seed": pl.Int64, "env_steps": pl.Int64, column: pl.Float64}
-    return pl.read_csv(metrics, columns=list(types), schema_overrides=types)
+    return split_curves(pl.read_csv(metrics, columns=list(types), schema_overrides=types), "seed", column)
 
 
 def split_curves(frame: "pl.DataFrame", by: str, column: str) -> dict[int, Curve]:
@@ -100,16 +100,16 @@ def draw_learning_curve(metrics: Path, picture: Path, title: str, subtitle: str,
     """
     figure, axes = new_figure(title, subtitle, "environment steps", "episode return")
     label_steps(axes.xaxis)
-    curves = split_curves(read_metrics(metrics, "episode_return"), "seed", "episode_return").values()
+    curves = read_curves(metrics, "episode_return").values()
     evaluations = np.array([x for x in final if np.isfinite(x)])
     evaluation = f"evaluation at the end, {format_mean(evaluations)}" if len(evaluations) else ""
     if curves:
         steps, returns = align_curves([drop_short_row(curve) for curve in curves])
         everything = np.concatenate([returns.ravel(), evaluations])
         seen = float(everything.min()), float(everything.max())
-        few, many = f", {len(returns)} seeds and their mean", f", mean of {len(returns)} seeds, 95 % interval"
-        label = "" if len(returns) == 1 else few if len(returns) < FEW_SEEDS else many
-        draw_mean(axes, steps, returns, "tab:blue", "training return" + label)
+        n = len(returns)
+        seeds = f"{n} seeds and their mean" if n < FEW_SEEDS else f"mean of {n} seeds, 95 % interval"
+        draw_mean(axes, steps, returns, "tab:blue", "training return" + (f", {seeds}" if n > 1 else ""))
         if len(evaluations):
             reach = np.abs(np.stack(spread(evaluations, seen)) - evaluations.mean())[:, None]
             axes.errorbar(
@@ -126,7 +126,7 @@ def draw_learning_curve(metrics: Path, picture: Path, title: str, subtitle: str,
 
 def draw_error(metrics: Path, heading: str, picture: Path) -> None:
     """Draws `max_error` in a run's `metrics.csv` against environment steps: each seed, and the mean of several."""
-    curves = split_curves(read_metrics(metrics, "max_error"), "seed", "max_error").values()
+    curves = read_curves(metrics, "max_error").values()
     steps, errors = align_curves(curves)
     several = len(errors) > 1
     seeds = f"; {len(errors)} seeds and their mean" if several else ""
