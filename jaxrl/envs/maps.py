@@ -233,7 +233,7 @@ def _check_rows(rows: tuple[str, ...], rewards: dict[str, float]) -> None:
 
 
 def _moves_to(grid: Grid, targets: Any) -> np.ndarray:
-    """The least moves from each cell to one of the targets, which are terminal, int `[H, W]`; -1 if there is no way.
+    """The least moves from each cell to one of the targets, which are terminal, int `[H, W]`; -1 without a way.
 
     A breadth-first search from the targets. A fall may lead to any start. Slips do not matter: each of the four
     directions still has some action that leads there.

@@ -38,7 +38,7 @@ class ProbeParams(NamedTuple):
         reward: of each action, `[place, cue, action]`.
         leads_to: the place that follows, int32 `[place]`.
         ends: whether the episode is over after it, bool `[place]`.
-        max_steps_in_episode: where the episode is cut off.
+        max_steps_in_episode: where the episode is truncated.
     """
 
     reward: jax.Array
@@ -95,7 +95,7 @@ PROBES = {
     "action": probe_params(BY_ACTION),
     "cue and action": probe_params(BY_CUE * BY_ACTION),
     "action, then cue and action": probe_params(BY_ACTION, then=BY_CUE * BY_ACTION),
-    "cut off": probe_params(1.0, max_steps=1, goes_on=True),
+    "truncated": probe_params(1.0, max_steps=1, goes_on=True),
 }
 """What each reward depends on, and when it comes. The last environment truncates each step of an endless episode."""
 

@@ -47,7 +47,7 @@ def rollout_of(states, actions, rewards, terminated, truncated, next_states) -> 
     )
 
 
-# Environment 0 is cut off after its second step in state 2 and starts again in 0; environment 1 ends after its first.
+# Environment 0 is truncated after its second step in state 2 and starts again in 0; environment 1 ends after its first.
 BATCH = rollout_of(
     states=[[0, 1], [1, 0], [0, 2]],
     actions=[[1, 0], [0, 1], [0, 1]],

@@ -38,7 +38,7 @@ def test_exact_values_of_the_probes() -> None:
     assert best["constant"][0] == 1
     np.testing.assert_array_equal(best["delayed"], [DISCOUNT, 1])
     np.testing.assert_array_equal(best["action, then cue and action"], [1 + DISCOUNT, 1])
-    assert best["cut off"][0] == 1 / (1 - DISCOUNT)
+    assert best["truncated"][0] == 1 / (1 - DISCOUNT)
     np.testing.assert_array_equal(exact_q(PROBES["cue and action"])[0], [[1, -1], [-1, 1]])
 
 
@@ -77,7 +77,7 @@ def test_a_policy_becomes_optimal_and_its_values_exact(algorithm: str) -> None:
         best = np.take_along_axis(probabilities[i], q.argmax(-1)[..., None], -1)[..., 0]
         assert (best[matters] > 0.95).all(), name
         # REINFORCE knows of no values beyond what it has seen of an episode.
-        expected = q.max(-1) if name != "cut off" or algorithm in ("a2c", "ppo") else np.ones((2, 2))
+        expected = q.max(-1) if name != "truncated" or algorithm in ("a2c", "ppo") else np.ones((2, 2))
         if algorithm in ("a2c", "ppo", "baseline"):
             np.testing.assert_allclose(values[i].reshape(2, 2)[seen], expected[seen], atol=0.05, err_msg=name)
 

@@ -43,7 +43,7 @@ def test_bytes_of_an_image_are_scaled_and_a_board_is_not() -> None:
 
 
 def test_numbered_states_are_one_hot() -> None:
-    """If a space tells their number."""
+    """If a space has their number."""
     network = q_network(gymnax.Discrete(5), 2, (4,))
     params = quick_jit(network.init)(jax.random.key(0), jnp.zeros(1, jnp.int32))
     one_hot = quick_jit(QNetwork(2, (4,)).apply)(params, jnp.eye(5)[3:])
