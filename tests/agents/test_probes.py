@@ -1,4 +1,4 @@
-"""Every agent learns the exact values of tiny environments, and tells truncation from termination."""
+"""Every agent learns the exact values of tiny environments, and distinguishes truncation from termination."""
 
 import dataclasses
 from collections.abc import Callable
