@@ -113,12 +113,11 @@ def check(record: Any, prefix: str = "") -> None:
         value, hint, name = getattr(record, field), hints.get(field), prefix + field
         if _is_record(value):
             check(value, name + ".")
-        elif get_origin(hint) is Literal:
-            if value not in get_args(hint):
-                raise ArgumentError(name, f"must be one of {', '.join(get_args(hint))}", value)
+        elif get_origin(hint) is Literal and value not in get_args(hint):
+            raise ArgumentError(name, f"must be one of {', '.join(get_args(hint))}", value)
+        elif get_origin(hint) is tuple and not isinstance(value, tuple | list):
+            raise ArgumentError(name, "must be a tuple", value)
         elif get_origin(hint) is tuple:
-            if not isinstance(value, tuple | list):
-                raise ArgumentError(name, "must be a tuple", value)
             for x in value:
                 check_value(name, x, next(iter(get_args(hint)), None), is_pytree)
         else:
@@ -198,11 +197,7 @@ def _as_float32(x: Any) -> np.ndarray:
 
 
 def whole_number(text: str) -> int:
-    """The whole number in a text such as 1000000, 1_000_000, 1e6 or 2.5e5.
-
-    Raises:
-        ValueError: it is none.
-    """
+    """The whole number in a text such as 1000000, 1_000_000, 1e6 or 2.5e5; a `ValueError` for other texts."""
     with contextlib.suppress(ValueError):
         return int(text)
     with contextlib.suppress(ValueError):

@@ -74,7 +74,7 @@ def _near_flags(flag: str, options: Any) -> str:
     if near is not None:
         return f"the nearest is --{near}"
     same = [f"--{path}" for path in known if group and path.startswith(f"{group}.")]
-    return f"there are {', '.join(same)}" if same else "--help lists all options"
+    return f"choose from {', '.join(same)}" if same else "--help lists all options"
 
 
 def _flags(record: Any) -> Iterator[str]:

@@ -38,7 +38,7 @@ class Reinforce(ReinforceConfig, A2C):
     """Reset the environments before every rollout. REINFORCE needs it: it learns from whole episodes."""
 
 
-def usual_network(env: Any, env_params: Any, config: A2C) -> Network:
+def default_network(env: Any, env_params: Any, config: A2C) -> Network:
     """The default policy and value networks for the environment's observations and actions."""
     space = action_space_of(env, env_params)
     return actor_critic(example_of(env, env_params), space, config.hidden_sizes, config.activation)
@@ -60,15 +60,15 @@ def ignored_by_policy_gradient(options: Options, observation: Any) -> dict[str, 
 
 
 def build_a2c(env: Any, env_params: Any, config: A2C) -> tuple[Agent, Trainer]:
-    agent = a2c(usual_network(env, env_params, config))
+    agent = a2c(default_network(env, env_params, config))
     return agent, on_policy(agent, env, env_params, config)
 
 
 def build_ppo(env: Any, env_params: Any, config: PPO) -> tuple[Agent, Trainer]:
-    agent = ppo(usual_network(env, env_params, config), config)
+    agent = ppo(default_network(env, env_params, config), config)
     return agent, on_policy(agent, env, env_params, config)
 
 
 def build_reinforce(env: Any, env_params: Any, config: Reinforce) -> tuple[Agent, Trainer]:
-    agent = reinforce(usual_network(env, env_params, config), config)
+    agent = reinforce(default_network(env, env_params, config), config)
     return agent, on_policy(agent, env, env_params, config)

@@ -57,7 +57,7 @@ class PQN(MinibatchConfig, NetworkConfig, OnPolicyConfig):
     """Normalise the features of each layer. Without it, learning may diverge."""
 
 
-def usual_network(env: Any, env_params: Any, config: NetworkConfig, **options: Any) -> QNetwork:
+def default_network(env: Any, env_params: Any, config: NetworkConfig, **options: Any) -> QNetwork:
     example = example_of(env, env_params)
     if is_board(getattr(example, "shape", ())):
         options["conv_features"] = config.conv_features
@@ -65,7 +65,7 @@ def usual_network(env: Any, env_params: Any, config: NetworkConfig, **options: A
     return q_network(example, actions, config.hidden_sizes, layer_norm=config.layer_norm, **options)
 
 
-def usual_values(config: DQN) -> ActionValues:
+def make_action_values(config: DQN) -> ActionValues:
     """What the network predicts for each action."""
     if config.values == "categorical":
         return action_values.categorical(config.v_min, config.v_max, config.num_atoms)
@@ -110,13 +110,13 @@ def ignored_by_network(options: Options, observation: Any) -> dict[str, str]:
 
 
 def build_dqn(env: Any, env_params: Any, config: DQN) -> tuple[Agent, Trainer]:
-    values = usual_values(config)
+    values = make_action_values(config)
     dense = NoisyDense if config.noisy else Dense
-    network = usual_network(env, env_params, config, outputs=values.shape, dueling=config.dueling, dense=dense)
+    network = default_network(env, env_params, config, outputs=values.shape, dueling=config.dueling, dense=dense)
     agent = dqn(network, values, config.double)
     return agent, off_policy(agent, env, env_params, config)
 
 
 def build_pqn(env: Any, env_params: Any, config: PQN) -> tuple[Agent, Trainer]:
-    agent = pqn(usual_network(env, env_params, config), config)
+    agent = pqn(default_network(env, env_params, config), config)
     return agent, on_policy(agent, env, env_params, config)

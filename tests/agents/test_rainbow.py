@@ -92,10 +92,10 @@ def check_grid_world(**parts) -> None:
 
 def read_values(config: DQN, params, observations) -> np.ndarray:
     from jaxrl.networks import Dense, NoisyDense
-    from jaxrl.recipes.deep_q import usual_network, usual_values
+    from jaxrl.recipes.deep_q import default_network, make_action_values
 
-    values = usual_values(config)
-    network = usual_network(
+    values = make_action_values(config)
+    network = default_network(
         ENV, PARAMS, config, outputs=values.shape, dueling=config.dueling, dense=NoisyDense if config.noisy else Dense
     )
     return np.asarray(values.q_values(network.apply(params, observations)))

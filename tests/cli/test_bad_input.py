@@ -160,7 +160,7 @@ def test_one_line_names_the_flag_of_others(refused, tmp_path, experiment, argume
     assert not list(tmp_path.iterdir())
 
 
-def test_an_activation_that_there_is_not(refused, tmp_path) -> None:
+def test_an_unknown_activation(refused, tmp_path) -> None:
     """The parser's own message, which is several lines in a frame."""
     code, lines = refused("--config.activation", "gelu", experiment=ppo_cartpole.experiment)
     assert code == 2
@@ -177,7 +177,7 @@ def test_flags_that_do_not_parse(refused, tmp_path, arguments: str) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_what_is_no_option_is_the_experiments(refused) -> None:
+def test_an_error_about_no_option_names_the_experiment(refused) -> None:
     def build(env, env_params, config):
         raise ArgumentError("network", "must give values [N], here [2]", 3)
 
@@ -186,7 +186,7 @@ def test_what_is_no_option_is_the_experiments(refused) -> None:
 
 
 @pytest.mark.parametrize("error", [AssertionError(), RuntimeError("Unable to initialize backend 'cuda'")])
-def test_a_platform_that_there_is_not(refused, monkeypatch, error: Exception) -> None:
+def test_an_unknown_platform(refused, monkeypatch, error: Exception) -> None:
     def devices() -> None:
         raise error
 

@@ -36,7 +36,7 @@ from jaxrl.runs.options import Options
         ("--learning_rate=3", "--learning-rate is not known (the nearest is --hparams.learning-rate)"),
         ("--config.batchsize", "--config.batchsize is not known (the nearest is --config.batch-size)"),
         ("--total-step", "--total-step is not known (the nearest is --total-steps)"),
-        ("--hparams.gamma", "--hparams.gamma is not known (there are --hparams.learning-rate, --hparams.discount, "),
+        ("--hparams.gamma", "--hparams.gamma is not known (choose from --hparams.learning-rate, --hparams.discount, "),
         ("--no-such-flag", "--no-such-flag is not known (--help lists all options)"),
         ("more", "'more' belongs to no option; --help lists them"),
     ],
@@ -53,7 +53,7 @@ def test_a_flag_that_turns_something_off_is_named(refused) -> None:
 
 
 def test_every_whole_number_on_the_command_line_may_have_an_exponent(monkeypatch) -> None:
-    words = "--total-steps 1e6 --log-every=2.5e5 --hparams.target-update-period 1e4 --config.hidden-sizes 1e2 64"
+    words = "--total-steps 1e6 --log_every=2.5e5 --hparams.target-update-period 1e4 --config.hidden-sizes 1e2 64"
     monkeypatch.setattr(sys, "argv", ["command", *words.split()])
     defaults = dqn_minatar.experiment.defaults
     kind: Any = Options
