@@ -27,11 +27,7 @@ class MinibatchConfig:
 
 
 def check_rollout(batch: Any) -> None:
-    """Checks that a batch is a rollout.
-
-    Raises:
-        ArgumentError: it is something else.
-    """
+    """Raises `ArgumentError` if a batch is not a rollout."""
     check_kind("batch", batch, Transition, ", a rollout, as in jaxrl.on_policy")
 
 

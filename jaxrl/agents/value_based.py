@@ -74,11 +74,7 @@ def epsilon_greedy_agent(
 
 
 def check_outputs(network: Network, params: PyTree, observation: PyTree, shape: tuple[int, ...]) -> None:
-    """Checks that a network returns numbers of `shape` for each action, `[N, num_actions, *shape]`.
-
-    Raises:
-        ArgumentError: it returns something else.
-    """
+    """Raises `ArgumentError` if a network does not return `[N, num_actions, *shape]`."""
     two = jax.tree.map(lambda x: jnp.stack([x, x]), observation)
     given = jax.eval_shape(network.apply, params, two)
     found = getattr(given, "shape", type(given).__name__)

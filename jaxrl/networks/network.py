@@ -26,11 +26,7 @@ class Network(Protocol):
 
 
 def check_network(network: Any) -> None:
-    """Checks that an argument is a `Network`.
-
-    Raises:
-        ArgumentError: it is something else.
-    """
+    """Raises `ArgumentError` if an argument is not a `Network`."""
     check_is_no_class("network", network)
     if not (callable(getattr(network, "init", None)) and callable(getattr(network, "apply", None))):
         rule = "must have init and apply, as flax linen modules do (see jaxrl.networks.from_nnx and from_equinox)"
@@ -40,8 +36,7 @@ def check_network(network: Any) -> None:
 def initial_params(network: Network, key: Array, observation: PyTree) -> PyTree:
     """A network's initial parameters, of at most 32 bits, from one observation without a batch axis.
 
-    Raises:
-        ArgumentError: the network has other variables.
+    Raises `ArgumentError` if the network has other variables.
     """
     params = network.init(key, jax.tree.map(lambda x: x[None], observation))
     check_has_no_state(params)
@@ -49,22 +44,14 @@ def initial_params(network: Network, key: Array, observation: PyTree) -> PyTree:
 
 
 def check_has_no_state(variables: PyTree) -> None:
-    """Checks that all variables of a flax linen module are parameters, since an optimizer would train them all.
-
-    Raises:
-        ArgumentError: some are not.
-    """
+    """Raises `ArgumentError` if some variables are not parameters, since an optimizer would train them all."""
     if isinstance(variables, Mapping) and "params" in variables and len(variables) > 1:
         others = ", ".join(name for name in variables if name != "params")
         raise ArgumentError("network", "must have no variables but parameters (a BatchNorm has others)", others, others)
 
 
 def check_one_array(observation: PyTree) -> None:
-    """Checks that an observation is one array, as default networks need.
-
-    Raises:
-        ArgumentError: it is not.
-    """
+    """Raises `ArgumentError` if an observation is not one array, as default networks need."""
     if not hasattr(observation, "shape"):
         rule = "must be one array for a default network; pass your own network"
         raise ArgumentError("observation", rule, observation, got=f"a {type(observation).__name__}")
@@ -81,8 +68,7 @@ def example_of(env: Any, params: Any) -> Any:
 def num_states_of(example: Any) -> int:
     """The number of states of a gymnax-like `Discrete` space; 0 for anything else.
 
-    Raises:
-        ArgumentError: the space has negative numbers.
+    Raises `ArgumentError` if the space has negative numbers.
     """
     if not hasattr(example, "n") or getattr(example, "shape", None) != ():
         return 0

@@ -14,8 +14,7 @@ def q_learning_target(r_t: Array, discount_t: Array, q_t: Array) -> Array:
     """Target of Q-learning, y = r + γ max_a' Q(s', a') (Watkins & Dayan 1992).
 
     Args:
-        r_t: reward, scalar.
-        discount_t: γ or 0, scalar.
+        r_t, discount_t: reward and discount, scalars.
         q_t: Q(s', ·), `[num_actions]`.
     """
     return r_t + discounted(discount_t, jnp.max(q_t))
@@ -27,8 +26,7 @@ def double_q_learning_target(r_t: Array, discount_t: Array, q_t_value: Array, q_
     van Hasselt et al. 2016 (https://arxiv.org/abs/1509.06461), equation 4.
 
     Args:
-        r_t: reward, scalar.
-        discount_t: γ or 0, scalar.
+        r_t, discount_t: reward and discount, scalars.
         q_t_value: Q(s', ·) of the target network, which evaluates the action, `[num_actions]`.
         q_t_selector: Q(s', ·) of the online network, which selects it, `[num_actions]`.
     """
@@ -41,8 +39,7 @@ def sarsa_target(r_t: Array, discount_t: Array, q_t: Array, a_t: Array) -> Array
     Rummery & Niranjan 1994 ("modified connectionist Q-learning"); Sutton & Barto 2018, section 6.4.
 
     Args:
-        r_t: reward, scalar.
-        discount_t: γ or 0, scalar.
+        r_t, discount_t: reward and discount, scalars.
         q_t: Q(s', ·), `[num_actions]`.
         a_t: a', the action taken in s', integer scalar; any action if the step terminated the episode.
     """
@@ -55,8 +52,7 @@ def expected_sarsa_target(r_t: Array, discount_t: Array, q_t: Array, probs_a_t: 
     van Seijen et al. 2009 (A Theoretical and Empirical Analysis of Expected Sarsa); Sutton & Barto 2018, section 6.6.
 
     Args:
-        r_t: reward, scalar.
-        discount_t: γ or 0, scalar.
+        r_t, discount_t: reward and discount, scalars.
         q_t: Q(s', ·), `[num_actions]`.
         probs_a_t: π(· | s'), `[num_actions]`. With the greedy policy this is `q_learning_target`.
     """

@@ -1,14 +1,14 @@
 """Asterix: enemies and gold cross the board, one in each row. An enemy ends the game, gold is worth a point."""
 
 # mypy: disable-error-code="assignment"
-# The defaults of a state are the numbers of a new game, which `batched` turns into arrays.
+# The defaults of a state are the numbers of a new game, which `start_with` turns into arrays.
 
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from jaxrl.envs.minatar.bits import EMPTY, EVERY_ROW, RIGHT_EDGE, THREE_ROWS, Board, batched, cell, from_rows, pack
+from jaxrl.envs.minatar.bits import EMPTY, EVERY_ROW, RIGHT_EDGE, THREE_ROWS, Board, cell, from_rows, pack, start_with
 from jaxrl.envs.minatar.environment import DOWN, LEFT, NOOP, RIGHT, UP, Game, MinAtarParams
 from jaxrl.types import Array
 
@@ -34,11 +34,6 @@ class AsterixState(NamedTuple):
     move_timer: Array = MOVE_SPEED
     ramp_timer: Array = RAMP_INTERVAL
     ramp_index: Array = 0
-
-
-def initial(bits: Array) -> AsterixState:
-    """A new game, always the same."""
-    return batched(AsterixState(), bits.shape[1:])
 
 
 def step(s: AsterixState, action: Array, bits: Array, params: MinAtarParams) -> tuple[AsterixState, Array, Array]:
@@ -121,4 +116,4 @@ def boards(s: AsterixState) -> Array:
     return pack([cell(s.player_y, s.player_x), enemy, trail, s.gold])
 
 
-ASTERIX = Game("Asterix-MinAtar", CHANNELS, (NOOP, LEFT, UP, RIGHT, DOWN), 2, initial, step, boards)
+ASTERIX = Game("Asterix-MinAtar", CHANNELS, (NOOP, LEFT, UP, RIGHT, DOWN), 2, start_with(AsterixState()), step, boards)

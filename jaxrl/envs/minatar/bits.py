@@ -3,7 +3,7 @@
 y is the row (0 at the top), x the column (0 at the left). All words of a board have the shape of the batch, `[...]`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import reduce
 from typing import Any, NamedTuple, TypeVar
 
@@ -87,14 +87,21 @@ EMPTY = Board(*(np.uint32(0),) * 4)  # type: ignore[arg-type]
 """A board without a set cell."""
 
 
-def batched(state: StateT, shape: tuple[int, ...]) -> StateT:
-    """Broadcasts the numbers of a state, scalars or `[K]`, to a batch `[...]` or `[K, ...]`. Integers become int32."""
+def start_with(state: StateT) -> Callable[[Array], StateT]:
+    """The `initial` of a game that always starts in the same state.
 
-    def broadcast(x: Any) -> Array:
-        x = np.asarray(x, np.int32 if type(x) is int else None)
-        return jnp.broadcast_to(x.reshape((*x.shape, *[1] * len(shape))), (*x.shape, *shape))
+    It broadcasts the numbers of the state, scalars or `[K]`, to a batch `[...]` or `[K, ...]`. Integers become int32.
+    """
 
-    return jax.tree.map(broadcast, state)
+    def initial(bits: Array) -> StateT:
+        def broadcast(x: Any) -> Array:
+            x = np.asarray(x, np.int32 if type(x) is int else None)
+            return jnp.broadcast_to(x.reshape((*x.shape, *[1] * len(shape))), (*x.shape, *shape))
+
+        shape = bits.shape[1:]
+        return jax.tree.map(broadcast, state)
+
+    return initial
 
 
 def cell(y: Array, x: Array) -> Board:

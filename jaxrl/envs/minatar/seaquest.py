@@ -1,7 +1,7 @@
 """Seaquest: a submarine hunts fish and enemy submarines, rescues divers, and must surface for air with a diver."""
 
 # mypy: disable-error-code="assignment"
-# The defaults of a state are the numbers of a new game, which `batched` turns into arrays.
+# The defaults of a state are the numbers of a new game, which `start_with` turns into arrays.
 
 from functools import reduce
 from typing import NamedTuple
@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrl.envs.minatar.bits import EMPTY, ROW, Board, batched, cell, from_rows, pack
+from jaxrl.envs.minatar.bits import EMPTY, ROW, Board, cell, from_rows, pack, start_with
 from jaxrl.envs.minatar.environment import DOWN, FIRE, LEFT, RIGHT, UP, Game, MinAtarParams
 from jaxrl.envs.minatar.slots import add_one, bits_of, each, equal, everywhere, newest, oldest, push, put, subtract_one
 from jaxrl.types import Array
@@ -93,11 +93,6 @@ class SeaquestState(NamedTuple):
     ramp_index: Array = 0
     shot_timer: Array = 0
     """Steps until the submarine can fire again."""
-
-
-def initial(bits: Array) -> SeaquestState:
-    """A new game, always the same."""
-    return batched(SeaquestState(), bits.shape[1:])
 
 
 def step(s: SeaquestState, action: Array, bits: Array, params: MinAtarParams) -> tuple[SeaquestState, Array, Array]:
@@ -318,4 +313,4 @@ def boards(s: SeaquestState) -> Array:
     )
 
 
-SEAQUEST = Game("Seaquest-MinAtar", CHANNELS, (*range(6),), 2, initial, step, boards)
+SEAQUEST = Game("Seaquest-MinAtar", CHANNELS, (*range(6),), 2, start_with(SeaquestState()), step, boards)

@@ -4,14 +4,14 @@ Nothing in the game is random. Each new wave of aliens moves faster.
 """
 
 # mypy: disable-error-code="assignment"
-# The defaults of a state are the numbers of a new game, which `batched` turns into arrays.
+# The defaults of a state are the numbers of a new game, which `start_with` turns into arrays.
 
 from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrl.envs.minatar.bits import EMPTY, EVERY_ROW, Board, batched, pack
+from jaxrl.envs.minatar.bits import EMPTY, EVERY_ROW, Board, pack, start_with
 from jaxrl.envs.minatar.environment import FIRE, LEFT, NOOP, RIGHT, Game, MinAtarParams
 from jaxrl.types import Array
 
@@ -40,11 +40,6 @@ class SpaceInvadersState(NamedTuple):
     enemy_shot_timer: Array = SHOT_INTERVAL
     shot_timer: Array = 0
     """Steps until the cannon can fire again."""
-
-
-def initial(bits: Array) -> SpaceInvadersState:
-    """A new game, always the same."""
-    return batched(SpaceInvadersState(), bits.shape[1:])
 
 
 def step(
@@ -126,4 +121,6 @@ def boards(s: SpaceInvadersState) -> Array:
     return pack([cannon, s.aliens, moving_left, moving_right, s.friendly, s.enemy])
 
 
-SPACE_INVADERS = Game("SpaceInvaders-MinAtar", CHANNELS, (NOOP, LEFT, RIGHT, FIRE), 1, initial, step, boards)
+SPACE_INVADERS = Game(
+    "SpaceInvaders-MinAtar", CHANNELS, (NOOP, LEFT, RIGHT, FIRE), 1, start_with(SpaceInvadersState()), step, boards
+)
