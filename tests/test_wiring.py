@@ -375,7 +375,7 @@ MUTANTS = [
         test_a_noisy_network_explores_by_its_noise,
         "jaxrl.agents.value_based:epsilon_greedy_agent",
         [
-            ("acts without noise", 'rngs["rngs"] = {"noise": noise_key}', ""),
+            ("acts without noise", 'options["rngs"] = {"noise": noise_key}', ""),
             (
                 "evaluates with noise",
                 "(q_values(state, observations)",

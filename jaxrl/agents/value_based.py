@@ -60,11 +60,11 @@ def epsilon_greedy_agent(
     """
 
     def act(state: PyTree, observations: PyTree, key: Array, env_steps: Array) -> Array:
-        action_key, rngs = inline(key), {}
+        action_key, options = inline(key), {}
         if noisy:
             noise_key, action_key = jax.random.split(action_key)
-            rngs["rngs"] = {"noise": noise_key}
-        q = q_values(state, observations, **rngs)
+            options["rngs"] = {"noise": noise_key}
+        q = q_values(state, observations, **options)
         return epsilon_greedy(q, epsilon(state.hparams, env_steps)).sample(action_key)
 
     def policy(state: PyTree, observations: PyTree, key: Array) -> Array:
