@@ -1,4 +1,4 @@
-"""What `benchmark agents` measures is what it says, and what it leaves can be read."""
+"""`benchmark agents`: its measurements, its record, its picture and bad input."""
 
 import json
 import re
@@ -32,8 +32,8 @@ def test_the_record(tmp_path) -> None:
         assert picture.size == (960, 540)
 
 
-def test_one_agent_is_as_fast_beside_any_number(tmp_path, monkeypatch) -> None:
-    """It is a level line in the picture, with what was measured about it."""
+def test_one_agent_is_a_level_line_in_the_picture(tmp_path, monkeypatch) -> None:
+    """At the median of its measurements, which are dots."""
     from matplotlib.figure import Figure
 
     drawn: list[Figure] = []

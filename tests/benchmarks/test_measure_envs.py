@@ -1,4 +1,4 @@
-"""What `benchmark envs` measures is what it says, and what it leaves can be read."""
+"""`benchmark envs`: its loops, its measurements, its record, its picture and bad input."""
 
 import importlib.util
 import json
@@ -24,7 +24,7 @@ ENV = make("Breakout-MinAtar", "gymnax")[0]
 
 @pytest.fixture(scope="module")
 def loops() -> dict[str, TimedLoop]:
-    """Breakout with each kind of observation, 300 steps on."""
+    """Breakout with each kind of observation, after 300 steps."""
     loops = {
         each.observation: compile_loop(*random_rollout(each)) for each in implementations("Breakout-MinAtar", N, ())
     }
@@ -69,7 +69,7 @@ def test_packed_observations_are_stored_every_step(loops) -> None:
 
 
 def test_steps_per_second_are_steps_over_time() -> None:
-    """A loop that counts its steps: it has taken all that were timed, and those of the warm-up."""
+    """A loop that counts its steps counts the timed ones and those of the warm-up."""
     loop = compile_loop(lambda key: jnp.int32(0), lambda carry, num_steps: carry + num_steps)
     (timing,) = time_loops([loop], seconds=1e-4, repeats=3)
     assert loop.carry == loop.steps >= 3 * timing.num_steps
@@ -81,7 +81,7 @@ def test_steps_per_second_are_steps_over_time() -> None:
 
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory) -> dict:
-    """A record of the smallest run."""
+    """The record of a tiny run."""
     directory = tmp_path_factory.mktemp("record") / "envs"
     arguments = ["--envs", "CartPole-v1", "--num-envs", "2", "--seconds", "0.01", "--repeats", "1", "--no-baselines"]
     code, out, err = command("benchmark", "envs", *arguments, "--record", str(directory))

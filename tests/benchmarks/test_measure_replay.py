@@ -1,4 +1,4 @@
-"""What `benchmark replay` measures is what it says, and what it leaves can be read."""
+"""`benchmark replay`: its loops, its record and bad input."""
 
 import json
 import re
@@ -13,8 +13,8 @@ from jaxrl.experiments import benchmark
 from tests.integration.commands import command
 
 
-def test_all_structures_do_the_same() -> None:
-    """They find the same indices, step after step, and end with the same priorities."""
+def test_all_structures_sample_alike() -> None:
+    """They find the same indices at every step, and end with the same priorities."""
     tree, running = (compile_loop(*sampling_loop(structure, 4 * ROW, 2, 8)) for structure in STRUCTURES.values())
     for program in (tree, running):
         program.run(2)

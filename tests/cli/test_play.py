@@ -25,7 +25,7 @@ def call(run_main):
     return partial(run_main, play.main)
 
 
-def test_a_video_of_a_random_policy_says_what_came_out(call, tmp_path: Path) -> None:
+def test_a_random_policy_makes_a_video_and_prints_returns(call, tmp_path: Path) -> None:
     code, out, _ = call("--env", "CartPole-v1", "--steps", "50", "--play-seed", "1")
     assert code == 0
     assert out[0] == "CartPole-v1 (default rules, 500-step cap)"
@@ -38,7 +38,7 @@ def test_a_video_of_a_random_policy_says_what_came_out(call, tmp_path: Path) -> 
         assert video.n_frames == 50 + len(returns)
 
 
-def test_many_returns_are_summed_up(capsys) -> None:
+def test_many_returns_are_summarised(capsys) -> None:
     play.print_returns("environment", [float(x) for x in range(200)])
     play.print_returns("environment", [])
     lines = [
@@ -113,7 +113,7 @@ class Session:
         self.inside, self.shown = inside, ""
 
     def wait_for(self, pattern: str) -> None:
-        """Reads on until what was shown since the last match, without its colours, matches."""
+        """Reads until the output since the last match, without colours, matches."""
         deadline = time.monotonic() + 300
         while not (match := re.search(pattern, self.shown)):
             assert time.monotonic() < deadline, f"{pattern!r} never came, but {self.shown[-2000:]!r}"
@@ -147,7 +147,7 @@ def test_the_keyboard_plays_cart_pole_key_by_key() -> None:
     session.assert_restored(0)
 
 
-def test_breakout_goes_on_by_itself_and_a_signal_restores_the_terminal() -> None:
+def test_breakout_steps_without_keys_and_a_signal_restores_the_terminal() -> None:
     ends = {signal.SIGINT: 130, signal.SIGTERM: 143}
     sessions = [Session("--fps", "30") for _ in ends]  # both at once, for they take long to start
     for session, (end, code) in zip(sessions, ends.items(), strict=True):

@@ -1,4 +1,4 @@
-"""`q_iteration_gridworld`: what it writes, and bad input."""
+"""`q_iteration_gridworld`: its files and bad input."""
 
 import json
 import re
@@ -97,7 +97,7 @@ def test_bad_input_is_one_line(call, monkeypatch, tmp_path: Path, arguments: str
     assert [path.name for path in tmp_path.iterdir()] == ["A_FILE"]
 
 
-def test_floor_that_leads_nowhere_needs_a_discount(call, tmp_path: Path) -> None:
+def test_floor_without_a_way_out_needs_a_discount(call, tmp_path: Path) -> None:
     (tmp_path / "map.txt").write_text("SG#.\n")
     code, _, err = call("--map", "map.txt", "--discount", "1", "--out", "run")
     assert (code, err) == (2, ["error: --discount must be < 1 if some floor leads to no terminal cell, got 1"])

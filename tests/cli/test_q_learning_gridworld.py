@@ -1,4 +1,4 @@
-"""`q_learning_gridworld`: what it writes, loading it, and an environment without a table."""
+"""`q_learning_gridworld`: its files, loading it, and an environment without a table."""
 
 import csv
 import json
@@ -28,7 +28,7 @@ UNLIKE = r"""error: --env-options must stay ['map=S.G\nH#.\nH = -5'] to resume r
 
 @pytest.fixture
 def call(run_main, monkeypatch):
-    """Calls the command, with a short video: its exit code, and what it printed on stdout and stderr."""
+    """Calls the command with a short video, and returns its exit code, stdout and stderr."""
 
     def call(*arguments: str) -> tuple[int, str, str]:
         code, out, err = run_main(partial(main, experiment), *arguments)
@@ -75,8 +75,8 @@ def test_it_finds_q_star_and_shows_it(call, tmp_path: Path) -> None:
     assert policy(jnp.stack([observation] * 3), jax.random.key(1)).tolist() == [0, 0, 0]
 
 
-def test_where_the_agent_may_come_to_act() -> None:
-    """Not in walls, ends and cliffs, nor beyond the hole."""
+def test_the_states_where_the_agent_acts() -> None:
+    """They exclude walls, terminal cells, cliffs, and floor beyond the hole."""
     env, params = make("GridWorld", map="S.H.\n.C##\n")
     acts = acting_states(env.mdp(params))
     assert acts.tolist() == [True, True, False, False, True, False, False, False]

@@ -13,7 +13,7 @@ from jaxrl.training.loggers import CSVLogger, RunInfo
 
 
 def test_a_learning_curve_of_rows_without_episodes(tmp_path: Path) -> None:
-    """An empty cell where no episode ended, and a curve all the same."""
+    """A cell is empty where no episode ended."""
     logger = CSVLogger()
     logger.open(RunInfo(tmp_path, agents=[0, 1]))
     clock = {"env_steps_per_second": 1.0, "wall_seconds": 2.0}
@@ -68,8 +68,8 @@ def labels(axes) -> list[str]:
         pytest.param([[9.0, x, 500] for x in (9, 500, 9, 500, 9)], [9.0, 500, 9, 500, 500], 0, 500, id="five seeds"),
     ],
 )
-def test_axes_hold_what_was_seen_and_no_more(axes_of, curves, final, low: float, high: float) -> None:
-    """No room for a legend, and no interval beyond: on the axes are possible returns, and everything that is drawn."""
+def test_axes_span_the_data(axes_of, curves, final, low: float, high: float) -> None:
+    """They leave no room for a legend, and no interval lies beyond them."""
     axes = axes_of(curves, final)
     room = 0.041 * (high - low)
     assert low - room <= axes.get_ylim()[0] <= low
@@ -117,7 +117,7 @@ def test_a_run_without_an_episode_says_so(axes_of) -> None:
 
 
 @pytest.mark.parametrize("scale", [1e-5, 1.0, 1e20])
-def test_every_tick_says_its_whole_number(axes_of, scale: float) -> None:
+def test_every_tick_shows_its_full_number(axes_of, scale: float) -> None:
     axes = axes_of([[0.0, scale, 3 * scale]], [])
     axes.figure.draw_without_rendering()
     for axis in (axes.xaxis, axes.yaxis):
@@ -134,7 +134,7 @@ def test_a_tick_that_is_nearly_zero_is_zero() -> None:
     assert axes.yaxis.get_major_formatter()(3 * 0.1 - 0.3, 0) == "0"
 
 
-def test_intervals_stay_within_what_was_seen() -> None:
+def test_intervals_are_clipped_to_the_data() -> None:
     values = np.array([[0.0, 1], [0, 1], [0, 1], [500, 1], [500, 1]])
     low, high = spread(values, (0, 500))
     assert low.tolist() == [0, 1]

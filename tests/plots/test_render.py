@@ -32,7 +32,7 @@ def test_of_two_channels_in_a_cell_the_later_one_is_a_dot() -> None:
     assert picture.getpixel((5 * 40 + 4, 5 * 40 + 4)) == PALETTE[0]
 
 
-def test_a_long_board_is_no_mere_line() -> None:
+def test_a_long_board_has_wide_cells() -> None:
     assert cell_size(1, 399) == (400 / 399, DETAILED)
     assert cell_size(10, 10) == (40, 40)
 
@@ -69,7 +69,7 @@ OBSERVATIONS = {
 
 @pytest.mark.parametrize("observation", OBSERVATIONS.values(), ids=OBSERVATIONS.keys())
 def test_any_observation_can_be_drawn(observation) -> None:
-    """Of any environment: a wrapper may show another observation than the environment's own."""
+    """For any environment, because a wrapper may change the observation."""
     for name in ("CartPole-v1", "Pendulum-v1", "Breakout-MinAtar", "GridWorld", None):
         picture = render(make(name)[0] if name else None, observation, ("caption", "another line"))
         assert picture.size == (580, 400)
@@ -96,7 +96,7 @@ def test_what_observations_look_like() -> None:
     assert (seen(lone) == PALETTE[1]).all(-1).any()
 
 
-def test_a_long_legend_says_how_much_is_left_out() -> None:
+def test_a_long_legend_is_shortened() -> None:
     legend = [(str(i), PALETTE[0]) for i in range(9)]
     assert shorten(legend, 9) == legend
     assert [name for name, _ in shorten(legend, 4)] == ["0", "1", "2", "and 6 more"]

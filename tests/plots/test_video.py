@@ -17,7 +17,7 @@ from jaxrl.plots.video import action_text, frame_time, save_video
 
 
 def test_ten_channels_can_be_told_apart(tmp_path: Path) -> None:
-    """Nine cells of each of ten channels, through a GIF."""
+    """In a GIF with nine cells of each."""
     board = np.repeat(np.eye(10, dtype=bool)[:, None], 10, axis=1)
     env = SimpleNamespace(name="an environment of one's own")
     nothing = np.zeros(1, bool)
@@ -30,7 +30,7 @@ def test_ten_channels_can_be_told_apart(tmp_path: Path) -> None:
 
 
 def a_walk() -> Transition:
-    """Breakout's ball goes right along a row, one cell a step; its first episode ends with the third of five steps."""
+    """Breakout's ball moves right by one cell a step. The first episode ends with the third of five steps."""
     ball = np.zeros((6, 10, 10, 4), bool)
     ball[np.arange(6), 3, np.arange(6), 1] = True
     ended = np.array([0, 0, 1, 0, 0], bool)
@@ -61,7 +61,7 @@ def test_a_video_of_a_pytree(tmp_path: Path) -> None:
 
 
 def test_how_long_a_video_shows_a_step(tmp_path: Path) -> None:
-    """A grid environment's can be followed, and the last of an episode stays for twice as long."""
+    """Slowly in Grid World, and twice as long at the end of an episode."""
     env, _ = make("GridWorld")
     observations = np.zeros((4, 4, 4, 3), np.float32)
     observations[range(4), range(4), 1, 0] = 1
@@ -84,7 +84,7 @@ def test_captions() -> None:
     assert action_text(None, np.array([0.123, -2.0])) == "action 0.12 -2.00"
 
 
-def test_a_video_has_a_step_at_least(tmp_path: Path) -> None:
+def test_a_video_needs_a_step(tmp_path: Path) -> None:
     with pytest.raises(ArgumentError, match=r"^trajectory must have at least one step, got \(0,\)$"):
         save_video(make("Breakout-MinAtar")[0], jax.tree.map(lambda x: x[:0], a_walk()), tmp_path / "video.gif")
 
