@@ -140,21 +140,17 @@ def flatten(options: Options) -> dict[str, Any]:
     return json.loads(json.dumps({path: value for path, value, _ in walk(options)}, default=str))
 
 
-def with_values(options: Options, values: dict[str, Any]) -> Options:
+def with_values(record: Any, values: dict[str, Any], prefix: str = "") -> Any:
     """Options with new values of some fields, `{"seed": 1, "hparams.learning_rate": 0.001}`."""
-
-    def walk(record: Any, prefix: str) -> Any:
-        fields = {}
-        for field in dataclasses.fields(record):
-            value = getattr(record, field.name)
-            if dataclasses.is_dataclass(value):
-                fields[field.name] = walk(value, prefix if field.name in WITHOUT_PREFIX else f"{prefix}{field.name}.")
-            else:
-                given = values.get(prefix + field.name, value)
-                fields[field.name] = tuple(given) if isinstance(given, list) else given
-        return dataclasses.replace(record, **fields)
-
-    return walk(options, "")
+    fields = {}
+    for field in dataclasses.fields(record):
+        name, value = field.name, getattr(record, field.name)
+        if dataclasses.is_dataclass(value):
+            fields[name] = with_values(value, values, prefix if name in WITHOUT_PREFIX else f"{prefix}{name}.")
+        else:
+            given = values.get(prefix + name, value)
+            fields[name] = tuple(given) if isinstance(given, list) else given
+    return dataclasses.replace(record, **fields)
 
 
 def untrained_steps(options: Options) -> int:
