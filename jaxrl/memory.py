@@ -46,7 +46,7 @@ def check_fits(what: str, needed: int, hint: str) -> None:
         MemoryError: it does not fit.
     """
     if needed > (free := available_memory()):
-        raise MemoryError(f"{what} {format_bytes(needed)}, and there are {format_bytes(free)} of free memory; {hint}")
+        raise MemoryError(f"{what} {format_bytes(needed)}, but only {format_bytes(free)} of memory is free; {hint}")
 
 
 def _free_in_groups(root: Path) -> list[int]:

@@ -63,5 +63,5 @@ def test_some_memory_is_free(tmp_path: Path) -> None:
 def test_what_does_not_fit_is_refused(monkeypatch) -> None:
     monkeypatch.setattr(memory, "available_memory", lambda: 2**30)
     check_fits("it takes", 2**30, "less would do")
-    with pytest.raises(MemoryError, match=r"^it takes 1.50 GiB, and there are 1.00 GiB of free memory; less would do$"):
+    with pytest.raises(MemoryError, match=r"^it takes 1.50 GiB, but only 1.00 GiB of memory is free; less would do$"):
         check_fits("it takes", 3 * 2**29, "less would do")

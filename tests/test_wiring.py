@@ -235,7 +235,7 @@ MUTANTS = [
             ("warms up and trains with one key", "(warmup_key)", "(run_key)"),
             ("warms up with one key", "(parts.warmup_rows, 2))", "(1, 2))[jnp.zeros(parts.warmup_rows, int)]"),
             ("warms up and resets with one key", "envs.reset(env_key)", "envs.reset(warmup_key)"),
-            ("makes the agent and resets with one key", "agent.init(agent_key", "agent.init(env_key"),
+            ("makes the agent and resets with one key", "parts.agent, agent_key", "parts.agent, env_key"),
         ],
     ),
     (
@@ -278,7 +278,7 @@ MUTANTS = [
         "jaxrl.training.on_policy:_init",
         [
             ("trains and resets with one key", "jnp.int32(0), run_key", "jnp.int32(0), env_key"),
-            ("makes the agent and resets with one key", "agent.init(agent_key", "agent.init(env_key"),
+            ("makes the agent and resets with one key", "parts.agent, agent_key", "parts.agent, env_key"),
         ],
     ),
     (

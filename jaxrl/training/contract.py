@@ -6,7 +6,7 @@ import jax
 
 from jaxrl.arguments import ArgumentError, check_is_no_class
 from jaxrl.spaces import Box, Discrete, check_actions
-from jaxrl.types import Agent, Array, Mean, Metrics, PyTree
+from jaxrl.types import Agent, Array, Hparams, Mean, Metrics, PyTree
 
 
 def check_is_agent(agent: Any) -> None:
@@ -22,27 +22,28 @@ def check_is_agent(agent: Any) -> None:
             raise ArgumentError("agent", rule, agent, got=type(agent).__name__)
 
 
-def check_acts(agent: Agent, agent_state: PyTree, observations: PyTree, key: Array, space: Discrete | Box) -> None:
-    """Checks that an agent's actions fit the environment, and so does the number of actions it chooses from.
+def init_agent(agent: Agent, key: Array, hparams: Hparams, observations: PyTree, space: Discrete | Box) -> PyTree:
+    """The initial state of an agent, whose actions must fit the environment.
 
     Args:
-        agent, agent_state: the agent.
+        agent, key, hparams: the agent, its random key, and its hyperparameters as arrays.
         observations: `[N, ...]`.
-        key: any random key.
         space: the actions of the environment.
 
     Raises:
-        ArgumentError: they do not.
+        ArgumentError: the agent has another kind of actions, or chooses among another number of them.
     """
+    agent_state = agent.init(key, hparams, jax.tree.map(lambda x: x[0], observations))
     actions = jax.eval_shape(agent.act, agent_state, observations, key, 0.0)
     check_actions(actions, space, len(jax.tree.leaves(observations)[0]))
     if not agent.outputs or not isinstance(space, Discrete):
-        return
+        return agent_state
     outputs = jax.eval_shape(agent.outputs, agent_state, observations)
     shape = getattr(getattr(outputs, "logits", outputs), "shape", ())
     if shape and shape[-1] != space.num_actions:
         rule = f"must give {space.num_actions} values, one for each action of the environment"
         raise ArgumentError("agent", rule, shape[-1])
+    return agent_state
 
 
 def check_update(results: Any) -> tuple[PyTree, Metrics, PyTree]:

@@ -14,7 +14,7 @@ from jaxrl.envs import VectorEnv, VectorState, action_space_of, check_resets, ve
 from jaxrl.random import as_keys
 from jaxrl.spaces import Box, Discrete
 from jaxrl.training import metrics as metrics_lib
-from jaxrl.training.contract import check_acts, check_is_agent, check_update
+from jaxrl.training.contract import check_is_agent, check_update, init_agent
 from jaxrl.training.hparams import as_arrays
 from jaxrl.types import Agent, Array, Hparams, Metrics, PyTree, Trainer, TrainState
 from jaxrl.xla.threefry import inline, ordinary
@@ -125,10 +125,8 @@ def _example(envs: VectorEnv, space: Discrete | Box) -> PyTree:
 def _init(parts: OffPolicy, key: Array, hparams: Hparams) -> TrainState:
     agent_key, env_key, warmup_key, run_key = jax.random.split(as_keys(key), 4)
     env_states = parts.envs.reset(env_key)
-    observations = parts.envs.observe(env_states)
     hparams = as_arrays(hparams)
-    agent_state = parts.agent.init(agent_key, hparams, jax.tree.map(lambda x: x[0], observations))
-    check_acts(parts.agent, agent_state, observations, agent_key, parts.space)
+    agent_state = init_agent(parts.agent, agent_key, hparams, parts.envs.observe(env_states), parts.space)
     state = TrainState(jnp.int32(0), run_key, agent_state, env_states, parts.buffer.init(hparams))
     # The warm-up acts as the exploration schedule starts, without learning.
     return collect(parts, state, jnp.int32(0), jax.random.split(inline(warmup_key), (parts.warmup_rows, 2)))[0]

@@ -13,7 +13,7 @@ from jaxrl.envs import VectorEnv, VectorState, action_space_of, check_resets, ve
 from jaxrl.random import as_keys
 from jaxrl.spaces import Box, Discrete
 from jaxrl.training import metrics as metrics_lib
-from jaxrl.training.contract import check_acts, check_is_agent, check_update
+from jaxrl.training.contract import check_is_agent, check_update, init_agent
 from jaxrl.training.hparams import as_arrays
 from jaxrl.types import Agent, Array, Hparams, Metrics, Trainer, TrainState, Transition
 from jaxrl.xla.threefry import inline, ordinary
@@ -73,8 +73,7 @@ def _init(parts: OnPolicy, key: Array, hparams: Hparams) -> TrainState:
     agent_key, env_key, run_key = jax.random.split(as_keys(key), 3)
     env_states = parts.envs.reset(env_key)
     observations = parts.envs.observe(env_states)
-    agent_state = parts.agent.init(agent_key, as_arrays(hparams), jax.tree.map(lambda x: x[0], observations))
-    check_acts(parts.agent, agent_state, observations, agent_key, parts.space)
+    agent_state = init_agent(parts.agent, agent_key, as_arrays(hparams), observations, parts.space)
     return TrainState(jnp.int32(0), run_key, agent_state, env_states)
 
 

@@ -157,7 +157,7 @@ class Program:
         """
         fewer = "fewer agents (seeds), " if self.agents else ""
         self._check_fits(
-            "the run's state and what it works with take",
+            "the compiled program takes",
             self.memory(),
             f"{fewer}fewer num_envs, a shorter rollout_length, smaller batches or a smaller network",
         )
