@@ -28,8 +28,8 @@ def load(directory: str | Path, seed: int | None = None, agent: int | None = Non
         return load_run(directory, seed)
     if seed is not None:
         raise ArgumentError("seed", "is for runs; an agent of a sweep has its own", seed)
-    from jaxrl.sweeps.find import find  # here, because it imports polars
+    from jaxrl.sweeps.find import find_agent  # here, because it imports polars
 
-    found = find(directory, agent)
-    policy = restore(found.experiment, found.options, found.checkpoints, found.agents, found.place, whole=False)
+    found = find_agent(directory, agent)
+    policy = restore(found.experiment, found.options, found.checkpoints, found.agents, found.position, whole=False)
     return dataclasses.replace(policy, name=found.name)

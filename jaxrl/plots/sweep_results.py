@@ -1,73 +1,87 @@
-"""Pictures of a sweep: how its agents learned, and what each hyperparameter does to the evaluation return.
+"""Pictures of a sweep: learning curves, and what each swept field does to the evaluation return.
 
-`results` and `best` are those of `jaxrl.sweeps.results`. `curves` has a row for each agent and time: `agent`,
-`env_steps` and `episode_return`, which is null where no episode ended.
+`trials` and `configurations` are the frames of `jaxrl.sweeps.results`. `curves` has a row for each agent and logged
+step: `agent`, `env_steps` and `episode_return`, which is null where no episode ended.
 """
 
 import math
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 
 from jaxrl.formatting import format_mean, format_number
 from jaxrl.plots.figures import label_numbers, label_steps, new_figure, new_panels
-from jaxrl.plots.learning_curve import align_curves, draw_mean, drop_short_row, show_range, split_curves
-from jaxrl.sweeps.results import format_value, short_labels
+from jaxrl.plots.learning_curve import Curve, align_curves, draw_mean, drop_short_row, show_range, split_curves
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 FEW = 8
-"""At most so many different values are drawn as equally spaced choices, if configurations share them."""
+"""Up to this many values that configurations share are drawn as equally spaced choices."""
 MANY = 40
-"""Of more agents, the range that most of them keep to is shaded instead of a line for each."""
+"""Of more agents, ranges are shaded instead of a line for each agent."""
 DECADES = 1.5
 """Positive numbers that span more have a logarithmic axis."""
 
-Curves = dict[int, tuple[np.ndarray, np.ndarray]]
-"""Environment steps `[X]` and returns `[X]` of each agent."""
+
+def short_labels(swept: Sequence[str]) -> list[str]:
+    """Labels of fields: "learning rate" for hparams.learning_rate, or the path where two fields share a name."""
+    fields = [path.rpartition(".")[2] for path in swept]
+    unique = [field if fields.count(field) == 1 else path for path, field in zip(swept, fields, strict=True)]
+    return [label.replace("_", " ") for label in unique]
+
+
+def format_value(value: Any) -> str:
+    """The value of a field as text."""
+    return format_number(value) if isinstance(value, float) else str(value)
+
+
+def agent_curves(curves: pl.DataFrame) -> dict[int, Curve]:
+    """The training returns of each agent of which an episode ended."""
+    split = split_curves(curves, "agent", "episode_return")
+    return {agent: drop_short_row(curve) for agent, curve in split.items()}
 
 
 def draw_curves(
-    results: pl.DataFrame, curves: pl.DataFrame, best: pl.DataFrame, title: str, subtitle: str, picture: Path
+    trials: pl.DataFrame,
+    curves: pl.DataFrame,
+    configurations: pl.DataFrame,
+    title: str,
+    subtitle: str,
+    picture: Path,
 ) -> None:
-    """Draws the training return of all agents, and those of the best and the median configuration on top.
+    """Draws the training returns of all agents, with those of the best and the median configuration on top.
 
-    The median is that of the configurations which have an evaluation return; both are means over the seeds that
-    finished, with their 95 % intervals, or each of the seeds if they are few.
+    The median is that of the configurations with an evaluation return. Both are means over the seeds that finished.
 
     Args:
-        results: one row an agent.
+        trials: one row for each agent.
         curves: their training returns.
-        best: the configurations in order.
-        title: what was swept.
-        subtitle: under which rules.
+        configurations: the best first.
+        title, subtitle: of the picture.
         picture: the PNG to write.
     """
     figure, axes = new_figure(title, subtitle, "environment steps", "episode return")
     label_steps(axes.xaxis)
-    split = split_curves(curves, "agent", "episode_return")
-    agents = {agent: drop_short_row(curve) for agent, curve in split.items()}
-    ranked = best.drop_nulls("eval_return")
+    agents = agent_curves(curves)
+    ranked = configurations.drop_nulls("eval_return")
     marked = {len(ranked) // 2: ("median", "tab:orange"), 0: ("best", "tab:blue")} if len(ranked) else {}
-    for place, (name, color) in marked.items():
-        row = ranked.row(place, named=True)
-        chosen = results.filter(pl.col("configuration") == row["configuration"], pl.col("status") == "finished")
-        lines = [agents[agent] for agent in chosen["agent"] if agent in agents]
-        value = format_mean(chosen["eval_return"].to_numpy())
+    for place, (name, colour) in marked.items():
+        number = ranked["configuration"][place]
+        seeds = trials.filter(configuration=number, status="finished")
+        lines = [agents[agent] for agent in seeds["agent"] if agent in agents]
         if lines:
-            label = f"{name}: configuration {row['configuration']}, evaluation return {value}"
-            draw_mean(axes, *align_curves(lines), color, label)
+            label = f"{name}: configuration {number}, evaluation return {format_mean(seeds['eval_return'].to_numpy())}"
+            draw_mean(axes, *align_curves(lines), colour, label)
     if agents:
         _draw_all(axes, agents)
-        returns = [y for _, y in agents.values()]
-        last = max(x[-1] for x, _ in agents.values())
-        show_range(axes, last, min(y.min() for y in returns), max(y.max() for y in returns))
+        returns = np.concatenate([y for _, y in agents.values()])
+        show_range(axes, max(x[-1] for x, _ in agents.values()), returns.min(), returns.max())
         names = (x[::-1] for x in axes.get_legend_handles_labels())
-        columns = 2 if len(agents) > MANY else 1  # two such lines of words are as wide as the picture
+        columns = 2 if len(agents) > MANY else 1
         figure.legend(*names, loc="outside lower left", frameon=False, fontsize=9, ncols=columns)
     else:
         axes.text(0.5, 0.5, "no episode ended", transform=axes.transAxes, ha="center", color="gray")
@@ -75,7 +89,7 @@ def draw_curves(
     figure.savefig(picture)
 
 
-def _draw_all(axes: "Axes", agents: Curves) -> None:
+def _draw_all(axes: "Axes", agents: dict[int, Curve]) -> None:
     """Draws all agents in grey: a line each, or of many the middle half and the middle nine tenths."""
     if len(agents) > MANY:
         steps, returns = align_curves(agents.values())
@@ -86,39 +100,34 @@ def _draw_all(axes: "Axes", agents: Curves) -> None:
         return
     for i, (steps, returns) in enumerate(agents.values()):
         marker = "." if len(steps) == 1 else None
-        name = None if i else "every agent"
-        axes.plot(steps, returns, color="0.87", linewidth=0.6, label=name, marker=marker, zorder=1)
+        axes.plot(
+            steps, returns, color="0.87", linewidth=0.6, marker=marker, zorder=1, label=None if i else "every agent"
+        )
 
 
 def draw_hparams(
-    results: pl.DataFrame,
-    swept: Sequence[str],
-    log_scaled: Collection[str],
-    title: str,
-    subtitle: str,
-    picture: Path,
+    trials: pl.DataFrame, swept: Sequence[str], log_scaled: Collection[str], title: str, subtitle: str, picture: Path
 ) -> None:
     """Draws a panel for each swept field, its value against the evaluation return.
 
-    A dot is an agent, a larger one the mean of a configuration's seeds, a red cross at the bottom an agent that
+    A dot is an agent, a larger one the mean of a configuration's seeds, and a red cross at the bottom an agent that
     diverged or failed.
 
     Args:
-        results: one row an agent.
-        swept: the fields, by their columns.
-        log_scaled: those of them with a logarithmic axis, as all have whose values span more than `DECADES`.
-        title: what was swept.
-        subtitle: under which rules.
+        trials: one row for each agent.
+        swept: the columns of the fields.
+        log_scaled: fields with a logarithmic axis, beside those whose values span more than `DECADES`.
+        title, subtitle: of the picture.
         picture: the PNG to write.
     """
     figure, panels = new_panels(len(swept), (3.2, 2.5), title, subtitle, "evaluation return")
-    returns = results["eval_return"].to_numpy()
-    means = results.select(pl.col("eval_return").mean().over("configuration")).to_series().to_numpy()
-    lost = (results["status"] != "finished").to_numpy()
-    first = results["configuration"].is_first_distinct().to_numpy()
+    trials = trials.with_columns(mean=pl.col("eval_return").mean().over("configuration"))
+    returns, means = trials["eval_return"].to_numpy(), trials["mean"].to_numpy()
+    lost = (trials["status"] != "finished").to_numpy()
+    first = trials["configuration"].is_first_distinct().to_numpy()
     several_seeds, spread_out = not first.all(), False
     for axes, name, label in zip(panels, swept, short_labels(swept), strict=True):
-        x, side_by_side = _places(axes, results, name, name in log_scaled, means)
+        x, side_by_side = _places(axes, trials, name, name in log_scaled)
         spread_out |= side_by_side
         if lost.all():
             axes.text(0.5, 0.5, "no agent finished", transform=axes.transAxes, ha="center", color="gray")
@@ -129,50 +138,48 @@ def draw_hparams(
         if several_seeds and not lost.all():
             axes.scatter(x[first], means[first], 60, "tab:blue", alpha=0.35, linewidth=0, label="mean over seeds")
         if lost.any():
-            height = np.full(lost.sum(), 0.04)  # of the panel, whatever the returns are
-            bottom = axes.get_xaxis_transform()
-            axes.plot(x[lost], height, "x", transform=bottom, color="tab:red", markersize=5, label="diverged or failed")
+            heights, bottom = np.full(lost.sum(), 0.04), axes.get_xaxis_transform()  # fractions of the panel
+            axes.plot(
+                x[lost], heights, "x", transform=bottom, color="tab:red", markersize=5, label="diverged or failed"
+            )
         axes.set_xlabel(label)
-    panels[0].margins(y=0.12 if lost.any() else 0.05)  # of all of them; room for the crosses
-    handles, names = panels[0].get_legend_handles_labels()
+    panels[0].margins(y=0.12 if lost.any() else 0.05)  # of all panels; crosses need room
     note = "the configurations of one choice stand side by side, from the worst to the best" if spread_out else None
     figure.legend(
-        *(handles, names), loc="outside lower left", ncols=3, frameon=False, fontsize=9, alignment="left", title=note,
-        title_fontproperties={"size": 9},
+        *panels[0].get_legend_handles_labels(), loc="outside lower left", ncols=3, frameon=False, fontsize=9,
+        alignment="left", title=note, title_fontproperties={"size": 9},
     )  # fmt: skip
     figure.savefig(picture)
 
 
-def _places(axes: "Axes", results: pl.DataFrame, name: str, log: bool, means: np.ndarray) -> tuple[np.ndarray, bool]:
-    """Where each agent stands on a field's axis `[A]`, which is scaled and labelled for it; and whether side by side.
+def _places(axes: "Axes", trials: pl.DataFrame, name: str, log: bool) -> tuple[np.ndarray, bool]:
+    """Scales and labels the axis of a field. Returns each agent's place `[A]`, and whether agents stand side by side.
 
-    Choices are equally spaced; configurations of the same one stand side by side, in the order of their mean returns.
+    Choices are equally spaced. Configurations of one choice stand side by side, in the order of their mean returns.
     """
-    values = results[name]
+    values = trials[name]
     choices = values.unique().sort()
-    repeated = len(choices) <= FEW and len(choices) < results["configuration"].n_unique()
+    repeated = len(choices) <= FEW and len(choices) < trials["configuration"].n_unique()
     if values.dtype.is_numeric() and (log or not repeated):
         _number_axis(axes, float(choices[0]), float(choices[-1]), log, values.dtype.is_integer())
         return values.to_numpy(), False
     names = [format_value(choice) for choice in choices]
     axes.set_xticks(range(len(names)), names)
-    if len("".join(names)) > 30:  # more than fit beside each other
+    if len("".join(names)) > 30:  # too long to stand beside each other
         axes.tick_params(axis="x", labelrotation=30, labelsize=8)
         for text in axes.get_xticklabels():
             text.set(ha="right", rotation_mode="anchor")
     axes.set_xlim(-0.5, len(names) - 0.5)
-    place = values.replace_strict(choices, range(len(choices)), return_dtype=pl.Float64)
-    each = pl.DataFrame({"place": place, "configuration": results["configuration"], "mean": means}).unique(
-        "configuration", maintain_order=True
-    )
-    rank = pl.col("mean").fill_nan(None).fill_null(-math.inf).rank("ordinal").over("place") - 0.5
-    each = each.select("configuration", aside=0.5 * (rank / pl.len().over("place") - 0.5))
-    aside = results.join(each, on="configuration", how="left", maintain_order="left")["aside"]
-    return place.to_numpy() + aside.to_numpy(), repeated
+    # Ranks within a choice: 0, 1, … for the configurations, the same for all seeds of one.
+    order = pl.struct(pl.col("mean").fill_nan(None).fill_null(-math.inf), "configuration").rank("dense").over(name)
+    rank, count = order - 0.5, pl.col("configuration").n_unique().over(name)
+    aside = trials.select(0.5 * (rank / count - 0.5)).to_series().to_numpy()
+    place = values.replace_strict(choices, range(len(choices)), return_dtype=pl.Float64).to_numpy()
+    return place + aside, repeated
 
 
 def _number_axis(axes: "Axes", low: float, high: float, log: bool, whole: bool) -> None:
-    """Scales and labels the axis of a field that is a number, from `low` to `high`."""
+    """Scales and labels the axis of numbers from `low` to `high`."""
     from matplotlib.ticker import MaxNLocator
 
     if not log and not 0 < low * 10**DECADES < high:
@@ -186,9 +193,9 @@ def _number_axis(axes: "Axes", low: float, high: float, log: bool, whole: bool) 
 
 
 def _log_ticks(low: float, high: float) -> list[float]:
-    """Up to six round numbers between two, well apart; the two themselves if there are none.
+    """Up to six round numbers between two, well apart; the two themselves where there are none.
 
-    Matplotlib's own would run into each other in a small panel, or be a single one.
+    In a small panel, Matplotlib's own ticks overlap, or there is a single one.
     """
     apart = (high / low) ** 0.2
     decades = [10.0**n for n in range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)]

@@ -1,115 +1,326 @@
-"""Carrying out a sweep: its directory, its chunks one after another, and what came out of all of them."""
+"""Running a sweep: its directory, its chunks one after another, and its results."""
 
 import contextlib
 import dataclasses
-import shutil
+import math
+import shlex
+import sys
 import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import jax
 import polars as pl
 from rich.console import Console
 
-from jaxrl.arguments import ArgumentError
+from jaxrl.arguments import ArgumentError, errors_in
 from jaxrl.envs import describe_rules
-from jaxrl.formatting import describe_spread
-from jaxrl.plots import sweep_results
-from jaxrl.plots.picture_errors import errors_as_notes
+from jaxrl.formatting import format_bytes, format_seconds
 from jaxrl.runs import provenance, run_directory
-from jaxrl.runs.options import with_values
-from jaxrl.sweeps import results
-from jaxrl.sweeps.chunks import CURVES, RESULTS, ChunkLogger, SweepProgress, describe, results_frame, train_chunk
-from jaxrl.sweeps.plan import GroupPlan
-from jaxrl.sweeps.spec import Spec
-from jaxrl.sweeps.trials import Group
+from jaxrl.runs.options import untrained_steps
+from jaxrl.sweeps import report
+from jaxrl.sweeps.chunks import SweepProgress, train_chunk
+from jaxrl.sweeps.plan import GroupPlan, Limits, make_limits, max_chunk_size, plan_group, plan_table
+from jaxrl.sweeps.results import (
+    CURVES,
+    RESULTS,
+    SweepResult,
+    error_file,
+    rank_configurations,
+    with_outcome,
+    write_parquet,
+)
+from jaxrl.sweeps.spec import SweepSpec, flatten_record, to_toml
+from jaxrl.sweeps.trials import Group, check_effective, make_groups, swept_columns
 from jaxrl.training.checkpoint import CheckpointError, first_line
-from jaxrl.training.devices import all_reduce_max
+from jaxrl.training.devices import all_reduce_max, local_devices
 from jaxrl.training.loggers import make_loggers
 
-SPEC, CHUNKS = "sweep.toml", "chunks"
-LEARNING_CURVES, HPARAMS = "learning_curves.png", "hyperparameters.png"
+
+def sweep(
+    spec: SweepSpec,
+    out: str | Path | None = None,
+    *,
+    resume: bool = False,
+    dry_run: bool = False,
+    memory: float | None = None,
+    max_groups: int = 16,
+    checkpoint_every: float = 60.0,
+    loggers: Sequence[str] = (),
+    num_devices: int | None = None,
+    record: Path | None = None,
+    console: Console | None = None,
+    module: str | None = None,
+) -> SweepResult | None:
+    """Trains the agents of a sweep, as many at once as memory allows, and evaluates each of them.
+
+        >>> spec = jaxrl.SweepSpec(
+        ...     experiment="dqn_cartpole",
+        ...     search="random",
+        ...     configurations=2,
+        ...     fields={
+        ...         "total_steps": 2_000,
+        ...         "config.warmup_steps": 500,
+        ...         "hparams.learning_rate": {"distribution": "log_uniform", "low": 1e-4, "high": 1e-2},
+        ...     },
+        ... )
+        >>> result = jaxrl.sweep(spec, "runs/sweep/cartpole")
+        >>> result.configurations.select("configuration", "hparams.learning_rate", "eval_return")
+        >>> policy = jaxrl.load(result.directory)  # the best agent
+
+    Args:
+        spec: what to train.
+        out: the sweep's directory (default: runs/sweep/DATE-TIME).
+        resume: continue the sweep in `out`, or begin it if there is none.
+        dry_run: only print the plan, after compiling the program of each group and timing it for a second.
+        memory: GiB that the agents may take (default: four fifths of the free memory). Agents that do not fit train in
+            chunks, one after another.
+        max_groups: the most groups of agents with equal static values. Each compiles its own program.
+        checkpoint_every: seconds between two checkpoints.
+        loggers: what else records the metrics of each chunk, as for a run.
+        num_devices: devices of each process to spread the agents over (default: all).
+        record: another directory, for the results and a page that describes them.
+        console: where to print the plan, the progress and the best configurations (default: stdout).
+        module: the module whose command line this is, if any.
+
+    Returns:
+        The results. None after a dry run, if a signal stopped the sweep, and in all processes but the first.
+
+    Raises:
+        ArgumentError: a field or an argument cannot be used; nothing was trained.
+    """
+    spec, console = spec.with_maps(), console or Console(highlight=False)
+    directory = choose_directory(out, resume, "sweep")
+    plans = check_directory(directory, resume, spec)
+    run_directory.check_record(record, directory)
+    make_loggers(loggers)  # checks their names
+    devices = choose_devices(plans or [], num_devices)
+    limits = make_limits(memory, run_directory.free_disk(directory))
+    groups = make_groups(spec, max_groups)
+    if plans is None:
+        check_effective(spec, groups)
+    for group in groups if plans is None else ():
+        max_chunk_size(group, devices, limits)  # before anything compiles
+    with contextlib.ExitStack() as locks:
+        if not dry_run:
+            if record is not None:
+                run_directory.make_directory(record, "record")
+            run_directory.make_directory(directory, "out")
+            locks.enter_context(lock(directory))
+            if check_directory(directory, resume, spec) != plans:
+                raise ArgumentError("out", "must be a directory that no other process has just begun to use", directory)
+        begins = plans is None
+        if plans is None:
+            console.print(f"planning: compiling the programs of {len(groups)} groups, and timing each for a second")
+            plans = [plan_group(group, devices, limits) for group in groups]
+        run = SweepRun(spec, groups, plans, directory, devices, checkpoint_every, loggers, console)
+        run.show_plan(limits)
+        if dry_run:
+            return None
+        if not begins:
+            for line in provenance.differences(report.read_record(directory)):
+                console.print(f"note: resuming elsewhere, the last bits may differ: {line}", soft_wrap=True)
+        elif resume:
+            console.print("note: there is no sweep to resume: it begins anew")
+        if begins and jax.process_index() == 0:
+            run.write_record(module)
+        console.print(f"writing to {directory}", soft_wrap=True)
+        failed = run.train()
+        if failed is None:
+            console.print("stopped; the sweep is saved")
+        if failed is None or jax.process_index() > 0:
+            return None
+        result = run.collect(failed)
+        report.report(result, console)
+        if record is not None:
+            report.record_sweep(result, record)
+        return result
 
 
 @dataclasses.dataclass(frozen=True)
-class Sweep:
-    """A sweep that is ready to be carried out."""
+class SweepRun:
+    """A sweep with its plan."""
 
-    spec: Spec
-    spec_file: Path
+    spec: SweepSpec
     groups: Sequence[Group]
     plans: Sequence[GroupPlan]
     directory: Path
+    devices: Sequence[jax.Device]
     checkpoint_every: float
-    loggers: Sequence[str] = ()
+    loggers: Sequence[str]
+    console: Console
 
-    @property
-    def swept(self) -> list[str]:
-        return [dimension.path for dimension in self.spec.dimensions]
+    def show_plan(self, limits: Limits) -> None:
+        """Prints what trains, and how much memory, disk and time that takes."""
+        spec, console, agents = self.spec, self.console, sum(plan.agents for plan in self.plans)
+        steps = spec.options.budget.total_steps
+        console.print(f"{report.title(spec)}: {agents:,} agents, {steps:,} steps each", soft_wrap=True)
+        console.print(plan_table(self.groups, self.plans))
+        time, device = format_seconds(sum(plan.seconds for plan in self.plans)), provenance.device_name()
+        console.print(f"about {time} of training on {len(self.devices)} × {device}", soft_wrap=True)
+        console.print("at most {} of memory and {} of disk".format(*map(format_bytes, limits)), soft_wrap=True)
+        if untrained := max(untrained_steps(spec.configuration(i)) for i in range(len(spec.draws))):
+            ends = "the learning rate ends at 0 (hparams.learning_rate_decay_steps)"
+            console.print(f"note: {ends}: the last {untrained:,} steps of some agents train nothing", soft_wrap=True)
 
-    @property
-    def size(self) -> str:
-        """How many agents it trains, in words."""
-        configurations = f"{self.spec.configurations:,} configuration" + "s" * (self.spec.configurations > 1)
-        return configurations + (f" × {self.spec.seeds} seeds" if self.spec.seeds > 1 else ", one seed each")
+    def write_record(self, module: str | None) -> None:
+        """Writes what is going to be done, and how it was started."""
+        (self.directory / report.SPEC).write_text(to_toml(self.spec))
+        record = {
+            "spec": self.spec.record(),
+            "rules": "; ".join(dict.fromkeys(describe_rules(each.env, each.env_params) for each in self.groups)),
+            "plan": [plan._asdict() for plan in self.plans],
+            "processes": jax.process_count(),
+            **provenance.describe(module or ""),
+        }
+        if module is None:
+            record["command"] = shlex.join(["python", *sys.argv])
+        run_directory.write_json(self.directory / run_directory.SWEEP, record)
 
-    def chunk_directory(self, group: int, chunk: int) -> Path:
-        return self.directory / CHUNKS / f"{group}_{chunk}"
+    def chunks(self) -> Iterator[tuple[Group, int, pl.DataFrame, Path]]:
+        """Every group with every chunk: its number, its trials and its directory."""
+        for group, plan in zip(self.groups, self.plans, strict=True):
+            for chunk in range(plan.chunks):
+                trials = group.trials[chunk * plan.chunk_size :][: plan.chunk_size]
+                yield group, chunk, trials, self.directory / "chunks" / f"{group.number}_{chunk}"
 
-    def error_file(self, group: int) -> Path:
-        """Where the traceback of a group that failed is."""
-        return self.directory / f"group_{group}_error.txt"
+    def train(self) -> dict[int, str] | None:
+        """Trains all chunks that are not finished.
+
+        Returns:
+            The errors of groups that failed, by their numbers; None if a signal stopped the sweep.
+        """
+        agents, failed = len(self.spec.draws) * self.spec.seeds, dict[int, str]()
+        progress = SweepProgress(self.console, agents * self.spec.options.budget.total_steps)
+        try:
+            for group, chunk, trials, directory in self.chunks():
+                if group.number in failed:
+                    continue
+                plan, errors = self.plans[group.number], error_file(self.directory, group.number)
+                label = f"group {group.number + 1} of {len(self.groups)}, chunk {chunk + 1} of {plan.chunks}"
+                progress.start_chunk(label, trials["agent"].to_list(), plan.chunk_size)
+                try:
+                    finished = train_chunk(
+                        group,
+                        trials,
+                        group.program(plan.chunk_size, self.devices),
+                        directory,
+                        self.checkpoint_every,
+                        progress,
+                        make_loggers(self.loggers),
+                        lambda text: self.console.print(f"note: {text}", soft_wrap=True),
+                    )
+                    if not finished:
+                        return None
+                    errors.unlink(missing_ok=True)
+                except Exception as error:  # the next group may be sound
+                    if jax.process_count() > 1:
+                        raise  # the other processes would wait for this one
+                    failed[group.number] = first_line(error)
+                    errors.write_text(traceback.format_exc())
+                    self.console.print(
+                        f"group {group.number} failed: {first_line(error)}; see {errors}", soft_wrap=True
+                    )
+                progress.done += len(trials) * self.spec.options.budget.total_steps
+        finally:
+            progress.line.close()
+        return failed
+
+    def collect(self, failed: dict[int, str]) -> SweepResult:
+        """The results of all chunks, also written to the sweep's directory."""
+        types = {"agent": pl.Int64, "env_steps": pl.Int64, "episode_return": pl.Float64}
+        rows, curves = [], [pl.DataFrame(schema=types)]
+        for group, chunk, trials, directory in self.chunks():
+            if (directory / RESULTS).exists():
+                trials = pl.read_parquet(directory / RESULTS)
+                curves.append(pl.read_parquet(directory / CURVES))
+            else:
+                trials = with_outcome(trials, error=pl.lit(failed[group.number]))
+            rows.append(trials.with_columns(chunk=pl.lit(chunk, pl.Int64)))
+        trials = pl.concat(rows, how="diagonal_relaxed").sort("agent")
+        all_curves = pl.concat(curves, how="diagonal_relaxed").sort("agent", "env_steps")
+        write_parquet(trials, self.directory / RESULTS)
+        write_parquet(all_curves, self.directory / CURVES)
+        configurations = rank_configurations(trials, swept_columns(self.spec))
+        return SweepResult(self.directory, trials, all_curves, configurations)
 
 
-def check_directory(directory: Path, out: Path | None, resume: bool, spec: Spec) -> list[GroupPlan] | None:
+def choose_directory(out: str | Path | None, resume: bool, name: str) -> Path:
+    """The directory of a sweep: `out`, or a new one.
+
+    Raises:
+        ArgumentError: `resume` without `out`.
+    """
+    if resume and out is None:
+        raise ArgumentError("resume", "needs out, the directory of the sweep to continue", True, got="")
+    return run_directory.default_directory(name) if out is None else Path(out)
+
+
+def check_directory(directory: Path, resume: bool, spec: SweepSpec) -> list[GroupPlan] | None:
     """Checks that a sweep can begin in a directory, or go on there.
 
     Returns:
-        The plan that it goes on with. None if it begins, as with --resume where there is no sweep yet, so that the same
-        command serves for the first time and for all others.
+        The plan that it goes on with. None if it begins, as with `resume` where there is no sweep yet: the same command
+        then serves for the first time and for all others.
 
     Raises:
-        ArgumentError: it holds something else, or another sweep.
+        ArgumentError: the directory holds something else, or another sweep.
     """
     if directory.exists() and not directory.is_dir():
         raise ArgumentError("out", "must be a directory", directory)
-    if not resume:
-        if (directory / run_directory.SWEEP).exists() or run_directory.holds_a_run(directory):
-            raise ArgumentError("out", "must not hold a sweep or a run already; resume continues it", directory)
-        return None
-    if out is None:
-        raise ArgumentError("resume", "needs out, the directory of the sweep to continue", True, got="")
-    if not (directory / run_directory.SWEEP).exists():
+    holds_a_sweep = (directory / run_directory.SWEEP).exists()
+    if not resume and (holds_a_sweep or run_directory.holds_a_run(directory)):
+        raise ArgumentError("out", "must not hold a sweep or a run already; resume continues it", directory)
+    if not holds_a_sweep:
         if run_directory.holds_a_run(directory):
             raise ArgumentError("out", "must be the directory of a sweep, and not of a run", directory)
         return None
-    record = read_record(directory)
-    for name in sorted(spec.fields.keys() | record["fields"].keys()):
-        before, now = record["fields"].get(name), spec.fields.get(name)
-        if before != now:
-            raise ArgumentError(name, f"must stay {_said(before)} to resume {directory}", now, got=_said(now))
-    if list(spec.fields) != list(record["fields"]):
-        raise ArgumentError("spec", f"must have its fields in the order of {directory / SPEC} to resume it", got="")
+    try:
+        record = report.read_record(directory)
+    except ArgumentError as error:
+        error.name = "out"
+        raise
+    before, now = flatten_record(record["spec"]), flatten_record(spec.record())
+    with errors_in(spec.source):
+        for name in sorted(before.keys() | now.keys()):
+            if before.get(name) != now.get(name):
+                was, got = (str(fields.get(name, "unset")) for fields in (before, now))
+                raise ArgumentError(name, f"must stay {was} to resume {directory}", now.get(name), got=got)
+        if list(spec.swept) != [path for path, value in record["spec"]["fields"].items() if isinstance(value, dict)]:
+            raise ArgumentError("swept fields", f"must stay in their order to resume {directory}", got="")
     if record["processes"] != jax.process_count():
         raise ArgumentError(
             "num_processes", f"must stay {record['processes']} to resume {directory}", jax.process_count()
         )
-    return [GroupPlan(*plan) for plan in record["plan"]]
+    return [GroupPlan(**plan) for plan in record["plan"]]
+
+
+def choose_devices(plans: Sequence[GroupPlan], number: int | None) -> list[jax.Device]:
+    """The devices to use: as many as asked for, or as many as exist and divide the chunks already planned.
+
+    Raises:
+        ArgumentError: there are fewer, or they do not divide the chunks.
+    """
+    devices, sizes = local_devices(number), sorted({plan.chunk_size for plan in plans})
+    if number is None and jax.process_count() == 1:
+        devices = devices[: math.gcd(len(devices), *sizes)]
+    if any(size % len(devices) for size in sizes):
+        raise ArgumentError("num_devices", f"must divide the chunks of {', '.join(map(str, sizes))} agents", number)
+    return devices
 
 
 @contextlib.contextmanager
 def lock(directory: Path) -> Iterator[None]:
-    """Keeps other sweeps out of a directory; the first of several processes does, and all hear whether it can.
+    """Keeps other sweeps out of a directory. The first process locks it, and all processes learn whether it can.
 
     Raises:
         ArgumentError: another process is writing there.
     """
-    with contextlib.ExitStack() as holding:
+    with contextlib.ExitStack() as stack:
         error = None
         if jax.process_index() == 0:
             try:
-                holding.enter_context(run_directory.lock(directory, "out"))
+                stack.enter_context(run_directory.lock(directory, "out"))
             except ArgumentError as held:
                 error = held
         if all_reduce_max(error is not None):
@@ -120,159 +331,3 @@ def lock(directory: Path) -> Iterator[None]:
             begun = (directory / run_directory.SWEEP).exists()
             stopped.add_note("--resume goes on with what is saved" if begun else "nothing was saved yet")
             raise
-
-
-def _said(value: Any) -> str:
-    return "missing" if value is None else str(value)
-
-
-def read_record(directory: Path) -> dict[str, Any]:
-    """What `sweep.json` says.
-
-    Raises:
-        ArgumentError: it is not there, or something else.
-    """
-    try:
-        record = run_directory.read_json(directory / run_directory.SWEEP)
-    except OSError as error:
-        raise ArgumentError("directory", f"must hold a sweep, which has a {run_directory.SWEEP}", directory) from error
-    except ValueError as error:
-        raise ArgumentError(
-            "directory", f"must hold a sweep: its {run_directory.SWEEP} is not JSON ({error})", directory
-        ) from error
-    if not {"fields", "plan", "processes"} <= record.keys():
-        raise ArgumentError(
-            "directory", f"must hold a sweep: its {run_directory.SWEEP} is not the record of one", directory
-        )
-    return record
-
-
-def begin(sweep: Sweep) -> None:
-    """Writes down what is going to be done, in the first process."""
-    if jax.process_index() > 0:
-        return
-    run_directory.make_directory(sweep.directory, "out")
-    shutil.copyfile(sweep.spec_file, sweep.directory / SPEC)
-    record = {
-        "experiment": sweep.spec.experiment.name,
-        "fields": sweep.spec.fields,
-        "plan": [list(plan) for plan in sweep.plans],
-        "processes": jax.process_count(),
-        **provenance.describe("jaxrl.experiments.sweep"),
-    }
-    run_directory.write_json(sweep.directory / run_directory.SWEEP, record)
-
-
-def carry_out(sweep: Sweep, devices: Sequence[jax.Device], console: Console) -> dict[int, str] | None:
-    """Trains all chunks that are not finished.
-
-    Returns:
-        The errors of groups that failed, by their numbers; None if a signal stopped the sweep.
-    """
-    steps = [len(group.trials) * group.options.budget.total_steps for group in sweep.groups]
-    line, failed = SweepProgress(console, sum(steps)), {}
-    try:
-        for group, plan in zip(sweep.groups, sweep.plans, strict=True):
-            try:
-                if not train_group(sweep, group, plan, devices, line, console):
-                    return None
-            except Exception as error:  # whatever is wrong with this group, the next may be sound
-                if jax.process_count() > 1:
-                    raise  # other processes would wait for this one
-                failed[group.number] = first_line(error)
-                path = sweep.error_file(group.number)
-                path.write_text(traceback.format_exc())
-                console.print(f"group {group.number} failed: {failed[group.number]}; see {path}", soft_wrap=True)
-            else:
-                sweep.error_file(group.number).unlink(missing_ok=True)
-    finally:
-        line.line.close()
-    return failed
-
-
-def train_group(
-    sweep: Sweep, group: Group, plan: GroupPlan, devices: Sequence[jax.Device], line: SweepProgress, console: Console
-) -> bool:
-    """Trains a group's chunks; says whether all are finished, or else a signal stopped one."""
-    for chunk in range(plan.chunks):
-        trials = group.trials[chunk * plan.chunk_size :][: plan.chunk_size]
-        label = f"group {group.number + 1} of {len(sweep.groups)}, chunk {chunk + 1} of {plan.chunks}"
-        finished = train_chunk(
-            group,
-            trials,
-            group.program(plan.chunk_size, devices),
-            sweep.chunk_directory(group.number, chunk),
-            sweep.checkpoint_every,
-            ChunkLogger(line, label, trials, plan.chunk_size),
-            make_loggers(sweep.loggers),
-            lambda text: console.print(f"note: {text}", soft_wrap=True),
-        )
-        if not finished:
-            return False
-        line.done += len(trials) * group.options.budget.total_steps
-    return True
-
-
-def collect(sweep: Sweep, failed: dict[int, str]) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The results and curves of all agents, also written to the sweep's directory."""
-    rows, curves = [], []
-    for group, plan in zip(sweep.groups, sweep.plans, strict=True):
-        for chunk in range(plan.chunks):
-            directory = sweep.chunk_directory(group.number, chunk)
-            if (directory / RESULTS).exists():
-                found = pl.read_parquet(directory / RESULTS)
-                curves.append(pl.read_parquet(directory / CURVES))
-            else:
-                trials = group.trials[chunk * plan.chunk_size :][: plan.chunk_size]
-                found = results_frame([describe(group, trial) for trial in trials])
-                found = found.with_columns(error=pl.lit(failed[group.number]))
-            rows.append(found.with_columns(chunk=pl.lit(chunk, pl.Int64)))
-    all_results = pl.concat(rows, how="diagonal_relaxed").sort("agent")
-    none = pl.DataFrame(schema={"agent": pl.Int64, "env_steps": pl.Int64, "episode_return": pl.Float64})
-    all_curves = pl.concat([none, *curves], how="diagonal_relaxed").sort("agent", "env_steps")
-    results.write_parquet(all_results, sweep.directory / RESULTS)
-    results.write_parquet(all_curves, sweep.directory / CURVES)
-    return all_results, all_curves
-
-
-def report(sweep: Sweep, failed: dict[int, str], console: Console) -> pl.DataFrame:
-    """Writes the results and draws them, and shows the best; gives the configurations, the best first."""
-    found, curves = collect(sweep, failed)
-    best = results.best_configurations(found, sweep.swept)
-    first, directory = sweep.groups[0], sweep.directory
-    rules = describe_rules(first.env, first.env_params)
-    title = f"{sweep.spec.experiment.algorithm} on {sweep.spec.options.task.env}"
-    subtitle = f"{rules}; {sweep.size}"
-    with errors_as_notes(directory / LEARNING_CURVES):
-        sweep_results.draw_curves(found, curves, best, title, subtitle, directory / LEARNING_CURVES)
-    if sweep.swept:
-        logs = [dimension.path for dimension in sweep.spec.dimensions if dimension.distribution == "log_uniform"]
-        with errors_as_notes(directory / HPARAMS):
-            sweep_results.draw_hparams(found, sweep.swept, logs, title, subtitle, directory / HPARAMS)
-    console.print(results.table(best, sweep.swept))
-    if sweep.spec.seeds > 1:
-        console.print(f"evaluation return: mean and {describe_spread(sweep.spec.seeds)}")
-    counts = ", ".join(f"{count:,} {status}" for status, count in sorted(found["status"].value_counts().iter_rows()))
-    console.print(f"agents: {counts}")
-    names = (RESULTS, CURVES, LEARNING_CURVES, *((HPARAMS,) if sweep.swept else ()))
-    for name in (name for name in names if (directory / name).exists()):
-        console.print(f"{name.split('.')[0].replace('_', ' ')}: {directory / name}", soft_wrap=True)
-    if best["finished"].sum():
-        console.print("train the best again with")
-        console.print(f"  {retrain(sweep, best)}", soft_wrap=True)
-    return best
-
-
-def retrain(sweep: Sweep, best: pl.DataFrame) -> str:
-    """The command that trains the best configuration again, with the same seeds."""
-    number, spec = best["configuration"][0], sweep.spec
-    group, trial = next(
-        (group, each) for group in sweep.groups for each in group.trials if each.configuration == number
-    )
-    options = with_values(trial.options, {"seed": spec.options.budget.seed, "num_seeds": spec.seeds})
-    observation, _ = jax.eval_shape(group.env.reset, jax.random.key(0), group.env_params)
-    ignored = spec.experiment.ignored(options, observation)
-    changed = results.changes(spec.experiment, options)
-    return results.retrain_command(
-        spec.experiment, {path: value for path, value in changed.items() if path not in ignored}
-    )

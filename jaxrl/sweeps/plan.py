@@ -1,4 +1,4 @@
-"""The plan of a sweep: how many agents of each group train at once, and the memory, the disk and the time it takes."""
+"""The plan of a sweep: how many agents of each group train at once, and the memory, disk and time that this takes."""
 
 import math
 import time
@@ -18,16 +18,16 @@ from jaxrl.training.population import RunState, block_size
 from jaxrl.training.program import batch_shapes, init_run_state, largest_part
 
 SHARE_OF_MEMORY = 0.8
-"""How much of the free memory a chunk may take unless told: evaluations want some, and checkpoints on their way."""
+"""The default share of the free memory that a chunk may take; evaluations and checkpoints need some of the rest."""
 TRIAL_SECONDS = 1.0
 
 
 class Limits(NamedTuple):
-    """What there is, in bytes.
+    """What a sweep may take, in bytes.
 
     Attributes:
-        memory: free on each accelerator, or on the machine; infinite if it does not say.
-        disk: free where the sweep writes.
+        memory: of each accelerator, or of the machine; infinite where the free memory is unknown.
+        disk: where the sweep writes.
     """
 
     memory: float
@@ -35,14 +35,14 @@ class Limits(NamedTuple):
 
 
 class GroupPlan(NamedTuple):
-    """How a group is carried out.
+    """How a group is trained.
 
     Attributes:
-        agents: of the group.
-        chunk_size: how many train at once; what is missing in the last chunk is filled up.
-        memory: bytes that a chunk needs of each accelerator, or of the machine.
-        checkpoint: bytes of one checkpoint of a chunk before it is compressed.
-        seconds: how long the group will take, as a short trial tells.
+        agents: in the group.
+        chunk_size: agents that train at once; the last chunk is padded.
+        memory: bytes that a chunk needs, of each accelerator or of the machine.
+        checkpoint: bytes of a chunk's checkpoint before compression.
+        seconds: the expected time of the group.
     """
 
     agents: int
@@ -56,60 +56,51 @@ class GroupPlan(NamedTuple):
         return -(-self.agents // self.chunk_size)
 
 
-def limits(memory_gib: float | None, free_disk: float) -> Limits:
-    """What a sweep may take: so much memory if told, or else most of what is free; of all processes the least."""
-    there = available_memory()
-    memory = memory_gib * GIB if memory_gib is not None else math.inf if there is None else SHARE_OF_MEMORY * there
+def make_limits(memory_gib: float | None, free_disk: float) -> Limits:
+    """The given memory, or by default most of the free memory; the smallest limits of all processes."""
+    free = available_memory()
+    memory = memory_gib * GIB if memory_gib is not None else math.inf if free is None else SHARE_OF_MEMORY * free
     return Limits(-all_reduce_max(-memory), -all_reduce_max(-free_disk))
 
 
-def most_at_once(group: Group, devices: Sequence[jax.Device], limits: Limits) -> int:
-    """How many agents of a group the memory and the disk can hold, by the size of their states.
+def max_chunk_size(group: Group, devices: Sequence[jax.Device], limits: Limits) -> int:
+    """How many agents of a group fit into the memory and onto the disk, by the size of their states.
 
     Raises:
-        ArgumentError: not even one on each device.
+        ArgumentError: one agent a device does not fit.
     """
     one, least = bytes_of(state_shapes(group, 1)), len(devices)
-    memory = one / _memories(devices)
-    for what, each, there in (("memory", memory, limits.memory), ("disk, for two checkpoints", 2 * one, limits.disk)):
-        if each * least > there:
-            raise ArgumentError(
-                "memory" if what == "memory" else "out",
-                f"must have room for group {group.number}: {_agents(least)} need {format_bytes(each * least)} of "
-                f"{what}; " + _what_would_fit(group, there / (each * least)),
-                there,
-                got=format_bytes(there),
-            )
+    # The devices of a CPU share the memory of their machine.
+    on_cpu = devices[0].platform == "cpu"
+    memory = one / (len({device.process_index for device in devices}) if on_cpu else len(devices))
+    if memory * least > limits.memory:
+        raise _does_not_fit(group, least, memory * least, limits)
+    if 2 * one * least > limits.disk:
+        raise _does_not_fit(group, least, 2 * one * least, limits, disk=True)
     return int(min(limits.memory / memory, limits.disk / (2 * one)))
 
 
 def state_shapes(group: Group, agents: int) -> RunState:
-    """The shapes of all that so many agents of a group are."""
+    """The shapes of the state of `agents` agents of a group."""
     shapes = jax.eval_shape(lambda key: init_run_state(group.trainer, key, group.options.hparams), jax.random.key(0))
     return batch_shapes(shapes, agents)
 
 
 def plan_group(group: Group, devices: Sequence[jax.Device], limits: Limits) -> GroupPlan:
-    """Compiles a group's program, makes the chunks smaller if it needs more memory than its state, and tries it.
+    """Compiles a group's program and times it. Makes its chunks smaller if it needs more memory than its state.
 
     Raises:
-        ArgumentError: even the smallest chunk does not fit.
+        ArgumentError: the smallest chunk does not fit.
     """
-    agents, most = len(group.trials), most_at_once(group, devices, limits)
+    agents, most = len(group.trials), max_chunk_size(group, devices, limits)
     while True:
-        at_once = chunk_size(agents, most, len(devices))
+        at_once = choose_chunk_size(agents, most, len(devices))
         program = group.program(at_once, devices)
         memory = program.memory() * local_copies(program.mesh)
         if memory <= limits.memory:
             break
         if at_once == len(devices):
-            raise ArgumentError(
-                "memory",
-                f"must have room for group {group.number}: {_agents(at_once)} and their program need "
-                f"{format_bytes(memory)}; " + _what_would_fit(group, limits.memory / memory),
-                limits.memory,
-                got=format_bytes(limits.memory),
-            )
+            raise _does_not_fit(group, at_once, memory, limits)
         most = max(len(devices), min(at_once - len(devices), int(at_once * limits.memory / memory)))
     steps = group.options.budget.total_steps - group.trainer.warmup_steps
     iterations = steps // group.trainer.steps_per_iteration
@@ -117,8 +108,8 @@ def plan_group(group: Group, devices: Sequence[jax.Device], limits: Limits) -> G
     return GroupPlan(agents, at_once, memory, bytes_of(state_shapes(group, at_once)), seconds)
 
 
-def chunk_size(agents: int, most: int, devices: int) -> int:
-    """How many agents to train at once: as few chunks as can be, all of the same size, which the devices divide."""
+def choose_chunk_size(agents: int, most: int, devices: int) -> int:
+    """How many agents to train at once: the fewest chunks, all of one size, which the devices divide."""
     chunks = -(-agents // (most - most % devices))
     each = -(-agents // (chunks * devices))
     better = next(size for size in range(each, 2 * each + 2) if size == 1 or block_size(size) > 1)
@@ -126,7 +117,7 @@ def chunk_size(agents: int, most: int, devices: int) -> int:
 
 
 def seconds_per_iteration(group: Group, size: int, devices: Sequence[jax.Device]) -> float:
-    """Tries how long one iteration of a chunk takes, in two agents a device on a CPU, where agents take turns."""
+    """Times one iteration of a chunk. On a CPU, where agents take turns, it runs two agents a device."""
     few = size if block_size(size) == size else min(size, 2 * len(devices))
     program = group.program(few, devices)
     advance, run_state = program.compiled(), program.init(*group.inputs(pad(group.trials, few)))
@@ -138,49 +129,41 @@ def seconds_per_iteration(group: Group, size: int, devices: Sequence[jax.Device]
     return seconds / iterations * size / few
 
 
-def show(groups: Sequence[Group], plans: Sequence[GroupPlan], limits: Limits) -> Table:
+def plan_table(groups: Sequence[Group], plans: Sequence[GroupPlan]) -> Table:
     """The plan, for the screen."""
     table = Table(box=None, padding=(0, 2, 0, 0))
     for header in ("group", "agents", "chunks × agents", "memory", "two checkpoints", "time"):
         table.add_column(header, justify="right", overflow="fold")
     table.add_column("static values", overflow="fold")
-    for group, plan in zip(groups, plans, strict=True):
+    static = [
+        {path: value for path, value in flatten(group.options).items() if not path.startswith("hparams.")}
+        for group in groups
+    ]
+    for group, plan, own in zip(groups, plans, static, strict=True):
+        differ = (path for path in own if any(other[path] != own[path] for other in static))
+        values = ", ".join(f"{path.removeprefix('config.')} {own[path]}" for path in differ)
         sizes = [format_bytes(plan.memory), format_bytes(2 * plan.checkpoint)]
         chunks = f"{plan.chunks} × {plan.chunk_size:,}"
-        time = format_seconds(plan.seconds)
-        table.add_row(f"{group.number}", f"{plan.agents:,}", chunks, *sizes, time, _static_values(groups, group) or "–")
+        table.add_row(
+            f"{group.number}", f"{plan.agents:,}", chunks, *sizes, format_seconds(plan.seconds), values or "–"
+        )
     return table
 
 
-def _static_values(groups: Sequence[Group], group: Group) -> str:
-    """The static values in which groups differ."""
-    all_of_them = [flatten(each.options) for each in groups]
-    own = flatten(group.options)
-    differ = [path for path in own if path.startswith("config.") and any(x[path] != own[path] for x in all_of_them)]
-    return ", ".join(f"{path.removeprefix('config.')} {own[path]}" for path in differ)
-
-
-def _memories(devices: Sequence[jax.Device]) -> int:
-    """How many memories these devices have: a CPU's share that of the machine."""
-    if devices[0].platform == "cpu":
-        return len({device.process_index for device in devices})
-    return len(devices)
-
-
-def _agents(number: int) -> str:
-    return "one agent would" if number == 1 else f"{number} agents, one a device, would"
-
-
-def _what_would_fit(group: Group, share: float) -> str:
-    """What to change for a group that may only be so large a share of what it is."""
-    capacity = getattr(group.options.config, "replay_capacity", None)
-    one = state_shapes(group, 1)
+def _does_not_fit(group: Group, agents: int, needed: float, limits: Limits, disk: bool = False) -> ArgumentError:
+    """The error for `agents` agents, one a device, that need more bytes than the limit. It says what would fit."""
+    limit = limits.disk if disk else limits.memory
+    capacity, one = getattr(group.options.config, "replay_capacity", None), state_shapes(group, 1)
     if capacity is None:
         network = "a smaller network, " if largest_part(one.state) == "agent" else ""
-        return f"{network}fewer config.num_envs, or a shorter config.rollout_length, need less"
-    whole, replay = bytes_of(one), bytes_of(one.state.replay)
-    least = int(0.95 * capacity * (share * whole - (whole - replay)) / replay)  # the rest stays as large as it is
-    if least < group.options.config.batch_size:
-        return "a smaller config.replay_capacity alone is not enough"
-    two_digits = least - least % 10 ** max(0, len(str(least)) - 2)
-    return f"config.replay_capacity = {two_digits} would"
+        hint = f"{network}fewer config.num_envs, or a shorter config.rollout_length need less"
+    else:
+        whole, replay = bytes_of(one), bytes_of(one.state.replay)
+        fits = int(0.95 * capacity * (limit / needed * whole - (whole - replay)) / replay)  # the rest does not shrink
+        fits -= fits % 10 ** max(0, len(str(fits)) - 2)
+        enough = fits >= group.options.config.batch_size
+        hint = f"config.replay_capacity = {fits} fits" if enough else "a smaller config.replay_capacity is not enough"
+    who, least = "one agent" if agents == 1 else f"{agents} agents, one a device,", format_bytes(needed)
+    rule = f"be on a disk with {least} for two checkpoints of" if disk else f"be at least {least} for"
+    rule = f"must {rule} {who} of group {group.number}; {hint}"
+    return ArgumentError("out" if disk else "memory", rule, limit, got=format_bytes(limit))

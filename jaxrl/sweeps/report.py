@@ -1,63 +1,151 @@
-"""Keeping what a sweep found: its results, its pictures, and a page that says how they were made."""
+"""What a finished sweep shows: its pictures, its best configurations, and a page that says how they were made."""
 
 import shutil
 from pathlib import Path
+from typing import Any
 
+import jax
 import polars as pl
+from rich.console import Console
 
-from jaxrl.envs import describe_rules
+from jaxrl.arguments import ArgumentError
 from jaxrl.formatting import describe_spread
+from jaxrl.plots.errors import errors_as_notes
+from jaxrl.plots.sweep_results import draw_curves, draw_hparams
+from jaxrl.runs import run_directory
+from jaxrl.runs.options import flatten
 from jaxrl.runs.page import with_epsilon
-from jaxrl.sweeps import results
-from jaxrl.sweeps.chunks import CURVES, RESULTS
-from jaxrl.sweeps.execute import HPARAMS, LEARNING_CURVES, SPEC, Sweep, read_record, retrain
+from jaxrl.runs.task import make_env
+from jaxrl.sweeps.results import (
+    CURVES,
+    RESULTS,
+    SweepResult,
+    count_status,
+    markdown_table,
+    results_table,
+    retrain_command,
+    screen_table,
+)
+from jaxrl.sweeps.spec import SweepSpec
+from jaxrl.sweeps.trials import swept_columns
+
+SPEC = "sweep.toml"
+PICTURES = {"learning_curves.png": "learning curves", "hyperparameters.png": "each swept field against the return"}
 
 
-def record(sweep: Sweep, best: pl.DataFrame, destination: Path) -> None:
+def read_record(directory: Path) -> dict[str, Any]:
+    """What `sweep.json` says.
+
+    Raises:
+        ArgumentError: it is missing, or is something else.
+    """
+    path = directory / run_directory.SWEEP
+    try:
+        record = run_directory.read_json(path)
+    except (OSError, ValueError) as error:
+        raise ArgumentError("directory", f"must hold a sweep: {path} cannot be read ({error})", got="") from error
+    if not {"spec", "plan", "processes"} <= record.keys():
+        raise ArgumentError("directory", f"must hold a sweep: {path} is not the record of one", got="")
+    return record
+
+
+def title(spec: SweepSpec) -> str:
+    envs = spec.fields["env"]
+    return f"{spec.experiment.algorithm} on {envs if isinstance(envs, str) else ', '.join(envs['values'])}"
+
+
+def size(spec: SweepSpec) -> str:
+    """How many agents a sweep has, in words."""
+    number = len(spec.draws)
+    configurations = f"{number:,} configuration" + "s" * (number > 1)
+    return configurations + (f" × {spec.seeds} seeds" if spec.seeds > 1 else ", one seed each")
+
+
+def report(result: SweepResult, console: Console) -> None:
+    """Draws the pictures of a sweep, and prints its best configurations and where everything is."""
+    record, directory = read_record(result.directory), result.directory
+    spec = SweepSpec(**record["spec"])
+    swept, head = swept_columns(spec), (title(spec), f"{record['rules']}; {size(spec)}")
+    curves, hparams = (directory / name for name in PICTURES)
+    with errors_as_notes(curves):
+        draw_curves(result.trials, result.curves, result.configurations, *head, curves)
+    if swept:
+        logs = [path for path, table in spec.swept.items() if table["distribution"] == "log_uniform"]
+        with errors_as_notes(hparams):
+            draw_hparams(result.trials, swept, logs, *head, hparams)
+    console.print(screen_table(results_table(result.configurations, swept)))
+    if spec.seeds > 1:
+        console.print(f"evaluation return: mean and {describe_spread(spec.seeds)}")
+    console.print(f"agents: {count_status(result.trials)}")
+    for name in (RESULTS, CURVES, *PICTURES):
+        if (directory / name).exists():
+            console.print(f"{name.split('.')[0].replace('_', ' ')}: {directory / name}", soft_wrap=True)
+    if result.configurations["finished"].sum():
+        console.print("train the best again with")
+        console.print(f"  {retrain_best(spec, result)}", soft_wrap=True)
+
+
+def retrain_best(spec: SweepSpec, result: SweepResult) -> str:
+    """The command that trains the best configuration again, with the same seeds."""
+    options = spec.configuration(result.configurations["configuration"][0], num_seeds=spec.seeds)
+    env, env_params = make_env(options.task)
+    observation, _ = jax.eval_shape(env.reset, jax.random.key(0), env_params)
+    ignored = spec.experiment.ignored(options, observation)  # the command would refuse these
+    return retrain_command(spec.experiment, {path: x for path, x in flatten(options).items() if path not in ignored})
+
+
+def record_sweep(result: SweepResult, destination: Path) -> None:
     """Copies the results of a finished sweep (no agents) into `destination`, and writes its `README.md`."""
-    drawn = [name for name in (LEARNING_CURVES, HPARAMS) if (sweep.directory / name).exists()]
-    for name in (SPEC, RESULTS, CURVES, *drawn):
-        shutil.copyfile(sweep.directory / name, destination / name)
-    (destination / "README.md").write_text(page(sweep, best))
+    for name in (SPEC, RESULTS, CURVES, *PICTURES):
+        if (result.directory / name).exists():
+            shutil.copyfile(result.directory / name, destination / name)
+    (destination / "README.md").write_text(page(result))
 
 
-def page(sweep: Sweep, best: pl.DataFrame) -> str:
-    """The page, in Markdown."""
-    made, found = read_record(sweep.directory), pl.read_parquet(sweep.directory / RESULTS)
-    spec, first = sweep.spec, sweep.groups[0]
-    versions = ", ".join(f"{name} {version}" for name, version in made["versions"].items())
-    counts = ", ".join(f"{count:,} {status}" for status, count in sorted(found["status"].value_counts().iter_rows()))
-    seconds = found.group_by("group", "chunk").agg(pl.col("seconds").max())["seconds"].to_list()
-    speed = sum(found["env_steps"].to_list()) / sum(seconds)
+def page(result: SweepResult) -> str:
+    """The page of a sweep, in Markdown."""
+    record, trials = read_record(result.directory), result.trials
+    spec = SweepSpec(**record["spec"])
+    seconds = sum(trials.unique(("group", "chunk"))["seconds"].to_list())
+    speed = sum(trials["env_steps"].to_list()) / seconds
     interval = f" (mean and {describe_spread(spec.seeds)})" if spec.seeds > 1 else ""
-    words = {LEARNING_CURVES: "learning curves", HPARAMS: "each hyperparameter against the return"}
-    shown = "\n".join(f"![{text}]({name})\n" for name, text in words.items() if (sweep.directory / name).exists())
-    agents = [trial for each in sweep.groups for trial in each.trials]
-    epsilon = with_epsilon(*(getattr(trial.options.hparams, "epsilon_eval", None) for trial in agents))
-    again = f"The best again:\n\n```\n{retrain(sweep, best)}\n```" if best["finished"].sum() else "No agent finished."
-    return f"""# {spec.experiment.algorithm} on {spec.options.task.env}: a sweep
+    drawn = [name for name in PICTURES if (result.directory / name).exists()]
+    shown = "\n".join(f"![{PICTURES[name]}]({name})\n" for name in drawn)
+    again = f"The best again:\n\n```\n{retrain_best(spec, result)}\n```"
+    return f"""# {title(spec)}: a sweep
 
 ```
-{made["command"]}
+{record["command"]}
 ```
 
 ```toml
-{(sweep.directory / SPEC).read_text(encoding="utf-8-sig").strip()}
+{(result.directory / SPEC).read_text().strip()}
 ```
 
-Rules: {describe_rules(first.env, first.env_params)}.
-{sweep.size}, {spec.options.budget.total_steps:,} environment steps each.
-Agents: {counts}.
+Rules: {record["rules"]}.
+{size(spec)}, {spec.options.budget.total_steps:,} environment steps each.
+Agents: {count_status(trials)}.
 The evaluation return is the mean of {spec.options.budget.eval_episodes} episodes at the end of each
-seed{epsilon}{interval}.
+seed{epsilons(trials)}{interval}.
 
-{results.markdown_table(best, sweep.swept)}
+{markdown_table(results_table(result.configurations, swept_columns(spec)))}
 
-{again}
+{again if result.configurations["finished"].sum() else "No agent finished."}
 
 {shown}
-{sum(seconds) / 60:.1f} minutes of training, {speed:,.0f} environment steps/s of all agents together, on
-{made["machine"]["device"]}.
-Run on {made["started"][:10]} at commit {made["commit"] or "none (an installed package)"}, with
-{versions}.
+{seconds / 60:.1f} minutes of training, {speed:,.0f} environment steps/s of all agents together, on
+{made_on(record)}
 """
+
+
+def epsilons(trials: pl.DataFrame) -> str:
+    """The ε of evaluated policies, for a page."""
+    column = "hparams.epsilon_eval"
+    return with_epsilon(*trials[column].unique()) if column in trials.columns else ""
+
+
+def made_on(record: dict[str, Any]) -> str:
+    """The device, the date, the commit and the versions of a sweep, for its page."""
+    versions = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
+    commit = record["commit"] or "none (an installed package)"
+    return f"{record['machine']['device']}.\nRun on {record['started'][:10]} at commit {commit}, with\n{versions}."

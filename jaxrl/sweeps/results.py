@@ -1,150 +1,169 @@
-"""What a sweep found: its configurations in order, the best of them in a table, the command that trains one again.
+"""What a sweep finds: frames of its trials and configurations, tables, and the command that trains one again.
 
-`results` has a row for each agent: `agent`, `configuration`, `seed`, `group`, `chunk`, `status` ("finished", "diverged"
-or "failed"), `error`, every hyperparameter and static field by its path ("hparams.learning_rate"), `eval_return`,
-`train_return`, `env_steps` and `seconds`.
+The frame of trials has one row for each agent, with the columns of `make_trials` and `chunk`, `status` ("finished",
+"diverged" or "failed"), `error`, `eval_return`, `train_return`, `env_steps` and `seconds`, the time of its chunk.
 """
 
 import os
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
 from rich.table import Table
 
-from jaxrl.formatting import format_mean, format_number
+from jaxrl.formatting import format_mean
+from jaxrl.plots.sweep_results import format_value, short_labels
 from jaxrl.runs.experiment import Experiment
-from jaxrl.runs.options import Options, flatten
+from jaxrl.runs.options import flatten
 
-COLUMNS = ("rank", "configuration", "evaluation return", "seeds finished", "training return")
+RESULTS, CURVES = "results.parquet", "curves.parquet"
 
 
-def best_configurations(results: pl.DataFrame, swept: Sequence[str]) -> pl.DataFrame:
-    """One row a configuration, the best first.
+class SweepResult(NamedTuple):
+    """What a sweep found.
 
-    Configurations go by their evaluation return, then by their training return, then by their number; one with a seed
-    that diverged or failed comes after all that have none.
+    Attributes:
+        directory: the sweep's; `jaxrl.load(directory, agent)` gives its agents.
+        trials: one row for each agent.
+        curves: one row for each agent and logged step, with `agent`, `env_steps`, `episode_return` and other metrics.
+        configurations: one row for each configuration, the best first, see `rank_configurations`.
+    """
+
+    directory: Path
+    trials: pl.DataFrame
+    curves: pl.DataFrame
+    configurations: pl.DataFrame
+
+    @property
+    def problems(self) -> list[str]:
+        """The errors of groups that failed, and whether no agent finished."""
+        failed = self.trials.filter(status="failed").select("group", "error").unique(maintain_order=True)
+        groups = [f"{group}: {error}; see {error_file(self.directory, group)}" for group, error in failed.iter_rows()]
+        nothing = [] if self.configurations["finished"].sum() else ["no agent finished"]
+        return ([f"groups failed: {'; '.join(groups)}"] if groups else []) + nothing
+
+
+def error_file(directory: Path, group: int) -> Path:
+    """Where the traceback of a group that failed is."""
+    return directory / f"group_{group}_error.txt"
+
+
+def with_outcome(trials: pl.DataFrame, **columns: pl.Series | pl.Expr) -> pl.DataFrame:
+    """Trials with what came of them: by default, of agents that never trained."""
+    nothing = {
+        "status": pl.lit("failed"),
+        "error": pl.lit(None, pl.String),
+        "eval_return": pl.lit(None, pl.Float64),
+        "train_return": pl.lit(None, pl.Float64),
+        "env_steps": pl.lit(0, pl.Int64),
+        "seconds": pl.lit(0.0),
+    }
+    return trials.with_columns(**(nothing | columns))
+
+
+def rank_configurations(trials: pl.DataFrame, swept: Sequence[str]) -> pl.DataFrame:
+    """One row for each configuration, the best first.
+
+    Configurations are ranked by their mean evaluation return, then by their mean training return, then by their number.
+    Those with a seed that diverged or failed come last.
 
     Args:
-        results: one row an agent.
+        trials: one row for each agent.
         swept: the columns in which configurations differ.
 
     Returns:
-        `configuration`, the swept columns, how many `seeds` it has and how many `finished`, the mean `eval_return` of
-        those, each of their `eval_returns`, and the mean `train_return` of all seeds that have one.
+        `configuration`, the swept columns, the number of `seeds` and of those that `finished`, the mean `eval_return`
+        of the latter and each of their `eval_returns`, and the mean `train_return` of all seeds that have one.
     """
-    best = (
-        results.sort("agent")
+    finished = pl.col("eval_return").filter(pl.col("status") == "finished")
+    return (
+        trials.sort("agent")
         .group_by("configuration", maintain_order=True)
         .agg(
             *(pl.col(name).first() for name in swept),
-            pl.len().alias("seeds"),
-            (pl.col("status") == "finished").sum().alias("finished"),
-            pl.col("eval_return").filter(pl.col("status") == "finished"),
-            pl.col("train_return").fill_nan(None).mean(),
+            seeds=pl.len(),
+            finished=(pl.col("status") == "finished").sum(),
+            eval_return=finished.mean(),
+            eval_returns=finished,
+            train_return=pl.col("train_return").fill_nan(None).mean(),
         )
-    )
-    return best.select(
-        *("configuration", *swept, "seeds", "finished"),
-        pl.col("eval_return").list.mean(),
-        pl.col("eval_return").alias("eval_returns"),
-        "train_return",
-    ).sort(
-        pl.col("finished") < pl.col("seeds"), "eval_return", "train_return", "configuration",
-        descending=[False, True, True, False], nulls_last=True,
+        .sort(
+            pl.col("finished") < pl.col("seeds"), "eval_return", "train_return", "configuration",
+            descending=[False, True, True, False], nulls_last=True,
+        )
     )  # fmt: skip
 
 
-def table(best: pl.DataFrame, swept: Sequence[str], rows: int = 10) -> Table:
-    """The first rows of what `best_configurations` gives, for the screen."""
-    shown = Table(box=None, padding=(0, 1))
-    for header in _headers(swept):
-        shown.add_column(header.replace(" ", "\n"), overflow="fold")
-    for cells in _rows(best, swept, rows):
-        shown.add_row(*cells)
-    return shown
+def results_table(configurations: pl.DataFrame, swept: Sequence[str], rows: int = 10) -> pl.DataFrame:
+    """The best configurations as text, for `screen_table` and `markdown_table`."""
+    best = configurations.head(rows)
+    labels = dict(zip(swept, short_labels(swept), strict=True))
+    return pl.DataFrame(
+        {
+            "rank": [str(rank + 1) for rank in range(len(best))],
+            "configuration": map(str, best["configuration"]),
+            **{label: map(format_value, best[name]) for name, label in labels.items()},
+            "evaluation return": map(format_mean, best["eval_returns"].to_list()),
+            "seeds finished": [f"{row['finished']} of {row['seeds']}" for row in best.iter_rows(named=True)],
+            "training return": [format_mean([] if x is None else [x]) for x in best["train_return"]],
+        }
+    )
 
 
-def markdown_table(best: pl.DataFrame, swept: Sequence[str], rows: int = 10) -> str:
-    """The same in Markdown."""
-    headers = _headers(swept)
-    lines = [headers, *_rows(best, swept, rows)]
-    head, *body = (f"| {' | '.join(cells)} |" for cells in lines)
-    return "\n".join([head, f"|{'---|' * len(headers)}", *body])
+def screen_table(frame: pl.DataFrame) -> Table:
+    """A frame of text for the screen."""
+    table = Table(box=None, padding=(0, 1))
+    for name in frame.columns:
+        table.add_column(name.replace(" ", "\n"), overflow="fold")
+    for row in frame.iter_rows():
+        table.add_row(*row)
+    return table
 
 
-def _headers(swept: Sequence[str]) -> list[str]:
-    return [*COLUMNS[:2], *short_labels(swept), *COLUMNS[2:]]
+def markdown_table(frame: pl.DataFrame) -> str:
+    """A frame of text in Markdown."""
+    lines = [frame.columns, ["---"] * frame.width, *frame.iter_rows()]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
-def _rows(best: pl.DataFrame, swept: Sequence[str], rows: int) -> list[list[str]]:
-    return [
-        [
-            *(str(rank), str(row["configuration"]), *(format_value(row[name]) for name in swept)),
-            format_mean(row["eval_returns"]),
-            f"{row['finished']} of {row['seeds']}",
-            "–" if row["train_return"] is None else format_mean([row["train_return"]]),
-        ]
-        for rank, row in enumerate(best.head(rows).iter_rows(named=True), 1)
-    ]
-
-
-def short_labels(swept: Sequence[str]) -> list[str]:
-    """What to call fields: "learning rate" for hparams.learning_rate, unless another one has that name too."""
-    fields = [path.rpartition(".")[2] for path in swept]
-    return [
-        (field if fields.count(field) == 1 else path).replace("_", " ")
-        for path, field in zip(swept, fields, strict=True)
-    ]
-
-
-def format_value(value: Any) -> str:
-    """A float in three significant digits, without an exponent unless it is very small or large."""
-    return format_number(value) if isinstance(value, float) else str(value)
+def count_status(trials: pl.DataFrame) -> str:
+    """How many agents finished, diverged and failed."""
+    return ", ".join(f"{count:,} {status}" for status, count in sorted(trials["status"].value_counts().iter_rows()))
 
 
 def write_parquet(frame: pl.DataFrame, path: Path) -> None:
-    """Writes a Parquet file in one replacement, so that it is never half there.
+    """Writes a Parquet file in one replacement, so that it is never incomplete.
 
     Raises:
-        OSError: it cannot be written; what was there before still is.
+        OSError: it cannot be written; the former file stays.
     """
     draft = path.with_suffix(".tmp")
     frame.write_parquet(draft)
     os.replace(draft, path)
 
 
-def changes(experiment: Experiment, options: Options) -> dict[str, Any]:
-    """The options that differ from those of a plain call, by path."""
-    before = flatten(experiment.defaults)
-    return {path: value for path, value in flatten(options).items() if value != before[path]}
-
-
-def retrain_command(experiment: Experiment, changed: dict[str, Any]) -> str:
-    """The shell command that trains an experiment with some of its options changed.
+def retrain_command(experiment: Experiment, values: dict[str, Any]) -> str:
+    """The shell command that trains an experiment with other values of some options.
 
     Args:
         experiment: what to train.
-        changed: values by their paths, as `flatten` gives them or as `results` has them (where lists are text).
+        values: by path, in JSON's types as from `flatten`. Those that equal the defaults are left out.
 
     Raises:
         KeyError: the experiment has no such option.
     """
     defaults = flatten(experiment.defaults)
     words = ["python", "-m", experiment.module]
-    for path, value in changed.items():
-        words += _option(path, value, defaults[path])
+    for path, value in values.items():
+        *records, field = path.replace("_", "-").split(".")
+        default = defaults[path]
+        if isinstance(default, bool):  # one flag inverts the default
+            words += ["--" + ".".join([*records, f"no-{field}" if default else field])] * (value != default)
+        elif value != default:
+            words += [
+                "--" + ".".join([*records, field]),
+                *map(str, value if isinstance(value, list | tuple) else [value]),
+            ]
     return shlex.join(words)
-
-
-def _option(path: str, value: Any, default: Any) -> list[str]:
-    """An option's words. A boolean has one flag, which turns its default round, or none."""
-    *records, field = path.replace("_", "-").split(".")
-    if isinstance(default, bool):
-        return [] if value == default else ["--" + ".".join([*records, f"no-{field}" if default else field])]
-    flag = "--" + ".".join([*records, field])
-    if isinstance(default, list):
-        return [flag, *(value.split() if isinstance(value, str) else map(str, value))]
-    return [flag, str(value)]  # a float's text is its shortest that reads as the same bits

@@ -1,4 +1,4 @@
-"""The file of a sweep: what its fields are drawn from, and the configurations that are drawn."""
+"""The specification of a sweep: what is fixed, what is swept, and the configurations that follow."""
 
 import dataclasses
 import itertools
@@ -7,28 +7,25 @@ import math
 import textwrap
 import tomllib
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 import numpy as np
+from annotated_types import Interval
+from flax import traverse_util
 
-from jaxrl.arguments import ArgumentError, errors_in, nearest
+from jaxrl.arguments import ArgumentError, check_value, errors_in, nearest
 from jaxrl.runs.experiment import Experiment, find_experiment
-from jaxrl.runs.options import Budget, Execution, Options, Task, annotations_of, check_options, with_values
-from jaxrl.runs.task import with_map as with_map_text
+from jaxrl.runs.options import Execution, Options, Task, annotations_of, check_options, flatten, with_values
+from jaxrl.runs.task import with_map
 
-Search = Literal["grid", "random", "sobol"]
+Search = Literal["grid", "random", "sobol", "list"]
 Distribution = Literal["uniform", "log_uniform", "integer", "choice"]
-
-OF_A_RUN = (
-    "env", "rules", "env_options", "total_steps", "seed", "log_every", "eval_episodes", "eval_max_steps",
-)  # fmt: skip
-"""Options that a spec may set; the others are the command's."""
 TABLES = ("hparams", "config")
-TOP_LEVEL = ("experiment", "search", "configurations", "seeds", *OF_A_RUN, *TABLES)
-KEYS = ("distribution", "low", "high", "values")
-"""What the table of a swept field may say."""
+OF_A_TASK = tuple(field.name for field in dataclasses.fields(Task))
+OF_A_SPEC = ("experiment", "search", "configurations", "seeds", "variants")
 KINDS: dict[Any, tuple[Any, str]] = {
     bool: (bool, "true or false"),
     int: (int, "a whole number"),
@@ -36,18 +33,14 @@ KINDS: dict[Any, tuple[Any, str]] = {
     str: (str, "text"),
 }
 """What TOML may hold for each type, and what to call it."""
-
-
-EXAMPLE = f"""\
+EXAMPLE = """\
 experiment = "dqn_cartpole"    # any that trains
-search = "random"              # {", ".join(get_args(Search))}
+search = "random"              # or grid, sobol, list
 configurations = 64            # how many to draw; a grid takes all
 seeds = 3                      # of each configuration: 192 agents
-total_steps = 2e5              # and others: see below
-[hparams]
-discount = 0.98                # the same for all
+total_steps = 2e5              # the same for all agents
 [hparams.learning_rate]
-distribution = "log_uniform"   # {", ".join(get_args(Distribution)[:-1])}
+distribution = "log_uniform"   # or uniform, integer
 low = 1e-4
 high = 1e-2
 [config.batch_size]
@@ -55,366 +48,348 @@ values = [64, 128]             # a choice
 """
 FORMAT = f"""The file, in TOML:
 {textwrap.indent(EXAMPLE, "  ")}
-Beside total_steps may stand {", ".join(name for name in OF_A_RUN if name != "total_steps")};
-under hparams and config, what --help of the experiment lists there, with "_" in place of "-"."""
+A sweep can vary env, rules, env_options, and what the experiment's --help lists under hparams and config, written with
+"_" for "-". It can fix these fields, and seed, log_every, eval_episodes, and eval_max_steps. The search "list" trains
+variants, each of which changes some fields, as in variants.double.config.double = true."""
 """What the help of a sweep says of its file."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Dimension:
-    """A swept field, and what it is drawn from."""
+class SweepSpec:
+    """What a sweep trains.
 
-    path: str
-    """Such as `hparams.learning_rate`."""
-    distribution: Distribution
-    low: float | None
-    """None for a choice; else of the field's type, as are the draws."""
-    high: float | None
-    """As `low`. An integer may be equal to it."""
-    values: tuple[Any, ...]
-    """Empty unless it is a choice."""
+    A value in `fields` fixes a field. A table, in Python a dict, sweeps it: `{"values": [64, 128]}` is a choice, and
+    `{"distribution": "log_uniform", "low": 1e-4, "high": 1e-2}` a range ("uniform", "log_uniform" or "integer").
 
-    @property
-    def shown(self) -> str:
-        """What it is drawn from, in a few words."""
-        return ", ".join(map(str, self.values)) if self.values else f"{self.low:g} to {self.high:g}"
-
-
-@dataclasses.dataclass(frozen=True)
-class Spec:
-    """What the file says, checked.
-
-    Each configuration is `options` with its own values in the fields of `dimensions`, and is trained with the seeds
-    `options.budget.seed`, `options.budget.seed + 1`, …
+    Raises:
+        ArgumentError: a value cannot be used. The error names the field as a TOML file does.
     """
 
     experiment: Experiment
+    """A training experiment, or its name."""
     search: Search
-    configurations: int
-    """How many there are; for a grid the product of the numbers of values."""
-    seeds: int
-    options: Options
-    """The experiment's, with all that the file fixes, of one seed: the first."""
-    dimensions: tuple[Dimension, ...]
-    """In the order of the file."""
-    fields: dict[str, Any]
-    """The file as `{"seeds": 3, "hparams.learning_rate.low": 0.0001, …}`, in JSON's types. What it leaves out of the
-    top level is there; what it leaves out of hparams and config is not, nor is the number of a grid's configurations,
-    which its values imply."""
+    """Where configurations come from: "grid" takes all combinations of values, "random" and "sobol" draw them, and
+    "list" takes the `variants`."""
+    configurations: int | None = None
+    """How many to draw. None for a grid and a list, which take all."""
+    seeds: int = 1
+    """Agents of each configuration. Their seeds are `seed`, `seed + 1`, …"""
+    fields: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    """Fixed and swept fields by path, such as "total_steps" or "hparams.learning_rate". Defaults are filled in."""
+    variants: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
+    """The configurations of a list by name: the values in which each differs, by path."""
+    toml: str = dataclasses.field(default="", compare=False, repr=False)
+    """The text of the file that it was read from."""
+    source: str = dataclasses.field(default="", compare=False, repr=False)
+    """The path of that file."""
+
+    def __post_init__(self) -> None:
+        experiment, given = self.experiment, self.fields
+        if not isinstance(experiment, Experiment):
+            experiment = find_experiment(_convert("experiment", experiment, str))
+        reader = _Reader(with_values(experiment.defaults, {"num_seeds": 1}))
+        usual = {path: x for path, x in flatten(reader.defaults).items() if path in reader.hints and path not in given}
+        read = {
+            "experiment": experiment,
+            "search": _convert("search", self.search, Search),
+            "configurations": None if self.configurations is None else _count("configurations", self.configurations),
+            "seeds": _count("seeds", self.seeds),
+            "fields": {path: _convert(path, x, reader.hints[path]) for path, x in usual.items()}
+            | {path: reader.read_field(path, value) for path, value in given.items()},
+            "variants": {
+                name: {path: reader.read(f"variants.{name}.{path}", x, path) for path, x in values.items()}
+                for name, values in self.variants.items()
+            },
+        }
+        for name, value in read.items():
+            object.__setattr__(self, name, value)
+        _check_search(self)
+
+    @cached_property
+    def swept(self) -> dict[str, dict[str, Any]]:
+        """The tables of swept fields, by path. Each has a distribution, and low and high, or the values of a choice."""
+        return {path: value for path, value in self.fields.items() if isinstance(value, dict)}
+
+    @cached_property
+    def options(self) -> Options:
+        """The experiment's options with every fixed field, for the first seed."""
+        fixed = {path: value for path, value in self.fields.items() if path not in self.swept}
+        return with_values(self.experiment.defaults, fixed | {"num_seeds": 1})
+
+    @cached_property
+    def draws(self) -> list[dict[str, Any]]:
+        """The values of every configuration, by path.
+
+        Equal specifications give equal draws, and more configurations begin with the same ones. A random draw depends
+        on the seed and the field's path only; Sobol points also depend on which other fields are swept. In a grid, the
+        last field changes fastest.
+        """
+        if self.search == "list":
+            return [dict(values) for values in self.variants.values()]
+        if self.search == "grid" or not self.swept:  # without swept fields, the one empty configuration
+            rows: Iterable[Any] = itertools.product(*(table["values"] for table in self.swept.values()))
+        else:
+            points = _random_points(self) if self.search == "random" else _sobol_points(self)
+            rows = zip(
+                *([_quantile(table, u) for u in points[path]] for path, table in self.swept.items()), strict=True
+            )
+        return [dict(zip(self.swept, values, strict=True)) for values in rows]
+
+    def configuration(self, number: int, **values: Any) -> Options:
+        """The options of a configuration, with other values in some top-level fields."""
+        return with_values(self.options, self.draws[number] | values)
+
+    def record(self) -> dict[str, Any]:
+        """The specification in JSON's types; `SweepSpec(**record)` makes it again."""
+        record = {name: getattr(self, name) for name in ("search", "configurations", "seeds", "fields", "variants")}
+        return json.loads(json.dumps({"experiment": self.experiment.name, **record}))
+
+    def with_maps(self) -> "SweepSpec":
+        """Replaces the file of a GridWorld's map by its text, because the file may change later."""
+        env, options = self.fields["env"], self.fields["env_options"]
+        envs = env["values"] if isinstance(env, dict) else [env]
+        if "GridWorld" not in envs:
+            return self
+        several = isinstance(options, dict)
+        texts = [
+            with_map(Task("GridWorld", None, x)).env_options for x in (options["values"] if several else [options])
+        ]
+        fields = {**self.fields, "env_options": {"values": texts} if several else texts[0]}
+        return dataclasses.replace(self, fields=fields)
 
 
-def read_spec(path: Path) -> Spec:
-    """Reads and checks the TOML file of a sweep.
+def read_spec(path: Path) -> SweepSpec:
+    """Reads the TOML file of a sweep.
 
     Raises:
-        ArgumentError: it cannot be read, or a field of it cannot be used.
+        ArgumentError: the file cannot be read, or a field cannot be used.
     """
-    table = _read_toml(path)
+    try:
+        text = path.read_text(encoding="utf-8-sig")  # editors on Windows begin a file with a mark
+        table = tomllib.loads(text)
+    except OSError as error:
+        raise ArgumentError("SPEC", f"must be a file that can be read ({error.strerror})", path) from error
+    except (ValueError, RecursionError) as error:  # not UTF-8, or not TOML
+        raise ArgumentError("SPEC", f"must be a TOML file ({error})", path) from error
     with errors_in(path):
-        return _spec(table)
+        own = {name: table.pop(name) for name in OF_A_SPEC if name in table}
+        for name, example in (("experiment", "dqn_cartpole"), ("search", "random")):
+            if name not in own:
+                if misspelt := nearest(name, table):
+                    raise _unknown(misspelt, table[misspelt], OF_A_SPEC)
+                raise ArgumentError(name, f'must be set, as in {name} = "{example}"', got="")
+        variants = {name: _flatten(values, f"variants.{name}.") for name, values in own.pop("variants", {}).items()}
+        return SweepSpec(**own, fields=_flatten(table), variants=variants, toml=text, source=str(path))
 
 
-def _spec(table: dict[str, Any]) -> Spec:
-    """What the file's tables say, checked.
-
-    Raises:
-        ArgumentError: a field cannot be used.
-    """
-    _check_top_level(table)
-    experiment = find_experiment(_convert("experiment", table["experiment"], str))
-    defaults = with_values(experiment.defaults, {"num_seeds": 1})
-    top_level = {name: _read(name, table[name], name, defaults) for name in OF_A_RUN if name in table}
-    search = _convert("search", table["search"], Search)
-    seeds = _read("seeds", table.get("seeds", 1), "num_seeds", defaults)
-    fixed, dimensions = _read_fields(table, defaults)
-    configurations = _count(table, search, dimensions, defaults)
-    options = with_values(defaults, top_level | fixed)
-    given = {"experiment": experiment.name, "search": search, "seeds": seeds}
-    if search != "grid":
-        given["configurations"] = configurations
-    given |= {name: getattr(options, name) for name in OF_A_RUN} | fixed
-    fields = _flatten(given, dimensions)
-    return Spec(experiment, search, configurations, seeds, options, dimensions, fields)
+def flatten_record(record: dict[str, Any]) -> dict[str, Any]:
+    """A `SweepSpec.record` as `{"seeds": 3, "hparams.learning_rate.low": 0.0001, …}`."""
+    top = {name: value for name, value in record.items() if name != "fields"}
+    flat = traverse_util.flatten_dict(top | record["fields"], keep_empty_nodes=True, sep=".")
+    return {path: {} if value is traverse_util.empty_node else value for path, value in flat.items()}
 
 
-def with_map(spec: Spec) -> Spec:
-    """The same with the text of a map in place of its file, as in a run.
-
-    Raises:
-        ArgumentError: there is no such map.
-    """
-    options = dataclasses.replace(spec.options, task=with_map_text(spec.options.task))
-    env_options = options.task.env_options
-    return dataclasses.replace(spec, options=options, fields=spec.fields | {"env_options": list(env_options)})
+def to_toml(spec: SweepSpec) -> str:
+    """The file that a specification was read from, or one with a line for each of its values."""
+    record = spec.record()
+    record["variants"] = {_toml(name): values for name, values in record["variants"].items()}
+    lines = (f"{name} = {_toml(value)}\n" for name, value in flatten_record(record).items() if value is not None)
+    return spec.toml or "".join(lines)
 
 
-def draw(spec: Spec) -> list[dict[str, Any]]:
-    """The configurations, each `{path: value}`; equal specs give equal ones.
-
-    More of them begin with the same ones. What is drawn at random for a field depends on the seed and its path, and not
-    on the other fields; Sobol's points depend on which fields there are. In a grid the last field changes fastest.
-    """
-    rows: Iterable[tuple[Any, ...]]
-    if spec.search == "grid" or not spec.dimensions:  # of no fields, the one empty configuration
-        rows = itertools.product(*(dimension.values for dimension in spec.dimensions))
-    else:
-        points = _random(spec) if spec.search == "random" else _sobol(spec)
-        rows = zip(*([_quantile(d, u) for u in points[d.path]] for d in spec.dimensions), strict=True)
-    paths = [dimension.path for dimension in spec.dimensions]
-    return [dict(zip(paths, values, strict=True)) for values in rows]
+def _flatten(table: Any, prefix: str = "") -> dict[str, Any]:
+    """The fields in a TOML table by their paths; `TABLES` hold fields too."""
+    if not isinstance(table, dict):
+        raise ArgumentError(prefix.rstrip("."), "must be a table", table)
+    fields = {name: value for name, value in table.items() if name not in TABLES}
+    for part in (name for name in table if name in TABLES):
+        fields |= {f"{part}.{name}": value for name, value in _flatten(table[part], f"{prefix}{part}.").items()}
+    return fields
 
 
-def _random(spec: Spec) -> dict[str, list[float]]:
-    """A stream of its own for each field, in [0, 1): no field can move another's, and none is correlated with it."""
-    streams = {
-        d.path: np.random.default_rng([spec.options.budget.seed, zlib.crc32(d.path.encode())]) for d in spec.dimensions
-    }
+def _random_points(spec: SweepSpec) -> dict[str, list[float]]:
+    """Points in [0, 1). Every field has its own stream, which no other field can shift or correlate with."""
+    seed = spec.options.budget.seed
+    streams = {path: np.random.default_rng([seed, zlib.crc32(path.encode())]) for path in spec.swept}
     return {path: stream.random(spec.configurations).tolist() for path, stream in streams.items()}
 
 
-def _sobol(spec: Spec) -> dict[str, list[float]]:
-    """Scrambled Sobol points, in [0, 1), a coordinate for each field."""
-    from scipy.stats import qmc  # here, because it takes a while and the other searches do without
+def _sobol_points(spec: SweepSpec) -> dict[str, list[float]]:
+    """Scrambled Sobol points in [0, 1), one coordinate a field."""
+    from scipy.stats import qmc  # slow to import, and needed for this search only
 
-    paths = sorted(dimension.path for dimension in spec.dimensions)
+    paths, number = sorted(spec.swept), spec.configurations or 1
     points = qmc.Sobol(len(paths), rng=spec.options.budget.seed)
-    # A power of two, of which Sobol's points are balanced, and SciPy does not warn.
-    drawn = points.random_base2((spec.configurations - 1).bit_length())[: spec.configurations]
+    drawn = points.random_base2((number - 1).bit_length())[:number]  # a power of two is balanced; others warn
     return dict(zip(paths, drawn.T.tolist(), strict=True))
 
 
-def _quantile(dimension: Dimension, u: float) -> Any:
-    """The value below which a draw is with probability u, in [0, 1)."""
-    if dimension.distribution == "choice":
-        return dimension.values[int(u * len(dimension.values))]
-    low, high = dimension.low, dimension.high
-    assert low is not None
-    assert high is not None
-    if dimension.distribution == "integer":
+def _quantile(table: dict[str, Any], u: float) -> Any:
+    """The value of a swept field at the quantile u, in [0, 1)."""
+    if table["distribution"] == "choice":
+        return table["values"][int(u * len(table["values"]))]
+    low, high = table["low"], table["high"]
+    if table["distribution"] == "integer":
         value = low + math.floor(u * (high - low + 1))
-    elif dimension.distribution == "log_uniform":
+    elif table["distribution"] == "log_uniform":
         value = math.exp((1 - u) * math.log(low) + u * math.log(high))
     else:
         value = (1 - u) * low + u * high
-    return min(max(value, low), high)  # rounding may go beyond
+    return min(max(value, low), high)  # rounding may exceed a bound
 
 
-def _read_toml(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))  # Windows' editors begin a file with a mark
-    except OSError as error:
-        raise ArgumentError("spec", f"must be a file that can be read ({error.strerror})", path) from error
-    except (ValueError, RecursionError) as error:  # it is no text, or no TOML
-        raise ArgumentError("spec", f"must be a TOML file ({error})", path) from error
+def _check_search(spec: SweepSpec) -> None:
+    """Checks that the search fits the fields."""
+    number, takes_all = spec.configurations, spec.search in ("grid", "list")
+    if takes_all and number is not None:
+        raise ArgumentError("configurations", f"must not be set: a {spec.search} takes all", number)
+    if not takes_all and number is None:
+        raise ArgumentError("configurations", f'must be set for search = "{spec.search}"', got="")
+    if number is not None and number > 1 and not spec.swept:
+        raise ArgumentError("configurations", "must be 1 where no field is swept", number)
+    if bool(spec.variants) != (spec.search == "list"):
+        rule = "must name a configuration or more" if spec.search == "list" else 'need search = "list"'
+        raise ArgumentError("variants", rule, got=", ".join(spec.variants) or "none")
+    for path, table in spec.swept.items():
+        if spec.search == "list":
+            raise ArgumentError(path, "must have one value: the variants of a list give others", table)
+        if spec.search == "grid" and table["distribution"] != "choice":
+            raise ArgumentError(f"{path}.distribution", "must be choice in a grid", table["distribution"])
 
 
-def _check_top_level(table: dict[str, Any]) -> None:
-    """Checks which fields there are."""
-    others = {field.name for record in (Task, Budget, Execution) for field in dataclasses.fields(record)} - set(
-        TOP_LEVEL
-    )
-    for name, value in table.items():
-        if name == "num_seeds":
-            raise ArgumentError(name, "is called seeds in a sweep", value)
-        if name in others:
-            raise ArgumentError(name, "is an option of the command, not of the file", value)
-        if name not in TOP_LEVEL:
-            raise _unknown("", name, value, TOP_LEVEL)
-        if name in TABLES and not isinstance(value, dict):
-            raise ArgumentError(name, "must be a table", value)
-    if "experiment" not in table:
-        raise ArgumentError("experiment", 'is missing: say which, as in experiment = "dqn_cartpole"', got="")
-    if "search" not in table:
-        raise ArgumentError("search", f"is missing: it is one of {', '.join(get_args(Search))}", got="")
+class _Reader:
+    """Reads values of the fields that a sweep can set; `hints` are their annotations, by path."""
+
+    def __init__(self, defaults: Options) -> None:
+        self.defaults, not_ours = defaults, {field.name for field in dataclasses.fields(Execution)} | {"num_seeds"}
+        self.hints = {path: hint for path, hint in annotations_of(defaults).items() if path not in not_ours}
+
+    def read_field(self, path: str, value: Any) -> Any:
+        """Reads the value of a fixed field, or the table of a swept one."""
+        if isinstance(value, Mapping) and path in self.hints and ("." in path or path in OF_A_TASK):
+            return self._read_table(path, value)
+        return self.read(path, value, path)
+
+    def read(self, name: str, value: Any, path: str) -> Any:
+        """Reads a value of the field at `path`, which errors call `name`."""
+        if path not in self.hints:
+            if path in (field.name for field in dataclasses.fields(Execution)):
+                raise ArgumentError(name, "is an option of the command, not of the file", value)
+            raise _unknown(name, value, [*OF_A_SPEC, *self.hints, *TABLES])
+        several = "; to try several, say {values = [...]}" * (name == path)
+        if "." not in path and path not in OF_A_TASK:
+            several = f"; only {', '.join(OF_A_TASK)} and the fields of hparams and config can have several"
+        value = _convert(name, value, self.hints[path], several)
+        try:
+            check_options(with_values(self.defaults, {path: value}))
+        except ArgumentError as error:
+            error.name = name
+            raise
+        return value
+
+    def _read_table(self, path: str, table: Mapping[str, Any]) -> dict[str, Any]:
+        """Reads the table of a swept field, and names its distribution."""
+
+        def refuse(key: str, rule: str, value: Any = None, got: str | None = None) -> None:
+            raise ArgumentError(f"{path}.{key}", rule, value, got)
+
+        keys = ("distribution", "low", "high", "values")
+        for key, value in table.items():
+            if key not in keys:
+                raise _unknown(f"{path}.{key}", value, [f"{path}.{known}" for known in keys])
+        if not {"distribution", "values"} & table.keys():
+            raise ArgumentError(path, "must have values, or a distribution with low and high", table)
+        distribution = _convert(f"{path}.distribution", table.get("distribution", "choice"), Distribution)
+        kind = _kind(self.hints[path])
+        if kind is int and distribution in ("uniform", "log_uniform"):
+            refuse("distribution", 'must be "integer" or "choice" for a whole number', distribution)
+        if kind not in (int, float) and distribution != "choice":
+            refuse("distribution", 'must be "choice" for a field that is not a number', distribution)
+        needed = ("values",) if distribution == "choice" else ("low", "high")
+        for key in keys[1:]:
+            if key in table and key not in needed:
+                refuse(key, f"does not go with {distribution}", table[key])
+            if key in needed and key not in table:
+                refuse(key, f"must be set for {distribution}", got="")
+        if distribution == "choice":
+            return {"distribution": distribution, "values": self._read_values(path, table["values"])}
+        low, high = (self.read(f"{path}.{key}", table[key], path) for key in needed)
+        for key, limit in (("low", low), ("high", high)):
+            if not math.isfinite(limit):
+                refuse(key, "must be finite", limit)
+            if distribution == "integer" and limit % 1:
+                refuse(key, "must be a whole number for integer", limit)
+            if distribution == "log_uniform" and limit <= 0:
+                refuse(key, "must be > 0 for log_uniform", limit)
+        if low > high or (low == high and distribution != "integer"):
+            refuse("low", f"must be {'<=' if distribution == 'integer' else '<'} high = {high}", low)
+        return {"distribution": distribution, "low": low, "high": high}
+
+    def _read_values(self, path: str, values: Any) -> tuple[Any, ...]:
+        """Reads the values of a choice."""
+        name = f"{path}.values"
+        if not isinstance(values, list | tuple) or not values:
+            raise ArgumentError(name, "must be an array of one value or more", values)
+        if get_origin(_kind(self.hints[path])) is tuple and not all(isinstance(x, list | tuple) for x in values):
+            arrays = [x if isinstance(x, list | tuple) else [x] for x in values]
+            raise ArgumentError(name, f"must be an array of arrays, as in {_toml(arrays)}", values, got=_toml(values))
+        read = tuple(self.read(name, value, path) for value in values)
+        if len(set(read)) < len(read):
+            raise ArgumentError(name, "must be different", values)
+        return read
 
 
-def _read_fields(table: dict[str, Any], defaults: Options) -> tuple[dict[str, Any], tuple[Dimension, ...]]:
-    """What `hparams` and `config` say: the values that are fixed, by path, and the fields that are swept."""
-    known = [f"{part}.{field.name}" for part in TABLES for field in dataclasses.fields(getattr(defaults, part))]
-    fixed: dict[str, Any] = {}
-    dimensions = []
-    for part in [name for name in table if name in TABLES]:
-        for name, value in table[part].items():
-            path = f"{part}.{name}"
-            if path not in known:
-                raise _unknown(f"{part}.", name, value, known)
-            if isinstance(value, dict):
-                dimensions.append(_read_dimension(path, value, defaults))
-            else:
-                fixed[path] = _read(path, value, path, defaults)
-    return fixed, tuple(dimensions)
+def _count(name: str, value: Any) -> int:
+    """Reads a number of seeds or configurations."""
+    several = "; seeds is how many there are, and seed the first of them" * (name == "seeds")
+    check_value(name, _convert(name, value, int, several), Annotated[int, Interval(gt=0, lt=2**31)])
+    return int(value)
 
 
-def _count(table: dict[str, Any], search: Search, dimensions: tuple[Dimension, ...], defaults: Options) -> int:
-    """The number of configurations."""
-    given = table.get("configurations")
-    if search == "grid":
-        if given is not None:
-            raise ArgumentError("configurations", "must not be given for a grid, which takes all", given)
-        for dimension in dimensions:
-            if dimension.distribution != "choice":
-                raise ArgumentError(
-                    f"{dimension.path}.distribution", "must be choice in a grid", dimension.distribution
-                )
-        return math.prod(len(dimension.values) for dimension in dimensions)
-    if given is None:
-        raise ArgumentError("configurations", f'is missing: search = "{search}" needs their number', got="")
-    count = _read("configurations", given, "num_seeds", defaults)  # what holds for the number of seeds holds for it
-    if count > 1 and not dimensions:
-        raise ArgumentError("configurations", "must be 1 where no field is swept", count)
-    return count
+def _convert(name: str, value: Any, hint: Any, several: str = "") -> Any:
+    """Converts TOML's value to the annotated type: an int to a float, 1e6 to an int, an array to a tuple.
 
-
-def _flatten(given: dict[str, Any], dimensions: tuple[Dimension, ...]) -> dict[str, Any]:
-    """Plain values and dimensions by path, in JSON's types."""
-    flat = dict(given)
-    for dimension in dimensions:
-        keys = ("distribution", "values") if dimension.distribution == "choice" else ("distribution", "low", "high")
-        flat |= {f"{dimension.path}.{key}": getattr(dimension, key) for key in keys}
-    return json.loads(json.dumps(flat))
-
-
-def _read_dimension(path: str, table: dict[str, Any], defaults: Options) -> Dimension:
-    for key, value in table.items():
-        if key not in KEYS:
-            raise _unknown(f"{path}.", key, value, [f"{path}.{known}" for known in KEYS])
-    distribution = _read_distribution(path, table, defaults)
-    needed = ("values",) if distribution == "choice" else ("low", "high")
-    for key in ("low", "high", "values"):
-        if key in table and key not in needed:
-            raise ArgumentError(f"{path}.{key}", f"does not go with {distribution}", table[key])
-        if key in needed and key not in table:
-            raise ArgumentError(f"{path}.{key}", f"is missing: {distribution} needs {' and '.join(needed)}", got="")
-    if distribution == "choice":
-        return Dimension(path, distribution, None, None, _read_values(path, table["values"], defaults))
-    low, high = (_read_limit(path, key, table[key], distribution, defaults) for key in needed)
-    if low > high or (low == high and distribution != "integer"):
-        symbol = "<=" if distribution == "integer" else "<"
-        raise ArgumentError(f"{path}.low", f"must be {symbol} high = {high}", low)
-    return Dimension(path, distribution, low, high, ())
-
-
-def _read_distribution(path: str, table: dict[str, Any], defaults: Options) -> Distribution:
-    """What the table says it is, or implies, where that can be for the field."""
-    if not {"distribution", "values"} & table.keys():
-        raise ArgumentError(path, "must have values, or a distribution with low and high", table)
-    distribution = _convert(f"{path}.distribution", table.get("distribution", "choice"), Distribution)
-    kind = _kind(_hint(path, defaults))
-    if kind is int and distribution in ("uniform", "log_uniform"):
-        raise ArgumentError(
-            f"{path}.distribution", 'must be "integer" or "choice", for it is a whole number', distribution
-        )
-    if kind not in (int, float) and distribution != "choice":
-        raise ArgumentError(f"{path}.distribution", 'must be "choice", for it is not a number', distribution)
-    return distribution
-
-
-def _read_values(path: str, values: Any, defaults: Options) -> tuple[Any, ...]:
-    if not isinstance(values, list) or not values:
-        raise ArgumentError(f"{path}.values", "must be an array of one value or more", values)
-    if get_origin(_kind(_hint(path, defaults))) is tuple and not all(isinstance(value, list) for value in values):
-        arrays = [value if isinstance(value, list) else [value] for value in values]
-        raise ArgumentError(
-            f"{path}.values", f"must be an array of arrays, as in {_toml(arrays)}", values, got=_toml(values)
-        )
-    read = tuple(_read(f"{path}.values", value, path, defaults) for value in values)
-    if len(set(read)) < len(read):
-        raise ArgumentError(f"{path}.values", "must be different", values)
-    return read
-
-
-def _read_limit(path: str, key: str, value: Any, distribution: Distribution, defaults: Options) -> float:
-    """The field's `low` or `high`."""
-    limit = _read(f"{path}.{key}", value, path, defaults)
-    if not math.isfinite(limit):
-        raise ArgumentError(f"{path}.{key}", "must be finite", limit)
-    if distribution == "integer" and limit % 1:
-        raise ArgumentError(f"{path}.{key}", "must be a whole number for integer", limit)
-    if distribution == "log_uniform" and limit <= 0:
-        raise ArgumentError(f"{path}.{key}", "must be > 0 for log_uniform", limit)
-    return limit
-
-
-def _read(name: str, value: Any, path: str, defaults: Options) -> Any:
-    """A value that a field can have.
-
-    Args:
-        name: what the file calls it.
-        value: what the file says.
-        path: of the field.
-        defaults: the options it is a field of.
-
-    Raises:
-        ArgumentError: it is of another type, or out of the bounds that the field declares.
+    `several` says how to give several values.
     """
-    value = _convert(name, value, _hint(path, defaults))
-    try:
-        check_options(with_values(defaults, {path: value}))
-    except ArgumentError as error:
-        error.name = name
-        raise
-    return value
-
-
-def _convert(name: str, value: Any, hint: Any) -> Any:
-    """TOML's value as one of the annotated type: an int may be a float, 1e6 an int, and an array is a tuple."""
-    kind = _kind(hint)
+    kind, is_several = _kind(hint), isinstance(value, list | tuple | dict)
+    if value is None and kind != hint:
+        return None
     if kind is int and isinstance(value, float) and value.is_integer():
         value = int(value)
     if get_origin(kind) is Literal:
-        if value not in get_args(kind):
-            raise ArgumentError(name, f"must be one of {', '.join(get_args(kind))}", value)
+        if is_several or value not in get_args(kind):
+            raise ArgumentError(name, f"must be one of {', '.join(get_args(kind))}{several * is_several}", value)
         return value
     if get_origin(kind) is tuple:
-        if not isinstance(value, list):
-            hint = _several(name) if isinstance(value, dict) else f"; say {_toml([value])}"
-            raise ArgumentError(name, "must be an array", value, got=f"{value!r}{hint}")
+        if not isinstance(value, list | tuple):
+            raise ArgumentError(
+                name, f"must be an array{several if is_several else f', as in {_toml([value])}'}", value
+            )
         return tuple(_convert(name, item, get_args(kind)[0]) for item in value)
     allowed, what = KINDS[kind]
     if not isinstance(value, allowed) or (kind is not bool and isinstance(value, bool)) or value != value:
-        hint = _several(name) if isinstance(value, list | dict) else ""
-        raise ArgumentError(name, f"must be {what}", value, got=f"{value!r}{hint}")
-    if isinstance(value, int) and abs(value) >= 2**63:  # TOML has no such; it may be too large for a float
+        raise ArgumentError(name, f"must be {what}{several * is_several}", value)
+    if isinstance(value, int) and abs(value) >= 2**63:  # beyond TOML, and perhaps beyond a float
         raise ArgumentError(name, "must fit into 64 bits", value)
     return kind(value)
 
 
-def _several(name: str) -> str:
-    """What to say to somebody who wants several values of a field."""
-    if name == "seeds":
-        return "; it is how many there are, and seed is the first of them"
-    if name.partition(".")[0] not in TABLES:
-        return "; only the fields of hparams and config can have several"
-    return "" if name.endswith(".values") else "; to try several, say {values = [...]}"
-
-
-def _toml(value: Any) -> str:
-    """As one writes it in the file."""
-    return json.dumps(value, default=str, ensure_ascii=False)
-
-
-def _hint(path: str, options: Options) -> Any:
-    """The annotation of a field."""
-    return annotations_of(options)[path]
-
-
 def _kind(hint: Any) -> Any:
-    """The annotation without its bounds, and without None, which TOML does not have."""
+    """The annotation without its bounds and without None, which TOML lacks."""
     if get_origin(hint) is Annotated or type(None) in get_args(hint):
         return _kind(get_args(hint)[0])
     return hint
 
 
-def _unknown(prefix: str, name: str, value: Any, known: Iterable[str]) -> ArgumentError:
-    """The error for a field that there is not, in a table such as `hparams.`."""
-    shown = repr(name)[1:-1]  # in one line, for TOML's names may hold line breaks
-    return ArgumentError(f"{prefix}{shown}", f"is not known ({_suggestion(name, known, prefix)})", value)
+def _toml(value: Any) -> str:
+    """A value as TOML writes it."""
+    return json.dumps(value, default=str, ensure_ascii=False).replace("Infinity", "inf")
 
 
-def _suggestion(name: str, known: Iterable[str], prefix: str = "") -> str:
-    """The nearest of the known paths by its last name, or else all that begin with the prefix."""
-    known = list(known)
-    near = nearest(name, known)
-    if near is not None:
-        return f"the nearest is {near}"
-    return f"there are {', '.join(path.rpartition('.')[2] for path in known if path.startswith(prefix))}"
+def _unknown(name: str, value: Any, known: Iterable[str]) -> ArgumentError:
+    """The error for a field that does not exist: it names the nearest one, or lists those of its table."""
+    table, _, field = name.rpartition(".")
+    near = nearest(field, known)
+    same = [path.rpartition(".")[2] for path in known if path.rpartition(".")[0] == table]
+    hint = f"the nearest is {near}" if near else f"one of {', '.join(same)}"
+    return ArgumentError(repr(name)[1:-1], f"is not known ({hint})", value)  # TOML's names may hold line breaks

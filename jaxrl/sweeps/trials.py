@@ -7,63 +7,77 @@ from functools import cached_property
 from typing import Any
 
 import jax
-import numpy as np
+import polars as pl
 
-from jaxrl.arguments import ArgumentError
+from jaxrl.arguments import ArgumentError, errors_in
 from jaxrl.envs import vectorize
 from jaxrl.random import key_streams
 from jaxrl.runs.experiment import build, trace
-from jaxrl.runs.options import Options, flatten, with_values
+from jaxrl.runs.options import flatten
 from jaxrl.runs.task import make_env
-from jaxrl.sweeps.spec import Spec, draw
+from jaxrl.sweeps.spec import SweepSpec
 from jaxrl.training.evaluation import Evaluation, evaluate_agents
 from jaxrl.training.program import Program
 from jaxrl.types import Array, Hparams, PyTree
 
 
-@dataclasses.dataclass(frozen=True)
-class Trial:
-    """One agent of a sweep."""
+def make_trials(spec: SweepSpec) -> pl.DataFrame:
+    """One row for each agent of a sweep, in the order of its number.
 
-    number: int
-    configuration: int
-    options: Options
-    """Its own, its seed among them: those of a run that would train it alone."""
+    Returns:
+        `agent`, `configuration`, `variant` (in a list: its name), `seed`, `group`, and every swept field, every
+        hyperparameter and every static value by its path; arrays are text. Agents of equal static values form a group.
+    """
+    rows, groups, names = [], dict[str, int](), list(spec.variants)
+    for configuration in range(len(spec.draws)):
+        options = flatten(spec.configuration(configuration))
+        static = json.dumps([x for path, x in options.items() if not path.startswith("hparams.")])
+        row = {"configuration": configuration} | ({"variant": names[configuration]} if names else {})
+        row |= {"seed": 0, "group": groups.setdefault(static, len(groups))}
+        row |= {
+            path: " ".join(map(str, value)) if isinstance(value, list) else value
+            for path, value in options.items()
+            if "." in path or path in spec.swept or any(path in values for values in spec.variants.values())
+        }
+        rows += [row | {"seed": options["seed"] + i} for i in range(spec.seeds)]
+    return pl.DataFrame(rows, infer_schema_length=None).with_row_index("agent").cast({"agent": pl.Int64})
+
+
+def swept_columns(spec: SweepSpec) -> list[str]:
+    """The columns of `make_trials` in which configurations differ."""
+    return ["variant"] if spec.variants else list(spec.swept)
 
 
 class Group:
-    """Agents that differ in traced values only.
+    """Trials that differ in their hyperparameters and seeds only.
 
     Attributes:
-        number: of the group.
-        trials: in the order of their numbers.
-        options: of the first of them; all have its environment, its config and its number of steps.
+        trials: their rows of `make_trials`.
+        options: those of the first trial. The others share its environment, config and budget.
     """
 
-    def __init__(self, spec: Spec, number: int, trials: Sequence[Trial]) -> None:
+    def __init__(self, spec: SweepSpec, trials: pl.DataFrame) -> None:
         """Builds the agent and its trainer.
 
         Raises:
-            ArgumentError: the static values do not fit each other or the environment.
+            ArgumentError: static values do not fit each other or the environment.
         """
-        self.number, self.trials, self.options = number, tuple(trials), trials[0].options
+        self.number, self.trials = trials["group"][0], trials
+        self.options = spec.configuration(trials["configuration"][0])
         self.env, self.env_params = make_env(self.options.task)
         self.agent, trainer = build(spec.experiment, self.env, self.env_params, self.options)
         self.trainer = trace(spec.experiment, trainer, self.options)
         self._programs: dict[tuple[int, int], Program] = {}
 
-    def inputs(self, trials: Sequence[Trial]) -> tuple[Array, Hparams]:
+    def inputs(self, trials: pl.DataFrame) -> tuple[Array, Hparams]:
         """The keys `[A]` and hyperparameters `[A]` of some trials."""
-        keys, _, _ = key_streams([trial.options.budget.seed for trial in trials])
-        records = [trial.options.hparams for trial in trials]
-        columns = {
-            field.name: np.array([getattr(record, field.name) for record in records])
-            for field in dataclasses.fields(records[0])
-        }
-        return keys, dataclasses.replace(records[0], **columns)
+        keys, _, _ = key_streams(trials["seed"].to_list())
+        names = [field.name for field in dataclasses.fields(self.options.hparams)]
+        columns = {name: trials[f"hparams.{name}"].to_numpy() for name in names}
+        return keys, dataclasses.replace(self.options.hparams, **columns)
 
     def program(self, size: int, devices: Sequence[jax.Device]) -> Program:
-        """The program for so many agents at once, made when it is first asked for."""
+        """The program that trains `size` agents at once; it is made once."""
         if (size, len(devices)) not in self._programs:
             self._programs[size, len(devices)] = Program(
                 self.trainer,
@@ -79,60 +93,57 @@ class Group:
         envs = vectorize(self.env, self.env_params, self.options.budget.eval_episodes)
         return evaluate_agents(self.agent.policy, envs, self.options.budget.eval_max_steps)
 
-    def evaluate(self, trials: Sequence[Trial], agent_states: PyTree, program: Program) -> Evaluation:
-        """Evaluations `[A, episodes]` of some trials, each as its own run would end with."""
-        _, keys, _ = key_streams([trial.options.budget.seed for trial in trials])
+    def evaluate(self, trials: pl.DataFrame, agent_states: PyTree, program: Program) -> Evaluation:
+        """Evaluations `[A, episodes]` of some trials, each as a run of its own ends with."""
+        _, keys, _ = key_streams(trials["seed"].to_list())
         return self._evaluate(agent_states, keys, program.mesh)
 
 
-def check_effective(spec: Spec, groups: Sequence[Group]) -> None:
-    """Checks that what the file changes in the experiment's defaults has an effect.
+def pad(trials: pl.DataFrame, size: int) -> pl.DataFrame:
+    """The first `size` trials; the last one is repeated if there are fewer."""
+    return pl.concat([trials.head(size), *[trials.tail(1)] * (size - len(trials))])
 
-    A field that is drawn at random, or fixed, needs to have one in some configuration; one of a grid in all of them,
-    which would repeat the same agents otherwise.
+
+def make_groups(spec: SweepSpec, max_groups: int) -> list[Group]:
+    """All groups of a sweep.
 
     Raises:
-        ArgumentError: a field has none.
+        ArgumentError: there are more than `max_groups`, or static values do not fit.
+    """
+    groups = make_trials(spec).partition_by("group", maintain_order=True)
+    if len(groups) > max_groups:
+        swept = ", ".join(path for path in swept_columns(spec) if not path.startswith("hparams."))
+        rule = f"must be at least {len(groups)}: every combination of {swept} that is drawn needs a program of its own"
+        raise ArgumentError("max_groups", rule, max_groups)
+    with errors_in(spec.source):
+        return [Group(spec, trials) for trials in groups]
+
+
+def check_effective(spec: SweepSpec, groups: Sequence[Group]) -> None:
+    """Checks that every field that differs from the experiment's default has an effect.
+
+    A fixed or drawn field needs an effect in some configuration. A field of a grid needs one in all: where it has none,
+    the grid repeats the same agents.
+
+    Raises:
+        ArgumentError: a field has no effect.
     """
     default, found = flatten(spec.experiment.defaults), dict[str, list[str]]()
-    swept = {dimension.path: dimension for dimension in spec.dimensions if len(dimension.values) != 1}
-    for each in groups:
-        observation, _ = jax.eval_shape(each.env.reset, jax.random.key(0), each.env_params)
-        for trial in each.trials:
-            value = flatten(trial.options)
-            for path, reason in spec.experiment.ignored(trial.options, observation).items():
+    swept = {path: table for path, table in spec.swept.items() if len(table.get("values", "several")) > 1}
+    for group in groups:
+        observation, _ = jax.eval_shape(group.env.reset, jax.random.key(0), group.env_params)
+        for configuration in group.trials["configuration"].unique():
+            options = spec.configuration(configuration)
+            value = flatten(options)
+            for path, reason in spec.experiment.ignored(options, observation).items():
                 if path in swept or value[path] != default[path]:
                     found.setdefault(path, []).append(reason)
     for path, reasons in found.items():
-        if len(reasons) == spec.configurations * spec.seeds or (spec.search == "grid" and path in swept):
-            given = swept[path].shown if path in swept else flatten(spec.options)[path]
-            raise ArgumentError(path, f"has no effect with {reasons[0]}", given, got=str(given))
+        if len(reasons) == len(spec.draws) or (spec.search == "grid" and path in swept):
+            given = spread_text(swept[path]) if path in swept else str(flatten(spec.options)[path])
+            raise ArgumentError(path, f"has no effect with {reasons[0]}", got=given, source=spec.source)
 
 
-def pad(trials: Sequence[Trial], size: int) -> list[Trial]:
-    """The first `size` trials; where there are fewer, with repetitions of the last."""
-    return [*trials[:size], *[trials[-1]] * (size - len(trials))]
-
-
-def group(spec: Spec, max_groups: int) -> list[Group]:
-    """All agents of a sweep, by the static values that they share.
-
-    Raises:
-        ArgumentError: they would be more than `max_groups`, or static values do not fit.
-    """
-    trials: dict[str, list[Trial]] = {}
-    for configuration, values in enumerate(draw(spec)):
-        options = with_values(spec.options, values)
-        static = json.dumps({path: value for path, value in values.items() if path.startswith("config.")})
-        for i in range(spec.seeds):
-            own = with_values(options, {"seed": options.budget.seed + i})
-            trial = Trial(configuration * spec.seeds + i, configuration, own)
-            trials.setdefault(static, []).append(trial)
-    if len(trials) > max_groups:
-        swept = [dimension.path for dimension in spec.dimensions if dimension.path.startswith("config.")]
-        raise ArgumentError(
-            ", ".join(swept),
-            f"must have at most max_groups = {max_groups} different values, each with a program of its own",
-            len(trials),
-        )
-    return [Group(spec, number, agents) for number, agents in enumerate(trials.values())]
+def spread_text(table: dict[str, Any]) -> str:
+    """What a field is drawn from."""
+    return ", ".join(map(str, table["values"])) if "values" in table else f"{table['low']:g} to {table['high']:g}"

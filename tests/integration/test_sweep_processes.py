@@ -15,7 +15,7 @@ import pytest
 
 from jaxrl.sweeps.plan import GIB, GroupPlan, state_shapes
 from jaxrl.sweeps.spec import read_spec
-from jaxrl.sweeps.trials import group
+from jaxrl.sweeps.trials import make_groups
 from jaxrl.training.checkpoint import Checkpoints
 from jaxrl.training.devices import bytes_of
 from tests.integration import commands
@@ -63,7 +63,7 @@ class Kind:
     def __init__(self, folder: Path, text: str) -> None:
         self.spec = folder / "sweep.toml"
         self.spec.write_text(text)
-        (self.group,) = group(read_spec(self.spec), 1)
+        (self.group,) = make_groups(read_spec(self.spec), 1)
         self.bytes_of_one = bytes_of(state_shapes(self.group, 1))
 
     def start(self, out: Path, *arguments: Any, dies: Moment | None = None) -> subprocess.Popen:
@@ -83,7 +83,7 @@ class Kind:
 
 def plan_of(out: Path) -> GroupPlan:
     (plan,) = json.loads((out / "sweep.json").read_text())["plan"]
-    return GroupPlan(*plan)
+    return GroupPlan(**plan)
 
 
 def tables(out: Path) -> list[pl.DataFrame]:

@@ -12,11 +12,20 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from jaxrl.arguments import UsageError
+from jaxrl.arguments import ArgumentError
 from jaxrl.sweeps import plan, trials
-from jaxrl.sweeps.plan import GIB, GroupPlan, Limits, chunk_size, most_at_once, plan_group, show, state_shapes
+from jaxrl.sweeps.plan import (
+    GIB,
+    GroupPlan,
+    Limits,
+    choose_chunk_size,
+    max_chunk_size,
+    plan_group,
+    plan_table,
+    state_shapes,
+)
 from jaxrl.sweeps.spec import read_spec
-from jaxrl.sweeps.trials import Group, group
+from jaxrl.sweeps.trials import Group, make_groups
 from jaxrl.training.devices import bytes_of
 from jaxrl.training.population import block_size
 from jaxrl.training.program import Program
@@ -49,7 +58,7 @@ def groups_of(tmp_path_factory):
     def groups_of(text: str) -> list[Group]:
         path: Path = tmp_path_factory.mktemp("spec") / "sweep.toml"
         path.write_text(text)
-        return group(read_spec(path), 16)
+        return make_groups(read_spec(path), 16)
 
     return groups_of
 
@@ -68,7 +77,7 @@ def test_chunks_are_few_and_equal_and_fit() -> None:
     for devices in (1, 2, 3, 8):
         for most in range(devices, 41):
             for agents in range(1, 100):
-                size = chunk_size(agents, most, devices)
+                size = choose_chunk_size(agents, most, devices)
                 chunks = -(-agents // size)
                 assert size % devices == 0
                 assert size <= most
@@ -78,11 +87,11 @@ def test_chunks_are_few_and_equal_and_fit() -> None:
 
 def test_a_chunk_is_of_whole_blocks_where_that_costs_one_agent_more() -> None:
     """On a CPU agents work in twos or threes; alone they take longer."""
-    assert [chunk_size(agents, 100, 1) for agents in (1, 2, 3, 4, 5, 7, 9, 11)] == [1, 2, 3, 4, 6, 8, 9, 12]
+    assert [choose_chunk_size(agents, 100, 1) for agents in (1, 2, 3, 4, 5, 7, 9, 11)] == [1, 2, 3, 4, 6, 8, 9, 12]
     assert block_size(5) == 1
-    assert chunk_size(5, 5, 1) == 5  # six would not fit
-    assert chunk_size(10, 100, 2) == 12
-    assert chunk_size(13, 7, 1) == 7
+    assert choose_chunk_size(5, 5, 1) == 5  # six would not fit
+    assert choose_chunk_size(10, 100, 2) == 12
+    assert choose_chunk_size(13, 7, 1) == 7
 
 
 @pytest.mark.parametrize("devices", [1, 2])
@@ -92,10 +101,10 @@ def test_memory_and_disk_limit_how_many_learn_at_once(dqn, nothing_compiles, dev
     least = 4 * 40_000 * 6  # a slot holds two observations' worth of floats at least, an action and a reward
     assert least < one < 4 * least
     some = jax.devices()[:devices]
-    assert most_at_once(dqn, some, Limits(7.5 * one, math.inf)) == 7
-    assert most_at_once(dqn, some, Limits(math.inf, 7.5 * one)) == 3
-    assert most_at_once(dqn, some, Limits(5.5 * one, 6.5 * one)) == 3
-    assert most_at_once(dqn, some, Limits(devices * one, 2 * devices * one)) == devices
+    assert max_chunk_size(dqn, some, Limits(7.5 * one, math.inf)) == 7
+    assert max_chunk_size(dqn, some, Limits(math.inf, 7.5 * one)) == 3
+    assert max_chunk_size(dqn, some, Limits(5.5 * one, 6.5 * one)) == 3
+    assert max_chunk_size(dqn, some, Limits(devices * one, 2 * devices * one)) == devices
 
 
 @pytest.mark.parametrize("share", [0.9, 0.5, 0.1])
@@ -106,33 +115,34 @@ def test_what_cannot_fit_is_refused_with_a_capacity_that_does(
     there = share * devices * bytes_of(state_shapes(dqn, 1))
     limits = Limits(there, math.inf) if what == "memory" else Limits(math.inf, 2 * there)
     some = jax.devices()[:devices]
-    with pytest.raises(UsageError, match=rf"^group 0 does not fit: .* of {what}.* may be used; ") as error:
-        most_at_once(dqn, some, limits)
-    found = re.search(r"; config\.replay_capacity = (\d+) would$", str(error.value))
+    name = "memory" if what == "memory" else "out"
+    with pytest.raises(ArgumentError, match=rf"^{name} must be .* MiB for .* group 0.*; .*, got [\d.]+ MiB$") as error:
+        max_chunk_size(dqn, some, limits)
+    found = re.search(r"; config\.replay_capacity = (\d+) fits, got ", str(error.value))
     assert found
     capacity = int(found[1])
     assert capacity > 0.8 * share * 40_000  # little is given away
     smaller = groups_of(DQN.replace("40_000", str(capacity)))[0]
-    assert most_at_once(smaller, some, limits) >= devices
+    assert max_chunk_size(smaller, some, limits) >= devices
 
 
 def test_the_rest_of_the_state_does_not_shrink_with_the_replay(groups_of, nothing_compiles) -> None:
     text = DQN.replace("hidden_sizes = [8]", "hidden_sizes = [128]").replace("40_000", "4_000")
     limits = Limits(0.4 * bytes_of(state_shapes(groups_of(text)[0], 1)), math.inf)
-    with pytest.raises(UsageError, match=r"config\.replay_capacity = \d+ would$") as error:
-        most_at_once(groups_of(text)[0], jax.devices()[:1], limits)
-    capacity = str(error.value).split()[-2]
-    assert most_at_once(groups_of(text.replace("4_000", capacity))[0], jax.devices()[:1], limits) == 1
+    with pytest.raises(ArgumentError, match=r"config\.replay_capacity = \d+ fits,") as error:
+        max_chunk_size(groups_of(text)[0], jax.devices()[:1], limits)
+    capacity = str(error.value).split(" fits")[0].split()[-1]
+    assert max_chunk_size(groups_of(text.replace("4_000", capacity))[0], jax.devices()[:1], limits) == 1
 
 
 def test_what_no_capacity_helps(groups_of, dqn, nothing_compiles) -> None:
-    with pytest.raises(UsageError, match=r"a smaller config\.replay_capacity alone is not enough$"):
-        most_at_once(dqn, jax.devices()[:1], Limits(1_000, math.inf))
+    with pytest.raises(ArgumentError, match=r"a smaller config\.replay_capacity is not enough,"):
+        max_chunk_size(dqn, jax.devices()[:1], Limits(1_000, math.inf))
     with pytest.raises(
-        UsageError,
-        match=r"; a smaller network, fewer config\.num_envs, or a shorter config\.rollout_length, need less$",
+        ArgumentError,
+        match=r"; a smaller network, fewer config\.num_envs, or a shorter config\.rollout_length need less, got",
     ):
-        most_at_once(groups_of(PPO)[0], jax.devices()[:1], Limits(1_000, math.inf))
+        max_chunk_size(groups_of(PPO)[0], jax.devices()[:1], Limits(1_000, math.inf))
 
 
 @pytest.fixture(scope="module")
@@ -175,9 +185,9 @@ def test_a_program_that_needs_more_than_its_state(dqn, groups_of, monkeypatch) -
     devices, one = jax.devices()[:1], bytes_of(state_shapes(dqn, 1))
     assert plan_group(dqn, devices, Limits(7 * one, 1e15)).chunk_size == 2  # by their states, all would fit
     limits = Limits(2 * one, 1e15)
-    with pytest.raises(UsageError, match=r"^group 0 does not fit: with what its program works with, ") as error:
+    with pytest.raises(ArgumentError, match=r"^memory must be at least .* for one agent of group 0; ") as error:
         plan_group(dqn, devices, limits)
-    found = re.search(r"; config\.replay_capacity = (\d+) would$", str(error.value))
+    found = re.search(r"; config\.replay_capacity = (\d+) fits, got ", str(error.value))
     assert found
     smaller = groups_of(DQN.replace("40_000", found[1]))[0]
     assert plan_group(smaller, devices, limits).memory <= limits.memory
@@ -187,7 +197,7 @@ def test_it_is_shown_in_a_table(groups_of, capsys) -> None:
     text = DQN.replace("[config]", "[config]\nhidden_sizes = { values = [[8], [8, 8]] }")
     found = groups_of(text.replace("hidden_sizes = [8]\n", "", 1).replace("configurations = 2", "configurations = 8"))
     plans = [GroupPlan(1_000, 300, 2 * GIB, GIB, 90.0), GroupPlan(7, 8, 10 * GIB, GIB // 4, 1234.0)]
-    Console(width=120).print(show(found, plans, EVERYTHING))
+    Console(width=120).print(plan_table(found, plans))
     header, first, second = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
     assert header == "group agents chunks × agents memory two checkpoints time static values"
     sizes = [each.options.config.hidden_sizes for each in found]
@@ -196,9 +206,9 @@ def test_it_is_shown_in_a_table(groups_of, capsys) -> None:
 
 
 def test_limits_are_what_is_asked_for_or_most_of_what_there_is(monkeypatch) -> None:
-    assert plan.limits(1.5, 7.0) == Limits(1.5 * GIB, 7.0)
+    assert plan.make_limits(1.5, 7.0) == Limits(1.5 * GIB, 7.0)
     monkeypatch.setattr(plan, "available_memory", lambda: 1000)
-    memory, disk = plan.limits(None, 7.0)
+    memory, disk = plan.make_limits(None, 7.0)
     assert (memory, disk) == (pytest.approx(800), 7.0)
     monkeypatch.setattr(plan, "available_memory", lambda: None)
-    assert np.isinf(plan.limits(None, 7.0).memory)
+    assert np.isinf(plan.make_limits(None, 7.0).memory)

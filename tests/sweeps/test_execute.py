@@ -1,7 +1,7 @@
-"""The command that sweeps: what it leaves, how it goes on, what it does with agents and groups that go wrong."""
+"""Running sweeps: what they leave, how they go on, and what becomes of agents and groups that go wrong."""
 
 import contextlib
-import dataclasses
+import doctest
 import io
 import json
 import math
@@ -13,6 +13,7 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import jax
@@ -24,18 +25,19 @@ from PIL import Image
 from rich.console import Console
 
 import jaxrl
+from jaxrl.arguments import ArgumentError
 from jaxrl.envs import vectorize
 from jaxrl.experiments import dqn_cartpole, evaluate, play, sweep
 from jaxrl.random import key_streams
-from jaxrl.runs.options import Options, flatten
+from jaxrl.runs.options import Options, flatten, with_values
 from jaxrl.runs.train import train
+from jaxrl.sweeps import SweepSpec, read_spec
 from jaxrl.sweeps import execute as sweeps
 from jaxrl.sweeps import plan as planning
 from jaxrl.sweeps import trials as groups_module
 from jaxrl.sweeps.chunks import shared_config
 from jaxrl.sweeps.plan import GIB, GroupPlan, state_shapes
-from jaxrl.sweeps.spec import draw, read_spec
-from jaxrl.sweeps.trials import Group, group
+from jaxrl.sweeps.trials import Group, make_groups
 from jaxrl.training import evaluate as evaluate_policy
 from jaxrl.training.checkpoint import Checkpoints
 from jaxrl.training.program import Program
@@ -114,7 +116,7 @@ def quick():
         return timed(self, lower, options | {"xla_backend_optimization_level": 0})
 
     def sharing(spec, max_groups):
-        found = group(spec, max_groups)
+        found = make_groups(spec, max_groups)
         for each in found:
             own = {"_programs": each._programs, "_evaluate": each._evaluate}
             vars(each).update(compiled.setdefault(repr((spec.experiment.name, each.options.config)), own))
@@ -122,7 +124,7 @@ def quick():
 
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr(Program, "_compile", quickly)
-        monkeypatch.setattr(sweep, "group", sharing)
+        monkeypatch.setattr(sweeps, "make_groups", sharing)
         monkeypatch.setattr(planning, "seconds_per_iteration", lambda group, size, devices: 0.25)
         monkeypatch.setattr(sys.modules["jaxrl.training.host_loop"]._Loop, "pace", lambda self: 40)
         yield
@@ -164,20 +166,20 @@ def curves(directory: Path) -> pl.DataFrame:
 
 def groups(done: Done) -> list[Group]:
     """The groups of a sweep, with the programs they have."""
-    return sweep.group(read_spec(done.spec), 16)
+    return sweeps.make_groups(read_spec(done.spec), 16)
 
 
 def agents(done: Done) -> dict[int, Any]:
     """All agents' states, by their numbers."""
     directory, found = done.directory, {}
-    plans = [GroupPlan(*plan) for plan in json.loads((directory / "sweep.json").read_text())["plan"]]
+    plans = [GroupPlan(**plan) for plan in json.loads((directory / "sweep.json").read_text())["plan"]]
     for each, plan in zip(groups(done), plans, strict=True):
         for chunk in range(plan.chunks):
             shapes = state_shapes(each, plan.chunk_size).state.agent
             folder = directory / "chunks" / f"{each.number}_{chunk}" / "agents"
             state, _, _ = Checkpoints(folder, read_only=True).restore(shapes)
-            for i, trial in enumerate(each.trials[chunk * plan.chunk_size :][: plan.chunk_size]):
-                found[trial.number] = jax.tree.map(lambda x, i=i: np.asarray(x[i]), state)
+            for i, agent in enumerate(each.trials["agent"][chunk * plan.chunk_size :][: plan.chunk_size]):
+                found[agent] = jax.tree.map(lambda x, i=i: np.asarray(x[i]), state)
     return found
 
 
@@ -190,13 +192,40 @@ def alike(a: Any, b: Any, rtol: float) -> None:
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=rtol, atol=rtol / 100), a, b)
 
 
+def test_the_example_in_python(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    scope: dict[str, Any] = {"jaxrl": SimpleNamespace(SweepSpec=SweepSpec, sweep=sweeps.sweep, load=jaxrl.load)}
+    for example in doctest.DocTestParser().get_examples(sweeps.sweep.__doc__ or ""):
+        exec(example.source, scope)
+    result, policy = scope["result"], scope["policy"]
+    assert result.directory == Path("runs/sweep/cartpole")
+    assert result.trials.drop("seconds").equals(results(result.directory))
+    assert result.curves.equals(curves(result.directory))
+    assert result.problems == []
+    best = result.configurations.row(0, named=True)
+    assert policy.options.hparams.learning_rate == best["hparams.learning_rate"]
+    assert best["eval_return"] == result.configurations["eval_return"].max()
+    assert read_spec(result.directory / "sweep.toml") == scope["spec"]
+
+
+def test_errors_in_python_name_the_arguments(tmp_path) -> None:
+    with pytest.raises(ArgumentError, match=r"^hparams\.discount\.values must be <= 1, got 1\.5$"):
+        SweepSpec("dqn_cartpole", "grid", fields={"hparams.discount": {"values": [0.9, 1.5]}})
+    spec = SweepSpec("dqn_cartpole", "grid", fields={"config.batch_size": {"values": [2, 4]}})
+    with pytest.raises(ArgumentError, match=r"^max_groups must be at least 2: .*, got 1$"):
+        sweeps.sweep(spec, tmp_path / "out", max_groups=1)
+    with pytest.raises(ArgumentError, match=r"^resume needs out, the directory of the sweep to continue$"):
+        sweeps.sweep(spec, resume=True)
+    assert not list(tmp_path.iterdir())
+
+
 def test_results_have_a_row_an_agent(whole) -> None:
     assert (whole.code, whole.errors) == (0, [])
     spec, found = read_spec(whole.spec), pl.read_parquet(whole.directory / "results.parquet")
     assert found["agent"].to_list() == list(range(AGENTS))
     assert found["configuration"].to_list() == [agent // 2 for agent in range(AGENTS)]
     assert found["seed"].to_list() == [4, 5] * 5
-    for configuration, values in enumerate(draw(spec)):
+    for configuration, values in enumerate(spec.draws):
         rows = found.filter(configuration=configuration)
         assert {path: rows[path].unique().to_list() for path in values} == {path: [x] for path, x in values.items()}
     options = {path: x for path, x in flatten(spec.options).items() if path.startswith(("hparams.", "config."))}
@@ -277,7 +306,7 @@ def test_the_command_trains_the_best_again(whole) -> None:
     options_type: Any = Options[type(defaults.hparams), type(defaults.config)]
     options = tyro.cli(options_type, default=defaults, args=arguments, config=(tyro.conf.FlagCreatePairsOff,))
     spec = read_spec(whole.spec)
-    expected = flatten(spec.options) | draw(spec)[best_configuration(whole)] | {"num_seeds": 2}
+    expected = flatten(spec.options) | spec.draws[best_configuration(whole)] | {"num_seeds": 2}
     assert flatten(options) == expected
 
 
@@ -318,20 +347,20 @@ def test_the_best_seed_of_the_best_configuration_is_loaded_unless_told(whole) ->
     seeds = results(whole.directory).filter(configuration=best_configuration(whole))
     best = seeds.row(seeds["eval_return"].arg_max(), named=True)
     options = jaxrl.load(whole.directory).options
-    assert (options.seed, options.hparams.learning_rate) == (best["seed"], best["hparams.learning_rate"])
+    assert (options.budget.seed, options.hparams.learning_rate) == (best["seed"], best["hparams.learning_rate"])
 
 
 def test_agents_that_cannot_be_loaded(whole, tmp_path) -> None:
     for agent in (-1, AGENTS):
-        with pytest.raises(ValueError, match=rf"^agent must be in 0 \.\. 9, and .* finished, got {agent}$"):
+        with pytest.raises(ArgumentError, match=rf"^agent must be in 0 \.\. 9, and .* finished chunk, got {agent}$"):
             jaxrl.load(whole.directory, agent=agent)
-    with pytest.raises(ValueError, match=r"^seed is for runs; an agent of a sweep has its own, got 4$"):
+    with pytest.raises(ArgumentError, match=r"^seed is for runs; an agent of a sweep has its own, got 4$"):
         jaxrl.load(whole.directory, seed=4)
-    with pytest.raises(ValueError, match=rf"^agent is for sweeps, and {tmp_path} is none, got 1$"):
+    with pytest.raises(ArgumentError, match=rf"^agent is for sweeps, and {tmp_path} holds none, got 1$"):
         jaxrl.load(tmp_path, agent=1)
     for name in ("sweep.json", "sweep.toml"):
         shutil.copy(whole.directory / name, tmp_path)
-    with pytest.raises(ValueError, match=rf"^no chunk of {tmp_path} is finished yet$"):
+    with pytest.raises(ArgumentError, match=rf"^directory must hold a sweep with a finished chunk, got {tmp_path}$"):
         jaxrl.load(tmp_path)
 
 
@@ -339,7 +368,7 @@ def test_evaluate_and_play_an_agent(whole, tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     code, lines, _ = call(evaluate.main, whole.directory, "--agent", "1", "--episodes", "4", "--max-steps", "50")
     assert code == 0
-    assert any(re.match(r"return .* over 4 episodes with ε = 0.001, ", line) for line in lines)
+    assert any(re.match(r"mean return .* over 4 episodes with ε = 0.001, ", line) for line in lines)
     code, lines, _ = call(play.main, "--policy", whole.directory, "--steps", "5", "--out", "a.gif")
     assert (code, lines[-1]) == (0, "written to a.gif")
     for command, name in ((evaluate, ()), (play, ("--policy",))):
@@ -354,8 +383,10 @@ def test_a_trial_equals_its_solo_run(whole, tmp_path, monkeypatch) -> None:
     """Up to the last bits of what is added up in another order."""
     monkeypatch.setattr("jaxrl.runs.train.record_video", lambda *_: None)
     own, agent = groups(whole)[0], 3
-    i = [trial.number for trial in own.trials].index(agent)
-    options = dataclasses.replace(own.trials[i].options, out=tmp_path / "solo")
+    i = own.trials["agent"].index_of(agent)
+    row = own.trials.row(i, named=True)
+    solo = {"seed": row["seed"], "out": tmp_path / "solo"}
+    options = with_values(read_spec(whole.spec).configuration(row["configuration"]), solo)
     _, summary = train(dqn_cartpole.experiment, options, Console(quiet=True))
 
     row = results(whole.directory).row(agent, named=True)
@@ -371,7 +402,7 @@ def test_a_trial_equals_its_solo_run(whole, tmp_path, monkeypatch) -> None:
 
     # Its environments are the same from the beginning, to the bit.
     many = own.program(len(own.trials), jax.devices()[:1]).init(*own.inputs(own.trials))
-    keys, _ = own.inputs([own.trials[i]])
+    keys, _ = own.inputs(own.trials[[i]])
     alone = Program(own.trainer, keys[0], options.hparams).init(keys[0], options.hparams)
     jax.tree.map(lambda a, b: np.testing.assert_array_equal(a[i], b), many.state.envs, alone.state.envs)
 
@@ -450,9 +481,9 @@ def test_chunks_have_loggers_of_their_own(chunks) -> None:
 
 def test_a_chunks_configuration_lists_what_differs(ppo) -> None:
     (own,) = groups(ppo)
-    config = shared_config(own.trials)
+    config = shared_config(own, own.trials)
     assert config["env"] == "CartPole-v1"
-    assert config["hparams.clip"] == [trial.options.hparams.clip for trial in own.trials]
+    assert config["hparams.clip"] == own.trials["hparams.clip"].to_list()
 
 
 def test_a_groups_chunks_share_what_compiles(chunks) -> None:
@@ -475,15 +506,15 @@ def test_a_resumed_sweep_takes_the_devices_that_divide_its_chunks() -> None:
     there = jax.local_device_count()
     for sizes, divide in (((6, 4), 2), ((8, 16), 8), ((3,), 3), ((5, 3), 1)):
         plans = [GroupPlan(10, size, 0, 0, 0.0) for size in sizes]
-        assert len(sweep.devices_for(plans, None)) == math.gcd(there, divide)
-    assert len(sweep.devices_for([], None)) == there
+        assert len(sweeps.choose_devices(plans, None)) == math.gcd(there, divide)
+    assert len(sweeps.choose_devices([], None)) == there
 
 
 def signalling(at: Callable[[int, bool], bool]) -> type:
     """What tells how far a chunk is, and sends a signal: `at(calls, finished)` says when."""
     calls = 0
 
-    class Signalling(sweeps.ChunkLogger):
+    class Signalling(sweeps.SweepProgress):
         def progress(self, env_steps: int, total_steps: int, steps_per_second: float) -> None:
             nonlocal calls
             calls += 1
@@ -496,10 +527,10 @@ def signalling(at: Callable[[int, bool], bool]) -> type:
 @pytest.mark.parametrize("at", [lambda calls, _: calls == 3, lambda _, finished: finished], ids=["amid", "at the end"])
 def test_a_signal_stops_a_sweep_that_goes_on_to_the_same_bits(whole, swept, at) -> None:
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(sweeps, "ChunkLogger", signalling(at))
+        monkeypatch.setattr(sweeps, "SweepProgress", signalling(at))
         stopped = swept(DQN)
     assert (stopped.code, stopped.errors) == (0, [])
-    assert stopped.lines[-2] == "stopped; continue with"
+    assert stopped.lines[-3:-1] == ["stopped; the sweep is saved", "continue with"]
     command = f"python -m jaxrl.experiments.sweep {stopped.spec} --out {stopped.directory} --num-devices 1 --resume"
     assert stopped.lines[-1].strip() == command
     assert not (stopped.directory / "results.parquet").exists()
@@ -540,11 +571,11 @@ def test_an_agent_that_diverges_is_alone_in_it(swept) -> None:
     diverged = pl.read_parquet(table).with_columns(status=pl.lit("diverged"), eval_return=pl.lit(None, pl.Float64))
     diverged.write_parquet(table)
     none = again(bad)
-    assert (none.code, none.errors) == (1, ["error: no agent finished, so that there is none to train again"])
+    assert (none.code, none.errors) == (1, ["error: no agent finished"])
     assert not any("again with" in line for line in none.lines)
     code, _, errors = call(evaluate.main, bad.directory)
     assert code == 2
-    assert errors == [f"error: no agent of {bad.directory} finished: all that trained diverged, and none is the best"]
+    assert errors == [f"error: RUN must hold a sweep with an agent that did not diverge, got {bad.directory}"]
 
 
 def test_a_group_that_fails_leaves_the_others_alone(swept, whole) -> None:
@@ -590,7 +621,7 @@ def test_a_dry_run_writes_nothing(whole, tmp_path, monkeypatch) -> None:
     code, lines, errors = call(sweep.main, whole.spec, *ONE_DEVICE, "--dry-run", "--record", "kept")
     assert (code, errors) == (0, [])
     assert lines[:-1] == whole.lines[: len(lines) - 1]
-    assert re.fullmatch(r".* of memory and .* of disk may be used", lines[-1])  # the disk is not as free as it was
+    assert re.fullmatch(r"at most .* of memory and .* of disk", lines[-1])  # the disk is not as free as it was
     assert whole.lines[len(lines)] == f"writing to {whole.directory}"
     assert len(plan_shown(lines)) == 2
     assert not list(tmp_path.iterdir())
@@ -598,7 +629,12 @@ def test_a_dry_run_writes_nothing(whole, tmp_path, monkeypatch) -> None:
 
 RATES, DISCOUNTS, SIZES = "low = 1e-4", "values = [0.9, 0.99]", "values = [16, 32]"
 BAD = [
-    ("learning_rate =", "learning_rte =", "", r"hparams\.learning_rte is not known \(.* hparams\.learning_rate\)"),
+    (
+        "learning_rate =",
+        "learning_rte =",
+        "",
+        r"in sweep\.toml, hparams\.learning_rte is not known \(.* hparams\.learning_rate\)",
+    ),
     (RATES, "low = 0.1", "", r"hparams\.learning_rate\.low must be < high = 0\.01, got 0\.1$"),
     (RATES, "low = 0", "", r"hparams\.learning_rate\.low must be > 0, got 0"),
     (
@@ -608,42 +644,57 @@ BAD = [
         r"hparams\.discount\.low must be > 0 for log_uniform, got 0",
     ),
     (DISCOUNTS, "values = []", "", r"hparams\.discount\.values must be an array of one value or more, got \[\]"),
-    (SIZES, "values = [16, 5_000]", "", r"--config\.batch-size must be at most replay_capacity, got 5000 and 4000"),
-    ("12_000", "500", "", r"--total-steps must be at least 528 .*, got 500"),
-    ("seeds = 2", "seeds =", "", r"sweep\.toml is not TOML"),
-    ("", "", "--max-groups 1", r"config\.batch_size: 2 different values .*, and --max-groups is 1"),
+    (
+        SIZES,
+        "values = [16, 5_000]",
+        "",
+        r"in sweep\.toml, config\.batch_size must be at most replay_capacity, got 5000 and 4000",
+    ),
+    ("12_000", "500", "", r"in sweep\.toml, total_steps must be at least 528 .*, got 500"),
+    ("seeds = 2", "seeds =", "", r"SPEC must be a TOML file .*, got sweep\.toml"),
+    ("", "", "--max-groups 1", r"--max-groups must be at least 2: every combination of config\.batch_size .*, got 1"),
     ("", "", "--max-groups 0", "--max-groups must be > 0, got 0"),
     ("", "", "--checkpoint-every 0", "--checkpoint-every must be > 0, got 0"),
-    ("", "", "--memory 0.0001", r"group 0 does not fit: .* of memory, .*; config\.replay_capacity = \d+ would"),
+    (
+        "",
+        "",
+        "--memory 0.0001",
+        r"--memory must be at least .* for .* of group 0; config\.replay_capacity = \d+ fits, got 0\.10 MiB",
+    ),
     ("", "", "--num-devices 99", r"--num-devices must be at most \d+, .*, got 99"),
-    ("", "", "--out SWEEP", "--out SWEEP already holds a sweep or a run; add --resume"),
-    ("", "", "--out RUN", "--out RUN already holds a sweep or a run"),
-    ("", "", "--out A_FILE", "--out A_FILE is not a directory"),
-    ("", "", "--out A_FILE/x", "--out A_FILE/x cannot be made: Not a directory"),
-    ("", "", "--record A_FILE/x", "--record A_FILE/x cannot be made: Not a directory"),
-    ("", "", "--resume", "--resume needs --out DIR"),
-    ("", "", "--resume --out RUN", "--resume: RUN holds a run, and not a sweep"),
-    ("", "", "--resume --out BROKEN", r"BROKEN/sweep\.json is not the record of a sweep"),
-    ("", "", "--resume --out OTHER", r"OTHER/sweep\.json is not the record of a sweep"),
-    ("", "", "--resume --out TWO", "--resume: there are 1 processes, but 2 in TWO"),
+    ("", "", "--out SWEEP", "--out must not hold a sweep or a run already; resume continues it, got SWEEP"),
+    ("", "", "--out RUN", "--out must not hold a sweep or a run already; .*, got RUN"),
+    ("", "", "--out A_FILE", "--out must be a directory, got A_FILE"),
+    ("", "", "--out A_FILE/x", r"--out must be a directory that can be made \(Not a directory\), got A_FILE/x"),
+    ("", "", "--record A_FILE/x", r"--record must be a directory that can be made \(Not a directory\), got A_FILE/x"),
+    ("", "", "--resume", "--resume needs out, the directory of the sweep to continue$"),
+    ("", "", "--resume --out RUN", "--out must be the directory of a sweep, and not of a run, got RUN"),
+    ("", "", "--resume --out BROKEN", r"--out must hold a sweep: BROKEN/sweep\.json cannot be read"),
+    ("", "", "--resume --out OTHER", r"--out must hold a sweep: OTHER/sweep\.json is not the record of one"),
+    ("", "", "--resume --out TWO", "--num-processes must stay 2 to resume TWO, got 1"),
     ("", "", "--resume --out SWEEP --num-devices 3", "--num-devices .* got 3"),
     (
         DISCOUNTS,
         "values = [0.9, 0.95]",
         "--resume --out SWEEP",
-        r"--resume: hparams\.discount\.values is \[0\.9, 0\.95\], but \[0\.9, 0\.99\] in SWEEP",
+        r"hparams\.discount\.values must stay \[0\.9, 0\.99\] to resume SWEEP, got \[0\.9, 0\.95\]",
     ),
-    ("12_000", "13_000", "--resume --out SWEEP", "--resume: total_steps is 13000, but 12000 in SWEEP"),
-    ("warmup_steps = 500", "", "--resume --out SWEEP", r"config\.warmup_steps is missing, but 500 in SWEEP"),
-    ("", "", "--process-id 0", "--coordinator, --num-processes and --process-id go together"),
-    ("", "", "--coordinator localhost:1 --num-processes 2", "--coordinator, .* and --process-id go together"),
+    (
+        "12_000",
+        "13_000",
+        "--resume --out SWEEP",
+        "in sweep.toml, total_steps must stay 12000 to resume SWEEP, got 13000",
+    ),
+    ("warmup_steps = 500", "", "--resume --out SWEEP", r"config\.warmup_steps must stay 500 to resume SWEEP, got 1000"),
+    ("", "", "--process-id 0", "--coordinator needs num_processes and process_id"),
+    ("", "", "--coordinator localhost:1 --num-processes 2", "--coordinator needs num_processes and process_id"),
     ("", "", "--coordinator localhost:1 --num-processes 2 --process-id 2", "--process-id must be < 2, got 2"),
     ("", "", "--coordinator localhost:1 --num-processes 2 --process-id 0", "--out is needed by several processes"),
     (
         "",
         "",
         "--coordinator 127.0.0.1 --num-processes 2 --process-id 0",
-        r"--coordinator must be ADDRESS:PORT, as in host:1234, got 127\.0\.0\.1$",
+        r"--coordinator must be ADDRESS:PORT, as in host:1234, got '127\.0\.0\.1'$",
     ),
 ]
 
@@ -664,7 +715,7 @@ def test_bad_input_is_found_before_anything_compiles(
         (tmp_path / path).touch()
     there = sorted(tmp_path.rglob("*"))
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sweep, "group", group)  # one without programs
+    monkeypatch.setattr(sweeps, "make_groups", make_groups)  # without programs
     monkeypatch.setattr(groups_module, "Program", lambda *_, **__: pytest.fail("it made a program"))
     code, _, errors = call(sweep.main, "sweep.toml", *ONE_DEVICE, *arguments.split())
     assert code == 2
@@ -676,4 +727,8 @@ def test_bad_input_is_found_before_anything_compiles(
 def test_a_file_that_is_not_there(tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     code, lines, errors = call(sweep.main, "nowhere.toml")
-    assert (code, lines, errors) == (2, [], ["error: nowhere.toml cannot be read: No such file or directory"])
+    assert (code, lines, errors) == (
+        2,
+        [],
+        ["error: SPEC must be a file that can be read (No such file or directory), got nowhere.toml"],
+    )
