@@ -18,19 +18,30 @@ def new_figure(title: str, subtitle: str, xlabel: str, ylabel: str) -> "tuple[Fi
 
 
 def new_panels(
-    number: int, size: tuple[float, float], title: str, subtitle: str, ylabel: str, columns: int = 3
+    number: int,
+    size: tuple[float, float],
+    title: str,
+    subtitle: str,
+    ylabel: str,
+    columns: int = 3,
+    sharey: bool = True,
+    below: float = 0.0,
 ) -> "tuple[Figure, list[Axes]]":
-    """A figure with panels of `size` (width, height) inches in rows of at most `columns`, which share a y-axis."""
+    """A figure with panels of `size` (width, height) inches in rows of at most `columns`.
+
+    `below` inches under the panels are left free.
+    """
     from matplotlib.figure import Figure
 
     rows = -(-number // columns)
     columns = -(-number // rows)  # rows of equal length
-    width, height = max(8, size[0] * columns), 1.1 + size[1] * rows
+    width, height = max(8, size[0] * columns), 1.1 + size[1] * rows + below
     figure = Figure(figsize=(width, height), dpi=120)
-    figure.set_layout_engine("constrained", rect=(0, 0, 1, 1 - 0.6 / height))  # leaves room for the titles
+    top, bottom = 0.6 / height, below / height  # room for the titles, and below
+    figure.set_layout_engine("constrained", rect=(0, bottom, 1, 1 - top - bottom))
     figure.text(0.1 / width, 1 - 0.1 / height, title, va="top", fontsize="large", fontweight="bold")
     figure.text(0.1 / width, 1 - 0.36 / height, subtitle, va="top", color="gray", fontsize=9)
-    panels = figure.subplots(rows, columns, sharey=True, squeeze=False).ravel().tolist()
+    panels = figure.subplots(rows, columns, sharey=sharey, squeeze=False).ravel().tolist()
     for axes in panels[number:]:
         axes.remove()
     for axes in panels[:number:columns]:

@@ -46,23 +46,11 @@ def agent_curves(curves: pl.DataFrame) -> dict[int, Curve]:
 
 
 def draw_curves(
-    trials: pl.DataFrame,
-    curves: pl.DataFrame,
-    configurations: pl.DataFrame,
-    title: str,
-    subtitle: str,
-    picture: Path,
+    trials: pl.DataFrame, curves: pl.DataFrame, configurations: pl.DataFrame, title: str, subtitle: str, picture: Path
 ) -> None:
     """Draws the training returns of all agents, with those of the best and the median configuration on top.
 
     The median is that of the configurations with an evaluation return. Both are means over the seeds that finished.
-
-    Args:
-        trials: one row for each agent.
-        curves: their training returns.
-        configurations: the best first.
-        title, subtitle: of the picture.
-        picture: the PNG to write.
     """
     figure, axes = new_figure(title, subtitle, "environment steps", "episode return")
     label_steps(axes.xaxis)
@@ -108,17 +96,10 @@ def _draw_all(axes: "Axes", agents: dict[int, Curve]) -> None:
 def draw_hparams(
     trials: pl.DataFrame, swept: Sequence[str], log_scaled: Collection[str], title: str, subtitle: str, picture: Path
 ) -> None:
-    """Draws a panel for each swept field, its value against the evaluation return.
+    """Draws a panel for each of the columns `swept`, its value against the evaluation return.
 
     A dot is an agent, a larger one the mean of a configuration's seeds, and a red cross at the bottom an agent that
-    diverged or failed.
-
-    Args:
-        trials: one row for each agent.
-        swept: the columns of the fields.
-        log_scaled: fields with a logarithmic axis, beside those whose values span more than `DECADES`.
-        title, subtitle: of the picture.
-        picture: the PNG to write.
+    diverged or failed. The axes of `log_scaled` fields are logarithmic, and of those that span more than `DECADES`.
     """
     figure, panels = new_panels(len(swept), (3.2, 2.5), title, subtitle, "evaluation return")
     trials = trials.with_columns(mean=pl.col("eval_return").mean().over("configuration"))

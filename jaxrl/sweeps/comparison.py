@@ -11,7 +11,7 @@ from annotated_types import Gt
 from rich.console import Console
 
 from jaxrl.formatting import describe_spread, format_mean
-from jaxrl.plots.errors import errors_as_notes
+from jaxrl.plots.picture_errors import errors_as_notes
 from jaxrl.runs import run_directory
 from jaxrl.runs.experiment import EXPERIMENTS
 from jaxrl.runs.options import default_hint

@@ -103,9 +103,9 @@ def sweep(
         max_chunk_size(group, devices, limits)  # before anything compiles
     with contextlib.ExitStack() as locks:
         if not dry_run:
-            if record is not None:
-                run_directory.make_directory(record, "record")
-            run_directory.make_directory(directory, "out")
+            for path, option in ((record, "record"), (directory, "out")):
+                if path is not None:
+                    run_directory.make_directory(path, option)
             locks.enter_context(lock(directory))
             if check_directory(directory, resume, spec) != plans:
                 raise ArgumentError("out", "must be a directory that no other process has just begun to use", directory)
@@ -117,13 +117,7 @@ def sweep(
         run.show_plan(limits)
         if dry_run:
             return None
-        if not begins:
-            for line in provenance.differences(report.read_record(directory)):
-                console.print(f"note: resuming elsewhere, the last bits may differ: {line}", soft_wrap=True)
-        elif resume:
-            console.print("note: there is no sweep to resume: it begins anew")
-        if begins and jax.process_index() == 0:
-            run.write_record(module)
+        run.begin(resume, module) if begins else run.note_differences()
         console.print(f"writing to {directory}", soft_wrap=True)
         failed = run.train()
         if failed is None:
@@ -163,8 +157,17 @@ class SweepRun:
             ends = "the learning rate ends at 0 (hparams.learning_rate_decay_steps)"
             console.print(f"note: {ends}: the last {untrained:,} steps of some agents train nothing", soft_wrap=True)
 
-    def write_record(self, module: str | None) -> None:
-        """Writes what is going to be done, and how it was started."""
+    def note_differences(self) -> None:
+        """Prints how this machine differs from that of the sweep that goes on."""
+        for line in provenance.differences(report.read_record(self.directory)):
+            self.console.print(f"note: resuming elsewhere, the last bits may differ: {line}", soft_wrap=True)
+
+    def begin(self, resume: bool, module: str | None) -> None:
+        """Writes down, in the first process, what is going to be done and how it was started."""
+        if resume:
+            self.console.print("note: there is no sweep to resume: it begins anew")
+        if jax.process_index() > 0:
+            return
         (self.directory / report.SPEC).write_text(to_toml(self.spec))
         record = {
             "spec": self.spec.record(),
@@ -190,8 +193,8 @@ class SweepRun:
         Returns:
             The errors of groups that failed, by their numbers; None if a signal stopped the sweep.
         """
-        agents, failed = len(self.spec.draws) * self.spec.seeds, dict[int, str]()
-        progress = SweepProgress(self.console, agents * self.spec.options.budget.total_steps)
+        steps = [len(group.trials) * group.options.budget.total_steps for group in self.groups]
+        progress, failed = SweepProgress(self.console, sum(steps)), dict[int, str]()
         try:
             for group, chunk, trials, directory in self.chunks():
                 if group.number in failed:
@@ -221,7 +224,7 @@ class SweepRun:
                     self.console.print(
                         f"group {group.number} failed: {first_line(error)}; see {errors}", soft_wrap=True
                     )
-                progress.done += len(trials) * self.spec.options.budget.total_steps
+                progress.done += len(trials) * group.options.budget.total_steps
         finally:
             progress.line.close()
         return failed
@@ -260,8 +263,7 @@ def check_directory(directory: Path, resume: bool, spec: SweepSpec) -> list[Grou
     """Checks that a sweep can begin in a directory, or go on there.
 
     Returns:
-        The plan that it goes on with. None if it begins, as with `resume` where there is no sweep yet: the same command
-        then serves for the first time and for all others.
+        The plan that it goes on with. None if it begins, also with `resume` where there is no sweep yet.
 
     Raises:
         ArgumentError: the directory holds something else, or another sweep.

@@ -23,12 +23,7 @@ TRIAL_SECONDS = 1.0
 
 
 class Limits(NamedTuple):
-    """What a sweep may take, in bytes.
-
-    Attributes:
-        memory: of each accelerator, or of the machine; infinite where the free memory is unknown.
-        disk: where the sweep writes.
-    """
+    """What a sweep may take, in bytes: of each accelerator or of the machine, and of the disk that it writes to."""
 
     memory: float
     disk: float

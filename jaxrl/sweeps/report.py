@@ -10,7 +10,7 @@ from rich.console import Console
 
 from jaxrl.arguments import ArgumentError
 from jaxrl.formatting import describe_spread
-from jaxrl.plots.errors import errors_as_notes
+from jaxrl.plots.picture_errors import errors_as_notes
 from jaxrl.plots.sweep_results import draw_curves, draw_hparams
 from jaxrl.runs import run_directory
 from jaxrl.runs.options import flatten

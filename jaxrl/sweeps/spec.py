@@ -147,8 +147,7 @@ class SweepSpec:
     def with_maps(self) -> "SweepSpec":
         """Replaces the file of a GridWorld's map by its text, because the file may change later."""
         env, options = self.fields["env"], self.fields["env_options"]
-        envs = env["values"] if isinstance(env, dict) else [env]
-        if "GridWorld" not in envs:
+        if "GridWorld" not in (env["values"] if isinstance(env, dict) else [env]):
             return self
         several = isinstance(options, dict)
         texts = [

@@ -25,8 +25,8 @@ def make_trials(spec: SweepSpec) -> pl.DataFrame:
     """One row for each agent of a sweep, in the order of its number.
 
     Returns:
-        `agent`, `configuration`, `variant` (in a list: its name), `seed`, `group`, and every swept field, every
-        hyperparameter and every static value by its path; arrays are text. Agents of equal static values form a group.
+        `agent`, `configuration`, `variant` (its name in a list), `seed`, `group`, and by their paths all swept fields
+        and the fields of hparams and config; arrays are text. Agents of equal static values form a group.
     """
     rows, groups, names = [], dict[str, int](), list(spec.variants)
     for configuration in range(len(spec.draws)):
@@ -122,28 +122,25 @@ def make_groups(spec: SweepSpec, max_groups: int) -> list[Group]:
 def check_effective(spec: SweepSpec, groups: Sequence[Group]) -> None:
     """Checks that every field that differs from the experiment's default has an effect.
 
-    A fixed or drawn field needs an effect in some configuration. A field of a grid needs one in all: where it has none,
-    the grid repeats the same agents.
+    A fixed or drawn field needs an effect in some configuration. A field of a grid or a variant needs one wherever it
+    is set: without it, the sweep repeats the same agents.
 
     Raises:
         ArgumentError: a field has no effect.
     """
     default, found = flatten(spec.experiment.defaults), dict[str, list[str]]()
     swept = {path: table for path, table in spec.swept.items() if len(table.get("values", "several")) > 1}
+    everywhere = spec.search in ("grid", "list")
     for group in groups:
         observation, _ = jax.eval_shape(group.env.reset, jax.random.key(0), group.env_params)
         for configuration in group.trials["configuration"].unique():
-            options = spec.configuration(configuration)
+            options, drawn = spec.configuration(configuration), spec.draws[configuration]
             value = flatten(options)
             for path, reason in spec.experiment.ignored(options, observation).items():
                 if path in swept or value[path] != default[path]:
                     found.setdefault(path, []).append(reason)
-    for path, reasons in found.items():
-        if len(reasons) == len(spec.draws) or (spec.search == "grid" and path in swept):
-            given = spread_text(swept[path]) if path in swept else str(flatten(spec.options)[path])
-            raise ArgumentError(path, f"has no effect with {reasons[0]}", got=given, source=spec.source)
-
-
-def spread_text(table: dict[str, Any]) -> str:
-    """What a field is drawn from."""
-    return ", ".join(map(str, table["values"])) if "values" in table else f"{table['low']:g} to {table['high']:g}"
+                    if len(found[path]) == len(spec.draws) or (everywhere and path in drawn):
+                        table = swept.get(path, {"values": [value[path]]})
+                        limits = (f"{table[key]:g}" for key in ("low", "high") if key in table)
+                        given = ", ".join(map(str, table.get("values", ()))) or " to ".join(limits)
+                        raise ArgumentError(path, f"has no effect with {reason}", got=given, source=spec.source)

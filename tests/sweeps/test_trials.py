@@ -95,7 +95,7 @@ def test_what_is_traced_needs_no_group_of_its_own(read) -> None:
 def test_inputs_are_each_trials_own(read) -> None:
     spec = read()
     group = make_groups(spec, 4)[0]
-    some = group.trials[[2, 0, 1, 1]]
+    some = group.trials[[-1, 0, 1, 1]]
     keys, hparams = group.inputs(some)
     for i, row in enumerate(some.iter_rows(named=True)):
         training, _, _ = key_streams([row["seed"]])
@@ -175,6 +175,18 @@ def test_fields_that_change_no_agent_are_refused(read, monkeypatch, hparams, con
     else:
         with pytest.raises(ArgumentError, match=f"^in .*/sweep.toml, {re.escape(message)}$"):
             trials.check_effective(spec, make_groups(spec, 4))
+
+
+def test_a_variant_that_changes_nothing_is_refused(read, monkeypatch) -> None:
+    monkeypatch.setattr(trials, "build", lambda *_: (None, None))
+    monkeypatch.setattr(trials, "trace", lambda *_: None)
+    text = (
+        'experiment = "dqn_cartpole"\nsearch = "list"\n[variants.a]\nhparams.priority_exponent = 0.9\nconfig.replay = '
+    )
+    trials.check_effective(spec := read(text + '"prioritised"\n[variants.b]'), make_groups(spec, 2))
+    spec = read(text + '"uniform"\n[variants.b]')
+    with pytest.raises(ArgumentError, match=r"hparams\.priority_exponent has no effect with config\.replay uniform"):
+        trials.check_effective(spec, make_groups(spec, 2))
 
 
 def test_the_command_that_trains_the_best_again_leaves_out_what_has_no_effect(read) -> None:
