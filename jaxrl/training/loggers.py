@@ -219,7 +219,8 @@ class WandbLogger(Logger):
                 settings=self.wandb.Settings(console="off"),
             )
         except self.wandb.Error as error:  # no account, or no network
-            rule = f"must be able to write ({str(error).splitlines()[0]} or set WANDB_MODE=offline)"
+            reason = str(error).splitlines()[0].rstrip(".")
+            rule = f"must be able to write ({reason}, or set WANDB_MODE=offline)"
             raise ArgumentError("loggers", rule, "wandb") from error
 
     def write(self, row: Row) -> None:

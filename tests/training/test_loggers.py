@@ -197,7 +197,7 @@ def test_wandb_that_cannot_be_used_is_an_error_in_one_line(tmp_path, monkeypatch
         WandbLogger()
     monkeypatch.setitem(sys.modules, "wandb", Wandb(fails=True, runs=[]))
     logger = WandbLogger()
-    rule = r"^loggers must be able to write \(No API key configured\. or set WANDB_MODE=offline\), got 'wandb'$"
+    rule = r"^loggers must be able to write \(No API key configured, or set WANDB_MODE=offline\), got 'wandb'$"
     with pytest.raises(ArgumentError, match=rule):
         logger.open(RunInfo(tmp_path))
     logger.close()
