@@ -52,17 +52,21 @@ if TYPE_CHECKING:
     from jaxrl.plots.video import save_video
     from jaxrl.runs import Experiment, Options
     from jaxrl.runs.load import TrainedPolicy
+    from jaxrl.sweeps import SweepResult, SweepSpec, sweep
     from jaxrl.trained import load
 
 _LAZY = {
     "Experiment": "runs",
     "Options": "runs",
+    "SweepResult": "sweeps",
+    "SweepSpec": "sweeps",
     "TrainedPolicy": "runs.load",
     "load": "trained",
     "render": "plots.render",
     "render_state": "plots.render",
     "render_values": "plots.grid_values",
     "save_video": "plots.video",
+    "sweep": "sweeps",
 }
 """The module of each name that is imported when it is first used, because it needs plots or a command line."""
 
@@ -90,6 +94,8 @@ __all__ = [
     "ReinforceHparams",
     "RunInfo",
     "Sample",
+    "SweepResult",
+    "SweepSpec",
     "TrainState",
     "TrainedPolicy",
     "Trainer",
@@ -120,6 +126,7 @@ __all__ = [
     "rollout",
     "run",
     "save_video",
+    "sweep",
     "vectorize",
 ]
 

@@ -84,7 +84,8 @@ ONE_DEVICE = ("--num-devices", "1")
 
 def call(main: Callable[[], None], *arguments: Any) -> tuple[int, list[str], list[str]]:
     """A command's exit code, and the lines it printed on stdout and stderr."""
-    code, out, err = 0, io.StringIO(), io.StringIO()
+    code: Any = 0
+    out, err = io.StringIO(), io.StringIO()
     with pytest.MonkeyPatch.context() as monkeypatch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         monkeypatch.setattr(sys, "argv", ["command", *map(str, arguments)])
         monkeypatch.setenv("COLUMNS", "120")
@@ -110,7 +111,8 @@ def quick():
     """Programs that compile quickly, once for all sweeps with the same static values; calls of so many iterations, and
     no trials."""
     jax.devices()  # from here on a command leaves their number alone
-    timed, compiled = Program._compile, {}
+    timed = Program._compile
+    compiled: dict[Any, Any] = {}
 
     def quickly(self, lower, options):
         return timed(self, lower, options | {"xla_backend_optimization_level": 0})
@@ -303,7 +305,8 @@ def test_the_command_trains_the_best_again(whole) -> None:
     python, dash_m, module, *arguments = shlex.split(whole.lines[at])
     assert (python, dash_m, module) == ("python", "-m", "jaxrl.experiments.dqn_cartpole")
     defaults = dqn_cartpole.experiment.defaults
-    options_type: Any = Options[type(defaults.hparams), type(defaults.config)]
+    generic: Any = Options
+    options_type = generic[type(defaults.hparams), type(defaults.config)]
     options = tyro.cli(options_type, default=defaults, args=arguments, config=(tyro.conf.FlagCreatePairsOff,))
     spec = read_spec(whole.spec)
     expected = flatten(spec.options) | spec.draws[best_configuration(whole)] | {"num_seeds": 2}
@@ -343,7 +346,7 @@ def test_an_agent_is_loaded_and_evaluated_as_in_the_results(whole, agent: int) -
     assert float(evaluation.episode_return.mean()) == row["eval_return"]
 
 
-def test_the_best_seed_of_the_best_configuration_is_loaded_unless_told(whole) -> None:
+def test_the_best_seed_of_the_best_configuration_is_loaded_by_default(whole) -> None:
     seeds = results(whole.directory).filter(configuration=best_configuration(whole))
     best = seeds.row(seeds["eval_return"].arg_max(), named=True)
     options = jaxrl.load(whole.directory).options
@@ -383,7 +386,7 @@ def test_a_trial_equals_its_solo_run(whole, tmp_path, monkeypatch) -> None:
     """Up to the last bits of what is added up in another order."""
     monkeypatch.setattr("jaxrl.runs.train.record_video", lambda *_: None)
     own, agent = groups(whole)[0], 3
-    i = own.trials["agent"].index_of(agent)
+    i = own.trials["agent"].to_list().index(agent)
     row = own.trials.row(i, named=True)
     solo = {"seed": row["seed"], "out": tmp_path / "solo"}
     options = with_values(read_spec(whole.spec).configuration(row["configuration"]), solo)
@@ -413,7 +416,7 @@ def ppo(swept) -> Done:
     return swept(PPO)
 
 
-class Waves(NamedTuple):
+class Chunks(NamedTuple):
     """A sweep in chunks, and how many programs each of them compiled."""
 
     done: Done
@@ -421,7 +424,7 @@ class Waves(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def chunks(swept, ppo) -> Waves:
+def chunks(swept, ppo) -> Chunks:
     """The same where there is memory for two."""
     events, compiled, train_chunk = [], [], sweeps.train_chunk
 
@@ -442,7 +445,7 @@ def chunks(swept, ppo) -> Waves:
         monkeypatch.setattr(sweeps, "train_chunk", counted)
         done = swept(PPO, "--memory", memory, "--loggers", "tensorboard")
     jax.monitoring.unregister_event_duration_listener(listen)
-    return Waves(done, compiled)
+    return Chunks(done, compiled)
 
 
 def test_without_replay(ppo) -> None:
@@ -511,7 +514,7 @@ def test_a_resumed_sweep_takes_the_devices_that_divide_its_chunks() -> None:
 
 
 def signalling(at: Callable[[int, bool], bool]) -> type:
-    """What tells how far a chunk is, and sends a signal: `at(calls, finished)` says when."""
+    """A report of progress that sends a signal when `at(calls, finished)` is true."""
     calls = 0
 
     class Signalling(sweeps.SweepProgress):

@@ -107,7 +107,8 @@ def parse(experiment: Experiment, command: str) -> Options:
     python, dash_m, module, *arguments = shlex.split(command)
     assert (python, dash_m, module) == ("python", "-m", f"jaxrl.experiments.{experiment.name}")
     defaults = experiment.defaults
-    options_type: Any = Options[type(defaults.hparams), type(defaults.config)]
+    generic: Any = Options
+    options_type = generic[type(defaults.hparams), type(defaults.config)]
     return tyro.cli(options_type, default=defaults, args=arguments, config=(tyro.conf.FlagCreatePairsOff,))
 
 
