@@ -352,7 +352,7 @@ def test_tables_that_cannot_fit_are_refused() -> None:
     env, params = make("GridWorld", map=["S" + "." * 1999, "." * 1999 + "G"] * 200, max_steps_in_episode=10**6)
     for tables in (env.mdp, partial(grid_mdp, env.grid)):
         with pytest.raises(
-            MemoryError, match=r"^the table P\[S, 4, S\] of 400 × 2000 cells takes 19073\.49 GiB, and there"
+            MemoryError, match=r"^the table P\[S, 4, S\] of 400 × 2000 cells takes 19073\.49 GiB, but only "
         ):
             tables(params)
 

@@ -190,7 +190,7 @@ def test_play_videos_a_run(finished: Path, tmp_path: Path, call) -> None:
     with GifImageFile(save_video) as frames:
         assert frames.n_frames >= 60
     for name, value, got in (
-        ("--env", "CartPole-v1", "'CartPole-v1'"), ("--rules", "gymnax", "'gymnax'"), ("--env-options", "a=1", "a=1")
+        ("--env", "CartPole-v1", "CartPole-v1"), ("--rules", "gymnax", "gymnax"), ("--env-options", "a=1", "a=1")
     ):  # fmt: skip
         code, _, err = call(play.main, "--policy", str(finished), name, value)
         assert (code, len(err.splitlines())) == (2, 1)
