@@ -72,9 +72,9 @@ def test_the_run_directory(finished: Path) -> None:
     assert rows[0]["episode_return"] != rows[1]["episode_return"]
     with Image.open(finished / "learning_curve.png") as curve:
         assert curve.size[0] > 800
-    with GifImageFile(finished / "policy.gif") as save_video:
-        assert save_video.n_frames > 100
-        assert save_video.size == (580, 400)
+    with GifImageFile(finished / "policy.gif") as video:
+        assert video.n_frames > 100
+        assert video.size == (580, 400)
     assert list((finished / "tensorboard").glob("events.out.tfevents.*"))
 
 
@@ -181,21 +181,19 @@ def test_an_environment_that_is_not_here(finished: Path, tmp_path: Path, call) -
     )
 
 
-def test_play_videos_a_run(finished: Path, tmp_path: Path, call) -> None:
-    save_video = tmp_path / "videos" / "video.gif"
-    code, out, err = command("play", "--policy", str(finished), "--steps", "60", "--out", str(save_video))
+def test_play_records_a_video_of_a_run(finished: Path, tmp_path: Path, call) -> None:
+    video = tmp_path / "videos" / "video.gif"
+    code, out, err = command("play", "--policy", str(finished), "--steps", "60", "--out", str(video))
     assert code == 0, err
     assert out.startswith(f"Breakout-MinAtar ({RULES}")
-    assert out.endswith(f"written to {save_video}\n")
-    with GifImageFile(save_video) as frames:
+    assert out.endswith(f"written to {video}\n")
+    with GifImageFile(video) as frames:
         assert frames.n_frames >= 60
-    for name, value, got in (
-        ("--env", "CartPole-v1", "CartPole-v1"), ("--rules", "gymnax", "gymnax"), ("--env-options", "a=1", "a=1")
-    ):  # fmt: skip
+    for name, value in (("--env", "CartPole-v1"), ("--rules", "gymnax"), ("--env-options", "a=1")):
         code, _, err = call(play.main, "--policy", str(finished), name, value)
         assert (code, len(err.splitlines())) == (2, 1)
         assert err.startswith(f"error: {name} is ")
-        assert err.endswith(f"got {got}\n")
+        assert err.endswith(f"got {value}\n")
 
 
 def test_an_existing_run_is_not_overwritten_and_a_changed_one_not_resumed(finished: Path, call) -> None:
@@ -263,7 +261,7 @@ def test_a_full_disk_stops_the_run_and_leaves_the_last_checkpoint(finished: Path
     load(run)
 
 
-def test_an_environment_of_ones_own(tmp_path: Path, call) -> None:
+def test_your_own_environment(tmp_path: Path, call) -> None:
     """Any module on the path will do; here gymnax's own, under the name of its class."""
     run = tmp_path / "run"
     factory = "gymnax.environments.classic_control.cartpole:CartPole"

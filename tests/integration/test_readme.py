@@ -59,3 +59,16 @@ def test_every_command_and_flag_it_names_exists(capsys, monkeypatch) -> None:
         named = flags(arguments.split("#")[0])
         assert named <= flags(helps[name, *kind.split()]), f"{name}{kind}: {named}"
     assert flags(text) - {"--help"} <= flags(" ".join(helps.values()))
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"])
+def test_every_link_leads_somewhere(page: str) -> None:
+    text = README.with_name(page).read_text()
+    for target, anchor in re.findall(r"\]\(([^)#]*)(?:#([^)]*))?\)", text):
+        linked = README.parent / (target or page)
+        assert linked.exists(), target
+        if anchor:
+            headings = re.findall(r"^#+ (.*)", linked.read_text(), re.MULTILINE)
+            assert anchor in {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
+    for path in re.findall(r"`(jaxrl/[\w/]+(?:\.py|/))`", text):
+        assert (README.parent / path).exists(), path
