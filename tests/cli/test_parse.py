@@ -18,6 +18,7 @@ from jaxrl.experiments import (
     benchmark,
     dqn_minatar,
     evaluate,
+    minatar_suite,
     play,
     ppo_cartpole,
     pqn_minatar,
@@ -82,6 +83,7 @@ def test_options_are_explained_in_one_line_each() -> None:
         play.Options,
         evaluate.Options,
         sweep.SweepOptions,
+        minatar_suite.SuiteOptions,
     }
     records |= {q_iteration_gridworld.Options, benchmark.Envs, benchmark.Replay, benchmark.Agents}
     explained = 0

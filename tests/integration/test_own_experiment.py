@@ -14,7 +14,7 @@ import pytest
 
 from jaxrl import ArgumentError, load
 from jaxrl.cli.command import main
-from jaxrl.experiments import evaluate, play
+from jaxrl.experiments import evaluate, play, sweep
 from jaxrl.runs.run_directory import make_out, resume_command
 from tests.integration.commands import TINY
 
@@ -28,6 +28,21 @@ experiment = dqn_cartpole.experiment._replace(name="my_module:experiment", algor
 
 if __name__ == "__main__":
     main(experiment)
+"""
+SWEEP = """
+experiment = "my_module:experiment"
+search = "grid"
+total_steps = 1_000
+eval_episodes = 2
+eval_max_steps = 10
+[hparams]
+discount.values = [0.9, 0.99]
+[config]
+num_envs = 4
+batch_size = 8
+hidden_sizes = [8]
+replay_capacity = 1_000
+warmup_steps = 100
 """
 
 
@@ -94,6 +109,14 @@ def test_where_its_module_is_not_found(folder: Path) -> None:
         f"in {run / 'config.json'} (started in {folder}), experiment must be module:attribute of an Experiment "
         "(No module named 'my_module'), got 'my_module:experiment'"
     )
+
+
+def test_it_is_swept(folder: Path, call) -> None:
+    (folder / "sweep.toml").write_text(SWEEP)
+    code, out, err = call(sweep.main, "sweep.toml", "--out", "swept")
+    assert code == 0, err
+    assert "python -m my_module --" in out
+    assert load("swept", agent=1).options.hparams.discount == 0.99
 
 
 def test_a_name_that_does_not_lead_to_it(call) -> None:
