@@ -48,9 +48,7 @@ def draw_games(trials: pl.DataFrame, curves: pl.DataFrame, title: str, subtitle:
         show_range(axes, trials["env_steps"].to_numpy().max(), min(seen), max(seen))
         axes.set_title(game.removesuffix("-MinAtar"), loc="left", fontweight="bold", fontsize=10)
         axes.legend(loc="best", frameon=False, fontsize=8)
-    note = (
-        "training returns over environment steps, with dots where rows are few; in brackets the evaluation at the end"
-    )
+    note = "training returns over environment steps (dots: where rows are few); in brackets the evaluation at the end"
     figure.supxlabel(note, color="gray", fontsize=8)
     figure.savefig(picture)
 
@@ -90,10 +88,8 @@ def _draw_evaluations(axes: "Axes", trials: pl.DataFrame, names: list[str], base
     lowest, highest = everything.min(), everything.max()
     seeds = trials["seed"].n_unique()
     for place, name in enumerate(names):
-        values, colour = (
-            trials.filter(variant=name)["eval_return"].to_numpy(),
-            "black" if name == baseline else "tab:blue",
-        )
+        values = trials.filter(variant=name)["eval_return"].to_numpy()
+        colour = "black" if name == baseline else "tab:blue"
         axes.plot(spread(values, (lowest, highest)), [-place] * 2, color=colour, linewidth=1.5)
         axes.plot(values, [-place] * len(values), "|", color=colour, markersize=9)
         axes.plot(values.mean(), -place, "o", color=colour)

@@ -97,13 +97,10 @@ def report_comparison(
     comparison: Comparison, results: Mapping[str, SweepResult], directory: Path, record: Path | None, console: Console
 ) -> None:
     """Draws the picture, prints the table, and writes both and the frames to the directory `record`."""
-    trials = pl.concat(
-        (result.trials.with_columns(algorithm=pl.lit(name)) for name, result in results.items()), how="diagonal_relaxed"
-    )
+    names = {algorithm: pl.lit(algorithm).alias("algorithm") for algorithm in results}
+    parts = [(x.trials.with_columns(names[name]), x.curves.with_columns(names[name])) for name, x in results.items()]
+    trials, curves = (pl.concat(frames, how="diagonal_relaxed") for frames in zip(*parts, strict=True))
     trials = trials.filter(status="finished").sort("configuration", maintain_order=True)
-    curves = pl.concat(
-        (result.curves.with_columns(algorithm=pl.lit(name)) for name, result in results.items()), how="diagonal_relaxed"
-    )
     if trials.is_empty():
         raise DivergedError("no agent finished: there is nothing to compare")
     made = read_record(next(iter(results.values())).directory)

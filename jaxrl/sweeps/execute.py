@@ -18,18 +18,10 @@ from jaxrl.envs import describe_rules
 from jaxrl.formatting import format_bytes, format_seconds
 from jaxrl.runs import provenance, run_directory
 from jaxrl.runs.options import untrained_steps
-from jaxrl.sweeps import report
+from jaxrl.sweeps import report, results
 from jaxrl.sweeps.chunks import SweepProgress, train_chunk
 from jaxrl.sweeps.plan import GroupPlan, Limits, make_limits, max_chunk_size, plan_group, plan_table
-from jaxrl.sweeps.results import (
-    CURVES,
-    RESULTS,
-    SweepResult,
-    error_file,
-    rank_configurations,
-    with_outcome,
-    write_parquet,
-)
+from jaxrl.sweeps.results import SweepResult
 from jaxrl.sweeps.spec import SweepSpec, flatten_record, to_toml
 from jaxrl.sweeps.trials import Group, check_effective, make_groups, swept_columns
 from jaxrl.training.checkpoint import CheckpointError, first_line
@@ -48,7 +40,7 @@ def sweep(
     checkpoint_every: float = 60.0,
     loggers: Sequence[str] = (),
     num_devices: int | None = None,
-    record: Path | None = None,
+    record: str | Path | None = None,
     console: Console | None = None,
     module: str | None = None,
 ) -> SweepResult | None:
@@ -92,6 +84,7 @@ def sweep(
     spec, console = spec.with_maps(), console or Console(highlight=False)
     directory = choose_directory(out, resume, "sweep")
     plans = check_directory(directory, resume, spec)
+    record = None if record is None else Path(record)
     run_directory.check_record(record, directory)
     make_loggers(loggers)  # checks their names
     devices = choose_devices(plans or [], num_devices)
@@ -199,7 +192,7 @@ class SweepRun:
             for group, chunk, trials, directory in self.chunks():
                 if group.number in failed:
                     continue
-                plan, errors = self.plans[group.number], error_file(self.directory, group.number)
+                plan, errors = self.plans[group.number], results.error_file(self.directory, group.number)
                 label = f"group {group.number + 1} of {len(self.groups)}, chunk {chunk + 1} of {plan.chunks}"
                 progress.start_chunk(label, trials["agent"].to_list(), plan.chunk_size)
                 try:
@@ -234,26 +227,22 @@ class SweepRun:
         types = {"agent": pl.Int64, "env_steps": pl.Int64, "episode_return": pl.Float64}
         rows, curves = [], [pl.DataFrame(schema=types)]
         for group, chunk, trials, directory in self.chunks():
-            if (directory / RESULTS).exists():
-                trials = pl.read_parquet(directory / RESULTS)
-                curves.append(pl.read_parquet(directory / CURVES))
+            if (directory / results.RESULTS).exists():
+                trials = pl.read_parquet(directory / results.RESULTS)
+                curves.append(pl.read_parquet(directory / results.CURVES))
             else:
-                trials = with_outcome(trials, error=pl.lit(failed[group.number]))
+                trials = results.with_outcome(trials, error=pl.lit(failed[group.number]))
             rows.append(trials.with_columns(chunk=pl.lit(chunk, pl.Int64)))
         trials = pl.concat(rows, how="diagonal_relaxed").sort("agent")
         all_curves = pl.concat(curves, how="diagonal_relaxed").sort("agent", "env_steps")
-        write_parquet(trials, self.directory / RESULTS)
-        write_parquet(all_curves, self.directory / CURVES)
-        configurations = rank_configurations(trials, swept_columns(self.spec))
+        results.write_parquet(trials, self.directory / results.RESULTS)
+        results.write_parquet(all_curves, self.directory / results.CURVES)
+        configurations = results.rank_configurations(trials, swept_columns(self.spec))
         return SweepResult(self.directory, trials, all_curves, configurations)
 
 
 def choose_directory(out: str | Path | None, resume: bool, name: str) -> Path:
-    """The directory of a sweep: `out`, or a new one.
-
-    Raises:
-        ArgumentError: `resume` without `out`.
-    """
+    """The directory of a sweep: `out`, or a new one. `resume` needs `out`."""
     if resume and out is None:
         raise ArgumentError("resume", "needs out, the directory of the sweep to continue", True, got="")
     return run_directory.default_directory(name) if out is None else Path(out)

@@ -15,15 +15,7 @@ from jaxrl.sweeps.spec import SweepSpec
 
 
 class TrialLocation(NamedTuple):
-    """Where the state of a trained agent is.
-
-    Attributes:
-        experiment, options: how it was trained.
-        checkpoints: the folder with the agents of its chunk.
-        agents: how many agents are in there.
-        position: which of them it is.
-        name: what to call it.
-    """
+    """Where a trained agent is: at `position` among the `agents` in the folder `checkpoints`, under which `name`."""
 
     experiment: Experiment
     options: Options

@@ -16,16 +16,8 @@ from jaxrl.runs import run_directory
 from jaxrl.runs.options import flatten
 from jaxrl.runs.page import with_epsilon
 from jaxrl.runs.task import make_env
-from jaxrl.sweeps.results import (
-    CURVES,
-    RESULTS,
-    SweepResult,
-    count_status,
-    markdown_table,
-    results_table,
-    retrain_command,
-    screen_table,
-)
+from jaxrl.sweeps import results
+from jaxrl.sweeps.results import SweepResult
 from jaxrl.sweeps.spec import SweepSpec
 from jaxrl.sweeps.trials import swept_columns
 
@@ -73,11 +65,11 @@ def report(result: SweepResult, console: Console) -> None:
         logs = [path for path, table in spec.swept.items() if table["distribution"] == "log_uniform"]
         with errors_as_notes(hparams):
             draw_hparams(result.trials, swept, logs, *head, hparams)
-    console.print(screen_table(results_table(result.configurations, swept)))
+    console.print(results.screen_table(results.results_table(result.configurations, swept)))
     if spec.seeds > 1:
         console.print(f"evaluation return: mean and {describe_spread(spec.seeds)}")
-    console.print(f"agents: {count_status(result.trials)}")
-    for name in (RESULTS, CURVES, *PICTURES):
+    console.print(f"agents: {results.count_status(result.trials)}")
+    for name in (results.RESULTS, results.CURVES, *PICTURES):
         if (directory / name).exists():
             console.print(f"{name.split('.')[0].replace('_', ' ')}: {directory / name}", soft_wrap=True)
     if result.configurations["finished"].sum():
@@ -91,12 +83,14 @@ def retrain_best(spec: SweepSpec, result: SweepResult) -> str:
     env, env_params = make_env(options.task)
     observation, _ = jax.eval_shape(env.reset, jax.random.key(0), env_params)
     ignored = spec.experiment.ignored(options, observation)  # the command would refuse these
-    return retrain_command(spec.experiment, {path: x for path, x in flatten(options).items() if path not in ignored})
+    return results.retrain_command(
+        spec.experiment, {path: x for path, x in flatten(options).items() if path not in ignored}
+    )
 
 
 def record_sweep(result: SweepResult, destination: Path) -> None:
     """Copies the results of a finished sweep (no agents) into `destination`, and writes its `README.md`."""
-    for name in (SPEC, RESULTS, CURVES, *PICTURES):
+    for name in (SPEC, results.RESULTS, results.CURVES, *PICTURES):
         if (result.directory / name).exists():
             shutil.copyfile(result.directory / name, destination / name)
     (destination / "README.md").write_text(page(result))
@@ -124,11 +118,11 @@ def page(result: SweepResult) -> str:
 
 Rules: {record["rules"]}.
 {size(spec)}, {spec.options.budget.total_steps:,} environment steps each.
-Agents: {count_status(trials)}.
+Agents: {results.count_status(trials)}.
 The evaluation return is the mean of {spec.options.budget.eval_episodes} episodes at the end of each
 seed{epsilons(trials)}{interval}.
 
-{markdown_table(results_table(result.configurations, swept_columns(spec)))}
+{results.markdown_table(results.results_table(result.configurations, swept_columns(spec)))}
 
 {again if result.configurations["finished"].sum() else "No agent finished."}
 

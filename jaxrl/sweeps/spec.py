@@ -129,10 +129,9 @@ class SweepSpec:
         if self.search == "grid" or not self.swept:  # without swept fields, the one empty configuration
             rows: Iterable[Any] = itertools.product(*(table["values"] for table in self.swept.values()))
         else:
-            points = _random_points(self) if self.search == "random" else _sobol_points(self)
-            rows = zip(
-                *([_quantile(table, u) for u in points[path]] for path, table in self.swept.items()), strict=True
-            )
+            points = _points(self)
+            columns = [[_quantile(table, u) for u in points[path]] for path, table in self.swept.items()]
+            rows = zip(*columns, strict=True)
         return [dict(zip(self.swept, values, strict=True)) for values in rows]
 
     def configuration(self, number: int, **values: Any) -> Options:
@@ -177,7 +176,9 @@ def read_spec(path: Path) -> SweepSpec:
                 if misspelt := nearest(name, table):
                     raise _unknown(misspelt, table[misspelt], OF_A_SPEC)
                 raise ArgumentError(name, f'must be set, as in {name} = "{example}"', got="")
-        variants = {name: _flatten(values, f"variants.{name}.") for name, values in own.pop("variants", {}).items()}
+        if not isinstance(variants := own.pop("variants", {}), dict):
+            raise ArgumentError("variants", "must be a table of tables", variants)
+        variants = {name: _flatten(values, f"variants.{name}.") for name, values in variants.items()}
         return SweepSpec(**own, fields=_flatten(table), variants=variants, toml=text, source=str(path))
 
 
@@ -206,21 +207,21 @@ def _flatten(table: Any, prefix: str = "") -> dict[str, Any]:
     return fields
 
 
-def _random_points(spec: SweepSpec) -> dict[str, list[float]]:
-    """Points in [0, 1). Every field has its own stream, which no other field can shift or correlate with."""
-    seed = spec.options.budget.seed
-    streams = {path: np.random.default_rng([seed, zlib.crc32(path.encode())]) for path in spec.swept}
-    return {path: stream.random(spec.configurations).tolist() for path, stream in streams.items()}
+def _points(spec: SweepSpec) -> dict[str, list[float]]:
+    """Points in [0, 1) for each swept field.
 
-
-def _sobol_points(spec: SweepSpec) -> dict[str, list[float]]:
-    """Scrambled Sobol points in [0, 1), one coordinate a field."""
+    At random, every field has its own stream, which no other field can shift or correlate with. Scrambled Sobol points
+    have one coordinate a field.
+    """
+    seed, number = spec.options.budget.seed, spec.configurations or 1
+    if spec.search == "random":
+        streams = {path: np.random.default_rng([seed, zlib.crc32(path.encode())]) for path in spec.swept}
+        return {path: stream.random(number).tolist() for path, stream in streams.items()}
     from scipy.stats import qmc  # slow to import, and needed for this search only
 
-    paths, number = sorted(spec.swept), spec.configurations or 1
-    points = qmc.Sobol(len(paths), rng=spec.options.budget.seed)
+    points = qmc.Sobol(len(spec.swept), rng=seed)
     drawn = points.random_base2((number - 1).bit_length())[:number]  # a power of two is balanced; others warn
-    return dict(zip(paths, drawn.T.tolist(), strict=True))
+    return dict(zip(sorted(spec.swept), drawn.T.tolist(), strict=True))
 
 
 def _quantile(table: dict[str, Any], u: float) -> Any:

@@ -528,6 +528,8 @@ BAD_CONFIG = [
 
 BAD_LISTS = [
     ("", "variants must name a configuration or more, got none"),
+    ("variants = 3", "variants must be a table of tables, got 3"),
+    ("[[variants]]\nname = 'a'", "variants must be a table of tables, got"),
     ("[variants]\na = 3", "variants.a must be a table, got 3"),
     ("[variants.a]\nconfig = 3", "variants.a.config must be a table, got 3"),
     ("[variants.a]\nhparams.discount = 2", "variants.a.hparams.discount must be <= 1, got 2.0"),
