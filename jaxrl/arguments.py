@@ -6,7 +6,7 @@ import difflib
 import math
 import operator
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
@@ -90,7 +90,7 @@ def annotations(kind: type, include_extras: bool = False) -> dict[str, Any]:
         return {}
 
 
-def check(record: Any, prefix: str = "") -> None:
+def check(record: Any, prefix: str = "", without_prefix: Collection[str] = ()) -> None:
     """Checks every field of a record, and of the records in it, against its annotation.
 
     A field annotated as a number must hold a number of that type, or an array of them. A float may be given as an int.
@@ -100,6 +100,7 @@ def check(record: Any, prefix: str = "") -> None:
             `Literal`. Other pytrees pass unchecked. In a record that is a pytree, floats must satisfy their bounds as
             float32 too.
         prefix: what precedes the names of its fields.
+        without_prefix: fields that are records whose own fields are named as if they stood in this one.
 
     Raises:
         ArgumentError: a value is not allowed, or the record is a class.
@@ -112,7 +113,7 @@ def check(record: Any, prefix: str = "") -> None:
     for field in names:
         value, hint, name = getattr(record, field), hints.get(field), prefix + field
         if _is_record(value):
-            check(value, name + ".")
+            check(value, prefix if field in without_prefix else f"{name}.")
         elif get_origin(hint) is Literal and value not in get_args(hint):
             raise ArgumentError(name, f"must be one of {', '.join(get_args(hint))}", value)
         elif get_origin(hint) is tuple and not isinstance(value, tuple | list):

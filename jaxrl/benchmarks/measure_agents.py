@@ -9,11 +9,11 @@ import jax
 
 from jaxrl.benchmarks.record import Rows, Table
 from jaxrl.benchmarks.timing import TimedLoop, time_loops
-from jaxrl.envs import make
 from jaxrl.formatting import format_si
 from jaxrl.plots.figures import new_figure
 from jaxrl.runs.experiment import Experiment
 from jaxrl.runs.options import Options
+from jaxrl.runs.task import make_env
 from jaxrl.training.hparams import repeat
 from jaxrl.training.program import Program
 
@@ -34,7 +34,7 @@ def measure(
     experiment: Experiment, options: Options, agents: int, devices: Sequence[jax.Device], seconds: float, repeats: int
 ) -> dict[str, Any]:
     """Measures a population, on as many of the devices as divide it, and one agent in turns, and returns one row."""
-    env, env_params = make(options.task.env, options.task.rules)
+    env, env_params = make_env(options.task)
     _, trainer = experiment.build(env, env_params, options.config)
     used = devices[: max(n for n in range(1, len(devices) + 1) if agents % n == 0)]
 

@@ -11,7 +11,7 @@ import polars as pl
 import tyro
 
 from jaxrl.agents import RainbowHparams
-from jaxrl.arguments import ArgumentError, check
+from jaxrl.arguments import ArgumentError
 from jaxrl.cli.command import prepare_jax, screen
 from jaxrl.cli.errors import errors_in_one_line, fail
 from jaxrl.cli.parse import parse
@@ -19,7 +19,7 @@ from jaxrl.experiments import dqn_minatar
 from jaxrl.plots.comparisons import draw_variants
 from jaxrl.recipes.deep_q import DQN
 from jaxrl.runs import Budget, Options, Task
-from jaxrl.runs.options import flatten
+from jaxrl.runs.options import check_options, flatten
 from jaxrl.sweeps import SweepSpec
 from jaxrl.sweeps.comparison import Comparison, ComparisonOptions, compare
 
@@ -90,7 +90,7 @@ def make_spec(options: AblationOptions) -> SweepSpec:
 @errors_in_one_line()
 def main() -> None:
     options = parse(AblationOptions, __doc__, default=START, prog="python -m jaxrl.experiments.ablation")
-    check(options)
+    check_options(options)
     title, draw = f"DQN and its parts on {options.task.env}", partial(draw_variants, baseline="DQN")
     ablation = Comparison("ablation", title, {"DQN": (make_spec(options), "")}, pl.col("variant"), draw)
     prepare_jax()

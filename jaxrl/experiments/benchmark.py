@@ -166,7 +166,8 @@ def change_config(experiment: Experiment, config: run_options.EnvOptions) -> run
     Raises:
         ArgumentError: there is no such value, or the experiment cannot use it.
     """
-    values = {f"config.{name}": value for name, value in parse_env_options(config).items()}
+    with renaming(env_options="config"):
+        values = {f"config.{name}": value for name, value in parse_env_options(config).items()}
     unknown = values.keys() - run_options.flatten(experiment.defaults).keys()
     if unknown:
         raise ArgumentError("config", f"must name fields of {experiment.name}'s config", min(unknown))

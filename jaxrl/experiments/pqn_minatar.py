@@ -12,7 +12,7 @@ experiment = Experiment(
     defaults=Options(
         task=Task("Breakout-MinAtar"),
         hparams=PQNHparams(learning_rate=1e-3, epsilon_end=0.01, epsilon_decay_steps=200_000),
-        config=PQN(num_envs=128, rollout_length=32, num_minibatches=32, num_epochs=2),
+        config=PQN(),
         budget=Budget(1_500_000),
     ),
     ignored=ignored_by_pqn,

@@ -53,6 +53,10 @@ class DQN(NetworkConfig, OffPolicyConfig):
 class PQN(MinibatchConfig, NetworkConfig, OnPolicyConfig):
     """Static configuration of PQN."""
 
+    num_envs: Annotated[int, Interval(gt=0, lt=2**31)] = 128
+    rollout_length: Annotated[int, Interval(gt=0, lt=2**31)] = 32
+    num_epochs: Annotated[int, Interval(gt=0, lt=2**31)] = 2
+    num_minibatches: Annotated[int, Interval(gt=0, lt=2**31)] = 32
     layer_norm: bool = True
     """Normalise the features of each layer. Without it, learning may diverge."""
 

@@ -115,8 +115,7 @@ MAY_CHANGE = (
 
 def check_options(options: Options) -> None:
     """Checks every option against the bounds that its annotation declares."""
-    for field in dataclasses.fields(options):
-        check(getattr(options, field.name), "" if field.name in WITHOUT_PREFIX else f"{field.name}.")
+    check(options, without_prefix=WITHOUT_PREFIX)
 
 
 def walk(record: Any, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:

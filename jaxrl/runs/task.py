@@ -44,7 +44,7 @@ def parse_env_options(env_options: tuple[str, ...]) -> dict[str, Any]:
     for text in env_options:
         name, equals, value = text.partition("=")
         if not equals or name in ("", "env_id", "rules"):
-            raise ArgumentError("env_options", "must be NAME=VALUE, with an option of the environment", text)
+            raise ArgumentError("env_options", "must be NAME=VALUE, with the name of an option", text)
         options[name] = _parse(value)
     return options
 

@@ -131,7 +131,7 @@ class Checkpoints:
         info = self._manager.restore(step, args=args.Composite(info=args.JsonRestore())).info
         described = info["leaves"]
         saved = _with_widths(like, described) if self.read_only else like
-        if described != leaves(saved):
+        if list(described.items()) != list(leaves(saved).items()):  # their order counts too
             raise LayoutError(f"checkpoint {step} in {self.directory} {_difference(described, leaves(like))}")
         with jax.enable_x64(True) if leaves(saved) != leaves(like) else contextlib.nullcontext():
             state = self._manager.restore(step, args=args.Composite(state=args.StandardRestore(saved))).state
@@ -202,7 +202,9 @@ def _with_widths(like: PyTree, saved: dict[str, str]) -> PyTree:
 
 def _difference(saved: dict[str, str], expected: dict[str, str]) -> str:
     """The first leaf that differs, and the setting of JAX that caused it, if one did."""
-    name = next(name for name in [*expected, *saved] if saved.get(name) != expected.get(name))
+    name = next((name for name in [*expected, *saved] if saved.get(name) != expected.get(name)), None)
+    if name is None:
+        return f"has its leaves in another order: {', '.join(saved)}"
     there, here = saved.get(name, "absent"), expected.get(name, "absent")
     cause = ""
     if there.startswith("key<") and here.startswith("key<") and there.partition("[")[0] != here.partition("[")[0]:

@@ -193,7 +193,7 @@ class _Loop:
         self.total_iterations = (total_steps - trainer.warmup_steps) // trainer.steps_per_iteration
         self.log_every, self.row_iterations = log_every, row_length(trainer, log_every)
         self.row_start = (self.iteration, time.perf_counter())
-        self.seconds_per_iteration = 0.0
+        self.seconds_per_iteration = self.rate = 0.0
         self.train_seconds = time.perf_counter() - start
         self.row: Row = {}
         self.failure: BaseException | None = None  # of a logger, or of the last checkpoint
@@ -302,6 +302,8 @@ class _Loop:
         self.seconds_per_iteration = (now - calling) / iterations
         self.iteration += iterations
         self.train_seconds = now - self.start
+        first, since = self.row_start
+        self.rate = self.num_agents * (self.iteration - first) * self.trainer.steps_per_iteration / (now - since)
 
     def write_row(self) -> None:
         """Passes the means of this row to the loggers, and starts the next one."""
@@ -310,10 +312,7 @@ class _Loop:
             self.row[name] = metrics_lib.value(mean)
             if name == "episode_return":
                 self.row["episodes"] = mean.count
-        first, since = self.row_start
-        steps = self.num_agents * (self.iteration - first) * self.trainer.steps_per_iteration
-        rate = steps / (time.perf_counter() - since)
-        self.row |= {"env_steps_per_second": rate, "wall_seconds": self.train_seconds}
+        self.row |= {"env_steps_per_second": self.rate, "wall_seconds": self.train_seconds}
         nothing = jax.tree.map(lambda x: to_devices(np.zeros(x.shape, x.dtype), x.sharding), self.run_state.metrics)
         self.run_state = self.run_state._replace(metrics=nothing)
         self.call_loggers(lambda logger: logger.write(self.row))

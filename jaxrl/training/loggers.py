@@ -206,7 +206,7 @@ class WandbLogger(Logger):
         self.run = run
         id_file = run.directory / "wandb" / "run-id.txt"
         if not id_file.exists():
-            id_file.parent.mkdir(exist_ok=True)
+            id_file.parent.mkdir(parents=True, exist_ok=True)
             id_file.write_text(secrets.token_hex(4))
         try:
             self.wandb_run = self.wandb.init(

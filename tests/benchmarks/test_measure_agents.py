@@ -59,6 +59,7 @@ def test_one_agent_is_a_level_line_in_the_picture(tmp_path, monkeypatch) -> None
         ("--experiment ppo_cartpol", r"--experiment must be one that trains \(the nearest is ppo_cartpole\)"),
         ("--config num_boards=3", "--config must name fields of dqn_minatar's config, got 'config.num_boards'"),
         ("--config num_envs=0", "--config.num-envs must be > 0, got 0"),
+        ("--config foo", "--config must be NAME=VALUE, with the name of an option, got 'foo'"),
         ("--num-devices 99", "--num-devices must be at most 8"),
     ],
 )

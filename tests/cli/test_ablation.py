@@ -67,6 +67,8 @@ def test_it_trains_draws_records_and_goes_on(call, tmp_path, monkeypatch) -> Non
     assert (agent.options.config.n_step, agent.options.budget.seed) == (3, 0)
     assert json.loads((tmp_path / "a" / "sweep.json").read_text())["spec"]["variants"]["3-step"] == {"config.n_step": 3}
 
+    code, _, errors = call("--num-seeds", "0")
+    assert (code, errors) == (2, ["error: --num-seeds must be > 0, got 0"])
     code, _, errors = call(*arguments)
     assert (code, errors) == (2, ["error: --out must not hold a sweep or a run already; resume continues it, got a"])
     code, _, errors = call(*arguments, "--resume", "--hparams.discount", "0.5")

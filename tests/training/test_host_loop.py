@@ -1,5 +1,6 @@
 """The host loop: rows at fixed steps, resume to the same bits, signals, and runs that go wrong."""
 
+import contextlib
 import dataclasses
 import importlib
 import os
@@ -8,6 +9,7 @@ import shutil
 import signal
 import sys
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -438,6 +440,25 @@ def test_numbers_of_another_width_are_read_but_not_resumed(tmp_path) -> None:
     ):
         with pytest.raises(CheckpointError, match=message):
             Checkpoints(tmp_path / "wide", read_only=True).restore(like | change)
+
+
+def test_leaves_in_another_order_are_of_something_else(tmp_path) -> None:
+    class State(NamedTuple):
+        a: Any = jnp.zeros(3)
+        b: Any = jnp.ones(3)
+
+    class Reordered(NamedTuple):
+        b: Any = jnp.ones(3)
+        a: Any = jnp.zeros(3)
+
+    first, other = State(), Reordered()
+    Checkpoints(tmp_path / "saved").save(1, first, {})
+    for like, error in ((first, None), (other, "has its leaves in another order: .a, .b")):
+        shapes = jax.eval_shape(lambda x: x, like)
+        context = contextlib.nullcontext() if error is None else pytest.raises(CheckpointError, match=error)
+        with context:
+            state, _, damaged = Checkpoints(tmp_path / "saved").restore(shapes)
+            assert (state.b.tolist(), damaged) == ([1, 1, 1], {})
 
 
 def test_an_emptied_metrics_file_is_begun_again(whole, train, tmp_path) -> None:
