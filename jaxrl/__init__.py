@@ -28,10 +28,12 @@ from jaxrl.agents import (
     reinforce,
 )
 from jaxrl.arguments import ArgumentError
-from jaxrl.envs import action_space_of, make, rollout, vectorize
+from jaxrl.envs import Environment, action_space_of, make, rollout, vectorize
 from jaxrl.networks import Network, actor_critic, q_network
 from jaxrl.training import (
+    CheckpointError,
     Checkpoints,
+    DivergedError,
     Logger,
     OffPolicyConfig,
     OnPolicyConfig,
@@ -50,18 +52,23 @@ if TYPE_CHECKING:
     from jaxrl.plots.grid_values import render_values
     from jaxrl.plots.render import render, render_state
     from jaxrl.plots.video import save_video
-    from jaxrl.runs import Experiment, Options
+    from jaxrl.runs import Budget, Execution, Experiment, Options, Task
     from jaxrl.runs.load import TrainedPolicy
     from jaxrl.sweeps import SweepResult, SweepSpec, sweep
+    from jaxrl.sweeps.spec import read_spec
     from jaxrl.trained import load
 
 _LAZY = {
+    "Budget": "runs",
+    "Execution": "runs",
     "Experiment": "runs",
     "Options": "runs",
     "SweepResult": "sweeps",
     "SweepSpec": "sweeps",
+    "Task": "runs",
     "TrainedPolicy": "runs.load",
     "load": "trained",
+    "read_spec": "sweeps.spec",
     "render": "plots.render",
     "render_state": "plots.render",
     "render_values": "plots.grid_values",
@@ -75,8 +82,13 @@ __all__ = [
     "A2CHparams",
     "Agent",
     "ArgumentError",
+    "Budget",
+    "CheckpointError",
     "Checkpoints",
     "DQNHparams",
+    "DivergedError",
+    "Environment",
+    "Execution",
     "Experiment",
     "Logger",
     "Mean",
@@ -96,6 +108,7 @@ __all__ = [
     "Sample",
     "SweepResult",
     "SweepSpec",
+    "Task",
     "TrainState",
     "TrainedPolicy",
     "Trainer",
@@ -118,6 +131,7 @@ __all__ = [
     "pqn",
     "q_learning",
     "q_network",
+    "read_spec",
     "reinforce",
     "render",
     "render_state",

@@ -56,6 +56,7 @@ def write(
         packages: packages whose versions matter too.
     """
     results = provenance.describe("jaxrl.experiments.benchmark") | {"started": started, "rows": rows}
+    del results["started_in"]  # recorded results name no folder of a machine
     results["versions"] |= {package: importlib.metadata.version(package) for package in packages}
     run_directory.write_json(directory / RESULTS, results)
     if picture is not None and draw is not None:

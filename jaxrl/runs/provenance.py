@@ -24,7 +24,8 @@ def command(module: str) -> str:
 
 def describe(module: str) -> dict[str, Any]:
     """How a result of this process is made, with `module` as its command."""
-    return {"command": command(module), "started": now(), "commit": commit(), **_circumstances()}
+    begun = {"command": command(module), "started": now(), "started_in": os.getcwd(), "commit": commit()}
+    return begun | _circumstances()
 
 
 def _circumstances() -> dict[str, dict[str, Any]]:

@@ -204,7 +204,6 @@ def write_config(directory: Path, experiment: Experiment, options: Options, rule
         "algorithm": experiment.algorithm,
         "rules": rules,
         "options": flatten(options),
-        "started_in": os.getcwd(),
         **provenance.describe(experiment.module),
     }
     write_json(directory / CONFIG, config)

@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 import polars as pl
 
-from jaxrl.arguments import ArgumentError
+from jaxrl.arguments import ArgumentError, errors_in
+from jaxrl.runs import run_directory
 from jaxrl.runs.experiment import Experiment
 from jaxrl.runs.options import Options
 from jaxrl.sweeps.chunks import AGENTS
@@ -32,7 +33,9 @@ def find_agent(directory: Path, agent: int | None) -> TrialLocation:
         ArgumentError: the sweep has no such agent, or it is not trained yet; or no agent finished.
     """
     record = read_record(directory)
-    spec = SweepSpec(**record["spec"])
+    started = f"{directory / run_directory.SWEEP} (started in {record.get('started_in', 'another directory')})"
+    with errors_in(started):  # modules of the user's own are found from there
+        spec = SweepSpec(**record["spec"])
     chunks = {path.parent: pl.read_parquet(path) for path in sorted((directory / "chunks").glob(f"*/{RESULTS}"))}
     if not chunks:
         raise ArgumentError("directory", "must hold a sweep with a finished chunk", directory)

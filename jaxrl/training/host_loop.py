@@ -238,7 +238,7 @@ class _Loop:
         Raises:
             BaseException: `failure`.
         """
-        saved_at, total_steps = time.perf_counter(), self.steps_at(self.total_iterations)
+        saved_at = time.perf_counter()
         with _signals() as signalled:
 
             def stop() -> bool:
@@ -249,7 +249,8 @@ class _Loop:
                 self.check_nan()
                 if self.iteration % self.row_iterations == 0:
                     self.write_row()
-                self.call_loggers(lambda logger: logger.progress(self.env_steps, total_steps, self.mean_rate))
+                if self.iteration < self.total_iterations:  # the end is shown below, with the last row
+                    self.show_progress()
                 if all_reduce_max(time.perf_counter() - saved_at) >= checkpoint_every:
                     self.save(checkpoints)
                     saved_at = time.perf_counter()
@@ -259,8 +260,10 @@ class _Loop:
             except CheckpointError as error:
                 self.failure = error
         # The last row may be short. It follows the checkpoint, which keeps its sums in case the run is extended.
-        if self.iteration >= self.total_iterations and self.iteration % self.row_iterations:
-            self.write_row()
+        if self.iteration >= self.total_iterations:
+            if self.iteration % self.row_iterations:
+                self.write_row()
+            self.show_progress()
         result = self.result(stopped)
         if isinstance(self.failure, CheckpointError):
             self.failure.result = result
@@ -317,6 +320,10 @@ class _Loop:
         self.run_state = self.run_state._replace(metrics=nothing)
         self.call_loggers(lambda logger: logger.write(self.row))
         self.row_start = (self.iteration, time.perf_counter())
+
+    def show_progress(self) -> None:
+        total_steps = self.steps_at(self.total_iterations)
+        self.call_loggers(lambda logger: logger.progress(self.env_steps, total_steps, self.mean_rate))
 
     def call_loggers(self, method: Callable[[Logger], None]) -> None:
         """Calls all loggers, and keeps the first failure until the run is saved."""

@@ -3,7 +3,7 @@
 import pytest
 
 from jaxrl.experiments import a2c_cartpole, dqn_cartpole, dqn_minatar
-from jaxrl.runs.options import flatten, read_options, untrained_steps, with_values
+from jaxrl.runs.options import MAY_CHANGE, flatten, read_options, untrained_steps, with_values
 
 
 def test_the_record_of_a_run_gives_its_options_again() -> None:
@@ -12,6 +12,13 @@ def test_the_record_of_a_run_gives_its_options_again() -> None:
     options = with_values(defaults, changed | {"rules": "gymnax", "env_options": ("a=1",), "num_seeds": 2})
     assert read_options(flatten(options), defaults) == options
     assert read_options({}, options) == options
+
+
+def test_what_decides_the_bits_of_a_run_must_stay_on_resuming() -> None:
+    fixed = {path for path in flatten(dqn_minatar.experiment.defaults) if "." not in path} - set(MAY_CHANGE)
+    assert fixed == {
+        "env", "rules", "env_options", "seed", "num_seeds", "log_every", "num_devices", "deterministic"
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(("decay", "untrained"), [(0, 0), (3_000, 0), (2_000, 0), (500, 1_500)])

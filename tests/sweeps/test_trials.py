@@ -82,6 +82,7 @@ def test_environments_and_rules_make_groups_too(read, monkeypatch) -> None:
     assert {group.options.task.env for group in found} == {"CartPole-v1", "Acrobot-v1"}
     for group in found:
         assert set(group.trials["env"]) == {group.options.task.env}
+        assert group.env.name == group.options.task.env
     with pytest.raises(ArgumentError, match=r"^max_groups must be at least 2: every combination of env, config"):
         make_groups(spec, 1)
 

@@ -70,6 +70,19 @@ def test_an_unfinished_episode_counts_with_its_return_so_far(environments) -> No
     np.testing.assert_array_equal(result.episode_return, np.minimum(full.episode_return, 3))
 
 
+def test_the_use_of_keys_is_part_of_every_recorded_result() -> None:
+    env, params = make("Breakout-MinAtar")
+    environments = vectorize(env, params, 8)
+    play = jax.jit(lambda key: evaluate(at_random, (), environments, key, 1000))
+    result = play(jax.random.key(0))
+    assert result.episode_length.tolist() == [6, 28, 16, 16, 28, 6, 6, 16]
+    assert result.episode_return.tolist() == [0, 2, 1, 1, 2, 0, 0, 1]
+
+
+def at_random(agent_state, observations, key):
+    return jax.random.randint(key, observations.shape[:1], 0, 6)
+
+
 def test_the_key_decides_and_nothing_else() -> None:
     env, params = make("Breakout-MinAtar")
     environments = vectorize(env, params, 16)

@@ -400,6 +400,26 @@ def test_counters_that_would_overflow_are_refused(small_trainer, hparams) -> Non
         check_total_steps(trainer, 2**31 * 32)
 
 
+def test_progress_ends_with_the_last_row(small_trainer, hparams) -> None:
+    class Calls(Logger):
+        def __init__(self) -> None:
+            self.rows: list[int] = []
+            self.progresses: list[tuple[int, int]] = []
+
+        def write(self, row):
+            self.rows.append(row["env_steps"])
+
+        def progress(self, env_steps, total_steps, steps_per_second):
+            self.progresses.append((env_steps, len(self.rows)))
+
+    calls = Calls()
+    result = run(small_trainer, jax.random.key(0), hparams, LOG_EVERY + LOG_EVERY // 2, log_every=LOG_EVERY,
+                 loggers=[calls])  # fmt: skip
+    assert len(calls.rows) == 2  # the second is short
+    assert calls.progresses[-1] == (result.env_steps, 2)
+    assert [steps for steps, _ in calls.progresses].count(result.env_steps) == 1
+
+
 def test_a_new_run_does_not_mix_with_an_old_one(whole, train, tmp_path) -> None:
     shutil.copytree(whole[1], tmp_path / "used")
     with pytest.raises(ValueError, match="already holds checkpoints; pass resume=True"):
