@@ -277,8 +277,11 @@ def check_directory(directory: Path, resume: bool, spec: SweepSpec) -> list[Grou
             if before.get(name) != now.get(name):
                 was, got = (str(fields.get(name, "unset")) for fields in (before, now))
                 raise ArgumentError(name, f"must stay {was} to resume {directory}", now.get(name), got=got)
-        if list(spec.swept) != [path for path, value in record["spec"]["fields"].items() if isinstance(value, dict)]:
-            raise ArgumentError("swept fields", f"must stay in their order to resume {directory}", got="")
+        swept = [path for path, value in record["spec"]["fields"].items() if isinstance(value, dict)]
+        orders = {"variants": (record["spec"]["variants"], spec.variants), "swept fields": (swept, spec.swept)}
+        for name, (was, is_now) in orders.items():
+            if list(was) != list(is_now):
+                raise ArgumentError(name, f"must stay in their order to resume {directory}", got="")
     if record["processes"] != jax.process_count():
         raise ArgumentError(
             "num_processes", f"must stay {record['processes']} to resume {directory}", jax.process_count()

@@ -727,6 +727,24 @@ def test_bad_input_is_found_before_anything_compiles(
     assert sorted(tmp_path.rglob("*")) == there
 
 
+@pytest.mark.parametrize("name", ["variants", "swept fields"])
+def test_what_numbers_the_agents_stays_in_its_order(tmp_path, name: str) -> None:
+    parts = {"config.double": {"values": [True, False]}, "config.batch_size": {"values": [16, 32]}}
+    if name == "variants":
+        parts = {"a": {"config.double": True}, "b": {"config.batch_size": 16}}
+
+    def spec(paths: Any) -> SweepSpec:
+        given: dict[str, Any] = {path: parts[path] for path in paths}
+        of_a_list = {"search": "list", "variants": given}
+        return SweepSpec("dqn_cartpole", **(of_a_list if name == "variants" else {"search": "grid", "fields": given}))
+
+    record = {"spec": spec(parts).record(), "plan": [], "processes": 1}
+    (tmp_path / "sweep.json").write_text(json.dumps(record))
+    assert sweeps.check_directory(tmp_path, True, spec(parts)) == []
+    with pytest.raises(ArgumentError, match=f"^{name} must stay in their order to resume {tmp_path}$"):
+        sweeps.check_directory(tmp_path, True, spec(reversed(parts)))
+
+
 def test_a_file_that_is_not_there(tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     code, lines, errors = call(sweep.main, "nowhere.toml")
