@@ -78,9 +78,9 @@ class SweepSpec:
     """Fixed and swept fields by path, such as "total_steps" or "hparams.learning_rate". Defaults are filled in."""
     variants: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
     """The configurations of a list by name: the values in which each differs, by path."""
-    toml: str = dataclasses.field(default="", compare=False, repr=False)
-    """The text of the file that it was read from."""
-    source: str = dataclasses.field(default="", compare=False, repr=False)
+    toml: str = dataclasses.field(default="", init=False, compare=False, repr=False)
+    """The text of the file that it was read from. `dataclasses.replace` leaves it out."""
+    source: str = dataclasses.field(default="", init=False, compare=False, repr=False)
     """The path of that file."""
 
     def __post_init__(self) -> None:
@@ -153,7 +153,7 @@ class SweepSpec:
             with_map(Task("GridWorld", None, x)).env_options for x in (options["values"] if several else [options])
         ]
         fields = {**self.fields, "env_options": {"values": texts} if several else texts[0]}
-        return dataclasses.replace(self, fields=fields)
+        return _of_file(dataclasses.replace(self, fields=fields), self.toml, self.source)
 
 
 def read_spec(path: Path) -> SweepSpec:
@@ -179,7 +179,14 @@ def read_spec(path: Path) -> SweepSpec:
         if not isinstance(variants := own.pop("variants", {}), dict):
             raise ArgumentError("variants", "must be a table of tables", variants)
         variants = {name: _flatten(values, f"variants.{name}.") for name, values in variants.items()}
-        return SweepSpec(**own, fields=_flatten(table), variants=variants, toml=text, source=str(path))
+        return _of_file(SweepSpec(**own, fields=_flatten(table), variants=variants), text, str(path))
+
+
+def _of_file(spec: SweepSpec, toml: str, source: str) -> SweepSpec:
+    """Notes in a new specification which file it was read from."""
+    object.__setattr__(spec, "toml", toml)
+    object.__setattr__(spec, "source", source)
+    return spec
 
 
 def flatten_record(record: dict[str, Any]) -> dict[str, Any]:

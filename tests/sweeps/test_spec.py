@@ -626,6 +626,16 @@ def test_a_specification_in_python_is_the_same_as_a_file(read) -> None:
     assert read(to_toml(SweepSpec("dqn_cartpole", "list", variants=variants))).variants == variants
 
 
+def test_a_changed_specification_is_no_longer_its_file(read) -> None:
+    text = 'env = "GridWorld"\n' + RANDOM + RATE
+    spec = read(text)
+    assert to_toml(spec) == to_toml(spec.with_maps()) == text
+    assert spec.with_maps().source == spec.source
+    changed = dataclasses.replace(spec, seeds=7)
+    assert read(to_toml(changed)) == changed
+    assert changed.source == ""
+
+
 def test_every_field_of_every_experiment_can_be_fixed(read) -> None:
     """By its own default: every type that there is can be read."""
     for name in ("a2c_cartpole", "ppo_cartpole", "pqn_cartpole", "q_learning_gridworld", "rainbow_minatar"):
