@@ -128,19 +128,22 @@ def check_effective(spec: SweepSpec, groups: Sequence[Group]) -> None:
     Raises:
         ArgumentError: a field has no effect.
     """
-    default, found = flatten(spec.experiment.defaults), dict[str, list[str]]()
+    default, reasons = flatten(spec.experiment.defaults), dict[str, list[str]]()
     swept = {path: table for path, table in spec.swept.items() if len(table.get("values", "several")) > 1}
     everywhere = spec.search in ("grid", "list")
     for group in groups:
         observation, _ = jax.eval_shape(group.env.reset, jax.random.key(0), group.env_params)
-        for configuration in group.trials["configuration"].unique():
+        for configuration in group.trials["configuration"].unique(maintain_order=True):
             options, drawn = spec.configuration(configuration), spec.draws[configuration]
             value = flatten(options)
             for path, reason in spec.experiment.ignored(options, observation).items():
                 if path in swept or value[path] != default[path]:
-                    found.setdefault(path, []).append(reason)
-                    if len(found[path]) == len(spec.draws) or (everywhere and path in drawn):
+                    found = reasons.setdefault(path, [])
+                    found.append(reason)
+                    repeats = everywhere and path in (drawn if spec.variants else swept)
+                    if repeats or len(found) == len(spec.draws):
                         table = swept.get(path, {"values": [value[path]]})
                         limits = (f"{table[key]:g}" for key in ("low", "high") if key in table)
                         given = ", ".join(map(str, table.get("values", ()))) or " to ".join(limits)
-                        raise ArgumentError(path, f"has no effect with {reason}", got=given, source=spec.source)
+                        why = reason if repeats else found[0]
+                        raise ArgumentError(path, f"has no effect with {why}", got=given, source=spec.source)

@@ -163,6 +163,13 @@ REPLAYS = 'replay = { values = ["uniform", "prioritised"] }'
         ("priority_exponent = { values = [0.5, 0.9] }", REPLAYS, "random", None),
         ("priority_exponent = 0.9", REPLAYS, "grid", None),
         ("priority_exponent = 0.5", "num_atoms = { values = [51] }", "grid", None),
+        ("", 'num_atoms = { values = [11] }\nvalues = { values = ["expected", "categorical"] }', "grid", None),
+        (
+            "",
+            'v_max = 9.0\nvalues = { values = ["quantiles", "expected"] }',
+            "grid",
+            "config.v_max has no effect with config.values quantiles, got 9.0",
+        ),
     ],
 )
 def test_fields_that_change_no_agent_are_refused(read, monkeypatch, hparams, config, search, message) -> None:
