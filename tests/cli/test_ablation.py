@@ -91,6 +91,8 @@ def test_a_picture_that_fails_costs_no_result(call, tmp_path, monkeypatch) -> No
     ("arguments", "message"),
     [
         ("--variants dqn dqn", "error: --variants must be different ones, got dqn dqn"),
+        ("--num-seeds 0", "error: --num-seeds must be > 0, got 0"),
+        ("--checkpoint-every 0", "error: --checkpoint-every must be > 0, got 0.0"),
         ("--resume", "error: --resume needs out, the directory of the sweep to continue"),
         (
             "--config.n-step 40",
