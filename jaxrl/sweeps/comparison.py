@@ -100,6 +100,7 @@ def report_comparison(
     names = {algorithm: pl.lit(algorithm).alias("algorithm") for algorithm in results}
     parts = [(x.trials.with_columns(names[name]), x.curves.with_columns(names[name])) for name, x in results.items()]
     trials, curves = (pl.concat(frames, how="diagonal_relaxed") for frames in zip(*parts, strict=True))
+    table = comparison_table(trials, comparison.label)
     trials = trials.filter(status="finished").sort("configuration", maintain_order=True)
     if trials.is_empty():
         raise DivergedError("no agent finished: there is nothing to compare")
@@ -108,7 +109,6 @@ def report_comparison(
     subtitle = made["rules"] + f"; {seeds} seeds and their mean" * (seeds > 1)
     with errors_as_notes(picture):
         comparison.draw(trials, curves, title=title, subtitle=subtitle, picture=picture)
-    table = comparison_table(trials, comparison.label)
     console.print(screen_table(table))
     drawn = picture.exists()
     if drawn:
@@ -142,16 +142,21 @@ On {made_on(made)}
 
 
 def comparison_table(trials: pl.DataFrame, label: pl.Expr) -> pl.DataFrame:
-    """The evaluation return of each configuration, its speed and its time, as text."""
-    together = ("algorithm", "group", "chunk")
+    """The evaluation return of each configuration, its speed and its time, as text.
+
+    Agents that diverged have no return, but trained with the others. A label of which none finished is left out.
+    """
+    together, finished = ("algorithm", "group", "chunk"), pl.col("status") == "finished"
     rows = (
-        trials.with_columns(
+        trials.sort("configuration", maintain_order=True)
+        .with_columns(
             label=label,
             speed=(pl.col("env_steps").sum() / pl.col("seconds").first()).over(together),
             minutes=(pl.col("seconds") / 60 / pl.len()).over(together),
         )
         .group_by("label", maintain_order=True)
-        .agg(pl.col("eval_return"), pl.col("speed").first(), pl.col("minutes").sum())
+        .agg(pl.col("eval_return").filter(finished), pl.col("speed").first(), pl.col("minutes").sum())
+        .filter(pl.col("eval_return").list.len() > 0)
     )
     columns = ("algorithm", "evaluation return", "environment steps/s", "minutes")
     cells = [(name, format_mean(x), f"{speed:,.0f}", f"{minutes:.1f}") for name, x, speed, minutes in rows.iter_rows()]
