@@ -35,10 +35,11 @@ class SweepProgress(Logger):
     Attributes:
         done: environment steps of all agents in finished chunks.
         best: the largest training return in any agent's latest row, and the agent's number.
+        show_best: whether to show it, which says little if environments differ.
     """
 
-    def __init__(self, console: Console, total: int) -> None:
-        self.line, self.total = ProgressLine(console, total), total
+    def __init__(self, console: Console, total: int, show_best: bool) -> None:
+        self.line, self.total, self.show_best = ProgressLine(console, total), total, show_best
         self.done, self.best = 0, (-np.inf, -1)
 
     def start_chunk(self, label: str, agents: Sequence[int], size: int) -> None:
@@ -52,7 +53,7 @@ class SweepProgress(Logger):
 
     def progress(self, env_steps: int, total_steps: int, steps_per_second: float) -> None:
         number, (value, agent) = len(self.agents), self.best
-        best = f"  best {format_number(value)} (agent {agent})" if agent >= 0 else ""
+        best = f"  best {format_number(value)} (agent {agent})" if agent >= 0 and self.show_best else ""
         speed = f"{number:,} agents × {format_si(steps_per_second / self.size)} steps/s"
         self.line.update(self.done + env_steps * number, self.total, f"{self.label}  {speed}{best}")
 

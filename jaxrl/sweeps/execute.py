@@ -187,7 +187,7 @@ class SweepRun:
             The errors of groups that failed, by their numbers; None if a signal stopped the sweep.
         """
         steps = [len(group.trials) * group.options.budget.total_steps for group in self.groups]
-        progress, failed = SweepProgress(self.console, sum(steps)), dict[int, str]()
+        progress, failed = SweepProgress(self.console, sum(steps), self.spec.has_one_task), dict[int, str]()
         try:
             for group, chunk, trials, directory in self.chunks():
                 if group.number in failed:

@@ -39,6 +39,8 @@ def find_agent(directory: Path, agent: int | None) -> TrialLocation:
     chunks = {path.parent: pl.read_parquet(path) for path in sorted((directory / "chunks").glob(f"*/{RESULTS}"))}
     if not chunks:
         raise ArgumentError("directory", "must hold a sweep with a finished chunk", directory)
+    if agent is None and not spec.has_one_task:
+        raise ArgumentError("agent", "must be given, because the environments of this sweep differ", got="")
     if agent is None:
         trials = pl.concat(chunks.values(), how="diagonal_relaxed")
         if not (trials["status"] == "finished").any():

@@ -59,22 +59,31 @@ def report(result: SweepResult, console: Console) -> None:
     spec = SweepSpec(**record["spec"])
     swept, head = swept_columns(spec), (title(spec), f"{record['rules']}; {size(spec)}")
     curves, hparams = (directory / name for name in PICTURES)
-    with errors_as_notes(curves):
-        draw_curves(result.trials, result.curves, result.configurations, *head, curves)
-    if swept:
+    if spec.has_one_task:
+        with errors_as_notes(curves):
+            draw_curves(result.trials, result.curves, result.configurations, *head, curves)
+    if spec.has_one_task and swept:
         logs = [path for path, table in spec.swept.items() if table["distribution"] == "log_uniform"]
         with errors_as_notes(hparams):
             draw_hparams(result.trials, swept, logs, *head, hparams)
-    console.print(results.screen_table(results.results_table(result.configurations, swept)))
+    console.print(results.screen_table(table(spec, result)))
     if spec.seeds > 1:
         console.print(f"evaluation return: mean and {describe_spread(spec.seeds)}")
     console.print(f"agents: {results.count_status(result.trials)}")
     for name in (results.RESULTS, results.CURVES, *PICTURES):
         if (directory / name).exists():
             console.print(f"{name.split('.')[0].replace('_', ' ')}: {directory / name}", soft_wrap=True)
-    if result.configurations["finished"].sum():
+    if result.configurations["finished"].sum() and spec.has_one_task:
         console.print("train the best again with")
         console.print(f"  {retrain_best(spec, result)}", soft_wrap=True)
+
+
+def table(spec: SweepSpec, result: SweepResult) -> pl.DataFrame:
+    """The best configurations, or all if their environments differ, as text."""
+    if spec.has_one_task:
+        return results.results_table(result.configurations, swept_columns(spec))
+    every = result.configurations.sort("configuration")
+    return results.results_table(every, swept_columns(spec), len(every)).drop("rank")
 
 
 def retrain_best(spec: SweepSpec, result: SweepResult) -> str:
@@ -105,7 +114,7 @@ def page(result: SweepResult) -> str:
     interval = f" (mean and {describe_spread(spec.seeds)})" if spec.seeds > 1 else ""
     drawn = [name for name in PICTURES if (result.directory / name).exists()]
     shown = "\n".join(f"![{PICTURES[name]}]({name})\n" for name in drawn)
-    again = f"The best again:\n\n```\n{retrain_best(spec, result)}\n```"
+    again = f"The best again:\n\n```\n{retrain_best(spec, result)}\n```\n" if spec.has_one_task else ""
     return f"""# {title(spec)}: a sweep
 
 ```
@@ -122,7 +131,7 @@ Agents: {results.count_status(trials)}.
 The evaluation return is the mean of {spec.options.budget.eval_episodes} episodes at the end of each
 seed{epsilons(trials)}{interval}.
 
-{results.markdown_table(results.results_table(result.configurations, swept_columns(spec)))}
+{results.markdown_table(table(spec, result))}
 
 {again if result.configurations["finished"].sum() else "No agent finished."}
 

@@ -134,6 +134,11 @@ class SweepSpec:
             rows = zip(*columns, strict=True)
         return [dict(zip(self.swept, values, strict=True)) for values in rows]
 
+    @cached_property
+    def has_one_task(self) -> bool:
+        """Whether all configurations learn in the same environment, so that their returns can be compared."""
+        return len({with_values(self.options, values).task for values in self.draws}) == 1
+
     def configuration(self, number: int, **values: Any) -> Options:
         """The options of a configuration, with other values in some top-level fields."""
         return with_values(self.options, self.draws[number] | values)

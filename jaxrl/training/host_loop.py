@@ -254,16 +254,16 @@ class _Loop:
                 if all_reduce_max(time.perf_counter() - saved_at) >= checkpoint_every:
                     self.save(checkpoints)
                     saved_at = time.perf_counter()
-            stopped = stop()
             try:
                 self.save(checkpoints)
             except CheckpointError as error:
                 self.failure = error
-        # The last row may be short. It follows the checkpoint, which keeps its sums in case the run is extended.
-        if self.iteration >= self.total_iterations:
-            if self.iteration % self.row_iterations:
-                self.write_row()
-            self.show_progress()
+            # The last row may be short. It follows the checkpoint, which keeps its sums in case the run is extended.
+            if self.iteration >= self.total_iterations:
+                if self.iteration % self.row_iterations:
+                    self.write_row()
+                self.show_progress()
+            stopped = stop()
         result = self.result(stopped)
         if isinstance(self.failure, CheckpointError):
             self.failure.result = result

@@ -37,6 +37,8 @@ from jaxrl.sweeps import plan as planning
 from jaxrl.sweeps import trials as groups_module
 from jaxrl.sweeps.chunks import shared_config
 from jaxrl.sweeps.plan import GIB, GroupPlan, state_shapes
+from jaxrl.sweeps.report import record_sweep
+from jaxrl.sweeps.results import SweepResult
 from jaxrl.sweeps.trials import Group, make_groups
 from jaxrl.training import evaluate as evaluate_policy
 from jaxrl.training.checkpoint import Checkpoints
@@ -121,7 +123,8 @@ def quick():
         found = make_groups(spec, max_groups)
         for each in found:
             own = {"_programs": each._programs, "_evaluate": each._evaluate}
-            vars(each).update(compiled.setdefault(repr((spec.experiment.name, each.options.config)), own))
+            static = repr((spec.experiment.name, each.options.task.env, each.options.config))
+            vars(each).update(compiled.setdefault(static, own))
         return found
 
     with pytest.MonkeyPatch.context() as monkeypatch:
@@ -365,6 +368,31 @@ def test_agents_that_cannot_be_loaded(whole, tmp_path) -> None:
         shutil.copy(whole.directory / name, tmp_path)
     with pytest.raises(ArgumentError, match=rf"^directory must hold a sweep with a finished chunk, got {tmp_path}$"):
         jaxrl.load(tmp_path)
+
+
+def test_agents_of_different_environments_are_not_ranked(tmp_path, capsys) -> None:
+    fields = {
+        "env": {"values": ["CartPole-v1", "Acrobot-v1"]},
+        "total_steps": 64,
+        "eval_episodes": 2,
+        "eval_max_steps": 5,
+    }
+    sizes = {"config.num_envs": 2, "config.rollout_length": 16, "config.num_minibatches": 2, "config.num_epochs": 1}
+    spec = SweepSpec("ppo_cartpole", "grid", fields=fields | sizes | {"config.hidden_sizes": [4]})
+    result = sweeps.sweep(spec, tmp_path / "games", num_devices=1)
+    assert isinstance(result, SweepResult)
+    trained = [jaxrl.load(result.directory, agent=agent) for agent in (0, 1)]
+    assert [policy.options.task.env for policy in trained] == ["CartPole-v1", "Acrobot-v1"]
+    assert [policy.observation.shape for policy in trained] == [(4,), (6,)]
+    with pytest.raises(ArgumentError, match=r"^agent must be given, because the environments of this sweep differ$"):
+        jaxrl.load(result.directory)
+    assert not (result.directory / "hyperparameters.png").exists()
+    printed = capsys.readouterr().out
+    assert "train the best" not in printed
+    assert "rank" not in printed
+    (tmp_path / "record").mkdir()
+    record_sweep(result, tmp_path / "record")
+    assert "The best again" not in (tmp_path / "record" / "README.md").read_text()
 
 
 def test_evaluate_and_play_an_agent(whole, tmp_path, monkeypatch) -> None:
