@@ -24,7 +24,7 @@ def parse(options_type: Any, description: str | None, **arguments: Any) -> Any:
         description: the first text of the help.
         arguments: other arguments of `tyro.cli`.
     """
-    config = (tyro.conf.FlagCreatePairsOff, tyro.conf.DisallowNone)
+    config = (tyro.conf.DisallowNone,)
     options, unknown = tyro.cli(
         options_type,
         args=sys.argv[1:],
@@ -82,4 +82,7 @@ def _flags(record: Any) -> Iterator[str]:
     for path, value, hint in walk(record):
         if tyro.conf.Positional not in getattr(hint, "__metadata__", ()):
             group, _, name = path.replace("_", "-").rpartition(".")
-            yield f"{group}{'.' * bool(group)}{'no-' * (value is True)}{name}"
+            group += "." * bool(group)
+            yield f"{group}{name}"
+            if isinstance(value, bool):
+                yield f"{group}no-{name}"

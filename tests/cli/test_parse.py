@@ -48,9 +48,10 @@ def test_the_nearest_flag_is_named(refused, flag: str, message: str) -> None:
     assert lines[0].startswith(f"error: {message}")
 
 
-def test_a_flag_that_turns_something_off_is_named(refused) -> None:
-    _, lines = refused("--config.layer-norm", experiment=pqn_minatar.experiment)
-    assert lines == ["error: --config.layer-norm is not known (the nearest is --config.no-layer-norm)"]
+@pytest.mark.parametrize("flag", ["--config.layer-norm", "--config.no-layer-norm"])
+def test_a_switch_has_a_flag_for_on_and_one_for_off(refused, flag: str) -> None:
+    _, lines = refused(f"{flag}s", experiment=pqn_minatar.experiment)
+    assert lines == [f"error: {flag}s is not known (the nearest is {flag})"]
 
 
 def test_every_whole_number_on_the_command_line_may_have_an_exponent(monkeypatch) -> None:
