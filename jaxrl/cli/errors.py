@@ -47,7 +47,7 @@ def errors_in_one_line() -> Iterator[None]:
         fail("interrupted", 130, error)
     except (BrokenPipeError, SystemExit) as error:  # rich exits when it cannot print
         if getattr(error, "__notes__", []):
-            fail("what is printed is no longer read", 1, error)
+            fail("standard output was closed", 1, error)
         raise error if isinstance(error, SystemExit) else SystemExit(1) from None
     except OSError as error:
         fail(str(error) if error.filename or not error.strerror else f"cannot write: {error.strerror}", 1, error)

@@ -146,7 +146,7 @@ def print_notes(setup: Setup, config: dict[str, Any] | None, console: Console) -
         notes += [f"the last bits may differ when resuming with {line}" for line in provenance.differences(config)]
         if total_steps < (before := config["options"]["total_steps"]):
             notes.append(f"--total-steps is {total_steps:,}, and was {before:,} before")
-    console.print(f"memory: {format_bytes(needed)}" + (f" of {format_bytes(free)} that are free" if free else ""))
+    console.print(f"memory: {format_bytes(needed)}" + (f" ({format_bytes(free)} free)" if free else ""))
     for note in notes:
         console.print(f"note: {note}", soft_wrap=True)
 
@@ -279,8 +279,8 @@ def show(
             rows.append((name.replace("_", " "), f"{value:,}" if isinstance(value, int) else format_number(value)))
     rows += [
         ("environment steps", f"{summary['env_steps']:,}" + (f" a seed, {seeds} seeds" if seeds > 1 else "")),
-        ("training", f"{seconds:.1f} s with warm-up, {summary['env_steps_per_second']:,.0f} steps/s"),
-        ("compiling", f"{summary['compile_seconds']:.1f} s more"),
+        ("training time", f"{seconds:.1f} s, {summary['env_steps_per_second']:,.0f} steps/s"),
+        ("compile time", f"{summary['compile_seconds']:.1f} s"),
         ("device", summary["device"]),
     ]
     for name in (run_directory.CURVE, run_directory.VIDEO, *pictures, run_directory.METRICS, run_directory.SUMMARY,

@@ -220,5 +220,5 @@ def test_what_a_run_needs_is_said_before_anything_slow(monkeypatch, capsys, tmp_
         train(ppo_cartpole.experiment, with_values(options, {"num_seeds": 2000}), console)
     first, second, third, last = str(end.value).splitlines()
     assert (first, second) == ("PPO on CartPole-v1 (default rules, 500-step cap)", f"writing to {tmp_path}")
-    assert re.fullmatch(r"memory: \d+\.\d+ [MG]iB of \d+\.\d+ GiB that are free", third)
+    assert re.fullmatch(r"memory: \d+\.\d+ [MG]iB \(\d+\.\d+ GiB free\)", third)
     assert last == "compiling, then the first steps"
