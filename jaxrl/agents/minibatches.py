@@ -23,7 +23,7 @@ class MinibatchConfig:
     num_epochs: Annotated[int, Interval(gt=0, lt=2**31)] = 4
     """Passes over each rollout."""
     num_minibatches: Annotated[int, Interval(gt=0, lt=2**31)] = 4
-    """Gradient steps in one epoch. They must divide num_envs * rollout_length."""
+    """Gradient steps in one epoch. They must divide the transitions of a rollout, num-envs × rollout-length."""
 
 
 def check_rollout(batch: Any) -> None:

@@ -31,7 +31,7 @@ class PolicyGradientHparams:
     discount: Annotated[float, Interval(ge=0, le=1)] = 0.99
     """Discount factor γ per step, in [0, 1]."""
     value_coef: Annotated[float, Ge(0)] = 0.5
-    """Coefficient of the value loss. REINFORCE uses it with the weight baseline only."""
+    """Coefficient of the value loss."""
     entropy_coef: Annotated[float, Ge(0)] = 0.01
     """Coefficient of the policy's entropy, a bonus that encourages exploration."""
     max_grad_norm: Annotated[float, Gt(0)] = 0.5

@@ -38,7 +38,7 @@ class PPOHparams(PolicyGradientHparams):
     gae_lambda: Annotated[float, Interval(ge=0, le=1)] = 0.95
     """λ of the advantages, in [0, 1]."""
     clip: Annotated[float, Gt(0)] = 0.2
-    """Clipping range ε, > 0: an action stops gaining once its probability changed by a factor outside 1 ± ε."""
+    """Clipping range ε of the probability ratio, > 0."""
 
 
 def ppo(network: Network, config: MinibatchConfig | None = None) -> Agent:

@@ -47,7 +47,7 @@ class ReinforceConfig:
     """The estimator of the gradient, static."""
 
     weight: Literal["trajectory", "reward_to_go", "baseline"] = "baseline"
-    """Weight of ∇ log π: the whole trajectory's return (Williams), the reward to go, or that minus a baseline."""
+    """Weight of ∇ log π: the whole return (Williams), the reward to go, or reward to go minus a learned baseline."""
 
 
 def reinforce(network: Network, config: ReinforceConfig | None = None) -> Agent:

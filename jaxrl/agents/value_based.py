@@ -26,11 +26,11 @@ class ValueBasedHparams:
     discount: Annotated[float, Interval(ge=0, le=1)] = 0.99
     """Discount factor γ per step, in [0, 1]."""
     epsilon_start: Annotated[float, Interval(ge=0, le=1)] = 1.0
-    """Probability of a random action at the first step, in [0, 1]."""
+    """Probability ε of a random action at the first step, in [0, 1]."""
     epsilon_end: Annotated[float, Interval(ge=0, le=1)] = 0.02
     """Probability of a random action after the decay, in [0, 1]."""
     epsilon_decay_steps: Annotated[float, Ge(0)] = 750_000
-    """Environment steps over which that probability changes linearly from start to end."""
+    """Environment steps over which ε decays linearly from epsilon-start to epsilon-end."""
     epsilon_eval: Annotated[float, Interval(ge=0, le=1)] = 0.001
     """Probability of a random action during evaluation, in [0, 1]."""
     max_grad_norm: Annotated[float, Gt(0)] = 10.0

@@ -1,4 +1,4 @@
-"""Environment steps per second of populations that learn, compared with one agent that has the machine to itself."""
+"""Environment steps per second of populations that learn, compared with a single agent."""
 
 import statistics
 from collections.abc import Sequence

@@ -65,7 +65,7 @@ class Replay(Benchmark):
 
 @dataclasses.dataclass(frozen=True)
 class Agents(Benchmark):
-    """Steps per second of populations that learn, compared with one agent that has the machine to itself."""
+    """Steps per second of populations that learn, compared with a single agent."""
 
     seconds: Annotated[float, Interval(gt=0, le=3600)] = 4.0
     """Approximate duration of one timed run, which has at least 8 iterations."""

@@ -22,7 +22,7 @@ class NetworkConfig:
     hidden_sizes: tuple[Annotated[int, Gt(0)], ...] = (128,)
     """Units of each dense layer."""
     conv_features: Annotated[int, Interval(gt=0, lt=2**16)] = 16
-    """Features of the 3 × 3 convolution that comes before them if the observations are boards."""
+    """Channels of the 3 × 3 convolution (image observations only)."""
     layer_norm: bool = False
     """Normalise the features of each layer."""
 
@@ -38,15 +38,15 @@ class DQN(NetworkConfig, OffPolicyConfig):
     noisy: bool = False
     """Dense layers with learned noise, which explore instead of ε: set all epsilons to 0 (Fortunato et al. 2018)."""
     values: Literal["expected", "categorical", "quantiles"] = "expected"
-    """Learn expected returns, distributions (C51, Bellemare et al. 2017), or quantiles (Dabney et al. 2018)."""
+    """What the network predicts: expected returns, distributions (C51), or quantiles (QR-DQN, Dabney et al. 2018)."""
     loss: Literal["huber", "l2"] = "huber"
     """Loss of expected values: huber (error clipped to [-1, 1], Mnih et al. 2015) or l2 (Mnih et al. 2013)."""
     num_atoms: Annotated[int, Interval(ge=2, lt=2**16)] = 51
     """Atoms of each categorical distribution, or number of quantiles."""
     v_min: float = 0.0
-    """Lowest return of the categorical distributions. v_min and v_max must enclose the discounted returns."""
+    """Lowest return of the categorical distributions. The lowest and highest must enclose the discounted returns."""
     v_max: float = 20.0
-    """Highest return of the categorical distributions, > v_min."""
+    """Highest return of the categorical distributions, > the lowest."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -46,11 +46,11 @@ class PrioritisedHparams:
     """Hyperparameters of prioritised replay."""
 
     priority_exponent: Annotated[float, Interval(ge=0, le=1)] = 0.5
-    """α, how strongly the error decides how often a transition is sampled, in [0, 1]; 0 samples uniformly."""
+    """Prioritisation exponent α, in [0, 1]; 0 samples uniformly."""
     importance_exponent_start: Annotated[float, Interval(ge=0, le=1)] = 0.4
-    """β at the first step, in [0, 1]: how far weights correct for sampling by priority; 1 corrects fully."""
+    """Importance-sampling exponent β at the first step, in [0, 1]; 1 corrects the sampling bias fully."""
     importance_exponent_end: Annotated[float, Interval(ge=0, le=1)] = 1.0
-    """β after its linear rise, in [0, 1]."""
+    """Importance-sampling exponent β after its linear rise, in [0, 1]."""
     importance_exponent_steps: Annotated[float, Ge(0)] = 1_000_000
     """Length of the linear rise of β, in environment steps."""
 

@@ -72,13 +72,13 @@ class Execution:
     resume: bool = False
     """Continue the run in --out, bit for bit, or start it if there is none. --total-steps may differ."""
     checkpoint_every: Annotated[float, Gt(0)] = 60.0
-    """Seconds between checkpoints. Another is written when the run ends, is interrupted, or loses its terminal."""
+    """Seconds between checkpoints. Another is written when the run ends, is interrupted, or the terminal closes."""
     loggers: tuple[str, ...] = ("csv",)
-    """What records the metrics: csv, tensorboard, wandb, or your own module:attribute; the figures need csv."""
+    """Where metrics are written: csv, tensorboard, wandb, or your module:attribute. The learning curve needs csv."""
     record: Annotated[Path | None, default_hint("nowhere", "DIR")] = None
-    """Also copy the results, with a page about them, to this directory, such as experiments/dqn_breakout."""
+    """Also copy the results, with a README.md, to this directory, such as experiments/dqn_breakout."""
     num_devices: Annotated[int, Gt(0)] = 1
-    """Devices, or CPU cores, that share the seeds, or the environments of a single seed. Must divide their number."""
+    """Devices (on a CPU, cores) for the seeds, or one seed's environments. Must divide --num-seeds, or num-envs."""
     sequential: bool = False
     """On a CPU, run one operation at a time: the same bits, but faster for small networks in few environments."""
     deterministic: bool = False

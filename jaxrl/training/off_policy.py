@@ -27,17 +27,17 @@ class OffPolicyConfig:
     num_envs: Annotated[int, Interval(gt=0, lt=2**31)] = 128
     """N, environments stepped side by side."""
     rollout_length: Annotated[int, Interval(gt=0, lt=2**31)] = 1
-    """Steps of every environment between two rounds of learning."""
+    """Steps of every environment in one iteration."""
     updates_per_iteration: Annotated[int, Interval(gt=0, lt=2**31)] = 1
-    """Gradient steps in a round of learning."""
+    """Gradient steps in one iteration."""
     batch_size: Annotated[int, Interval(gt=0, lt=2**31)] = 128
     """Transitions per gradient step."""
     replay_capacity: Annotated[int, Interval(gt=0, lt=2**31)] = 100_000
-    """Transitions stored, rounded up to a multiple of num_envs."""
+    """Transitions stored, rounded up to a multiple of num-envs."""
     warmup_steps: Annotated[int, Interval(ge=0, lt=2**31)] = 5_000
-    """Environment steps before learning starts, at least batch_size, rounded up to a multiple of num_envs."""
+    """Environment steps before learning starts, at least batch-size, rounded up to a multiple of num-envs."""
     n_step: Annotated[int, Gt(0)] = 1
-    """Rewards in each target before it bootstraps (Sutton 1988)."""
+    """n of the n-step targets (Sutton 1988)."""
     replay: Literal["uniform", "prioritised"] = "uniform"
     """How the replay is sampled; prioritised (Schaul et al. 2016) prefers transitions with large errors."""
 
@@ -49,7 +49,7 @@ class OffPolicy(NamedTuple):
     """What the functions of an off-policy trainer share.
 
     Attributes:
-        agent, envs, config: who learns, where, and in which sizes.
+        agent, envs, config: the arguments of `off_policy`, with `envs` vectorized.
         space: the actions of the environment.
         buffer: the replay buffer.
         warmup_rows: rows in the buffer before the first update.

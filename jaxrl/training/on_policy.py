@@ -26,13 +26,13 @@ class OnPolicyConfig:
     num_envs: Annotated[int, Interval(gt=0, lt=2**31)] = 64
     """N, environments stepped side by side."""
     rollout_length: Annotated[int, Interval(gt=0, lt=2**31)] = 128
-    """T, steps of every environment between two rounds of learning."""
+    """T, steps of every environment between two updates."""
     reset_each_rollout: bool = False
-    """Start every rollout in new environments, instead of where the last one stopped."""
+    """Reset the environments before every rollout."""
 
 
 class OnPolicy(NamedTuple):
-    """What the functions of an on-policy trainer share: who learns, where, in which sizes, and with which actions."""
+    """The arguments of `on_policy`, with `envs` vectorized, and the actions of the environment."""
 
     agent: Agent
     envs: VectorEnv
