@@ -39,7 +39,7 @@ Metrics = dict[str, Mean]
 
 
 class Transition(NamedTuple):
-    """One step of an environment. It does not depend on the transition stored next to it.
+    """One step of an environment. It holds both observations, so it needs no neighbour in the replay.
 
     Attributes:
         observation: the agent's input, `[..., *observation]`.

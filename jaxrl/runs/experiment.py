@@ -95,7 +95,7 @@ def check_effective(experiment: Experiment, env: Any, env_params: Any, options: 
 def naming_options(experiment: Experiment, options: Options) -> Iterator[None]:
     """Gives an `ArgumentError` of the library the path of the option that was passed on.
 
-    What is no option is an argument of the experiment.
+    Other errors name the experiment as their source.
     """
     try:
         yield

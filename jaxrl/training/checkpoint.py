@@ -144,7 +144,7 @@ def fingerprint(state: PyTree, processes: int | None = None) -> str:
     """SHA-256 over the names, dtypes, shapes and bytes of all leaves, independent of their devices.
 
     Args:
-        state: its leaves, of which each process holds an equal part.
+        state: arrays, which several processes may hold in equal parts.
         processes: the number of such parts, each of which is hashed alone; by default, the number of processes. One
             process can compute the fingerprint of several.
     """
@@ -157,7 +157,7 @@ def fingerprint(state: PyTree, processes: int | None = None) -> str:
 
 
 def _digest(state: PyTree, part: int, parts: int) -> bytes:
-    """Of this process's part of all leaves, or of one of `parts` equal parts of that."""
+    """SHA-256 of this process's part of all leaves, or of its `part`-th of `parts` equal slices."""
     digest = hashlib.sha256()
     for path, leaf in jax.tree_util.tree_leaves_with_path(state):
         if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):

@@ -39,8 +39,8 @@ class RunResult(NamedTuple):
         train_seconds: seconds from the first step, warm-up included, to the last, without compiling, over all processes
             that worked on the run. Steps per second refer to this time.
         row: the last row of metrics; empty if this process did not complete one.
-        diverged_at: the environment steps at which each agent diverged, or -1, int64 `[...]`. Only programs that freeze
-            diverged agents reach the end with one.
+        diverged_at: the environment steps at which each agent diverged, or -1, int64 `[...]`; -1 for all agents
+            unless the program freezes diverged ones.
         stopped: whether a signal arrived, even if the run finished in the same call.
     """
 
@@ -80,7 +80,8 @@ def run(
             run, only their shapes matter.
         total_steps: environment steps of one agent, rounded down to whole iterations.
         log_every: environment steps between two rows of metrics, rounded to whole iterations.
-        loggers, info: record the rows, and what they know about the run, such as its directory.
+        loggers: record the rows.
+        info: what the loggers know about the run, such as its directory.
         checkpoints: where to save the run; by default, nowhere.
         checkpoint_every: seconds between two checkpoints. The end of the run and signals also write one.
         resume: continue from the newest intact checkpoint.
@@ -188,7 +189,7 @@ class _Loop:
         trainer = program.trainer
         self.program, self.trainer, self.advance = program, trainer, advance
         self.run_state, self.loggers = run_state, loggers
-        self.start = start  # `time.perf_counter` at the first step, as if this process had trained without compiling
+        self.start = start  # when the run would have started if it had never compiled or stopped
         self.iteration = int(run_state.state.iteration)
         self.total_iterations = (total_steps - trainer.warmup_steps) // trainer.steps_per_iteration
         self.log_every, self.row_iterations = log_every, row_length(trainer, log_every)

@@ -29,7 +29,7 @@ class RunInfo(NamedTuple):
         directory: where to write.
         config: the configuration of the run, `{"env": …, "hparams.learning_rate": …}`, in JSON's types. In a chunk of
             a sweep, an option that differs between agents is a list.
-        agents: the numbers of the agents, by default 0, 1, …; a row may hold more of them, which only fill up a chunk.
+        agents: the numbers of the agents, by default 0, 1, …; a padded chunk's rows hold more, which loggers ignore.
         label: what these numbers are: "seed" in a run, "agent" in a sweep.
         metrics: the names of the metrics. `run` fills in this field and the next two.
         row_ends: environment steps of one agent at the ends of all rows, except for a shorter last one.
@@ -63,14 +63,14 @@ class RunInfo(NamedTuple):
 class Logger:
     """Records one run. Override what you need; by default, every method does nothing.
 
-    A logger that raises an exception stops the run after its next checkpoint.
+    A logger that raises an exception stops the run, which is saved first.
     """
 
     def open(self, run: RunInfo) -> None:
         """Begins. Nothing has been written for this run before, unless `resume` follows."""
 
     def resume(self, env_steps: int) -> None:
-        """Continues a run: rows that end after `env_steps` will come again."""
+        """Continues a run: discard rows after `env_steps`, which will be written again."""
 
     def write(self, row: Row) -> None:
         """Records one complete row of metrics."""

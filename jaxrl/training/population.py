@@ -61,9 +61,9 @@ def replace_iteration(run_state: RunState, iteration: Any) -> RunState:
 def block_size(agents: int) -> int:
     """How many of `agents` agents on one device step side by side.
 
-    On an accelerator, all. On a CPU, two (or three of an odd number): a core runs many iterations of them before it
-    turns to the next ones, so that their data stays in its cache. One alone takes up to a quarter longer with small
-    networks.
+    On an accelerator, all. On a CPU, two, or three if their number is odd and divisible by three, else one: a core runs
+    many iterations of them before it turns to the next ones, so that their data stays in its cache. One alone takes up
+    to a quarter longer with small networks.
     """
     if jax.default_backend() != "cpu":
         return agents
