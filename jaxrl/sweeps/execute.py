@@ -191,6 +191,7 @@ class SweepRun:
         try:
             for group, chunk, trials, directory in self.chunks():
                 if group.number in failed:
+                    progress.done += len(trials) * group.options.budget.total_steps
                     continue
                 plan, errors = self.plans[group.number], results.error_file(self.directory, group.number)
                 label = f"group {group.number + 1} of {len(self.groups)}, chunk {chunk + 1} of {plan.chunks}"

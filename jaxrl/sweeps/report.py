@@ -110,7 +110,7 @@ def page(result: SweepResult) -> str:
     record, trials = read_record(result.directory), result.trials
     spec = SweepSpec(**record["spec"])
     seconds = sum(trials.unique(("group", "chunk"))["seconds"].to_list())
-    speed = sum(trials["env_steps"].to_list()) / seconds
+    speed = sum(trials["env_steps"].to_list()) / seconds if seconds else 0.0  # all groups may have failed
     interval = f" (mean and {describe_spread(spec.seeds)})" if spec.seeds > 1 else ""
     drawn = [name for name in PICTURES if (result.directory / name).exists()]
     shown = "\n".join(f"![{PICTURES[name]}]({name})\n" for name in drawn)
