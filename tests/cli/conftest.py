@@ -8,6 +8,7 @@ import pytest
 
 from jaxrl.cli.command import main
 from jaxrl.experiments import dqn_minatar
+from tests.calling import call_main
 
 
 @pytest.fixture
@@ -15,14 +16,8 @@ def run_main(monkeypatch, capsys, tmp_path):
     """Calls a command in an empty folder: its exit code, and the lines it printed on stdout and stderr."""
 
     def run_main(main: Callable[[], None], *arguments: str) -> tuple[int, list[str], list[str]]:
-        monkeypatch.setattr(sys, "argv", ["command", *arguments])
-        code: Any = 0
-        try:
-            main()
-        except SystemExit as end:
-            code = end.code
-        said = capsys.readouterr()
-        return code, said.out.splitlines(), said.err.splitlines()
+        code, out, err = call_main(monkeypatch, capsys, main, *arguments)
+        return code, out.splitlines(), err.splitlines()
 
     monkeypatch.chdir(tmp_path)
     return run_main

@@ -7,11 +7,9 @@ import pickle
 import re
 import shutil
 import signal
-import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.export
@@ -27,6 +25,7 @@ from jaxrl.experiments import dqn_cartpole, dqn_minatar, evaluate, play
 from jaxrl.formatting import format_si
 from jaxrl.runs.options import with_values
 from jaxrl.runs.run_directory import check_out
+from tests.calling import call_main
 from tests.integration import commands
 from tests.integration.commands import TINY, command, final_state, steps_on_disk
 
@@ -120,13 +119,7 @@ def call(monkeypatch, capsys):
     monkeypatch.setattr("jaxrl.runs.train.VIDEO_STEPS", 10)
 
     def call(main: Callable[[], None], *arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["command", *arguments])
-        code: Any = 0
-        try:
-            main()
-        except SystemExit as end:
-            code = end.code
-        return code, *capsys.readouterr()
+        return call_main(monkeypatch, capsys, main, *arguments)
 
     return call
 

@@ -8,7 +8,6 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -16,6 +15,7 @@ from jaxrl import ArgumentError, load
 from jaxrl.cli.command import main
 from jaxrl.experiments import evaluate, play, sweep
 from jaxrl.runs.run_directory import make_out, resume_command
+from tests.calling import call_main
 from tests.integration.commands import TINY
 
 MODULE = """
@@ -63,13 +63,7 @@ def call(folder, monkeypatch, capsys):
     """Calls a command in the folder, where Python finds the module: exit code, stdout and stderr."""
 
     def call(main: Callable[[], None], *arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["command", *arguments])
-        code: Any = 0
-        try:
-            main()
-        except SystemExit as end:
-            code = end.code
-        return code, *capsys.readouterr()
+        return call_main(monkeypatch, capsys, main, *arguments)
 
     monkeypatch.chdir(folder)
     monkeypatch.syspath_prepend(folder)

@@ -14,16 +14,7 @@ from jaxrl.envs.maps import MAPS
 from jaxrl.plots.grid_values import render_values
 from jaxrl.plots.palette import BACKGROUND, PALETTE
 from jaxrl.plots.render import render
-
-OWN = """
-    S.b.#
-    .#CCS
-    aa.HG
-    move = -0.5
-    C = -7
-    a = 2
-    b = .25
-"""
+from tests.envs.test_grid_world import OWN
 
 
 @pytest.mark.parametrize("name", [*MAPS, OWN], ids=[*MAPS, "own"])
