@@ -49,6 +49,7 @@ from jaxrl.training import (
 from jaxrl.types import MDP, Agent, Mean, Sample, Trainer, TrainState, Transition
 
 if TYPE_CHECKING:
+    from jaxrl.loading import load
     from jaxrl.plots.grid_values import render_values
     from jaxrl.plots.render import render, render_state
     from jaxrl.plots.video import save_video
@@ -56,7 +57,6 @@ if TYPE_CHECKING:
     from jaxrl.runs.load import TrainedPolicy
     from jaxrl.sweeps import SweepResult, SweepSpec, sweep
     from jaxrl.sweeps.spec import read_spec
-    from jaxrl.trained import load
 
 _LAZY = {
     "Budget": "runs",
@@ -67,7 +67,7 @@ _LAZY = {
     "SweepSpec": "sweeps",
     "Task": "runs",
     "TrainedPolicy": "runs.load",
-    "load": "trained",
+    "load": "loading",
     "read_spec": "sweeps.spec",
     "render": "plots.render",
     "render_state": "plots.render",

@@ -77,3 +77,9 @@ def format_seconds(seconds: float) -> str:
     """A duration: 45 s, 12 min, 30 h, 9 days."""
     units = ((100, 1, "s"), (6000, 60, "min"), (360_000, 3600, "h"), (float("inf"), 86_400, "days"))
     return next(f"{seconds / length:,.0f} {name}" for below, length, name in units if seconds < below)
+
+
+def format_rows(rows: Sequence[tuple[str, str]]) -> str:
+    """Names and values, one pair a line."""
+    width = max(len(name) for name, _ in rows)
+    return "\n".join(f"{name:{width}}  {value}" for name, value in rows)

@@ -18,7 +18,7 @@ LAYERS = (
     "runs",
     "recipes",
     "sweeps",
-    "trained",
+    "loading",
     "benchmarks",
     "cli",
     "experiments",

@@ -15,10 +15,10 @@ from jaxrl.cli.errors import errors_in_one_line
 from jaxrl.cli.parse import parse
 from jaxrl.envs import describe_rules, vectorize
 from jaxrl.formatting import format_return
+from jaxrl.loading import load
 from jaxrl.random import key_stream
 from jaxrl.runs.options import default_hint
-from jaxrl.runs.page import with_epsilon
-from jaxrl.trained import load
+from jaxrl.runs.record import with_epsilon
 from jaxrl.training import evaluate
 
 

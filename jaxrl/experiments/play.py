@@ -12,12 +12,13 @@ import numpy as np
 from annotated_types import Interval
 
 from jaxrl.arguments import ArgumentError, check, renaming
-from jaxrl.cli import terminal
+from jaxrl.cli import keyboard
 from jaxrl.cli.command import prepare_jax
 from jaxrl.cli.errors import errors_in_one_line
 from jaxrl.cli.parse import parse
 from jaxrl.envs import action_space_of, describe_rules, num_discrete_actions, rollout
 from jaxrl.formatting import format_mean, format_return
+from jaxrl.loading import load
 from jaxrl.plots.video import save_video
 from jaxrl.random import key_stream
 from jaxrl.runs.load import TrainedPolicy
@@ -25,7 +26,6 @@ from jaxrl.runs.options import EnvOptions, Rules, Task, default_hint
 from jaxrl.runs.run_directory import make_directory
 from jaxrl.runs.task import make_env, with_map
 from jaxrl.spaces import Box, Discrete
-from jaxrl.trained import load
 from jaxrl.types import Array, PyTree, Transition
 
 DEFAULT_ENV = "Breakout-MinAtar"
@@ -83,7 +83,7 @@ def play_by_keyboard(options: Options) -> None:
     env_id = options.env or DEFAULT_ENV
     env, env_params = make_env(Task(env_id, options.rules, options.env_options))
     num_discrete_actions(env, env_params)
-    returns = terminal.play(env, env_params, env_id, options.play_seed, options.fps, options.steps)
+    returns = keyboard.play(env, env_params, env_id, options.play_seed, options.fps, options.steps)
     print_returns(f"{env_id} ({describe_rules(env, env_params)})", returns)
 
 

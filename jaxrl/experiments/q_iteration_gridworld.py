@@ -19,13 +19,12 @@ from jaxrl.cli.parse import parse
 from jaxrl.envs import make
 from jaxrl.envs.grid_world import GridWorld
 from jaxrl.envs.maps import MAPS, map_text
-from jaxrl.formatting import format_number
+from jaxrl.formatting import format_number, format_rows
 from jaxrl.plots.q_iteration import CONVERGENCE, ITERATES, POLICIES, VIDEO, Solution, draw_solution
 from jaxrl.random import key_stream
 from jaxrl.runs import provenance, run_directory
 from jaxrl.runs.options import default_hint
 from jaxrl.runs.run_directory import lock, make_out
-from jaxrl.runs.train import show_rows
 from jaxrl.types import MDP, Array
 
 NAME = "q_iteration_gridworld"
@@ -169,7 +168,8 @@ def show(summary: dict[str, Any], directory: Path, console: Console) -> None:
         ("expected discounted return", f"{optimal} (optimal policy), {random} (random policy)"),
     ]
     files = (ITERATES, VIDEO, POLICIES, CONVERGENCE, run_directory.SUMMARY)
-    show_rows([*rows, *((name, str(directory / name)) for name in files if (directory / name).exists())], console)
+    rows += [(name, str(directory / name)) for name in files if (directory / name).exists()]
+    console.print(format_rows(rows), soft_wrap=True, markup=False)
 
 
 if __name__ == "__main__":

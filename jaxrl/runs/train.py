@@ -12,7 +12,7 @@ import numpy as np
 from rich.console import Console
 
 from jaxrl.envs import describe_rules, rollout, vectorize
-from jaxrl.formatting import format_bytes, format_number, interval_95
+from jaxrl.formatting import format_bytes, format_number, format_rows, interval_95
 from jaxrl.memory import available_memory
 from jaxrl.plots.learning_curve import draw_learning_curve
 from jaxrl.plots.picture_errors import errors_as_notes
@@ -21,8 +21,8 @@ from jaxrl.random import key_streams
 from jaxrl.runs import provenance, run_directory
 from jaxrl.runs.experiment import Experiment, build, check_effective, naming_options, trace
 from jaxrl.runs.options import Options, check_options, flatten, untrained_steps
-from jaxrl.runs.page import describe_return, record, with_epsilon
 from jaxrl.runs.progress import ScreenLogger
+from jaxrl.runs.record import describe_return, record, with_epsilon
 from jaxrl.runs.task import make_env, with_map
 from jaxrl.training.checkpoint import CheckpointError, Checkpoints
 from jaxrl.training.debug_nans import DivergedError
@@ -287,11 +287,4 @@ def show(
                  run_directory.CHECKPOINTS):  # fmt: skip
         if (directory / name).exists():  # pictures that could not be drawn do not
             rows.append((name.split(".")[0].replace("_", " "), str(directory / name)))
-    show_rows(rows, console)
-
-
-def show_rows(rows: Sequence[tuple[str, str]], console: Console) -> None:
-    """Prints names and values, one pair a line. Long lines wrap; none is cut."""
-    width = max(len(name) for name, _ in rows)
-    for name, value in rows:
-        console.print(f"{name:{width}}  {value}", soft_wrap=True, markup=False)
+    console.print(format_rows(rows), soft_wrap=True, markup=False)

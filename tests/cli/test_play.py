@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from PIL.GifImagePlugin import GifImageFile
 
-from jaxrl.cli.terminal import key_bindings, key_help
+from jaxrl.cli.keyboard import key_bindings, key_help
 from jaxrl.envs import make
 from jaxrl.experiments import play
 

@@ -64,7 +64,7 @@ def play(env: Any, env_params: Any, title: str, seed: int, fps: float, num_steps
             lines = [title, f"episode {len(returns) + 1}", f"step {env_states.episode_length[0]}"]
             lines += [f"return {format_return(score)}", last, "", *key_help(actions), ""]
             observation = jax.tree.map(lambda x: x[0], envs.observe(env_states))
-            live.update(screen(env, observation, lines), refresh=True)
+            live.update(draw_screen(env, observation, lines), refresh=True)
             deadline = max(deadline + 1 / fps, time.monotonic())
             action = read_action(terminal, actions, idle, deadline)
             if action is None:
@@ -124,7 +124,7 @@ def read_action(terminal: blessed.Terminal, actions: dict[str, int], idle: int |
             return action
 
 
-def screen(env: Any, observation: PyTree, lines: Sequence[str]) -> Table:
+def draw_screen(env: Any, observation: PyTree, lines: Sequence[str]) -> Table:
     """The picture of an observation beside lines of text and the legend."""
     picture, names = draw(env, observation)
     shapes = [np.shape(leaf) for leaf in jax.tree.leaves(observation)]
