@@ -18,7 +18,7 @@ from jaxrl.formatting import format_return
 from jaxrl.loading import load
 from jaxrl.random import key_stream
 from jaxrl.runs.options import default_hint
-from jaxrl.runs.record import with_epsilon
+from jaxrl.runs.run_record import with_epsilon
 from jaxrl.training import evaluate
 
 

@@ -22,7 +22,7 @@ from jaxrl.runs import provenance, run_directory
 from jaxrl.runs.experiment import Experiment, build, check_effective, naming_options, trace
 from jaxrl.runs.options import Options, check_options, flatten, untrained_steps
 from jaxrl.runs.progress import ScreenLogger
-from jaxrl.runs.record import describe_return, record, with_epsilon
+from jaxrl.runs.run_record import describe_return, record, with_epsilon
 from jaxrl.runs.task import make_env, with_map
 from jaxrl.training.checkpoint import CheckpointError, Checkpoints
 from jaxrl.training.debug_nans import DivergedError

@@ -14,7 +14,7 @@ from jaxrl.plots.picture_errors import errors_as_notes
 from jaxrl.plots.sweep_results import draw_curves, draw_hparams
 from jaxrl.runs import run_directory
 from jaxrl.runs.options import flatten
-from jaxrl.runs.record import with_epsilon
+from jaxrl.runs.run_record import with_epsilon
 from jaxrl.runs.task import make_env
 from jaxrl.sweeps import results
 from jaxrl.sweeps.results import SweepResult

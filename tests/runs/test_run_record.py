@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from jaxrl.runs.record import describe_return, page, record, with_epsilon
+from jaxrl.runs.run_record import describe_return, page, record, with_epsilon
 
 
 def test_what_is_said_of_the_epsilon_that_plays() -> None:
