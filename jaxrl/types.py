@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 Array = jax.Array
 PyTree = Any
@@ -69,6 +70,19 @@ class Sample(NamedTuple):
 
     transitions: Transition
     weights: Array
+
+
+class Discrete(NamedTuple):
+    """The actions `0 .. num_actions - 1`, int `[...]`."""
+
+    num_actions: int
+
+
+class Box(NamedTuple):
+    """Actions float `[..., D]` between two finite bounds, float32 `[D]`, with low < high."""
+
+    low: np.ndarray
+    high: np.ndarray
 
 
 class MDP(NamedTuple):

@@ -10,7 +10,7 @@ LAYERS = (
     "types arguments interrupt precision memory formatting",
     "random",
     "xla",
-    "spaces ops planning",
+    "ops planning",
     "distributions envs networks replay",
     "agents",
     "training",

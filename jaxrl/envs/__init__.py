@@ -1,13 +1,10 @@
 """The environments: `make` one by its name, `vectorize` it to step N of them, `rollout` a policy."""
 
-from jaxrl.envs.action_spaces import action_space_of, num_discrete_actions
 from jaxrl.envs.base import Environment
-from jaxrl.envs.cart_pole import CartPole, CartPoleParams
 from jaxrl.envs.foreign import check_resets
-from jaxrl.envs.grid_world import GridWorld, GridWorldParams, grid_mdp
-from jaxrl.envs.maps import MAPS
+from jaxrl.envs.grid_world import GridWorld
 from jaxrl.envs.minatar import GAMES
 from jaxrl.envs.registry import describe_rules, make
 from jaxrl.envs.rollout import rollout
+from jaxrl.envs.spaces import action_space_of, num_discrete_actions
 from jaxrl.envs.vector import VectorEnv, VectorState, vectorize
-from jaxrl.spaces import Box, Discrete, check_actions

@@ -22,7 +22,6 @@ from jaxrl.arguments import ArgumentError, check_is_no_class
 from jaxrl.envs.base import Environment
 from jaxrl.precision import single
 from jaxrl.random import as_keys
-from jaxrl.spaces import is_box
 from jaxrl.types import Array, PyTree
 from jaxrl.xla.threefry import ordinary
 
@@ -100,6 +99,11 @@ def check_interface(env: Any) -> None:
         except TypeError as error:
             rule = f"must be called as {method}({', '.join(arguments)})"
             raise ArgumentError("env", rule, name, got=f"{name}, whose {method} refuses: {error}") from error
+
+
+def is_box(space: Any) -> bool:
+    """Whether a space of gymnax or gymnasium is a box of any shape."""
+    return hasattr(space, "low") and hasattr(space, "high")
 
 
 def _check_results(env: Any, params: Any, step: Callable, space: Any) -> PyTree:

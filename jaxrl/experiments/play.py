@@ -25,8 +25,7 @@ from jaxrl.runs.load import TrainedPolicy
 from jaxrl.runs.options import EnvOptions, Rules, Task, default_hint
 from jaxrl.runs.run_directory import make_directory
 from jaxrl.runs.task import make_env, with_map
-from jaxrl.spaces import Box, Discrete
-from jaxrl.types import Array, PyTree, Transition
+from jaxrl.types import Array, Box, Discrete, PyTree, Transition
 
 DEFAULT_ENV = "Breakout-MinAtar"
 MOST_RETURNS = 20

@@ -11,8 +11,7 @@ from flax import linen as nn
 from jaxrl.distributions import Categorical, Distribution, Normal
 from jaxrl.networks.flat import Flat
 from jaxrl.networks.network import as_features, check_one_array, num_states_of
-from jaxrl.spaces import Box, Discrete
-from jaxrl.types import Array, PyTree
+from jaxrl.types import Array, Box, Discrete, PyTree
 
 ACTIVATIONS = {"tanh": jnp.tanh, "relu": jax.nn.relu}
 

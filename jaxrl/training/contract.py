@@ -3,10 +3,10 @@
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from jaxrl.arguments import ArgumentError, check_is_no_class
-from jaxrl.spaces import Box, Discrete, check_actions
-from jaxrl.types import Agent, Array, Hparams, Mean, Metrics, PyTree
+from jaxrl.types import Agent, Array, Box, Discrete, Hparams, Mean, Metrics, PyTree
 
 
 def check_is_agent(agent: Any) -> None:
@@ -44,6 +44,20 @@ def init_agent(agent: Agent, key: Array, hparams: Hparams, observations: PyTree,
         rule = f"must give {space.num_actions} values, one for each action of the environment"
         raise ArgumentError("agent", rule, shape[-1])
     return agent_state
+
+
+def check_actions(actions: Any, space: Discrete | Box, num_envs: int) -> None:
+    """Checks that actions for `num_envs` observations, or their `jax.ShapeDtypeStruct`, fit the environment.
+
+    Raises:
+        ArgumentError: they are not int `[N]` for discrete actions, or float `[N, D]` for a box.
+    """
+    kind, name = (jnp.integer, "int") if isinstance(space, Discrete) else (jnp.floating, "float")
+    shape = (num_envs,) if isinstance(space, Discrete) else (num_envs, *space.low.shape)
+    if not (hasattr(actions, "shape") and actions.shape == shape and jnp.issubdtype(actions.dtype, kind)):
+        got = f"{actions.dtype}{list(actions.shape)}" if hasattr(actions, "shape") else repr(actions)
+        rule = f"must act with {name}{list(shape)}, for this environment has the actions {space}"
+        raise ArgumentError("agent", rule, actions, got)
 
 
 def check_update(results: Any) -> tuple[PyTree, Metrics, PyTree]:

@@ -12,11 +12,10 @@ from jaxrl import replay
 from jaxrl.arguments import ArgumentError, check, check_kind
 from jaxrl.envs import VectorEnv, VectorState, action_space_of, check_resets, vectorize
 from jaxrl.random import as_keys
-from jaxrl.spaces import Box, Discrete
 from jaxrl.training import metrics as metrics_lib
 from jaxrl.training.contract import check_is_agent, check_update, init_agent
 from jaxrl.training.hparams import as_arrays
-from jaxrl.types import Agent, Array, Hparams, Metrics, PyTree, Trainer, TrainState
+from jaxrl.types import Agent, Array, Box, Discrete, Hparams, Metrics, PyTree, Trainer, TrainState
 from jaxrl.xla.threefry import inline, ordinary
 
 

@@ -9,8 +9,8 @@ from jaxrl import DQNHparams, OffPolicyConfig, PQNHparams, dqn, off_policy, plan
 from jaxrl.agents import MinibatchConfig
 from jaxrl.envs import GridWorld
 from jaxrl.networks import QNetwork, actor_critic
-from jaxrl.spaces import Discrete
 from jaxrl.training import OnPolicyConfig, on_policy
+from jaxrl.types import Discrete
 from tests.agents.probes import ON_POLICY_AGENTS, trained
 
 DISCOUNT = 0.9

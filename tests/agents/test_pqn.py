@@ -13,8 +13,7 @@ from jaxrl.agents import MinibatchConfig, PQNHparams, pqn
 from jaxrl.agents.minibatches import apply_in_chunks, learn_in_minibatches
 from jaxrl.arguments import ArgumentError
 from jaxrl.networks import QNetwork, actor_critic
-from jaxrl.spaces import Discrete
-from jaxrl.types import Mean, Transition
+from jaxrl.types import Discrete, Mean, Transition
 from tests.compiling import quick_jit
 
 Q = np.array([[1.0, 2.0], [3.0, 5.0], [0.5, -1.0]], np.float32)

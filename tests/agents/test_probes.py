@@ -11,8 +11,8 @@ import pytest
 
 from jaxrl import DQNHparams, OffPolicyConfig, PQNHparams, dqn, off_policy, pqn
 from jaxrl.networks import QNetwork, actor_critic
-from jaxrl.spaces import Box, Discrete
 from jaxrl.training import OnPolicyConfig, on_policy
+from jaxrl.types import Box, Discrete
 from tests.agents.probes import (
     DISCOUNT,
     ON_POLICY_AGENTS,

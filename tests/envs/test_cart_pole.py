@@ -12,8 +12,8 @@ from gymnax.wrappers import LogWrapper
 
 from jaxrl import Transition, make, rollout
 from jaxrl.arguments import ArgumentError
-from jaxrl.envs import CartPole, CartPoleParams, describe_rules
-from jaxrl.envs.cart_pole import CartPoleState
+from jaxrl.envs import describe_rules
+from jaxrl.envs.cart_pole import CartPole, CartPoleParams, CartPoleState
 from tests.compiling import AS_USERS_DO
 
 T, N = 1050, 50

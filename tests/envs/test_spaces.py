@@ -12,8 +12,8 @@ from gymnax.environments.classic_control.pendulum import Pendulum
 from jaxrl import Transition, make, rollout, vectorize
 from jaxrl.arguments import ArgumentError
 from jaxrl.envs import action_space_of, num_discrete_actions
-from jaxrl.spaces import Box, Discrete
 from jaxrl.training import evaluate
+from jaxrl.types import Box, Discrete
 
 T, N = 12, 3
 

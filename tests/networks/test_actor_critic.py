@@ -9,7 +9,7 @@ from gymnax.environments import spaces
 from jaxrl.arguments import ArgumentError
 from jaxrl.distributions import Categorical, Normal
 from jaxrl.networks import ActorCritic, actor_critic
-from jaxrl.spaces import Box, Discrete
+from jaxrl.types import Box, Discrete
 from tests.compiling import quick_jit
 
 OBSERVATIONS = np.random.default_rng(0).normal(size=(50, 2, 3)).astype(np.float32)

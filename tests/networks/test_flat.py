@@ -7,7 +7,7 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 from jaxrl.networks import ActorCritic, Flat
-from jaxrl.spaces import Box
+from jaxrl.types import Box
 from tests.compiling import quick_jit
 
 NETWORK = ActorCritic(Box(np.float32([-1, 0]), np.float32([1, 4])), hidden_sizes=(5,))

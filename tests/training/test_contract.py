@@ -10,7 +10,7 @@ import jaxrl
 from jaxrl import Mean, a2c, dqn, make, off_policy, on_policy, ppo, pqn, q_learning, reinforce
 from jaxrl.arguments import ArgumentError
 from jaxrl.networks import QNetwork, actor_critic
-from jaxrl.spaces import Discrete
+from jaxrl.types import Discrete
 from tests.agents.probes import Aim
 
 ENV = make("GridWorld", map="...\n..G")  # four actions

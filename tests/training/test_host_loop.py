@@ -20,11 +20,11 @@ from jaxrl import OffPolicyConfig, OnPolicyConfig, a2c, actor_critic, dqn, make,
 from jaxrl.agents.a2c import A2CHparams
 from jaxrl.arguments import ArgumentError
 from jaxrl.networks import QNetwork
-from jaxrl.spaces import Discrete
 from jaxrl.training import CheckpointError, Checkpoints, DivergedError, Program, repeat, run
 from jaxrl.training.checkpoint import fingerprint
 from jaxrl.training.host_loop import check_total_steps
 from jaxrl.training.loggers import CLOCK_COLUMNS, CSVLogger, Logger, RunInfo
+from jaxrl.types import Discrete
 from tests.conftest import SMALL
 
 run_module = importlib.import_module("jaxrl.training.host_loop")  # the module, not the function

@@ -11,7 +11,6 @@ from jaxrl import make
 from jaxrl.agents import MinibatchConfig, PPOHparams, ppo, reinforce
 from jaxrl.arguments import ArgumentError
 from jaxrl.networks import ActorCritic, actor_critic
-from jaxrl.spaces import Box, Discrete
 from jaxrl.training import (
     Checkpoints,
     OffPolicyConfig,
@@ -23,7 +22,7 @@ from jaxrl.training import (
     run,
 )
 from jaxrl.training.checkpoint import fingerprint
-from jaxrl.types import Agent, Mean
+from jaxrl.types import Agent, Box, Discrete, Mean
 from tests.compiling import quick_jit
 
 T, N = 12, 4

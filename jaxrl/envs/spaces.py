@@ -7,8 +7,8 @@ import numpy as np
 
 from jaxrl.arguments import ArgumentError
 from jaxrl.envs.base import Environment
-from jaxrl.envs.foreign import check_interface
-from jaxrl.spaces import Box, Discrete, is_box
+from jaxrl.envs.foreign import check_interface, is_box
+from jaxrl.types import Box, Discrete
 
 
 def action_space_of(env: Any, params: Any) -> Discrete | Box:
