@@ -213,3 +213,18 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     initials = [last for last in paths if "".join(word[:1] for word in last.replace("-", "_").split("_")) == name]
     near = difflib.get_close_matches(name, paths, n=1) or initials
     return paths[near[0]] if near else None
+
+
+def suggest(name: str, known: Iterable[str], prefix: str = "") -> str:
+    """What to try in place of an unknown name: "the nearest is x", or else "one of x, y, z".
+
+    Args:
+        name: the unknown name or path.
+        known: the known ones. Of paths, those in the same group as `name` are listed.
+        prefix: precedes each of them, such as "--".
+    """
+    known, (group, _, last) = list(known), name.rpartition(".")
+    if (near := nearest(last, known)) is not None:
+        return f"the nearest is {prefix}{near}"
+    same = [path for path in known if path.rpartition(".")[0] == group] or known
+    return f"one of {', '.join(prefix + path for path in same)}"

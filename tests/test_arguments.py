@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from annotated_types import Ge, Gt, Interval
 
-from jaxrl.arguments import ArgumentError, check, errors_in, whole_number
+from jaxrl.arguments import ArgumentError, check, errors_in, suggest, whole_number
 
 
 @jax.tree_util.register_dataclass
@@ -126,3 +126,18 @@ def test_whole_numbers(text: str) -> None:
 def test_no_whole_numbers(text: str) -> None:
     with pytest.raises(ValueError, match=re.escape(f"must be a whole number, such as 1000000 or 1e6, got {text!r}")):
         whole_number(text)
+
+
+@pytest.mark.parametrize(
+    ("name", "known", "suggestion"),
+    [
+        ("lr", ["hparams.learning_rate", "seed"], "the nearest is hparams.learning_rate"),
+        ("config.lerning_rate", ["hparams.learning_rate", "seed"], "the nearest is hparams.learning_rate"),
+        ("config.wibble", ["hparams.tau", "config.loss", "config.n_step"], "one of config.loss, config.n_step"),
+        ("Foo", ["FourRooms-misc", "CartPole-v1"], "one of FourRooms-misc, CartPole-v1"),  # none is near
+        ("maze.txt", ["cliff", "lecture"], "one of cliff, lecture"),
+    ],
+)
+def test_what_is_suggested_in_place_of_an_unknown_name(name: str, known: list[str], suggestion: str) -> None:
+    assert suggest(name, known) == suggestion
+    assert suggest("rate", ["seed"], "--") == "one of --seed"

@@ -9,7 +9,7 @@ from typing import Any
 import tyro
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
-from jaxrl.arguments import nearest, whole_number
+from jaxrl.arguments import nearest, suggest, whole_number
 from jaxrl.cli.errors import fail
 from jaxrl.runs.options import walk
 
@@ -68,13 +68,11 @@ def _whole_numbers(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec | None:
 
 def _near_flags(flag: str, options: Any) -> str:
     """Suggests the nearest known flag, or else those of the same group."""
-    group, _, name = flag.removeprefix("--").rpartition(".")
-    known = list(_flags(options))
-    near = nearest(name, known)
-    if near is not None:
-        return f"the nearest is --{near}"
-    same = [f"--{path}" for path in known if group and path.startswith(f"{group}.")]
-    return f"choose from {', '.join(same)}" if same else "--help lists all options"
+    known, name = list(_flags(options)), flag.removeprefix("--")
+    group, _, last = name.rpartition(".")
+    if nearest(last, known) is None and not any(path.startswith(f"{group}.") for path in known):
+        return "--help lists all options"
+    return suggest(name, known, "--")
 
 
 def _flags(record: Any) -> Iterator[str]:

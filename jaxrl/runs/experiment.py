@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from jaxrl.arguments import ArgumentError, nearest
+from jaxrl.arguments import ArgumentError, suggest
 from jaxrl.memory import check_fits
 from jaxrl.runs.options import Options, flatten
 from jaxrl.training.devices import bytes_of
@@ -64,10 +64,8 @@ def find_experiment(name: str) -> Experiment:
         return found
     if is_own:
         raise ArgumentError("experiment", f"must be module:attribute of an Experiment ({why})", name)
-    known = known_experiments()
-    near = nearest(name, known)
-    hint = f"the nearest is {near}" if near else f"one of {', '.join(known)}"
-    raise ArgumentError("experiment", f"must be one that trains ({hint}), or your own module:attribute", name)
+    rule = f"must be one that trains ({suggest(name, known_experiments())}), or your own module:attribute"
+    raise ArgumentError("experiment", rule, name)
 
 
 def known_experiments() -> list[str]:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 import tyro
 from annotated_types import Gt, Interval
 
-from jaxrl.arguments import ArgumentError, annotations, check, nearest
+from jaxrl.arguments import ArgumentError, annotations, check, suggest
 
 HparamsT = TypeVar("HparamsT")
 ConfigT = TypeVar("ConfigT")
@@ -168,8 +168,7 @@ def read_options(flat: dict[str, Any], defaults: Options) -> Options:
     known = flatten(defaults)
     for path, value in flat.items():
         if path not in known:
-            near = nearest(path.rpartition(".")[2], known)
-            raise ArgumentError(path, f"is not known{(f' (the nearest is {near})' if near else '')}", value)
+            raise ArgumentError(path, f"is not known ({suggest(path, known)})", value)
         usual = known[path]
         kind = int | float if type(usual) in (int, float) else type(usual)
         if usual is not None and not isinstance(value, kind):

@@ -16,7 +16,7 @@ import numpy as np
 from annotated_types import Interval
 from flax import traverse_util
 
-from jaxrl.arguments import ArgumentError, check_value, errors_in, nearest
+from jaxrl.arguments import ArgumentError, check_value, errors_in, nearest, suggest
 from jaxrl.runs.experiment import Experiment, find_experiment
 from jaxrl.runs.options import Execution, Options, Task, annotations_of, check_options, flatten, with_values
 from jaxrl.runs.task import with_map
@@ -399,9 +399,7 @@ def _toml(value: Any) -> str:
 
 
 def _unknown(name: str, value: Any, known: Iterable[str]) -> ArgumentError:
-    """The error for a field that does not exist: it names the nearest one, or lists those of its table."""
-    table, _, field = name.rpartition(".")
-    near = nearest(field, known)
-    same = [path.rpartition(".")[2] for path in known if path.rpartition(".")[0] == table]
-    hint = f"the nearest is {near}" if near else f"one of {', '.join(same)}"
-    return ArgumentError(repr(name)[1:-1], f"is not known ({hint})", value)  # TOML's names may hold line breaks
+    """The error for a field that does not exist."""
+    return ArgumentError(
+        repr(name)[1:-1], f"is not known ({suggest(name, known)})", value
+    )  # TOML's names may hold line breaks

@@ -388,8 +388,8 @@ BAD_FIELDS = [
     ("hparams.learning_rte = 1", r"hparams.learning_rte is not known \(the nearest is hparams.learning_rate\), got 1"),
     ("hparams.batch_size = 64", r"hparams.batch_size is not known \(the nearest is config.batch_size\), got 64"),
     ("config.discount.low = 1", r"config.discount is not known \(the nearest is hparams.discount\), got {'low': 1}"),
-    ("hparams.wibble = 1", r"hparams.wibble is not known \(one of learning_rate, (?!.*batch_size).*\), got 1"),
-    ("config.wibble = 1", r"config.wibble is not known \(one of num_envs, (?!.*discount).*\), got 1"),
+    ("hparams.wibble = 1", r"hparams.wibble is not known \(one of hparams.learning_rate, (?!.*batch_size).*\), got 1"),
+    ("config.wibble = 1", r"config.wibble is not known \(one of config.num_envs, (?!.*discount).*\), got 1"),
     ("hparams.discount = 1.5", "hparams.discount must be <= 1, got 1.5"),
     ("hparams.discount = nan", "hparams.discount must be a number, got nan"),
     ("hparams.discount = '0.9'", "hparams.discount must be a number, got '0.9'"),
@@ -422,7 +422,7 @@ BAD_DIMENSIONS = [
     (
         "discount",
         "step = 1",
-        r"hparams.discount.step is not known \(one of distribution, low, high, values\), got 1",
+        r"hparams.discount.step is not known \(one of hparams.discount.distribution, .*, hparams.discount.values\), got 1",
     ),
     (
         "discount",
