@@ -52,7 +52,7 @@ def learn_in_minibatches(
     """
     size, number = len(jax.tree.leaves(data)[0]), config.num_minibatches
     if size % number:
-        raise ArgumentError("num_minibatches", f"must divide num_envs * rollout_length = {size}", number)
+        raise ArgumentError("num_minibatches", f"must divide the {size} transitions of a rollout", number)
 
     def epoch(state: StateT, key: Array) -> tuple[StateT, Metrics]:
         order = shuffle(key, size).reshape(number, -1)

@@ -64,7 +64,7 @@ def ppo(network: Network, config: MinibatchConfig | None = None) -> Agent:
         check_rollout(batch)
         size, hparams = batch.reward.size, state.hparams
         if size == config.num_minibatches:  # a single advantage equals its mean, and would be zero
-            raise ArgumentError("num_minibatches", f"must be < num_envs * rollout_length = {size}", size)
+            raise ArgumentError("num_minibatches", f"must be less than the {size} transitions of a rollout", size)
         targets = advantages_and_returns(network, state.params, batch, hparams.discount, hparams.gae_lambda)
         log_probs = apply_in_chunks(
             lambda x: network.apply(state.params, x[0])[0].log_prob(x[1]), (batch.observation, batch.action)

@@ -9,7 +9,7 @@ import jax
 from rich.console import Console
 
 from jaxrl.arguments import ArgumentError, errors_in, renaming
-from jaxrl.cli.errors import errors_in_one_line
+from jaxrl.cli.errors import errors_in_one_line, silence_broken_streams
 from jaxrl.cli.parse import parse
 from jaxrl.runs import run_directory
 from jaxrl.runs.experiment import Experiment, find_experiment
@@ -76,6 +76,13 @@ def check_platform() -> None:
         raise ArgumentError("JAX_PLATFORMS", "must name a kind of device that jax finds here", named) from error
 
 
+class _Screen(Console):
+    """A console whose output may be closed, as after `| head`: the command goes on, and prints into nothing."""
+
+    def on_broken_pipe(self) -> None:
+        silence_broken_streams()
+
+
 def screen(quiet: bool = False) -> Console:
     """The console of a command. In a file, tables may be wide."""
-    return Console(highlight=False, quiet=quiet, width=None if sys.stdout.isatty() else 160)
+    return _Screen(highlight=False, quiet=quiet, width=None if sys.stdout.isatty() else 160)

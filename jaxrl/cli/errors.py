@@ -34,7 +34,7 @@ def describe(error: ArgumentError) -> str:
 def errors_in_one_line() -> Iterator[None]:
     """Ends the process with one line and an exit status after every error that its user can fix.
 
-    Also a decorator. If nobody reads stdout any more, as after `| head`, the line says only what is saved.
+    Also a decorator. A closed standard output, as after `| head`, is no error: see `screen`.
     """
     interrupt.imported()
     try:
@@ -45,10 +45,10 @@ def errors_in_one_line() -> Iterator[None]:
         fail(describe(error), 2)
     except KeyboardInterrupt as error:
         fail("interrupted", 130, error)
-    except (BrokenPipeError, SystemExit) as error:  # rich exits when it cannot print
-        if getattr(error, "__notes__", []):
-            fail("standard output was closed", 1, error)
-        raise error if isinstance(error, SystemExit) else SystemExit(1) from None
+    except BrokenPipeError as error:
+        if hasattr(error, "__notes__"):  # of a run, which a logger's pipe stopped
+            fail("a pipe was closed", 1, error)
+        sys.exit(1)
     except OSError as error:
         fail(str(error) if error.filename or not error.strerror else f"cannot write: {error.strerror}", 1, error)
     except (CheckpointError, DivergedError, MemoryError) as error:
@@ -58,7 +58,7 @@ def errors_in_one_line() -> Iterator[None]:
             raise
         fail(f"not enough memory: {str(error).splitlines()[0]}", 1)
     finally:
-        _silence_broken_streams()
+        silence_broken_streams()
 
 
 def fail(message: str, code: int, error: BaseException | None = None) -> NoReturn:
@@ -68,7 +68,7 @@ def fail(message: str, code: int, error: BaseException | None = None) -> NoRetur
     sys.exit(code)
 
 
-def _silence_broken_streams() -> None:
+def silence_broken_streams() -> None:
     """Redirects streams that nobody reads, because Python would complain about them at exit."""
     for stream in (sys.stdout, sys.stderr):
         try:

@@ -101,7 +101,7 @@ def clear(directory: Path) -> None:
 def check_record(record: Path | None, out: Path | None) -> None:
     """Checks that the record is not written over the run."""
     if record is not None and out is not None and record.resolve() == out.resolve():
-        raise ArgumentError("record", "must be another directory than out", record)
+        raise ArgumentError("record", "must be another directory than that of the run", record)
 
 
 def check_out(experiment: Experiment, options: Options) -> bool:
@@ -114,7 +114,7 @@ def check_out(experiment: Experiment, options: Options) -> bool:
     directory, resume = options.execution.out, options.execution.resume
     if directory is None:
         if resume:
-            raise ArgumentError("resume", "needs out, the directory of the run to continue", True, got="")
+            raise ArgumentError("out", "must name the directory of the run to resume", got="")
         return False
     if directory.exists() and not directory.is_dir():
         raise ArgumentError("out", "must be a directory", directory)
@@ -123,7 +123,7 @@ def check_out(experiment: Experiment, options: Options) -> bool:
     if not holds_a_run(directory):
         return False
     if not resume:
-        raise ArgumentError("out", "must not hold a run already; resume continues it", directory)
+        raise ArgumentError("out", "must be a directory without a run, except to resume it", directory)
     with renaming(directory="out"):
         config = read_config(directory)
     if config["experiment"] != experiment.name:
@@ -168,7 +168,7 @@ def noting_progress(directory: Path, trainer: Trainer) -> Iterator[None]:
     """Adds to an error where the run in a directory can be resumed."""
     try:
         yield
-    except (CheckpointError, MemoryError, OSError, KeyboardInterrupt, SystemExit) as error:
+    except (CheckpointError, MemoryError, OSError, KeyboardInterrupt) as error:
         if steps := checkpoints(directory).steps():
             env_steps = trainer.warmup_steps + steps[-1] * trainer.steps_per_iteration
             error.add_note(f"the run is saved at {env_steps:,} environment steps, from where --resume continues it")

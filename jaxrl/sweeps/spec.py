@@ -400,6 +400,5 @@ def _toml(value: Any) -> str:
 
 def _unknown(name: str, value: Any, known: Iterable[str]) -> ArgumentError:
     """The error for a field that does not exist."""
-    return ArgumentError(
-        repr(name)[1:-1], f"is not known ({suggest(name, known)})", value
-    )  # TOML's names may hold line breaks
+    shown = repr(name)[1:-1]  # TOML's names may hold line breaks
+    return ArgumentError(shown, f"is not known ({suggest(name, known)})", value)

@@ -61,7 +61,7 @@ def on_policy(agent: Agent, env: Any, env_params: Any, config: OnPolicyConfig) -
     check_resets(env, env_params)
     steps_per_iteration = config.num_envs * config.rollout_length
     if steps_per_iteration >= 2**31:  # transitions are numbered
-        raise ArgumentError("num_envs", f"must keep num_envs * rollout_length < {2**31}", steps_per_iteration)
+        raise ArgumentError("num_envs", f"must keep the transitions of a rollout < {2**31}", steps_per_iteration)
     parts = OnPolicy(agent, envs, config, space)
     return Trainer(
         partial(_init, parts), partial(_step, parts), steps_per_iteration, warmup_steps=0, env_axis=envs.axis

@@ -282,6 +282,19 @@ def test_nobody_reads_what_is_printed() -> None:
     assert not err
 
 
+def test_a_run_that_nobody_reads_ends_with_all_its_files(finished: Path, tmp_path: Path) -> None:
+    """As after `| head -1`."""
+    process = commands.start("dqn_minatar", *SHORT, *CHOSEN, "--out", str(tmp_path / "run"))
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.stdout.close()
+    process.stdout = None
+    code, _, err = commands.finish(process)
+    assert (code, err) == (0, "")
+    names = {path.name for path in finished.iterdir()}
+    assert {path.name for path in (tmp_path / "run").iterdir()} == names - {"tensorboard"}
+
+
 def test_help_explains_every_field() -> None:
     code, out, err = command("dqn_minatar", "--help", env=os.environ | {"COLUMNS": "200"})
     assert code == 0, err

@@ -422,7 +422,7 @@ BAD_DIMENSIONS = [
     (
         "discount",
         "step = 1",
-        r"hparams.discount.step is not known \(one of hparams.discount.distribution, .*, hparams.discount.values\), got 1",
+        r"hparams.discount.step is not known \(one of hparams.discount.distribution, .*\.values\), got 1",
     ),
     (
         "discount",
