@@ -17,6 +17,7 @@ A cell's own reward *replaces* the reward of the move. A move that stays in plac
 earns its reward. Spaces around a line and empty lines are ignored. Rows and columns are numbered from 0.
 """
 
+import difflib
 import re
 from functools import cache
 from pathlib import Path
@@ -24,7 +25,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxrl.arguments import ArgumentError, suggest
+from jaxrl.arguments import ArgumentError
 from jaxrl.types import Array
 
 MAPS = {
@@ -133,7 +134,8 @@ def map_text(map: Any) -> str:
         return text if _has_lines(text) else text + "\n"
     if not isinstance(map, Path) and set(text) <= set(CELLS) and set(text) & set("GH"):
         return text + "\n"  # a single row
-    rule = f"must be a file that exists, a text of several lines, or a known map ({suggest(text, MAPS)})"
+    near = difflib.get_close_matches(text, MAPS, n=1, cutoff=0.0)[0]
+    rule = f"must be a file, a text of several lines or one of {', '.join(MAPS)} (the nearest is {near!r})"
     raise ArgumentError("map", rule, text)
 
 

@@ -1,6 +1,7 @@
 """`make`: an environment from its name. First jaxrl's own, then gymnax's, then any factory."""
 
 import dataclasses
+import difflib
 import importlib
 import inspect
 from collections.abc import Callable, Iterable
@@ -9,7 +10,7 @@ from typing import Annotated, Any
 
 from annotated_types import Interval
 
-from jaxrl.arguments import ArgumentError, check_value, suggest
+from jaxrl.arguments import ArgumentError, check_value
 from jaxrl.envs.base import Environment, EnvParams, describe_params
 from jaxrl.envs.cart_pole import CartPole
 from jaxrl.envs.foreign import check_interface
@@ -97,7 +98,8 @@ def _find_factory(env_id: str, rules: str | None) -> Callable[..., Any]:
 
         if env_id not in registration.registered_envs:
             known = [*NAMES, *registration.registered_envs]
-            raise ArgumentError("env_id", f"must be a known name ({suggest(env_id, known)}), or module:factory", env_id)
+            near = difflib.get_close_matches(env_id, known, n=1, cutoff=0.0)
+            raise ArgumentError("env_id", f"must be a known name (the nearest is {near[0]!r})", env_id)
         return registration._registry[env_id]
     module_name, _, name = env_id.partition(":")
     try:

@@ -104,10 +104,10 @@ def _check_config(config: OffPolicyConfig) -> None:
     check_kind("config", config, OffPolicyConfig)
     check(config)
     if (batch := config.batch_size) > config.replay_capacity:
-        rule = "must be at most replay_capacity"
-        raise ArgumentError("batch_size", rule, batch, got=f"{batch} and {config.replay_capacity}")
+        rule = f"must be at most {config.replay_capacity}, the capacity of the replay buffer"
+        raise ArgumentError("batch_size", rule, batch)
     if (stored := replay.num_slots(config.replay_capacity, config.num_envs) * config.num_envs) >= 2**31:
-        raise ArgumentError("replay_capacity", f"must, in whole rows of num_envs, be < {2**31}", stored)
+        raise ArgumentError("replay_capacity", f"must, in whole rows of all environments, be < {2**31}", stored)
 
 
 def _example(envs: VectorEnv, space: Discrete | Box) -> PyTree:

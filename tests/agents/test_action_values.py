@@ -132,17 +132,17 @@ def test_categorical_targets_are_right_on_any_support(v_min: float, v_max: float
 @pytest.mark.parametrize(
     ("construct", "message"),
     [
-        (lambda: categorical(1.0, 1.0, 51), "v_min must be < v_max = 1.0, got 1.0"),
-        (lambda: categorical(2.0, 1.0, 51), "v_min must be < v_max = 1.0, got 2.0"),
+        (lambda: categorical(1.0, 1.0, 51), "v_min must be less than the highest return, 1.0, got 1.0"),
+        (lambda: categorical(2.0, 1.0, 51), "v_min must be less than the highest return, 1.0, got 2.0"),
         (lambda: categorical(-math.inf, 1.0, 51), "v_min must be finite, got -inf"),
         (lambda: categorical(0.0, math.nan, 51), "v_max must be finite, got nan"),
         (
             lambda: categorical(1e6, 1e6 + 20, 51),
-            "v_min must differ enough from v_max = 1000020.0 for 51 atoms in float32, got 1000000.0",
+            "v_min must differ enough from the highest return, 1000020.0, for 51 atoms in float32, got 1000000.0",
         ),
         (
             lambda: categorical(-3e38, 3e38, 51),
-            "v_min must differ enough from v_max = 3e+38 for 51 atoms in float32, got -3e+38",
+            "v_min must differ enough from the highest return, 3e+38, for 51 atoms in float32, got -3e+38",
         ),
         (lambda: categorical(0.0, 1.0, 1), "num_atoms must be >= 2, got 1"),
         (lambda: quantiles(1), "num_atoms must be >= 2, got 1"),

@@ -198,7 +198,7 @@ def test_ppo_learns_from_each_transition_once_an_epoch() -> None:
 
 
 def test_minibatches_that_do_not_divide_are_refused() -> None:
-    with pytest.raises(ArgumentError, match=r"num_minibatches must divide num_envs \* rollout_length = 6, got 4"):
+    with pytest.raises(ArgumentError, match=r"num_minibatches must divide the 6 transitions of a rollout, got 4"):
         updated(ppo(Table(), MinibatchConfig(num_minibatches=4)), PPO_HPARAMS)
 
 

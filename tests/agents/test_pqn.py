@@ -123,7 +123,7 @@ def test_every_epoch_learns_from_each_transition_once_in_another_order() -> None
     by_epoch = np.asarray(orders).reshape(3, 9)
     np.testing.assert_array_equal(np.sort(by_epoch), [np.arange(9)] * 3)
     assert len({tuple(order) for order in by_epoch}) == 3
-    with pytest.raises(ArgumentError, match=r"num_minibatches must divide num_envs \* rollout_length = 9, got 2"):
+    with pytest.raises(ArgumentError, match=r"num_minibatches must divide the 9 transitions of a rollout, got 2"):
         updated(config=MinibatchConfig(num_minibatches=2))
 
 

@@ -14,7 +14,7 @@ from jaxrl.runs.train import train
 BAD = [
     (
         "--env Breakout-MinAtr",
-        r"--env must be a known name \(the nearest is Breakout-MinAtar\), or module:factory, got 'Breakout-MinAtr'",
+        r"--env must be a known name \(the nearest is 'Breakout-MinAtar'\), got 'Breakout-MinAtr'",
     ),
     ("--env Pendulum-v1", "--env must have discrete actions, got Pendulum-v1"),
     ("--env nowhere:factory", "--env must name a factory that can be imported .* got 'nowhere:factory'"),
@@ -66,21 +66,24 @@ BAD = [
     ("--config.hidden-sizes 64 0", "--config.hidden-sizes must be > 0, got 0"),
     (
         "--config.batch-size 200 --config.replay-capacity 100",
-        "--config.batch-size must be at most replay_capacity, got 200 and 100",
+        "--config.batch-size must be at most 100, the capacity of the replay buffer, got 200",
     ),
     ("--config.replay-capacity 3000000000", "--config.replay-capacity must be < 2147483648, got 3000000000"),
     ("--eval-episodes 1000000000000", "--eval-episodes must be < 2147483648, got 1000000000000"),
     ("--hparams.target-update-period 99999999999", "--hparams.target-update-period must be < 2147483648"),
     ("--hparams.learning-rate inf", "--hparams.learning-rate must be < 1e.30, got inf"),
     ("--record A_FILE/x", r"--record must be a directory that can be made \(Not a directory\), got A_FILE/x"),
-    ("--resume", "--resume needs out, the directory of the run to continue$"),
+    ("--resume", "--out must name the directory of the run to resume$"),
     ("--resume --out A_FILE", "--out must be a directory, got A_FILE$"),
-    ("--out EMPTY --record ./EMPTY", "--record must be another directory than out, got EMPTY"),
+    ("--out EMPTY --record ./EMPTY", "--record must be another directory than that of the run, got EMPTY"),
     ("--out A_FILE", "--out must be a directory, got A_FILE$"),
     ("--out A_FILE/run", r"--out must be a directory that can be made \(Not a directory\), got A_FILE/run$"),
     ("--seed 2147483648", "--seed must be < 2147483648, got 2147483648"),
     ("--config.num-atoms 1 --config.values quantiles", "--config.num-atoms must be >= 2, got 1"),
-    ("--config.values categorical --config.v-min 5 --config.v-max 5", "--config.v-min must be < v_max = 5.0, got 5.0"),
+    (
+        "--config.values categorical --config.v-min 5 --config.v-max 5",
+        "--config.v-min must be less than the highest return, 5.0, got 5.0",
+    ),
     ("--config.values categorical --config.v-max inf", "--config.v-max must be finite, got inf"),
     ("--config.n-step 0", "--config.n-step must be > 0, got 0"),
     (
@@ -104,15 +107,18 @@ BAD_PPO = [
     ("--hparams.entropy-coef -1", "--hparams.entropy-coef must be >= 0, got -1"),
     ("--config.num-epochs 0", "--config.num-epochs must be > 0, got 0"),
     ("--config.num-minibatches 0", "--config.num-minibatches must be > 0, got 0"),
-    ("--config.num-minibatches 512", r"--config.num-minibatches must be < num_envs \* rollout_length = 512, got 512"),
+    (
+        "--config.num-minibatches 512",
+        r"--config.num-minibatches must be less than the 512 transitions of a rollout, got 512",
+    ),
     (
         "--config.num-minibatches 3",
-        r"--config.num-minibatches must divide num_envs \* rollout_length = 512, got 3",
+        r"--config.num-minibatches must divide the 512 transitions of a rollout, got 3",
     ),
     ("--config.rollout-length 0", "--config.rollout-length must be > 0, got 0"),
     (
         "--config.num-envs 1e8 --total-steps 1e11",
-        r"--config.num-envs must keep num_envs \* rollout_length < 2147483648, got \d+00000000$",
+        r"--config.num-envs must keep the transitions of a rollout < 2147483648, got \d+00000000$",
     ),
     ("--config.hidden-sizes 64 0", "--config.hidden-sizes must be > 0, got 0"),
     ("--total-steps 511", r"--total-steps must be at least 512 .*, got 511"),
@@ -124,7 +130,7 @@ BAD_PQN = [
     ("--hparams.q-lambda -0.1", "--hparams.q-lambda must be >= 0, got -0.1"),
     (
         "--config.num-minibatches 3",
-        r"--config.num-minibatches must divide num_envs \* rollout_length = 4096, got 3",
+        r"--config.num-minibatches must divide the 4096 transitions of a rollout, got 3",
     ),
     ("--config.num-envs 0", "--config.num-envs must be > 0, got 0"),
     ("--config.conv-features 0", "--config.conv-features must be > 0, got 0"),

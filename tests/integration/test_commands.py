@@ -195,7 +195,7 @@ def test_an_existing_run_is_not_overwritten_and_a_changed_one_not_resumed(finish
     before = commands.file_digest(finished / "config.json")
     code, _, err = call(train, *arguments)
     assert (code, len(err.splitlines())) == (2, 1)
-    assert err == f"error: --out must not hold a run already; resume continues it, got {finished}\n"
+    assert err == f"error: --out must be a directory without a run, except to resume it, got {finished}\n"
     code, _, err = call(train, *arguments, "--resume", "--hparams.discount", "0.5")
     assert (code, len(err.splitlines())) == (2, 1)
     assert err == f"error: --hparams.discount must stay 0.99 to resume {finished}, got 0.5\n"

@@ -679,7 +679,7 @@ BAD = [
         SIZES,
         "values = [16, 5_000]",
         "",
-        r"in sweep\.toml, config\.batch_size must be at most replay_capacity, got 5000 and 4000",
+        r"in sweep\.toml, config\.batch_size must be at most 4000, the capacity of the replay buffer, got 5000",
     ),
     ("12_000", "500", "", r"in sweep\.toml, total_steps must be at least 528 .*, got 500"),
     ("seeds = 2", "seeds =", "", r"SPEC must be a TOML file .*, got sweep\.toml"),

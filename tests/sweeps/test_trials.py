@@ -125,7 +125,9 @@ def test_more_programs_than_allowed_are_refused_before_they_are_made(read, monke
 
 def test_static_values_that_do_not_fit_each_other_are_refused(read) -> None:
     text = SPEC.replace("values = [16, 32]", "values = [16, 2_000]")
-    with pytest.raises(ArgumentError, match=r"config\.batch_size must be at most replay_capacity, got 2000 and 1000$"):
+    with pytest.raises(
+        ArgumentError, match=r"config\.batch_size must be at most 1000, the capacity of the replay buffer, got 2000$"
+    ):
         make_groups(read(text), 4)
 
 

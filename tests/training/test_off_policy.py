@@ -134,7 +134,7 @@ def test_the_replay_is_written_in_place(env: str, agents: int, kind: str, n_step
 
 
 def test_a_batch_larger_than_the_replay_is_refused(small_agent) -> None:
-    with pytest.raises(ValueError, match="batch_size must be at most replay_capacity, got 64 and 32"):
+    with pytest.raises(ValueError, match="batch_size must be at most 32, the capacity of the replay buffer, got 64"):
         off_policy(small_agent, *make("Breakout-MinAtar"), OffPolicyConfig(batch_size=64, replay_capacity=32))
 
 
