@@ -81,9 +81,8 @@ def categorical(v_min: float, v_max: float, num_atoms: int) -> ActionValues:
     # Targets are rounded as atoms are, which moves the same share of their mass to the wrong atom. XLA flushes numbers
     # below `tiny` to zero.
     if not (rounding <= MAX_ROUNDING * spacing and np.finfo(np.float32).tiny <= spacing < np.inf):
-        raise ArgumentError(
-            "v_min", f"must differ enough from the highest return, {v_max}, for {num_atoms} atoms in float32", v_min
-        )
+        rule = f"must differ enough from the highest return, {v_max}, for {num_atoms} atoms in float32"
+        raise ArgumentError("v_min", rule, v_min)
 
     def q_values(logits: Array) -> Array:
         # Not a matrix product, which accelerators may compute with few bits.

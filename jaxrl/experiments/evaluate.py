@@ -1,4 +1,4 @@
-"""Evaluates the policy of a run, or of an agent of a sweep."""
+"""Evaluates the policy of a run, or of an agent of a sweep, in other episodes than the recorded evaluation."""
 
 import dataclasses
 from pathlib import Path
@@ -31,7 +31,7 @@ class Options:
     agent: Annotated[int | None, default_hint("the best")] = None
     """Which agent of a sweep."""
     eval_seed: Annotated[int, Interval(ge=0, lt=2**31)] = 0
-    """Seed of the randomness of the evaluation."""
+    """Seed of the random numbers, which are always others than those of the recorded evaluation."""
     episodes: Annotated[int, Interval(gt=0, lt=2**31)] = 128
     """Number of episodes, one in each of as many environments."""
     max_steps: Annotated[int, Interval(gt=0, lt=2**31)] = 5_000

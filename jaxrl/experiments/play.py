@@ -142,7 +142,7 @@ def load_trained(options: Options) -> TrainedPolicy:
         ("env_options", " ".join(sorted(env_options)), " ".join(sorted(task.env_options)) or "empty"),
     ):
         if given and given != own:
-            raise ArgumentError(name, f"is {own} in {options.policy}", given, got=given)
+            raise ArgumentError(name, f"must be {own}, as in {options.policy}", given, got=given)
     return trained
 
 

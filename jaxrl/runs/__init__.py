@@ -6,5 +6,3 @@ as `hparams.learning_rate`.
 
 from jaxrl.runs.experiment import Experiment
 from jaxrl.runs.options import Budget, Execution, Options, Task
-
-__all__ = ["Budget", "Execution", "Experiment", "Options", "Task"]

@@ -95,7 +95,7 @@ class TrainedPolicy:
         from jax import export
 
         if importlib.util.find_spec("flatbuffers") is None:
-            raise ImportError("exporting a policy needs flatbuffers: pip install 'jaxrl[export]'")
+            raise ImportError("exporting a policy needs the package flatbuffers (pip install flatbuffers)")
 
         def call(observations: PyTree, key_data: Array) -> Array:
             return self(observations, jax.random.wrap_key_data(key_data, impl="threefry2x32"))
@@ -137,7 +137,8 @@ def load_run(directory: Path, seed: int | None = None) -> TrainedPolicy:
     first, seeds = options.budget.seed, options.budget.num_seeds
     index = 0 if seed is None else seed - first
     if not 0 <= index < seeds:
-        raise ArgumentError("seed", f"must be in {first} .. {first + seeds - 1}", seed)
+        rule = f"must be {first}, the run's only one" if seeds == 1 else f"must be in {first} .. {first + seeds - 1}"
+        raise ArgumentError("seed", rule, seed)
     checkpoints = directory / run_directory.CHECKPOINTS
     with errors_in(started):
         policy = restore(experiment, options, checkpoints, None if seeds == 1 else seeds, index, whole=True)

@@ -45,7 +45,7 @@ class Budget:
     """How long to learn, with which seeds, and what to measure."""
 
     total_steps: Annotated[int, Gt(0)]
-    """Environment steps of each agent, including its warm-up. Rounded down to whole iterations."""
+    """Environment steps of each agent, including any warm-up. Rounded down to whole iterations."""
     seed: Annotated[int, Interval(ge=0, lt=2**31)] = 0
     """Seed of all randomness, or the first of several seeds."""
     num_seeds: Annotated[int, Interval(gt=0, lt=2**31)] = 1

@@ -31,6 +31,8 @@ from jaxrl.types import Trainer
 CONFIG, SUMMARY = "config.json", "summary.json"
 SWEEP = "sweep.json"
 CURVE, VIDEO, CHECKPOINTS = "learning_curve.png", "policy.gif", "checkpoints"
+LOGS = ("tensorboard", "wandb")
+"""The folders of loggers."""
 LOCK = ".lock"
 """Exists while a process writes into the directory, and names that process."""
 
@@ -94,7 +96,7 @@ def clear(directory: Path) -> None:
     """Removes what is left of a run that wrote no checkpoint."""
     for name in (METRICS, CURVE, VIDEO):
         (directory / name).unlink(missing_ok=True)
-    for name in (CHECKPOINTS, "tensorboard", "wandb"):
+    for name in (CHECKPOINTS, *LOGS):
         shutil.rmtree(directory / name, ignore_errors=True)
 
 
@@ -224,11 +226,11 @@ def read_config(directory: Path) -> dict[str, Any]:
         if not isinstance(config["options"], dict) or not config["experiment"]:
             raise ValueError("it records no run")
     except OSError as error:
-        raise ArgumentError("directory", f"must hold a run, which has a {CONFIG}", directory) from error
+        rule = f"must be the directory of a run or a sweep ({CONFIG}: {error.strerror})"
+        raise ArgumentError("directory", rule, directory) from error
     except (ValueError, KeyError) as error:
-        raise ArgumentError(
-            "directory", f"must hold a run, with its record in {CONFIG} ({error})", directory
-        ) from error
+        rule = f"must hold a run, with its record in {CONFIG} ({error})"
+        raise ArgumentError("directory", rule, directory) from error
     return config
 
 

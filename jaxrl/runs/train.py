@@ -20,7 +20,7 @@ from jaxrl.plots.video import save_video
 from jaxrl.random import key_streams
 from jaxrl.runs import provenance, run_directory
 from jaxrl.runs.experiment import Experiment, build, check_effective, naming_options, trace
-from jaxrl.runs.options import Options, check_options, flatten, untrained_steps
+from jaxrl.runs.options import Options, check_options, flatten, untrained_steps, with_values
 from jaxrl.runs.progress import ScreenLogger
 from jaxrl.runs.run_record import describe_return, record, with_epsilon
 from jaxrl.runs.task import make_env, with_map
@@ -121,6 +121,7 @@ def open_directory(setup: Setup, console: Console, locks: contextlib.ExitStack) 
     if execution.record is not None:
         locks.enter_context(run_directory.lock(execution.record, "record"))
     resume = run_directory.check_out(experiment, options)  # another process may have written there since
+    options = with_values(options, {"out": directory})
     console.print(f"writing to {directory}", soft_wrap=True)
     print_notes(setup, run_directory.read_config(directory) if resume else None, console)
     if resume:
@@ -283,8 +284,8 @@ def show(
         ("compile time", f"{summary['compile_seconds']:.1f} s"),
         ("device", summary["device"]),
     ]
-    for name in (run_directory.CURVE, run_directory.VIDEO, *pictures, run_directory.METRICS, run_directory.SUMMARY,
-                 run_directory.CHECKPOINTS):  # fmt: skip
+    for name in (run_directory.CURVE, run_directory.VIDEO, *pictures, run_directory.METRICS, *run_directory.LOGS,
+                 run_directory.SUMMARY, run_directory.CHECKPOINTS):  # fmt: skip
         if (directory / name).exists():  # pictures that could not be drawn do not
             rows.append((name.split(".")[0].replace("_", " "), str(directory / name)))
     console.print(format_rows(rows), soft_wrap=True, markup=False)

@@ -198,7 +198,7 @@ class WandbLogger(Logger):
         try:
             import wandb
         except ImportError as error:
-            raise ArgumentError("loggers", "must be installed: pip install 'jaxrl[wandb]'", "wandb") from error
+            raise ArgumentError("loggers", "must be installed packages (pip install wandb)", "wandb") from error
         self.wandb = wandb
         self.wandb_run: Any = None
 

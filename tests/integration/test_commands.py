@@ -23,7 +23,7 @@ from jaxrl import ArgumentError, load, rollout
 from jaxrl.cli.command import main
 from jaxrl.experiments import dqn_cartpole, dqn_minatar, evaluate, play
 from jaxrl.formatting import format_si
-from jaxrl.runs.options import with_values
+from jaxrl.runs.options import flatten, with_values
 from jaxrl.runs.run_directory import check_out
 from tests.calling import call_main
 from tests.integration import commands
@@ -32,6 +32,7 @@ from tests.integration.commands import TINY, command, final_state, steps_on_disk
 SHORT = [*TINY, "--total-steps", "20000"]
 CHOSEN = ["--num-seeds", "2", "--seed", "3", "--env-options", "sticky_action_prob=0.2"]
 RULES = "original: 6 actions, sticky actions 0.2"
+HPARAMS = ", ".join(path for path in flatten(dqn_minatar.experiment.defaults) if path.startswith("hparams."))
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +43,7 @@ def finished(tmp_path_factory) -> Path:
     assert code == 0, err
     assert "evaluation return" in out
     # The table is in a file, where lines have no width: no path is cut.
-    assert all(str(run / name) in out.split() for name in ("learning_curve.png", "policy.gif", "checkpoints"))
+    assert all(str(run / name) in out.split() for name in ("learning_curve.png", "tensorboard", "checkpoints"))
     assert re.search(r"evaluation return +-?[\d.]+ \(-?[\d.]+ to -?[\d.]+\), range of 2 seeds\n", out)
     progress, summary = re.findall(r"([\d.,]+k?) steps/s", out)[-2:]
     assert progress == format_si(float(summary.replace(",", "")))
@@ -54,6 +55,7 @@ def test_the_run_directory(finished: Path) -> None:
     assert summary["env"] == "Breakout-MinAtar"
     assert summary["rules"].startswith(RULES)
     assert summary["seeds"] == [3, 4]
+    assert json.loads((finished / "config.json").read_text())["options"]["out"] == str(finished)
     assert summary["eval_episodes"] == 16
     for name in ("algorithm", "seed", "env_steps", "eval_return_mean", "eval_return_std", "eval_truncated",
                  "compile_seconds", "train_seconds", "env_steps_per_second", "device"):  # fmt: skip
@@ -94,7 +96,7 @@ def test_load_gives_the_policy_of_each_seed(finished: Path) -> None:
     assert not np.array_equal(*kernels)
     with pytest.raises(ValueError, match=r"seed must be in 3 .. 4, got 5"):
         load(finished, seed=5)
-    with pytest.raises(ValueError, match=r"^directory must hold a run, which has a config.json, got "):
+    with pytest.raises(ValueError, match=r"^directory must be the directory of a run or a sweep \(config.json: No "):
         load(finished / "checkpoints")
 
 
@@ -145,7 +147,7 @@ def test_a_seed_of_a_run_is_chosen_alike(finished: Path, call, name: str) -> Non
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        ("hparams.newthing", 3, "hparams.newthing is not known, got 3"),
+        ("hparams.newthing", 3, f"hparams.newthing is not known (one of {HPARAMS}), got 3"),
         ("config.num_env", 3, "config.num_env is not known (the nearest is config.num_envs), got 3"),
         ("config.num_envs", "many", "config.num_envs must be of the type of 256, got 'many'"),
         ("config.num_envs", -1, "config.num_envs must be > 0, got -1"),
@@ -185,7 +187,7 @@ def test_play_records_a_video_of_a_run(finished: Path, tmp_path: Path, call) -> 
     for name, value in (("--env", "CartPole-v1"), ("--rules", "gymnax"), ("--env-options", "a=1")):
         code, _, err = call(play.main, "--policy", str(finished), name, value)
         assert (code, len(err.splitlines())) == (2, 1)
-        assert err.startswith(f"error: {name} is ")
+        assert re.match(f"error: {name} must be .*, as in {finished}, got ", err)
         assert err.endswith(f"got {value}\n")
 
 

@@ -193,7 +193,7 @@ def test_wandb_is_given_the_configuration_and_all_rows(tmp_path, monkeypatch) ->
 
 def test_wandb_that_cannot_be_used_is_an_error_in_one_line(tmp_path, monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "wandb", None)
-    with pytest.raises(ArgumentError, match=r"^loggers must be installed: pip install 'jaxrl\[wandb\]', got 'wandb'$"):
+    with pytest.raises(ArgumentError, match=r"^loggers must be installed packages \(pip install wandb\), got 'wandb'$"):
         WandbLogger()
     monkeypatch.setitem(sys.modules, "wandb", Wandb(fails=True, runs=[]))
     logger = WandbLogger()
