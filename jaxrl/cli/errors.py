@@ -11,7 +11,7 @@ import jax
 from jaxrl import interrupt
 from jaxrl.arguments import ArgumentError
 from jaxrl.training.checkpoint import CheckpointError
-from jaxrl.training.debug_nans import DivergedError
+from jaxrl.training.program import DivergedError
 
 
 def flag(name: str) -> str:

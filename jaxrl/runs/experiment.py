@@ -12,8 +12,8 @@ import jax
 from jaxrl.arguments import ArgumentError, suggest
 from jaxrl.memory import check_fits
 from jaxrl.runs.options import Options, flatten
+from jaxrl.training.checks import check_total_steps
 from jaxrl.training.devices import bytes_of
-from jaxrl.training.host_loop import check_total_steps
 from jaxrl.types import Agent, PyTree, Trainer
 
 EXPERIMENTS = "jaxrl.experiments"

@@ -25,13 +25,12 @@ from jaxrl.runs.progress import ScreenLogger
 from jaxrl.runs.run_record import describe_return, record, with_epsilon
 from jaxrl.runs.task import make_env, with_map
 from jaxrl.training.checkpoint import CheckpointError, Checkpoints
-from jaxrl.training.debug_nans import DivergedError
 from jaxrl.training.devices import bytes_of, local_copies, local_devices, mesh_of, to_host
 from jaxrl.training.evaluation import Evaluation, evaluate_agents
 from jaxrl.training.host_loop import RunResult, run
 from jaxrl.training.hparams import repeat
 from jaxrl.training.loggers import Profiler, RunInfo, make_loggers
-from jaxrl.training.program import Program
+from jaxrl.training.program import DivergedError, Program
 from jaxrl.types import Agent, Array, Hparams, PyTree, Transition
 
 VIDEO_STEPS = 400

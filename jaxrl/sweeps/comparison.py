@@ -19,7 +19,7 @@ from jaxrl.sweeps.execute import check_directory, choose_directory, sweep
 from jaxrl.sweeps.report import epsilons, made_on, read_record
 from jaxrl.sweeps.results import CURVES, RESULTS, SweepResult, markdown_table, screen_table, write_parquet
 from jaxrl.sweeps.spec import SweepSpec
-from jaxrl.training.debug_nans import DivergedError
+from jaxrl.training.program import DivergedError
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

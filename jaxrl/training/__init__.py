@@ -1,7 +1,6 @@
 """Trainers, compiled programs, and the host loop around them: checkpoints, loggers and evaluation."""
 
 from jaxrl.training.checkpoint import CheckpointError, Checkpoints
-from jaxrl.training.debug_nans import DivergedError
 from jaxrl.training.evaluation import Evaluation, evaluate
 from jaxrl.training.host_loop import RunResult, run
 from jaxrl.training.hparams import as_arrays, repeat
@@ -9,7 +8,7 @@ from jaxrl.training.loggers import Logger, RunInfo
 from jaxrl.training.off_policy import OffPolicyConfig, off_policy
 from jaxrl.training.on_policy import OnPolicyConfig, on_policy
 from jaxrl.training.population import RunState, population
-from jaxrl.training.program import Program
+from jaxrl.training.program import DivergedError, Program
 
 __all__ = [
     "CheckpointError",

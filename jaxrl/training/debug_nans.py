@@ -7,12 +7,8 @@ import jax
 import numpy as np
 
 from jaxrl.training.population import RunState, population
-from jaxrl.training.program import Program, has_nan, iterate
+from jaxrl.training.program import DivergedError, Program, has_nan, iterate
 from jaxrl.types import Trainer
-
-
-class DivergedError(Exception):
-    """A loss or a parameter became NaN."""
 
 
 def step_by_step(program: Program) -> Callable[[RunState, int], RunState]:

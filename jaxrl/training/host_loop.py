@@ -17,11 +17,12 @@ import numpy as np
 from jaxrl.arguments import ArgumentError, check
 from jaxrl.training import metrics as metrics_lib
 from jaxrl.training.checkpoint import CheckpointError, Checkpoints
-from jaxrl.training.debug_nans import DivergedError, step_by_step
+from jaxrl.training.checks import check_total_steps
+from jaxrl.training.debug_nans import step_by_step
 from jaxrl.training.devices import all_reduce_max, to_devices, to_host
 from jaxrl.training.loggers import Logger, Row, RunInfo
 from jaxrl.training.population import RunState
-from jaxrl.training.program import Program, has_nan
+from jaxrl.training.program import DivergedError, Program, has_nan
 from jaxrl.types import Array, Hparams, Trainer, TrainState
 
 CALL_SECONDS = 1.0
@@ -146,22 +147,6 @@ def _check_arguments(
     if not resume and checkpoints is not None and checkpoints.steps():
         raise ValueError(f"{checkpoints.directory} already holds checkpoints; pass resume=True or another directory")
     check_total_steps(trainer, total_steps)
-
-
-def check_total_steps(trainer: Trainer, total_steps: int) -> None:
-    """Checks that a run of so many environment steps has at least one iteration, and does not overflow its counters.
-
-    Raises:
-        ArgumentError: it does not, or the number is not a whole one.
-    """
-    if not isinstance(total_steps, Real) or total_steps % 1 != 0:
-        raise ArgumentError("total_steps", "must be a whole number", total_steps)
-    least = trainer.warmup_steps + trainer.steps_per_iteration
-    if total_steps < least:
-        raise ArgumentError("total_steps", f"must be at least {least} (warm-up and one iteration)", total_steps)
-    too_many = trainer.warmup_steps + (trainer.max_iterations + 1) * trainer.steps_per_iteration
-    if total_steps >= too_many:
-        raise ArgumentError("total_steps", f"must be less than {too_many}, where counters overflow", total_steps)
 
 
 def _restore(checkpoints: Checkpoints, shapes: RunState, notify: Callable[[str], None]) -> tuple[RunState, float]:

@@ -13,7 +13,7 @@ from jaxrl.arguments import ArgumentError, check, check_kind
 from jaxrl.envs import VectorEnv, VectorState, action_space_of, check_resets, vectorize
 from jaxrl.random import as_keys
 from jaxrl.training import metrics as metrics_lib
-from jaxrl.training.contract import check_is_agent, check_update, init_agent
+from jaxrl.training.checks import check_is_agent, check_update, init_agent
 from jaxrl.training.hparams import as_arrays
 from jaxrl.types import Agent, Array, Box, Discrete, Hparams, Metrics, PyTree, Trainer, TrainState
 from jaxrl.xla.threefry import inline, ordinary
@@ -44,7 +44,7 @@ class OffPolicyConfig:
 SAMPLERS = {"uniform": replay.uniform, "prioritised": replay.prioritised}
 
 
-class OffPolicy(NamedTuple):
+class _Parts(NamedTuple):
     """What the functions of an off-policy trainer share.
 
     Attributes:
@@ -87,7 +87,7 @@ def off_policy(agent: Agent, env: Any, env_params: Any, config: OffPolicyConfig)
     sampler = SAMPLERS[config.replay](*sizes)
     buffer = replay.ring_buffer(replay.packing(_example(envs, space), envs.decode), sampler, *sizes)
     warmup_rows = -(-max(config.warmup_steps, config.batch_size) // config.num_envs) + config.n_step - 1
-    parts = OffPolicy(agent, envs, config, space, buffer, warmup_rows)
+    parts = _Parts(agent, envs, config, space, buffer, warmup_rows)
     # int32 counters count rows, and in many agents gradient steps.
     most = min((2**31 - 1 - warmup_rows) // config.rollout_length, (2**31 - 1) // config.updates_per_iteration)
     return Trainer(
@@ -121,7 +121,7 @@ def _example(envs: VectorEnv, space: Discrete | Box) -> PyTree:
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), example)
 
 
-def _init(parts: OffPolicy, key: Array, hparams: Hparams) -> TrainState:
+def _init(parts: _Parts, key: Array, hparams: Hparams) -> TrainState:
     agent_key, env_key, warmup_key, run_key = jax.random.split(as_keys(key), 4)
     env_states = parts.envs.reset(env_key)
     hparams = as_arrays(hparams)
@@ -131,7 +131,7 @@ def _init(parts: OffPolicy, key: Array, hparams: Hparams) -> TrainState:
     return collect(parts, state, jnp.int32(0), jax.random.split(inline(warmup_key), (parts.warmup_rows, 2)))[0]
 
 
-def _step(parts: OffPolicy, state: TrainState) -> tuple[TrainState, Metrics]:
+def _step(parts: _Parts, state: TrainState) -> tuple[TrainState, Metrics]:
     config = parts.config
     key = inline(jax.random.fold_in(state.key, state.iteration))
     keys = jax.random.split(key, (config.rollout_length + config.updates_per_iteration, 2))
@@ -141,7 +141,7 @@ def _step(parts: OffPolicy, state: TrainState) -> tuple[TrainState, Metrics]:
     return state._replace(iteration=state.iteration + 1), acting | learning
 
 
-def collect(parts: OffPolicy, state: TrainState, rows_written: Array, keys: Array) -> tuple[TrainState, Metrics]:
+def collect(parts: _Parts, state: TrainState, rows_written: Array, keys: Array) -> tuple[TrainState, Metrics]:
     """Steps all environments, and adds each row of transitions to the replay buffer.
 
     Args:
@@ -164,7 +164,7 @@ def collect(parts: OffPolicy, state: TrainState, rows_written: Array, keys: Arra
     return state._replace(envs=env_states, replay=buffer), metrics_lib.total(metrics)
 
 
-def learn(parts: OffPolicy, state: TrainState, rows_written: Array, keys: Array) -> tuple[TrainState, Metrics]:
+def learn(parts: _Parts, state: TrainState, rows_written: Array, keys: Array) -> tuple[TrainState, Metrics]:
     """Updates the agent once for each pair of keys `[K, 2]`, from batches of the replay buffer."""
     agent, config, buffer = parts.agent, parts.config, parts.buffer
     env_steps = rows_written.astype(jnp.float32) * config.num_envs

@@ -12,7 +12,7 @@ from jaxrl.arguments import ArgumentError, check, check_kind
 from jaxrl.envs import VectorEnv, VectorState, action_space_of, check_resets, vectorize
 from jaxrl.random import as_keys
 from jaxrl.training import metrics as metrics_lib
-from jaxrl.training.contract import check_is_agent, check_update, init_agent
+from jaxrl.training.checks import check_is_agent, check_update, init_agent
 from jaxrl.training.hparams import as_arrays
 from jaxrl.types import Agent, Array, Box, Discrete, Hparams, Metrics, Trainer, TrainState, Transition
 from jaxrl.xla.threefry import inline, ordinary
@@ -30,7 +30,7 @@ class OnPolicyConfig:
     """Reset the environments before every rollout."""
 
 
-class OnPolicy(NamedTuple):
+class _Parts(NamedTuple):
     """The arguments of `on_policy`, with `envs` vectorized, and the actions of the environment."""
 
     agent: Agent
@@ -62,13 +62,13 @@ def on_policy(agent: Agent, env: Any, env_params: Any, config: OnPolicyConfig) -
     steps_per_iteration = config.num_envs * config.rollout_length
     if steps_per_iteration >= 2**31:  # transitions are numbered
         raise ArgumentError("num_envs", f"must keep the transitions of a rollout < {2**31}", steps_per_iteration)
-    parts = OnPolicy(agent, envs, config, space)
+    parts = _Parts(agent, envs, config, space)
     return Trainer(
         partial(_init, parts), partial(_step, parts), steps_per_iteration, warmup_steps=0, env_axis=envs.axis
     )
 
 
-def _init(parts: OnPolicy, key: Array, hparams: Hparams) -> TrainState:
+def _init(parts: _Parts, key: Array, hparams: Hparams) -> TrainState:
     agent_key, env_key, run_key = jax.random.split(as_keys(key), 3)
     env_states = parts.envs.reset(env_key)
     observations = parts.envs.observe(env_states)
@@ -76,7 +76,7 @@ def _init(parts: OnPolicy, key: Array, hparams: Hparams) -> TrainState:
     return TrainState(jnp.int32(0), run_key, agent_state, env_states)
 
 
-def _step(parts: OnPolicy, state: TrainState) -> tuple[TrainState, Metrics]:
+def _step(parts: _Parts, state: TrainState) -> tuple[TrainState, Metrics]:
     agent, envs, config = parts.agent, parts.envs, parts.config
     reset_key, update_key, rollout_key = jax.random.split(inline(jax.random.fold_in(state.key, state.iteration)), 3)
     if config.reset_each_rollout:
@@ -88,9 +88,7 @@ def _step(parts: OnPolicy, state: TrainState) -> tuple[TrainState, Metrics]:
     return state._replace(iteration=state.iteration + 1, agent=agent_state), acting | learning
 
 
-def collect(
-    parts: OnPolicy, state: TrainState, keys: Array, env_steps: Array
-) -> tuple[TrainState, Transition, Metrics]:
+def collect(parts: _Parts, state: TrainState, keys: Array, env_steps: Array) -> tuple[TrainState, Transition, Metrics]:
     """Steps all environments with keys `[T, 2]`; also returns the transitions `[T, N]`."""
     agent, envs = parts.agent, parts.envs
 

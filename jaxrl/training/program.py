@@ -21,6 +21,10 @@ from jaxrl.training.population import RUN_STATE_AXES, RunState, block_size, map_
 from jaxrl.types import Array, Hparams, PyTree, Trainer, TrainState
 
 
+class DivergedError(Exception):
+    """A loss or a parameter became NaN."""
+
+
 def init_run_state(trainer: Trainer, key: Array, hparams: Hparams) -> RunState:
     """The initial state of a run of one agent."""
     state = trainer.init(key, hparams)

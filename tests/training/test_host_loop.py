@@ -22,7 +22,7 @@ from jaxrl.arguments import ArgumentError
 from jaxrl.networks import QNetwork
 from jaxrl.training import CheckpointError, Checkpoints, DivergedError, Program, repeat, run
 from jaxrl.training.checkpoint import fingerprint
-from jaxrl.training.host_loop import check_total_steps
+from jaxrl.training.checks import check_total_steps
 from jaxrl.training.loggers import CLOCK_COLUMNS, CSVLogger, Logger, RunInfo
 from jaxrl.types import Discrete
 from tests.conftest import SMALL

@@ -1,12 +1,13 @@
-"""What a trainer expects of its agent. The checks read shapes while tracing, and cost nothing in the program."""
+"""What a trainer expects of its agent, and a run of its trainer. Checks read shapes, and cost a program nothing."""
 
+from numbers import Real
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from jaxrl.arguments import ArgumentError, check_is_no_class
-from jaxrl.types import Agent, Array, Box, Discrete, Hparams, Mean, Metrics, PyTree
+from jaxrl.types import Agent, Array, Box, Discrete, Hparams, Mean, Metrics, PyTree, Trainer
 
 
 def check_is_agent(agent: Any) -> None:
@@ -77,3 +78,19 @@ def check_update(results: Any) -> tuple[PyTree, Metrics, PyTree]:
             rule, kind = "must return each metric as a jaxrl.Mean(sum, count)", type(metric).__name__
             raise ArgumentError("agent", rule, kind, got=f"{kind} for {name!r}")
     return results
+
+
+def check_total_steps(trainer: Trainer, total_steps: int) -> None:
+    """Checks that a run of so many environment steps has at least one iteration, and does not overflow its counters.
+
+    Raises:
+        ArgumentError: it does not, or the number is not a whole one.
+    """
+    if not isinstance(total_steps, Real) or total_steps % 1 != 0:
+        raise ArgumentError("total_steps", "must be a whole number", total_steps)
+    least = trainer.warmup_steps + trainer.steps_per_iteration
+    if total_steps < least:
+        raise ArgumentError("total_steps", f"must be at least {least} (warm-up and one iteration)", total_steps)
+    too_many = trainer.warmup_steps + (trainer.max_iterations + 1) * trainer.steps_per_iteration
+    if total_steps >= too_many:
+        raise ArgumentError("total_steps", f"must be less than {too_many}, where counters overflow", total_steps)
