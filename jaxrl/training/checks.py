@@ -7,7 +7,11 @@ import jax
 import jax.numpy as jnp
 
 from jaxrl.arguments import ArgumentError, check_is_no_class
+from jaxrl.training.loggers import CLOCK_COLUMNS
 from jaxrl.types import Agent, Array, Box, Discrete, Hparams, Mean, Metrics, PyTree, Trainer
+
+TAKEN = ("seed", "agent", "env_steps", "episodes", *CLOCK_COLUMNS)
+"""The columns of `metrics.csv` that are not metrics."""
 
 
 def check_is_agent(agent: Any) -> None:
@@ -62,7 +66,9 @@ def check_actions(actions: Any, space: Discrete | Box, num_envs: int) -> None:
 
 
 def check_update(results: Any) -> tuple[PyTree, Metrics, PyTree]:
-    """Returns the results of `Agent.update`, which must be `(agent_state, metrics, extras)`, each metric a `Mean`.
+    """Returns the results of `Agent.update`, which must be `(agent_state, metrics, extras)`.
+
+    Each metric must be a `Mean`, with a name that can head a column of `metrics.csv`.
 
     Raises:
         ArgumentError: they are something else.
@@ -74,6 +80,11 @@ def check_update(results: Any) -> tuple[PyTree, Metrics, PyTree]:
     if not isinstance(metrics, dict):
         raise ArgumentError("agent", "must return metrics as a dict", metrics, got=type(metrics).__name__)
     for name, metric in metrics.items():
+        if not (isinstance(name, str) and name and name.isprintable()) or set(name) & set(',"'):
+            rule = "must name each metric by a text without commas, double quotes and line ends"
+            raise ArgumentError("agent", rule, name, got=repr(name))
+        if name in TAKEN:
+            raise ArgumentError("agent", f"must not name a metric as one of {', '.join(TAKEN)}", name)
         if not isinstance(metric, Mean):
             rule, kind = "must return each metric as a jaxrl.Mean(sum, count)", type(metric).__name__
             raise ArgumentError("agent", rule, kind, got=f"{kind} for {name!r}")

@@ -57,7 +57,12 @@ def shard_envs(mesh: Mesh, state: TrainState, env_axis: int) -> TrainState:
         raise ArgumentError("num_envs", f"must be a multiple of the {mesh.size} devices", num_envs)
     replicated, first = shard_along(mesh, None), shard_along(mesh, 0)
     shardings = jax.tree.map(lambda _: replicated, state)._replace(envs=jax.tree.map(lambda _: first, state.envs))
-    own = jax.tree.map(lambda x: shard_along(mesh, env_axis % x.ndim), state.envs.env_states)
+
+    def of_env_states(x: jax.ShapeDtypeStruct) -> NamedSharding:
+        shared = x.ndim == 0 or x.shape[env_axis] != num_envs
+        return replicated if shared else shard_along(mesh, env_axis % x.ndim)
+
+    own = jax.tree.map(of_env_states, state.envs.env_states)
     shardings = shardings._replace(envs=shardings.envs._replace(env_states=own))
     if state.replay:  # a ring is [slots, N, words]
         shardings = shardings._replace(replay=shardings.replay._replace(ring=shard_along(mesh, 1)))

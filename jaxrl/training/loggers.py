@@ -26,7 +26,7 @@ class RunInfo(NamedTuple):
     """What a logger knows about its run.
 
     Attributes:
-        directory: where to write.
+        directory: where to write. Loggers make it if it does not exist.
         config: the configuration of the run, `{"env": …, "hparams.learning_rate": …}`, in JSON's types. In a chunk of
             a sweep, an option that differs between agents is a list.
         agents: the numbers of the agents, by default 0, 1, …; a padded chunk's rows hold more, which loggers ignore.
@@ -90,6 +90,7 @@ class CSVLogger(Logger):
 
     def open(self, run: RunInfo) -> None:
         self.run, self.path = run, run.directory / METRICS
+        run.directory.mkdir(parents=True, exist_ok=True)
 
     def resume(self, env_steps: int) -> None:
         """Drops incomplete lines and rows after `env_steps`, in one replacement of the file, and reports missing rows.
@@ -164,6 +165,7 @@ class TensorBoardLogger(Logger):
 
     def open(self, run: RunInfo) -> None:
         self.run = run
+        run.directory.mkdir(parents=True, exist_ok=True)
 
     def resume(self, env_steps: int) -> None:
         self.purge_step = env_steps + 1

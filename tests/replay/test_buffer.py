@@ -7,6 +7,7 @@ import pytest
 
 from jaxrl import replay
 from jaxrl.envs import make, vectorize
+from jaxrl.training.devices import mesh_of
 
 DTYPES = [bool, jnp.uint8, jnp.int8, jnp.int16, jnp.bfloat16, jnp.float16, jnp.int32, jnp.uint32, jnp.float32]
 
@@ -35,8 +36,17 @@ def test_a_breakout_transition_takes_at_most_128_bytes() -> None:
     assert layout.num_words * 4 == 120
 
 
+def test_devices_share_the_batch_and_not_the_steps_of_a_sequence() -> None:
+    sizes = 16, 4, 2
+    layout = replay.packing(jax.ShapeDtypeStruct((), jnp.uint32))
+    buffer = replay.ring_buffer(layout, replay.uniform(*sizes), *sizes)
+    with jax.set_mesh(mesh_of(jax.devices()[:2], ())):
+        _, sample = jax.jit(buffer.sample, static_argnums=3)(buffer.init(()), jax.random.key(0), jnp.int32(16), 8)
+    assert {shard.data.shape for shard in sample.transitions.addressable_shards} == {(2, 4)}
+
+
 def test_the_buffer_forgets_the_oldest() -> None:
-    sizes = replay.num_slots(10, 4), 4  # 3 rows of 4
+    sizes = replay.num_slots(10, 4), 4, 1  # 3 rows of 4
     layout = replay.packing(jax.ShapeDtypeStruct((), jnp.uint32), decode=lambda words: words + 100)
     buffer = replay.ring_buffer(layout, replay.uniform(*sizes), *sizes)
     state = buffer.init(())

@@ -1,5 +1,6 @@
 """Agents and trainers that do not fit together are refused in one line, from shapes alone."""
 
+import re
 from typing import Any, NamedTuple
 
 import jax
@@ -120,7 +121,13 @@ def test_what_an_update_must_return() -> None:
         (lambda state: state[0], r"agent must return \(agent_state, metrics, extras\) from update, got \w*Tracer"),
         (lambda state: (state, {"loss": state[0].sum()}, ()), r"agent must return each metric as a jaxrl.Mean.*'loss'"),
         (lambda state: (state, Mean(0.0, 1), ()), "agent must return metrics as a dict, got Mean"),
-    ):
+        *((lambda state, name=name: (state, {name: Mean(state[0].sum(), 1)}, ()),
+           rf"agent must name each metric by a text without commas, .*, got {re.escape(repr(name))}")
+          for name in ("p(a, b)", 'a "loss"', "two\nlines", "tab\t", "", 3)),
+        *((lambda state, name=name: (state, {name: Mean(state[0].sum(), 1)}, ()),
+           rf"agent must not name a metric as one of seed, .*, got '{name}'")
+          for name in ("env_steps", "wall_seconds", "agent")),
+    ):  # fmt: skip
         agent = own(update=lambda state, batch, key, env_steps, results=results: results(state))
         for trainer in (on_policy(agent, *ENV, ON), off_policy(agent, *ENV, OFF)):
             with pytest.raises(ArgumentError, match=message):

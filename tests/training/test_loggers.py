@@ -24,7 +24,7 @@ from jaxrl.training.loggers import (
     WandbLogger,
     make_loggers,
 )
-from tests.events import read_events
+from tests.events import read_events, read_purges
 
 ROW = {"env_steps": 10, "loss": np.array([0.1, np.nan]), "episodes": np.array([3, 4]), "wall_seconds": 2.0}
 
@@ -47,8 +47,35 @@ def test_a_csv_file_has_a_line_for_each_row_and_agent(tmp_path) -> None:
 def test_a_disk_that_fails_is_named_with_the_file(tmp_path) -> None:
     logger = CSVLogger()
     logger.open(RunInfo(tmp_path / "missing", agents=[0]))
+    (tmp_path / "missing").rmdir()
     with pytest.raises(OSError, match=r"cannot write: No such file or directory: .*missing/metrics\.csv"):
         logger.write({"env_steps": 10})
+
+
+@pytest.mark.parametrize("logger", [CSVLogger, TensorBoardLogger, WandbLogger])
+def test_a_directory_is_made_before_anything_trains(tmp_path, monkeypatch, logger) -> None:
+    monkeypatch.setitem(sys.modules, "wandb", Wandb(fails=False, runs=[]))
+    logger().open(RunInfo(tmp_path / "new" / "run", agents=[0]))
+    assert (tmp_path / "new" / "run").is_dir()
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match="file"):
+        logger().open(RunInfo(tmp_path / "file" / "run", agents=[0]))
+
+
+@pytest.mark.parametrize(("agent", "lost"), [(3, 10), (4, 20)])
+def test_a_row_that_one_agent_lacks_is_missed(tmp_path, agent: int, lost: int) -> None:
+    said: list[str] = []
+    info = RunInfo(tmp_path, agents=[3, 4], metrics=["loss"], row_ends=[10, 20], notify=said.append)
+    logger = CSVLogger()
+    logger.open(info)
+    for end in (10, 20):
+        logger.write({"env_steps": end, "loss": np.array([0.1, 0.2]), "env_steps_per_second": 1.0, "wall_seconds": 2.0})
+    logger.resume(20)
+    assert said == []
+    path = tmp_path / "metrics.csv"
+    path.write_text("".join(x for x in path.read_text().splitlines(True) if not x.startswith(f"{agent},{lost},")))
+    logger.resume(20)
+    assert f"lacks 1 of the 2 rows until the checkpoint, those of environment steps {lost} to {lost};" in said[0]
 
 
 def test_scalars_are_tagged_by_agent() -> None:
@@ -69,6 +96,7 @@ def test_a_run_without_rows_leaves_no_tensorboard_file(tmp_path) -> None:
         logger.close()
         assert (tmp_path / "tensorboard").exists() == bool(rows)
     assert len(list((tmp_path / "tensorboard").iterdir())) == 1
+    assert read_purges(tmp_path / "tensorboard") == [101]  # the row at the checkpoint stays
     scalars = read_events(tmp_path / "tensorboard")
     assert ("seed_4/episodes", 10, 4.0) in scalars
     assert ("seed_3/loss", 10, pytest.approx(0.1)) in scalars

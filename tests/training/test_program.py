@@ -17,6 +17,7 @@ from jaxrl.envs import action_space_of
 from jaxrl.networks import QNetwork
 from jaxrl.replay.buffer import StackedRing, read, write
 from jaxrl.training import DivergedError, Program, repeat, run
+from jaxrl.training.devices import mesh_of, shard_along, shard_envs
 from jaxrl.training.population import block_size, population
 from tests.compiling import AS_USERS_DO
 from tests.conftest import SMALL
@@ -139,6 +140,15 @@ def test_the_environments_of_one_agent_are_spread_over_devices(trainers, kind) -
         assert {shard.data.size * 8 for shard in part.addressable_shards} == {part.size}
     # Gradients are summed over the devices, none of which has the whole batch.
     assert "all-reduce" in program_of(trainers[kind], hparams, key, devices=8).advance_text()
+
+
+def test_leaves_that_do_not_count_environments_are_on_every_device(trainers) -> None:
+    """As in a state of an environment of your own."""
+    mesh, shapes = mesh_of(jax.devices()[:4], ()), jax.eval_shape(trainers["on"].init, jax.random.key(0), PPOHparams())
+    states = {"shared": jnp.float32(0), "table": jnp.zeros((3, 5)), "own": jnp.zeros((3, 8))}
+    shapes = shapes._replace(envs=shapes.envs._replace(env_states=states))
+    own = shard_envs(mesh, shapes, -1).envs.env_states
+    assert own == {"shared": shard_along(mesh, None), "table": shard_along(mesh, None), "own": shard_along(mesh, 1)}
 
 
 def test_blocks_are_small_on_a_cpu() -> None:
