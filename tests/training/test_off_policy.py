@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 from jaxrl import DQNHparams, OffPolicyConfig, RainbowHparams, dqn, make, off_policy, population
-from jaxrl.networks import QNetwork
+from jaxrl.networks import NoisyDense, QNetwork
 from jaxrl.training import as_arrays, repeat
 from jaxrl.training.program import init_run_state
 from jaxrl.types import Agent, Mean
 from tests.compiling import AS_USERS_DO, quick_jit
+from tests.conftest import SMALL
 
 STEPS = 12
 
@@ -33,6 +34,18 @@ def compiled(small_trainer):
 
 def three(hparams: DQNHparams) -> DQNHparams:
     return dataclasses.replace(repeat(hparams, 3), learning_rate=np.array([1e-4, 1e-3, 1e-2]))
+
+
+def test_the_use_of_keys_is_part_of_every_recorded_result() -> None:
+    """Every part that draws random numbers does: the replay, the noisy network, and ε, which chooses all actions."""
+    network = QNetwork(num_actions=2, hidden_sizes=(8,), dense=NoisyDense)
+    config = dataclasses.replace(SMALL, replay="prioritised", n_step=2)
+    trainer = off_policy(dqn(network, double=True), *make("CartPole-v1"), config)
+    hparams = RainbowHparams(learning_rate=1e-2, epsilon_end=1.0)
+    state = quick_jit(trainer.init)(jax.random.key(0), hparams)
+    state, metrics = quick_jit(lambda s: jax.lax.scan(lambda s, _: trainer.step(s), s, length=2))(state)
+    np.testing.assert_allclose(metrics["loss"].sum, [1.2079, 1.5594], rtol=1e-3)
+    np.testing.assert_allclose(metrics["q_mean"].sum, [-0.08106, 0.06092], rtol=1e-2)
 
 
 def data(x):

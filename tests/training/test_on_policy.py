@@ -52,6 +52,17 @@ def compiled(trainer):
     }
 
 
+def test_the_use_of_keys_is_part_of_every_recorded_result() -> None:
+    env, params = make("CartPole-v1")
+    agent = ppo(actor_critic(env.reset(jax.random.key(0), params)[0], Discrete(2), (8,)), MinibatchConfig(2, 2))
+    trainer = on_policy(agent, env, params, OnPolicyConfig(N, T, reset_each_rollout=True))
+    state = quick_jit(trainer.init)(jax.random.key(0), HPARAMS)
+    state, metrics = quick_jit(lambda s: jax.lax.scan(lambda s, _: trainer.step(s), s, length=2))(state)
+    assert metrics["episode_length"].sum.tolist() == [24, 12]
+    np.testing.assert_allclose(metrics["value_loss"].sum, [67.142, 65.517], rtol=1e-3)
+    np.testing.assert_allclose(metrics["policy_loss"].sum, [-0.003177, -0.003119], rtol=1e-2)
+
+
 def data(x):
     return jax.random.key_data(x) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x
 
