@@ -111,7 +111,7 @@ def spy() -> Agent:
         return jax.random.randint(key, (len(observations),), 0, 4)
 
     def update(state, batch, key, env_steps):
-        return state, {"env_steps": Mean(env_steps, jnp.int32(1))}, ()
+        return state, {"clock": Mean(env_steps, jnp.int32(1))}, ()
 
     return Agent(init, act, act, update)
 
@@ -121,7 +121,7 @@ def rollouts_of(reset_each_rollout: bool, iterations: int):
     batches = []
 
     def update(state, batch, key, env_steps):
-        return batch, {"env_steps": Mean(env_steps, jnp.int32(1))}, ()
+        return batch, {"clock": Mean(env_steps, jnp.int32(1))}, ()
 
     config = OnPolicyConfig(num_envs=N, rollout_length=T, reset_each_rollout=reset_each_rollout)
     trainer = on_policy(spy()._replace(update=update), GRID, GRID_PARAMS, config)
@@ -130,7 +130,7 @@ def rollouts_of(reset_each_rollout: bool, iterations: int):
     for _ in range(iterations):
         state, metrics = step(state._replace(agent=None))
         batches.append(state.agent)
-        clock.append(float(metrics["env_steps"].sum))
+        clock.append(float(metrics["clock"].sum))
     return jax.tree.map(lambda *x: np.stack(x), *batches), clock
 
 
