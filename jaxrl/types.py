@@ -35,8 +35,18 @@ class Mean(NamedTuple):
         """The mean of one number."""
         return cls(x, jnp.int32(1))
 
+    def value(self) -> np.ndarray:
+        """The mean on the host: NaN where nothing was counted."""
+        sums, counts = np.asarray(self.sum), np.asarray(self.count)
+        return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
+
 
 Metrics = dict[str, Mean]
+
+
+def total(metrics: Metrics) -> Metrics:
+    """Sums metrics over all their axes."""
+    return jax.tree.map(lambda x: x.sum(dtype=x.dtype), metrics)
 
 
 class Transition(NamedTuple):

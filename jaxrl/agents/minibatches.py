@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from annotated_types import Interval
 
 from jaxrl.arguments import ArgumentError, check_kind
-from jaxrl.types import Array, Metrics, PyTree, Transition
+from jaxrl.types import Array, Metrics, PyTree, Transition, total
 from jaxrl.xla.sharding import shard_batch
 from jaxrl.xla.threefry import inline
 
@@ -63,7 +63,7 @@ def learn_in_minibatches(
         return jax.lax.scan(learn, state, order)
 
     state, metrics = jax.lax.scan(epoch, state, jax.random.split(inline(key), config.num_epochs))
-    return state, jax.tree.map(lambda x: x.sum(dtype=x.dtype), metrics)
+    return state, total(metrics)
 
 
 def merge_time(tree: PyTree) -> PyTree:

@@ -2,17 +2,3 @@
 
 from jaxrl.replay.buffer import Buffer, BufferState, Packing, StackedRing, num_slots, packing, ring_buffer
 from jaxrl.replay.sampling import PrioritisedHparams, Sampler, prioritised, uniform
-
-__all__ = [
-    "Buffer",
-    "BufferState",
-    "Packing",
-    "PrioritisedHparams",
-    "Sampler",
-    "StackedRing",
-    "num_slots",
-    "packing",
-    "prioritised",
-    "ring_buffer",
-    "uniform",
-]

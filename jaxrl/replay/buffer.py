@@ -135,7 +135,7 @@ class Buffer(NamedTuple):
     set_priorities: Callable[[BufferState, Array, Array], BufferState]
 
 
-def ring_buffer(layout: Packing, sampler: Sampler, slots: int, num_envs: int, n_step: int = 1) -> Buffer:
+def ring_buffer(layout: Packing, sampler: Sampler, slots: int, num_envs: int, n_step: int) -> Buffer:
     """A ring of `slots` rows.
 
     Args:
@@ -174,7 +174,7 @@ def write(ring: Array | StackedRing, row: Array, rows_written: Array) -> Array |
     return jax.lax.dynamic_update_index_in_dim(ring, row, rows_written % ring.shape[0], axis=0)
 
 
-def read(ring: Array | StackedRing, index: Array, n_step: int = 1) -> Array:
+def read(ring: Array | StackedRing, index: Array, n_step: int) -> Array:
     """The packed transitions at `index = slot * N + environment`, `[B]`, and the next `n_step - 1` of the same
     environment, in a ring that wraps around: uint32 `[n_step, B, words]`."""
     rings = ring.rings if isinstance(ring, StackedRing) else ring

@@ -69,7 +69,7 @@ class PrioritisedState(NamedTuple):
     hparams: PrioritisedHparams
 
 
-def uniform(slots: int, num_envs: int, n_step: int = 1) -> Sampler:
+def uniform(slots: int, num_envs: int, n_step: int) -> Sampler:
     """Samples all sequences with the same probability, with weights 1. Its state is `()`.
 
     Raises:
@@ -114,7 +114,7 @@ def _multiply(a: Array, b: Array) -> tuple[Array, Array]:
     return a_high * b_high + (middle >> 16) + (other >> 16), a * b
 
 
-def prioritised(slots: int, num_envs: int, n_step: int = 1) -> Sampler:
+def prioritised(slots: int, num_envs: int, n_step: int) -> Sampler:
     """Samples in proportion to p_i = (|error| + 1e-6)^α, the proportional variant of prioritised replay.
 
     Follows algorithm 1 of Schaul et al. 2016 (https://arxiv.org/abs/1511.05952): P(i) = p_i / Σ p, a new sequence has

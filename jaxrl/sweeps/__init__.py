@@ -3,5 +3,3 @@
 from jaxrl.sweeps.execute import sweep
 from jaxrl.sweeps.results import SweepResult
 from jaxrl.sweeps.spec import SweepSpec, read_spec
-
-__all__ = ["SweepResult", "SweepSpec", "read_spec", "sweep"]

@@ -9,24 +9,3 @@ from jaxrl.training.off_policy import OffPolicyConfig, off_policy
 from jaxrl.training.on_policy import OnPolicyConfig, on_policy
 from jaxrl.training.population import RunState, population
 from jaxrl.training.program import DivergedError, Program
-
-__all__ = [
-    "CheckpointError",
-    "Checkpoints",
-    "DivergedError",
-    "Evaluation",
-    "Logger",
-    "OffPolicyConfig",
-    "OnPolicyConfig",
-    "Program",
-    "RunInfo",
-    "RunResult",
-    "RunState",
-    "as_arrays",
-    "evaluate",
-    "off_policy",
-    "on_policy",
-    "population",
-    "repeat",
-    "run",
-]

@@ -73,12 +73,12 @@ def evaluate_agents(
     The agents are spread over the mesh. Further calls with the same shapes do not compile again.
     """
 
-    def evaluate_one(arguments: tuple[PyTree, Array]) -> Evaluation:
-        agent_state, key_data = arguments
-        return evaluate(policy, agent_state, envs, as_keys(key_data), max_steps)
-
     def evaluate_some(agent_states: PyTree, key_data: Array) -> Evaluation:
-        return jax.lax.map(evaluate_one, (agent_states, key_data), batch_size=block_size(len(key_data)))
+        return jax.lax.map(
+            lambda x: evaluate(policy, x[0], envs, x[1], max_steps),
+            (agent_states, key_data),
+            batch_size=block_size(len(key_data)),
+        )
 
     @partial(jax.jit, static_argnums=2)
     def on_each_device(agent_states: PyTree, key_data: Array, mesh: Mesh) -> Evaluation:

@@ -3,6 +3,7 @@
 Rows of metrics end at fixed iterations. How many iterations a call runs adapts to the machine, and changes no result.
 """
 
+import dataclasses
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -15,7 +16,6 @@ import jax
 import numpy as np
 
 from jaxrl.arguments import ArgumentError, check
-from jaxrl.training import metrics as metrics_lib
 from jaxrl.training.checkpoint import CheckpointError, Checkpoints
 from jaxrl.training.checks import check_total_steps
 from jaxrl.training.debug_nans import step_by_step
@@ -158,31 +158,29 @@ def _restore(checkpoints: Checkpoints, shapes: RunState, notify: Callable[[str],
     return run_state, info["train_seconds"]
 
 
+@dataclasses.dataclass
 class _Loop:
     """Calls the compiled program; knows where the run is, how fast, and what is due."""
 
-    def __init__(
-        self,
-        program: Program,
-        advance: Callable[[RunState, int], RunState],
-        run_state: RunState,
-        start: float,
-        total_steps: int,
-        log_every: int,
-        loggers: Sequence[Logger],
-    ) -> None:
-        trainer = program.trainer
-        self.program, self.trainer, self.advance = program, trainer, advance
-        self.run_state, self.loggers = run_state, loggers
-        self.start = start  # when the run would have started if it had never compiled or stopped
-        self.iteration = int(run_state.state.iteration)
-        self.total_iterations = (total_steps - trainer.warmup_steps) // trainer.steps_per_iteration
-        self.log_every, self.row_iterations = log_every, row_length(trainer, log_every)
+    program: Program
+    advance: Callable[[RunState, int], RunState]
+    run_state: RunState
+    start: float  # when the run would have started if it had never compiled or stopped
+    total_steps: int
+    log_every: int
+    loggers: Sequence[Logger]
+    seconds_per_iteration: float = 0.0
+    rate: float = 0.0
+    row: Row = dataclasses.field(default_factory=dict)
+    failure: BaseException | None = None  # of a logger, or of the last checkpoint
+
+    def __post_init__(self) -> None:
+        self.trainer = trainer = self.program.trainer
+        self.iteration = int(self.run_state.state.iteration)
+        self.total_iterations = (self.total_steps - trainer.warmup_steps) // trainer.steps_per_iteration
+        self.row_iterations = row_length(trainer, self.log_every)
         self.row_start = (self.iteration, time.perf_counter())
-        self.seconds_per_iteration = self.rate = 0.0
-        self.train_seconds = time.perf_counter() - start
-        self.row: Row = {}
-        self.failure: BaseException | None = None  # of a logger, or of the last checkpoint
+        self.train_seconds = time.perf_counter() - self.start
 
     def steps_at(self, iteration: Any) -> Any:
         """Environment steps of one agent after an iteration."""
@@ -298,7 +296,7 @@ class _Loop:
         """Passes the means of this row to the loggers, and starts the next one."""
         self.row = {"env_steps": self.env_steps}
         for name, mean in to_host(self.run_state.metrics).items():
-            self.row[name] = metrics_lib.value(mean)
+            self.row[name] = mean.value()
             if name == "episode_return":
                 self.row["episodes"] = mean.count
         self.row |= {"env_steps_per_second": self.rate, "wall_seconds": self.train_seconds}

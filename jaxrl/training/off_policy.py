@@ -12,10 +12,9 @@ from jaxrl import replay
 from jaxrl.arguments import ArgumentError, check, check_kind
 from jaxrl.envs import VectorEnv, VectorState, action_space_of, check_resets, vectorize
 from jaxrl.random import as_keys
-from jaxrl.training import metrics as metrics_lib
 from jaxrl.training.checks import check_is_agent, check_update, init_agent
 from jaxrl.training.hparams import as_arrays
-from jaxrl.types import Agent, Array, Box, Discrete, Hparams, Metrics, PyTree, Trainer, TrainState
+from jaxrl.types import Agent, Array, Box, Discrete, Hparams, Metrics, PyTree, Trainer, TrainState, total
 from jaxrl.xla.threefry import inline, ordinary
 
 
@@ -161,7 +160,7 @@ def collect(parts: _Parts, state: TrainState, rows_written: Array, keys: Array) 
 
     inputs = (rows_written + jnp.arange(len(keys), dtype=jnp.int32), keys)
     (env_states, buffer), metrics = jax.lax.scan(body, (state.envs, state.replay), inputs)
-    return state._replace(envs=env_states, replay=buffer), metrics_lib.total(metrics)
+    return state._replace(envs=env_states, replay=buffer), total(metrics)
 
 
 def learn(parts: _Parts, state: TrainState, rows_written: Array, keys: Array) -> tuple[TrainState, Metrics]:
@@ -179,4 +178,4 @@ def learn(parts: _Parts, state: TrainState, rows_written: Array, keys: Array) ->
         return (agent_state, buffer.set_priorities(stored, index, errors).sampler), metrics
 
     (agent_state, sampler), metrics = jax.lax.scan(body, (state.agent, state.replay.sampler), keys)
-    return state._replace(agent=agent_state, replay=state.replay._replace(sampler=sampler)), metrics_lib.total(metrics)
+    return state._replace(agent=agent_state, replay=state.replay._replace(sampler=sampler)), total(metrics)

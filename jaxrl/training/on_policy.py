@@ -11,10 +11,9 @@ from annotated_types import Interval
 from jaxrl.arguments import ArgumentError, check, check_kind
 from jaxrl.envs import VectorEnv, VectorState, action_space_of, check_resets, vectorize
 from jaxrl.random import as_keys
-from jaxrl.training import metrics as metrics_lib
 from jaxrl.training.checks import check_is_agent, check_update, init_agent
 from jaxrl.training.hparams import as_arrays
-from jaxrl.types import Agent, Array, Box, Discrete, Hparams, Metrics, Trainer, TrainState, Transition
+from jaxrl.types import Agent, Array, Box, Discrete, Hparams, Metrics, Trainer, TrainState, Transition, total
 from jaxrl.xla.threefry import inline, ordinary
 
 
@@ -99,4 +98,4 @@ def collect(parts: _Parts, state: TrainState, keys: Array, env_steps: Array) -> 
         return env_states, (transitions, metrics)
 
     env_states, (transitions, metrics) = jax.lax.scan(body, state.envs, keys)
-    return state._replace(envs=env_states), envs.decode(transitions), metrics_lib.total(metrics)
+    return state._replace(envs=env_states), envs.decode(transitions), total(metrics)

@@ -14,7 +14,6 @@ import numpy as np
 from jaxrl.arguments import ArgumentError, check_is_no_class
 from jaxrl.memory import check_fits
 from jaxrl.random import as_keys
-from jaxrl.training import metrics as metrics_lib
 from jaxrl.training.devices import bytes_of, local_copies, mesh_of, shard_along, shard_envs, to_devices
 from jaxrl.training.hparams import as_arrays
 from jaxrl.training.population import RUN_STATE_AXES, RunState, block_size, map_agents, replace_iteration
@@ -52,7 +51,7 @@ def iterate(trainer: Trainer, run_state: RunState, freeze_diverged: bool = False
             lambda before, after: jnp.where(nan_iteration < 0, after, before), run_state.state.agent, state.agent
         )
         state = state._replace(agent=agent)
-    return RunState(state, metrics_lib.add(run_state.metrics, metrics), nan_iteration)
+    return RunState(state, jax.tree.map(jnp.add, run_state.metrics, metrics), nan_iteration)
 
 
 def has_nan(tree: PyTree) -> Array:
@@ -139,10 +138,6 @@ class Program:
         """`(run_state, iterations) -> run_state`: advances a run by so many iterations. It donates its argument."""
         program = self._advance_compiled
         return lambda run_state, iterations: program(run_state, np.int32(iterations))
-
-    def advance_text(self) -> str:
-        """The compiled program as HLO text."""
-        return self._advance_compiled.as_text()
 
     def memory(self) -> int:
         """Bytes that the compiled program needs on each device, its state included; compiles it."""

@@ -61,7 +61,7 @@ def test_a_sequence_begins_wherever_all_of_it_is_stored(n_step: int) -> None:
 
 def test_uniform_sampling_spends_one_draw() -> None:
     for rows in (2, SLOTS, 3 * SLOTS + 1):
-        index, weight = uniform(SLOTS, N).sample((), jax.random.key(7), jnp.int32(rows), 32)
+        index, weight = uniform(SLOTS, N, 1).sample((), jax.random.key(7), jnp.int32(rows), 32)
         np.testing.assert_array_equal(index, jax.random.bits(jax.random.key(7), (32,)) % (min(rows, SLOTS) * N))
         assert (weight == 1).all()
 
@@ -75,7 +75,7 @@ def test_uniform_sampling_is_uniform_around_the_ring() -> None:
 
 
 def test_what_is_new_has_the_largest_priority() -> None:
-    sampler = prioritised(SLOTS, N)
+    sampler = prioritised(SLOTS, N, 1)
     state = sampler.add(sampler.init(HPARAMS), jnp.int32(1))
     np.testing.assert_array_equal(priorities(state)[:N], 1)
     state = sampler.set_priorities(state, jnp.array([0, 1, 2, 0]), jnp.array([-9.0, 0.25, 0.0, -9.0]))
@@ -95,7 +95,7 @@ def test_numbers_below_a_limit() -> None:
         drawn = draw(key, 1000, jnp.uint32(limit), 2**31 - 1)
         high, low = np.asarray(jax.random.bits(key, (2, 1000), jnp.uint32)).tolist()
         assert drawn.tolist() == [(h * 2**32 + x) * limit >> 64 for h, x in zip(high, low, strict=True)]
-    sampler = uniform(1_500_000, 1000)
+    sampler = uniform(1_500_000, 1000, 1)
     index, _ = sampler.sample((), jax.random.key(0), jnp.int32(2_000_000), 100_000)
     counts = np.bincount(np.asarray(index) // 150_000_000, minlength=10)
     assert np.square(counts - 10_000).sum() / 10_000 < 27.9  # the 0.999 quantile of chi² with 9 degrees of freedom
@@ -103,7 +103,7 @@ def test_numbers_below_a_limit() -> None:
 
 def test_weights_by_hand() -> None:
     """Eight transitions, four of p = 2 and four of p = 1: P = 1/6 and 1/12, count · P = 4/3 and 2/3."""
-    sampler = prioritised(slots=4, num_envs=4)
+    sampler = prioritised(slots=4, num_envs=4, n_step=1)
     hparams = PrioritisedHparams(1.0, importance_exponent_start=0.2, importance_exponent_end=0.8,
                                  importance_exponent_steps=16.0)  # fmt: skip
     state = sampler.init(hparams)
@@ -126,7 +126,7 @@ def test_weights_by_hand() -> None:
 def test_how_often_each_is_drawn() -> None:
     """In proportion to p_i over many batches, and stratified within each batch."""
     slots, num_envs, batch_size, batches = 10, 20, 64, 2000
-    sampler = prioritised(slots, num_envs)
+    sampler = prioritised(slots, num_envs, 1)
     state = sampler.init(PrioritisedHparams(priority_exponent=1.0))
     for rows in range(1, slots + 1):
         state = sampler.add(state, jnp.int32(rows))
@@ -145,7 +145,7 @@ def test_how_often_each_is_drawn() -> None:
 
 
 def test_exponent_zero_is_uniform() -> None:
-    sampler = prioritised(SLOTS, N)
+    sampler = prioritised(SLOTS, N, 1)
     state = sampler.init(dataclasses.replace(HPARAMS, priority_exponent=0.0))
     for rows in range(1, SLOTS + 1):
         state = sampler.add(state, jnp.int32(rows))

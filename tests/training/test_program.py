@@ -139,7 +139,7 @@ def test_the_environments_of_one_agent_are_spread_over_devices(trainers, kind) -
     for part in parts:
         assert {shard.data.size * 8 for shard in part.addressable_shards} == {part.size}
     # Gradients are summed over the devices, none of which has the whole batch.
-    assert "all-reduce" in program_of(trainers[kind], hparams, key, devices=8).advance_text()
+    assert "all-reduce" in program_of(trainers[kind], hparams, key, devices=8)._advance_compiled.as_text()
 
 
 def test_leaves_that_do_not_count_environments_are_on_every_device(trainers) -> None:
@@ -171,7 +171,7 @@ def test_the_rings_of_a_population_stay_where_they_are(small_agent) -> None:
     trainer = off_policy(small_agent, *make("Breakout-MinAtar"), config)
     program = Program(trainer, jax.random.split(jax.random.key(0), 4), repeat(DQNHparams(), 4))
     ring = program.shapes.state.replay.ring.size // 4
-    made = re.findall(r"= \w+\[([\d,]+)\]\S* ([\w-]+)\(", program.advance_text())
+    made = re.findall(r"= \w+\[([\d,]+)\]\S* ([\w-]+)\(", program._advance_compiled.as_text())
     large = {op for shape, op in made if math.prod(map(int, shape.split(","))) >= ring}
     assert large <= {"dynamic-update-slice", "fusion", "parameter", "get-tuple-element", "bitcast"}
     assert program.memory() < 1.1 * 4 * ring * 4
