@@ -1,8 +1,13 @@
 """Numbers as text, the same on the screen, in tables, on pages and in pictures."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    import polars as pl
+    from rich.table import Table
 
 FEW_SEEDS = 5
 """Below this many seeds, the range of their values is shown: an interval of the mean would be far wider than that."""
@@ -83,3 +88,25 @@ def format_rows(rows: Sequence[tuple[str, str]]) -> str:
     """Names and values, one pair a line."""
     width = max(len(name) for name, _ in rows)
     return "\n".join(f"{name:{width}}  {value}" for name, value in rows)
+
+
+def screen_table(frame: "pl.DataFrame", right: Collection[str] = (), narrow: bool = False) -> "Table":
+    """A frame of text for the screen, with the columns in `right` aligned to the right.
+
+    A narrow table has one word in each line of its header.
+    """
+    from rich.table import Table
+
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for name in frame.columns:
+        header = name.replace(" ", "\n") if narrow else name
+        table.add_column(header, justify="right" if name in right else "left", overflow="fold")
+    for row in frame.iter_rows():
+        table.add_row(*row)
+    return table
+
+
+def markdown_table(frame: "pl.DataFrame", right: Collection[str] = ()) -> str:
+    """A frame of text in Markdown, with the columns in `right` aligned to the right."""
+    rule = ["---:" if name in right else "---" for name in frame.columns]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (frame.columns, rule, *frame.iter_rows()))

@@ -146,6 +146,16 @@ def expected_return(mdp: MDP, policy: Array) -> Array:
     return (mdp.initial * policy_evaluation(mdp, policy)).sum()
 
 
+def acting_states(mdp: MDP) -> Array:
+    """The states that are not terminal and can be reached from an initial state, bool `[S]`."""
+    leads = (mdp.transition > 0).any(1) & ~mdp.terminal[:, None]
+
+    def spread(_: Array, reached: Array) -> Array:
+        return reached | (reached[:, None] & leads).any(0)
+
+    return jax.lax.fori_loop(0, len(leads), spread, mdp.initial > 0) & ~mdp.terminal
+
+
 @jax.jit
 def _q_value_iteration(mdp: MDP, tolerance: Array, max_iterations: Array, start: Array) -> Plan:
     q = jnp.where(_absorbing(mdp)[:, None], 0, start)

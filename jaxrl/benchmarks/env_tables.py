@@ -3,8 +3,10 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jaxrl.benchmarks.record import Rows, Table
-from jaxrl.formatting import format_si
+import polars as pl
+
+from jaxrl.benchmarks.pages import Rows
+from jaxrl.formatting import format_si, markdown_table
 from jaxrl.plots.figures import new_panels
 
 if TYPE_CHECKING:
@@ -38,7 +40,7 @@ Compile times are in seconds, without any cache: the slowest of jaxrl's loops, a
 {tables}"""
 
 
-def tabulate(rows: Rows) -> Table:
+def tabulate(rows: Rows) -> pl.DataFrame:
     """One line for each N and rules, from the rows of one environment."""
     lines = []
     for num_envs, rules in dict.fromkeys((row["num_envs"], row["rules"]) for row in rows):
@@ -57,10 +59,10 @@ def tabulate(rows: Rows) -> Table:
             compiling += f", {baseline['compile_seconds']:.1f}"
         lines.append([f"{num_envs:,}", *speeds, theirs, compiling])
     kinds = dict.fromkeys(row["observation"] for row in rows if row["library"] == "jaxrl")
-    return Table(["N", *kinds, "baseline", "compile s"], lines)
+    return pl.DataFrame(lines, ["N", *kinds, "baseline", "compile s"], orient="row")
 
 
-def describe_rules(rows: Rows) -> str:
+def rules_of(rows: Rows) -> str:
     """The rules of one environment's rows, and the baseline that plays by them."""
     baselines = {row["rules"]: f"beside {row['library']}: " for row in rows if row["library"] != "jaxrl"}
     return "; ".join(dict.fromkeys(baselines.get(row["rules"], "") + row["description"] for row in rows))
@@ -73,10 +75,11 @@ def split_envs(rows: Rows) -> dict[str, Rows]:
 
 def describe(rows: Rows) -> str:
     """What was measured, and the tables, in Markdown."""
-    tables = (
-        f"## {env}\n\n{describe_rules(here)}\n\n{tabulate(here).markdown()}" for env, here in split_envs(rows).items()
-    )
-    return TEXT.format(picture=PICTURE, repeats=len(rows[0]["seconds"]), tables="\n\n".join(tables))
+    parts = []
+    for env, here in split_envs(rows).items():
+        table = tabulate(here)
+        parts.append(f"## {env}\n\n{rules_of(here)}\n\n{markdown_table(table, right=table.columns)}")
+    return TEXT.format(picture=PICTURE, repeats=len(rows[0]["seconds"]), tables="\n\n".join(parts))
 
 
 def draw(rows: Rows, device: str, picture: Path) -> None:
@@ -117,7 +120,7 @@ def _draw_env(axes: "Axes", env: str, rows: Rows) -> None:
         )
     axes.set(xscale="log", yscale="log")
     axes.yaxis.set_major_formatter(lambda y, _: format_si(y))
-    subtitle = describe_rules(rows).replace("; ", "\n")
+    subtitle = rules_of(rows).replace("; ", "\n")
     axes.set_title(env + "\n" * (subtitle.count("\n") + 1), loc="left", fontweight="bold", fontsize=10)
     axes.text(0, 1.02, subtitle, transform=axes.transAxes, color="gray", fontsize=8)
     ticks: list[int] = []

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import polars as pl
 
-from jaxrl.benchmarks.record import Rows, Table
+from jaxrl.benchmarks.pages import Rows
 from jaxrl.benchmarks.timing import TimedLoop, time_loops
-from jaxrl.formatting import format_si
+from jaxrl.formatting import format_si, markdown_table
 from jaxrl.plots.figures import new_figure
 from jaxrl.runs.experiment import Experiment
 from jaxrl.runs.options import Options
@@ -64,30 +65,28 @@ def measure(
     }
 
 
-def tabulate(rows: Rows) -> Table:
+def tabulate(rows: Rows) -> pl.DataFrame:
     """One line for each number of agents."""
-    lines = [
-        [
-            f"{row['agents']:,}",
-            f"{row['devices']}",
-            f"{row['env_steps_per_second']:,.0f}",
-            f"{row['env_steps_per_second_alone']:,.0f}",
-            f"{row['ratio']:.2f}",
-            f"{row['memory_gib']:.2f}",
-            f"{row['compile_seconds']:.1f}",
-        ]
-        for row in rows
-    ]
-    return Table(["agents", "devices", "steps/s", "one agent's", "ratio", "memory", "compile s"], lines)
+    columns = {
+        "agents": "{agents:,}",
+        "devices": "{devices}",
+        "steps/s": "{env_steps_per_second:,.0f}",
+        "one agent's": "{env_steps_per_second_alone:,.0f}",
+        "ratio": "{ratio:.2f}",
+        "memory": "{memory_gib:.2f}",
+        "compile s": "{compile_seconds:.1f}",
+    }
+    return pl.DataFrame({name: [text.format(**row) for row in rows] for name, text in columns.items()})
 
 
 def describe(rows: Rows, config: Sequence[str]) -> str:
     """What was measured, and the table, in Markdown. `config`: what differs from the experiment's settings."""
+    table = tabulate(rows)
     return TEXT.format(
         experiment=rows[0]["experiment"],
         config="its default settings" + (f" but {', '.join(config)}" if config else ""),
         repeats=len(rows[0]["seconds"]),
-        table=tabulate(rows).markdown(),
+        table=markdown_table(table, right=table.columns),
         picture=PICTURE,
     )
 

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxrl.benchmarks.record import Rows
+from jaxrl.benchmarks.pages import Rows
 from jaxrl.benchmarks.timing import TimedLoop, Timing, compile_loop, time_loops
 from jaxrl.envs import GAMES, Environment, describe_rules, make, vectorize
 from jaxrl.envs.minatar.environment import NO_CAP

@@ -5,9 +5,11 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import polars as pl
 
-from jaxrl.benchmarks.record import Rows, Table
+from jaxrl.benchmarks.pages import Rows
 from jaxrl.benchmarks.timing import compile_loop, time_loops
+from jaxrl.formatting import markdown_table
 from jaxrl.replay import sum_tree
 from jaxrl.types import Array, PyTree
 from jaxrl.xla.threefry import inline
@@ -108,16 +110,24 @@ def measure(capacity: int, agents: int, batch_size: int, seconds: float, repeats
     ]
 
 
-def tabulate(rows: Rows) -> Table:
+def tabulate(rows: Rows) -> pl.DataFrame:
     """One line for the rows that were measured together."""
-    lines = []
-    for sizes in dict.fromkeys((row["capacity"], row["agents"], row["batch_size"]) for row in rows):
-        here = [row for row in rows if (row["capacity"], row["agents"], row["batch_size"]) == sizes]
-        times = [f"{row['microseconds']:,.1f}" for row in here]
-        lines.append([*(f"{x:,}" for x in sizes), *times, ", ".join(f"{row['compile_seconds']:.1f}" for row in here)])
-    return Table(["capacity", "A", "B", *(f"{name} µs" for name in STRUCTURES), "compile s"], lines)
+    lines: dict[tuple[int, ...], Rows] = {}
+    for row in rows:
+        lines.setdefault((row["capacity"], row["agents"], row["batch_size"]), []).append(row)
+    cells = [
+        [
+            *(f"{size:,}" for size in sizes),
+            *(f"{row['microseconds']:,.1f}" for row in together),
+            ", ".join(f"{row['compile_seconds']:.1f}" for row in together),
+        ]
+        for sizes, together in lines.items()
+    ]
+    columns = ["capacity", "A", "B", *(f"{name} µs" for name in STRUCTURES), "compile s"]
+    return pl.DataFrame(cells, columns, orient="row")
 
 
 def describe(rows: Rows) -> str:
     """What was measured, and the table, in Markdown."""
-    return TEXT.format(row=ROW, repeats=len(rows[0]["seconds"]), table=tabulate(rows).markdown())
+    table = tabulate(rows)
+    return TEXT.format(row=ROW, repeats=len(rows[0]["seconds"]), table=markdown_table(table, right=table.columns))

@@ -17,7 +17,6 @@ A cell's own reward *replaces* the reward of the move. A move that stays in plac
 earns its reward. Spaces around a line and empty lines are ignored. Rows and columns are numbered from 0.
 """
 
-import difflib
 import re
 from functools import cache
 from pathlib import Path
@@ -25,7 +24,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxrl.arguments import ArgumentError
+from jaxrl.arguments import ArgumentError, nearest
 from jaxrl.types import Array
 
 MAPS = {
@@ -134,8 +133,9 @@ def map_text(map: Any) -> str:
         return text if _has_lines(text) else text + "\n"
     if not isinstance(map, Path) and set(text) <= set(CELLS) and set(text) & set("GH"):
         return text + "\n"  # a single row
-    near = difflib.get_close_matches(text, MAPS, n=1, cutoff=0.0)[0]
-    rule = f"must be a file, a text of several lines or one of {', '.join(MAPS)} (the nearest is {near!r})"
+    near = nearest(text, MAPS)
+    hint = f" (the nearest is {near!r})" if near else ""
+    rule = f"must be an existing file, a text of several lines or one of {', '.join(MAPS)}{hint}"
     raise ArgumentError("map", rule, text)
 
 

@@ -1,7 +1,6 @@
 """`make`: an environment from its name. First jaxrl's own, then gymnax's, then any factory."""
 
 import dataclasses
-import difflib
 import importlib
 import inspect
 from collections.abc import Callable, Iterable
@@ -10,7 +9,7 @@ from typing import Annotated, Any
 
 from annotated_types import Interval
 
-from jaxrl.arguments import ArgumentError, check_value
+from jaxrl.arguments import ArgumentError, check_value, nearest
 from jaxrl.envs.base import Environment, EnvParams, describe_params
 from jaxrl.envs.cart_pole import CartPole
 from jaxrl.envs.foreign import check_interface
@@ -97,9 +96,9 @@ def _find_factory(env_id: str, rules: str | None) -> Callable[..., Any]:
         from gymnax import registration  # here, because it takes seconds and jaxrl's own environments do not need it
 
         if env_id not in registration.registered_envs:
-            known = [*NAMES, *registration.registered_envs]
-            near = difflib.get_close_matches(env_id, known, n=1, cutoff=0.0)
-            raise ArgumentError("env_id", f"must be a known name (the nearest is {near[0]!r})", env_id)
+            near = nearest(env_id, [*NAMES, *registration.registered_envs])
+            hint = f" (the nearest is {near!r})" if near else ""
+            raise ArgumentError("env_id", f"must be a known name{hint}", env_id)
         return registration._registry[env_id]
     module_name, _, name = env_id.partition(":")
     try:

@@ -6,17 +6,19 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import jax
+import polars as pl
 import tyro
 from annotated_types import Gt, Interval
 from rich.console import Console
 
 from jaxrl.arguments import ArgumentError, renaming
 from jaxrl.arguments import check as check_bounds
-from jaxrl.benchmarks import env_tables, measure_agents, measure_envs, measure_replay, record
+from jaxrl.benchmarks import env_tables, measure_agents, measure_envs, measure_replay, pages
 from jaxrl.cli.command import check_platform, prepare_jax, screen
 from jaxrl.cli.errors import errors_in_one_line
 from jaxrl.cli.parse import parse
 from jaxrl.envs import GAMES
+from jaxrl.formatting import screen_table
 from jaxrl.runs import options as run_options
 from jaxrl.runs import provenance
 from jaxrl.runs.experiment import Experiment, build, find_experiment, trace
@@ -105,30 +107,28 @@ def check(options: Benchmark) -> None:
 
 def benchmark_envs(options: Envs, console: Console) -> None:
     """Measures all environments. It shows and records each at once, so that stopping early loses little."""
-    baselines: list[str] = []
-    modules: list[str] = []
-    for baseline, needed in measure_envs.BASELINES.items() if options.baselines else ():
-        if missing := measure_envs.missing_modules(baseline):
-            console.print(f"note: {baseline} is not measured, because it needs {' and '.join(missing)}")
-        else:
-            baselines.append(baseline)
-            modules += needed
+    missing = {name: measure_envs.missing_modules(name) for name in measure_envs.BASELINES if options.baselines}
+    baselines = [name for name in missing if not missing[name]]
     for env_id in options.envs:
         with renaming(env_id="envs"):
             measure_envs.implementations(env_id, 1, baselines)
     check(options)
+    for name in missing:
+        if missing[name]:
+            console.print(f"note: {name} is not measured, because it needs {' and '.join(missing[name])}")
+    modules = [module for name in baselines for module in measure_envs.BASELINES[name]]
     started, rows = provenance.now(), []
     for env_id in dict.fromkeys(options.envs):
-        here: record.Rows = []
+        here: pages.Rows = []
         for num_envs in sorted(set(options.num_envs)):
             with console.status(f"{env_id}, {num_envs:,} environments"):
                 here += measure_envs.measure(env_id, num_envs, baselines, options.seconds, options.repeats)
         rows += here
-        console.print(f"\n{env_id} ({env_tables.describe_rules(here)})", soft_wrap=True)
-        console.print(env_tables.tabulate(here).for_screen())
+        console.print(f"\n{env_id} ({env_tables.rules_of(here)})", soft_wrap=True)
+        show(env_tables.tabulate(here), console)
         if options.record is not None:
             text, picture = env_tables.describe(rows), env_tables.PICTURE
-            record.write(options.record, rows, started, text, picture, env_tables.draw, modules)
+            pages.write(options.record, rows, started, text, picture, env_tables.draw, modules)
 
 
 def benchmark_replay(options: Replay, console: Console) -> None:
@@ -139,8 +139,8 @@ def benchmark_replay(options: Replay, console: Console) -> None:
         with console.status("{:,} transitions, {:,} agents, batches of {:,}".format(*sizes)):
             rows += measure_replay.measure(*sizes, options.seconds, options.repeats)
         if options.record is not None:
-            record.write(options.record, rows, started, measure_replay.describe(rows))
-    console.print(measure_replay.tabulate(rows).for_screen())
+            pages.write(options.record, rows, started, measure_replay.describe(rows))
+    show(measure_replay.tabulate(rows), console)
 
 
 def benchmark_agents(options: Agents, console: Console) -> None:
@@ -156,8 +156,13 @@ def benchmark_agents(options: Agents, console: Console) -> None:
             rows.append(measure_agents.measure(experiment, run, number, devices, options.seconds, options.repeats))
         if options.record is not None:
             text = measure_agents.describe(rows, options.config)
-            record.write(options.record, rows, started, text, measure_agents.PICTURE, measure_agents.draw)
-    console.print(measure_agents.tabulate(rows).for_screen())
+            pages.write(options.record, rows, started, text, measure_agents.PICTURE, measure_agents.draw)
+    show(measure_agents.tabulate(rows), console)
+
+
+def show(table: pl.DataFrame, console: Console) -> None:
+    """Prints a table of numbers."""
+    console.print(screen_table(table, right=table.columns))
 
 
 def change_config(experiment: Experiment, config: run_options.EnvOptions) -> run_options.Options:

@@ -9,13 +9,17 @@ from PIL import Image
 from jaxrl.envs.grid_world import GridWorld
 from jaxrl.plots.figures import new_figure
 from jaxrl.plots.grid_values import render_values
-from jaxrl.plots.panels import panel_grid
+from jaxrl.plots.palette import BACKGROUND, INK
 from jaxrl.plots.picture_errors import errors_as_notes
 from jaxrl.plots.video import write_gif
 
 ITERATES, VIDEO, POLICIES, CONVERGENCE = "iterates.png", "iterates.gif", "policies.png", "convergence.png"
 FRAMES = 60
 """Most frames of the video. It leaves out some of more iterations, most of them towards the end."""
+
+
+GAP, TITLE = 24, 40
+"""Pixels between pictures, and for the title above each."""
 
 
 class Solution(NamedTuple):
@@ -62,12 +66,12 @@ def draw_iterates(env: GridWorld, solution: Solution, heading: str, directory: P
 
     chosen = range(last + 1) if last < 6 else sorted({0, *(round(x) for x in np.geomspace(1, last, 5))})
     with errors_as_notes(directory / ITERATES):
-        panel_grid(heading, [panel(i) for i in chosen]).save(directory / ITERATES)
+        arrange(heading, [panel(i) for i in chosen]).save(directory / ITERATES)
 
     chosen = sorted({*range(min(last + 1, FRAMES // 2)), *np.geomspace(1, max(last, 1), FRAMES // 2).astype(int), last})
     milliseconds = [max(100, 8000 // len(chosen) // 10 * 10)] * (len(chosen) - 1) + [2500]
     with errors_as_notes(directory / VIDEO):
-        frames = [panel_grid(heading, [panel(i)], most=640) for i in chosen]
+        frames = [arrange(heading, [panel(i)], most=640) for i in chosen]
         write_gif(frames.__getitem__, milliseconds, directory / VIDEO)
 
 
@@ -78,7 +82,7 @@ def draw_policies(env: GridWorld, solution: Solution, heading: str, picture: Pat
         (r"random policy $\pi$:  $V^\pi(s)$", render_values(env, solution.random_values, random_policy)),
         (r"optimal policy $\pi^*$:  $V^*(s)$", render_values(env, solution.best)),
     ]
-    panel_grid(heading, panels).save(picture)
+    arrange(heading, panels).save(picture)
 
 
 def draw_learned(
@@ -91,7 +95,7 @@ def draw_learned(
         (r"learned:  $\max_a\, Q(s, a)$", render_values(env, q_values, limits=limits)),
         (r"optimal:  $\max_a\, Q^*(s, a)$", render_values(env, best, limits=limits)),
     ]
-    panel_grid(heading, panels).save(picture)
+    arrange(heading, panels).save(picture)
 
 
 def draw_convergence(solution: Solution, gamma: float, tolerance: float, heading: str, picture: Path) -> None:
@@ -122,3 +126,29 @@ def draw_convergence(solution: Solution, gamma: float, tolerance: float, heading
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     figure.legend(loc="outside lower left", frameon=False, ncols=2, fontsize=9)
     figure.savefig(picture)
+
+
+def arrange(heading: str, panels: list[tuple[str, Image.Image]], most: int = 2400) -> Image.Image:
+    """Arranges pictures of one size in rows below a heading, each with a title that may contain formulas.
+
+    The result is at most `most` pixels wide.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    width, height = max(panels[0][1].width, 270) + GAP, panels[0][1].height + TITLE + GAP
+    shapes = [(-(-len(panels) // columns), columns) for columns in range(1, len(panels) + 1)]
+    rows, columns = min(shapes, key=lambda shape: abs(np.log(shape[1] * width / (shape[0] * height) / 1.5)))  # 3 : 2
+    size = max(columns * width, 600) + GAP, rows * height + TITLE
+    background, ink = ("#{:02x}{:02x}{:02x}".format(*colour) for colour in (BACKGROUND, INK))
+    figure = Figure((size[0] / 100, size[1] / 100), dpi=100, facecolor=background)
+    canvas = FigureCanvasAgg(figure)
+    figure.text(GAP / size[0], 1 - 0.75 * TITLE / size[1], heading, size=12, color=ink)
+    for n, (title, picture) in enumerate(panels):
+        x, y = GAP + n % columns * width, size[1] - TITLE - n // columns * height
+        figure.text(x / size[0], (y - 0.6 * TITLE) / size[1], title, size=15, color=ink)
+        figure.figimage(np.asarray(picture), x, y - TITLE - picture.height)
+    canvas.draw()
+    page = Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3])
+    page.thumbnail((most, page.height), Image.Resampling.LANCZOS)
+    return page

@@ -10,14 +10,14 @@ import polars as pl
 from annotated_types import Gt
 from rich.console import Console
 
-from jaxrl.formatting import describe_spread, format_mean
+from jaxrl.formatting import describe_spread, format_mean, markdown_table, screen_table
 from jaxrl.plots.picture_errors import errors_as_notes
 from jaxrl.runs import run_directory
 from jaxrl.runs.experiment import EXPERIMENTS
 from jaxrl.runs.options import default_hint
 from jaxrl.sweeps.execute import check_directory, choose_directory, sweep
 from jaxrl.sweeps.report import epsilons, made_on, read_record
-from jaxrl.sweeps.results import CURVES, RESULTS, SweepResult, markdown_table, screen_table, write_parquet
+from jaxrl.sweeps.results import CURVES, RESULTS, SweepResult, write_parquet
 from jaxrl.sweeps.spec import SweepSpec
 from jaxrl.training.program import DivergedError
 
@@ -109,7 +109,7 @@ def report_comparison(
     subtitle = made["rules"] + f"; {seeds} seeds and their mean" * (seeds > 1)
     with errors_as_notes(picture):
         comparison.draw(trials, curves, title=title, subtitle=subtitle, picture=picture)
-    console.print(screen_table(table))
+    console.print(screen_table(table, narrow=True))
     drawn = picture.exists()
     if drawn:
         console.print(f"picture: {picture}", soft_wrap=True)

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
+import polars as pl
 from rich.table import Table
 
 from jaxrl.arguments import ArgumentError
-from jaxrl.formatting import format_bytes, format_seconds
+from jaxrl.formatting import format_bytes, format_seconds, screen_table
 from jaxrl.memory import GIB, available_memory
 from jaxrl.runs.options import flatten
 from jaxrl.sweeps.trials import Group, pad
@@ -126,23 +127,21 @@ def seconds_per_iteration(group: Group, size: int, devices: Sequence[jax.Device]
 
 def plan_table(groups: Sequence[Group], plans: Sequence[GroupPlan]) -> Table:
     """The plan, for the screen."""
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for header in ("group", "agents", "chunks × agents", "memory", "two checkpoints", "time"):
-        table.add_column(header, justify="right", overflow="fold")
-    table.add_column("static values", overflow="fold")
     static = [
         {path: value for path, value in flatten(group.options).items() if not path.startswith("hparams.")}
         for group in groups
     ]
-    for group, plan, own in zip(groups, plans, static, strict=True):
-        differ = (path for path in own if any(other[path] != own[path] for other in static))
-        values = ", ".join(f"{path.removeprefix('config.')} {own[path]}" for path in differ)
-        sizes = [format_bytes(plan.memory), format_bytes(2 * plan.checkpoint)]
-        chunks = f"{plan.chunks} × {plan.chunk_size:,}"
-        table.add_row(
-            f"{group.number}", f"{plan.agents:,}", chunks, *sizes, format_seconds(plan.seconds), values or "–"
-        )
-    return table
+    differ = [path for path in static[0] if any(other[path] != static[0][path] for other in static)]
+    columns = {
+        "group": [f"{group.number}" for group in groups],
+        "agents": [f"{plan.agents:,}" for plan in plans],
+        "chunks × agents": [f"{plan.chunks} × {plan.chunk_size:,}" for plan in plans],
+        "memory": [format_bytes(plan.memory) for plan in plans],
+        "two checkpoints": [format_bytes(2 * plan.checkpoint) for plan in plans],
+        "time": [format_seconds(plan.seconds) for plan in plans],
+    }
+    values = [", ".join(f"{path.removeprefix('config.')} {own[path]}" for path in differ) or "–" for own in static]
+    return screen_table(pl.DataFrame({**columns, "static values": values}), right=columns)
 
 
 def _does_not_fit(group: Group, agents: int, needed: float, limits: Limits, disk: bool = False) -> ArgumentError:

@@ -9,7 +9,7 @@ import polars as pl
 from rich.console import Console
 
 from jaxrl.arguments import ArgumentError
-from jaxrl.formatting import describe_spread
+from jaxrl.formatting import describe_spread, markdown_table, screen_table
 from jaxrl.plots.picture_errors import errors_as_notes
 from jaxrl.plots.sweep_results import draw_curves, draw_hparams
 from jaxrl.runs import run_directory
@@ -66,7 +66,7 @@ def report(result: SweepResult, console: Console) -> None:
         logs = [path for path, table in spec.swept.items() if table["distribution"] == "log_uniform"]
         with errors_as_notes(hparams):
             draw_hparams(result.trials, swept, logs, *head, hparams)
-    console.print(results.screen_table(table(spec, result)))
+    console.print(screen_table(table(spec, result), narrow=True))
     if spec.seeds > 1:
         console.print(f"evaluation return: mean and {describe_spread(spec.seeds)}")
     console.print(f"agents: {results.count_status(result.trials)}")
@@ -131,7 +131,7 @@ Agents: {results.count_status(trials)}.
 The evaluation return is the mean of {spec.options.budget.eval_episodes} episodes at the end of each
 seed{epsilons(trials)}{interval}.
 
-{results.markdown_table(table(spec, result))}
+{markdown_table(table(spec, result))}
 
 {again if result.configurations["finished"].sum() else "No agent finished."}
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import polars as pl
-from rich.table import Table
 
 from jaxrl.formatting import format_mean
 from jaxrl.plots.sweep_results import format_value, short_labels
@@ -97,7 +96,7 @@ def rank_configurations(trials: pl.DataFrame, swept: Sequence[str]) -> pl.DataFr
 
 
 def results_table(configurations: pl.DataFrame, swept: Sequence[str], rows: int = 10) -> pl.DataFrame:
-    """The best configurations as text, for `screen_table` and `markdown_table`."""
+    """The best configurations as text."""
     best = configurations.head(rows)
     labels = dict(zip(swept, short_labels(swept), strict=True))
     return pl.DataFrame(
@@ -110,22 +109,6 @@ def results_table(configurations: pl.DataFrame, swept: Sequence[str], rows: int 
             "training return": [format_mean([] if x is None else [x]) for x in best["train_return"]],
         }
     )
-
-
-def screen_table(frame: pl.DataFrame) -> Table:
-    """A frame of text for the screen."""
-    table = Table(box=None, padding=(0, 1))
-    for name in frame.columns:
-        table.add_column(name.replace(" ", "\n"), overflow="fold")
-    for row in frame.iter_rows():
-        table.add_row(*row)
-    return table
-
-
-def markdown_table(frame: pl.DataFrame) -> str:
-    """A frame of text in Markdown."""
-    lines = [frame.columns, ["---"] * frame.width, *frame.iter_rows()]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
 def count_status(trials: pl.DataFrame) -> str:

@@ -16,6 +16,7 @@ from jaxrl.benchmarks.measure_envs import OBSERVATIONS, implementations, missing
 from jaxrl.benchmarks.timing import TimedLoop, compile_loop, time_loops
 from jaxrl.envs import GAMES, make
 from jaxrl.experiments import benchmark
+from jaxrl.formatting import markdown_table
 from tests.integration.commands import command
 
 N = 2
@@ -147,17 +148,16 @@ def test_ratios_are_taken_under_the_same_rules() -> None:
         row("jaxrl", "none", "pgx", 6000.0),
         row("pgx", "full", "pgx", 2000.0),
     ]
-    assert env_tables.tabulate(rows) == (
-        ["N", "full", "none", "baseline", "compile s"],
-        [
-            ["64", "8k (8.0×)", "9k (9.0×)", "gymnax 1k", "9.0, 1.0"],
-            ["64", "4k (2.0×)", "6k (3.0×)", "pgx 2k *", "6.0, 2.0"],
-        ],
-    )
-    assert env_tables.describe_rules(rows) == "beside gymnax: gymnax's rules; beside pgx: pgx's rules"
+    table = env_tables.tabulate(rows)
+    assert table.columns == ["N", "full", "none", "baseline", "compile s"]
+    assert table.rows() == [
+        ("64", "8k (8.0×)", "9k (9.0×)", "gymnax 1k", "9.0, 1.0"),
+        ("64", "4k (2.0×)", "6k (3.0×)", "pgx 2k *", "6.0, 2.0"),
+    ]
+    assert env_tables.rules_of(rows) == "beside gymnax: gymnax's rules; beside pgx: pgx's rules"
     alone = env_tables.tabulate(rows[:2])
-    assert alone.lines == [["64", "8k", "9k", "–", "9.0"]]
-    assert alone.markdown().splitlines() == [
+    assert alone.rows() == [("64", "8k", "9k", "–", "9.0")]
+    assert markdown_table(alone, right=alone.columns).splitlines() == [
         "| N | full | none | baseline | compile s |", "| ---: | ---: | ---: | ---: | ---: |",
         "| 64 | 8k | 9k | – | 9.0 |",
     ]  # fmt: skip
@@ -184,6 +184,7 @@ def test_a_baseline_that_is_not_installed_is_named(monkeypatch) -> None:
 
 BAD = [
     ("--envs Breakout-MinAtr", "--envs must be a known name .*, got 'Breakout-MinAtr'"),
+    ("--envs Foo", "--envs must be a known name, got 'Foo'"),
     ("--envs", "--envs must have at least one value, got none"),
     ("--num-envs 0", "--num-envs must be > 0, got 0"),
     ("--seconds nan", "--seconds must be > 0, got nan"),

@@ -14,7 +14,7 @@ from PIL import Image
 from jaxrl import load, make
 from jaxrl.cli.command import main
 from jaxrl.experiments.q_learning_gridworld import experiment
-from jaxrl.recipes.tabular import acting_states
+from jaxrl.planning import acting_states
 
 SMALL = [
     *("--env-options", "map=maze.txt", "--config.num-envs", "4", "--hparams.learning-rate-exponent", "0"),

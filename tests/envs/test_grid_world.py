@@ -258,7 +258,10 @@ def test_many_environments_reset_themselves_and_are_cut_off() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"map": "clif"}, "map must be a file, a text of .* or one of lecture, cliff, .*nearest is 'cliff'.*'clif'"),
+        (
+            {"map": "clif"},
+            "map must be an existing file, a text of .* or one of lecture, cliff, .*nearest is 'cliff'.*'clif'",
+        ),
         ({"map": "..\n.?\n"}, r"map must be made of #.FSGHC and .* got at row 1, column 1 '\?'"),
         ({"map": "..\n.a\nb = 1\n"}, "map must be made of .* got at row 1, column 1 'a'"),
         ({"map": "...\n..\n..G"}, "map must have rows as long as row 0, 3 cells, got 2 in row 1: '..'"),
@@ -283,7 +286,7 @@ def test_many_environments_reset_themselves_and_are_cut_off() -> None:
         ({"map": "SG\nG = 1e39"}, "map must have a legend of rewards that float32 can hold, got 'G = 1e39'"),
         ({"map": "SG\nG = 1e999"}, "map must have a legend of rewards that float32 can hold, got 'G = 1e999'"),
         ({"map": []}, "map must have rows of cells, and its legend after them, got none"),
-        ({"map": Path("nowhere.txt")}, "map must be a file, .*, got 'nowhere.txt'"),
+        ({"map": Path("nowhere.txt")}, "map must be an existing file, .*, got 'nowhere.txt'"),
         ({"map": LONG}, "max_steps_in_episode must be at least 301, the moves from row 0, column 0 .*, got 200"),
         ({"map": LONG, "max_steps_in_episode": 300}, "max_steps_in_episode must be at least 301, .*, got 300"),
         ({"max_steps_in_episode": 0}, "max_steps_in_episode must be >= 1, got 0"),

@@ -11,14 +11,13 @@ import tyro
 from rich.console import Console
 
 from jaxrl.experiments import dqn_minatar, pqn_minatar, reinforce_cartpole
+from jaxrl.formatting import markdown_table, screen_table
 from jaxrl.runs.experiment import Experiment
 from jaxrl.runs.options import Options, flatten
 from jaxrl.sweeps.results import (
-    markdown_table,
     rank_configurations,
     results_table,
     retrain_command,
-    screen_table,
     write_parquet,
 )
 from tests.sweeps.frames import DOUBLE, RATE, by_configuration
@@ -66,7 +65,7 @@ def test_the_tables(capsys) -> None:
         "| 1 | 0 | 0.00123 | False | 212.3 (200.0 to 224.6) | 2 of 2 | 187.3 |",
         "| 2 | 1 | 0.00123 | True | 0.60 (0.50 to 0.70) | 2 of 2 | 0.12 |",
     ]
-    Console(width=100).print(screen_table(results_table(best, [RATE, DOUBLE])))
+    Console(width=100).print(screen_table(results_table(best, [RATE, DOUBLE]), narrow=True))
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert lines[-3:] == [
         ["1", "0", "0.00123", "False", "212.3", "(200.0", "to", "224.6)", "2", "of", "2", "187.3"],
