@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,7 +16,7 @@ from jaxrl.arguments import ArgumentError, renaming
 from jaxrl.arguments import check as check_bounds
 from jaxrl.benchmarks import env_tables, measure_agents, measure_envs, measure_replay, pages
 from jaxrl.cli.command import check_platform, prepare_jax, screen
-from jaxrl.cli.errors import errors_in_one_line
+from jaxrl.cli.errors import errors_in_one_line, fail
 from jaxrl.cli.parse import parse
 from jaxrl.envs import GAMES
 from jaxrl.formatting import screen_table
@@ -32,11 +33,11 @@ Size = Annotated[int, Interval(gt=0, le=2**20)]
 @dataclasses.dataclass(frozen=True)
 class Benchmark:
     seconds: Annotated[float, Interval(gt=0, le=3600)] = 0.5
-    """Approximate duration of one timed run, which has at least 8 steps."""
+    """Approximate duration of one timed run. A run has at least 8 steps."""
     repeats: Annotated[int, Interval(gt=0, lt=2**31)] = 5
-    """Number of timed runs of each program. The result is their median."""
+    """Number of timed runs of each program. Results are their medians."""
     record: Annotated[Path | None, run_options.default_hint("nowhere", "DIR")] = None
-    """Directory for the results and a page that explains them."""
+    """Directory for the results and a README.md that explains them."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,11 +47,9 @@ class Envs(Benchmark):
     envs: tuple[str, ...] = (*GAMES, "CartPole-v1")
     """Environments to measure."""
     num_envs: tuple[Annotated[int, Interval(gt=0, le=2**24)], ...] = (1, 64, 1024, 4096, 65536)
-    """Numbers of environments in one batch, N."""
-    baselines: Annotated[bool, run_options.default_hint("with gymnax, and with pgx and pgx-minatar if installed")] = (
-        True
-    )
-    """Measure jaxrl alone."""
+    """Numbers of environments N to step at once."""
+    baselines: bool = True
+    """Also measure gymnax, and pgx if it and pgx-minatar are installed."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,32 +57,33 @@ class Replay(Benchmark):
     """Time of prioritised sampling with the sum tree, compared with a cumulative sum over all priorities."""
 
     capacities: tuple[Annotated[int, Interval(gt=0, le=2**30)], ...] = (100_000, 1_000_000)
-    """Numbers of transitions in the replay buffer."""
+    """Capacities of the replay buffer, in transitions."""
     num_agents: tuple[Size, ...] = (1, 64)
-    """Numbers of agents in one program, each with its own priorities."""
+    """Numbers of agents that share one program. Each has its own priorities."""
     batch_sizes: tuple[Size, ...] = (32, 256)
-    """Numbers of transitions in a batch."""
+    """Numbers of transitions to sample at once."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Agents(Benchmark):
-    """Steps per second of populations that learn, compared with a single agent."""
+    """Training speed of populations, compared with a single agent."""
 
     seconds: Annotated[float, Interval(gt=0, le=3600)] = 4.0
-    """Approximate duration of one timed run, which has at least 8 iterations."""
+    """Approximate duration of one timed run. A run has at least 8 iterations."""
     experiment: str = "dqn_minatar"
-    """The training experiment that the agents run."""
+    """The experiment that the agents train on."""
     num_agents: tuple[Size, ...] = (1, 4, 16, 64, 256)
     """Numbers of agents in one population."""
     config: Annotated[
         tuple[str, ...],
         tyro.conf.arg(metavar="[NAME=VALUE ...]", help_behavior_hint="(default: the experiment's)"),
     ] = ()
-    """Changes to the experiment's config, such as replay_capacity=1000000."""
+    """Fields of the experiment's config to change, such as replay_capacity=1000000."""
     num_devices: Annotated[int | None, Gt(0), run_options.default_hint("all accelerators, or all cores")] = None
-    """Number of devices, or of cores of a CPU, to spread the agents over."""
+    """Number of devices (on a CPU, of cores) to distribute the agents over."""
 
 
+BENCHMARKS = ("envs", "replay", "agents")
 Options = (
     Annotated[Envs, tyro.conf.subcommand("envs")]
     | Annotated[Replay, tyro.conf.subcommand("replay")]
@@ -186,6 +186,8 @@ def change_config(experiment: Experiment, config: run_options.EnvOptions) -> run
 @errors_in_one_line()
 def main() -> None:
     jax.config.update("jax_enable_compilation_cache", False)  # compile times are measured
+    if sys.argv[1:2] and not sys.argv[1].startswith("-") and sys.argv[1] not in BENCHMARKS:
+        fail(f"the benchmark must be one of {', '.join(BENCHMARKS)}, got {sys.argv[1]!r}", 2)
     options: Any = parse(Options, __doc__, prog="python -m jaxrl.experiments.benchmark")
     if not isinstance(options, Agents):  # which chooses the number of devices before jax looks at them
         check_platform()

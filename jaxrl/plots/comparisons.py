@@ -48,7 +48,7 @@ def draw_games(trials: pl.DataFrame, curves: pl.DataFrame, title: str, subtitle:
         show_range(axes, trials["env_steps"].to_numpy().max(), min(seen), max(seen))
         axes.set_title(game.removesuffix("-MinAtar"), loc="left", fontweight="bold", fontsize=10)
         axes.legend(loc="best", frameon=False, fontsize=8)
-    note = "training returns over environment steps (dots: where rows are few); in brackets the evaluation at the end"
+    note = "training return over environment steps; final evaluation in brackets"
     figure.supxlabel(note, color="gray", fontsize=8)
     figure.savefig(picture)
 
@@ -83,7 +83,7 @@ def draw_variants(
 
 
 def _draw_evaluations(axes: "Axes", trials: pl.DataFrame, names: list[str], baseline: str) -> None:
-    """Draws the evaluations at the end, a row for each variant: its seeds, their mean and their spread."""
+    """Draws the final evaluations, a row for each variant: its seeds, their mean and their spread."""
     everything = trials["eval_return"].to_numpy()
     lowest, highest = everything.min(), everything.max()
     seeds = trials["seed"].n_unique()
@@ -97,7 +97,7 @@ def _draw_evaluations(axes: "Axes", trials: pl.DataFrame, names: list[str], base
     least = min(0.0, lowest)
     axes.set_xlim(least, highest + 0.04 * (highest - least or 1.0))
     interval = "" if seeds < FEW_SEEDS else ", 95 % interval"
-    axes.set_xlabel(f"evaluation at the end: seeds and their mean{interval}", fontsize=9)
+    axes.set_xlabel(f"final evaluation: seeds and their mean{interval}", fontsize=9)
     label_numbers(axes.xaxis)
     axes.tick_params(labelsize=9)
     axes.spines[["top", "right"]].set_visible(False)

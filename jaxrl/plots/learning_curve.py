@@ -102,7 +102,7 @@ def draw_learning_curve(metrics: Path, picture: Path, title: str, subtitle: str,
     label_steps(axes.xaxis)
     curves = read_curves(metrics, "episode_return").values()
     evaluations = np.array([x for x in final if np.isfinite(x)])
-    evaluation = f"evaluation at the end, {format_mean(evaluations)}" if len(evaluations) else ""
+    evaluation = f"final evaluation, {format_mean(evaluations)}" if len(evaluations) else ""
     if curves:
         steps, returns = align_curves([drop_short_row(curve) for curve in curves])
         everything = np.concatenate([returns.ravel(), evaluations])

@@ -108,8 +108,8 @@ def draw_hparams(
     first = trials["configuration"].is_first_distinct().to_numpy()
     several_seeds, spread_out = not first.all(), False
     for axes, name, label in zip(panels, swept, short_labels(swept), strict=True):
-        x, side_by_side = _places(axes, trials, name, name in log_scaled)
-        spread_out |= side_by_side
+        x, spreads = _places(axes, trials, name, name in log_scaled)
+        spread_out |= spreads
         if lost.all():
             axes.text(0.5, 0.5, "no agent finished", transform=axes.transAxes, ha="center", color="gray")
             axes.set_yticks([])
@@ -125,7 +125,7 @@ def draw_hparams(
             )
         axes.set_xlabel(label)
     panels[0].margins(y=0.12 if lost.any() else 0.05)  # of all panels; crosses need room
-    note = "the configurations of one choice stand side by side, from the worst to the best" if spread_out else None
+    note = "within one value, configurations are sorted by return" if spread_out else None
     figure.legend(
         *panels[0].get_legend_handles_labels(), loc="outside lower left", ncols=3, frameon=False, fontsize=9,
         alignment="left", title=note, title_fontproperties={"size": 9},
@@ -134,9 +134,9 @@ def draw_hparams(
 
 
 def _places(axes: "Axes", trials: pl.DataFrame, name: str, log: bool) -> tuple[np.ndarray, bool]:
-    """Scales and labels the axis of a field. Returns each agent's place `[A]`, and whether agents stand side by side.
+    """Scales and labels the axis of a field. Returns each agent's place `[A]`, and whether choices are spread out.
 
-    Choices are equally spaced. Configurations of one choice stand side by side, in the order of their mean returns.
+    Choices are equally spaced. The configurations of one choice are spread out, in the order of their mean returns.
     """
     values = trials[name]
     choices = values.unique().sort()

@@ -55,3 +55,11 @@ def test_bad_input_is_one_line(arguments: str, message: str, monkeypatch, capsys
         benchmark.main()
     assert end.value.code == 2
     assert re.search(message, capsys.readouterr().err)
+
+
+def test_an_unknown_benchmark_is_named(monkeypatch, capsys) -> None:
+    monkeypatch.setattr(sys, "argv", ["benchmark", "envz"])
+    with pytest.raises(SystemExit) as end:
+        benchmark.main()
+    assert end.value.code == 2
+    assert capsys.readouterr().err == "error: the benchmark must be one of envs, replay, agents, got 'envz'\n"

@@ -85,14 +85,14 @@ def test_axes_span_the_data(axes_of, curves, final, low: float, high: float) -> 
 def test_few_seeds_are_shown_one_by_one(axes_of) -> None:
     three = axes_of([[1.0, 2], [3, 5], [2, 2]], [1.0, 2.0, 6.0])
     assert labels(three) == [
-        "training return, 3 seeds and their mean", "evaluation at the end, 3.00 (1.00 to 6.00)",
+        "training return, 3 seeds and their mean", "final evaluation, 3.00 (1.00 to 6.00)",
     ]  # fmt: skip
     curves = [line.get_ydata().tolist() for line in three.lines]
     assert [1, 2] in curves
     assert [2, 3] in curves
     five = axes_of([[1.0, 2]] * 5, [1.0, 2.0, 3.0, 4.0, 5.0])
     assert labels(five) == [
-        "training return, mean of 5 seeds, 95 % interval", "evaluation at the end, 3.00 ± 1.96",
+        "training return, mean of 5 seeds, 95 % interval", "final evaluation, 3.00 ± 1.96",
     ]  # fmt: skip
     assert labels(axes_of([[1.0, 2]], [])) == ["training return"]
     for seeds in (4, 5):  # the longest words that there may be lie within the picture
@@ -112,7 +112,7 @@ def test_a_single_row_is_a_dot(axes_of) -> None:
 
 def test_a_run_without_an_episode_says_so(axes_of) -> None:
     axes = axes_of([[None, None]], [12.5])
-    assert "no episode ended\nevaluation at the end, 12.50" in [text.get_text() for text in axes.texts]
+    assert "no episode ended\nfinal evaluation, 12.50" in [text.get_text() for text in axes.texts]
     assert axes_of([[np.inf, np.nan]], [np.inf]).texts[-1].get_text() == "no episode ended\n"
 
 
