@@ -1,4 +1,4 @@
-"""Free memory. What cannot fit is refused at once, where a system would find out slowly, or kill the process."""
+"""Free memory. Refusing at once what cannot fit spares a user a slow machine, or a process that the system kills."""
 
 from pathlib import Path
 
@@ -12,9 +12,9 @@ GROUPS = (
     ("sys/fs/cgroup", "", "memory.max", "memory.current"),
     ("sys/fs/cgroup/memory", "memory", "memory.limit_in_bytes", "memory.usage_in_bytes"),
 )
-"""For both versions of Linux' control groups: where they are, their controller, the files of a limit and of its use."""
+"""Both versions of Linux's control groups: the directory, the controller, and the files of the limit and the usage."""
 CACHES = ("active_file", "inactive_file", "total_active_file", "total_inactive_file")
-"""Cached files, which a group can free. Version 1 counts those of its subgroups under the last two."""
+"""Cached files, which the system can drop. Version 1 counts those of subgroups under the last two names."""
 
 
 def available_memory() -> int:
@@ -38,9 +38,9 @@ def check_fits(what: str, needed: int, hint: str) -> None:
     """Checks that memory is free.
 
     Args:
-        what: what needs it, with a verb, such as "the run's state takes".
+        what: the beginning of the message, such as "the run's state takes".
         needed: bytes.
-        hint: what would need less.
+        hint: how to need less.
 
     Raises:
         MemoryError: it does not fit.
@@ -50,9 +50,9 @@ def check_fits(what: str, needed: int, hint: str) -> None:
 
 
 def _free_in_groups(root: Path) -> list[int]:
-    """The rest of each limit on this process: that of its own group, and those of the groups around it.
+    """The free bytes under each limit on this process: that of its own group, and those of the groups around it.
 
-    In a container, the path of the group may be the one outside. Its limit is at the top then, and found all the same.
+    In a container, the group's path may be the host's. The container's limit is then in the top directory.
     """
     free = []
     for line in _lines(root / "proc/self/cgroup"):
@@ -66,7 +66,7 @@ def _free_in_groups(root: Path) -> list[int]:
 
 
 def _free_in_group(directory: Path, limit: str, use: str) -> list[int]:
-    """The rest of the limit in a group's directory, if it has one."""
+    """The free bytes under the limit of one group; empty if it has no limit."""
     numbers = [line for name in (limit, use) for line in _lines(directory / name)]
     if len(numbers) < 2 or not all(number.isdigit() for number in numbers):
         return []  # no such group, or "max"

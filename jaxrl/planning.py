@@ -34,12 +34,11 @@ class Plan(NamedTuple):
     Attributes:
         q_values: `Q(s, a)`, `[S, A]`.
         iterations: the number of iterations, int32 scalar.
-        error_bound: bounds the distance of every entry of `q_values` and `values` from `Q*` and `V*` of the given
-            tables, including the rounding errors of the computation; scalar. It may exceed the requested tolerance. It
-            is infinite for γ = 1, where `T` is no contraction, and even a fixed point may differ from `Q*`. In exact
-            arithmetic a fixed point is `Q*` if some policy ends from everywhere, and every policy that does not has a
-            return of minus infinity somewhere (Bertsekas & Tsitsiklis 1991), as in a Grid World where moves cost
-            something.
+        error_bound: a bound on the distance of every entry of `q_values` from `Q*`, and of `values` from `V*`, rounding
+            errors included; scalar. It may exceed the requested tolerance. For γ = 1 it is infinite: `T` is no
+            contraction, and even a fixed point may differ from `Q*`. In exact arithmetic, the fixed point is `Q*` if
+            some policy ends from every state, and every other policy has a return of −∞ somewhere (Bertsekas &
+            Tsitsiklis 1991), as in a Grid World where every move has a cost.
     """
 
     q_values: Array
@@ -70,10 +69,10 @@ def q_value_iteration(
 
     Args:
         mdp: the problem.
-        tolerance: stop once `Plan.error_bound` is at most this, or once a step changes no more than the last bit of
-            each entry.
-        max_iterations: stop after this many iterations in any case.
-        initial_q: `Q_0`, `[S, A]`, by default zero; always zero in states that are never left and earn nothing.
+        tolerance: stop once `Plan.error_bound` is at most this, or once an iteration changes no entry by more than its
+            last bit.
+        max_iterations: the maximum number of iterations.
+        initial_q: `Q_0`, `[S, A]`, by default zero. In states that are never left and earn nothing it is always zero.
 
     Raises:
         ArgumentError: a number is not positive, or a shape does not fit.
@@ -101,13 +100,13 @@ def policy_iteration(mdp: MDP, max_iterations: int = 1000, initial_policy: Array
     """Alternates exact policy evaluation and greedy improvement until nothing improves (Howard 1960).
 
     A state keeps its action unless another one is better. The iteration continues only while the value of some state
-    exceeds, by more than its last bit, its value under every earlier policy. So no policy recurs, despite rounding, and
-    the iteration ends.
+    exceeds its value under every earlier policy by more than its last bit. Rounding errors therefore cannot make a
+    policy recur, and the iteration ends.
 
     Args:
         mdp: the problem. With γ = 1 every move must cost something, or the iteration may stop at a policy that never
             ends.
-        max_iterations: stop after evaluating this many policies in any case.
+        max_iterations: the maximum number of policies to evaluate.
         initial_policy: `π(a | s)`, `[S, A]`, by default uniform.
 
     Raises:
@@ -123,8 +122,8 @@ def policy_iteration(mdp: MDP, max_iterations: int = 1000, initial_policy: Array
 def policy_evaluation(mdp: MDP, policy: Array) -> Array:
     """`V^π(s)`, `[S]`: the solution of `V = R^π + γ P^π V`. Differentiable.
 
-    The result is NaN if the equations have no solution, or one without a single correct digit. That happens with γ = 1
-    if the policy may run for ever from some state; states that are never left and earn nothing do not count.
+    The result is NaN if the equations have no solution, or if rounding errors leave no correct digit. This happens for
+    γ = 1 if an episode may never end, except in states that are never left and earn nothing.
 
     Args:
         mdp: the problem.

@@ -1,8 +1,8 @@
 """Random-policy steps per second of jaxrl's environments, and of the same environments in gymnax and pgx.
 
-One program is a loop of N environments that reset themselves: each step draws actions, steps all environments, and adds
-up rewards and finished episodes. The program returns all that it carries, so that nothing in it is dead code. Programs
-differ in what happens to the observations:
+Each program is a loop over steps of N environments that reset themselves. A step draws actions, steps all environments,
+and adds up rewards and finished episodes. The program returns everything that it carries, so that no part of it is dead
+code. Programs differ in what happens to the observations:
 
     ``full``    written to memory each step: bool `[N, 10, 10, C]` for jaxrl's MinAtar games and for pgx, and float32 in
                 gymnax and for CartPole-v1.
@@ -31,9 +31,9 @@ OBSERVATIONS = ("full", "packed", "none")
 BASELINES = {"gymnax": ("gymnax",), "pgx": ("pgx", "pgx_minatar")}
 """The libraries that jaxrl is compared with, and the modules that they need."""
 RULES: dict[str, dict[str, Any]] = {"gymnax": {}, "pgx": {"sticky_action_prob": 0.1, "max_steps_in_episode": NO_CAP}}
-"""The options of jaxrl's MinAtar games, beyond gymnax's rules, for the default rules of each baseline."""
+"""Changes to gymnax's rules that make jaxrl's MinAtar games play by the default rules of each baseline."""
 RING_STEPS, RING_BYTES = 128, 2**28
-"""Most steps and most bytes in the ring of packed observations."""
+"""Limits of the ring of packed observations."""
 
 
 class Implementation(NamedTuple):

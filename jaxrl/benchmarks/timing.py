@@ -62,9 +62,9 @@ def compile_loop(init: Callable[[Array], PyTree], run: Callable[[PyTree, Array],
 
 
 def time_loops(loops: Sequence[TimedLoop], seconds: float, repeats: int) -> list[Timing]:
-    """Times each loop `repeats` times for about `seconds`. The loops take turns, to share the machine's slow moments.
+    """Times each loop `repeats` times for about `seconds`, and for at least `MIN_STEPS` steps.
 
-    A run has at least `MIN_STEPS` steps.
+    The loops take turns, so that a slow moment of the machine affects all.
     """
     num_steps = []
     for loop in loops:

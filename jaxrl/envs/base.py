@@ -1,8 +1,8 @@
 """The base of jaxrl's own environments: a deterministic transition inside, gymnax 1.0's interface outside.
 
-A transition is a pure function of (state, action, random words), written elementwise. So one function serves a single
-environment (scalar leaves) and `N` of them (leaves with a last axis `[N]`), and a test can feed the same random numbers
-to an original. The gymnax-style `reset` and `step` wrap it with a key.
+A transition is a pure, elementwise function of (state, action, random words). The same function serves a single
+environment (scalar leaves) and `N` of them (leaves with a last axis `[N]`), and tests feed the same random words to an
+original. The gymnax-style `reset` and `step` draw the words from a key.
 """
 
 import dataclasses
@@ -111,8 +111,8 @@ class Environment(ABC):
     ) -> tuple[PyTree, PyTree, Array, Array, Array]:
         """One step with auto-reset: `(state, final_state, reward, terminated, truncated)`.
 
-        `final_state` is the state after the action. `state` is the one the next action starts from: the same, or the
-        first one of a new episode.
+        `final_state` is the state after the action. The next action starts from `state`: the same, or the first state
+        of a new episode.
         """
         final, reward, terminated = no_fuse(self.transition(state, action, bits, params))
         truncated = self.is_truncated(final, params) & ~terminated

@@ -172,13 +172,13 @@ def _describe(value: Any) -> str:
 
 
 def check_resets(env: Any, params: Any) -> None:
-    """Checks that an environment resets itself, since learners would see nothing but its end otherwise.
+    """Checks that an environment resets itself. Otherwise, learners would see nothing but its last state.
 
-    It acts at random in a few copies. After the end of an episode of several steps, an environment that resets itself
-    does not end in every step.
+    It acts at random in a few copies. An environment that does not reset itself ends again in every step after the end
+    of its first episode.
 
     Raises:
-        ArgumentError: this one does.
+        ArgumentError: it does not reset itself.
     """
     known = isinstance(env, Environment) or type(env).__module__.startswith("gymnax.")  # the check takes a second
     if known or any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves(params)):

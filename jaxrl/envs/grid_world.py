@@ -20,7 +20,7 @@ from jaxrl.memory import check_fits
 from jaxrl.types import MDP, Array
 
 RIGHT, LEFT, UP, DOWN = range(4)
-"""Actions. A slip moves across the chosen direction: the first two are across the last two."""
+"""Actions. A slip moves at a right angle to the chosen direction: up or down for right or left, and vice versa."""
 
 
 @jax.tree_util.register_dataclass
@@ -31,7 +31,7 @@ class GridWorldParams(EnvParams):
     reward: Array | np.ndarray
     """Reward for entering each cell, float32 `[H, W]`."""
     slip_probability: Annotated[float, Interval(ge=0, le=1)] = 0.0
-    """Probability that a move goes across the chosen direction, to either side equally."""
+    """Probability of moving at a right angle to the chosen direction, half of it to each side."""
     discount: Annotated[float, Interval(ge=0, le=1)] = 0.99
     """`γ` of the MDP. Steps do not use it, and agents have their own."""
     max_steps_in_episode: Annotated[int, Interval(ge=1, lt=2**31)] = 200
@@ -47,9 +47,9 @@ class GridWorldState(NamedTuple):
 
 
 def enter(grid: Grid, reward: Array | np.ndarray, cell: Array, direction: Array) -> tuple[Array, Array]:
-    """The cell that a move enters, and its reward, elementwise in `cell` and `direction`.
+    """The cell that a move enters, and the reward for it, elementwise in `cell` and `direction`.
 
-    A move off the board or into a wall, or in none of the four directions, enters its own cell again. Terminal cells
+    A move off the board, into a wall, or in none of the four directions enters its own cell again. Terminal cells
     and walls are never left, and earn nothing.
 
     Args:
@@ -68,7 +68,7 @@ def enter(grid: Grid, reward: Array | np.ndarray, cell: Array, direction: Array)
 
 
 def grid_mdp(grid: Grid, params: GridWorldParams) -> MDP:
-    """The tables of a Grid World with `S = H * W` states, including its walls, which nothing leads to.
+    """The tables of a Grid World with `S = H * W` states. Walls are states that cannot be reached.
 
     A pure function of arrays: `jax.vmap(grid_mdp)(grids, params)` makes the tables of many maps of one size.
 
@@ -111,8 +111,8 @@ class GridWorld(Environment):
     fall from a cliff.
 
     Raises:
-        ArgumentError: the map cannot be used, a number is out of bounds, or the way from some start to its nearest goal
-            is longer than an episode.
+        ArgumentError: the map cannot be used, a number is out of bounds, or the path from some start to its nearest
+            goal is longer than an episode.
     """
 
     map: Any = "lecture"

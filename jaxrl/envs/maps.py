@@ -98,8 +98,8 @@ class Map(NamedTuple):
         rows: its characters, H strings of length W.
         grid: their meaning; NumPy arrays `[H, W]`.
         reward: the reward for entering each cell, float32 `[H, W]`, read-only.
-        moves: the shortest way from the start that is furthest from a goal, in moves; from a start that leads to no
-            goal, the shortest way to a hole.
+        moves: the length of the shortest path to a goal, from the start where it is longest. A start that leads to no
+            goal counts with its path to a hole.
         start: row and column of that start.
     """
 
@@ -233,7 +233,7 @@ def _check_rows(rows: tuple[str, ...], rewards: dict[str, float]) -> None:
 
 
 def _moves_to(grid: Grid, targets: Any) -> np.ndarray:
-    """The least moves from each cell to one of the targets, which are terminal, int `[H, W]`; -1 without a way.
+    """The fewest moves from each cell to a target, a terminal cell, int `[H, W]`; -1 if no path exists.
 
     A breadth-first search from the targets. A fall may lead to any start. Slips do not matter: each of the four
     directions still has some action that leads there.

@@ -27,9 +27,9 @@ def rollout(
 
     Pure and traceable: call it under `jax.jit`, and `vmap` it over keys or over what the policy closes over.
 
-    It keeps every observation twice, as the transition's first and as what followed. In Breakout that is 2 × 400 bytes
-    a step: 1000 steps of 1024 environments take 0.83 GB (and 0.05 GB more while they are unpacked). A function under
-    `jit` keeps only what it returns or uses: half of that without `next_observation`, and 8 MB for rewards and actions.
+    It stores every observation twice, as `next_observation` and as the `observation` of the next step. In Breakout that
+    is 2 × 400 bytes a step: 1000 steps of 1024 environments take 0.83 GB (and 0.05 GB more while they are unpacked).
+    Under `jit`, unused results take no memory: without `next_observation` it is half, for rewards and actions 8 MB.
 
     Args:
         env: one of jaxrl's environments, or any with gymnax 1.0's interface.

@@ -65,29 +65,18 @@ def run(options: Options, console: Console) -> None:
     env: GridWorld = make(
         "GridWorld", map=options.map, slip_probability=options.slip_probability, max_steps_in_episode=no_cap
     )[0]
-    if options.out is not None:
-        check_free(options.out)
     mdp = env.mdp(env.default_params.replace(discount=options.discount))
     random_values = evaluate_random_policy(mdp)
     directory = make_out(options.out, NAME)
     with lock(directory, "out"):
-        check_free(directory)
+        others = (run_directory.SUMMARY, run_directory.SWEEP)
+        if run_directory.holds_a_run(directory) or any((directory / name).exists() for name in others):
+            raise ArgumentError("out", "must be a directory without a run", directory)
         solution = solve(mdp, random_values, first_q(env, mdp, options.seed), options.tolerance)
         summary = summarize(options, solution)
         run_directory.write_json(directory / run_directory.SUMMARY, summary)
         draw_solution(env, solution, options.discount, options.tolerance, describe(env, options), directory)
         show(summary, directory, console)
-
-
-def check_free(directory: Path) -> None:
-    """Checks that a directory holds no other run.
-
-    Raises:
-        ArgumentError: it does.
-    """
-    others = (run_directory.SUMMARY, run_directory.SWEEP)
-    if run_directory.holds_a_run(directory) or any((directory / name).exists() for name in others):
-        raise ArgumentError("out", "must be a directory without a run", directory)
 
 
 def describe(env: GridWorld, options: Options) -> str:

@@ -65,7 +65,7 @@ def render_values(
         env: the environment that the values are of.
         values: `V(s)` as `[S]`, or `Q(s, a)` as `[S, A]`, whose maximum over the actions is drawn.
         policy: `π(a | s)` as `[S, A]`. Every action with a positive probability gets an arrow. By default, these are
-            the actions with the largest `Q(s, a)`, up to 1e-4 of the range of the values drawn, or none for `V`.
+            the actions with the largest `Q(s, a)`, within 1e-4 of the range of the values; `V` has no arrows.
         title: one line above the picture.
         limits: the values with the darkest and the lightest colour, by default the smallest and the largest value.
 

@@ -92,7 +92,8 @@ def draw_learning_curve(metrics: Path, picture: Path, title: str, subtitle: str,
     """Draws the training return against environment steps.
 
     Args:
-        metrics: a run's `metrics.csv`. Several seeds are drawn as their mean with its 95 % interval, few one by one.
+        metrics: a run's `metrics.csv`. Several seeds are drawn as their mean with its 95 % interval, a few as their
+            mean and each seed.
         picture: the PNG to write.
         title: the algorithm and the environment.
         subtitle: the environment's rules.

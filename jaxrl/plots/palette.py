@@ -14,7 +14,7 @@ BACKGROUND, GRID, INK, FAINT = (18, 20, 28), (32, 36, 48), (235, 235, 240), (140
 BOARD = 400
 """Pixels of the longer side of an observation's picture."""
 DETAILED = 8
-"""Smaller cells, in pixels, are flat: they have no gaps, frames or dots."""
+"""Cells of fewer pixels are flat: they have no gaps, frames or dots."""
 
 
 def cell_size(rows: int, columns: int, longest: int = BOARD) -> tuple[float, float]:

@@ -15,7 +15,7 @@ from jaxrl.plots.video import write_gif
 
 ITERATES, VIDEO, POLICIES, CONVERGENCE = "iterates.png", "iterates.gif", "policies.png", "convergence.png"
 FRAMES = 60
-"""Most frames of the video. It leaves out some of more iterations, most of them towards the end."""
+"""Maximum number of frames. A video of more iterations leaves out some, most of them late ones."""
 
 
 GAP, TITLE = 24, 40

@@ -46,7 +46,7 @@ def render(env: Any, observation: Any, caption: Sequence[str] = ()) -> Image.Ima
     """
     drawing, legend = draw(env, observation)
     picture = Image.new("RGB", (BOARD + 180, BOARD), BACKGROUND)
-    picture.paste(drawing, ((BOARD - drawing.width) // 2, (BOARD - drawing.height) // 2))
+    _paste_centred(picture, drawing)
     for i, line in enumerate(caption):
         picture.paste(_draw_words(line, INK), (BOARD + 18, 16 + LINE * i))
     legend = shorten(legend, (BOARD - 24) // LINE - len(caption))
@@ -55,6 +55,10 @@ def render(env: Any, observation: Any, caption: Sequence[str] = ()) -> Image.Ima
         ImageDraw.Draw(picture).rectangle((BOARD + 18, y + 3, BOARD + 32, y + 17), colour)
         picture.paste(_draw_words(name, FAINT), (BOARD + 42, y))
     return picture
+
+
+def _paste_centred(picture: Image.Image, drawing: Image.Image) -> None:
+    picture.paste(drawing, ((BOARD - drawing.width) // 2, (BOARD - drawing.height) // 2))
 
 
 @cache  # most frames of a video share their words
@@ -137,8 +141,7 @@ def _draw_several(arrays: list[np.ndarray]) -> Image.Image:
     for i, array in enumerate(arrays):
         tile = Image.new("RGB", (BOARD, BOARD), BACKGROUND)
         ImageDraw.Draw(tile).rectangle((0, 0, BOARD - 1, BOARD - 1), outline=GRID, width=columns)
-        drawing = _draw_array(array)[0]
-        tile.paste(drawing, ((BOARD - drawing.width) // 2, (BOARD - drawing.height) // 2))
+        _paste_centred(tile, _draw_array(array)[0])
         tile = tile.resize((side - 2, side - 2), Image.Resampling.LANCZOS)
         picture.paste(tile, (i % columns * side + 1, i // columns * side + 1))
     return picture

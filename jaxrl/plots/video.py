@@ -15,7 +15,7 @@ from jaxrl.plots.render import render, to_numpy
 from jaxrl.types import PyTree, Transition
 
 MOST_SAMPLED = 40
-"""The palette of a video is made for at most this many of its frames."""
+"""Maximum number of frames from which the palette of a video is made."""
 
 
 def save_video(env: Any, trajectory: Transition, path: str | Path, title: str | None = None) -> None:
@@ -76,7 +76,7 @@ def write_gif(draw: Callable[[int], Image.Image], milliseconds: Sequence[int], p
 
 
 def frame_time(env: Any, observations: PyTree) -> int:
-    """How many milliseconds a video shows a step: real time for cart-pole, a pace that eyes can follow elsewhere."""
+    """Milliseconds to show a step: real time for cart-pole, elsewhere a pace that the eye can follow."""
     if isinstance(env, GridWorld):
         return 400
     if getattr(env, "name", "") == "CartPole-v1":
