@@ -1,7 +1,9 @@
 """Numbers as text."""
 
 import numpy as np
+import polars as pl
 import pytest
+from rich.console import Console
 
 from jaxrl.formatting import (
     describe_spread,
@@ -12,6 +14,8 @@ from jaxrl.formatting import (
     format_seconds,
     format_si,
     interval_95,
+    markdown_table,
+    screen_table,
 )
 
 
@@ -62,3 +66,22 @@ def test_means_over_seeds(values: list[float], mean: str, spread: str) -> None:
 def test_sizes_and_durations() -> None:
     assert [format_bytes(x) for x in (0, 1.5 * 2**20, 2**30)] == ["0.00 MiB", "1.50 MiB", "1.00 GiB"]
     assert [format_seconds(x) for x in (45.2, 720, 36_000, 10 * 86_400)] == ["45 s", "12 min", "10 h", "10 days"]
+
+
+def test_tables_align_numbers_to_the_right(capsys) -> None:
+    frame = pl.DataFrame({"group of": ["one", "b"], "agents at once": ["5", "1,000"]})
+    right = ["agents at once"]
+    assert markdown_table(frame, right).splitlines() == [
+        "| group of | agents at once |", "| --- | ---: |", "| one | 5 |", "| b | 1,000 |",
+    ]  # fmt: skip
+    Console(width=80).print(screen_table(frame, right), screen_table(frame, right, narrow=True))
+    assert [line.rstrip() for line in capsys.readouterr().out.splitlines()] == [
+        "group of  agents at once",
+        "one                    5",
+        "b                  1,000",
+        "       agents",
+        "group      at",
+        "of       once",
+        "one         5",
+        "b       1,000",
+    ]

@@ -58,10 +58,8 @@ def measure(
         "env_steps_per_second_alone": speed_alone,
         "ratio": speed / speed_alone,
         "memory_gib": program.memory() * (len(used) if used[0].platform == "cpu" else 1) / 2**30,
-        "num_steps": together.num_steps,
-        "seconds": together.seconds,
+        **together._asdict(),
         "seconds_alone": alone.seconds,
-        "compile_seconds": many.compile_seconds,
     }
 
 

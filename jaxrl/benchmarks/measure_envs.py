@@ -223,10 +223,8 @@ def to_row(env_id: str, each: Implementation, loop: TimedLoop, timing: Timing) -
         "rules": each.rules,
         "description": each.description,
         "num_envs": each.num_envs,
-        "num_steps": timing.num_steps,
         "steps_per_second": each.num_envs * timing.steps_per_second,
-        "seconds": timing.seconds,
-        "compile_seconds": loop.compile_seconds,
+        **timing._asdict(),
         "reward_per_step": float(loop.carry.reward.sum()) / total,
         "episode_length": total / episodes if episodes else None,
     }

@@ -101,12 +101,10 @@ def measure(capacity: int, agents: int, batch_size: int, seconds: float, repeats
             "capacity": capacity,
             "agents": agents,
             "batch_size": batch_size,
-            "num_steps": timing.num_steps,
             "microseconds": 1e6 / timing.steps_per_second / agents,
-            "seconds": timing.seconds,
-            "compile_seconds": loop.compile_seconds,
+            **timing._asdict(),
         }
-        for name, loop, timing in zip(STRUCTURES, loops, time_loops(loops, seconds, repeats), strict=True)
+        for name, timing in zip(STRUCTURES, time_loops(loops, seconds, repeats), strict=True)
     ]
 
 

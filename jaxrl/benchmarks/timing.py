@@ -15,15 +15,17 @@ MIN_STEPS = 8
 
 
 class Timing(NamedTuple):
-    """The timed runs of a loop.
+    """The timed runs of a loop. Its fields are columns of every benchmark's results.
 
     Attributes:
         num_steps: the steps of each run.
         seconds: the wall time of each run.
+        compile_seconds: the time that compiling the loop took.
     """
 
     num_steps: int
     seconds: list[float]
+    compile_seconds: float
 
     @property
     def steps_per_second(self) -> float:
@@ -73,4 +75,5 @@ def time_loops(loops: Sequence[TimedLoop], seconds: float, repeats: int) -> list
             steps *= 4
         num_steps.append(max(MIN_STEPS, round(steps * seconds / elapsed)))
     rounds = [[loop.run(steps) for loop, steps in zip(loops, num_steps, strict=True)] for _ in range(repeats)]
-    return [Timing(steps, list(times)) for steps, times in zip(num_steps, zip(*rounds, strict=True), strict=True)]
+    times = map(list, zip(*rounds, strict=True))
+    return [Timing(n, x, loop.compile_seconds) for n, x, loop in zip(num_steps, times, loops, strict=True)]
