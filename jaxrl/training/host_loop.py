@@ -101,8 +101,16 @@ def run(
     with ExitStack() as closing:
         for logger in loggers:
             closing.callback(logger.close)
-        given = trainer.trainer if isinstance(trainer, Program) else trainer
-        _check_arguments(given, hparams, total_steps, log_every, checkpoints, checkpoint_every, resume)
+        check(hparams, "hparams.")
+        for name, value in (("log_every", log_every), ("checkpoint_every", checkpoint_every)):
+            if not isinstance(value, Real) or not value > 0:
+                raise ArgumentError(name, "must be a number > 0", value)
+        if resume and checkpoints is None:
+            raise ValueError("resume=True needs checkpoints, got checkpoints=None")
+        if not resume and checkpoints is not None and checkpoints.steps():
+            where = checkpoints.directory
+            raise ValueError(f"{where} already holds checkpoints; pass resume=True or another directory")
+        check_total_steps(trainer.trainer if isinstance(trainer, Program) else trainer, total_steps)
         program = trainer if isinstance(trainer, Program) else Program(trainer, key, hparams)
         advance = step_by_step(program) if debug_nans else program.compiled()
         if not debug_nans:
@@ -127,26 +135,6 @@ def row_ends(trainer: Trainer, log_every: int, iteration: int) -> range:
     step, length = trainer.steps_per_iteration, row_length(trainer, log_every)
     first, last = (trainer.warmup_steps + iterations * step for iterations in (length, iteration))
     return range(first, last + 1, length * step)
-
-
-def _check_arguments(
-    trainer: Trainer,
-    hparams: Hparams,
-    total_steps: int,
-    log_every: int,
-    checkpoints: Checkpoints | None,
-    checkpoint_every: float,
-    resume: bool,
-) -> None:
-    check(hparams, "hparams.")
-    for name, value in (("log_every", log_every), ("checkpoint_every", checkpoint_every)):
-        if not isinstance(value, Real) or not value > 0:
-            raise ArgumentError(name, "must be a number > 0", value)
-    if resume and checkpoints is None:
-        raise ValueError("resume=True needs checkpoints, got checkpoints=None")
-    if not resume and checkpoints is not None and checkpoints.steps():
-        raise ValueError(f"{checkpoints.directory} already holds checkpoints; pass resume=True or another directory")
-    check_total_steps(trainer, total_steps)
 
 
 def _restore(checkpoints: Checkpoints, shapes: RunState, notify: Callable[[str], None]) -> tuple[RunState, float]:
@@ -193,11 +181,6 @@ class _Loop:
     @property
     def num_agents(self) -> int:
         return np.size(self.run_state.nan_iteration)
-
-    @property
-    def mean_rate(self) -> float:
-        """Environment steps of all agents per second of `train_seconds`."""
-        return self.num_agents * self.env_steps / self.train_seconds
 
     def open_loggers(self, info: RunInfo, resume: bool, notify: Callable[[str], None]) -> None:
         """Opens the loggers, which does not count as training: that of W&B takes seconds."""
@@ -306,8 +289,8 @@ class _Loop:
         self.row_start = (self.iteration, time.perf_counter())
 
     def show_progress(self) -> None:
-        total_steps = self.steps_at(self.total_iterations)
-        self.call_loggers(lambda logger: logger.progress(self.env_steps, total_steps, self.mean_rate))
+        total_steps, rate = self.steps_at(self.total_iterations), self.num_agents * self.env_steps / self.train_seconds
+        self.call_loggers(lambda logger: logger.progress(self.env_steps, total_steps, rate))
 
     def call_loggers(self, method: Callable[[Logger], None]) -> None:
         """Calls all loggers, and keeps the first failure until the run is saved."""
