@@ -5,6 +5,7 @@ import json
 import re
 import statistics
 import sys
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -81,8 +82,13 @@ def test_steps_per_second_are_steps_over_time() -> None:
 
 
 def test_loops_that_take_turns_keep_their_own_timings() -> None:
-    fast = compile_loop(lambda key: jnp.int32(0), lambda carry, num_steps: carry + num_steps)
-    slow = compile_loop(lambda key: jnp.eye(200), lambda x, n: jax.lax.fori_loop(0, n, lambda _, x: jnp.tanh(x @ x), x))
+    def start(size: int, key: jax.Array) -> jax.Array:
+        return jnp.eye(size)
+
+    def multiply(x: jax.Array, num_steps: jax.Array) -> jax.Array:
+        return jax.lax.fori_loop(0, num_steps, lambda _, x: jnp.tanh(x @ x), x)
+
+    fast, slow = (compile_loop(partial(start, size), multiply) for size in (2, 300))
     warm_up = [8 * (4**k - 1) // 3 for k in range(16)]  # 8 steps, then 4 times as many until they take long enough
     for loop, timing in zip((fast, slow), time_loops([fast, slow], seconds=1e-2, repeats=3), strict=True):
         assert loop.steps - 3 * timing.num_steps in warm_up
