@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxrl.arguments import ArgumentError, nearest
+from jaxrl.arguments import ArgumentError, suggest
 from jaxrl.types import Array
 
 MAPS = {
@@ -133,9 +133,7 @@ def map_text(map: Any) -> str:
         return text if _has_lines(text) else text + "\n"
     if not isinstance(map, Path) and set(text) <= set(CELLS) and set(text) & set("GH"):
         return text + "\n"  # a single row
-    near = nearest(text, MAPS)
-    hint = f" (the nearest is {near!r})" if near else ""
-    rule = f"must be an existing file, a text of several lines or one of {', '.join(MAPS)}{hint}"
+    rule = f"must be an existing file, a text of several lines or a known map ({suggest(text, MAPS)})"
     raise ArgumentError("map", rule, text)
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from annotated_types import Interval
 
-from jaxrl.arguments import ArgumentError, check_value, nearest
+from jaxrl.arguments import ArgumentError, check_value, suggest
 from jaxrl.envs.base import Environment, EnvParams, describe_params
 from jaxrl.envs.cart_pole import CartPole
 from jaxrl.envs.foreign import check_interface
@@ -96,9 +96,8 @@ def _find_factory(env_id: str, rules: str | None) -> Callable[..., Any]:
         from gymnax import registration  # here, because it takes seconds and jaxrl's own environments do not need it
 
         if env_id not in registration.registered_envs:
-            near = nearest(env_id, [*NAMES, *registration.registered_envs])
-            hint = f" (the nearest is {near!r})" if near else ""
-            raise ArgumentError("env_id", f"must be a known name{hint}", env_id)
+            known = dict.fromkeys([*NAMES, *registration.registered_envs])  # some games are in both
+            raise ArgumentError("env_id", f"must be a known name ({suggest(env_id, known)})", env_id)
         return registration._registry[env_id]
     module_name, _, name = env_id.partition(":")
     try:

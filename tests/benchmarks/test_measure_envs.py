@@ -199,7 +199,10 @@ def test_a_baseline_that_is_not_installed_is_named(monkeypatch) -> None:
 
 BAD = [
     ("--envs Breakout-MinAtr", "--envs must be a known name .*, got 'Breakout-MinAtr'"),
-    ("--envs Foo", "--envs must be a known name, got 'Foo'"),
+    (
+        "--envs Foo",
+        r"--envs must be a known name \(one of Asterix-MinAtar, .*, GridWorld, Pendulum-v1, .*\), got 'Foo'",
+    ),
     ("--envs", "--envs must have at least one value, got none"),
     ("--num-envs 0", "--num-envs must be > 0, got 0"),
     ("--seconds nan", "--seconds must be > 0, got nan"),

@@ -98,7 +98,10 @@ def test_a_picture_that_fails_costs_no_result(call, tmp_path, monkeypatch) -> No
             "--config.n-step 40",
             "error: --config.n-step must be at least 1 and at most the 16 rows of the replay, got 40",
         ),
-        ("--env Nowhere-v1", "error: --env must be a known name, got 'Nowhere-v1'"),
+        (
+            "--env CartPole-v2",
+            "error: --env must be a known name (the nearest is CartPole-v1), got 'CartPole-v2'",
+        ),
         ("--hparams.discount 2", "error: --hparams.discount must be <= 1, got 2.0"),
         (
             "--config.conv-features 8",

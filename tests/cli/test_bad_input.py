@@ -14,7 +14,7 @@ from jaxrl.runs.train import train
 BAD = [
     (
         "--env Breakout-MinAtr",
-        r"--env must be a known name \(the nearest is 'Breakout-MinAtar'\), got 'Breakout-MinAtr'",
+        r"--env must be a known name \(the nearest is Breakout-MinAtar\), got 'Breakout-MinAtr'",
     ),
     ("--env Pendulum-v1", "--env must have discrete actions, got Pendulum-v1"),
     ("--env nowhere:factory", "--env must name a factory that can be imported .* got 'nowhere:factory'"),

@@ -76,11 +76,11 @@ def test_from_a_random_q_and_without_discount(call, monkeypatch, tmp_path: Path)
 BAD = [
     (
         "--map lectur",
-        "--map must be an existing file, a text of .* or one of lecture, .*nearest is 'lecture'.*got 'lectur'",
+        "--map must be an existing file, a text of .* or a known map .the nearest is lecture.*got 'lectur'",
     ),
     ("--map A_FILE", r"--map must be made of #.FSGHC .* got at row 0, column 0 '\?'"),
-    ("--map .", "--map must be an existing file, a text of .* or one of .*, got '.'"),
-    (f"--map {'S' * 300}", "--map must be an existing file, a text of .* or one of .*, got 'S"),
+    ("--map .", "--map must be an existing file, a text of .* or a known map .one of lecture, .*, got '.'"),
+    (f"--map {'S' * 300}", "--map must be an existing file, a text of .* or a known map .one of lecture, .*, got 'S"),
     ("--discount 1.5", "--discount must be <= 1, got 1.5"),
     ("--discount nan", "--discount must be >= 0, got nan"),
     ("--slip-probability -0.1", "--slip-probability must be >= 0, got -0.1"),

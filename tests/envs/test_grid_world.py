@@ -260,7 +260,7 @@ def test_many_environments_reset_themselves_and_are_cut_off() -> None:
     [
         (
             {"map": "clif"},
-            "map must be an existing file, a text of .* or one of lecture, cliff, .*nearest is 'cliff'.*'clif'",
+            "map must be an existing file, a text of .* or a known map .the nearest is cliff.*'clif'",
         ),
         ({"map": "..\n.?\n"}, r"map must be made of #.FSGHC and .* got at row 1, column 1 '\?'"),
         ({"map": "..\n.a\nb = 1\n"}, "map must be made of .* got at row 1, column 1 'a'"),

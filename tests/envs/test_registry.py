@@ -79,9 +79,9 @@ def test_own_environments_do_without_gymnax() -> None:
         (
             "Breakout-MinAtr",
             None,
-            "env_id must be a known name (the nearest is 'Breakout-MinAtar'), got",
+            "env_id must be a known name (the nearest is Breakout-MinAtar), got",
         ),
-        ("GridWord", None, "env_id must be a known name (the nearest is 'GridWorld'), got 'GridWord'"),
+        ("GridWord", None, "env_id must be a known name (the nearest is GridWorld), got 'GridWord'"),
         ("GridWorld", "original", "got rules='original' for 'GridWorld'"),
         ("Breakout-MinAtar", "atari", "rules must be one of original, gymnax, got 'atari'"),
         ("Acrobot-v1", "original", "got rules='original' for 'Acrobot-v1'"),
