@@ -33,6 +33,11 @@ def format_return(x: float) -> str:
     return format_number(round(float(x), 2), 6)
 
 
+def format_count(number: int, noun: str) -> str:
+    """A number of things: 1 agent, 1,000 agents."""
+    return f"{number:,} {noun}" + "s" * (number != 1)
+
+
 def format_mean(values: Sequence[float] | np.ndarray) -> str:
     """The mean over seeds and their spread.
 

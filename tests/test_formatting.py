@@ -8,6 +8,7 @@ from rich.console import Console
 from jaxrl.formatting import (
     describe_spread,
     format_bytes,
+    format_count,
     format_mean,
     format_number,
     format_return,
@@ -85,3 +86,9 @@ def test_tables_align_numbers_to_the_right(capsys) -> None:
         "one         5",
         "b       1,000",
     ]
+
+
+def test_counts() -> None:
+    assert [format_count(n, "agent") for n in (0, 1, 2, 1000)] == [
+        "0 agents", "1 agent", "2 agents", "1,000 agents",
+    ]  # fmt: skip

@@ -1,4 +1,5 @@
-"""Trains hundreds of agents at once, with the hyperparameters, static values and environments that a file lists."""
+"""Trains hundreds of agents at once, as a TOML file specifies: hyperparameters, static values (those that change the
+compiled program) and environments."""
 
 import dataclasses
 import os
@@ -15,10 +16,9 @@ from jaxrl.arguments import ArgumentError, check
 from jaxrl.cli.command import prepare_jax, screen
 from jaxrl.cli.errors import errors_in_one_line, fail
 from jaxrl.cli.parse import parse
-from jaxrl.runs import run_directory
 from jaxrl.runs.options import default_hint
 from jaxrl.sweeps import read_spec, sweep
-from jaxrl.sweeps.execute import choose_directory
+from jaxrl.sweeps.comparison import ComparisonOptions
 from jaxrl.sweeps.spec import FORMAT
 
 MODULE = "jaxrl.experiments.sweep"
@@ -26,26 +26,18 @@ JOIN_SECONDS = 300
 """How long several processes wait for each other."""
 
 
-@dataclasses.dataclass(frozen=True)
-class SweepOptions:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SweepOptions(ComparisonOptions):
     spec: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="SPEC")]
     """A TOML file that says what to train and which fields to vary."""
-    out: Annotated[Path | None, default_hint("runs/sweep/DATE-TIME", "DIR")] = None
-    """The sweep's directory."""
-    resume: bool = False
-    """Continue the sweep in --out bit for bit, or begin it if there is none yet."""
     dry_run: bool = False
     """Only print the plan, after compiling the program of each group and timing it for a second."""
     memory: Annotated[float | None, Gt(0), default_hint("four fifths of the free memory")] = None
     """GiB of memory that the agents may take; agents that do not fit train in chunks, one after another."""
     max_groups: Annotated[int, Gt(0)] = 16
     """The most groups of agents with equal static values; each group compiles its own program."""
-    checkpoint_every: Annotated[float, Gt(0)] = 60.0
-    """Seconds between two checkpoints of the agents that are training."""
     loggers: Annotated[tuple[str, ...], default_hint("none")] = ()
     """What else records the metrics of each chunk: tensorboard, wandb, or your own module:attribute."""
-    record: Annotated[Path | None, default_hint("nowhere", "DIR")] = None
-    """Also write the results, and a page that says how they were made, to this directory."""
     num_devices: Annotated[int | None, Gt(0), default_hint("all accelerators, or cores")] = None
     """Devices of each process, or cores of a CPU, to spread the agents over."""
     distributed: bool = False
@@ -63,18 +55,14 @@ def main() -> None:
     options = parse(SweepOptions, f"{__doc__}\n\n{FORMAT}", prog=f"python -m {MODULE}")
     check(options)
     spec = read_spec(options.spec)
-    directory = choose_directory(options.out, options.resume, "sweep")
     join(options)  # before jax looks at its devices
     prepare_jax(num_cpu_devices=options.num_devices)
     console = screen(quiet=jax.process_index() > 0)
-    names = ("resume", "dry_run", "memory", "max_groups", "checkpoint_every", "loggers", "num_devices", "record")
+    names = ("out", "resume", "dry_run", "memory", "max_groups", "checkpoint_every", "loggers", "num_devices", "record")
     arguments = {name: getattr(options, name) for name in names}
-    result = sweep(spec, directory, console=console, module=MODULE, **arguments)
+    result = sweep(spec, console=console, module=MODULE, **arguments)
     if result is not None and result.problems:
         fail("; ".join(result.problems), 1)
-    if result is None and not options.dry_run:
-        console.print("continue with")
-        console.print(f"  {run_directory.resume_command(MODULE, directory)}", soft_wrap=True)
 
 
 def join(options: SweepOptions) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 from rich.console import Console
 
-from jaxrl.formatting import format_number, format_si
+from jaxrl.formatting import format_count, format_number, format_si
 from jaxrl.runs import run_directory
 from jaxrl.runs.options import flatten
 from jaxrl.runs.progress import ProgressLine
@@ -53,8 +53,8 @@ class SweepProgress(Logger):
 
     def progress(self, env_steps: int, total_steps: int, steps_per_second: float) -> None:
         number, (value, agent) = len(self.agents), self.best
-        best = f"  best {format_number(value)} (agent {agent})" if agent >= 0 and self.show_best else ""
-        speed = f"{number:,} agents × {format_si(steps_per_second / self.size)} steps/s"
+        best = f"  best training return {format_number(value)} (agent {agent})" if agent >= 0 and self.show_best else ""
+        speed = f"{format_count(number, 'agent')} × {format_si(steps_per_second / self.size)} steps/s"
         self.line.update(self.done + env_steps * number, self.total, f"{self.label}  {speed}{best}")
 
 

@@ -15,7 +15,7 @@ from jaxrl.plots.picture_errors import errors_as_notes
 from jaxrl.runs import run_directory
 from jaxrl.runs.experiment import EXPERIMENTS
 from jaxrl.runs.options import default_hint
-from jaxrl.sweeps.execute import check_directory, choose_directory, sweep
+from jaxrl.sweeps.execute import choose_directory, lock_directories, prepare_sweep, show_resumption
 from jaxrl.sweeps.report import epsilons, made_on, read_record
 from jaxrl.sweeps.results import CURVES, RESULTS, SweepResult, write_parquet
 from jaxrl.sweeps.spec import SweepSpec
@@ -24,10 +24,10 @@ from jaxrl.training.program import DivergedError
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ComparisonOptions:
-    """How a comparison is run."""
+    """How a comparison, or a single sweep, is run."""
 
     out: Annotated[Path | None, default_hint("runs/EXPERIMENT/DATE-TIME", "DIR")] = None
-    """The directory of its sweeps."""
+    """Output directory."""
     resume: bool = False
     """Continue what is in --out bit for bit, or begin it if there is nothing yet."""
     checkpoint_every: Annotated[float, Gt(0)] = 60.0
@@ -69,27 +69,23 @@ def compare(comparison: Comparison, options: ComparisonOptions, console: Console
     module = f"{EXPERIMENTS}.{comparison.name}"
     directory = choose_directory(options.out, options.resume, comparison.name)
     run_directory.check_record(options.record, options.out)
-    for spec, place in comparison.specs.values():
-        check_directory(directory / place, options.resume, spec)
-    if options.record is not None:
-        run_directory.make_directory(options.record, "record")
-    results: dict[str, SweepResult] = {}
-    common = {"resume": options.resume, "checkpoint_every": options.checkpoint_every, "module": module}
-    for algorithm, (spec, place) in comparison.specs.items():
-        result = sweep(
-            spec,
-            directory / place,
-            max_groups=len(spec.draws),
-            num_devices=1,
-            console=console,
-            **common,  # type: ignore[arg-type]
+    runs = {
+        algorithm: prepare_sweep(
+            spec, directory / place, options.resume, options.checkpoint_every, console, module,
+            max_groups=len(spec.draws), num_devices=1,
         )
-        if result is None:
-            console.print("continue with")
-            console.print(f"  {run_directory.resume_command(module, directory)}", soft_wrap=True)
-            return []
-        results[algorithm] = result
-    report_comparison(comparison, results, directory, options.record, console)
+        for algorithm, (spec, place) in comparison.specs.items()
+    }  # fmt: skip
+    places = [place for _, place in comparison.specs.values()]
+    with lock_directories(options.out, comparison.name, options.record, places) as directory:
+        results: dict[str, SweepResult] = {}
+        for (algorithm, run), place in zip(runs.items(), places, strict=True):
+            result = run.run(directory / place)
+            if result is None:
+                show_resumption(console, module, directory)
+                return []
+            results[algorithm] = result
+        report_comparison(comparison, results, directory, options.record, console)
     return [problem for result in results.values() for problem in result.problems]
 
 

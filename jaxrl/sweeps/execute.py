@@ -15,7 +15,7 @@ from rich.console import Console
 
 from jaxrl.arguments import ArgumentError, errors_in
 from jaxrl.envs import describe_rules
-from jaxrl.formatting import format_bytes, format_seconds
+from jaxrl.formatting import format_bytes, format_count, format_seconds
 from jaxrl.runs import provenance, run_directory
 from jaxrl.runs.options import untrained_steps
 from jaxrl.sweeps import report, results
@@ -70,7 +70,8 @@ def sweep(
         max_groups: the most groups of agents with equal static values. Each compiles its own program.
         checkpoint_every: seconds between two checkpoints.
         loggers: what else records the metrics of each chunk, as for a run.
-        num_devices: devices of each process to spread the agents over (default: all).
+        num_devices: devices of each process to spread the agents over (default: all that jax has; a CPU is one, unless
+            `jax_num_cpu_devices` is set before jax starts).
         record: another directory, for the results and a page that describes them.
         console: where to print the plan, the progress and the best configurations (default: stdout).
         module: the module whose command line this is, if any.
@@ -81,71 +82,110 @@ def sweep(
     Raises:
         ArgumentError: a field or an argument cannot be used; nothing was trained.
     """
-    spec, console = spec.with_maps(), console or Console(highlight=False)
     directory = choose_directory(out, resume, "sweep")
-    plans = check_directory(directory, resume, spec)
+    run = prepare_sweep(
+        spec, directory, resume, checkpoint_every, console or Console(highlight=False), module,
+        memory=memory, max_groups=max_groups, loggers=loggers, num_devices=num_devices,
+    )  # fmt: skip
     record = None if record is None else Path(record)
     run_directory.check_record(record, directory)
+    if dry_run:
+        run.plan()
+        return None
+    with lock_directories(None if out is None else directory, "sweep", record) as directory:
+        result = run.run(directory)
+        if result is None and module is not None:
+            show_resumption(run.console, module, directory)
+        if result is not None and record is not None:
+            report.record_sweep(result, record)
+        return result
+
+
+def prepare_sweep(
+    spec: SweepSpec,
+    directory: Path,
+    resume: bool,
+    checkpoint_every: float,
+    console: Console,
+    module: str | None,
+    *,
+    max_groups: int,
+    num_devices: int | None,
+    memory: float | None = None,
+    loggers: Sequence[str] = (),
+) -> "SweepRun":
+    """Checks all that can be checked before anything is written or compiled. The arguments are those of `sweep`."""
+    spec = spec.with_maps()
+    plans = check_directory(directory, resume, spec)
     make_loggers(loggers)  # checks their names
     devices = choose_devices(plans or [], num_devices)
     limits = make_limits(memory, run_directory.free_disk(directory))
     groups = make_groups(spec, max_groups)
     if plans is None:
         check_effective(spec, groups)
-    for group in groups if plans is None else ():
-        max_chunk_size(group, devices, limits)  # before anything compiles
-    with contextlib.ExitStack() as locks:
-        if not dry_run:
-            for path, option in ((record, "record"), (directory, "out")):
-                if path is not None:
-                    run_directory.make_directory(path, option)
-            locks.enter_context(lock(directory))
-            if check_directory(directory, resume, spec) != plans:
-                raise ArgumentError("out", "must be a directory that no other process has just begun to use", directory)
-        begins = plans is None
-        if plans is None:
-            console.print(f"planning: compiling the programs of {len(groups)} groups, and timing each for a second")
-            plans = [plan_group(group, devices, limits) for group in groups]
-        run = SweepRun(spec, groups, plans, directory, devices, checkpoint_every, loggers, console)
-        run.show_plan(limits)
-        if dry_run:
-            return None
-        run.begin(resume, module) if begins else run.note_differences()
-        console.print(f"writing to {directory}", soft_wrap=True)
-        failed = run.train()
-        if failed is None:
-            console.print("stopped; the sweep is saved")
-        if failed is None or jax.process_index() > 0:
-            return None
-        result = run.collect(failed)
-        report.report(result, console)
-        if record is not None:
-            report.record_sweep(result, record)
-        return result
+        for group in groups:
+            max_chunk_size(group, devices, limits)
+    return SweepRun(spec, groups, plans, directory, resume, devices, limits, checkpoint_every, loggers, console, module)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass
 class SweepRun:
-    """A sweep with its plan."""
+    """A sweep that was checked.
+
+    Attributes:
+        planned: the plans of the sweep that goes on; None if it begins.
+        directory: where the sweep was checked, and from `run` on where it is.
+    """
 
     spec: SweepSpec
     groups: Sequence[Group]
-    plans: Sequence[GroupPlan]
+    planned: list[GroupPlan] | None
     directory: Path
+    resume: bool
     devices: Sequence[jax.Device]
+    limits: Limits
     checkpoint_every: float
     loggers: Sequence[str]
     console: Console
+    module: str | None
+    plans: list[GroupPlan] = dataclasses.field(default_factory=list)
 
-    def show_plan(self, limits: Limits) -> None:
+    def run(self, directory: Path) -> SweepResult | None:
+        """Trains in a directory that the caller has locked, and reports. Returns as `sweep` does."""
+        self.directory = directory
+        with noting_progress(directory):
+            if check_directory(directory, self.resume, self.spec) != self.planned:
+                raise ArgumentError("out", "must be a directory that no other process has just begun to use", directory)
+            self.plan()
+            self.begin() if self.planned is None else self.note_differences()
+            self.console.print(f"writing to {directory}", soft_wrap=True)
+            failed = self.train()
+            if failed is None:
+                self.console.print("stopped; the sweep is saved")
+            if failed is None or jax.process_index() > 0:
+                return None
+            result = self.collect(failed)
+            report.report(result, self.console)
+            return result
+
+    def plan(self) -> None:
+        """Plans a sweep that begins, and prints the plan."""
+        if self.planned is None:
+            programs = "the program" if len(self.groups) == 1 else "the programs"
+            groups = format_count(len(self.groups), "group")
+            self.console.print(f"planning: compiling {programs} of {groups}, and timing each for a second")
+        self.plans = self.planned or [plan_group(group, self.devices, self.limits) for group in self.groups]
+        self.show_plan()
+
+    def show_plan(self) -> None:
         """Prints what trains, and how much memory, disk and time that takes."""
         spec, console, agents = self.spec, self.console, sum(plan.agents for plan in self.plans)
         steps = spec.options.budget.total_steps
-        console.print(f"{report.title(spec)}: {agents:,} agents, {steps:,} steps each", soft_wrap=True)
+        console.print(f"{report.title(spec)}: {format_count(agents, 'agent')}, {steps:,} steps each", soft_wrap=True)
         console.print(plan_table(self.groups, self.plans))
         time, device = format_seconds(sum(plan.seconds for plan in self.plans)), provenance.device_name()
         console.print(f"about {time} of training on {len(self.devices)} × {device}", soft_wrap=True)
-        console.print("at most {} of memory and {} of disk".format(*map(format_bytes, limits)), soft_wrap=True)
+        console.print("limits: {} of memory, {} of disk".format(*map(format_bytes, self.limits)), soft_wrap=True)
         if untrained := max(untrained_steps(spec.configuration(i)) for i in range(len(spec.draws))):
             ends = "the learning rate ends at 0 (hparams.learning_rate_decay_steps)"
             console.print(f"note: {ends}: the last {untrained:,} steps of some agents train nothing", soft_wrap=True)
@@ -155,9 +195,9 @@ class SweepRun:
         for line in provenance.differences(report.read_record(self.directory)):
             self.console.print(f"note: resuming elsewhere, the last bits may differ: {line}", soft_wrap=True)
 
-    def begin(self, resume: bool, module: str | None) -> None:
+    def begin(self) -> None:
         """Writes down, in the first process, what is going to be done and how it was started."""
-        if resume:
+        if self.resume:
             self.console.print("note: there is no sweep to resume: it begins anew")
         if jax.process_index() > 0:
             return
@@ -167,9 +207,9 @@ class SweepRun:
             "rules": "; ".join(dict.fromkeys(describe_rules(each.env, each.env_params) for each in self.groups)),
             "plan": [plan._asdict() for plan in self.plans],
             "processes": jax.process_count(),
-            **provenance.describe(module or ""),
+            **provenance.describe(self.module or ""),
         }
-        if module is None:
+        if self.module is None:
             record["command"] = shlex.join(["python", *sys.argv])
         run_directory.write_json(self.directory / run_directory.SWEEP, record)
 
@@ -194,7 +234,7 @@ class SweepRun:
                     progress.done += len(trials) * group.options.budget.total_steps
                     continue
                 plan, errors = self.plans[group.number], results.error_file(self.directory, group.number)
-                label = f"group {group.number + 1} of {len(self.groups)}, chunk {chunk + 1} of {plan.chunks}"
+                label = f"group {group.number}, chunk {chunk + 1} of {plan.chunks}"
                 progress.start_chunk(label, trials["agent"].to_list(), plan.chunk_size)
                 try:
                     finished = train_chunk(
@@ -305,24 +345,47 @@ def choose_devices(plans: Sequence[GroupPlan], number: int | None) -> list[jax.D
 
 
 @contextlib.contextmanager
-def lock(directory: Path) -> Iterator[None]:
-    """Keeps other sweeps out of a directory. The first process locks it, and all processes learn whether it can.
+def lock_directories(out: Path | None, name: str, record: Path | None, places: Sequence[str] = ("",)) -> Iterator[Path]:
+    """Makes the directories of a command, and keeps other sweeps out of them.
+
+    Args:
+        out: the command's directory (default: a new one).
+        name: of the command, for a new directory.
+        record: where the results are copied to, if anywhere.
+        places: the sweeps' directories in that of the command.
 
     Raises:
-        ArgumentError: another process is writing there.
+        ArgumentError: a directory cannot be made, or another process writes there.
     """
-    with contextlib.ExitStack() as stack:
-        error = None
-        if jax.process_index() == 0:
-            try:
-                stack.enter_context(run_directory.lock(directory, "out"))
-            except ArgumentError as held:
-                error = held
-        if all_reduce_max(error is not None):
-            raise error or ArgumentError("out", "must be a directory that no other sweep uses", directory)
-        try:
-            yield
-        except (CheckpointError, MemoryError, OSError, KeyboardInterrupt, SystemExit) as stopped:
-            begun = (directory / run_directory.SWEEP).exists()
-            stopped.add_note("--resume goes on with what is saved" if begun else "nothing was saved yet")
-            raise
+    if record is not None:
+        run_directory.make_directory(record, "record")
+    directory = run_directory.make_out(out, name)
+    with contextlib.ExitStack() as locks:
+        for path in dict.fromkeys([directory, *(directory / place for place in places)]):
+            run_directory.make_directory(path, "out")
+            error = None
+            if jax.process_index() == 0:  # it locks, and all processes learn whether it can
+                try:
+                    locks.enter_context(run_directory.lock(path, "out"))
+                except ArgumentError as held:
+                    error = held
+            if all_reduce_max(error is not None):
+                raise error or ArgumentError("out", "must be a directory that no other sweep uses", path)
+        yield directory
+
+
+@contextlib.contextmanager
+def noting_progress(directory: Path) -> Iterator[None]:
+    """Adds to an error whether the sweep in a directory can be resumed."""
+    try:
+        yield
+    except (CheckpointError, MemoryError, OSError, KeyboardInterrupt, SystemExit) as stopped:
+        begun = (directory / run_directory.SWEEP).exists()
+        stopped.add_note("--resume goes on with what is saved" if begun else "nothing was saved yet")
+        raise
+
+
+def show_resumption(console: Console, module: str, directory: Path) -> None:
+    """Prints the command that continues what a signal stopped."""
+    console.print("continue with")
+    console.print(f"  {run_directory.resume_command(module, directory)}", soft_wrap=True)

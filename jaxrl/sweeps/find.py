@@ -57,4 +57,5 @@ def find_agent(directory: Path, agent: int | None) -> TrialLocation:
             size = record["plan"][row["group"]]["chunk_size"]
             return TrialLocation(spec.experiment, options, folder / AGENTS, size, found, name)
     last = len(spec.draws) * spec.seeds - 1
-    raise ArgumentError("agent", f"must be in 0 .. {last}, and of a finished chunk", agent)
+    rule = "must be in a chunk that is finished" if 0 <= agent <= last else f"must be in 0 .. {last}"
+    raise ArgumentError("agent", rule, agent)

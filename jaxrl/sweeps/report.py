@@ -9,7 +9,7 @@ import polars as pl
 from rich.console import Console
 
 from jaxrl.arguments import ArgumentError
-from jaxrl.formatting import describe_spread, markdown_table, screen_table
+from jaxrl.formatting import describe_spread, format_count, markdown_table, screen_table
 from jaxrl.plots.picture_errors import errors_as_notes
 from jaxrl.plots.sweep_results import draw_curves, draw_hparams
 from jaxrl.runs import run_directory
@@ -48,9 +48,9 @@ def title(spec: SweepSpec) -> str:
 
 def size(spec: SweepSpec) -> str:
     """How many agents a sweep has, in words."""
-    number = len(spec.draws)
-    configurations = f"{number:,} configuration" + "s" * (number > 1)
-    return configurations + (f" × {spec.seeds} seeds" if spec.seeds > 1 else ", one seed each")
+    return format_count(len(spec.draws), "configuration") + (
+        f" × {spec.seeds} seeds" if spec.seeds > 1 else ", one seed each"
+    )
 
 
 def report(result: SweepResult, console: Console) -> None:
@@ -74,7 +74,7 @@ def report(result: SweepResult, console: Console) -> None:
         if (directory / name).exists():
             console.print(f"{name.split('.')[0].replace('_', ' ')}: {directory / name}", soft_wrap=True)
     if result.configurations["finished"].sum() and spec.has_one_task:
-        console.print("train the best again with")
+        console.print("train the best configuration again with")
         console.print(f"  {retrain_best(spec, result)}", soft_wrap=True)
 
 
@@ -114,7 +114,7 @@ def page(result: SweepResult) -> str:
     interval = f" (mean and {describe_spread(spec.seeds)})" if spec.seeds > 1 else ""
     drawn = [name for name in PICTURES if (result.directory / name).exists()]
     shown = "\n".join(f"![{PICTURES[name]}]({name})\n" for name in drawn)
-    again = f"The best again:\n\n```\n{retrain_best(spec, result)}\n```\n" if spec.has_one_task else ""
+    again = f"The best configuration again:\n\n```\n{retrain_best(spec, result)}\n```\n" if spec.has_one_task else ""
     return f"""# {title(spec)}: a sweep
 
 ```

@@ -34,7 +34,7 @@ KINDS: dict[Any, tuple[Any, str]] = {
 }
 """What TOML may hold for each type, and what to call it."""
 EXAMPLE = """\
-experiment = "dqn_cartpole"    # any that trains
+experiment = "dqn_cartpole"    # any training experiment
 search = "random"              # or grid, sobol, list
 configurations = 64            # how many to draw; a grid takes all
 seeds = 3                      # of each configuration: 192 agents
@@ -49,8 +49,9 @@ values = [64, 128]             # a choice
 FORMAT = f"""The file, in TOML:
 {textwrap.indent(EXAMPLE, "  ")}
 A sweep can vary env, rules, env_options, and what the experiment's --help lists under hparams and config, written with
-"_" for "-". It can fix these fields, and seed, log_every, eval_episodes, and eval_max_steps. The search "list" trains
-variants, each of which changes some fields, as in variants.double.config.double = true."""
+"_" for "-". It can fix these fields, and total_steps, seed, log_every, eval_episodes, and eval_max_steps, which are the
+same for all agents. The search "list" trains variants, each of which changes some of the fields that a sweep can vary,
+as in variants.double.config.double = true."""
 """What the help of a sweep says of its file."""
 
 
@@ -288,6 +289,9 @@ class _Reader:
             if path in (field.name for field in dataclasses.fields(Execution)):
                 raise ArgumentError(name, "is an option of the command, not of the file", value)
             raise _unknown(name, value, [*OF_A_SPEC, *self.hints, *TABLES])
+        if path != name and "." not in path and path not in OF_A_TASK:
+            rule = "must be set for all variants at once; a variant changes only"
+            raise ArgumentError(name, f"{rule} {', '.join(OF_A_TASK)} and the fields of hparams and config", value)
         several = "; to try several, say {values = [...]}" * (name == path)
         if "." not in path and path not in OF_A_TASK:
             several = f"; only {', '.join(OF_A_TASK)} and the fields of hparams and config can have several"

@@ -1,12 +1,12 @@
 """The agents of a sweep, in groups that one compiled program can train."""
 
-import dataclasses
 import json
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
 import jax
+import numpy as np
 import polars as pl
 
 from jaxrl.arguments import ArgumentError, errors_in
@@ -62,7 +62,7 @@ class Group:
         Raises:
             ArgumentError: static values do not fit each other or the environment.
         """
-        self.number, self.trials = trials["group"][0], trials
+        self.number, self.trials, self.spec = trials["group"][0], trials, spec
         self.options = spec.configuration(trials["configuration"][0])
         self.env, self.env_params = make_env(self.options.task)
         self.agent, trainer = build(spec.experiment, self.env, self.env_params, self.options)
@@ -72,9 +72,8 @@ class Group:
     def inputs(self, trials: pl.DataFrame) -> tuple[Array, Hparams]:
         """The keys `[A]` and hyperparameters `[A]` of some trials."""
         keys, _, _ = key_streams(trials["seed"].to_list())
-        names = [field.name for field in dataclasses.fields(self.options.hparams)]
-        columns = {name: trials[f"hparams.{name}"].to_numpy() for name in names}
-        return keys, dataclasses.replace(self.options.hparams, **columns)
+        hparams = [self.spec.configuration(number).hparams for number in trials["configuration"]]
+        return keys, jax.tree.map(lambda *values: np.array(values), *hparams)
 
     def program(self, size: int, devices: Sequence[jax.Device]) -> Program:
         """The program that trains `size` agents at once; it is made once."""

@@ -2,14 +2,17 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
 import polars as pl
 import pytest
 from PIL import Image
 
 import jaxrl
+from jaxrl.arguments import ArgumentError
 from jaxrl.experiments import ablation, dqn_minatar, rainbow_minatar
-from jaxrl.runs.options import with_values
+from jaxrl.runs import run_directory
+from jaxrl.runs.options import flatten, with_values
 from jaxrl.sweeps import execute
 
 SMALL = (
@@ -77,6 +80,8 @@ def test_it_trains_draws_records_and_goes_on(call, tmp_path, monkeypatch) -> Non
 
 def test_a_picture_that_fails_costs_no_result(call, tmp_path, monkeypatch) -> None:
     def broken(*_: object, **__: object) -> None:
+        with pytest.raises(ArgumentError, match="no other process uses"), run_directory.lock(Path("a"), "out"):
+            pass  # the comparison holds its directory until all is written
         raise RuntimeError("an unforeseen error\nwith more")
 
     monkeypatch.setattr(ablation, "draw_variants", broken)
@@ -126,6 +131,14 @@ def test_rainbow_is_all_parts_at_once() -> None:
         if part != {"config.values": "quantiles"}:
             assert with_values(rainbow, part) == rainbow
             assert with_values(plain, part) != plain
+
+
+def test_rainbow_explores_by_its_noise_alone() -> None:
+    spec = ablation.make_spec(dataclasses.replace(ablation.START, variants=("dqn", "rainbow")))
+    found, rainbow = spec.configuration(1), rainbow_minatar.experiment.defaults
+    for path in ablation.ALL_PARTS:
+        assert flatten(found)[path] == flatten(rainbow)[path], path
+    assert found.hparams.epsilon_start == found.hparams.epsilon_end == found.hparams.epsilon_eval == 0
 
 
 def test_without_replay_it_learns_from_the_newest_steps() -> None:

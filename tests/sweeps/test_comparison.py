@@ -16,3 +16,9 @@ def test_agents_that_diverged_count_in_the_speed_and_the_time() -> None:
     assert table["algorithm"].to_list() == ["a", "b"]
     assert table["environment steps/s"].to_list() == ["80"] * 2
     assert table["minutes"].to_list() == ["0.5"] * 2
+
+
+def test_agents_that_train_together_share_the_minutes() -> None:
+    agents = [{"configuration": i, "variant": name, "eval_return": 1.0, "seed": 0} for i, name in enumerate("aab")]
+    trials = frame(agents).with_columns(algorithm=pl.lit("DQN"), seconds=pl.lit(180.0))
+    assert comparison_table(trials, pl.col("variant"))["minutes"].to_list() == ["2.0", "1.0"]

@@ -12,6 +12,7 @@ import shutil
 import signal
 import sys
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -296,7 +297,9 @@ def test_the_plan_comes_first_and_the_best_last(whole) -> None:
     )
     begins, ends = lines.index(f"writing to {whole.directory}"), lines.index("agents: 10 finished")
     assert summary < about < begins < lines.index("compiling, then the first steps") < ends
-    assert any(re.search(r"group 2 of 2, chunk 1 of 1  2 agents × .* steps/s  best \d+", line) for line in lines)
+    assert any(
+        re.search(r"group 1, chunk 1 of 1  2 agents × .* steps/s  best training return \d+", line) for line in lines
+    )
     row = next(line.split() for line in lines[begins:ends] if line.split()[:1] == ["1"])
     assert int(row[1]) == best_configuration(whole)
     for name in ("results.parquet", "curves.parquet", "learning_curves.png", "hyperparameters.png"):
@@ -304,7 +307,7 @@ def test_the_plan_comes_first_and_the_best_last(whole) -> None:
 
 
 def test_the_command_trains_the_best_again(whole) -> None:
-    at = whole.lines.index("train the best again with") + 1
+    at = whole.lines.index("train the best configuration again with") + 1
     python, dash_m, module, *arguments = shlex.split(whole.lines[at])
     assert (python, dash_m, module) == ("python", "-m", "jaxrl.experiments.dqn_cartpole")
     defaults = dqn_cartpole.experiment.defaults
@@ -328,7 +331,7 @@ def test_the_record(whole) -> None:
     assert "| rank | configuration | learning rate | discount | batch size |" in page
     assert "5 configurations × 2 seeds, 12,000 environment steps each." in page
     assert "Agents: 10 finished." in page
-    assert whole.lines[whole.lines.index("train the best again with") + 1].strip() in page
+    assert whole.lines[whole.lines.index("train the best configuration again with") + 1].strip() in page
     assert jax.__version__ in page
 
 
@@ -358,7 +361,7 @@ def test_the_best_seed_of_the_best_configuration_is_loaded_by_default(whole) -> 
 
 def test_agents_that_cannot_be_loaded(whole, tmp_path) -> None:
     for agent in (-1, AGENTS):
-        with pytest.raises(ArgumentError, match=rf"^agent must be in 0 \.\. 9, and .* finished chunk, got {agent}$"):
+        with pytest.raises(ArgumentError, match=rf"^agent must be in 0 \.\. 9, got {agent}$"):
             jaxrl.load(whole.directory, agent=agent)
     with pytest.raises(ArgumentError, match=r"^seed is for runs; an agent of a sweep has its own, got 4$"):
         jaxrl.load(whole.directory, seed=4)
@@ -392,7 +395,7 @@ def test_agents_of_different_environments_are_not_ranked(tmp_path, capsys) -> No
     assert "rank" not in printed
     (tmp_path / "record").mkdir()
     record_sweep(result, tmp_path / "record")
-    assert "The best again" not in (tmp_path / "record" / "README.md").read_text()
+    assert "The best configuration again" not in (tmp_path / "record" / "README.md").read_text()
 
 
 def test_evaluate_and_play_an_agent(whole, tmp_path, monkeypatch) -> None:
@@ -478,6 +481,7 @@ def chunks(swept, ppo) -> Chunks:
 
 def test_without_replay(ppo) -> None:
     assert (ppo.code, ppo.errors) == (0, [])
+    assert ppo.lines[0] == "planning: compiling the program of 1 group, and timing each for a second"
     found = results(ppo.directory)
     assert found.select("agent", "configuration", "seed", "chunk", "status", "env_steps").rows() == [
         (agent, agent, 0, 0, "finished", 2_048) for agent in range(3)
@@ -515,6 +519,8 @@ def test_a_chunks_configuration_lists_what_differs(ppo) -> None:
     config = shared_config(own, own.trials)
     assert config["env"] == "CartPole-v1"
     assert config["hparams.clip"] == own.trials["hparams.clip"].to_list()
+    two = own.trials.head(2)
+    assert shared_config(own, two)["hparams.clip"] == two["hparams.clip"].to_list()
 
 
 def test_a_groups_chunks_share_what_compiles(chunks) -> None:
@@ -652,7 +658,7 @@ def test_a_dry_run_writes_nothing(whole, tmp_path, monkeypatch) -> None:
     code, lines, errors = call(sweep.main, whole.spec, *ONE_DEVICE, "--dry-run", "--record", "kept")
     assert (code, errors) == (0, [])
     assert lines[:-1] == whole.lines[: len(lines) - 1]
-    assert re.fullmatch(r"at most .* of memory and .* of disk", lines[-1])  # the disk is not as free as it was
+    assert re.fullmatch(r"limits: .* of memory, .* of disk", lines[-1])  # the disk is not as free as it was
     assert whole.lines[len(lines)] == f"writing to {whole.directory}"
     assert len(plan_shown(lines)) == 2
     assert not list(tmp_path.iterdir())
@@ -771,6 +777,24 @@ def test_what_numbers_the_agents_stays_in_its_order(tmp_path, name: str) -> None
     assert sweeps.check_directory(tmp_path, True, spec(parts)) == []
     with pytest.raises(ArgumentError, match=f"^{name} must stay in their order to resume {tmp_path}$"):
         sweeps.check_directory(tmp_path, True, spec(reversed(parts)))
+
+
+def test_sweeps_that_begin_at_once_have_directories_of_their_own(tmp_path, monkeypatch) -> None:
+    """The name was free when the sweep was checked, and another process was faster."""
+    monkeypatch.chdir(tmp_path)
+    taken, used = [], []
+
+    def be_faster(*_: object) -> None:
+        taken.append(sweeps.run_directory.make_out(None, "sweep"))
+
+    monkeypatch.setattr(sweeps.SweepRun, "run", lambda _, directory: used.append(directory))
+    spec = SweepSpec("ppo_cartpole", "grid", fields={"config.hidden_sizes": [8]})
+    monkeypatch.setattr(sweeps.run_directory, "datetime", SimpleNamespace(now=lambda: datetime(2030, 1, 1)))
+    with monkeypatch.context() as patch:
+        patch.setattr(sweeps, "check_effective", be_faster)
+        sweeps.sweep(spec)
+    assert (taken, used) == ([Path("runs/sweep/20300101-000000")], [Path("runs/sweep/20300101-000000-2")])
+    assert used[0].is_dir()
 
 
 def test_a_file_that_is_not_there(tmp_path, monkeypatch) -> None:

@@ -535,6 +535,13 @@ BAD_LISTS = [
     ("[variants.a]\nhparams.discount = 2", "variants.a.hparams.discount must be <= 1, got 2.0"),
     ("[variants.a]\nconfig.dubble = true", r"variants.a.config.dubble is not known \(the nearest is config.double\)"),
     ("[variants.a]\nout = 'x'", "variants.a.out is an option of the command"),
+    *(
+        (
+            f"[variants.a]\n{name} = 7",
+            f"variants.a.{name} must be set for all variants at once; a variant changes only env,",
+        )
+        for name in ("total_steps", "seed", "log_every", "eval_episodes", "eval_max_steps")
+    ),
     ("[variants.a]\nhparams.discount.values = [0.9]", "variants.a.hparams.discount must be a number, got {'values'"),
     ("config.batch_size.values = [8]\n[variants.a]", "config.batch_size must have one value: the variants of a list"),
     ("configurations = 2\n[variants.a]", "configurations must not be set: a list takes all, got 2"),
@@ -634,6 +641,16 @@ def test_a_changed_specification_is_no_longer_its_file(read) -> None:
     changed = dataclasses.replace(spec, seeds=7)
     assert read(to_toml(changed)) == changed
     assert changed.source == ""
+
+
+def test_the_maps_of_all_swept_options_are_kept(tmp_path) -> None:
+    for name, text in (("a", "SG"), ("b", "S.G")):
+        (tmp_path / name).write_text(text)
+    values = [[f"map={tmp_path / name}"] for name in "ab"]
+    spec = SweepSpec("dqn_cartpole", "grid", fields={"env": "GridWorld", "env_options": {"values": values}})
+    texts = [" ".join(draw["env_options"]) for draw in spec.with_maps().draws]
+    assert ["S.G" in text for text in texts] == [False, True]
+    assert not any(str(tmp_path) in text for text in texts)
 
 
 def test_every_field_of_every_experiment_can_be_fixed(read) -> None:

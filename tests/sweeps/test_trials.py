@@ -1,5 +1,6 @@
 """Which agents a sweep has, and which of them one program can train."""
 
+import dataclasses
 import re
 from pathlib import Path
 
@@ -7,8 +8,10 @@ import jax
 import numpy as np
 import polars as pl
 import pytest
+from flax import struct
 
 from jaxrl.arguments import ArgumentError
+from jaxrl.experiments import dqn_cartpole
 from jaxrl.random import key_streams
 from jaxrl.runs.options import flatten, with_values
 from jaxrl.sweeps import trials
@@ -104,6 +107,40 @@ def test_inputs_are_each_trials_own(read) -> None:
         own = jax.tree.map(lambda column, i=i: column[i].item(), hparams)
         assert own == spec.configuration(row["configuration"]).hparams
     assert keys.shape == (4,)
+
+
+@struct.dataclass
+class Schedule:
+    rates: tuple[float, ...] = (0.1, 0.2)
+
+
+@struct.dataclass
+class OwnHparams:
+    schedule: Schedule = Schedule()
+    coefficients: tuple[float, ...] = (1.0, 2.0, 3.0)
+
+
+def test_hyperparameters_may_be_tuples_and_records(monkeypatch) -> None:
+    for name in ("build", "trace"):
+        monkeypatch.setattr(trials, name, lambda *_: (None, None))
+    defaults = dataclasses.replace(dqn_cartpole.experiment.defaults, hparams=OwnHparams())
+    own = dqn_cartpole.experiment._replace(defaults=defaults)
+    fields = {"hparams.coefficients": {"values": [[1, 2, 3], [4, 5, 6]]}}
+    (group,) = make_groups(SweepSpec(own, "grid", seeds=2, fields=fields), 1)
+    _, hparams = group.inputs(group.trials)
+    assert np.transpose(hparams.coefficients).tolist() == [[1, 2, 3]] * 2 + [[4, 5, 6]] * 2
+    assert np.transpose(hparams.schedule.rates).tolist() == [[0.1, 0.2]] * 4
+
+
+def test_a_groups_program_runs_sequentially_if_the_experiment_does(monkeypatch) -> None:
+    monkeypatch.setattr(trials, "Program", lambda *_, **given: given["sequential"])
+    monkeypatch.setattr(trials, "build", lambda *_: (None, None))
+    monkeypatch.setattr(trials, "trace", lambda *_: None)
+    plain = dqn_cartpole.experiment
+    for sequential in (False, True):
+        defaults = with_values(plain.defaults, {"sequential": sequential})
+        (group,) = make_groups(SweepSpec(plain._replace(defaults=defaults), "grid"), 1)
+        assert group.program(1, jax.devices()[:1]) is sequential
 
 
 @pytest.mark.parametrize(("size", "numbers"), [(1, [0]), (2, [0, 1]), (3, [0, 1, 2]), (5, [0, 1, 2, 2, 2])])
