@@ -114,8 +114,6 @@ def check(record: Any, prefix: str = "", without_prefix: Collection[str] = ()) -
         value, hint, name = getattr(record, field), hints.get(field), prefix + field
         if _is_record(value):
             check(value, prefix if field in without_prefix else f"{name}.")
-        elif get_origin(hint) is Literal and value not in get_args(hint):
-            raise ArgumentError(name, f"must be one of {', '.join(get_args(hint))}", value)
         elif get_origin(hint) is tuple and not isinstance(value, tuple | list):
             raise ArgumentError(name, "must be a tuple", value)
         elif get_origin(hint) is tuple:
@@ -145,6 +143,8 @@ def check_value(name: str, x: Any, hint: Any, float32: bool = False) -> None:
     optional = type(None) in get_args(kind)
     if optional:
         kind = next(other for other in get_args(kind) if other is not type(None))
+    if get_origin(kind) is Literal and x not in get_args(kind) and not (x is None and optional):
+        raise ArgumentError(name, f"must be one of {', '.join(get_args(kind))}", x)
     if kind not in (int, float, bool) or isinstance(x, jax.core.Tracer) or (x is None and optional):
         return
     if x is None:
@@ -154,7 +154,7 @@ def check_value(name: str, x: Any, hint: Any, float32: bool = False) -> None:
         if given is None:
             raise ArgumentError(name, "must be true or false", x)
     elif given not in (int, float):
-        raise ArgumentError(name, "must be a number", x)
+        raise ArgumentError(name, "must be a whole number" if kind is int else "must be a number", x)
     elif kind is int and given is float:
         numbers = np.ravel(x)
         raise ArgumentError(name, "must be a whole number", [*numbers[numbers % 1 != 0], *numbers][0])

@@ -3,26 +3,29 @@
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, Literal, get_args, get_origin
 
 import tyro
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
-from jaxrl.arguments import nearest, suggest, whole_number
+from jaxrl.arguments import check, nearest, suggest, whole_number
 from jaxrl.cli.errors import fail
-from jaxrl.runs.options import walk
+from jaxrl.runs.options import WITHOUT_PREFIX, walk
 
 REGISTRY = ConstructorRegistry()
 
 
 def parse(options_type: Any, description: str | None, **arguments: Any) -> Any:
-    """Parses the command line. Ends the process with status 2 if a flag is unknown or a value cannot be read.
+    """Parses the command line, and checks the options. Ends the process with status 2 if a flag is unknown.
 
     Args:
         options_type: the dataclass to return, or a union of them for subcommands.
         description: the first text of the help.
         arguments: other arguments of `tyro.cli`.
+
+    Raises:
+        ArgumentError: a value is not what the annotation of its option allows.
     """
     config = (tyro.conf.DisallowNone,)
     options, unknown = tyro.cli(
@@ -40,6 +43,7 @@ def parse(options_type: Any, description: str | None, **arguments: Any) -> Any:
             fail(f"{unknown[0]!r} belongs to no option; --help lists them", 2)
         flag = flags[0].partition("=")[0].replace("_", "-")
         fail(f"{flag} is not known ({_near_flags(flag, arguments.get('default') or options)})", 2)
+    check(options, without_prefix=WITHOUT_PREFIX)
     return options
 
 
@@ -53,15 +57,24 @@ def _wrap(text: str) -> str:
 
 
 @REGISTRY.primitive_rule
-def _whole_numbers(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec | None:
-    """Reads ints such as 1e6 and 1_000_000."""
-    if info.type is not int:
+def _numbers_and_choices(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec | None:
+    """Reads ints such as 1e6 and 1_000_000, floats and choices. What is none stays a text, which `check` reports."""
+    is_choice = get_origin(info.type) is Literal
+    if info.type not in (int, float) and not is_choice:
         return None
+    read: Callable[[str], Any] = whole_number if info.type is int else float if info.type is float else str
+
+    def instance_from_str(words: list[str]) -> Any:
+        try:
+            return read(words[0])
+        except ValueError:
+            return words[0]
+
     return PrimitiveConstructorSpec(
         nargs=1,
-        metavar="INT",
-        instance_from_str=lambda words: whole_number(words[0]),
-        is_instance=lambda value: isinstance(value, int) and not isinstance(value, bool),
+        metavar=f"{{{','.join(get_args(info.type))}}}" if is_choice else info.type.__name__.upper(),
+        instance_from_str=instance_from_str,
+        is_instance=lambda value: value in get_args(info.type) if is_choice else isinstance(value, info.type | int),
         str_from_instance=lambda value: [str(value)],
     )
 

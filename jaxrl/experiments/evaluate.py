@@ -9,7 +9,7 @@ import numpy as np
 import tyro
 from annotated_types import Interval
 
-from jaxrl.arguments import check, renaming
+from jaxrl.arguments import renaming
 from jaxrl.cli.command import prepare_jax
 from jaxrl.cli.errors import errors_in_one_line
 from jaxrl.cli.parse import parse
@@ -42,7 +42,6 @@ class Options:
 def main() -> None:
     options = parse(Options, __doc__, prog="python -m jaxrl.experiments.evaluate")
     prepare_jax()
-    check(options)
     with renaming(directory="RUN"):
         trained = load(options.run, options.seed, options.agent)
     envs = vectorize(trained.env, trained.env_params, options.episodes)

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 from annotated_types import Interval
 
-from jaxrl.arguments import ArgumentError, check, renaming
+from jaxrl.arguments import ArgumentError, renaming
 from jaxrl.cli import keyboard
 from jaxrl.cli.command import prepare_jax
 from jaxrl.cli.errors import errors_in_one_line
@@ -62,7 +62,6 @@ class Options:
 def main() -> None:
     options = parse(Options, __doc__, prog="python -m jaxrl.experiments.play")
     prepare_jax()
-    check(options)
     for name in ("seed", "agent"):
         if options.policy in ("random", "keyboard") and getattr(options, name) is not None:
             rule = "is for the directory of a run or a sweep; --play-seed changes the random numbers"
