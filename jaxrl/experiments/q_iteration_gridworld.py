@@ -12,7 +12,7 @@ from annotated_types import Gt, Interval
 from rich.console import Console
 
 from jaxrl import planning
-from jaxrl.arguments import ArgumentError, check
+from jaxrl.arguments import ArgumentError
 from jaxrl.cli.command import prepare_jax, screen
 from jaxrl.cli.errors import errors_in_one_line
 from jaxrl.cli.parse import parse
@@ -60,7 +60,6 @@ def run(options: Options, console: Console) -> None:
     Raises:
         ArgumentError: an option cannot be used.
     """
-    check(options)
     no_cap = 2**31 - 1  # planning ignores it
     env: GridWorld = make(
         "GridWorld", map=options.map, slip_probability=options.slip_probability, max_steps_in_episode=no_cap
