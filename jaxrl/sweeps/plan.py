@@ -137,7 +137,7 @@ def plan_table(groups: Sequence[Group], plans: Sequence[GroupPlan]) -> Table:
         "agents": [f"{plan.agents:,}" for plan in plans],
         "chunks × agents": [f"{plan.chunks} × {plan.chunk_size:,}" for plan in plans],
         "memory": [format_bytes(plan.memory) for plan in plans],
-        "two checkpoints": [format_bytes(2 * plan.checkpoint) for plan in plans],
+        "disk": [format_bytes(2 * plan.checkpoint) for plan in plans],
         "time": [format_seconds(plan.seconds) for plan in plans],
     }
     values = [", ".join(f"{path.removeprefix('config.')} {own[path]}" for path in differ) or "–" for own in static]

@@ -1,18 +1,15 @@
-"""The specification of a sweep: what is fixed, what is swept, and the configurations that follow."""
+"""The specification of a sweep: what is fixed and what is swept, from a TOML file or from Python."""
 
 import dataclasses
-import itertools
 import json
 import math
 import textwrap
 import tomllib
-import zlib
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
-import numpy as np
 from annotated_types import Interval
 from flax import traverse_util
 
@@ -20,6 +17,7 @@ from jaxrl.arguments import ArgumentError, check_value, errors_in, nearest, sugg
 from jaxrl.runs.experiment import Experiment, find_experiment
 from jaxrl.runs.options import Execution, Options, Task, annotations_of, check_options, flatten, with_values
 from jaxrl.runs.task import with_map
+from jaxrl.sweeps.draws import draw_configurations
 
 Search = Literal["grid", "random", "sobol", "list"]
 Distribution = Literal["uniform", "log_uniform", "integer", "choice"]
@@ -121,19 +119,11 @@ class SweepSpec:
     def draws(self) -> list[dict[str, Any]]:
         """The values of every configuration, by path.
 
-        Equal specifications give equal draws, and more configurations begin with the same ones. A random draw depends
-        on the seed and the field's path only; Sobol points also depend on which other fields are swept. In a grid, the
-        last field changes fastest.
+        Those of a list are its variants; for others, see `draw_configurations`.
         """
         if self.search == "list":
             return [dict(values) for values in self.variants.values()]
-        if self.search == "grid" or not self.swept:  # without swept fields, the one empty configuration
-            rows: Iterable[Any] = itertools.product(*(table["values"] for table in self.swept.values()))
-        else:
-            points = _points(self)
-            columns = [[_quantile(table, u) for u in points[path]] for path, table in self.swept.items()]
-            rows = zip(*columns, strict=True)
-        return [dict(zip(self.swept, values, strict=True)) for values in rows]
+        return draw_configurations(self.search, self.swept, self.configurations or 1, self.options.budget.seed)
 
     @cached_property
     def has_one_task(self) -> bool:
@@ -218,37 +208,6 @@ def _flatten(table: Any, prefix: str = "") -> dict[str, Any]:
     for part in (name for name in table if name in TABLES):
         fields |= {f"{part}.{name}": value for name, value in _flatten(table[part], f"{prefix}{part}.").items()}
     return fields
-
-
-def _points(spec: SweepSpec) -> dict[str, list[float]]:
-    """Points in [0, 1) for each swept field.
-
-    At random, every field has its own stream, which no other field can shift or correlate with. Scrambled Sobol points
-    have one coordinate a field.
-    """
-    seed, number = spec.options.budget.seed, spec.configurations or 1
-    if spec.search == "random":
-        streams = {path: np.random.default_rng([seed, zlib.crc32(path.encode())]) for path in spec.swept}
-        return {path: stream.random(number).tolist() for path, stream in streams.items()}
-    from scipy.stats import qmc  # slow to import, and needed for this search only
-
-    points = qmc.Sobol(len(spec.swept), rng=seed)
-    drawn = points.random_base2((number - 1).bit_length())[:number]  # a power of two is balanced; others warn
-    return dict(zip(sorted(spec.swept), drawn.T.tolist(), strict=True))
-
-
-def _quantile(table: dict[str, Any], u: float) -> Any:
-    """The value of a swept field at the quantile u, in [0, 1)."""
-    if table["distribution"] == "choice":
-        return table["values"][int(u * len(table["values"]))]
-    low, high = table["low"], table["high"]
-    if table["distribution"] == "integer":
-        value = low + math.floor(u * (high - low + 1))
-    elif table["distribution"] == "log_uniform":
-        value = math.exp((1 - u) * math.log(low) + u * math.log(high))
-    else:
-        value = (1 - u) * low + u * high
-    return min(max(value, low), high)  # rounding may exceed a bound
 
 
 def _check_search(spec: SweepSpec) -> None:

@@ -199,7 +199,7 @@ def test_it_is_shown_in_a_table(groups_of, capsys) -> None:
     plans = [GroupPlan(1_000, 300, 2 * GIB, GIB, 90.0), GroupPlan(7, 8, 10 * GIB, GIB // 4, 1234.0)]
     Console(width=120).print(plan_table(found, plans))
     header, first, second = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
-    assert header == "group agents chunks × agents memory two checkpoints time static values"
+    assert header == "group agents chunks × agents memory disk time static values"
     sizes = [each.options.config.hidden_sizes for each in found]
     assert first == f"0 1,000 4 × 300 2.00 GiB 2.00 GiB 90 s hidden_sizes {list(sizes[0])}"
     assert second == f"1 7 1 × 8 10.00 GiB 0.50 GiB 21 min hidden_sizes {list(sizes[1])}"
