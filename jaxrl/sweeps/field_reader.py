@@ -31,6 +31,22 @@ class FieldReader:
         self.defaults, not_ours = defaults, {field.name for field in dataclasses.fields(Execution)} | {"num_seeds"}
         self.hints = {path: hint for path, hint in annotations_of(defaults).items() if path not in not_ours}
 
+    def flatten(self, table: Any, name: str = "", prefix: str = "") -> dict[str, Any]:
+        """The fields in nested tables by their paths, and before those of its tables a table's own.
+
+        Args:
+            table: what is read.
+            name: what errors call it, and a dot.
+            prefix: the path of the table, and a dot.
+        """
+        if not isinstance(table, Mapping):
+            raise ArgumentError(name.rstrip("."), "must be a table", table)
+        parts = [x for x in table if prefix + x in TABLES or any(y.startswith(f"{prefix}{x}.") for y in self.hints)]
+        fields = {prefix + x: value for x, value in table.items() if x not in parts}
+        for x in parts:
+            fields |= self.flatten(table[x], f"{name}{x}.", f"{prefix}{x}.")
+        return fields
+
     def read_field(self, path: str, value: Any) -> Any:
         """Reads the value of a fixed field, or the table of a swept one."""
         if isinstance(value, Mapping) and path in self.hints and ("." in path or path in OF_A_TASK):

@@ -16,7 +16,7 @@ from jaxrl.runs.experiment import Experiment, find_experiment
 from jaxrl.runs.options import Options, Task, flatten, with_values
 from jaxrl.runs.task import with_map
 from jaxrl.sweeps.draws import draw_configurations
-from jaxrl.sweeps.field_reader import OF_A_SPEC, TABLES, FieldReader, convert, read_count, to_toml_value, unknown_field
+from jaxrl.sweeps.field_reader import OF_A_SPEC, FieldReader, convert, read_count, to_toml_value, unknown_field
 
 Search = Literal["grid", "random", "sobol", "list"]
 EXAMPLE = """\
@@ -45,8 +45,9 @@ as in variants.double.config.double = true."""
 class SweepSpec:
     """What a sweep trains.
 
-    A value in `fields` fixes a field. A table, in Python a dict, sweeps it: `{"values": [64, 128]}` is a choice, and
-    `{"distribution": "log_uniform", "low": 1e-4, "high": 1e-2}` a range ("uniform", "log_uniform" or "integer").
+    Fields have paths, or are in nested tables. A value in `fields` fixes a field. A table, in Python a dict, sweeps it:
+    `{"values": [64, 128]}` is a choice, and `{"distribution": "log_uniform", "low": 1e-4, "high": 1e-2}` a range
+    ("uniform", "log_uniform" or "integer").
 
     Raises:
         ArgumentError: a value cannot be used. The error names the field as a TOML file does.
@@ -71,10 +72,11 @@ class SweepSpec:
     """The path of that file."""
 
     def __post_init__(self) -> None:
-        experiment, given = self.experiment, self.fields
+        experiment = self.experiment
         if not isinstance(experiment, Experiment):
             experiment = find_experiment(convert("experiment", experiment, str))
         reader = FieldReader(with_values(experiment.defaults, {"num_seeds": 1}))
+        given = reader.flatten(self.fields)
         usual = {path: x for path, x in flatten(reader.defaults).items() if path in reader.hints and path not in given}
         read = {
             "experiment": experiment,
@@ -86,7 +88,10 @@ class SweepSpec:
             "fields": {path: convert(path, x, reader.hints[path]) for path, x in usual.items()}
             | {path: reader.read_field(path, value) for path, value in given.items()},
             "variants": {
-                name: {path: reader.read(f"variants.{name}.{path}", x, path) for path, x in values.items()}
+                name: {
+                    path: reader.read(f"variants.{name}.{path}", x, path)
+                    for path, x in reader.flatten(values, f"variants.{name}.").items()
+                }
                 for name, values in self.variants.items()
             },
         }
@@ -164,8 +169,7 @@ def read_spec(path: Path) -> SweepSpec:
                 raise ArgumentError(name, f'must be set, as in {name} = "{example}"', got="")
         if not isinstance(variants := own.pop("variants", {}), dict):
             raise ArgumentError("variants", "must be a table of tables", variants)
-        variants = {name: _flatten(values, f"variants.{name}.") for name, values in variants.items()}
-        return _of_file(SweepSpec(**own, fields=_flatten(table), variants=variants), text, str(path))
+        return _of_file(SweepSpec(**own, fields=table, variants=variants), text, str(path))
 
 
 def _of_file(spec: SweepSpec, toml: str, source: str) -> SweepSpec:
@@ -190,16 +194,6 @@ def to_toml(spec: SweepSpec) -> str:
         f"{name} = {to_toml_value(value)}\n" for name, value in flatten_record(record).items() if value is not None
     )
     return spec.toml or "".join(lines)
-
-
-def _flatten(table: Any, prefix: str = "") -> dict[str, Any]:
-    """The fields in a TOML table by their paths; `TABLES` hold fields too."""
-    if not isinstance(table, dict):
-        raise ArgumentError(prefix.rstrip("."), "must be a table", table)
-    fields = {name: value for name, value in table.items() if name not in TABLES}
-    for part in (name for name in table if name in TABLES):
-        fields |= {f"{part}.{name}": value for name, value in _flatten(table[part], f"{prefix}{part}.").items()}
-    return fields
 
 
 def _check_search(spec: SweepSpec) -> None:

@@ -130,6 +130,9 @@ def test_hyperparameters_may_be_tuples_and_records(monkeypatch) -> None:
     _, hparams = group.inputs(group.trials)
     assert np.transpose(hparams.coefficients).tolist() == [[1, 2, 3]] * 2 + [[4, 5, 6]] * 2
     assert np.transpose(hparams.schedule.rates).tolist() == [[0.1, 0.2]] * 4
+    nested = {"hparams": {"schedule": {"rates": {"values": [[0.1, 0.2], [0.3, 0.4]]}}}}
+    (group,) = make_groups(SweepSpec(own, "grid", fields=nested), 1)
+    assert np.transpose(group.inputs(group.trials)[1].schedule.rates).tolist() == [[0.1, 0.2], [0.3, 0.4]]
 
 
 def test_a_groups_program_runs_sequentially_if_the_experiment_does(monkeypatch) -> None:
