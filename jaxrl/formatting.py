@@ -102,7 +102,7 @@ def screen_table(frame: "pl.DataFrame", right: Collection[str] = (), narrow: boo
     """
     from rich.table import Table
 
-    table = Table(box=None, padding=(0, 2, 0, 0))
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
     for name in frame.columns:
         header = name.replace(" ", "\n") if narrow else name
         table.add_column(header, justify="right" if name in right else "left", overflow="fold")

@@ -75,7 +75,7 @@ def join(options: SweepOptions) -> None:
     if not options.distributed and given == (None, None, None):
         return
     if not options.distributed and None in given:
-        raise ArgumentError("coordinator", "needs num_processes and process_id, as they need it", got="")
+        raise ArgumentError("coordinator", "must come with the number of processes and the number of this one", got="")
     if options.num_processes is not None and (options.process_id or 0) >= options.num_processes:
         raise ArgumentError("process_id", f"must be < {options.num_processes}", options.process_id)
     address, _, port = (options.coordinator or "address:1").rpartition(":")

@@ -285,7 +285,7 @@ class SweepRun:
 def choose_directory(out: str | Path | None, resume: bool, name: str) -> Path:
     """The directory of a sweep: `out`, or a new one. `resume` needs `out`."""
     if resume and out is None:
-        raise ArgumentError("resume", "needs out, the directory of the sweep to continue", True, got="")
+        raise ArgumentError("out", "must name the directory of the sweep to resume", got="")
     return run_directory.default_directory(name) if out is None else Path(out)
 
 
@@ -302,7 +302,7 @@ def check_directory(directory: Path, resume: bool, spec: SweepSpec) -> list[Grou
         raise ArgumentError("out", "must be a directory", directory)
     holds_a_sweep = (directory / run_directory.SWEEP).exists()
     if not resume and (holds_a_sweep or run_directory.holds_a_run(directory)):
-        raise ArgumentError("out", "must not hold a sweep or a run already; resume continues it", directory)
+        raise ArgumentError("out", "must be a directory without a sweep or a run, except to resume it", directory)
     if not holds_a_sweep:
         if run_directory.holds_a_run(directory):
             raise ArgumentError("out", "must be the directory of a sweep, and not of a run", directory)

@@ -73,7 +73,10 @@ def test_it_trains_draws_records_and_goes_on(call, tmp_path, monkeypatch) -> Non
     code, _, errors = call("--num-seeds", "0")
     assert (code, errors) == (2, ["error: --num-seeds must be > 0, got 0"])
     code, _, errors = call(*arguments)
-    assert (code, errors) == (2, ["error: --out must not hold a sweep or a run already; resume continues it, got a"])
+    assert (code, errors) == (
+        2,
+        ["error: --out must be a directory without a sweep or a run, except to resume it, got a"],
+    )
     code, _, errors = call(*arguments, "--resume", "--hparams.discount", "0.5")
     assert (code, errors) == (2, ["error: --hparams.discount must stay 0.99 to resume a, got 0.5"])
 
@@ -98,7 +101,7 @@ def test_a_picture_that_fails_costs_no_result(call, tmp_path, monkeypatch) -> No
         ("--variants dqn dqn", "error: --variants must be different ones, got dqn dqn"),
         ("--num-seeds 0", "error: --num-seeds must be > 0, got 0"),
         ("--checkpoint-every 0", "error: --checkpoint-every must be > 0, got 0.0"),
-        ("--resume", "error: --resume needs out, the directory of the sweep to continue"),
+        ("--resume", "error: --out must name the directory of the sweep to resume"),
         (
             "--config.n-step 40",
             "error: --config.n-step must be at least 1 and at most the 16 rows of the replay, got 40",

@@ -38,7 +38,7 @@ def test_its_sweeps_vary_the_games() -> None:
     ("arguments", "message"),
     [
         ("--num-seeds 0", "error: --num-seeds must be > 0, got 0"),
-        ("--resume", "error: --resume needs out, the directory of the sweep to continue"),
+        ("--resume", "error: --out must name the directory of the sweep to resume"),
         ("--games", "error: --games must name at least one, got none"),
     ],
 )

@@ -220,7 +220,7 @@ def test_errors_in_python_name_the_arguments(tmp_path) -> None:
     spec = SweepSpec("dqn_cartpole", "grid", fields={"config.batch_size": {"values": [2, 4]}})
     with pytest.raises(ArgumentError, match=r"^max_groups must be at least 2: .*, got 1$"):
         sweeps.sweep(spec, tmp_path / "out", max_groups=1)
-    with pytest.raises(ArgumentError, match=r"^resume needs out, the directory of the sweep to continue$"):
+    with pytest.raises(ArgumentError, match=r"^out must name the directory of the sweep to resume$"):
         sweeps.sweep(spec, resume=True)
     assert not list(tmp_path.iterdir())
 
@@ -699,12 +699,12 @@ BAD = [
         r"--memory must be at least .* for .* of group 0; config\.replay_capacity = \d+ fits, got 0\.10 MiB",
     ),
     ("", "", "--num-devices 99", r"--num-devices must be at most \d+, .*, got 99"),
-    ("", "", "--out SWEEP", "--out must not hold a sweep or a run already; resume continues it, got SWEEP"),
-    ("", "", "--out RUN", "--out must not hold a sweep or a run already; .*, got RUN"),
+    ("", "", "--out SWEEP", "--out must be a directory without a sweep or a run, except to resume it, got SWEEP"),
+    ("", "", "--out RUN", "--out must be a directory without a sweep or a run, .*, got RUN"),
     ("", "", "--out A_FILE", "--out must be a directory, got A_FILE"),
     ("", "", "--out A_FILE/x", r"--out must be a directory that can be made \(Not a directory\), got A_FILE/x"),
     ("", "", "--record A_FILE/x", r"--record must be a directory that can be made \(Not a directory\), got A_FILE/x"),
-    ("", "", "--resume", "--resume needs out, the directory of the sweep to continue$"),
+    ("", "", "--resume", "--out must name the directory of the sweep to resume$"),
     ("", "", "--resume --out RUN", "--out must be the directory of a sweep, and not of a run, got RUN"),
     ("", "", "--resume --out BROKEN", r"--out must hold a sweep: BROKEN/sweep\.json cannot be read"),
     ("", "", "--resume --out OTHER", r"--out must hold a sweep: OTHER/sweep\.json is not the record of one"),
@@ -723,8 +723,13 @@ BAD = [
         "in sweep.toml, total_steps must stay 12000 to resume SWEEP, got 13000",
     ),
     ("warmup_steps = 500", "", "--resume --out SWEEP", r"config\.warmup_steps must stay 500 to resume SWEEP, got 1000"),
-    ("", "", "--process-id 0", "--coordinator needs num_processes and process_id"),
-    ("", "", "--coordinator localhost:1 --num-processes 2", "--coordinator needs num_processes and process_id"),
+    ("", "", "--process-id 0", "--coordinator must come with the number of processes and the number of this one"),
+    (
+        "",
+        "",
+        "--coordinator localhost:1 --num-processes 2",
+        "--coordinator must come with the number of processes and the number of this one",
+    ),
     ("", "", "--coordinator localhost:1 --num-processes 2 --process-id 2", "--process-id must be < 2, got 2"),
     ("", "", "--coordinator localhost:1 --num-processes 2 --process-id 0", "--out is needed by several processes"),
     (
