@@ -56,6 +56,7 @@ class Checkpoints:
         import orbax.checkpoint as ocp  # takes a second
 
         logging.getLogger("absl").setLevel(logging.CRITICAL)  # errors are raised; once is enough
+        logging.getLogger("asyncio").addFilter(_is_not_orbax)
         options = ocp.CheckpointManagerOptions(
             max_to_keep=2,
             create=not self.read_only,
@@ -138,6 +139,11 @@ class Checkpoints:
             if fingerprint(state, info["processes"]) != info["sha256"]:
                 raise CheckpointError("its values do not match their checksum")
         return jax.tree.map(lambda x, y: x if x.dtype == y.dtype else x.astype(y.dtype), state, like), info
+
+
+def _is_not_orbax(record: logging.LogRecord) -> bool:
+    """Whether an error of asyncio is not about a write of Orbax's that failed together with the one that is raised."""
+    return "orbax" not in record.getMessage()
 
 
 def fingerprint(state: PyTree, processes: int | None = None) -> str:
