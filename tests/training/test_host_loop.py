@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import importlib
+import logging
 import os
 import re
 import shutil
@@ -516,3 +517,13 @@ def test_resume_needs_checkpoints(small_trainer, hparams) -> None:
 def test_numbers_that_are_none_are_refused(small_trainer, hparams, name, value, rule) -> None:
     with pytest.raises(ValueError, match=rf"^{name} must be {rule}, got {value!r}$"):
         run(small_trainer, jax.random.key(0), hparams, **{"total_steps": TOTAL, name: value})
+
+
+def test_writes_that_fail_together_are_reported_once(tmp_path: Path, caplog) -> None:
+    """Orbax writes in several tasks of asyncio, which would log all errors but the one that is raised."""
+    logger = logging.getLogger("asyncio")
+    with pytest.raises(CheckpointError):
+        Checkpoints(tmp_path / "checkpoints").restore({})
+    logger.error("Task exception was never retrieved: write() defined at site-packages/orbax/x.py:1")
+    logger.error("an error of the user's own")
+    assert caplog.messages == ["an error of the user's own"]
