@@ -3,12 +3,14 @@
 import contextlib
 import dataclasses
 import difflib
+import itertools
 import math
 import operator
 import sys
+import types
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import jax
 import jax.numpy as jnp
@@ -114,11 +116,6 @@ def check(record: Any, prefix: str = "", without_prefix: Collection[str] = ()) -
         value, hint, name = getattr(record, field), hints.get(field), prefix + field
         if _is_record(value):
             check(value, prefix if field in without_prefix else f"{name}.")
-        elif get_origin(hint) is tuple and not isinstance(value, tuple | list):
-            raise ArgumentError(name, "must be a tuple", value)
-        elif get_origin(hint) is tuple:
-            for x in value:
-                check_value(name, x, next(iter(get_args(hint)), None), is_pytree)
         else:
             check_value(name, value, hint, is_pytree)
 
@@ -140,12 +137,21 @@ def check_value(name: str, x: Any, hint: Any, float32: bool = False) -> None:
         ArgumentError: the value is not allowed.
     """
     kind = get_args(hint)[0] if get_origin(hint) is Annotated else hint
-    optional = type(None) in get_args(kind)
-    if optional:
-        kind = next(other for other in get_args(kind) if other is not type(None))
-    if get_origin(kind) is Literal and x not in get_args(kind) and not (x is None and optional):
-        raise ArgumentError(name, f"must be one of {', '.join(get_args(kind))}", x)
-    if kind not in (int, float, bool) or isinstance(x, jax.core.Tracer) or (x is None and optional):
+    if get_origin(kind) in (Union, types.UnionType):
+        kinds = [other for other in get_args(kind) if other is not type(None)]
+        if x is None and len(kinds) < len(get_args(kind)):
+            return
+        kind = next((other for other in kinds if _holds(x, other)), kinds[0])
+        check_value(name, x, kind, float32)
+    elif get_origin(kind) is Literal and x not in get_args(kind):
+        raise ArgumentError(name, f"must be one of {', '.join(map(str, get_args(kind)))}", x)
+    elif get_origin(kind) is tuple:
+        if not isinstance(x, tuple | list):
+            raise ArgumentError(name, "must be a tuple", x)
+        items = get_args(kind)
+        for item, own in zip(x, itertools.repeat(items[0]) if items[-1] is ... else items, strict=False):
+            check_value(name, item, own, float32)
+    if kind not in (int, float, bool) or isinstance(x, jax.core.Tracer):
         return
     if x is None:
         raise ArgumentError(name, "must have a value", x)
@@ -159,6 +165,15 @@ def check_value(name: str, x: Any, hint: Any, float32: bool = False) -> None:
         numbers = np.ravel(x)
         raise ArgumentError(name, "must be a whole number", [*numbers[numbers % 1 != 0], *numbers][0])
     _check_bounds(name, x, hint, float32 and kind is float)
+
+
+def _holds(x: Any, hint: Any) -> bool:
+    """Whether a value satisfies an annotation."""
+    try:
+        check_value("", x, hint)
+    except ArgumentError:
+        return False
+    return True
 
 
 def _kind(x: Any) -> type | None:

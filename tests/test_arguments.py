@@ -5,7 +5,7 @@ import math
 import pickle
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from annotated_types import Ge, Gt, Interval
 
-from jaxrl.arguments import ArgumentError, check, errors_in, suggest, whole_number
+from jaxrl.arguments import ArgumentError, check, check_value, errors_in, suggest, whole_number
 
 
 @jax.tree_util.register_dataclass
@@ -89,6 +89,26 @@ BAD = [
 def test_values_that_can_be_used(record, name: str, values: list) -> None:
     for value in values:
         check(record(**{name: value}))
+
+
+@pytest.mark.parametrize(
+    ("hint", "good", "bad"),
+    [
+        (int | float, [1, 0.5], ["x"]),
+        (float | Literal["auto"], [0.5, "auto"], ["foo"]),
+        (Annotated[float, Interval(gt=0)] | None, [1.0, None], [-1.0, "x"]),
+        (tuple[int, ...] | None, [(1, 2), None], [(1, "x"), 3]),
+        (tuple[int, float], [(1, 0.5)], [(0.5, 1), (1, "x")]),
+        (tuple[tuple[int, ...], ...], [((1,), (2, 3))], [((1, "x"),)]),
+        (Literal[1, 2], [1, 2], [3]),
+    ],
+)
+def test_unions_and_tuples(hint: Any, good: list, bad: list) -> None:
+    for value in good:
+        check_value("x", value, hint)
+    for value in bad:
+        with pytest.raises(ArgumentError, match=r"^x must"):
+            check_value("x", value, hint)
 
 
 @pytest.mark.parametrize(("record", "name", "value", "message"), BAD)

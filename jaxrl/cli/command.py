@@ -85,4 +85,5 @@ class _Screen(Console):
 
 def screen(quiet: bool = False) -> Console:
     """The console of a command. In a file, tables may be wide."""
-    return _Screen(highlight=False, quiet=quiet, width=None if sys.stdout.isatty() else 160)
+    width = None if sys.stdout is not None and sys.stdout.isatty() else 160
+    return _Screen(highlight=False, markup=False, quiet=quiet, width=width)

@@ -34,7 +34,8 @@ def describe(error: ArgumentError) -> str:
 def errors_in_one_line() -> Iterator[None]:
     """Ends the process with one line and an exit status after every error that its user can fix.
 
-    Also a decorator. A closed standard output, as after `| head`, is no error: see `screen`.
+    Also a decorator. After its standard output is closed, as by `| head`, a command that prints to a `screen` goes on;
+    others end with status 1, without a line.
     """
     interrupt.imported()
     try:

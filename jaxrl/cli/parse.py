@@ -1,5 +1,6 @@
 """Parsing the command line."""
 
+import contextlib
 import shutil
 import sys
 import textwrap
@@ -59,16 +60,16 @@ def _wrap(text: str) -> str:
 @REGISTRY.primitive_rule
 def _numbers_and_choices(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec | None:
     """Reads ints such as 1e6 and 1_000_000, floats and choices. What is none stays a text, which `check` reports."""
-    is_choice = get_origin(info.type) is Literal
+    is_choice = get_origin(info.type) is Literal and all(isinstance(x, str) for x in get_args(info.type))
     if info.type not in (int, float) and not is_choice:
         return None
     read: Callable[[str], Any] = whole_number if info.type is int else float if info.type is float else str
 
     def instance_from_str(words: list[str]) -> Any:
-        try:
-            return read(words[0])
-        except ValueError:
-            return words[0]
+        for kind in (read, float) if info.type is int else (read,):  # 0.5 may be of an int | float
+            with contextlib.suppress(ValueError):
+                return kind(words[0])
+        return words[0]
 
     return PrimitiveConstructorSpec(
         nargs=1,

@@ -26,7 +26,7 @@ from jaxrl.training.program import DivergedError
 class ComparisonOptions:
     """How a comparison, or a single sweep, is run."""
 
-    out: Annotated[Path | None, default_hint("runs/EXPERIMENT/DATE-TIME", "DIR")] = None
+    out: Annotated[Path | None, default_hint("runs/COMMAND/DATE-TIME", "DIR")] = None
     """Output directory."""
     resume: bool = False
     """Continue what is in --out bit for bit, or begin it if there is nothing yet."""
@@ -68,7 +68,9 @@ def compare(comparison: Comparison, options: ComparisonOptions, console: Console
     """
     module = f"{EXPERIMENTS}.{comparison.name}"
     directory = choose_directory(options.out, options.resume, comparison.name)
-    run_directory.check_record(options.record, options.out)
+    places = [place for _, place in comparison.specs.values()]
+    for place in ("", *places):
+        run_directory.check_record(options.record, directory / place)
     runs = {
         algorithm: prepare_sweep(
             spec, directory / place, options.resume, options.checkpoint_every, console, module,
@@ -76,11 +78,10 @@ def compare(comparison: Comparison, options: ComparisonOptions, console: Console
         )
         for algorithm, (spec, place) in comparison.specs.items()
     }  # fmt: skip
-    places = [place for _, place in comparison.specs.values()]
     with lock_directories(options.out, comparison.name, options.record, places) as directory:
         results: dict[str, SweepResult] = {}
-        for (algorithm, run), place in zip(runs.items(), places, strict=True):
-            result = run.run(directory / place)
+        for algorithm, (_, place) in comparison.specs.items():
+            result = runs.pop(algorithm).run(directory / place)  # and frees its programs
             if result is None:
                 show_resumption(console, module, directory)
                 return []
@@ -113,7 +114,7 @@ def report_comparison(
         return
     write_parquet(trials, record / RESULTS)
     write_parquet(curves, record / CURVES)
-    if drawn and directory != record:
+    if drawn:
         shutil.copyfile(picture, record / picture.name)
     lengths, episodes = trials["env_steps"].to_list(), SweepSpec(**made["spec"]).options.budget.eval_episodes
     steps = " to ".join(f"{x:,}" for x in sorted({min(lengths), max(lengths)}))

@@ -84,7 +84,7 @@ def sweep(
     """
     directory = choose_directory(out, resume, "sweep")
     run = prepare_sweep(
-        spec, directory, resume, checkpoint_every, console or Console(highlight=False), module,
+        spec, directory, resume, checkpoint_every, console or Console(highlight=False, markup=False), module,
         memory=memory, max_groups=max_groups, loggers=loggers, num_devices=num_devices,
     )  # fmt: skip
     record = None if record is None else Path(record)
@@ -153,20 +153,19 @@ class SweepRun:
     def run(self, directory: Path) -> SweepResult | None:
         """Trains in a directory that the caller has locked, and reports. Returns as `sweep` does."""
         self.directory = directory
-        with noting_progress(directory):
-            if check_directory(directory, self.resume, self.spec) != self.planned:
-                raise ArgumentError("out", "must be a directory that no other process has just begun to use", directory)
-            self.plan()
-            self.begin() if self.planned is None else self.note_differences()
-            self.console.print(f"writing to {directory}", soft_wrap=True)
-            failed = self.train()
-            if failed is None:
-                self.console.print("stopped; the sweep is saved")
-            if failed is None or jax.process_index() > 0:
-                return None
-            result = self.collect(failed)
-            report.report(result, self.console)
-            return result
+        if check_directory(directory, self.resume, self.spec) != self.planned:
+            raise ArgumentError("out", "must be a directory that no other process has just begun to use", directory)
+        self.plan()
+        self.begin() if self.planned is None else self.note_differences()
+        self.console.print(f"writing to {directory}", soft_wrap=True)
+        failed = self.train()
+        if failed is None:
+            self.console.print("stopped; the sweep is saved")
+        if failed is None or jax.process_index() > 0:
+            return None
+        result = self.collect(failed)
+        report.report(result, self.console)
+        return result
 
     def plan(self) -> None:
         """Plans a sweep that begins, and prints the plan."""
@@ -346,7 +345,7 @@ def choose_devices(plans: Sequence[GroupPlan], number: int | None) -> list[jax.D
 
 @contextlib.contextmanager
 def lock_directories(out: Path | None, name: str, record: Path | None, places: Sequence[str] = ("",)) -> Iterator[Path]:
-    """Makes the directories of a command, and keeps other sweeps out of them.
+    """Makes the directories of a command, and keeps other sweeps out. Adds to an error whether --resume can go on.
 
     Args:
         out: the command's directory (default: a new one).
@@ -371,18 +370,12 @@ def lock_directories(out: Path | None, name: str, record: Path | None, places: S
                     error = held
             if all_reduce_max(error is not None):
                 raise error or ArgumentError("out", "must be a directory that no other sweep uses", path)
-        yield directory
-
-
-@contextlib.contextmanager
-def noting_progress(directory: Path) -> Iterator[None]:
-    """Adds to an error whether the sweep in a directory can be resumed."""
-    try:
-        yield
-    except (CheckpointError, MemoryError, OSError, KeyboardInterrupt, SystemExit) as stopped:
-        begun = (directory / run_directory.SWEEP).exists()
-        stopped.add_note("--resume goes on with what is saved" if begun else "nothing was saved yet")
-        raise
+        try:
+            yield directory
+        except (CheckpointError, MemoryError, OSError, KeyboardInterrupt) as stopped:
+            begun = any((directory / place / run_directory.SWEEP).exists() for place in places)
+            stopped.add_note("--resume goes on with what is saved" if begun else "nothing was saved yet")
+            raise
 
 
 def show_resumption(console: Console, module: str, directory: Path) -> None:

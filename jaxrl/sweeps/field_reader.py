@@ -40,11 +40,14 @@ class FieldReader:
             prefix: the path of the table, and a dot.
         """
         if not isinstance(table, Mapping):
-            raise ArgumentError(name.rstrip("."), "must be a table", table)
+            raise ArgumentError(name.rstrip(".") or "fields", "must be a table", table)
         parts = [x for x in table if prefix + x in TABLES or any(y.startswith(f"{prefix}{x}.") for y in self.hints)]
         fields = {prefix + x: value for x, value in table.items() if x not in parts}
         for x in parts:
-            fields |= self.flatten(table[x], f"{name}{x}.", f"{prefix}{x}.")
+            more = self.flatten(table[x], f"{name}{x}.", f"{prefix}{x}.")
+            for path in fields.keys() & more.keys():
+                raise ArgumentError(path, "must be given once", more[path])
+            fields |= more
         return fields
 
     def read_field(self, path: str, value: Any) -> Any:
@@ -58,7 +61,7 @@ class FieldReader:
         if path not in self.hints:
             if path in (field.name for field in dataclasses.fields(Execution)):
                 raise ArgumentError(name, "is an option of the command, not of the file", value)
-            raise unknown_field(name, value, [*OF_A_SPEC, *self.hints, *TABLES])
+            raise unknown_field(name, value, [*OF_A_SPEC * (name == path), *self.hints, *TABLES], path)
         if path != name and "." not in path and path not in OF_A_TASK:
             rule = "must be set for all variants at once; a variant changes only"
             raise ArgumentError(name, f"{rule} {', '.join(OF_A_TASK)} and the fields of hparams and config", value)
@@ -174,7 +177,7 @@ def to_toml_value(value: Any) -> str:
     return json.dumps(value, default=str, ensure_ascii=False).replace("Infinity", "inf")
 
 
-def unknown_field(name: str, value: Any, known: Iterable[str]) -> ArgumentError:
-    """The error for a field that does not exist."""
+def unknown_field(name: str, value: Any, known: Iterable[str], path: str = "") -> ArgumentError:
+    """The error for a field that does not exist. `path` is its path where that is not its name."""
     shown = repr(name)[1:-1]  # TOML's names may hold line breaks
-    return ArgumentError(shown, f"is not known ({suggest(name, known)})", value)
+    return ArgumentError(shown, f"is not known ({suggest(path or name, known)})", value)

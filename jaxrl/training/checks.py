@@ -10,8 +10,8 @@ from jaxrl.arguments import ArgumentError, check_is_no_class
 from jaxrl.training.loggers import CLOCK_COLUMNS
 from jaxrl.types import Agent, Array, Box, Discrete, Hparams, Mean, Metrics, PyTree, Trainer
 
-TAKEN = ("seed", "agent", "env_steps", "episodes", *CLOCK_COLUMNS)
-"""The columns of `metrics.csv` that are not metrics."""
+TAKEN = ("seed", "agent", "env_steps", "episodes", "episode_return", "episode_length", *CLOCK_COLUMNS)
+"""The columns of `metrics.csv` that are not metrics of an agent."""
 
 
 def check_is_agent(agent: Any) -> None:
@@ -88,6 +88,9 @@ def check_update(results: Any) -> tuple[PyTree, Metrics, PyTree]:
         if not isinstance(metric, Mean):
             rule, kind = "must return each metric as a jaxrl.Mean(sum, count)", type(metric).__name__
             raise ArgumentError("agent", rule, kind, got=f"{kind} for {name!r}")
+        if shapes := [jnp.shape(x) for x in metric if jnp.shape(x)]:
+            rule = "must return each metric as a mean of single numbers"
+            raise ArgumentError("agent", rule, shapes, got=f"the shape {shapes[0]} for {name!r}")
     return results
 
 

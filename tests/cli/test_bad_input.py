@@ -47,7 +47,7 @@ BAD = [
     ("--num-seeds 0", "--num-seeds must be > 0, got 0"),
     ("--seed -1", "--seed must be >= 0, got -1"),
     ("--total-steps 1e4.5", "--total-steps must be a whole number, got '1e4.5'$"),
-    ("--total-steps 1.5", "--total-steps must be a whole number, got '1.5'$"),
+    ("--total-steps 1.5", "--total-steps must be a whole number, got 1.5$"),
     ("--hparams.learning-rate fast", "--hparams.learning-rate must be a number, got 'fast'$"),
     ("--config.hidden-sizes 64 x", "--config.hidden-sizes must be a whole number, got 'x'$"),
     ("--num-devices two", "--num-devices must be a whole number, got 'two'$"),

@@ -42,6 +42,12 @@ def test_a_bug_keeps_its_traceback() -> None:
             raise bug
 
 
+def test_a_pipe_that_nobody_reads_ends_a_command_without_a_line(capsys) -> None:
+    with pytest.raises(SystemExit) as end, errors_in_one_line():
+        raise BrokenPipeError
+    assert (end.value.code, capsys.readouterr().err) == (1, "")
+
+
 @pytest.mark.parametrize(
     ("error", "code", "message"),
     [

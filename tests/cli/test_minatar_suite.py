@@ -38,6 +38,7 @@ def test_its_sweeps_vary_the_games() -> None:
     ("arguments", "message"),
     [
         ("--num-seeds 0", "error: --num-seeds must be > 0, got 0"),
+        ("--out a --record a/dqn", "error: --record must be another directory than that of the run, got a/dqn"),
         ("--resume", "error: --out must name the directory of the sweep to resume"),
         ("--games", "error: --games must name at least one, got none"),
     ],

@@ -702,6 +702,8 @@ BAD = [
     ("", "", "--out SWEEP", "--out must be a directory without a sweep or a run, except to resume it, got SWEEP"),
     ("", "", "--out RUN", "--out must be a directory without a sweep or a run, .*, got RUN"),
     ("", "", "--out A_FILE", "--out must be a directory, got A_FILE"),
+    ("", "", "--out EMPTY --record ./EMPTY", "--record must be another directory than that of the run, got EMPTY"),
+    ("", "", "--loggers cvs", "--loggers must be csv, .*, got 'cvs'"),
     ("", "", "--out A_FILE/x", r"--out must be a directory that can be made \(Not a directory\), got A_FILE/x"),
     ("", "", "--record A_FILE/x", r"--record must be a directory that can be made \(Not a directory\), got A_FILE/x"),
     ("", "", "--resume", "--out must name the directory of the sweep to resume$"),
@@ -800,6 +802,24 @@ def test_sweeps_that_begin_at_once_have_directories_of_their_own(tmp_path, monke
         sweeps.sweep(spec)
     assert (taken, used) == ([Path("runs/sweep/20300101-000000")], [Path("runs/sweep/20300101-000000-2")])
     assert used[0].is_dir()
+
+
+def test_a_command_locks_the_directories_of_its_sweeps_and_says_what_is_saved(tmp_path) -> None:
+    def stop(error: KeyboardInterrupt) -> None:
+        with sweeps.lock_directories(tmp_path, "x", None, ["a", "b"]):
+            with (
+                pytest.raises(ArgumentError, match="no other process"),
+                sweeps.run_directory.lock(tmp_path / "b", "out"),
+            ):
+                pytest.fail("the directory is free")
+            raise error
+
+    for saved in ("nothing was saved yet", "--resume goes on with what is saved"):
+        stopped = KeyboardInterrupt()
+        with pytest.raises(KeyboardInterrupt):
+            stop(stopped)
+        assert stopped.__notes__ == [saved]
+        (tmp_path / "b" / "sweep.json").touch()
 
 
 def test_a_file_that_is_not_there(tmp_path, monkeypatch) -> None:

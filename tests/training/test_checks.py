@@ -126,7 +126,9 @@ def test_what_an_update_must_return() -> None:
           for name in ("p(a, b)", 'a "loss"', "two\nlines", "tab\t", "", 3)),
         *((lambda state, name=name: (state, {name: Mean(state[0].sum(), 1)}, ()),
            rf"agent must not name a metric as one of seed, .*, got '{name}'")
-          for name in ("env_steps", "wall_seconds", "agent")),
+          for name in ("env_steps", "wall_seconds", "agent", "episode_return")),
+        (lambda state: (state, {"loss": Mean(state[0], 1)}, ()),
+         r"agent must return each metric as a mean of single numbers, got the shape \(4,\) for 'loss'"),
     ):  # fmt: skip
         agent = own(update=lambda state, batch, key, env_steps, results=results: results(state))
         for trainer in (on_policy(agent, *ENV, ON), off_policy(agent, *ENV, OFF)):
