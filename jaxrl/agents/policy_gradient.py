@@ -25,9 +25,9 @@ class PolicyGradientHparams:
     """Hyperparameters of all policy gradients."""
 
     learning_rate: Annotated[float, Interval(gt=0, lt=1e30)] = 1e-3
-    """Initial step size of Adam, > 0."""
+    """Initial learning rate of Adam, > 0."""
     learning_rate_decay_steps: Annotated[float, Ge(0)] = 0.0
-    """Environment steps over which the step size decays linearly to zero; 0 keeps it constant."""
+    """Environment steps over which the learning rate decays linearly to zero; 0 keeps it constant."""
     discount: Annotated[float, Interval(ge=0, le=1)] = 0.99
     """Discount factor γ per step, in [0, 1]."""
     value_coef: Annotated[float, Ge(0)] = 0.5

@@ -34,7 +34,7 @@ class PQNHparams(ValueBasedHparams):
     """Hyperparameters of PQN."""
 
     learning_rate_decay_steps: Annotated[float, Ge(0)] = 0.0
-    """Environment steps over which the step size decays linearly to zero; 0 keeps it constant."""
+    """Environment steps over which the learning rate decays linearly to zero; 0 keeps it constant."""
     q_lambda: Annotated[float, Interval(ge=0, le=1)] = 0.65
     """λ of the Q(λ) targets, in [0, 1]."""
 

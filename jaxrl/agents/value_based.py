@@ -22,7 +22,7 @@ class ValueBasedHparams:
     """Hyperparameters of networks that learn action values."""
 
     learning_rate: Annotated[float, Interval(gt=0, lt=1e30)] = 5e-4
-    """Step size of the optimizer, > 0."""
+    """Learning rate of the optimizer, > 0."""
     discount: Annotated[float, Interval(ge=0, le=1)] = 0.99
     """Discount factor γ per step, in [0, 1]."""
     epsilon_start: Annotated[float, Interval(ge=0, le=1)] = 1.0

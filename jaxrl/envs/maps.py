@@ -223,7 +223,7 @@ def _check_rows(rows: tuple[str, ...], rewards: dict[str, float]) -> None:
     for y, row in enumerate(rows):
         for x, cell in enumerate(row):
             if cell not in CELLS and cell not in rewards:
-                rule = f"must be made of {CELLS} and of small letters that its legend gives a reward"
+                rule = f"may contain only {CELLS} and lower-case letters with a reward in its legend"
                 raise ArgumentError("map", rule, cell, got=f"at row {y}, column {x} {cell!r}")
         if len(row) != len(rows[0]):
             rule = f"must have rows as long as row 0, {len(rows[0])} cells"

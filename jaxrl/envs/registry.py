@@ -79,7 +79,7 @@ def _make(env_id: str, rules: str | None, **options: Any) -> tuple[Any, Any]:
     factory = _find_factory(env_id, rules)
     if rules is not None and env_id not in GAMES:
         got = f"rules={rules!r} for {env_id!r}"
-        raise ArgumentError("rules", f"is a choice of {', '.join(GAMES)} only", rules, got=got)
+        raise ArgumentError("rules", "applies only to the games of MinAtar", rules, got=got)
     if env_id == "GridWorld":
         _check_known(options, [field.name for field in dataclasses.fields(GridWorld)], env_id)
         grid_world = GridWorld(**options)

@@ -46,7 +46,7 @@ def num_discrete_actions(env: Any, params: Any) -> int:
     """
     space = action_space_of(env, params)
     if isinstance(space, Box):
-        raise ArgumentError("env", "must have discrete actions", env, got=f"{_name(env)} with a Box of them")
+        raise ArgumentError("env", "must have discrete actions", env, got=f"{_name(env)}, whose actions are a Box")
     return space.num_actions
 
 

@@ -1,6 +1,6 @@
-"""What each part of Rainbow adds to DQN, and what DQN is without its replay and without its target network.
+"""Ablation: adds each part of Rainbow to DQN, and removes DQN's replay buffer or target network.
 
-Trains all variants as one sweep. Its directory is a sweep's: evaluate and play take --agent.
+Trains all variants as one sweep. For evaluate and play, choose an agent with --agent.
 """
 
 import dataclasses
@@ -76,7 +76,7 @@ def make_spec(options: AblationOptions) -> SweepSpec:
     """
     names = options.variants
     if len(names) != len(set(names)) or not names:
-        raise ArgumentError("variants", "must be different ones", got=" ".join(names) or "none")
+        raise ArgumentError("variants", "must be one or more different ones", got=" ".join(names) or "none")
     every = flatten(Options(options.task, options.hparams, options.config, options.budget))
     own = {field.name for part in (Task, Budget) for field in dataclasses.fields(part)}
     fields = {path: value for path, value in every.items() if "." in path or path in own}

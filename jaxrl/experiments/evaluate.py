@@ -31,7 +31,7 @@ class Options:
     agent: Annotated[int | None, default_hint("the best")] = None
     """Which agent of a sweep."""
     eval_seed: Annotated[int, Interval(ge=0, lt=2**31)] = 0
-    """Seed of the random numbers, which are always others than those of the recorded evaluation."""
+    """Random seed. It never repeats the recorded evaluation's random numbers."""
     episodes: Annotated[int, Interval(gt=0, lt=2**31)] = 128
     """Number of episodes, one in each of as many environments."""
     max_steps: Annotated[int, Interval(gt=0, lt=2**31)] = 5_000

@@ -46,7 +46,7 @@ class SuiteOptions(ComparisonOptions):
     total_steps: Annotated[int, Gt(0)] = 3_000_000
     """Environment steps of one agent."""
     seed: Annotated[int, Interval(ge=0, lt=2**31)] = 0
-    """Seed of all randomness; of several seeds, the first."""
+    """Random seed; with several seeds, the first."""
     num_seeds: Annotated[int, Interval(gt=0, lt=2**31)] = 1
     """Seeds of each game, trained side by side: seed, seed + 1, …"""
 

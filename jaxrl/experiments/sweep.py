@@ -1,5 +1,7 @@
-"""Trains hundreds of agents at once, as a TOML file specifies: hyperparameters, static values (those that change the
-compiled program) and environments."""
+"""Trains hundreds of agents at once, as a TOML file specifies.
+
+It may vary hyperparameters, static values (those that change the compiled program) and environments.
+"""
 
 import dataclasses
 import os
@@ -35,9 +37,9 @@ class SweepOptions(ComparisonOptions):
     memory: Annotated[float | None, Gt(0), default_hint("four fifths of the free memory")] = None
     """GiB of memory that the agents may take; agents that do not fit train in chunks, one after another."""
     max_groups: Annotated[int, Gt(0)] = 16
-    """The most groups of agents with equal static values; each group compiles its own program."""
+    """Maximum number of groups. Agents with equal static values form one group, which compiles its own program."""
     loggers: Annotated[tuple[str, ...], default_hint("none")] = ()
-    """What else records the metrics of each chunk: tensorboard, wandb, or your own module:attribute."""
+    """Additional loggers for the metrics of each chunk: tensorboard, wandb, or your own module:attribute."""
     num_devices: Annotated[int | None, Gt(0), default_hint("all accelerators, or cores")] = None
     """Devices of each process, or cores of a CPU, to spread the agents over."""
     distributed: bool = False
@@ -75,7 +77,7 @@ def join(options: SweepOptions) -> None:
     if not options.distributed and given == (None, None, None):
         return
     if not options.distributed and None in given:
-        raise ArgumentError("coordinator", "must come with the number of processes and the number of this one", got="")
+        raise ArgumentError("coordinator", "needs --num-processes and --process-id", got="")
     if options.num_processes is not None and (options.process_id or 0) >= options.num_processes:
         raise ArgumentError("process_id", f"must be < {options.num_processes}", options.process_id)
     address, _, port = (options.coordinator or "address:1").rpartition(":")

@@ -125,7 +125,7 @@ def draw_hparams(
             )
         axes.set_xlabel(label)
     panels[0].margins(y=0.12 if lost.any() else 0.05)  # of all panels; crosses need room
-    note = "within one value, configurations are sorted by return" if spread_out else None
+    note = "configurations of one value are spread out, sorted by return" if spread_out else None
     figure.legend(
         *panels[0].get_legend_handles_labels(), loc="outside lower left", ncols=3, frameon=False, fontsize=9,
         alignment="left", title=note, title_fontproperties={"size": 9},

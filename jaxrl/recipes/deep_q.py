@@ -36,7 +36,7 @@ class DQN(NetworkConfig, OffPolicyConfig):
     dueling: bool = False
     """Dueling network: one stream for the value of the state, one for the advantages of actions (Wang et al. 2016)."""
     noisy: bool = False
-    """Dense layers with learned noise, which explore instead of ε: set all epsilons to 0 (Fortunato et al. 2018)."""
+    """Noisy layers for exploration (Fortunato et al. 2018). Set every epsilon to 0 with them."""
     values: Literal["expected", "categorical", "quantiles"] = "expected"
     """What the network predicts: expected returns, distributions (C51), or quantiles (QR-DQN, Dabney et al. 2018)."""
     loss: Literal["huber", "l2"] = "huber"
@@ -44,9 +44,9 @@ class DQN(NetworkConfig, OffPolicyConfig):
     num_atoms: Annotated[int, Interval(ge=2, lt=2**16)] = 51
     """Atoms of each categorical distribution, or number of quantiles."""
     v_min: float = 0.0
-    """Lowest return of the categorical distributions. The lowest and highest must enclose the discounted returns."""
+    """Smallest atom of the categorical distributions. All discounted returns should lie between the extreme atoms."""
     v_max: float = 20.0
-    """Highest return of the categorical distributions, > the lowest."""
+    """Largest atom of the categorical distributions, > the smallest."""
 
 
 @dataclasses.dataclass(frozen=True)

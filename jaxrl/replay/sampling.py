@@ -52,7 +52,7 @@ class PrioritisedHparams:
     importance_exponent_end: Annotated[float, Interval(ge=0, le=1)] = 1.0
     """Importance-sampling exponent β after its linear rise, in [0, 1]."""
     importance_exponent_steps: Annotated[float, Ge(0)] = 1_000_000
-    """Length of the linear rise of β, in environment steps."""
+    """Environment steps over which β rises linearly."""
 
 
 class PrioritisedState(NamedTuple):

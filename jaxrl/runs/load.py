@@ -137,7 +137,11 @@ def load_run(directory: Path, seed: int | None = None) -> TrainedPolicy:
     first, seeds = options.budget.seed, options.budget.num_seeds
     index = 0 if seed is None else seed - first
     if not 0 <= index < seeds:
-        rule = f"must be {first}, the run's only one" if seeds == 1 else f"must be in {first} .. {first + seeds - 1}"
+        rule = (
+            f"must be {first}, the only seed of this run"
+            if seeds == 1
+            else f"must be in {first} .. {first + seeds - 1}"
+        )
         raise ArgumentError("seed", rule, seed)
     checkpoints = directory / run_directory.CHECKPOINTS
     with errors_in(started):

@@ -47,13 +47,13 @@ class Budget:
     total_steps: Annotated[int, Gt(0)]
     """Environment steps of each agent, including any warm-up. Rounded down to whole iterations."""
     seed: Annotated[int, Interval(ge=0, lt=2**31)] = 0
-    """Seed of all randomness, or the first of several seeds."""
+    """Random seed; with several seeds, the first."""
     num_seeds: Annotated[int, Interval(gt=0, lt=2**31)] = 1
     """Number of seeds to train side by side in one program: seed, seed + 1, …"""
     log_every: Annotated[int, Interval(gt=0, lt=2**31)] = 20_000
     """Environment steps of each agent between two rows of metrics. Rounded to whole iterations."""
     eval_episodes: Annotated[int, Interval(gt=0, lt=2**31)] = 128
-    """Episodes of the final evaluation, one in each of as many environments."""
+    """Episodes of the final evaluation, which run in parallel."""
     eval_max_steps: Annotated[int, Interval(gt=0, lt=2**31)] = 5_000
     """Steps after which an evaluation episode is truncated. Its return so far counts."""
 
@@ -78,11 +78,11 @@ class Execution:
     record: Annotated[Path | None, default_hint("nowhere", "DIR")] = None
     """Also copy the results, with a README.md, to this directory, such as experiments/dqn_breakout."""
     num_devices: Annotated[int, Gt(0)] = 1
-    """Devices (on a CPU, cores) for the seeds, or one seed's environments. Must divide --num-seeds, or num-envs."""
+    """Devices (CPU cores on a CPU) that share the seeds, or the environments of a single seed; must divide them."""
     sequential: bool = False
-    """On a CPU, run one operation at a time: the same bits, but faster for small networks in few environments."""
+    """On a CPU, run one operation at a time. Faster for small networks in few environments; same results."""
     deterministic: bool = False
-    """On a GPU, use only operations that give the same bits every time. On a CPU, all of them do."""
+    """Use only deterministic operations on a GPU. A CPU is always deterministic."""
     debug_nans: bool = False
     """Stop at the operation that produces the first NaN. Slow."""
     profile: Annotated[Path | None, default_hint("none", "DIR")] = None

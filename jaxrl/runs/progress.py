@@ -39,7 +39,7 @@ class ProgressLine:
         if not self.console.is_terminal and (done >= total or elapsed >= self.next_line):
             left = self.progress.tasks[0].time_remaining
             time_left = "" if done >= total or left is None else f"  {left:.0f} s left"
-            self.console.print(f"{done / total:4.0%}  {numbers}{time_left}", soft_wrap=True)
+            self.console.print(f"{min(1, done / total):4.0%}  {numbers}{time_left}", soft_wrap=True)
             self.next_line = elapsed + self.SECONDS_BETWEEN_LINES
 
     def close(self) -> None:

@@ -29,7 +29,7 @@ class ComparisonOptions:
     out: Annotated[Path | None, default_hint("runs/COMMAND/DATE-TIME", "DIR")] = None
     """Output directory."""
     resume: bool = False
-    """Continue what is in --out bit for bit, or begin it if there is nothing yet."""
+    """Continue the sweep in --out bit for bit, or start it if there is none."""
     checkpoint_every: Annotated[float, Gt(0)] = 60.0
     """Seconds between two checkpoints of the agents that are training."""
     record: Annotated[Path | None, default_hint("nowhere", "DIR")] = None

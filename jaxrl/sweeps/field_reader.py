@@ -131,9 +131,9 @@ class FieldReader:
 
 
 def read_count(name: str, value: Any) -> int:
-    """Reads a number of seeds or configurations."""
+    """Reads a number of seeds or configurations, at most a million: a sweep lists each of its agents."""
     several = "; seeds is how many there are, and seed the first of them" * (name == "seeds")
-    check_value(name, convert(name, value, int, several), Annotated[int, Interval(gt=0, lt=2**31)])
+    check_value(name, convert(name, value, int, several), Annotated[int, Interval(gt=0, le=1_000_000)])
     return int(value)
 
 

@@ -98,7 +98,7 @@ def test_a_picture_that_fails_costs_no_result(call, tmp_path, monkeypatch) -> No
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("--variants dqn dqn", "error: --variants must be different ones, got dqn dqn"),
+        ("--variants dqn dqn", "error: --variants must be one or more different ones, got dqn dqn"),
         ("--out a --record a", "error: --record must be another directory than that of the run, got a"),
         ("--num-seeds 0", "error: --num-seeds must be > 0, got 0"),
         ("--checkpoint-every 0", "error: --checkpoint-every must be > 0, got 0.0"),

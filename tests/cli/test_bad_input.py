@@ -18,7 +18,10 @@ BAD = [
     ),
     ("--env Pendulum-v1", "--env must have discrete actions, got Pendulum-v1"),
     ("--env nowhere:factory", "--env must name a factory that can be imported .* got 'nowhere:factory'"),
-    ("--env CartPole-v1 --rules gymnax", "--rules is a choice of .* only, got rules='gymnax' for 'CartPole-v1'"),
+    (
+        "--env CartPole-v1 --rules gymnax",
+        "--rules applies only to the games of MinAtar, got .*'CartPole-v1'",
+    ),
     (
         "--env-options sticky_actions=0.1",
         "--env-options sticky_actions is not an option of Breakout-MinAtar, which has sticky_action_prob, .* got 0.1$",

@@ -78,7 +78,7 @@ BAD = [
         "--map lectur",
         "--map must be an existing file, a text of .* or a known map .the nearest is lecture.*got 'lectur'",
     ),
-    ("--map A_FILE", r"--map must be made of #.FSGHC .* got at row 0, column 0 '\?'"),
+    ("--map A_FILE", r"--map may contain only #.FSGHC .* got at row 0, column 0 '\?'"),
     ("--map .", "--map must be an existing file, a text of .* or a known map .one of lecture, .*, got '.'"),
     (f"--map {'S' * 300}", "--map must be an existing file, a text of .* or a known map .one of lecture, .*, got 'S"),
     ("--discount 1.5", "--discount must be <= 1, got 1.5"),

@@ -129,7 +129,7 @@ def test_options_of_minatar() -> None:
 
 
 def test_continuous_actions_are_refused() -> None:
-    with pytest.raises(ValueError, match="env must have discrete actions, got Pendulum-v1 with a Box of them"):
+    with pytest.raises(ValueError, match="env must have discrete actions, got Pendulum-v1, whose actions are a Box"):
         num_discrete_actions(*make("Pendulum-v1"))
 
 

@@ -302,7 +302,7 @@ def test_help_explains_every_field() -> None:
     assert code == 0, err
     for text in (
         "--hparams.learning-rate",
-        "Step size of the optimizer",
+        "Learning rate of the optimizer",
         "--config.num-envs",
         "default: 256",
         "--debug-nans",

@@ -159,7 +159,9 @@ def test_configurations_of_a_choice_stand_in_the_order_of_their_returns(figures)
     places, heights = np.transpose(axes.collections[0].get_offsets())
     assert heights.tolist() == returns
     np.testing.assert_allclose(places, [1 / 6, 1.125, -1 / 6, 0, 0.875], atol=1e-12)
-    assert "within one value, configurations are sorted by return" in figures[-1].legends[0].get_title().get_text()
+    assert (
+        "configurations of one value are spread out, sorted by return" in figures[-1].legends[0].get_title().get_text()
+    )
     panel_of(figures, [1, 2, 3], [1.0, 2.0, 3.0])
     assert "sorted by return" not in figures[-1].legends[0].get_title().get_text()
 

@@ -351,7 +351,7 @@ BAD_TOP_LEVEL = [
     (RANDOM + '"a\\nb" = """c\nd"""', r"a\\nb is not known .*, got 'c\\nd'"),
     (RANDOM, "configurations must be 1 where no field is swept, got 64"),
     (many(RANDOM, 0) + RATE, "configurations must be > 0, got 0"),
-    (many(RANDOM, 2**31) + RATE, "configurations must be < 2147483648, got 2147483648"),
+    (many(RANDOM, 2**31) + RATE, "configurations must be <= 1000000, got 2147483648"),
     (many(RANDOM, 1.5) + RATE, "configurations must be a whole number, got 1.5"),
     (many(RANDOM, "true") + RATE, "configurations must be a whole number, got True"),
     (many(RANDOM, "'many'") + RATE, "configurations must be a whole number, got 'many'"),
