@@ -58,14 +58,34 @@ class Categorical(NamedTuple):
         return jax.vmap(ops.categorical_entropy)(self.logits)
 
 
-def epsilon_greedy(q_values: Array, epsilon: ArrayLike) -> Categorical:
+def masked(values: Array, legal: Array | None) -> Array:
+    """Values or logits `[..., num_actions]` with the lowest float32 for illegal actions; `legal` None masks none.
+
+    It is finite, because a final state may have no legal action, and its value is multiplied by 0.
+    """
+    return values if legal is None else jnp.where(legal, values, jnp.finfo(jnp.float32).min)
+
+
+def restricted(distribution: Distribution, legal: Array | None) -> Distribution:
+    """A distribution over the legal actions alone; `legal` None allows all, and must be None for continuous actions."""
+    if legal is None:
+        return distribution
+    return distribution._replace(logits=masked(distribution.logits, legal))  # type: ignore[attr-defined]
+
+
+def epsilon_greedy(q_values: Array, epsilon: ArrayLike, legal: Array | None = None) -> Categorical:
     """With probability ε a uniformly random action, otherwise a greedy one; ties share the probability.
 
     Args:
         q_values: `Q(s, a)`, `[N, num_actions]`.
         epsilon: ε, in [0, 1].
+        legal: the actions to choose from, bool `[N, num_actions]`; by default all.
     """
-    probabilities = epsilon / q_values.shape[-1] + (1 - epsilon) * ops.greedy_policy(q_values)
+    if legal is None:
+        uniform: ArrayLike = 1 / q_values.shape[-1]
+    else:
+        uniform = legal / legal.sum(-1, keepdims=True)
+    probabilities = epsilon * uniform + (1 - epsilon) * ops.greedy_policy(masked(q_values, legal))
     return Categorical(jnp.log(probabilities))
 
 

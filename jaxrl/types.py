@@ -8,7 +8,7 @@ Axis letters, used in every docstring:
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -49,6 +49,38 @@ def total(metrics: Metrics) -> Metrics:
     return jax.tree.map(lambda x: x.sum(dtype=x.dtype), metrics)
 
 
+class Input(NamedTuple):
+    """What an agent acts on in `N` environments.
+
+    Attributes:
+        observation: `[N, *observation]`.
+        legal: which actions are legal, bool `[N, num_actions]`, at least one in each environment. None if the
+            environment does not say, since all are.
+        memory: what the agent remembers, `[N, ...]`, such as the state of a recurrent network; see `Agent.memory`.
+        env_states: the states of the environments, for agents that plan with them; `()` if unknown.
+    """
+
+    observation: PyTree
+    legal: Array | None = None
+    memory: PyTree = ()
+    env_states: PyTree = ()
+
+
+class Decision(NamedTuple):
+    """What an agent decides in `N` environments.
+
+    Attributes:
+        action: `[N]`, or `[N, D]` for a box.
+        memory: what it remembers in the next step, like `Input.memory`.
+        extras: what its `update` needs again, such as the action's log-probability, `[N, ...]`. Stored with the
+            transition.
+    """
+
+    action: Array
+    memory: PyTree = ()
+    extras: PyTree = ()
+
+
 class Transition(NamedTuple):
     """One step of an environment. It holds both observations, so it needs no neighbour in the replay.
 
@@ -59,6 +91,9 @@ class Transition(NamedTuple):
         terminated: whether the environment's rules ended the episode, so that nothing follows; bool `[...]`.
         truncated: whether the episode was cut, as by a time limit; `next_observation` still has a value; bool `[...]`.
         next_observation: what followed, before any reset, `[..., *observation]`.
+        legal: which actions were legal, bool `[..., num_actions]`; None if the environment does not say.
+        next_legal: which actions are legal in `next_observation`, likewise.
+        extras: `Decision.extras`, after `Agent.prepare`.
     """
 
     observation: PyTree
@@ -67,6 +102,9 @@ class Transition(NamedTuple):
     terminated: Array
     truncated: Array
     next_observation: PyTree
+    legal: Array | None = None
+    next_legal: Array | None = None
+    extras: PyTree = ()
 
 
 class Sample(NamedTuple):
@@ -116,33 +154,58 @@ class MDP(NamedTuple):
     initial: Array
 
 
-class Agent(NamedTuple):
+StateT = TypeVar("StateT")
+
+
+def no_memory(state: Any, num_envs: int) -> tuple[()]:
+    """The memory of an agent without one."""
+    del state, num_envs
+    return ()
+
+
+def same_extras(state: Any, transitions: Transition) -> PyTree:
+    """The extras of transitions as the agent decided them."""
+    del state
+    return transitions.extras
+
+
+class Agent(NamedTuple, Generic[StateT]):
     """A learning algorithm as a record of pure functions, independent of environment, replay and device.
 
     Attributes:
-        init: `(key, hparams, observation) -> agent_state`. `observation` is one example, without a batch axis.
-        act: `(agent_state, observations[N], key, env_steps) -> actions[N]`, with exploration.
-        policy: `(agent_state, observations[N], key) -> actions[N]`, for evaluation.
-        update: `(agent_state, batch, key, env_steps) -> (agent_state, metrics, extras)`. `batch` is a rollout, a
-            `Transition` `[T, N]`, or a `Sample` from a replay. For a prioritised replay, `extras` are errors `[B]`.
-        outputs: `(agent_state, observations[N]) -> Q(s, ·) [N, num_actions]`, or a `jaxrl.distributions.Distribution`.
+        init: `(key, hparams, observation) -> state`. `observation` is one example, without a batch axis.
+        act: `(state, Input [N], key, env_steps) -> Decision [N]`, with exploration.
+        policy: `(state, Input [N], key) -> Decision [N]`, for evaluation. Its extras are ignored.
+        update: `(state, batch, key, env_steps, constants) -> (state, metrics, errors)`. `batch` is a rollout, a
+            `Transition` `[T, N]`, or a `Sample` from a replay. For a prioritised replay, `errors` are `[B]`.
+        memory: `(state, num_envs) -> memory [N, ...]` at the start of an episode. Agents without one have `()`.
+        prepare: `(state, Transition [T, N]) -> extras [T, N, ...]`: called once for what was collected, before it is
+            stored or learned, as for returns or search targets. By default it keeps the extras.
+        constants: arrays that `update` reads and never changes, such as a dataset or an expert's parameters. They are
+            neither copied for each agent of a population nor saved.
+        outputs: `(state, observations[N]) -> Q(s, ·) [N, num_actions]`, or a `jaxrl.distributions.Distribution`.
             Optional; trainers use it to refuse an agent with another number of actions than the environment.
         whole_episodes: whether every rollout must begin with an episode, as with `OnPolicyConfig.reset_each_rollout`.
             Trainers check this.
+        needs_env_states: whether `act` and `policy` need `Input.env_states`, which observations alone do not give.
 
     `env_steps` is the trainer's clock, a float32 scalar: the environment steps of one agent so far, over all its
     environments. Schedules depend on it alone, so a run can be extended.
     """
 
-    init: Callable[[Array, Hparams, PyTree], PyTree]
-    act: Callable[[PyTree, PyTree, Array, Array], Array]
-    policy: Callable[[PyTree, PyTree, Array], Array]
-    update: Callable[[PyTree, Any, Array, Array], tuple[PyTree, Metrics, PyTree]]
-    outputs: Callable[[PyTree, PyTree], Any] | None = None
+    init: Callable[[Array, Hparams, PyTree], StateT]
+    act: Callable[[StateT, Input, Array, Array], Decision]
+    policy: Callable[[StateT, Input, Array], Decision]
+    update: Callable[..., tuple[StateT, Metrics, PyTree]]
+    memory: Callable[[StateT, int], PyTree] = no_memory
+    prepare: Callable[[StateT, Transition], PyTree] = same_extras
+    constants: PyTree = ()
+    outputs: Callable[[StateT, PyTree], Any] | None = None
     whole_episodes: bool = False
+    needs_env_states: bool = False
 
 
-class TrainState(NamedTuple):
+class TrainState(NamedTuple, Generic[StateT]):
     """The complete state of a run: a restored state continues the run bit for bit.
 
     Attributes:
@@ -150,32 +213,37 @@ class TrainState(NamedTuple):
             streams derive from it. The agents of a population share one.
         key: the run's random key; iteration `i` uses `fold_in(key, i)`.
         agent: the agent's state (parameters, optimizer state, hyperparameters).
-        envs: the state of the `N` environments.
+        source: the state of what it acts in: the `N` environments, and its memory in each; `()` if it does not act.
         replay: stored transitions and the state of their sampler, or `()` in trainers without a replay.
     """
 
     iteration: Array
     key: Array
-    agent: PyTree
-    envs: PyTree
+    agent: StateT
+    source: PyTree
     replay: PyTree = ()
 
 
-class Trainer(NamedTuple):
+class Trainer(NamedTuple, Generic[StateT]):
     """An agent and the source of its data as a record of pure functions, ready for `jit`, `vmap` and `scan`.
 
     Attributes:
-        init: `(key, hparams) -> TrainState`. It includes the warm-up, so that `step` needs no branch for it.
-        step: `(TrainState) -> (TrainState, Metrics)`; a fixed rollout and a fixed number of updates.
+        init: `(key, hparams, constants=()) -> TrainState`. It includes the warm-up, so that `step` needs no branch.
+        step: `(TrainState, constants=()) -> (TrainState, Metrics)`; a fixed rollout and a fixed number of updates.
         steps_per_iteration: environment steps of one agent in one `step`.
         warmup_steps: environment steps of one agent in `init`.
         max_iterations: how often `step` may be called before an int32 counter overflows.
-        env_axis: the axis of the leaves of `TrainState.envs.env_states` that counts environments.
+        num_envs: N, the environments of one agent, which several devices can share.
+        env_axes: a `TrainState` of the axes that count environments, None for what they share. As in `vmap`, one entry
+            stands for a whole part of the state.
+        constants: the last argument of `init` and `step`: arrays that are the same for all agents of a population.
     """
 
-    init: Callable[[Array, Hparams], TrainState]
-    step: Callable[[TrainState], tuple[TrainState, Metrics]]
+    init: Callable[..., TrainState[StateT]]
+    step: Callable[..., tuple[TrainState[StateT], Metrics]]
     steps_per_iteration: int
     warmup_steps: int
-    max_iterations: int = 2**31 - 1
-    env_axis: int = 0
+    max_iterations: int
+    num_envs: int
+    env_axes: TrainState
+    constants: PyTree = ()

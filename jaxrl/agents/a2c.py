@@ -22,6 +22,7 @@ from jaxrl.agents.policy_gradient import (
     gradient_step,
     policy_gradient_agent,
 )
+from jaxrl.distributions import restricted
 from jaxrl.networks import Network
 from jaxrl.types import Agent, Array, PyTree, Transition
 
@@ -49,15 +50,19 @@ def a2c(network: Network) -> Agent:
         ArgumentError: not a network; from `init`, other outputs; from `update`, not a rollout.
     """
 
-    def update(state: PolicyGradientState, batch: Transition, key: Array, env_steps: Array) -> Updated:
-        del key
+    def update(
+        state: PolicyGradientState, batch: Transition, key: Array, env_steps: Array, constants: PyTree = ()
+    ) -> Updated:
+        del key, constants
         check_rollout(batch)
         hparams = state.hparams
         targets = advantages_and_returns(network, state.params, batch, hparams.discount, hparams.gae_lambda)
-        observations, actions, advantages, returns = merge_time((batch.observation, batch.action, *targets))
+        data = merge_time((batch.observation, batch.legal, batch.action, *targets))
+        observations, legal, actions, advantages, returns = data
 
         def loss(params: PyTree) -> tuple[Array, dict[str, Array]]:
             distribution, values = network.apply(params, observations)
+            distribution = restricted(distribution, legal)
             policy_loss = ops.score_function_loss(distribution.log_prob(actions), advantages).mean()
             return actor_critic_loss(policy_loss, distribution, values, returns, hparams)
 

@@ -24,6 +24,7 @@ from jaxrl.agents.action_values import ActionValues, expected_value
 from jaxrl.agents.optimizers import adam, nan_if_too_large
 from jaxrl.agents.value_based import ValueBasedHparams, check_outputs, epsilon_at, epsilon_greedy_agent
 from jaxrl.arguments import check_kind
+from jaxrl.distributions import masked
 from jaxrl.networks.network import Network, check_network, initial_params
 from jaxrl.replay import PrioritisedHparams
 from jaxrl.types import Agent, Array, Mean, Metrics, PyTree, Sample, Transition
@@ -70,7 +71,7 @@ def dqn(network: Network, values: ActionValues | None = None, double: bool = Fal
 
     Returns:
         An agent for a `Sample` of n-step sequences, with hyperparameters `DQNHparams`. Its `update` returns the errors
-        `[B]` as extras; its metrics are `loss`, `q_mean` (the value of the actions taken) and `epsilon`.
+        `[B]`; its metrics are `loss`, `q_mean` (the value of the actions taken) and `epsilon`.
 
     Raises:
         ArgumentError: an argument is of the wrong kind, or, from `init`, the network returns another shape.
@@ -88,19 +89,25 @@ def dqn(network: Network, values: ActionValues | None = None, double: bool = Fal
     def q_values(state: DQNState, observations: PyTree, rngs: dict[str, Array] | None = None) -> Array:
         return values.q_values(network.apply(state.params, observations, rngs=rngs))
 
-    def update(state: DQNState, batch: Sample, key: Array, env_steps: Array) -> tuple[DQNState, Metrics, PyTree]:
+    def update(
+        state: DQNState, batch: Sample, key: Array, env_steps: Array, constants: PyTree = ()
+    ) -> tuple[DQNState, Metrics, Array]:
+        del constants
         check_kind("batch", batch, Sample, ", from a replay, as in jaxrl.off_policy")
         target_key, selector_key, online_key = jax.random.split(inline(key), 3)
-        observation, action, reward, discount_t, next_observation = n_step(batch.transitions, state.hparams.discount)
-        outputs_t = network.apply(state.target_params, next_observation, rngs={"noise": target_key})
+        first, reward, discount_t, last = n_step(batch.transitions, state.hparams.discount)
+        outputs_t = network.apply(state.target_params, last.next_observation, rngs={"noise": target_key})
         q_t_selector = values.q_values(outputs_t)
         if double:
-            q_t_selector = q_values(state, next_observation, {"noise": selector_key})
+            q_t_selector = q_values(state, last.next_observation, {"noise": selector_key})
+        q_t_selector = masked(q_t_selector, last.next_legal)
 
         def bellman_loss(params: PyTree) -> tuple[Array, tuple[Array, Array]]:
-            outputs_tm1 = network.apply(params, observation, rngs={"noise": online_key})
-            losses, errors = jax.vmap(values.loss)(outputs_tm1, action, reward, discount_t, outputs_t, q_t_selector)
-            q_a = jnp.take_along_axis(values.q_values(outputs_tm1), action[:, None], axis=1)
+            outputs_tm1 = network.apply(params, first.observation, rngs={"noise": online_key})
+            losses, errors = jax.vmap(values.loss)(
+                outputs_tm1, first.action, reward, discount_t, outputs_t, q_t_selector
+            )
+            q_a = jnp.take_along_axis(values.q_values(outputs_tm1), first.action[:, None], axis=1)
             return (batch.weights * losses).mean(), (errors, q_a.mean())
 
         (loss, (errors, q_mean)), grads = jax.value_and_grad(bellman_loss, has_aux=True)(state.params)
@@ -122,12 +129,12 @@ def optimizer(hparams: DQNHparams) -> optax.GradientTransformation:
     return adam(hparams.learning_rate, hparams.max_grad_norm, hparams.adam_epsilon)
 
 
-def n_step(transitions: Transition, discount: ArrayLike) -> tuple[PyTree, Array, Array, Array, PyTree]:
-    """Combines sequences of n steps `[n, B]` into one transition each, up to the first end of an episode.
+def n_step(transitions: Transition, discount: ArrayLike) -> tuple[Transition, Array, Array, Transition]:
+    """Combines sequences of n steps `[n, B]` into one step each, up to the first end of an episode.
 
     Returns:
-        Observations, actions, discounted sums of rewards, discounts of the bootstrap (0 after a termination), and the
-        observations to bootstrap from; all `[B, ...]`.
+        The first transitions, discounted sums of rewards, discounts of the bootstrap (0 after a termination), and the
+        last transitions, from whose next observations to bootstrap; all `[B, ...]`.
     """
     ended = transitions.terminated | transitions.truncated
     discount_t = jnp.where(transitions.terminated, 0.0, discount)
@@ -137,5 +144,4 @@ def n_step(transitions: Transition, discount: ArrayLike) -> tuple[PyTree, Array,
         where = last.reshape(-1, *(1,) * (x.ndim - 2))
         return reduce(lambda picked, i: jnp.where(where == i, x[i], picked), range(1, len(x)), x[0])
 
-    observation, action = jax.tree.map(lambda x: x[0], (transitions.observation, transitions.action))
-    return observation, action, reward, discount_t, jax.tree.map(pick_last, transitions.next_observation)
+    return jax.tree.map(lambda x: x[0], transitions), reward, discount_t, jax.tree.map(pick_last, transitions)

@@ -39,12 +39,12 @@ def measured(agent: Agent, mdp_of: Callable[[ArrayLike], MDP]) -> Agent:
         return MeasuredState(agent.init(key, hparams, observation), best)
 
     def update(
-        state: MeasuredState, batch: Transition, key: Array, env_steps: Array
+        state: MeasuredState, batch: Transition, key: Array, env_steps: Array, constants: PyTree = ()
     ) -> tuple[MeasuredState, Metrics, PyTree]:
-        learner, metrics, extras = agent.update(state.learner, batch, key, env_steps)
+        learner, metrics, errors = agent.update(state.learner, batch, key, env_steps, constants)
         # Both are zero in states where it never acts.
         error = Mean.of(abs(learner.q_values - state.best).max())
-        return MeasuredState(learner, state.best), metrics | {"max_error": error}, extras
+        return MeasuredState(learner, state.best), metrics | {"max_error": error}, errors
 
     return Agent(
         init,

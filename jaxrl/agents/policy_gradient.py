@@ -10,12 +10,12 @@ import optax
 from annotated_types import Ge, Gt, Interval
 
 from jaxrl import ops
-from jaxrl.agents.minibatches import apply_in_chunks
+from jaxrl.agents.minibatches import apply_in_chunks, merge_time
 from jaxrl.agents.optimizers import adam, learning_rate_at, nan_if_too_large
 from jaxrl.arguments import ArgumentError, check_kind
-from jaxrl.distributions import Distribution
+from jaxrl.distributions import Distribution, restricted
 from jaxrl.networks.network import Network, check_network, initial_params
-from jaxrl.types import Agent, Array, Mean, Metrics, PyTree, Transition
+from jaxrl.types import Agent, Array, Decision, Input, Mean, Metrics, PyTree, Transition
 from jaxrl.xla.threefry import inline
 
 
@@ -47,16 +47,19 @@ class PolicyGradientState(NamedTuple):
 
 
 Updated = tuple[PolicyGradientState, Metrics, PyTree]
-Update = Callable[[PolicyGradientState, Transition, Array, Array], Updated]
+Update = Callable[[PolicyGradientState, Transition, Array, Array, PyTree], Updated]
 
 
-def policy_gradient_agent(network: Network, update: Update, kind: type = PolicyGradientHparams) -> Agent:
+def policy_gradient_agent(
+    network: Network, update: Update, kind: type = PolicyGradientHparams, store_log_probs: bool = False
+) -> Agent:
     """An agent that samples actions from its policy, and takes the most probable ones during evaluation.
 
     Args:
         network: maps observations `[N, ...]` to a `jaxrl.distributions.Distribution` over actions and values `[N]`.
         update: as `Agent.update`.
         kind: the class of its hyperparameters.
+        store_log_probs: whether transitions keep log π(a | s), `[N]`, as their extras.
 
     Raises:
         ArgumentError: not a network; from `init`, other outputs or another class of hyperparameters.
@@ -69,18 +72,20 @@ def policy_gradient_agent(network: Network, update: Update, kind: type = PolicyG
         _check_outputs(jax.eval_shape(network.apply, params, jax.tree.map(lambda x: jnp.stack([x, x]), observation)))
         return PolicyGradientState(params, optimizer(hparams, jnp.float32(0)).init(params), hparams)
 
-    def act(state: PolicyGradientState, observations: PyTree, key: Array, env_steps: Array) -> Array:
+    def act(state: PolicyGradientState, given: Input, key: Array, env_steps: Array) -> Decision:
         del env_steps
-        return outputs(state, observations).sample(inline(key))
+        distribution = restricted(outputs(state, given.observation), given.legal)
+        actions = distribution.sample(inline(key))
+        return Decision(actions, extras=distribution.log_prob(actions) if store_log_probs else ())
 
-    def policy(state: PolicyGradientState, observations: PyTree, key: Array) -> Array:
+    def policy(state: PolicyGradientState, given: Input, key: Array) -> Decision:
         del key
-        return outputs(state, observations).mode()
+        return Decision(restricted(outputs(state, given.observation), given.legal).mode())
 
     def outputs(state: PolicyGradientState, observations: PyTree) -> Distribution:
         return network.apply(state.params, observations)[0]
 
-    return Agent(init, act, policy, update, outputs)
+    return Agent(init, act, policy, update, outputs=outputs)
 
 
 def _check_outputs(outputs: Any) -> None:
@@ -133,11 +138,40 @@ def advantages_and_returns(
 
     A truncated episode bootstraps from its true last observation. Nothing leaks across the end of an episode.
     """
-    v_tm1, v_t = (
-        apply_in_chunks(lambda x: network.apply(params, x)[1], x) for x in (batch.observation, batch.next_observation)
-    )
+
+    def value(observations: PyTree) -> Array:
+        return network.apply(params, observations)[1]
+
+    v_tm1 = apply_in_chunks(value, batch.observation)
+    v_t = next_values(value, batch, v_tm1)
     discount_t = jnp.where(batch.terminated, 0.0, discount)
     lambda_t = jnp.where(batch.terminated | batch.truncated, 0.0, gae_lambda)
     estimate = jax.vmap(ops.generalized_advantage_estimation, in_axes=1, out_axes=1)
     advantages = estimate(batch.reward, discount_t, lambda_t, v_tm1, v_t)
     return advantages, advantages + v_tm1
+
+
+def next_values(value: Callable[[PyTree], Array], batch: Transition, v_tm1: Array) -> Array:
+    """V(s') of a rollout, `[T, N]`: the value of the next row.
+
+    It is computed anew in the last row and where an episode was truncated, `N` observations at a time. Where it
+    terminated, nothing follows, and the result is any finite number.
+
+    Args:
+        value: `(observations [M, ...]) -> V [M]`.
+        batch: the rollout.
+        v_tm1: V(s), `[T, N]`.
+    """
+    num_steps, num_envs = v_tm1.shape
+    last = value(jax.tree.map(lambda x: x[-1], batch.next_observation))
+    following = merge_time(batch.next_observation)
+
+    def refresh(carry: tuple[Array, Array]) -> tuple[Array, Array]:
+        v_t, stale = carry
+        (rows,) = jnp.nonzero(stale, size=num_envs, fill_value=0)  # too few: the first one is computed again
+        return v_t.at[rows].set(value(jax.tree.map(lambda x: x[rows], following))), stale.at[rows].set(False)
+
+    v_t = jnp.concatenate([v_tm1[1:], last[None]]).reshape(-1)
+    stale = batch.truncated.at[-1].set(False).reshape(-1)
+    v_t, _ = jax.lax.while_loop(lambda carry: carry[1].any(), refresh, (v_t, stale))
+    return v_t.reshape(num_steps, num_envs)

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from annotated_types import Gt, Interval
 
 from jaxrl import ops
-from jaxrl.agents.minibatches import MinibatchConfig, apply_in_chunks, check_rollout, learn_in_minibatches, merge_time
+from jaxrl.agents.minibatches import MinibatchConfig, check_rollout, learn_in_minibatches, merge_time
 from jaxrl.agents.optimizers import TINY
 from jaxrl.agents.policy_gradient import (
     PolicyGradientHparams,
@@ -26,6 +26,7 @@ from jaxrl.agents.policy_gradient import (
     policy_gradient_agent,
 )
 from jaxrl.arguments import ArgumentError, check, check_kind
+from jaxrl.distributions import restricted
 from jaxrl.networks import Network
 from jaxrl.types import Agent, Array, Metrics, PyTree, Transition
 
@@ -60,24 +61,25 @@ def ppo(network: Network, config: MinibatchConfig | None = None) -> Agent:
     check_kind("config", config, MinibatchConfig)
     check(config)
 
-    def update(state: PolicyGradientState, batch: Transition, key: Array, env_steps: Array) -> Updated:
+    def update(
+        state: PolicyGradientState, batch: Transition, key: Array, env_steps: Array, constants: PyTree = ()
+    ) -> Updated:
+        del constants
         check_rollout(batch)
         size, hparams = batch.reward.size, state.hparams
         if size == config.num_minibatches:  # a single advantage equals its mean, and would be zero
             raise ArgumentError("num_minibatches", f"must be less than the {size} transitions of a rollout", size)
         targets = advantages_and_returns(network, state.params, batch, hparams.discount, hparams.gae_lambda)
-        log_probs = apply_in_chunks(
-            lambda x: network.apply(state.params, x[0])[0].log_prob(x[1]), (batch.observation, batch.action)
-        )
-        data = merge_time((batch.observation, batch.action, log_probs, *targets))
+        data = merge_time((batch.observation, batch.legal, batch.action, batch.extras, *targets))
 
         def step(state: PolicyGradientState, minibatch: PyTree) -> tuple[PolicyGradientState, Metrics]:
-            observations, actions, old_log_probs, advantages, returns = minibatch
+            observations, legal, actions, old_log_probs, advantages, returns = minibatch
             deviation = jnp.sqrt(jnp.maximum(advantages.var(), TINY))
             advantages = (advantages - advantages.mean()) / (deviation + 1e-8)
 
             def loss(params: PyTree) -> tuple[Array, dict[str, Array]]:
                 distribution, values = network.apply(params, observations)
+                distribution = restricted(distribution, legal)
                 log_ratio = distribution.log_prob(actions) - old_log_probs
                 ratio = jnp.exp(log_ratio)
                 policy_loss = ops.clipped_surrogate_pg_loss(ratio, advantages, hparams.clip)
@@ -91,4 +93,4 @@ def ppo(network: Network, config: MinibatchConfig | None = None) -> Agent:
         state, metrics = learn_in_minibatches(step, state, data, key, config)
         return state, metrics, ()
 
-    return policy_gradient_agent(network, update, PPOHparams)
+    return policy_gradient_agent(network, update, PPOHparams, store_log_probs=True)

@@ -24,6 +24,7 @@ from jaxrl.agents.minibatches import MinibatchConfig, apply_in_chunks, check_rol
 from jaxrl.agents.optimizers import learning_rate_at, nan_if_too_large, radam
 from jaxrl.agents.value_based import ValueBasedHparams, check_outputs, epsilon_at, epsilon_greedy_agent
 from jaxrl.arguments import check, check_kind
+from jaxrl.distributions import masked
 from jaxrl.networks.network import Network, check_network, initial_params
 from jaxrl.types import Agent, Array, Mean, Metrics, PyTree, Transition
 
@@ -76,9 +77,16 @@ def pqn(network: Network, config: MinibatchConfig | None = None) -> Agent:
     def q_values(state: PQNState, observations: PyTree) -> Array:
         return network.apply(state.params, observations)
 
-    def update(state: PQNState, batch: Transition, key: Array, env_steps: Array) -> tuple[PQNState, Metrics, PyTree]:
+    def update(
+        state: PQNState, batch: Transition, key: Array, env_steps: Array, constants: PyTree = ()
+    ) -> tuple[PQNState, Metrics, PyTree]:
+        del constants
         check_rollout(batch)
-        v_t = apply_in_chunks(lambda x: network.apply(state.params, x).max(-1), batch.next_observation)
+
+        def value(x: tuple[PyTree, Array | None]) -> Array:
+            return masked(network.apply(state.params, x[0]), x[1]).max(-1)
+
+        v_t = apply_in_chunks(value, (batch.next_observation, batch.next_legal))
         data = merge_time((batch.observation, batch.action, lambda_returns(batch, v_t, state.hparams)))
         epsilon = Mean.of(epsilon_at(state.hparams, env_steps))
 

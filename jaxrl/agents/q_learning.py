@@ -24,6 +24,7 @@ from jaxrl import ops
 from jaxrl.agents.minibatches import check_rollout
 from jaxrl.agents.value_based import epsilon_greedy_agent
 from jaxrl.arguments import check_kind
+from jaxrl.distributions import masked
 from jaxrl.types import Agent, Array, Mean, Metrics, PyTree, Transition
 
 
@@ -74,7 +75,7 @@ def q_learning(num_states: int, num_actions: int, state_of: Callable[[PyTree], A
 
     Returns:
         An agent for rollouts `[T, N]`, or batches of any other shape, with hyperparameters `QLearningHparams`. Its
-        `update` returns the TD errors δ of that shape as extras; its metrics are `loss` (½ δ²), `td_error` (|δ|) and
+        `update` returns the TD errors δ of that shape; its metrics are `loss` (½ δ²), `td_error` (|δ|) and
         `q_mean` (the value of the actions taken).
     """
 
@@ -88,14 +89,14 @@ def q_learning(num_states: int, num_actions: int, state_of: Callable[[PyTree], A
         return state.q_values[state_of(observations)]
 
     def update(
-        state: QLearningState, batch: Transition, key: Array, env_steps: Array
+        state: QLearningState, batch: Transition, key: Array, env_steps: Array, constants: PyTree = ()
     ) -> tuple[QLearningState, Metrics, PyTree]:
-        del key, env_steps
+        del key, env_steps, constants
         check_rollout(batch)
         q, hparams = state.q_values, state.hparams
         pair = state_of(batch.observation), batch.action
         discount_t = jnp.where(batch.terminated, 0.0, hparams.discount)
-        q_t = q[state_of(batch.next_observation)]
+        q_t = masked(q[state_of(batch.next_observation)], batch.next_legal)
         target = jnp.vectorize(ops.q_learning_target, signature="(),(),(a)->()")(batch.reward, discount_t, q_t)
         td_error = target - q[pair]
 

@@ -32,6 +32,7 @@ from jaxrl.agents.policy_gradient import (
     policy_gradient_agent,
 )
 from jaxrl.arguments import check, check_kind
+from jaxrl.distributions import restricted
 from jaxrl.networks import Network
 from jaxrl.types import Agent, Array, PyTree, Transition
 
@@ -72,8 +73,10 @@ def reinforce(network: Network, config: ReinforceConfig | None = None) -> Agent:
     check_kind("config", config, ReinforceConfig)
     check(config)
 
-    def update(state: PolicyGradientState, batch: Transition, key: Array, env_steps: Array) -> Updated:
-        del key
+    def update(
+        state: PolicyGradientState, batch: Transition, key: Array, env_steps: Array, constants: PyTree = ()
+    ) -> Updated:
+        del key, constants
         check_rollout(batch)
 
         def loss(params: PyTree) -> tuple[Array, dict[str, Array]]:
@@ -90,6 +93,7 @@ def reinforce_loss(
     """The loss of trajectories `[T, N]`, scalar, and its parts. The gradient of `-policy_loss` estimates ∇J."""
     in_episode = first_episode(batch)
     distribution, values = network.apply(params, merge_time(batch.observation))
+    distribution = restricted(distribution, merge_time(batch.legal))
     log_prob = distribution.log_prob(merge_time(batch.action)).reshape(in_episode.shape)
     entropy, values = distribution.entropy().reshape(in_episode.shape), values.reshape(in_episode.shape)
     discounts = hparams.discount ** jnp.arange(len(in_episode))[:, None]  # γ^t

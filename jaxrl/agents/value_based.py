@@ -12,7 +12,7 @@ from jaxrl import ops
 from jaxrl.arguments import ArgumentError
 from jaxrl.distributions import epsilon_greedy
 from jaxrl.networks import Network
-from jaxrl.types import Agent, Array, PyTree
+from jaxrl.types import Agent, Array, Decision, Input, PyTree
 from jaxrl.xla.threefry import inline
 
 
@@ -49,7 +49,7 @@ def epsilon_greedy_agent(
     epsilon: Callable[[Any, Array], Array] = epsilon_at,
     noisy: bool = False,
 ) -> Agent:
-    """An agent that acts ε-greedily, with `hparams.epsilon_eval` during evaluation.
+    """An agent that acts ε-greedily among the legal actions, with `hparams.epsilon_eval` during evaluation.
 
     Args:
         init: as `Agent.init`; its state has `hparams`.
@@ -59,18 +59,19 @@ def epsilon_greedy_agent(
         noisy: whether `q_values` also takes `rngs={"noise": key}`, given when acting but not during evaluation.
     """
 
-    def act(state: PyTree, observations: PyTree, key: Array, env_steps: Array) -> Array:
+    def act(state: PyTree, given: Input, key: Array, env_steps: Array) -> Decision:
         action_key, options = inline(key), {}
         if noisy:
             noise_key, action_key = jax.random.split(action_key)
             options["rngs"] = {"noise": noise_key}
-        q = q_values(state, observations, **options)
-        return epsilon_greedy(q, epsilon(state.hparams, env_steps)).sample(action_key)
+        q = q_values(state, given.observation, **options)
+        return Decision(epsilon_greedy(q, epsilon(state.hparams, env_steps), given.legal).sample(action_key))
 
-    def policy(state: PyTree, observations: PyTree, key: Array) -> Array:
-        return epsilon_greedy(q_values(state, observations), state.hparams.epsilon_eval).sample(key)
+    def policy(state: PyTree, given: Input, key: Array) -> Decision:
+        q = q_values(state, given.observation)
+        return Decision(epsilon_greedy(q, state.hparams.epsilon_eval, given.legal).sample(key))
 
-    return Agent(init, act, policy, update, q_values)
+    return Agent(init, act, policy, update, outputs=q_values)
 
 
 def check_outputs(network: Network, params: PyTree, observation: PyTree, shape: tuple[int, ...]) -> None:

@@ -93,6 +93,11 @@ class Environment(ABC):
     def decode(self, words: Array) -> Array:
         """The observation `[..., *observation]` of packed words `[..., words]` (words last, as stored)."""
 
+    def legal_actions(self, state: PyTree, params: Any) -> Array | None:
+        """Which actions are legal in a state, bool `[num_actions, ...]`, at least one; None if all always are."""
+        del state, params
+        return None
+
     def restart(self, state: PyTree, bits: Array, params: Any) -> PyTree:
         """The first state of the episode after the one that ended in `state`. It may use the `bits` of the step."""
         del state

@@ -1,6 +1,5 @@
 """Rollouts: a policy acts in N environments, and all transitions are recorded."""
 
-from collections.abc import Callable
 from numbers import Integral
 from typing import Any
 
@@ -8,20 +7,23 @@ import jax
 import jax.numpy as jnp
 
 from jaxrl.arguments import ArgumentError
+from jaxrl.envs import source
 from jaxrl.envs.base import Environment
 from jaxrl.envs.foreign import check_interface
-from jaxrl.envs.vector import VectorState, vectorize
+from jaxrl.envs.source import Policy, Source
+from jaxrl.envs.vector import vectorize
 from jaxrl.random import as_keys
 from jaxrl.types import Array, PyTree, Transition
 
 
 def rollout(
     env: Any,
-    policy: Callable[[PyTree, Array], Array],
+    policy: Policy,
     key: Array,
     num_steps: int,
     num_envs: int,
     env_params: Any = None,
+    memory: PyTree = (),
 ) -> Transition:
     """Runs a policy for `num_steps` steps in `num_envs` new environments, which restart when an episode ends.
 
@@ -33,11 +35,12 @@ def rollout(
 
     Args:
         env: one of jaxrl's environments, or any with gymnax 1.0's interface.
-        policy: `(observations[N, *observation], key) -> actions[N]`, such as a `TrainedPolicy`.
+        policy: `(Input [N], key) -> Decision [N]`, or actions `[N]`, such as a `TrainedPolicy`.
         key: determines everything random.
         num_steps: T.
         num_envs: N.
         env_params: the parameters of the environment, by default `env.default_params`.
+        memory: what the policy remembers at the start of an episode, `[N, ...]`, such as `TrainedPolicy.memory(N)`.
 
     Returns:
         The transitions, every leaf `[T, N, ...]`. `next_observation` is what the action led to, before any reset.
@@ -52,14 +55,12 @@ def rollout(
         check_interface(env)
     envs = vectorize(env, getattr(env, "default_params", None) if env_params is None else env_params, num_envs)
 
-    def body(state: VectorState, t: Array) -> tuple[VectorState, Transition]:
+    def body(at: Source, t: Array) -> tuple[Source, Transition]:
         act_key, env_key = jax.random.split(jax.random.fold_in(play_key, t))
-        actions = policy(envs.observe(state), act_key)
-        if (shape := jnp.shape(actions))[:1] != (num_envs,):
-            rule = f"must return {num_envs} actions, one for each environment"
-            raise ArgumentError("policy", rule, shape, got=f"shape {shape}")
-        state, transition, _ = envs.step(state, actions, env_key)
-        return state, transition
+        decision = source.decide(policy, envs, at, act_key)
+        at, transition, _ = source.step(envs, at, decision, memory, env_key)
+        return at, transition
 
     reset_key, play_key = jax.random.split(as_keys(key))
-    return envs.decode(jax.lax.scan(body, envs.reset(reset_key), jnp.arange(num_steps, dtype=jnp.int32))[1])
+    start = Source(envs.reset(reset_key), memory)
+    return envs.decode(jax.lax.scan(body, start, jnp.arange(num_steps, dtype=jnp.int32))[1])

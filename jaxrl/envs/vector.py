@@ -23,12 +23,14 @@ class VectorState(NamedTuple):
     Attributes:
         env_states: each environment's own state.
         observation: what the next actions depend on, in stored form, `[N, ...]`.
+        legal: which actions are legal, bool `[N, num_actions]`, or None if the environment does not say.
         episode_return: sum of rewards in the current episodes, float32 `[N]`.
         episode_length: steps in the current episodes, int32 `[N]`.
     """
 
     env_states: PyTree
     observation: PyTree
+    legal: Array | None
     episode_return: Array
     episode_length: Array
 
@@ -47,7 +49,8 @@ class VectorEnv(NamedTuple):
             `episode_length` of the episodes that ended in this step.
         observe: `(VectorState) -> observations[N]`, what agents see.
         decode: `(Transition [...]) -> Transition [...]`, from the stored form.
-        axis: the axis of `env_states` that counts environments: the last in jaxrl's own environments, else the first.
+        axes: the axis of each leaf of `env_states` that counts environments: the last in jaxrl's own environments, else
+            the first; None for what they share.
     """
 
     num_envs: int
@@ -55,7 +58,7 @@ class VectorEnv(NamedTuple):
     step: Callable[[VectorState, Array, Array], tuple[VectorState, Transition, Metrics]]
     observe: Callable[[VectorState], PyTree]
     decode: Callable[[Transition], Transition]
-    axis: int
+    axes: PyTree
 
 
 def vectorize(env: Any, params: Any, num_envs: int) -> VectorEnv:
@@ -75,13 +78,18 @@ def vectorize(env: Any, params: Any, num_envs: int) -> VectorEnv:
     whole = env.decode if own else lambda observation: observation
 
     def reset(key: Array) -> VectorState:
-        observation, env_states = reset_envs(key)
-        return VectorState(env_states, observation, jnp.zeros(num_envs, jnp.float32), jnp.zeros(num_envs, jnp.int32))
+        observation, env_states, legal = reset_envs(key)
+        return VectorState(
+            env_states, observation, legal, jnp.zeros(num_envs, jnp.float32), jnp.zeros(num_envs, jnp.int32)
+        )
 
     def step(state: VectorState, actions: Array, key: Array) -> tuple[VectorState, Transition, Metrics]:
         actions = single(actions)
-        observation, env_states, reward, terminated, truncated, final = step_envs(state.env_states, actions, key)
-        transition = Transition(state.observation, actions, reward, terminated, truncated, final)
+        first, ended, final = step_envs(state.env_states, actions, key)
+        (observation, env_states, legal), (reward, terminated, truncated), (last, next_legal) = first, ended, final
+        transition = Transition(
+            state.observation, actions, reward, terminated, truncated, last, state.legal, next_legal
+        )
         done = terminated | truncated
         episode_return, episode_length = state.episode_return + reward, state.episode_length + 1
         episodes = done.sum(dtype=jnp.int32)
@@ -90,14 +98,16 @@ def vectorize(env: Any, params: Any, num_envs: int) -> VectorEnv:
             "episode_length": Mean(jnp.where(done, episode_length, 0).sum().astype(jnp.float32), episodes),
         }
         state = VectorState(
-            env_states, observation, jnp.where(done, 0.0, episode_return), jnp.where(done, 0, episode_length)
+            env_states, observation, legal, jnp.where(done, 0.0, episode_return), jnp.where(done, 0, episode_length)
         )
         return state, transition, metrics
 
     def decode(stored: Transition) -> Transition:
         return stored._replace(observation=whole(stored.observation), next_observation=whole(stored.next_observation))
 
-    return VectorEnv(num_envs, reset, step, lambda state: whole(state.observation), decode, -1 if own else 0)
+    return VectorEnv(
+        num_envs, reset, step, lambda state: whole(state.observation), decode, _own_axes(env, params) if own else 0
+    )
 
 
 def _own(env: Environment, params: Any, num_envs: int) -> tuple[Callable, Callable]:
@@ -110,25 +120,45 @@ def _own(env: Environment, params: Any, num_envs: int) -> tuple[Callable, Callab
     def packed(env_states: PyTree) -> Array:
         return jnp.moveaxis(env.encode(env_states), 0, -1)
 
-    def reset(key: Array) -> tuple[PyTree, PyTree]:
+    def legal(env_states: PyTree) -> Array | None:
+        actions = env.legal_actions(env_states, params)
+        return None if actions is None else jnp.moveaxis(actions, 0, -1)
+
+    def reset(key: Array) -> tuple[PyTree, PyTree, Array | None]:
         env_states = env.initial(draw(key), params)
-        return packed(env_states), env_states
+        return packed(env_states), env_states, legal(env_states)
 
     def step(env_states: PyTree, actions: Array, key: Array) -> tuple:
-        env_states, final, reward, terminated, truncated = env.advance(env_states, actions, draw(key), params)
-        return packed(env_states), env_states, reward, terminated, truncated, packed(final)
+        env_states, final, *ended = env.advance(env_states, actions, draw(key), params)
+        return (packed(env_states), env_states, legal(env_states)), ended, (packed(final), legal(final))
 
     return reset, step
+
+
+def _own_axes(env: Environment, params: Any) -> PyTree:
+    """The axis that differs between the states of two environments and of three; None if none does."""
+
+    def states(num_envs: int) -> PyTree:
+        bits = jax.ShapeDtypeStruct((env.random_words, num_envs), jnp.uint32)
+        return jax.eval_shape(env.initial, bits, single(params))
+
+    def axis(two: jax.ShapeDtypeStruct, three: jax.ShapeDtypeStruct) -> int | None:
+        return next((i for i, (x, y) in enumerate(zip(two.shape, three.shape, strict=True)) if x != y), None)
+
+    return jax.tree.map(axis, states(2), states(3))
 
 
 def _gymnax(env: Any, params: Any, num_envs: int) -> tuple[Callable, Callable]:
     """Environments with gymnax 1.0's interface, which reset themselves and report the true last observation."""
     one = adapt(env, params)
 
-    def reset(key: Array) -> tuple[PyTree, PyTree]:
-        return jax.vmap(one.reset)(jax.random.split(as_keys(key), num_envs))
+    def reset(key: Array) -> tuple[PyTree, PyTree, None]:
+        return *jax.vmap(one.reset)(jax.random.split(as_keys(key), num_envs)), None
 
     def step(env_states: PyTree, actions: Array, key: Array) -> tuple:
-        return jax.vmap(one.step)(jax.random.split(inline(key), num_envs), env_states, actions)
+        observation, env_states, *ended, final = jax.vmap(one.step)(
+            jax.random.split(inline(key), num_envs), env_states, actions
+        )
+        return (observation, env_states, None), ended, (final, None)
 
     return reset, step

@@ -1,6 +1,7 @@
 """Evaluates the policy of a run, or of an agent of a sweep, in other episodes than the recorded evaluation."""
 
 import dataclasses
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -19,7 +20,8 @@ from jaxrl.loading import load
 from jaxrl.random import key_stream
 from jaxrl.runs.options import default_hint
 from jaxrl.runs.run_record import with_epsilon
-from jaxrl.training import evaluate
+from jaxrl.training import Evaluation, evaluate
+from jaxrl.types import Array, PyTree
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,9 +47,12 @@ def main() -> None:
     with renaming(directory="RUN"):
         trained = load(options.run, options.seed, options.agent)
     envs = vectorize(trained.env, trained.env_params, options.episodes)
-    result = jax.jit(
-        lambda agent_state, key: evaluate(trained.agent.policy, agent_state, envs, key, options.max_steps)
-    )(trained.agent_state, key_stream(options.eval_seed, "later evaluation"))
+
+    def play(agent_state: PyTree, key: Array) -> Evaluation:
+        policy, memory = partial(trained.agent.policy, agent_state), trained.agent.memory(agent_state, options.episodes)
+        return evaluate(policy, envs, key, options.max_steps, memory)
+
+    result = jax.jit(play)(trained.agent_state, key_stream(options.eval_seed, "later evaluation"))
     returns, truncated = np.asarray(result.episode_return), int((~result.ended).sum())
     epsilon = with_epsilon(getattr(trained.options.hparams, "epsilon_eval", None))
     if trained.name:

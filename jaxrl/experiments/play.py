@@ -5,9 +5,10 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from annotated_types import Interval
 
@@ -16,6 +17,7 @@ from jaxrl.cli import keyboard
 from jaxrl.cli.command import prepare_jax
 from jaxrl.cli.errors import errors_in_one_line
 from jaxrl.cli.parse import parse
+from jaxrl.distributions import epsilon_greedy
 from jaxrl.envs import action_space_of, describe_rules, num_discrete_actions, rollout
 from jaxrl.formatting import format_mean, format_return
 from jaxrl.loading import load
@@ -25,7 +27,7 @@ from jaxrl.runs.load import TrainedPolicy
 from jaxrl.runs.options import EnvOptions, Rules, Task, default_hint
 from jaxrl.runs.run_directory import make_directory
 from jaxrl.runs.task import make_env, with_map
-from jaxrl.types import Array, Box, Discrete, PyTree, Transition
+from jaxrl.types import Array, Box, Discrete, Input, PyTree, Transition
 
 DEFAULT_ENV = "Breakout-MinAtar"
 MOST_RETURNS = 20
@@ -90,7 +92,8 @@ def record_video(options: Options) -> None:
     path = options.out or Path("play.gif")
     if path.suffix != ".gif" or path.is_dir():
         raise ArgumentError("out", "must be a file that ends in .gif", path)
-    policy: Callable[[PyTree, PyTree, Array], Array]
+    policy: Callable[[PyTree, Input, Array], Any]
+    memory: PyTree = ()
     if options.policy == "random":
         env_id, agent_state = options.env or DEFAULT_ENV, ()
         env, env_params = make_env(Task(env_id, options.rules, options.env_options))
@@ -98,11 +101,11 @@ def record_video(options: Options) -> None:
     else:
         trained = load_trained(options)
         env_id, env, env_params = trained.options.task.env, trained.env, trained.env_params
-        policy, agent_state = trained.agent.policy, trained.agent_state
+        policy, agent_state, memory = trained.agent.policy, trained.agent_state, trained.memory(1)
     make_directory(path.parent, "out")
 
     def play(agent_state: PyTree, key: Array) -> Transition:
-        return rollout(env, partial(policy, agent_state), key, options.steps or 400, 1, env_params)
+        return rollout(env, partial(policy, agent_state), key, options.steps or 400, 1, env_params, memory)
 
     trajectory = jax.device_get(jax.jit(play)(agent_state, key_stream(options.play_seed, "play")))
     save_video(env, trajectory, path, env_id)
@@ -112,12 +115,12 @@ def record_video(options: Options) -> None:
     print(f"written to {path}")
 
 
-def random_actions(space: Discrete | Box, agent_state: PyTree, observations: PyTree, key: Array) -> Array:
-    """Uniformly random actions, one for each observation."""
+def random_actions(space: Discrete | Box, agent_state: PyTree, given: Input, key: Array) -> Array:
+    """Uniformly random legal actions, one for each observation."""
     del agent_state
-    n = len(jax.tree.leaves(observations)[0])
+    n = len(jax.tree.leaves(given.observation)[0])
     if isinstance(space, Discrete):
-        return jax.random.randint(key, (n,), 0, space.num_actions)
+        return epsilon_greedy(jnp.zeros((n, space.num_actions)), 1.0, given.legal).sample(key)
     return jax.random.uniform(key, (n, len(space.low)), minval=space.low, maxval=space.high)
 
 

@@ -1,4 +1,4 @@
 """Replay buffers: rings of packed transitions, as pure functions."""
 
-from jaxrl.replay.buffer import Buffer, BufferState, Packing, StackedRing, num_slots, packing, ring_buffer
+from jaxrl.replay.buffer import Buffer, BufferState, Packing, num_slots, packing, ring_buffer
 from jaxrl.replay.sampling import PrioritisedHparams, Sampler, prioritised, uniform

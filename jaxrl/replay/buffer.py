@@ -93,27 +93,18 @@ def _from_words(words: Array, leaf: jax.ShapeDtypeStruct) -> Array:
     return jax.lax.bitcast_convert_type(words, leaf.dtype).reshape(*batch, *leaf.shape)
 
 
-class StackedRing(NamedTuple):
-    """One agent's ring within those of a population, since slicing it out and writing it back would copy it twice.
-
-    Attributes:
-        rings: uint32 `[A, slots, N, words]`.
-        agent: index of the agent, int32 scalar.
-    """
-
-    rings: Array
-    agent: Array
-
-
 class BufferState(NamedTuple):
     """The contents of a replay buffer.
 
     Attributes:
-        ring: packed transitions, uint32 `[slots, N, words]`, or a `StackedRing`.
-        sampler: the state of its `Sampler`.
+        rings: packed transitions, uint32 `[A, slots, N, words]`; `A` is 1 unless the agents of a population take turns,
+            since slicing one agent's ring out and writing it back would copy it twice.
+        agent: index of the agent whose turn it is, int32 scalar.
+        sampler: the state of this agent's `Sampler`.
     """
 
-    ring: Array | StackedRing
+    rings: Array
+    agent: Array
     sampler: PyTree
 
 
@@ -122,8 +113,8 @@ class Buffer(NamedTuple):
 
     Attributes:
         init: `(hparams) -> BufferState`, empty.
-        add: `(BufferState, transitions[N], rows_written) -> BufferState`: replaces the oldest row. `rows_written` is
-            the number of rows ever written before, int32 scalar.
+        add: `(BufferState, transitions[T, N], rows_written) -> BufferState`: replaces the oldest `T` rows.
+            `rows_written` is the number of rows ever written before, int32 scalar.
         sample: `(BufferState, key, rows_written, batch_size) -> (index[B], Sample)`: at least `n_step` rows must have
             been written.
         set_priorities: `(BufferState, index[B], errors[B]) -> BufferState`: changes the priority of what was sampled.
@@ -145,15 +136,22 @@ def ring_buffer(layout: Packing, sampler: Sampler, slots: int, num_envs: int, n_
     """
 
     def init(hparams: Hparams) -> BufferState:
-        return BufferState(jnp.zeros((slots, num_envs, layout.num_words), jnp.uint32), sampler.init(hparams))
+        rings = jnp.zeros((1, slots, num_envs, layout.num_words), jnp.uint32)
+        return BufferState(rings, jnp.int32(0), sampler.init(hparams))
 
     def add(state: BufferState, transitions: PyTree, rows_written: Array) -> BufferState:
-        ring = write(state.ring, layout.pack(transitions), rows_written)
-        return BufferState(ring, sampler.add(state.sampler, rows_written + 1))
+        words = layout.pack(transitions)
+
+        def add_row(t: Array, state: BufferState) -> BufferState:
+            rings = write(state.rings, state.agent, words[t], rows_written + t)
+            return state._replace(rings=rings, sampler=sampler.add(state.sampler, rows_written + t + 1))
+
+        return jax.lax.fori_loop(0, len(words), add_row, state)
 
     def sample(state: BufferState, key: Array, rows_written: Array, batch_size: int) -> tuple[Array, Sample]:
         index, weights = sampler.sample(state.sampler, key, rows_written, batch_size)
-        return index, Sample(layout.unpack(shard_batch(read(state.ring, index, n_step), axis=1)), weights)
+        words = shard_batch(read(state.rings, state.agent, index, n_step), axis=1)
+        return index, Sample(layout.unpack(words), weights)
 
     def set_priorities(state: BufferState, index: Array, errors: Array) -> BufferState:
         return state._replace(sampler=sampler.set_priorities(state.sampler, index, errors))
@@ -166,21 +164,17 @@ def num_slots(capacity: int, num_envs: int) -> int:
     return -(-capacity // num_envs)
 
 
-def write(ring: Array | StackedRing, row: Array, rows_written: Array) -> Array | StackedRing:
-    """The ring with `row`, uint32 `[N, words]`, in place of its oldest one."""
-    if isinstance(ring, StackedRing):
-        start = (ring.agent, rows_written % ring.rings.shape[1], 0, 0)
-        return ring._replace(rings=jax.lax.dynamic_update_slice(ring.rings, row[None, None], start))
-    return jax.lax.dynamic_update_index_in_dim(ring, row, rows_written % ring.shape[0], axis=0)
+def write(rings: Array, agent: Array, row: Array, rows_written: Array) -> Array:
+    """The rings with `row`, uint32 `[N, words]`, in place of the oldest one of an agent."""
+    start = (agent, rows_written % rings.shape[1], 0, 0)
+    return jax.lax.dynamic_update_slice(rings, row[None, None], start)
 
 
-def read(ring: Array | StackedRing, index: Array, n_step: int) -> Array:
+def read(rings: Array, agent: Array, index: Array, n_step: int) -> Array:
     """The packed transitions at `index = slot * N + environment`, `[B]`, and the next `n_step - 1` of the same
-    environment, in a ring that wraps around: uint32 `[n_step, B, words]`."""
-    rings = ring.rings if isinstance(ring, StackedRing) else ring
-    slots, num_envs, num_words = rings.shape[-3:]
+    environment, in an agent's ring, which wraps around: uint32 `[n_step, B, words]`."""
+    agents, slots, num_envs, num_words = rings.shape
     steps = jnp.arange(n_step, dtype=jnp.uint32)[:, None] * num_envs
     rows = (index.astype(jnp.uint32) + steps) % (slots * num_envs)
-    flat = rings.reshape(*rings.shape[:-3], slots * num_envs, num_words)
-    where = (ring.agent, rows) if isinstance(ring, StackedRing) else rows
-    return flat.at[where].get(mode="promise_in_bounds")
+    flat = rings.reshape(agents, slots * num_envs, num_words)
+    return flat.at[agent, rows].get(mode="promise_in_bounds")

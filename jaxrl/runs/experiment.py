@@ -124,8 +124,8 @@ def trace(experiment: Experiment, trainer: Trainer, options: Options) -> Trainer
     """
     trainer = trainer._replace(init=jax.jit(trainer.init), step=jax.jit(trainer.step))
     with naming_options(experiment, options):
-        state = jax.eval_shape(trainer.init, jax.random.key(0), options.hparams)
-        jax.eval_shape(trainer.step, state)
+        state = jax.eval_shape(trainer.init, jax.random.key(0), options.hparams, trainer.constants)
+        jax.eval_shape(trainer.step, state, trainer.constants)
     if options.budget.num_seeds > 1:
         check_fits("the run's state takes", bytes_of(state) * options.budget.num_seeds, "fewer seeds would need less")
     return trainer

@@ -18,7 +18,7 @@ from jaxrl.runs.options import Options, read_options
 from jaxrl.runs.task import make_env
 from jaxrl.training.checkpoint import Checkpoints
 from jaxrl.training.program import batch_shapes, init_run_state
-from jaxrl.types import Agent, Array, PyTree
+from jaxrl.types import Agent, Array, Input, PyTree
 
 
 @dataclasses.dataclass(frozen=True, eq=False)  # compared and hashed by identity, as `jax.jit` needs it
@@ -40,19 +40,29 @@ class TrainedPolicy:
     name: str = ""
     """The name of an agent of a sweep."""
 
-    def __call__(self, observations: PyTree, key: Array) -> Array:
+    def __call__(self, observations: PyTree, key: Array) -> Any:
         """Actions `[N, ...]` for observations `[N, *observation]`, or one action for one observation.
 
         Args:
-            observations: arrays, or lists of numbers.
+            observations: arrays, or lists of numbers. Given a `jaxrl.Input`, with memory or legal actions, the result
+                is a `jaxrl.Decision`.
             key: for a stochastic policy, such as one with ε > 0.
 
         Raises:
-            ArgumentError: the shapes are not those of the environment's observations.
+            ArgumentError: the shapes are not those of the environment's observations, or the policy needs an `Input`.
         """
+        if isinstance(observations, Input):
+            return self.agent.policy(self.agent_state, observations, key)
+        if self.agent.needs_env_states or jax.tree.leaves(jax.eval_shape(lambda: self.memory(1))):
+            rule = "must be a jaxrl.Input, since this policy has a memory or plans with the environment's states"
+            raise ArgumentError("observations", rule, observations, got=type(observations).__name__)
         batch, is_one = self._batch(observations)
-        actions = self.agent.policy(self.agent_state, batch, key)
+        actions = self.agent.policy(self.agent_state, Input(batch), key).action
         return actions[0] if is_one else actions
+
+    def memory(self, num_envs: int) -> PyTree:
+        """What the policy remembers at the start of an episode, `[N, ...]`; `()` for most."""
+        return self.agent.memory(self.agent_state, num_envs)
 
     @cached_property
     def observation(self) -> PyTree:
@@ -184,7 +194,8 @@ def restore(
     env, env_params = make_env(options.task)
     agent, trainer = experiment.build(env, env_params, options.config)
     run = jax.eval_shape(
-        lambda key: init_run_state(trainer, key, options.hparams), jax.random.key(0, impl="threefry2x32")
+        lambda key: init_run_state(trainer, key, options.hparams, trainer.constants),
+        jax.random.key(0, impl="threefry2x32"),
     )
     if agents is not None:
         run = batch_shapes(run, agents)

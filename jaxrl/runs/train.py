@@ -218,7 +218,7 @@ def evaluate(setup: Setup, agent_states: PyTree) -> Evaluation:
     """Evaluations `[A, episodes]` of all seeds, whose states are `[A, ...]`."""
     envs = vectorize(setup.env, setup.env_params, setup.options.budget.eval_episodes)
     mesh = mesh_of(setup.devices if len(setup.eval_keys) > 1 else None, setup.eval_keys.shape)
-    evaluate_all = evaluate_agents(setup.agent.policy, envs, setup.options.budget.eval_max_steps)
+    evaluate_all = evaluate_agents(setup.agent, envs, setup.options.budget.eval_max_steps)
     return evaluate_all(agent_states, setup.eval_keys, mesh)
 
 
@@ -257,7 +257,8 @@ def draw_curve(setup: Setup, directory: Path, final_returns: list[float]) -> Non
 
 def record_video(setup: Setup, agent_state: PyTree, directory: Path) -> None:
     def play(agent_state: PyTree, key: Array) -> Transition:
-        return rollout(setup.env, partial(setup.agent.policy, agent_state), key, VIDEO_STEPS, 1, setup.env_params)
+        policy, memory = partial(setup.agent.policy, agent_state), setup.agent.memory(agent_state, 1)
+        return rollout(setup.env, policy, key, VIDEO_STEPS, 1, setup.env_params, memory)
 
     picture = directory / run_directory.VIDEO
     with errors_as_notes(picture):

@@ -78,7 +78,10 @@ def max_chunk_size(group: Group, devices: Sequence[jax.Device], limits: Limits) 
 
 def state_shapes(group: Group, agents: int) -> RunState:
     """The shapes of the state of `agents` agents of a group."""
-    shapes = jax.eval_shape(lambda key: init_run_state(group.trainer, key, group.options.hparams), jax.random.key(0))
+    shapes = jax.eval_shape(
+        lambda key: init_run_state(group.trainer, key, group.options.hparams, group.trainer.constants),
+        jax.random.key(0),
+    )
     return batch_shapes(shapes, agents)
 
 

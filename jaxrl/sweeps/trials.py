@@ -90,7 +90,7 @@ class Group:
     @cached_property
     def _evaluate(self) -> Any:
         envs = vectorize(self.env, self.env_params, self.options.budget.eval_episodes)
-        return evaluate_agents(self.agent.policy, envs, self.options.budget.eval_max_steps)
+        return evaluate_agents(self.agent, envs, self.options.budget.eval_max_steps)
 
     def evaluate(self, trials: pl.DataFrame, agent_states: PyTree, program: Program) -> Evaluation:
         """Evaluations `[A, episodes]` of some trials, each as a run of its own ends with."""

@@ -7,8 +7,9 @@ import jax
 import jax.numpy as jnp
 
 from jaxrl.arguments import ArgumentError, check_is_no_class
+from jaxrl.envs import VectorEnv, VectorState, source
 from jaxrl.training.loggers import CLOCK_COLUMNS
-from jaxrl.types import Agent, Array, Box, Discrete, Hparams, Mean, Metrics, PyTree, Trainer
+from jaxrl.types import Agent, Array, Box, Decision, Discrete, Hparams, Mean, Metrics, PyTree, Trainer
 
 TAKEN = ("seed", "agent", "env_steps", "episodes", "episode_return", "episode_length", *CLOCK_COLUMNS)
 """The columns of `metrics.csv` that are not metrics of an agent."""
@@ -27,20 +28,29 @@ def check_is_agent(agent: Any) -> None:
             raise ArgumentError("agent", rule, agent, got=type(agent).__name__)
 
 
-def init_agent(agent: Agent, key: Array, hparams: Hparams, observations: PyTree, space: Discrete | Box) -> PyTree:
+def init_agent(
+    agent: Agent, key: Array, hparams: Hparams, envs: VectorEnv, env_states: VectorState, space: Discrete | Box
+) -> PyTree:
     """The initial state of an agent, whose actions must fit the environment.
 
     Args:
         agent, key, hparams: the agent, its random key, and its hyperparameters as arrays.
-        observations: `[N, ...]`.
-        space: the actions of the environment.
+        envs, env_states: its environments, just reset.
+        space: their actions.
 
     Raises:
-        ArgumentError: the agent has another kind of actions, or chooses among another number of them.
+        ArgumentError: the agent does not return a `Decision`, its memory changes its shape, or it has another kind of
+            actions, or chooses among another number of them.
     """
+    observations = envs.observe(env_states)
     agent_state = agent.init(key, hparams, jax.tree.map(lambda x: x[0], observations))
-    actions = jax.eval_shape(agent.act, agent_state, observations, key, 0.0)
-    check_actions(actions, space, len(jax.tree.leaves(observations)[0]))
+    memory = agent.memory(agent_state, envs.num_envs)
+    given = source.seen(envs, source.Source(env_states, memory))
+    decision = jax.eval_shape(agent.act, agent_state, given, key, 0.0)
+    if not isinstance(decision, Decision):
+        raise ArgumentError("agent", "must return a jaxrl.Decision from act", decision, got=type(decision).__name__)
+    check_actions(decision.action, space, envs.num_envs)
+    source.check_memory("agent", memory, decision.memory)
     if not agent.outputs or not isinstance(space, Discrete):
         return agent_state
     outputs = jax.eval_shape(agent.outputs, agent_state, observations)
@@ -66,7 +76,7 @@ def check_actions(actions: Any, space: Discrete | Box, num_envs: int) -> None:
 
 
 def check_update(results: Any) -> tuple[PyTree, Metrics, PyTree]:
-    """Returns the results of `Agent.update`, which must be `(agent_state, metrics, extras)`.
+    """Returns the results of `Agent.update`, which must be `(agent_state, metrics, errors)`.
 
     Each metric must be a `Mean`, with a name that can head a column of `metrics.csv`.
 
@@ -75,7 +85,7 @@ def check_update(results: Any) -> tuple[PyTree, Metrics, PyTree]:
     """
     if not (isinstance(results, tuple) and len(results) == 3):
         given = f"{len(results)} values" if isinstance(results, tuple) else type(results).__name__
-        raise ArgumentError("agent", "must return (agent_state, metrics, extras) from update", results, got=given)
+        raise ArgumentError("agent", "must return (agent_state, metrics, errors) from update", results, got=given)
     metrics = results[1]
     if not isinstance(metrics, dict):
         raise ArgumentError("agent", "must return metrics as a dict", metrics, got=type(metrics).__name__)

@@ -18,7 +18,7 @@ def step_by_step(program: Program) -> Callable[[RunState, int], RunState]:
     """
     trainer = population(program.trainer) if program.agents else program.trainer
     # For a population, `step` has the same arguments and results with a leading axis, so `iterate` needs no vmap.
-    step = jax.jit(lambda run_state: iterate(trainer, run_state))
+    step = jax.jit(lambda run_state: iterate(trainer, run_state, trainer.constants))
 
     def advance(run_state: RunState, iterations: int) -> RunState:
         for _ in range(iterations):
@@ -35,7 +35,7 @@ def _where_nan_appears(trainer: Trainer, run_state: RunState) -> str:
     """Runs an iteration one operation at a time; returns which operation made the first NaN, and where."""
     try:
         with jax.debug_nans(True), jax.disable_jit():
-            trainer.step(run_state.state)
+            trainer.step(run_state.state, trainer.constants)
     except FloatingPointError as error:
         ours = [frame for frame in traceback.extract_tb(error.__traceback__) if "site-packages" not in frame.filename]
         return f": {error}, at {ours[-1].filename}:{ours[-1].lineno}: {ours[-1].line}"

@@ -17,7 +17,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxrl.arguments import ArgumentError
-from jaxrl.types import PyTree, TrainState
+from jaxrl.types import PyTree, Trainer, TrainState
 from jaxrl.xla.sharding import ENVS
 
 AGENTS = "agents"
@@ -41,32 +41,24 @@ def shard_along(mesh: Mesh, axis: int | None) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec() if axis is None else PartitionSpec(*[None] * axis, *mesh.axis_names))
 
 
-def shard_envs(mesh: Mesh, state: TrainState, env_axis: int) -> TrainState:
-    """The shardings of one agent's state: its environments and their replay are split, everything else is replicated.
+def shard_envs(mesh: Mesh, state: TrainState, trainer: Trainer) -> TrainState:
+    """The shardings of one agent's state: its environments are split, as `Trainer.env_axes` says.
 
     Args:
         mesh: the devices.
         state: the shapes of the state.
-        env_axis: `Trainer.env_axis`.
+        trainer: its trainer.
 
     Raises:
         ArgumentError: the number of environments is not a multiple of the number of devices.
     """
-    num_envs = state.envs.episode_return.shape[0]
-    if num_envs % mesh.size:
-        raise ArgumentError("num_envs", f"must be a multiple of the {mesh.size} devices", num_envs)
-    replicated, first = shard_along(mesh, None), shard_along(mesh, 0)
-    shardings = jax.tree.map(lambda _: replicated, state)._replace(envs=jax.tree.map(lambda _: first, state.envs))
+    if trainer.num_envs % mesh.size:
+        raise ArgumentError("num_envs", f"must be a multiple of the {mesh.size} devices", trainer.num_envs)
 
-    def of_env_states(x: jax.ShapeDtypeStruct) -> NamedSharding:
-        shared = x.ndim == 0 or x.shape[env_axis] != num_envs
-        return replicated if shared else shard_along(mesh, env_axis % x.ndim)
+    def shard(axis: int | None, part: PyTree) -> PyTree:
+        return jax.tree.map(lambda _: shard_along(mesh, axis), part)
 
-    own = jax.tree.map(of_env_states, state.envs.env_states)
-    shardings = shardings._replace(envs=shardings.envs._replace(env_states=own))
-    if state.replay:  # a ring is [slots, N, words]
-        shardings = shardings._replace(replay=shardings.replay._replace(ring=shard_along(mesh, 1)))
-    return shardings
+    return jax.tree.map(shard, trainer.env_axes, state, is_leaf=lambda x: x is None)
 
 
 def to_devices(x: Any, sharding: NamedSharding) -> jax.Array:

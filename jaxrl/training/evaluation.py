@@ -8,11 +8,12 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
-from jaxrl.envs import VectorEnv, VectorState
+from jaxrl.envs import VectorEnv, source
+from jaxrl.envs.source import Policy, Source
 from jaxrl.random import as_keys
 from jaxrl.training.devices import shard_along, to_devices, to_host
 from jaxrl.training.population import block_size
-from jaxrl.types import Array, PyTree
+from jaxrl.types import Agent, Array, PyTree
 
 
 class Evaluation(NamedTuple):
@@ -29,56 +30,52 @@ class Evaluation(NamedTuple):
     ended: Array
 
 
-def evaluate(
-    policy: Callable[[PyTree, PyTree, Array], Array], agent_state: PyTree, envs: VectorEnv, key: Array, max_steps: int
-) -> Evaluation:
+def evaluate(policy: Policy, envs: VectorEnv, key: Array, max_steps: int, memory: PyTree = ()) -> Evaluation:
     """Runs one episode in each of `envs.num_envs` environments.
 
     Args:
-        policy: `(agent_state, observations[N], key) -> actions[N]`, such as `Agent.policy`.
-        agent_state: the state of one agent. For a population, `vmap` over it and over `key`.
+        policy: `(Input [N], key) -> Decision [N]`, or actions `[N]`, such as `partial(agent.policy, agent_state)`.
         envs: the environments.
         key: a random key, used for nothing else.
         max_steps: after so many steps, an unfinished episode counts with its return so far.
+        memory: what the policy remembers at the start, such as `agent.memory(agent_state, N)`.
     """
 
-    def unfinished(carry: tuple[Array, VectorState, Evaluation]) -> Array:
+    def unfinished(carry: tuple[Array, Source, Evaluation]) -> Array:
         t, _, result = carry
         return (t < max_steps) & ~result.ended.all()
 
-    def body(carry: tuple[Array, VectorState, Evaluation]) -> tuple[Array, VectorState, Evaluation]:
-        t, env_states, result = carry
+    def body(carry: tuple[Array, Source, Evaluation]) -> tuple[Array, Source, Evaluation]:
+        t, at, result = carry
         act_key, env_key = jax.random.split(jax.random.fold_in(play_key, t))
-        actions = policy(agent_state, envs.observe(env_states), act_key)
-        env_states, transition, _ = envs.step(env_states, actions, env_key)
+        decision = source.decide(policy, envs, at, act_key)
+        at, transition, _ = source.step(envs, at, decision, memory, env_key)
         running = ~result.ended
         result = Evaluation(
             result.episode_return + jnp.where(running, transition.reward, 0.0),
             result.episode_length + running,
             result.ended | transition.terminated | transition.truncated,
         )
-        return t + 1, env_states, result
+        return t + 1, at, result
 
     reset_key, play_key = jax.random.split(as_keys(key))
     n = envs.num_envs
     nothing = Evaluation(jnp.zeros(n, jnp.float32), jnp.zeros(n, jnp.int32), jnp.zeros(n, bool))
-    return jax.lax.while_loop(unfinished, body, (jnp.int32(0), envs.reset(reset_key), nothing))[2]
+    return jax.lax.while_loop(unfinished, body, (jnp.int32(0), Source(envs.reset(reset_key), memory), nothing))[2]
 
 
-def evaluate_agents(
-    policy: Callable[[PyTree, PyTree, Array], Array], envs: VectorEnv, max_steps: int
-) -> Callable[[PyTree, Array, Mesh], Evaluation]:
+def evaluate_agents(agent: Agent, envs: VectorEnv, max_steps: int) -> Callable[[PyTree, Array, Mesh], Evaluation]:
     """`evaluate` for a population: `(agent_states[A], keys[A], mesh) -> Evaluation [A, N]`, on the host.
 
     The agents are spread over the mesh. Further calls with the same shapes do not compile again.
     """
 
+    def evaluate_one(agent_state: PyTree, key: Array) -> Evaluation:
+        memory = agent.memory(agent_state, envs.num_envs)
+        return evaluate(partial(agent.policy, agent_state), envs, key, max_steps, memory)
+
     def evaluate_some(agent_states: PyTree, key_data: Array) -> Evaluation:
-        return jax.lax.map(
-            lambda x: evaluate(policy, x[0], envs, x[1], max_steps),
-            (agent_states, key_data),
-            batch_size=block_size(len(key_data)),
-        )
+        return jax.lax.map(lambda x: evaluate_one(*x), (agent_states, key_data), batch_size=block_size(len(key_data)))
 
     @partial(jax.jit, static_argnums=2)
     def on_each_device(agent_states: PyTree, key_data: Array, mesh: Mesh) -> Evaluation:

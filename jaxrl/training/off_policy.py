@@ -10,11 +10,13 @@ from annotated_types import Gt, Interval
 
 from jaxrl import replay
 from jaxrl.arguments import ArgumentError, check, check_kind
-from jaxrl.envs import VectorEnv, VectorState, action_space_of, check_resets, vectorize
+from jaxrl.envs import VectorEnv, action_space_of, check_resets, vectorize
+from jaxrl.envs.source import Source
 from jaxrl.random import as_keys
 from jaxrl.training.checks import check_is_agent, check_update, init_agent
+from jaxrl.training.collect import collect, train_state_axes
 from jaxrl.training.hparams import as_arrays
-from jaxrl.types import Agent, Array, Box, Discrete, Hparams, Metrics, PyTree, Trainer, TrainState, total
+from jaxrl.types import Agent, Array, Box, Discrete, Hparams, Metrics, PyTree, Trainer, TrainState, Transition, total
 from jaxrl.xla.threefry import inline, ordinary
 
 
@@ -40,6 +42,8 @@ class OffPolicyConfig:
     """How the replay is sampled; prioritised (Schaul et al. 2016) prefers transitions with large errors."""
 
 
+RING_AXES = replay.BufferState(rings=2, agent=None, sampler=None)  # type: ignore[arg-type]
+"""The axes of the replay that count environments."""
 SAMPLERS = {"uniform": replay.uniform, "prioritised": replay.prioritised}
 
 
@@ -49,7 +53,7 @@ class _Parts(NamedTuple):
     Attributes:
         agent, envs, config: the arguments of `off_policy`, with `envs` vectorized.
         space: the actions of the environment.
-        buffer: the replay buffer.
+        slots: rows of the replay buffer.
         warmup_rows: rows in the buffer before the first update.
     """
 
@@ -57,7 +61,7 @@ class _Parts(NamedTuple):
     envs: VectorEnv
     config: OffPolicyConfig
     space: Discrete | Box
-    buffer: replay.Buffer
+    slots: int
     warmup_rows: int
 
 
@@ -82,20 +86,22 @@ def off_policy(agent: Agent, env: Any, env_params: Any, config: OffPolicyConfig)
     envs = vectorize(env, env_params, config.num_envs)
     check_resets(env, env_params)
     space = action_space_of(env, env_params)
-    sizes = replay.num_slots(config.replay_capacity, config.num_envs), config.num_envs, config.n_step
-    sampler = SAMPLERS[config.replay](*sizes)
-    buffer = replay.ring_buffer(replay.packing(_example(envs, space), envs.decode), sampler, *sizes)
+    slots = replay.num_slots(config.replay_capacity, config.num_envs)
+    if config.n_step > slots:
+        raise ArgumentError("n_step", f"must be at most the {slots} rows of the replay", config.n_step)
     warmup_rows = -(-max(config.warmup_steps, config.batch_size) // config.num_envs) + config.n_step - 1
-    parts = _Parts(agent, envs, config, space, buffer, warmup_rows)
     # int32 counters count rows, and in many agents gradient steps.
     most = min((2**31 - 1 - warmup_rows) // config.rollout_length, (2**31 - 1) // config.updates_per_iteration)
+    parts = _Parts(agent, envs, config, space, slots, warmup_rows)
     return Trainer(
         init=partial(_init, parts),
         step=partial(_step, parts),
         steps_per_iteration=config.num_envs * config.rollout_length,
         warmup_steps=warmup_rows * config.num_envs,
         max_iterations=most,
-        env_axis=envs.axis,
+        num_envs=config.num_envs,
+        env_axes=train_state_axes(envs, RING_AXES),
+        constants=agent.constants,
     )
 
 
@@ -109,73 +115,83 @@ def _check_config(config: OffPolicyConfig) -> None:
         raise ArgumentError("replay_capacity", f"must, in whole rows of all environments, be < {2**31}", stored)
 
 
-def _example(envs: VectorEnv, space: Discrete | Box) -> PyTree:
-    """The shapes of one transition in stored form."""
-    shape, dtype = ((), jnp.int32) if isinstance(space, Discrete) else (space.low.shape, jnp.float32)
-
-    def transitions(key: Array) -> PyTree:
-        return envs.step(envs.reset(key), jnp.zeros((envs.num_envs, *shape), dtype), key)[1]
-
-    example = jax.eval_shape(transitions, jax.random.key(0))
-    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), example)
+def _buffer(parts: _Parts, transitions: Transition) -> replay.Buffer:
+    """The replay buffer for transitions `[T, N]` in stored form, of which only the shapes matter."""
+    sizes = parts.slots, parts.config.num_envs, parts.config.n_step
+    example = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[2:], x.dtype), transitions)
+    layout = replay.packing(example, parts.envs.decode)
+    return replay.ring_buffer(layout, SAMPLERS[parts.config.replay](*sizes), *sizes)
 
 
-def _init(parts: _Parts, key: Array, hparams: Hparams) -> TrainState:
+def _init(parts: _Parts, key: Array, hparams: Hparams, constants: PyTree = ()) -> TrainState:
+    del constants
+    agent, envs = parts.agent, parts.envs
     agent_key, env_key, warmup_key, run_key = jax.random.split(as_keys(key), 4)
-    env_states = parts.envs.reset(env_key)
+    env_states = envs.reset(env_key)
     hparams = as_arrays(hparams)
-    agent_state = init_agent(parts.agent, agent_key, hparams, parts.envs.observe(env_states), parts.space)
-    state = TrainState(jnp.int32(0), run_key, agent_state, env_states, parts.buffer.init(hparams))
-    # The warm-up acts as the exploration schedule starts, without learning.
-    return collect(parts, state, jnp.int32(0), jax.random.split(inline(warmup_key), (parts.warmup_rows, 2)))[0]
+    agent_state = init_agent(agent, agent_key, hparams, envs, env_states, parts.space)
+    source = Source(env_states, agent.memory(agent_state, envs.num_envs))
+    # The warm-up acts as the exploration schedule starts, without learning, and adds each row as it comes.
+    keys = jax.random.split(inline(warmup_key), (parts.warmup_rows, 2))
+    _, row, _ = jax.eval_shape(partial(_collect, parts, agent_state), source, jnp.int32(0), keys[:1])
+    buffer = _buffer(parts, row)
+
+    def warm_up(carry: PyTree, x: PyTree) -> tuple[PyTree, None]:
+        (source, stored), (rows, keys) = carry, x
+        source, transitions, _ = _collect(parts, agent_state, source, rows, keys[None])
+        return (source, buffer.add(stored, transitions, rows)), None
+
+    inputs = jnp.arange(parts.warmup_rows, dtype=jnp.int32), keys
+    (source, stored), _ = jax.lax.scan(warm_up, (source, buffer.init(hparams)), inputs)
+    return TrainState(jnp.int32(0), run_key, agent_state, source, stored)
 
 
-def _step(parts: _Parts, state: TrainState) -> tuple[TrainState, Metrics]:
+def _step(parts: _Parts, state: TrainState, constants: PyTree = ()) -> tuple[TrainState, Metrics]:
     config = parts.config
     key = inline(jax.random.fold_in(state.key, state.iteration))
     keys = jax.random.split(key, (config.rollout_length + config.updates_per_iteration, 2))
+    acting_keys, learning_keys = keys[: config.rollout_length], keys[config.rollout_length :]
     rows = parts.warmup_rows + state.iteration * config.rollout_length
-    state, acting = collect(parts, state, rows, keys[: config.rollout_length])
-    state, learning = learn(parts, state, rows + config.rollout_length, keys[config.rollout_length :])
-    return state._replace(iteration=state.iteration + 1), acting | learning
+    source, transitions, acting = _collect(parts, state.agent, state.source, rows, acting_keys)
+    buffer = _buffer(parts, transitions)
+    stored = buffer.add(state.replay, transitions, rows)
+    rows += config.rollout_length
+    agent_state, stored, learning = _learn(parts, buffer, state.agent, stored, rows, learning_keys, constants)
+    return TrainState(state.iteration + 1, state.key, agent_state, source, stored), acting | learning
 
 
-def collect(parts: _Parts, state: TrainState, rows_written: Array, keys: Array) -> tuple[TrainState, Metrics]:
-    """Steps all environments, and adds each row of transitions to the replay buffer.
-
-    Args:
-        parts: the trainer.
-        state: where it is.
-        rows_written: rows in the replay buffer so far, int32 scalar.
-        keys: two for each step, `[T, 2]`.
-    """
+def _collect(
+    parts: _Parts, agent_state: PyTree, source: Source, rows_written: Array, keys: Array
+) -> tuple[Source, Transition, Metrics]:
+    """Transitions `[T, N]` in stored form, with what the agent prepared; keys are `[T, 2]`."""
     agent, envs = parts.agent, parts.envs
-
-    def body(carry: tuple[VectorState, replay.BufferState], x: PyTree) -> tuple[PyTree, Metrics]:
-        (env_states, buffer), (rows, (act_key, env_key)) = carry, x
-        env_steps = rows.astype(jnp.float32) * envs.num_envs
-        actions = agent.act(state.agent, envs.observe(env_states), ordinary(act_key), env_steps)
-        env_states, transitions, metrics = envs.step(env_states, actions, env_key)
-        return (env_states, parts.buffer.add(buffer, transitions, rows)), metrics
-
-    inputs = (rows_written + jnp.arange(len(keys), dtype=jnp.int32), keys)
-    (env_states, buffer), metrics = jax.lax.scan(body, (state.envs, state.replay), inputs)
-    return state._replace(envs=env_states, replay=buffer), total(metrics)
+    env_steps = (rows_written + jnp.arange(len(keys), dtype=jnp.int32)).astype(jnp.float32) * envs.num_envs
+    source, transitions, metrics = collect(agent, envs, agent_state, source, keys, env_steps)
+    return source, transitions._replace(extras=agent.prepare(agent_state, envs.decode(transitions))), metrics
 
 
-def learn(parts: _Parts, state: TrainState, rows_written: Array, keys: Array) -> tuple[TrainState, Metrics]:
+def _learn(
+    parts: _Parts,
+    buffer: replay.Buffer,
+    agent_state: PyTree,
+    stored: replay.BufferState,
+    rows_written: Array,
+    keys: Array,
+    constants: PyTree,
+) -> tuple[PyTree, replay.BufferState, Metrics]:
     """Updates the agent once for each pair of keys `[K, 2]`, from batches of the replay buffer."""
-    agent, config, buffer = parts.agent, parts.config, parts.buffer
+    agent, config = parts.agent, parts.config
     env_steps = rows_written.astype(jnp.float32) * config.num_envs
 
     def body(carry: tuple[PyTree, PyTree], keys: Array) -> tuple[PyTree, Metrics]:
         (agent_state, sampler), (sample_key, update_key) = carry, keys
-        stored = state.replay._replace(sampler=sampler)  # the ring is no part of the loop's state: it does not change
-        index, batch = buffer.sample(stored, sample_key, rows_written, config.batch_size)
-        agent_state, metrics, errors = check_update(agent.update(agent_state, batch, ordinary(update_key), env_steps))
+        now = stored._replace(sampler=sampler)  # the ring is no part of the loop's state: it does not change
+        index, batch = buffer.sample(now, sample_key, rows_written, config.batch_size)
+        results = agent.update(agent_state, batch, ordinary(update_key), env_steps, constants)
+        agent_state, metrics, errors = check_update(results)
         if config.replay == "prioritised" and jnp.shape(errors) != index.shape:
             raise ArgumentError("agent", f"must return one error of each sample, {index.shape}", errors)
-        return (agent_state, buffer.set_priorities(stored, index, errors).sampler), metrics
+        return (agent_state, buffer.set_priorities(now, index, errors).sampler), metrics
 
-    (agent_state, sampler), metrics = jax.lax.scan(body, (state.agent, state.replay.sampler), keys)
-    return state._replace(agent=agent_state, replay=state.replay._replace(sampler=sampler)), total(metrics)
+    (agent_state, sampler), metrics = jax.lax.scan(body, (agent_state, stored.sampler), keys)
+    return agent_state, stored._replace(sampler=sampler), total(metrics)

@@ -9,11 +9,13 @@ import jax.numpy as jnp
 from annotated_types import Interval
 
 from jaxrl.arguments import ArgumentError, check, check_kind
-from jaxrl.envs import VectorEnv, VectorState, action_space_of, check_resets, vectorize
+from jaxrl.envs import VectorEnv, action_space_of, check_resets, vectorize
+from jaxrl.envs.source import Source
 from jaxrl.random import as_keys
 from jaxrl.training.checks import check_is_agent, check_update, init_agent
+from jaxrl.training.collect import collect, train_state_axes
 from jaxrl.training.hparams import as_arrays
-from jaxrl.types import Agent, Array, Box, Discrete, Hparams, Metrics, Trainer, TrainState, Transition, total
+from jaxrl.types import Agent, Array, Box, Discrete, Hparams, Metrics, PyTree, Trainer, TrainState
 from jaxrl.xla.threefry import inline, ordinary
 
 
@@ -63,39 +65,38 @@ def on_policy(agent: Agent, env: Any, env_params: Any, config: OnPolicyConfig) -
         raise ArgumentError("num_envs", f"must keep the transitions of a rollout < {2**31}", steps_per_iteration)
     parts = _Parts(agent, envs, config, space)
     return Trainer(
-        partial(_init, parts), partial(_step, parts), steps_per_iteration, warmup_steps=0, env_axis=envs.axis
+        init=partial(_init, parts),
+        step=partial(_step, parts),
+        steps_per_iteration=steps_per_iteration,
+        warmup_steps=0,
+        max_iterations=2**31 - 1,
+        num_envs=config.num_envs,
+        env_axes=train_state_axes(envs),
+        constants=agent.constants,
     )
 
 
-def _init(parts: _Parts, key: Array, hparams: Hparams) -> TrainState:
+def _init(parts: _Parts, key: Array, hparams: Hparams, constants: PyTree = ()) -> TrainState:
+    del constants
     agent_key, env_key, run_key = jax.random.split(as_keys(key), 3)
     env_states = parts.envs.reset(env_key)
-    observations = parts.envs.observe(env_states)
-    agent_state = init_agent(parts.agent, agent_key, as_arrays(hparams), observations, parts.space)
-    return TrainState(jnp.int32(0), run_key, agent_state, env_states)
+    agent_state = init_agent(parts.agent, agent_key, as_arrays(hparams), parts.envs, env_states, parts.space)
+    source = Source(env_states, parts.agent.memory(agent_state, parts.envs.num_envs))
+    return TrainState(jnp.int32(0), run_key, agent_state, source)
 
 
-def _step(parts: _Parts, state: TrainState) -> tuple[TrainState, Metrics]:
+def _step(parts: _Parts, state: TrainState, constants: PyTree = ()) -> tuple[TrainState, Metrics]:
     agent, envs, config = parts.agent, parts.envs, parts.config
     reset_key, update_key, rollout_key = jax.random.split(inline(jax.random.fold_in(state.key, state.iteration)), 3)
+    source = state.source
     if config.reset_each_rollout:
-        state = state._replace(envs=envs.reset(reset_key))
+        source = Source(envs.reset(reset_key), agent.memory(state.agent, envs.num_envs))
     env_steps = state.iteration.astype(jnp.float32) * (config.num_envs * config.rollout_length)
     keys = jax.random.split(rollout_key, (config.rollout_length, 2))
-    state, batch, acting = collect(parts, state, keys, env_steps)
-    agent_state, learning, _ = check_update(agent.update(state.agent, batch, ordinary(update_key), env_steps))
-    return state._replace(iteration=state.iteration + 1, agent=agent_state), acting | learning
-
-
-def collect(parts: _Parts, state: TrainState, keys: Array, env_steps: Array) -> tuple[TrainState, Transition, Metrics]:
-    """Steps all environments with keys `[T, 2]`; also returns the transitions `[T, N]`."""
-    agent, envs = parts.agent, parts.envs
-
-    def body(env_states: VectorState, keys: Array) -> tuple[VectorState, tuple[Transition, Metrics]]:
-        act_key, env_key = keys
-        actions = agent.act(state.agent, envs.observe(env_states), ordinary(act_key), env_steps)
-        env_states, transitions, metrics = envs.step(env_states, actions, env_key)
-        return env_states, (transitions, metrics)
-
-    env_states, (transitions, metrics) = jax.lax.scan(body, state.envs, keys)
-    return state._replace(envs=env_states), envs.decode(transitions), total(metrics)
+    clock = jnp.broadcast_to(env_steps, config.rollout_length)  # schedules change between rollouts only
+    source, transitions, acting = collect(agent, envs, state.agent, source, keys, clock)
+    batch = envs.decode(transitions)
+    batch = batch._replace(extras=agent.prepare(state.agent, batch))
+    results = agent.update(state.agent, batch, ordinary(update_key), env_steps, constants)
+    agent_state, learning, _ = check_update(results)
+    return TrainState(state.iteration + 1, state.key, agent_state, source), acting | learning

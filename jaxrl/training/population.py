@@ -8,16 +8,15 @@ import jax
 
 from jaxrl.arguments import ArgumentError
 from jaxrl.random import as_keys
-from jaxrl.replay import StackedRing
-from jaxrl.types import Array, Hparams, Metrics, Trainer, TrainState
+from jaxrl.types import Array, Hparams, Metrics, PyTree, Trainer, TrainState
 
-STATE_AXES = TrainState(iteration=None, key=0, agent=0, envs=0, replay=0)  # type: ignore[arg-type]
+STATE_AXES = TrainState(iteration=None, key=0, agent=0, source=0, replay=0)  # type: ignore[arg-type]
 """The batch axes of a population's `TrainState`. The clock has none, so that ring positions and schedules are scalars
 and no `cond` on them becomes a `select`."""
 
 
 def population(trainer: Trainer) -> Trainer:
-    """The trainer of `A` agents: `init(keys[A], hparams[A])`, and all results have a leading axis `A`.
+    """The trainer of `A` agents: `init(keys[A], hparams[A], constants)`, and all results have a leading axis `A`.
 
     Each agent equals its solo run up to floating-point rounding.
 
@@ -25,13 +24,13 @@ def population(trainer: Trainer) -> Trainer:
         ArgumentError: from `init`, for a single key, as `run` passes it; `run` makes populations itself.
     """
 
-    def init(keys: Array, hparams: Hparams) -> TrainState:
+    def init(keys: Array, hparams: Hparams, constants: PyTree = ()) -> TrainState:
         if as_keys(keys).ndim == 0:
             rule = "must be keys [A] of a population; jaxrl.run takes the trainer of one"
             raise ArgumentError("key", rule, None, got="one key")
-        return jax.vmap(trainer.init, in_axes=(0, 0), out_axes=STATE_AXES)(keys, hparams)
+        return jax.vmap(trainer.init, in_axes=(0, 0, None), out_axes=STATE_AXES)(keys, hparams, constants)
 
-    step = jax.vmap(trainer.step, in_axes=(STATE_AXES,), out_axes=(STATE_AXES, 0))
+    step = jax.vmap(trainer.step, in_axes=(STATE_AXES, None), out_axes=(STATE_AXES, 0))
     return trainer._replace(init=init, step=step)
 
 
@@ -103,19 +102,19 @@ def _map_blocks(advance: Callable[[RunState], RunState], run_state: RunState, si
 def _map_one_by_one(advance: Callable[[RunState], RunState], run_state: RunState) -> RunState:
     """Advances one agent after another. Each uses its ring in place, since moving it takes as long as an iteration."""
 
-    def replace(run_state: RunState, iteration: Any, ring: Any) -> RunState:
-        replay = run_state.state.replay._replace(ring=ring)
-        return run_state._replace(state=run_state.state._replace(iteration=iteration, replay=replay))
+    def replace(run_state: RunState, iteration: Any, **replay: Any) -> RunState:
+        stored = run_state.state.replay._replace(**replay)
+        return run_state._replace(state=run_state.state._replace(iteration=iteration, replay=stored))
 
     def advance_agent(i: Array, carry: tuple[RunState, Array, Array]) -> tuple[RunState, Array, Array]:
         agents, rings, _ = carry
         agent = jax.tree.map(lambda x: jax.lax.dynamic_index_in_dim(x, i, keepdims=False), agents)
-        after = advance(replace(agent, clock, StackedRing(rings, i)))
+        after = advance(replace(agent, clock, rings=rings, agent=i))
         put = partial(jax.lax.dynamic_update_index_in_dim, index=i, axis=0)
-        agents = jax.tree.map(put, agents, replace(after, (), ()))
-        return agents, after.state.replay.ring.rings, after.state.iteration
+        agents = jax.tree.map(put, agents, replace(after, (), rings=(), agent=()))
+        return agents, after.state.replay.rings, after.state.iteration
 
-    clock = run_state.state.iteration
-    carry = (replace(run_state, (), ()), run_state.state.replay.ring, clock)
+    clock, replay = run_state.state.iteration, run_state.state.replay
+    carry = (replace(run_state, (), rings=(), agent=()), replay.rings[:, 0], clock)
     agents, rings, iteration = jax.lax.fori_loop(0, len(run_state.nan_iteration), advance_agent, carry)
-    return replace(agents, iteration, rings)
+    return replace(agents, iteration, rings=rings[:, None], agent=replay.agent)

@@ -24,23 +24,24 @@ class DivergedError(Exception):
     """A loss or a parameter became NaN."""
 
 
-def init_run_state(trainer: Trainer, key: Array, hparams: Hparams) -> RunState:
+def init_run_state(trainer: Trainer, key: Array, hparams: Hparams, constants: PyTree) -> RunState:
     """The initial state of a run of one agent."""
-    state = trainer.init(key, hparams)
-    _, metrics = jax.eval_shape(trainer.step, state)
+    state = trainer.init(key, hparams, constants)
+    _, metrics = jax.eval_shape(trainer.step, state, constants)
     return RunState(state, jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), metrics), jnp.int32(-1))
 
 
-def iterate(trainer: Trainer, run_state: RunState, freeze_diverged: bool = False) -> RunState:
+def iterate(trainer: Trainer, run_state: RunState, constants: PyTree, freeze_diverged: bool = False) -> RunState:
     """One iteration of one agent, which records the first NaN in a metric.
 
     Args:
         trainer: the trainer of one agent.
         run_state: the state of its run.
+        constants: `Trainer.constants`.
         freeze_diverged: whether an agent that diverges keeps the parameters from before that iteration, while its
             environments continue. An infinite metric counts as divergence, since the parameters would be NaN next.
     """
-    state, metrics = trainer.step(run_state.state)
+    state, metrics = trainer.step(run_state.state, constants)
     total = sum(mean.sum for mean in metrics.values())  # NaN or infinite if one of them is
     found = ~jnp.isfinite(total) if freeze_diverged else jnp.isnan(total)
     nan_iteration = jnp.where(found & (run_state.nan_iteration < 0), state.iteration, run_state.nan_iteration)
@@ -137,7 +138,7 @@ class Program:
     def compiled(self) -> Callable[[RunState, int], RunState]:
         """`(run_state, iterations) -> run_state`: advances a run by so many iterations. It donates its argument."""
         program = self._advance_compiled
-        return lambda run_state, iterations: program(run_state, np.int32(iterations))
+        return lambda run_state, iterations: program(run_state, np.int32(iterations), self._constants)
 
     def memory(self) -> int:
         """Bytes that the compiled program needs on each device, its state included; compiles it."""
@@ -164,36 +165,47 @@ class Program:
     def _check_fits(self, what: str, bytes_per_device: int, less: str) -> None:
         check_fits(what, bytes_per_device * local_copies(self.mesh), f"{less} would need less")
 
-    def _arguments(self, key: Array, hparams: Hparams) -> tuple[Array, Hparams]:
+    @cached_property
+    def _constants(self) -> PyTree:
+        """The trainer's constants, on every device."""
+        return jax.tree.map(lambda x: to_devices(x, shard_along(self.mesh, None)), self.trainer.constants)
+
+    def _arguments(self, key: Array, hparams: Hparams) -> tuple[Array, Hparams, PyTree]:
         """The arguments of `_init` on their devices, with keys as their data: only numbers can be distributed."""
         sharding = shard_along(self.mesh, 0 if self.agents else None)
         arguments = (jax.random.key_data(as_keys(key)), as_arrays(hparams))
-        return jax.tree.map(lambda x: to_devices(x, sharding), arguments)
+        return *jax.tree.map(lambda x: to_devices(x, sharding), arguments), self._constants
 
-    def _init(self, key_data: Array, hparams: Hparams) -> RunState:
+    def _init(self, key_data: Array, hparams: Hparams, constants: PyTree) -> RunState:
         keys = as_keys(key_data)
         if not self.agents:
-            run_state = init_run_state(self.trainer, keys, hparams)
+            run_state = init_run_state(self.trainer, keys, hparams, constants)
         else:
-            run_state = self._on_each_device(self._init_agents, (0, 0))(keys, hparams)
+            run_state = self._on_each_device(self._init_agents, (0, 0, None))(keys, hparams, constants)
         return jax.lax.with_sharding_constraint(run_state, self._shardings(run_state))
 
-    def _init_agents(self, keys: Array, hparams: Hparams) -> RunState:
+    def _init_agents(self, keys: Array, hparams: Hparams, constants: PyTree) -> RunState:
         batch = block_size(len(keys))
-        run_state = jax.lax.map(lambda x: init_run_state(self.trainer, *x), (keys, hparams), batch_size=batch)
+        run_state = jax.lax.map(
+            lambda x: init_run_state(self.trainer, x[0], x[1], constants), (keys, hparams), batch_size=batch
+        )
         return replace_iteration(run_state, run_state.state.iteration[0])
 
-    def _advance(self, run_state: RunState, iterations: Array) -> RunState:
+    def _advance(self, run_state: RunState, iterations: Array, constants: PyTree) -> RunState:
         """Any number of iterations in one program, since it is an argument of the loop and not a shape."""
 
-        def advance(run_state: RunState) -> RunState:
-            return jax.lax.fori_loop(
-                0, iterations, lambda _, x: iterate(self.trainer, x, self.freeze_diverged), run_state
-            )
+        def advance(run_state: RunState, constants: PyTree) -> RunState:
+            def body(_: Array, run_state: RunState) -> RunState:
+                return iterate(self.trainer, run_state, constants, self.freeze_diverged)
+
+            return jax.lax.fori_loop(0, iterations, body, run_state)
+
+        def advance_agents(agents: RunState, constants: PyTree) -> RunState:
+            return map_agents(lambda agent: advance(agent, constants), agents)
 
         if not self.agents:
-            return advance(run_state)
-        return self._on_each_device(lambda agents: map_agents(advance, agents), (RUN_STATE_AXES,))(run_state)
+            return advance(run_state, constants)
+        return self._on_each_device(advance_agents, (RUN_STATE_AXES, None))(run_state, constants)
 
     def _on_each_device(self, function: Callable[..., RunState], axes: tuple[Any, ...]) -> Callable[..., RunState]:
         """A function of a population, applied to each device's part of it."""
@@ -212,7 +224,7 @@ class Program:
         everywhere = jax.tree.map(lambda _: replicated, run_state)
         if self.mesh.size == 1:
             return everywhere
-        return everywhere._replace(state=shard_envs(self.mesh, run_state.state, self.trainer.env_axis))
+        return everywhere._replace(state=shard_envs(self.mesh, run_state.state, self.trainer))
 
     @cached_property
     def _init_compiled(self) -> Any:
@@ -227,7 +239,7 @@ class Program:
         shardings = jax.tree.map(lambda x: x.sharding, self.shapes)
         program = jax.jit(self._advance, donate_argnums=0, out_shardings=shardings)
         count = jax.ShapeDtypeStruct((), jnp.int32)
-        return self._compile(lambda: program.lower(self.shapes, count), options)
+        return self._compile(lambda: program.lower(self.shapes, count, self._constants), options)
 
     def _context(self) -> contextlib.AbstractContextManager:
         """The context in which one agent on several devices is traced; see `shard_batch`."""
@@ -262,7 +274,7 @@ def batch_shapes(shapes: RunState, agents: int) -> RunState:
     return replace_iteration(many, shapes.state.iteration)
 
 
-LESS = {"replay": "a smaller replay_capacity", "envs": "fewer num_envs", "agent": "a smaller network"}
+LESS = {"replay": "a smaller replay_capacity", "source": "fewer num_envs", "agent": "a smaller network"}
 """What reduces each part of a state."""
 
 
