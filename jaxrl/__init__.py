@@ -46,7 +46,7 @@ from jaxrl.training import (
     repeat,
     run,
 )
-from jaxrl.types import MDP, Agent, Mean, Sample, Trainer, TrainState, Transition
+from jaxrl.types import MDP, Agent, Decision, Input, Mean, Sample, Trainer, TrainState, Transition
 
 if TYPE_CHECKING:
     from jaxrl.loading import load
@@ -79,13 +79,14 @@ _LAZY = {
 
 __all__ = [
     "MDP", "A2CHparams", "Agent", "ArgumentError", "Budget", "CheckpointError", "Checkpoints", "DQNHparams",
-    "DivergedError", "Environment", "Execution", "Experiment", "Logger", "Mean", "MinibatchConfig", "Network",
-    "OffPolicyConfig", "OnPolicyConfig", "Options", "PPOHparams", "PQNHparams", "Program", "QLearningHparams",
-    "RainbowHparams", "ReinforceConfig", "ReinforceHparams", "RunInfo", "Sample", "SweepResult", "SweepSpec",
-    "Task", "TrainState", "TrainedPolicy", "Trainer", "Transition", "a2c", "action_space_of", "actor_critic",
-    "distributions", "dqn", "evaluate", "load", "make", "networks", "off_policy", "on_policy", "ops",
-    "planning", "population", "ppo", "pqn", "q_learning", "q_network", "read_spec", "reinforce", "render",
-    "render_state", "render_values", "repeat", "rollout", "run", "save_video", "sweep", "vectorize",
+    "Decision", "DivergedError", "Environment", "Execution", "Experiment", "Input", "Logger", "Mean",
+    "MinibatchConfig", "Network", "OffPolicyConfig", "OnPolicyConfig", "Options", "PPOHparams", "PQNHparams",
+    "Program", "QLearningHparams", "RainbowHparams", "ReinforceConfig", "ReinforceHparams", "RunInfo", "Sample",
+    "SweepResult", "SweepSpec", "Task", "TrainState", "TrainedPolicy", "Trainer", "Transition", "a2c",
+    "action_space_of", "actor_critic", "distributions", "dqn", "evaluate", "load", "make", "networks",
+    "off_policy", "on_policy", "ops", "planning", "population", "ppo", "pqn", "q_learning", "q_network",
+    "read_spec", "reinforce", "render", "render_state", "render_values", "repeat", "rollout", "run",
+    "save_video", "sweep", "vectorize",
 ]  # fmt: skip
 
 

@@ -82,11 +82,10 @@ def pqn(network: Network, config: MinibatchConfig | None = None) -> Agent:
     ) -> tuple[PQNState, Metrics, PyTree]:
         del constants
         check_rollout(batch)
-
-        def value(x: tuple[PyTree, Array | None]) -> Array:
-            return masked(network.apply(state.params, x[0]), x[1]).max(-1)
-
-        v_t = apply_in_chunks(value, (batch.next_observation, batch.next_legal))
+        v_t = apply_in_chunks(
+            lambda x: masked(network.apply(state.params, x[0]), x[1]).max(-1),
+            (batch.next_observation, batch.next_legal),
+        )
         data = merge_time((batch.observation, batch.action, lambda_returns(batch, v_t, state.hparams)))
         epsilon = Mean.of(epsilon_at(state.hparams, env_steps))
 

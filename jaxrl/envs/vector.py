@@ -78,15 +78,12 @@ def vectorize(env: Any, params: Any, num_envs: int) -> VectorEnv:
     whole = env.decode if own else lambda observation: observation
 
     def reset(key: Array) -> VectorState:
-        observation, env_states, legal = reset_envs(key)
-        return VectorState(
-            env_states, observation, legal, jnp.zeros(num_envs, jnp.float32), jnp.zeros(num_envs, jnp.int32)
-        )
+        return VectorState(*reset_envs(key), jnp.zeros(num_envs, jnp.float32), jnp.zeros(num_envs, jnp.int32))
 
     def step(state: VectorState, actions: Array, key: Array) -> tuple[VectorState, Transition, Metrics]:
         actions = single(actions)
         first, ended, final = step_envs(state.env_states, actions, key)
-        (observation, env_states, legal), (reward, terminated, truncated), (last, next_legal) = first, ended, final
+        (env_states, observation, legal), (reward, terminated, truncated), (last, next_legal) = first, ended, final
         transition = Transition(
             state.observation, actions, reward, terminated, truncated, last, state.legal, next_legal
         )
@@ -117,20 +114,17 @@ def _own(env: Environment, params: Any, num_envs: int) -> tuple[Callable, Callab
     def draw(key: Array) -> Array:
         return no_fuse(jax.random.bits(inline(key), (env.random_words, num_envs), jnp.uint32))
 
-    def packed(env_states: PyTree) -> Array:
-        return jnp.moveaxis(env.encode(env_states), 0, -1)
+    def seen(env_states: PyTree) -> tuple[Array, Array | None]:
+        words, legal = env.encode(env_states), env.legal_actions(env_states, params)
+        return jax.tree.map(lambda x: jnp.moveaxis(x, 0, -1), (words, legal))
 
-    def legal(env_states: PyTree) -> Array | None:
-        actions = env.legal_actions(env_states, params)
-        return None if actions is None else jnp.moveaxis(actions, 0, -1)
-
-    def reset(key: Array) -> tuple[PyTree, PyTree, Array | None]:
+    def reset(key: Array) -> tuple[PyTree, Array, Array | None]:
         env_states = env.initial(draw(key), params)
-        return packed(env_states), env_states, legal(env_states)
+        return env_states, *seen(env_states)
 
     def step(env_states: PyTree, actions: Array, key: Array) -> tuple:
         env_states, final, *ended = env.advance(env_states, actions, draw(key), params)
-        return (packed(env_states), env_states, legal(env_states)), ended, (packed(final), legal(final))
+        return (env_states, *seen(env_states)), ended, seen(final)
 
     return reset, step
 
@@ -153,12 +147,13 @@ def _gymnax(env: Any, params: Any, num_envs: int) -> tuple[Callable, Callable]:
     one = adapt(env, params)
 
     def reset(key: Array) -> tuple[PyTree, PyTree, None]:
-        return *jax.vmap(one.reset)(jax.random.split(as_keys(key), num_envs)), None
+        observation, env_states = jax.vmap(one.reset)(jax.random.split(as_keys(key), num_envs))
+        return env_states, observation, None
 
     def step(env_states: PyTree, actions: Array, key: Array) -> tuple:
         observation, env_states, *ended, final = jax.vmap(one.step)(
             jax.random.split(inline(key), num_envs), env_states, actions
         )
-        return (observation, env_states, None), ended, (final, None)
+        return (env_states, observation, None), ended, (final, None)
 
     return reset, step

@@ -6,6 +6,7 @@ leaf, or sampling before writing, every step would copy the whole ring. Never ap
 
 import math
 from collections.abc import Callable
+from functools import partial
 from itertools import accumulate
 from typing import NamedTuple
 
@@ -141,12 +142,7 @@ def ring_buffer(layout: Packing, sampler: Sampler, slots: int, num_envs: int, n_
 
     def add(state: BufferState, transitions: PyTree, rows_written: Array) -> BufferState:
         words = layout.pack(transitions)
-
-        def add_row(t: Array, state: BufferState) -> BufferState:
-            rings = write(state.rings, state.agent, words[t], rows_written + t)
-            return state._replace(rings=rings, sampler=sampler.add(state.sampler, rows_written + t + 1))
-
-        return jax.lax.fori_loop(0, len(words), add_row, state)
+        return jax.lax.fori_loop(0, len(words), partial(_add_row, sampler, words, rows_written), state)
 
     def sample(state: BufferState, key: Array, rows_written: Array, batch_size: int) -> tuple[Array, Sample]:
         index, weights = sampler.sample(state.sampler, key, rows_written, batch_size)
@@ -157,6 +153,12 @@ def ring_buffer(layout: Packing, sampler: Sampler, slots: int, num_envs: int, n_
         return state._replace(sampler=sampler.set_priorities(state.sampler, index, errors))
 
     return Buffer(init, add, sample, set_priorities)
+
+
+def _add_row(sampler: Sampler, words: Array, rows_written: Array, t: Array, state: BufferState) -> BufferState:
+    """Adds row `t` of words `[T, N, words]`."""
+    rings = write(state.rings, state.agent, words[t], rows_written + t)
+    return state._replace(rings=rings, sampler=sampler.add(state.sampler, rows_written + t + 1))
 
 
 def num_slots(capacity: int, num_envs: int) -> int:

@@ -50,10 +50,10 @@ def test_the_buffer_forgets_the_oldest() -> None:
     layout = replay.packing(jax.ShapeDtypeStruct((), jnp.uint32), decode=lambda words: words + 100)
     buffer = replay.ring_buffer(layout, replay.uniform(*sizes), *sizes)
     state = buffer.init(())
-    assert np.shape(state.ring) == (3, 4, 1)
+    assert np.shape(state.rings) == (1, 3, 4, 1)
     for t in range(5):
-        state = buffer.add(state, jnp.full(4, t, jnp.uint32), jnp.int32(t))
-    assert sorted(set(np.asarray(state.ring).ravel())) == [2, 3, 4]
+        state = buffer.add(state, jnp.full((1, 4), t, jnp.uint32), jnp.int32(t))
+    assert sorted(set(np.asarray(state.rings).ravel())) == [2, 3, 4]
     index, sample = buffer.sample(state, jax.random.key(0), jnp.int32(5), 64)
-    np.testing.assert_array_equal(sample.transitions[0], np.asarray(state.ring).reshape(-1)[index] + 100)
+    np.testing.assert_array_equal(sample.transitions[0], np.asarray(state.rings).reshape(-1)[index] + 100)
     assert sorted(set(np.asarray(sample.transitions).ravel())) == [102, 103, 104]

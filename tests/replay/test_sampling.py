@@ -29,16 +29,16 @@ def priorities(state) -> np.ndarray:
 @pytest.mark.parametrize("n_step", [1, 2, 3, SLOTS])
 def test_a_sequence_begins_wherever_all_of_it_is_stored(n_step: int) -> None:
     """Twice around the ring, compared with a list of the stored rows."""
-    ring: Any = jnp.zeros((SLOTS, N, 2), jnp.uint32)
+    rings = jnp.zeros((1, SLOTS, N, 2), jnp.uint32)
     alike, by_priority = uniform(SLOTS, N, n_step), prioritised(SLOTS, N, n_step)
     state = by_priority.init(HPARAMS)
     add, set_priorities = jax.jit(by_priority.add), jax.jit(by_priority.set_priorities)
     draws = [jax.jit(sampler.sample, static_argnums=3) for sampler in (alike, by_priority)]
-    read_ring = jax.jit(read, static_argnums=2)
+    read_rings = jax.jit(read, static_argnums=3)
     stored: list[int] = []  # row numbers, the oldest first
     for number in range(2 * SLOTS + 3):
         row = jnp.stack([jnp.full(N, number), jnp.arange(N)], axis=-1).astype(jnp.uint32)
-        ring = write(ring, row, jnp.int32(number))
+        rings = write(rings, jnp.int32(0), row, jnp.int32(number))
         stored = [*stored, number][-SLOTS:]
         rows = jnp.int32(number + 1)
         state = add(state, rows)
@@ -51,7 +51,7 @@ def test_a_sequence_begins_wherever_all_of_it_is_stored(n_step: int) -> None:
             index, weight = sample(sampler_state, jax.random.key(number), rows, 512)
             np.testing.assert_array_equal(np.unique(index), eligible)
             assert (index.dtype, weight.dtype, weight.shape) == (jnp.int32, jnp.float32, (512,))
-            sequence = np.asarray(read_ring(ring, index, n_step))
+            sequence = np.asarray(read_rings(rings, jnp.int32(0), index, n_step))
             assert sequence.shape == (n_step, 512, 2)
             assert set(sequence[0, :, 0]) == set(begins)
             np.testing.assert_array_equal(sequence[..., 0], sequence[0, :, 0] + np.arange(n_step)[:, None])

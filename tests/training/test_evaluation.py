@@ -46,8 +46,8 @@ class Countdown(Environment):
         return words.astype(jnp.float32)
 
 
-def policy(agent_state, observations, key):
-    return jnp.zeros(observations.shape[0], jnp.int32)
+def policy(given, key):
+    return jnp.zeros(len(given.observation), jnp.int32)
 
 
 @pytest.fixture(scope="module")
@@ -57,15 +57,15 @@ def environments():
 
 
 def test_each_environment_counts_one_episode(environments) -> None:
-    result = jax.jit(lambda key: evaluate(policy, (), environments, key, 100))(jax.random.key(0))
+    result = jax.jit(lambda key: evaluate(policy, environments, key, 100))(jax.random.key(0))
     assert result.ended.all()
     np.testing.assert_array_equal(result.episode_return, result.episode_length)
     assert set(np.asarray(result.episode_length)) == set(range(1, 9))
 
 
 def test_an_unfinished_episode_counts_with_its_return_so_far(environments) -> None:
-    result = jax.jit(lambda key: evaluate(policy, (), environments, key, 3))(jax.random.key(0))
-    full = jax.jit(lambda key: evaluate(policy, (), environments, key, 100))(jax.random.key(0))
+    result = jax.jit(lambda key: evaluate(policy, environments, key, 3))(jax.random.key(0))
+    full = jax.jit(lambda key: evaluate(policy, environments, key, 100))(jax.random.key(0))
     np.testing.assert_array_equal(result.ended, full.episode_length <= 3)
     np.testing.assert_array_equal(result.episode_return, np.minimum(full.episode_return, 3))
 
@@ -73,19 +73,19 @@ def test_an_unfinished_episode_counts_with_its_return_so_far(environments) -> No
 def test_the_use_of_keys_is_part_of_every_recorded_result() -> None:
     env, params = make("Breakout-MinAtar")
     environments = vectorize(env, params, 8)
-    play = jax.jit(lambda key: evaluate(at_random, (), environments, key, 1000))
+    play = jax.jit(lambda key: evaluate(at_random, environments, key, 1000))
     result = play(jax.random.key(0))
     assert result.episode_length.tolist() == [6, 28, 16, 16, 28, 6, 6, 16]
     assert result.episode_return.tolist() == [0, 2, 1, 1, 2, 0, 0, 1]
 
 
-def at_random(agent_state, observations, key):
-    return jax.random.randint(key, observations.shape[:1], 0, 6)
+def at_random(given, key):
+    return jax.random.randint(key, given.observation.shape[:1], 0, 6)
 
 
 def test_the_key_decides_and_nothing_else() -> None:
     env, params = make("Breakout-MinAtar")
     environments = vectorize(env, params, 16)
-    play = jax.jit(lambda key: evaluate(policy, (), environments, key, 200).episode_length)
+    play = jax.jit(lambda key: evaluate(policy, environments, key, 200).episode_length)
     np.testing.assert_array_equal(play(jax.random.key(1)), play(jax.random.key(1)))
     assert not np.array_equal(play(jax.random.key(1)), play(jax.random.key(2)))

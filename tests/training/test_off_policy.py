@@ -13,7 +13,7 @@ from jaxrl import DQNHparams, OffPolicyConfig, RainbowHparams, dqn, make, off_po
 from jaxrl.networks import NoisyDense, QNetwork
 from jaxrl.training import as_arrays, repeat
 from jaxrl.training.program import init_run_state
-from jaxrl.types import Agent, Mean
+from jaxrl.types import Agent, Decision, Mean
 from tests.compiling import AS_USERS_DO, quick_jit
 from tests.conftest import SMALL
 
@@ -63,7 +63,7 @@ def test_each_of_three_agents_equals_its_solo_run(compiled, hparams) -> None:
         # The environments and the replay to the bit, parameters up to the order of sums in a matrix product.
         for a, b in zip(jax.tree.leaves(solo), jax.tree.leaves(trial), strict=True):
             np.testing.assert_allclose(np.asarray(data(a)), np.asarray(data(b)), rtol=1e-4, atol=1e-6)
-        np.testing.assert_array_equal(solo.replay.ring, trial.replay.ring)
+        np.testing.assert_array_equal(solo.replay.rings, trial.replay.rings)
         np.testing.assert_allclose(solo_metrics["loss"].sum, many_metrics["loss"].sum[:, i], rtol=1e-3, atol=1e-6)
 
 
@@ -81,7 +81,7 @@ def test_seeds_differ_from_the_first_weight_on(compiled, hparams) -> None:
     inits, _ = compiled
     state = inits["many"](jax.random.split(jax.random.key(0), 3), repeat(hparams, 3))
     kernel = state.agent.params["params"]["Dense_0"]["kernel"]
-    ring = state.replay.ring
+    ring = state.replay.rings[:, 0]
     for i in range(3):
         assert not np.array_equal(kernel[i], kernel[i - 1])
         assert not np.array_equal(ring[i], ring[i - 1])
@@ -95,7 +95,7 @@ def test_every_stored_transition_is_one_that_happened(small_agent, hparams) -> N
     state = jax.jit(trainer.init)(jax.random.key(0), hparams)
     state, _ = jax.jit(lambda s: jax.lax.scan(lambda s, _: trainer.step(s), s, length=150))(state)
     written = 16 // 4 + 150
-    ring = np.asarray(state.replay.ring[:written])  # [T, N, words]
+    ring = np.asarray(state.replay.rings[0, :written])  # [T, N, words]
     observation, action, reward, terminated, truncated, after = np.split(ring, [13, 14, 15, 16, 17], axis=-1)
     done = terminated[..., 0].astype(bool)
     assert done.sum() > 20
@@ -134,12 +134,12 @@ def test_the_replay_is_written_in_place(env: str, agents: int, kind: str, n_step
     program = jax.jit(advance, donate_argnums=0).lower(shapes, jnp.int32(0)).compile(AS_USERS_DO)
     text = str(program.as_text())
     made = re.findall(r"= \w+\[([\d,]+)\]\S* ([\w-]+)\(", text)
-    large = {op for shape, op in made if math.prod(map(int, shape.split(","))) >= shapes.replay.ring.size}
+    large = {op for shape, op in made if math.prod(map(int, shape.split(","))) >= shapes.replay.rings.size}
     # Fusions list what they contain, too. All other operations pass the array on.
     assert "dynamic-update-slice" in large
     assert large <= {"dynamic-update-slice", "fusion", "parameter", "get-tuple-element", "bitcast"}
     assert (analysis := program.memory_analysis()) is not None
-    assert analysis.temp_size_in_bytes < shapes.replay.ring.size * 4
+    assert analysis.temp_size_in_bytes < shapes.replay.rings.size * 4
     if kind == "prioritised":
         leaves = ",".join(map(str, shapes.replay.sampler.tree[0].shape))
         assert f"f32[{leaves}]" in text
@@ -167,7 +167,7 @@ def test_the_derivative_of_training_is_finite(hparams) -> None:
 
 
 def test_progress_starts_at_nothing(small_trainer, hparams) -> None:
-    run_state = jax.jit(lambda key: init_run_state(small_trainer, key, hparams))(jax.random.key(0))
+    run_state = jax.jit(lambda key: init_run_state(small_trainer, key, hparams, ()))(jax.random.key(0))
     assert run_state.nan_iteration == -1
     assert all(mean.sum == 0 and mean.count == 0 for mean in run_state.metrics.values())
 
@@ -176,17 +176,17 @@ def test_a_replay_holds_actions_of_a_box(hparams) -> None:
     """Sampled actions are the original ones, bit for bit, even outside the box."""
     env, params = make("Pendulum-v1")
 
-    def act(state, observations, key, env_steps):
-        return 4 * observations[:, :1]
+    def act(state, given, key, env_steps):
+        return Decision(4 * given.observation[:, :1])
 
-    def update(state, batch, key, env_steps):
+    def update(state, batch, key, env_steps, constants):
         steps, _ = batch
         error = jnp.abs(steps.action - 4 * steps.observation[..., :1])
         return state, {"error": Mean(error.sum(), jnp.int32(error.size))}, ()
 
-    agent = Agent(lambda key, hparams, observation: (), act, lambda state, observations, key: observations, update)
+    agent = Agent(lambda key, hparams, observation: (), act, lambda state, given, key: act(state, given, key, 0), update)
     config = OffPolicyConfig(num_envs=4, batch_size=8, replay_capacity=64, warmup_steps=16)
     trainer = off_policy(agent, env, params, config)
     state, metrics = jax.jit(trainer.step)(jax.jit(trainer.init)(jax.random.key(0), hparams))
     assert metrics["error"] == (0, 8)
-    assert state.replay.ring.shape == (16, 4, 3 + 1 + 1 + 1 + 1 + 3)
+    assert state.replay.rings.shape == (1, 16, 4, 3 + 1 + 1 + 1 + 1 + 3)

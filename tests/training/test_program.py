@@ -15,7 +15,7 @@ from jaxrl.agents import MinibatchConfig, ppo
 from jaxrl.arguments import ArgumentError
 from jaxrl.envs import action_space_of
 from jaxrl.networks import QNetwork
-from jaxrl.replay.buffer import StackedRing, read, write
+from jaxrl.replay.buffer import read, write
 from jaxrl.training import DivergedError, Program, repeat, run
 from jaxrl.training.devices import mesh_of, shard_along, shard_envs
 from jaxrl.training.population import block_size, population
@@ -75,7 +75,7 @@ def arrays(tree):
 def assert_close(one, other):
     """Integers are identical, and floats equal up to the order of sums in a matrix product, also in a ring."""
     for a, b in zip(arrays(one), arrays(other), strict=True):
-        if a.dtype == np.uint32 and a.ndim == 3:
+        if a.dtype == np.uint32 and a.ndim == 4:
             a, b = a.view(np.float32), b.view(np.float32)
         if a.dtype.kind == "f":
             np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
@@ -135,7 +135,7 @@ def test_the_environments_of_one_agent_are_spread_over_devices(trainers, kind) -
     hparams, key = HPARAMS[kind], jax.random.key(1)
     spread = train(trainers[kind], hparams, key, devices=8)
     assert_close(train(trainers[kind], hparams, key), spread)
-    parts = [spread.state.envs.observation, *([spread.state.replay.ring] if kind == "off" else [])]
+    parts = [spread.state.source.envs.observation, *([spread.state.replay.rings] if kind == "off" else [])]
     for part in parts:
         assert {shard.data.size * 8 for shard in part.addressable_shards} == {part.size}
     # Gradients are summed over the devices, none of which has the whole batch.
@@ -170,7 +170,7 @@ def test_the_rings_of_a_population_stay_where_they_are(small_agent) -> None:
     config = OffPolicyConfig(num_envs=4, batch_size=8, replay_capacity=8192, warmup_steps=16)
     trainer = off_policy(small_agent, *make("Breakout-MinAtar"), config)
     program = Program(trainer, jax.random.split(jax.random.key(0), 4), repeat(DQNHparams(), 4))
-    ring = program.shapes.state.replay.ring.size // 4
+    ring = program.shapes.state.replay.rings.size // 4
     made = re.findall(r"= \w+\[([\d,]+)\]\S* ([\w-]+)\(", program._advance_compiled.as_text())
     large = {op for shape, op in made if math.prod(map(int, shape.split(","))) >= ring}
     assert large <= {"dynamic-update-slice", "fusion", "parameter", "get-tuple-element", "bitcast"}
