@@ -19,7 +19,7 @@ from gymnax.environments import spaces
 
 from jaxrl.envs import Environment, check_resets
 from jaxrl.random import as_keys
-from jaxrl.types import Agent, Sample
+from jaxrl.types import Agent, Decision, Sample
 from jaxrl.xla.threefry import inline
 
 USES = ("bits", "categorical", "choice", "gumbel", "normal", "permutation", "randint", "split", "uniform")
@@ -134,16 +134,16 @@ def spy_agent(log: Log) -> Agent:
         log.use(key, "init")
         return ()
 
-    def act(state, observations, key, env_steps):
+    def act(state, given, key, env_steps):
         log.use(key, "act")
         log.notify("act", env_steps)
-        return jnp.zeros(len(observations), jnp.int32)
+        return Decision(jnp.zeros(len(given.observation), jnp.int32))
 
-    def policy(state, observations, key):
+    def policy(state, given, key):
         log.use(key, "policy")
-        return jnp.zeros(len(observations), jnp.int32)
+        return Decision(jnp.zeros(len(given.observation), jnp.int32))
 
-    def update(state, batch, key, env_steps):
+    def update(state, batch, key, env_steps, constants):
         log.use(key, "update")
         log.notify("update", env_steps)
         if not isinstance(batch, Sample):

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrl import RainbowHparams, Sample, Transition, evaluate, rollout, vectorize
+from jaxrl import Input, RainbowHparams, Sample, Transition, evaluate, rollout, vectorize
 from jaxrl.agents import DQNHparams, PQNHparams, dqn, pqn
 from jaxrl.networks import NoisyDense, QNetwork
 from jaxrl.training import OffPolicyConfig, OnPolicyConfig, Program, off_policy, on_policy, population, repeat
@@ -104,8 +104,8 @@ def test_an_agents_draws() -> None:
     with watching() as log:
         keys = jax.random.split(jax.random.key(0), 4)
         state = agent.init(keys[0], HPARAMS, observations[0])
-        agent.act(state, observations, keys[1], jnp.float32(0))
-        agent.policy(state, observations, keys[2])
+        agent.act(state, Input(observations), keys[1], jnp.float32(0))
+        agent.policy(state, Input(observations), keys[2])
         agent.update(state, Sample(steps, jnp.ones(N)), keys[3], jnp.float32(0))
     log.check()
     assert log.count("SpyNetwork.apply") == 4
@@ -124,7 +124,8 @@ def test_every_noisy_layer_has_noise_of_its_own() -> None:
 @pytest.mark.parametrize("environment", [SpyEnv, SpyGymnax])
 def test_evaluation(environment) -> None:
     with watching() as log:
-        evaluate(spy_agent(log).policy, (), vectorize(environment(log), (), N), jax.random.key(0), max_steps=5)
+        policy = partial(spy_agent(log).policy, ())
+        evaluate(policy, vectorize(environment(log), (), N), jax.random.key(0), max_steps=5)
     log.check()
     assert log.count("policy") == 3  # the length of an episode
 
@@ -132,8 +133,7 @@ def test_evaluation(environment) -> None:
 @pytest.mark.parametrize("environment", [SpyEnv, SpyGymnax])
 def test_rollout(environment) -> None:
     with watching() as log:
-        policy = spy_agent(log).policy
-        rollout(environment(log), lambda observations, key: policy((), observations, key), jax.random.key(0), 5, N)
+        rollout(environment(log), partial(spy_agent(log).policy, ()), jax.random.key(0), 5, N)
     log.check()
     assert log.count("policy") == 5
     assert len(log.words) == (6 * SpyEnv.random_words * N if environment is SpyEnv else 0)
@@ -161,7 +161,7 @@ def test_program() -> None:
 
 def test_evaluation_of_agents() -> None:
     with watching(compiled=True) as log:
-        play = evaluate_agents(spy_agent(log).policy, vectorize(SpyEnv(log), (), N), max_steps=2)
+        play = evaluate_agents(spy_agent(log), vectorize(SpyEnv(log), (), N), max_steps=2)
         play((), jax.random.split(jax.random.key(0)), mesh_of(None, (2,)))
     log.check()
     assert log.count("policy") == 2 * 2
@@ -187,9 +187,9 @@ def test_exploration(agent, record) -> None:
         """Of actions that are not greedy."""
         hparams = record(epsilon_start=0.8, epsilon_end=0.2, epsilon_decay_steps=100, epsilon_eval=epsilon_eval)
         state, key = agent.init(jax.random.key(0), hparams, observations[0]), jax.random.key(1)
-        policy = agent.policy(state, observations, key)
-        actions = policy if env_steps is None else agent.act(state, observations, key, jnp.float32(env_steps))
-        return float((actions == 0).mean())
+        policy = agent.policy(state, Input(observations), key)
+        decision = policy if env_steps is None else agent.act(state, Input(observations), key, jnp.float32(env_steps))
+        return float((decision.action == 0).mean())
 
     assert [share(env_steps=t) for t in (0, 50, 100, 1000)] == pytest.approx([0.4, 0.25, 0.1, 0.1], abs=0.03)
     assert [share(epsilon_eval=x) for x in (0, 0.6, 1)] == pytest.approx([0, 0.3, 0.5], abs=0.03)
@@ -202,17 +202,21 @@ def test_a_noisy_network_explores_by_its_noise() -> None:
     hparams = DQNHparams(epsilon_start=0.0, epsilon_end=0.0, epsilon_eval=0.0)
     state = agent.init(jax.random.key(0), hparams, observations[0])
     keys = jax.random.split(jax.random.key(1), 10)
-    acting = {int(agent.act(state, observations, key, jnp.float32(0))[0]) for key in keys}
-    evaluating = {int(agent.policy(state, observations, key)[0]) for key in keys}
+    acting = {int(agent.act(state, Input(observations), key, jnp.float32(0)).action[0]) for key in keys}
+    evaluating = {int(agent.policy(state, Input(observations), key).action[0]) for key in keys}
     assert (acting, len(evaluating)) == ({0, 1}, 1)
 
 
 MUTANTS = [
     (
         partial(test_off_policy, SpyEnv, "uniform"),
-        "jaxrl.training.off_policy:collect",
+        "jaxrl.training.collect:collect",
+        [("acts and steps with one key", "initial_memory, env_key", "initial_memory, act_key")],
+    ),
+    (
+        partial(test_off_policy, SpyEnv, "uniform"),
+        "jaxrl.training.off_policy:_collect",
         [
-            ("acts and steps with one key", "actions, env_key", "actions, act_key"),
             ("acting counts one environment's steps", " * envs.num_envs", ""),
             ("acting counts the step to come", "(rows_written + jnp.arange", "(rows_written + 1 + jnp.arange"),
             ("acting counts whole rollouts", "(rows_written + jnp.arange", "(rows_written + 0 * jnp.arange"),
@@ -220,9 +224,9 @@ MUTANTS = [
     ),
     (
         partial(test_off_policy, SpyEnv, "uniform"),
-        "jaxrl.training.off_policy:learn",
+        "jaxrl.training.off_policy:_learn",
         [
-            ("samples and updates with one key", "stored, sample_key", "stored, update_key"),
+            ("samples and updates with one key", "now, sample_key", "now, update_key"),
             ("updates and samples with one key", "(update_key), env_steps", "(sample_key), env_steps"),
             ("learning counts one environment's steps", " * config.num_envs", ""),
         ],
@@ -235,7 +239,7 @@ MUTANTS = [
             ("warms up and trains with one key", "(warmup_key)", "(run_key)"),
             ("warms up with one key", "(parts.warmup_rows, 2))", "(1, 2))[jnp.zeros(parts.warmup_rows, int)]"),
             ("warms up and resets with one key", "envs.reset(env_key)", "envs.reset(warmup_key)"),
-            ("makes the agent and resets with one key", "parts.agent, agent_key", "parts.agent, env_key"),
+            ("makes the agent and resets with one key", "(agent, agent_key", "(agent, env_key"),
         ],
     ),
     (
@@ -243,24 +247,28 @@ MUTANTS = [
         "jaxrl.training.off_policy:_step",
         [
             ("the same key in every iteration", "jax.random.fold_in(state.key, state.iteration)", "state.key"),
-            ("the same key in every step", "[: config.rollout_length])", "[jnp.zeros(config.rollout_length, int)])"),
+            ("the same key in every step", "[: config.rollout_length],", "[jnp.zeros(config.rollout_length, int)],"),
             (
                 "the same key in every update",
-                "[config.rollout_length :])",
-                "[jnp.full(config.updates_per_iteration, -1)])",
+                "keys[config.rollout_length :]",
+                "keys[jnp.full(config.updates_per_iteration, -1)]",
             ),
-            ("acts and updates with the same keys", "[config.rollout_length :])", "[: config.updates_per_iteration])"),
-            ("learning counts from before the rollout", "rows + config.rollout_length, ", "rows, "),
+            (
+                "acts and updates with the same keys",
+                "keys[config.rollout_length :]",
+                "keys[: config.updates_per_iteration]",
+            ),
+            ("learning counts from before the rollout", "rows += config.rollout_length", ""),
             ("the clock leaves out the warm-up", "rows = parts.warmup_rows + state", "rows = state"),
             ("the clock takes an iteration for a step", "state.iteration * config.rollout_length", "state.iteration"),
         ],
     ),
     (
         partial(test_off_policy, SpyEnv, "prioritised"),
-        "jaxrl.training.off_policy:learn",
+        "jaxrl.training.off_policy:_learn",
         [
             ("β is of the next step", "sample_key, rows_written, ", "sample_key, rows_written + 1, "),
-            ("samples by priority and updates with one key", "stored, sample_key", "stored, update_key"),
+            ("samples by priority and updates with one key", "now, sample_key", "now, update_key"),
         ],
     ),
     (
@@ -270,8 +278,8 @@ MUTANTS = [
     ),
     (
         partial(test_on_policy, SpyEnv, True),
-        "jaxrl.training.on_policy:collect",
-        [("acts and steps with one key", "actions, env_key", "actions, act_key")],
+        "jaxrl.training.collect:collect",
+        [("acts and steps with one key", "initial_memory, env_key", "initial_memory, act_key")],
     ),
     (
         partial(test_on_policy, SpyEnv, True),
@@ -313,7 +321,7 @@ MUTANTS = [
         "jaxrl.training.evaluation:evaluate",
         [
             ("the same keys in every step", "jax.random.fold_in(play_key, t)", "play_key"),
-            ("acts and steps with one key", "actions, env_key", "actions, act_key"),
+            ("acts and steps with one key", "memory, env_key", "memory, act_key"),
             ("plays and resets with one key", "(reset_key)", "(play_key)"),
         ],
     ),
@@ -322,7 +330,7 @@ MUTANTS = [
         "jaxrl.envs.rollout:rollout",
         [
             ("the same keys in every step", "jax.random.fold_in(play_key, t)", "play_key"),
-            ("acts and steps with one key", "actions, env_key", "actions, act_key"),
+            ("acts and steps with one key", "memory, env_key", "memory, act_key"),
             ("plays and resets with one key", "(reset_key)", "(play_key)"),
         ],
     ),
@@ -378,8 +386,8 @@ MUTANTS = [
             ("acts without noise", 'options["rngs"] = {"noise": noise_key}', ""),
             (
                 "evaluates with noise",
-                "(q_values(state, observations)",
-                '(q_values(state, observations, {"noise": key})',
+                "q_values(state, given.observation)",
+                'q_values(state, given.observation, {"noise": key})',
             ),
         ],
     ),
@@ -418,7 +426,7 @@ MUTANTS = [
     (
         test_population,
         "jaxrl.training.population:population",
-        [("all agents have one key", "vmap(trainer.init", "vmap(lambda _, x: trainer.init(jax.random.key(0), x)")],
+        [("all agents have one key", "vmap(trainer.init", "vmap(lambda _, *x: trainer.init(jax.random.key(0), *x)")],
     ),
     (
         test_program,

@@ -100,12 +100,13 @@ class BufferState(NamedTuple):
     Attributes:
         rings: packed transitions, uint32 `[A, slots, N, words]`; `A` is 1 unless the agents of a population take turns,
             since slicing one agent's ring out and writing it back would copy it twice.
-        agent: index of the agent whose turn it is, int32 scalar.
+        agent: index of the agent whose turn it is, int32 scalar; None if there is one ring, so that it stays one index
+            for all agents that step side by side.
         sampler: the state of this agent's `Sampler`.
     """
 
     rings: Array
-    agent: Array
+    agent: Array | None
     sampler: PyTree
 
 
@@ -138,7 +139,7 @@ def ring_buffer(layout: Packing, sampler: Sampler, slots: int, num_envs: int, n_
 
     def init(hparams: Hparams) -> BufferState:
         rings = jnp.zeros((1, slots, num_envs, layout.num_words), jnp.uint32)
-        return BufferState(rings, jnp.int32(0), sampler.init(hparams))
+        return BufferState(rings, None, sampler.init(hparams))
 
     def add(state: BufferState, transitions: PyTree, rows_written: Array) -> BufferState:
         words = layout.pack(transitions)
@@ -166,17 +167,17 @@ def num_slots(capacity: int, num_envs: int) -> int:
     return -(-capacity // num_envs)
 
 
-def write(rings: Array, agent: Array, row: Array, rows_written: Array) -> Array:
+def write(rings: Array, agent: Array | None, row: Array, rows_written: Array) -> Array:
     """The rings with `row`, uint32 `[N, words]`, in place of the oldest one of an agent."""
-    start = (agent, rows_written % rings.shape[1], 0, 0)
+    start = (0 if agent is None else agent, rows_written % rings.shape[1], 0, 0)
     return jax.lax.dynamic_update_slice(rings, row[None, None], start)
 
 
-def read(rings: Array, agent: Array, index: Array, n_step: int) -> Array:
+def read(rings: Array, agent: Array | None, index: Array, n_step: int) -> Array:
     """The packed transitions at `index = slot * N + environment`, `[B]`, and the next `n_step - 1` of the same
     environment, in an agent's ring, which wraps around: uint32 `[n_step, B, words]`."""
     agents, slots, num_envs, num_words = rings.shape
     steps = jnp.arange(n_step, dtype=jnp.uint32)[:, None] * num_envs
     rows = (index.astype(jnp.uint32) + steps) % (slots * num_envs)
     flat = rings.reshape(agents, slots * num_envs, num_words)
-    return flat.at[agent, rows].get(mode="promise_in_bounds")
+    return flat.at[0 if agent is None else agent, rows].get(mode="promise_in_bounds")

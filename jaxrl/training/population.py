@@ -30,7 +30,9 @@ def population(trainer: Trainer) -> Trainer:
             raise ArgumentError("key", rule, None, got="one key")
         return jax.vmap(trainer.init, in_axes=(0, 0, None), out_axes=STATE_AXES)(keys, hparams, constants)
 
-    step = jax.vmap(trainer.step, in_axes=(STATE_AXES, None), out_axes=(STATE_AXES, 0))
+    def step(state: TrainState, constants: PyTree = ()) -> tuple[TrainState, Metrics]:
+        return jax.vmap(trainer.step, in_axes=(STATE_AXES, None), out_axes=(STATE_AXES, 0))(state, constants)
+
     return trainer._replace(init=init, step=step)
 
 

@@ -4,7 +4,6 @@ import dataclasses
 import math
 import re
 from operator import itemgetter
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -38,7 +37,7 @@ def test_a_sequence_begins_wherever_all_of_it_is_stored(n_step: int) -> None:
     stored: list[int] = []  # row numbers, the oldest first
     for number in range(2 * SLOTS + 3):
         row = jnp.stack([jnp.full(N, number), jnp.arange(N)], axis=-1).astype(jnp.uint32)
-        rings = write(rings, jnp.int32(0), row, jnp.int32(number))
+        rings = write(rings, None, row, jnp.int32(number))
         stored = [*stored, number][-SLOTS:]
         rows = jnp.int32(number + 1)
         state = add(state, rows)
@@ -51,7 +50,7 @@ def test_a_sequence_begins_wherever_all_of_it_is_stored(n_step: int) -> None:
             index, weight = sample(sampler_state, jax.random.key(number), rows, 512)
             np.testing.assert_array_equal(np.unique(index), eligible)
             assert (index.dtype, weight.dtype, weight.shape) == (jnp.int32, jnp.float32, (512,))
-            sequence = np.asarray(read_rings(rings, jnp.int32(0), index, n_step))
+            sequence = np.asarray(read_rings(rings, None, index, n_step))
             assert sequence.shape == (n_step, 512, 2)
             assert set(sequence[0, :, 0]) == set(begins)
             np.testing.assert_array_equal(sequence[..., 0], sequence[0, :, 0] + np.arange(n_step)[:, None])

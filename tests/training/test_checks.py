@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import pytest
 
 import jaxrl
-from jaxrl import Mean, a2c, dqn, make, off_policy, on_policy, ppo, pqn, q_learning, reinforce
+from jaxrl import Decision, Mean, a2c, dqn, make, off_policy, on_policy, ppo, pqn, q_learning, reinforce
 from jaxrl.arguments import ArgumentError
 from jaxrl.networks import QNetwork, actor_critic
 from jaxrl.types import Discrete
@@ -39,16 +39,16 @@ def own(actions: int = 4, **functions) -> jaxrl.Agent:
     def outputs(state, observations):
         return jnp.broadcast_to(state[0], (len(observations), actions))
 
-    def act(state, observations, key, env_steps):
-        return outputs(state, observations).argmax(-1)
+    def act(state, given, key, env_steps):
+        return Decision(outputs(state, given.observation).argmax(-1))
 
-    def update(state, batch, key, env_steps):
+    def update(state, batch, key, env_steps, constants):
         return state, {"loss": Mean(batch.reward.sum(), jnp.int32(1))}, ()
 
-    def policy(state, observations, key):
-        return act(state, observations, key, 0)
+    def policy(state, given, key):
+        return act(state, given, key, 0)
 
-    return jaxrl.Agent(init, act, policy, update, outputs)._replace(**functions)
+    return jaxrl.Agent(init, act, policy, update, outputs=outputs)._replace(**functions)
 
 
 AGENTS = {
@@ -117,8 +117,8 @@ def test_what_agents_and_trainers_do_not_take() -> None:
 
 def test_what_an_update_must_return() -> None:
     for results, message in (
-        (lambda state: (state, {}), r"agent must return \(agent_state, metrics, extras\) from update, got 2 values"),
-        (lambda state: state[0], r"agent must return \(agent_state, metrics, extras\) from update, got \w*Tracer"),
+        (lambda state: (state, {}), r"agent must return \(agent_state, metrics, errors\) from update, got 2 values"),
+        (lambda state: state[0], r"agent must return \(agent_state, metrics, errors\) from update, got \w*Tracer"),
         (lambda state: (state, {"loss": state[0].sum()}, ()), r"agent must return each metric as a jaxrl.Mean.*'loss'"),
         (lambda state: (state, Mean(0.0, 1), ()), "agent must return metrics as a dict, got Mean"),
         *((lambda state, name=name: (state, {name: Mean(state[0].sum(), 1)}, ()),
@@ -130,12 +130,12 @@ def test_what_an_update_must_return() -> None:
         (lambda state: (state, {"loss": Mean(state[0], 1)}, ()),
          r"agent must return each metric as a mean of single numbers, got the shape \(4,\) for 'loss'"),
     ):  # fmt: skip
-        agent = own(update=lambda state, batch, key, env_steps, results=results: results(state))
+        agent = own(update=lambda state, batch, key, env_steps, constants, results=results: results(state))
         for trainer in (on_policy(agent, *ENV, ON), off_policy(agent, *ENV, OFF)):
             with pytest.raises(ArgumentError, match=message):
                 as_arrays(trainer, ())
 
 
 def test_outputs_count_for_discrete_actions_only() -> None:
-    agent = own(act=lambda state, observations, key, env_steps: jnp.zeros((len(observations), 1)))
+    agent = own(act=lambda state, given, key, env_steps: Decision(jnp.zeros((len(given.observation), 1))))
     jax.eval_shape(on_policy(agent, Aim(), None, ON).init, jax.random.key(0), ())

@@ -184,7 +184,9 @@ def test_a_replay_holds_actions_of_a_box(hparams) -> None:
         error = jnp.abs(steps.action - 4 * steps.observation[..., :1])
         return state, {"error": Mean(error.sum(), jnp.int32(error.size))}, ()
 
-    agent = Agent(lambda key, hparams, observation: (), act, lambda state, given, key: act(state, given, key, 0), update)
+    agent = Agent(
+        lambda key, hparams, observation: (), act, lambda state, given, key: act(state, given, key, 0), update
+    )
     config = OffPolicyConfig(num_envs=4, batch_size=8, replay_capacity=64, warmup_steps=16)
     trainer = off_policy(agent, env, params, config)
     state, metrics = jax.jit(trainer.step)(jax.jit(trainer.init)(jax.random.key(0), hparams))

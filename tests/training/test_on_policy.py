@@ -22,7 +22,7 @@ from jaxrl.training import (
     run,
 )
 from jaxrl.training.checkpoint import fingerprint
-from jaxrl.types import Agent, Box, Discrete, Mean
+from jaxrl.types import Agent, Box, Decision, Discrete, Mean
 from tests.compiling import quick_jit
 
 T, N = 12, 4
@@ -81,7 +81,7 @@ def test_each_of_three_agents_equals_its_solo_run(compiled) -> None:
             solo,
             trial,
         )
-        np.testing.assert_array_equal(solo.envs.env_states.cell, trial.envs.env_states.cell)
+        np.testing.assert_array_equal(solo.source.envs.env_states.cell, trial.source.envs.env_states.cell)
     assert not np.allclose(many.agent.params[0], many.agent.params[1])
 
 
@@ -107,10 +107,10 @@ def spy() -> Agent:
     def init(key, hparams, observation):
         return None
 
-    def act(state, observations, key, env_steps):
-        return jax.random.randint(key, (len(observations),), 0, 4)
+    def act(state, given, key, env_steps):
+        return Decision(jax.random.randint(key, (len(given.observation),), 0, 4))
 
-    def update(state, batch, key, env_steps):
+    def update(state, batch, key, env_steps, constants):
         return state, {"clock": Mean(env_steps, jnp.int32(1))}, ()
 
     return Agent(init, act, act, update)
@@ -120,7 +120,7 @@ def rollouts_of(reset_each_rollout: bool, iterations: int):
     """Transitions of each iteration, leaves `[iterations, T, N, ...]`, and the clock that updates saw."""
     batches = []
 
-    def update(state, batch, key, env_steps):
+    def update(state, batch, key, env_steps, constants):
         return batch, {"clock": Mean(env_steps, jnp.int32(1))}, ()
 
     config = OnPolicyConfig(num_envs=N, rollout_length=T, reset_each_rollout=reset_each_rollout)

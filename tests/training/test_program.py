@@ -13,7 +13,7 @@ from jaxrl import DQNHparams, OffPolicyConfig, OnPolicyConfig, PPOHparams, actor
 from jaxrl import on_policy as on_policy_trainer
 from jaxrl.agents import MinibatchConfig, ppo
 from jaxrl.arguments import ArgumentError
-from jaxrl.envs import action_space_of
+from jaxrl.envs import action_space_of, vectorize
 from jaxrl.networks import QNetwork
 from jaxrl.replay.buffer import read, write
 from jaxrl.training import DivergedError, Program, repeat, run
@@ -142,12 +142,24 @@ def test_the_environments_of_one_agent_are_spread_over_devices(trainers, kind) -
     assert "all-reduce" in program_of(trainers[kind], hparams, key, devices=8)._advance_compiled.as_text()
 
 
-def test_leaves_that_do_not_count_environments_are_on_every_device(trainers) -> None:
+def test_leaves_that_do_not_count_environments_are_on_every_device(trainers, monkeypatch) -> None:
     """As in a state of an environment of your own."""
+
+    def initial(bits, params):
+        return {"shared": jnp.float32(0), "table": jnp.zeros((3, 8)), "own": jnp.zeros((3, *bits.shape[1:]))}
+
+    env, params = make("Breakout-MinAtar")
+    monkeypatch.setattr(type(env), "initial", lambda self, bits, params: initial(bits, params))
+    axes = vectorize(env, params, 8).axes
+    assert axes == {"shared": None, "table": None, "own": 1}
     mesh, shapes = mesh_of(jax.devices()[:4], ()), jax.eval_shape(trainers["on"].init, jax.random.key(0), PPOHparams())
-    states = {"shared": jnp.float32(0), "table": jnp.zeros((3, 5)), "own": jnp.zeros((3, 8))}
-    shapes = shapes._replace(envs=shapes.envs._replace(env_states=states))
-    own = shard_envs(mesh, shapes, -1).envs.env_states
+
+    def with_states(state, states):
+        return state._replace(source=state.source._replace(envs=state.source.envs._replace(env_states=states)))
+
+    shapes = with_states(shapes, initial(jnp.zeros((1, 8), jnp.uint32), params))
+    trainer = trainers["on"]._replace(env_axes=with_states(trainers["on"].env_axes, axes))
+    own = shard_envs(mesh, shapes, trainer).source.envs.env_states
     assert own == {"shared": shard_along(mesh, None), "table": shard_along(mesh, None), "own": shard_along(mesh, 1)}
 
 
@@ -156,13 +168,13 @@ def test_blocks_are_small_on_a_cpu() -> None:
 
 
 def test_a_ring_among_others_is_written_and_read_like_one_alone() -> None:
-    rings = jax.random.bits(jax.random.key(0), (3, 4, 2, 5))
+    rings, second = jax.random.bits(jax.random.key(0), (3, 4, 2, 5)), jnp.int32(1)
     row, index = jax.random.bits(jax.random.key(1), (2, 5)), jnp.array([0, 3, 7, 6])
-    alone, among = write(rings[1], row, jnp.int32(6)), write(StackedRing(rings, jnp.int32(1)), row, jnp.int32(6))
-    assert isinstance(among, StackedRing)
-    np.testing.assert_array_equal(among.rings, rings.at[1].set(alone))
+    alone, among = write(rings[1:2], None, row, jnp.int32(6)), write(rings, second, row, jnp.int32(6))
+    np.testing.assert_array_equal(alone[0, 2], row)
+    np.testing.assert_array_equal(among, rings.at[1].set(alone[0]))
     for n_step in (1, 3):
-        np.testing.assert_array_equal(read(alone, index, n_step), read(among, index, n_step))
+        np.testing.assert_array_equal(read(alone, None, index, n_step), read(among, second, index, n_step))
 
 
 def test_the_rings_of_a_population_stay_where_they_are(small_agent) -> None:
