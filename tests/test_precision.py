@@ -50,7 +50,7 @@ def numbers(x: Any) -> Any:
 def test_environments_draw_the_same_bits(name: str) -> None:
     env, params = jaxrl.make(name, **ENVIRONMENTS[name])
 
-    def policy(observations: Any, key: Any) -> Any:
+    def policy(given: Any, key: Any) -> Any:
         return jax.random.bits(key, (4,), jnp.uint32) % 4
 
     def play(key: Any) -> Any:
@@ -130,7 +130,7 @@ def test_the_environments_of_others_follow_the_mode_and_what_is_learned_in_them_
 
     def learned(key: Any) -> Any:
         state, metrics = trainer.step(trainer.init(key, jaxrl.PPOHparams()))
-        return state.agent, state.envs.observation, metrics
+        return state.agent, state.source.envs.observation, metrics
 
     given = []
     for x64 in (False, True):

@@ -169,7 +169,8 @@ def num_slots(capacity: int, num_envs: int) -> int:
 
 def write(rings: Array, agent: Array | None, row: Array, rows_written: Array) -> Array:
     """The rings with `row`, uint32 `[N, words]`, in place of the oldest one of an agent."""
-    start = (0 if agent is None else agent, rows_written % rings.shape[1], 0, 0)
+    zero = jnp.int32(0)  # with x64, plain zeros are int64
+    start = (zero if agent is None else agent, rows_written % rings.shape[1], zero, zero)
     return jax.lax.dynamic_update_slice(rings, row[None, None], start)
 
 

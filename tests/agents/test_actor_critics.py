@@ -120,6 +120,8 @@ def adam_mean(state):
 
 def updated(agent, hparams, batch=BATCH):
     state = agent.init(jax.random.key(0), hparams, jnp.int32(0))
+    log_probs = jax.vmap(lambda seen, actions: agent.outputs(state, seen).log_prob(actions))
+    batch = batch._replace(extras=log_probs(batch.observation, batch.action))  # as PPO stores them
     state, metrics, _ = jax.jit(agent.update)(state, batch, jax.random.key(1), jnp.float32(0))
     return state, metrics
 

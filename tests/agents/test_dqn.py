@@ -9,7 +9,7 @@ import optax
 import pytest
 from flax import linen as nn
 
-from jaxrl import DQNHparams, RainbowHparams, Sample, Transition, dqn, make
+from jaxrl import DQNHparams, Input, RainbowHparams, Sample, Transition, dqn, make
 from jaxrl.agents.action_values import expected_value
 from jaxrl.agents.dqn import optimizer
 from jaxrl.agents.value_based import epsilon_at
@@ -169,4 +169,4 @@ def test_a_network_of_ones_own() -> None:
     env, params = make("CartPole-v1")
     agent, trainer = build_dqn(env, params, DQN(num_envs=4, batch_size=4, warmup_steps=8, hidden_sizes=(8,)))
     state, _ = jax.jit(trainer.step)(jax.jit(trainer.init)(jax.random.key(0), RainbowHparams()))
-    assert agent.policy(state.agent, jnp.zeros((3, 4)), jax.random.key(0)).shape == (3,)
+    assert agent.policy(state.agent, Input(jnp.zeros((3, 4))), jax.random.key(0)).action.shape == (3,)

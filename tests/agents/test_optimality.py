@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrl import DQNHparams, OffPolicyConfig, PQNHparams, dqn, off_policy, planning, pqn
+from jaxrl import DQNHparams, Input, OffPolicyConfig, PQNHparams, dqn, off_policy, planning, pqn
 from jaxrl.agents import MinibatchConfig
 from jaxrl.envs import GridWorld
 from jaxrl.networks import QNetwork, actor_critic
@@ -60,5 +60,5 @@ def test_policies_become_optimal(algorithm: str) -> None:
     config = OnPolicyConfig(num_envs=16, rollout_length=16, reset_each_rollout=algorithm == "baseline")
     agents = trained(lambda _: (on_policy(agent, ENV, PARAMS, config), hparams), jnp.arange(1), iterations=300)
     state = jax.tree.map(lambda x: x[0], agents)
-    actions = agent.policy(state, OBSERVATIONS, jax.random.key(0))
+    actions = agent.policy(state, Input(OBSERVATIONS), jax.random.key(0)).action
     np.testing.assert_allclose(exact_return(actions)[CELLS], PLAN.values[CELLS], atol=1e-4)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrl import Transition, make, planning
+from jaxrl import Input, Transition, make, planning
 from jaxrl.agents import QLearningHparams, q_learning
 from jaxrl.agents.q_learning import QLearningState
 from jaxrl.distributions import epsilon_greedy
@@ -68,12 +68,12 @@ def test_exploration_and_ties() -> None:
     q_values = jnp.tile(jnp.array([0.0, 3.0, 3.0]), (30_000, 1))
     actions = np.asarray(epsilon_greedy(q_values, 0.3).sample(jax.random.key(0)))
     np.testing.assert_allclose(np.bincount(actions) / 30_000, [0.1, 0.45, 0.45], atol=0.015)
-    observations, state = jnp.ones(1000, jnp.int32), state_of(epsilon=1.0)
+    given, state = Input(jnp.ones(1000, jnp.int32)), state_of(epsilon=1.0)
     policy = jax.jit(AGENT.policy)
-    greedy = policy(state, observations, jax.random.key(0))
-    anything = jax.jit(AGENT.act)(state, observations, jax.random.key(0), 0.0)
+    greedy = policy(state, given, jax.random.key(0)).action
+    anything = jax.jit(AGENT.act)(state, given, jax.random.key(0), 0.0).action
     assert (set(greedy.tolist()), set(anything.tolist())) == ({1}, {0, 1})
-    assert set(policy(state_of(epsilon_eval=1.0), observations, jax.random.key(0)).tolist()) == {0, 1}
+    assert set(policy(state_of(epsilon_eval=1.0), given, jax.random.key(0)).action.tolist()) == {0, 1}
 
 
 def test_it_converges_to_q_star() -> None:

@@ -197,10 +197,10 @@ def test_a_known_distribution_of_returns_is_learned(kind: str) -> None:
 
 def test_a_sequence_of_one_step_is_the_step() -> None:
     sample = outcomes().transitions
-    observation, action, reward, discount_t, after = n_step(sample, jnp.float32(0.9))
-    for ours, theirs in ((observation, sample.observation), (action, sample.action), (reward, sample.reward)):
-        np.testing.assert_array_equal(ours, theirs[0])
-    np.testing.assert_array_equal(after, sample.next_observation[0])
+    first, reward, discount_t, last = n_step(sample, jnp.float32(0.9))
+    for step in (first, last):
+        jax.tree.map(lambda ours, theirs: np.testing.assert_array_equal(ours, theirs[0]), step, sample)
+    np.testing.assert_array_equal(reward, sample.reward[0])
     assert not np.any(discount_t)
 
 

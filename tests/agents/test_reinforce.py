@@ -49,8 +49,8 @@ def exact_gradient() -> np.ndarray:
 def trajectories() -> Transition:
     """Rollouts `[T, N]` that continue with further episodes, like those of a trainer."""
 
-    def policy(observations, key):
-        return Table(CRITICS["exact"]).apply(LOGITS, observations)[0].sample(key)
+    def policy(given, key):
+        return Table(CRITICS["exact"]).apply(LOGITS, given.observation)[0].sample(key)
 
     play = jax.jit(lambda key: rollout(ENV, policy, key, STEPS, TRAJECTORIES, ENV_PARAMS))
     return play(jax.random.key(1))

@@ -58,7 +58,7 @@ def test_a_pipe_that_nobody_reads_ends_a_command_without_a_line(capsys) -> None:
     ],
 )
 def test_an_error_says_what_is_saved(tmp_path: Path, capsys, error, code: int, message: str) -> None:
-    trainer = Trainer(None, None, steps_per_iteration=128, warmup_steps=1_000)
+    trainer: Trainer = Trainer(None, None, 128, warmup_steps=1_000, max_iterations=100, num_envs=1, env_axes=None)
     for saved in (
         "nothing was saved yet",
         "the run is saved at 8,680 environment steps, from where --resume continues it",

@@ -10,7 +10,7 @@ import pytest
 from gymnax.environments.classic_control.cartpole import CartPole as GymnaxCartPole
 from gymnax.wrappers import LogWrapper
 
-from jaxrl import Transition, make, rollout
+from jaxrl import Input, Transition, make, rollout
 from jaxrl.arguments import ArgumentError
 from jaxrl.envs import describe_rules
 from jaxrl.envs.cart_pole import CartPole, CartPoleParams, CartPoleState
@@ -20,9 +20,9 @@ T, N = 1050, 50
 ENV, PARAMS = CartPole(), CartPoleParams()
 
 
-def balance_or_not(observations: jax.Array, key: jax.Array) -> jax.Array:
+def balance_or_not(given: Input, key: jax.Array) -> jax.Array:
     """Even environments keep the pole up, most of the odd ones' actions are random."""
-    x, x_dot, angle, angle_dot = observations.T
+    x, x_dot, angle, angle_dot = given.observation.T
     balancing = (0.1 * x + 0.3 * x_dot + 3 * angle + angle_dot > 0).astype(jnp.int32)
     chaos = jax.random.bernoulli(key, 0.8, (N,)) & (jnp.arange(N) % 2 == 1)
     return jnp.where(chaos, jax.random.randint(key, (N,), 0, 2), balancing)

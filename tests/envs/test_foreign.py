@@ -60,7 +60,7 @@ def changed(change: Any) -> Any:
     return variation(step=lambda self, *arguments: change(*Walk.step(self, *arguments)))
 
 
-def right(observations: Any, key: Any) -> Any:
+def right(given: Any, key: Any) -> Any:
     return jnp.ones(N, jnp.int32)
 
 
@@ -166,7 +166,7 @@ class Shows(Walk):
 
 
 def test_a_space_of_gymnasium_begins_where_it_says() -> None:
-    one = played(Shows(), lambda observations, key: jnp.arange(N))
+    one = played(Shows(), lambda given, key: jnp.arange(N))
     np.testing.assert_array_equal(one.action, np.tile(np.arange(N), (T, 1)))  # from the policy
     np.testing.assert_array_equal(one.next_observation[..., 0], one.action - 1)  # for the environment
 

@@ -7,15 +7,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrl import Transition, make, rollout, vectorize
+from jaxrl import Input, Transition, make, rollout, vectorize
 from jaxrl.arguments import ArgumentError
 
 T, N = 40, 3
 
 
-def policy(observations: jax.Array, key: jax.Array) -> jax.Array:
+def policy(given: Input, key: jax.Array) -> jax.Array:
     """Actions that depend on the observation and on the key."""
-    seen = observations.reshape(len(observations), -1).astype(jnp.float32)
+    seen = given.observation.reshape(len(given.observation), -1).astype(jnp.float32)
     return ((seen @ jnp.arange(seen.shape[1])).astype(jnp.int32) + jax.random.bits(key, ()).astype(jnp.int32)) % 2
 
 
@@ -37,7 +37,7 @@ def test_equals_a_loop_written_by_hand(name: str) -> None:
     for t in range(T):
         act_key, step_key = jax.random.split(jax.random.fold_in(play_key, t))
         seen = envs.observe(state)
-        state, transition, _ = step(state, act(seen, act_key), step_key)
+        state, transition, _ = step(state, act(Input(seen), act_key), step_key)
         rows.append(transition._replace(observation=seen, next_observation=whole(transition.next_observation)))
     by_hand = jax.tree.map(lambda *leaves: np.stack(leaves), *rows)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7), ours, by_hand)
@@ -89,4 +89,4 @@ def test_parameters_have_defaults() -> None:
 def test_bad_arguments(num_steps: int, num_envs: int, actions: int, message: str) -> None:
     env, _ = make("Breakout-MinAtar")
     with pytest.raises(ArgumentError, match=f"^{re.escape(message)}"):
-        rollout(env, lambda seen, key: jnp.zeros(actions, int), jax.random.key(0), num_steps, num_envs)
+        rollout(env, lambda given, key: jnp.zeros(actions, int), jax.random.key(0), num_steps, num_envs)

@@ -9,7 +9,7 @@ import pytest
 from gymnax.environments import spaces
 from gymnax.environments.classic_control.pendulum import Pendulum
 
-from jaxrl import Transition, make, rollout, vectorize
+from jaxrl import Input, Transition, make, rollout, vectorize
 from jaxrl.arguments import ArgumentError
 from jaxrl.envs import action_space_of, num_discrete_actions
 from jaxrl.training import evaluate
@@ -66,9 +66,9 @@ class Echo(Pendulum):
         return observation, state, action[0], terminated, info
 
 
-def four_sines(observations: jax.Array, key: jax.Array) -> jax.Array:
+def four_sines(given: Input, key: jax.Array) -> jax.Array:
     """Torques from -4 to 4."""
-    return 4 * observations[:, 1:2]
+    return 4 * given.observation[:, 1:2]
 
 
 @pytest.fixture(scope="module")
@@ -90,9 +90,9 @@ def test_an_environment_gets_actions_clipped_to_its_box(echoed: Transition) -> N
 def test_an_evaluation_with_actions_of_a_box() -> None:
     env = Echo()
     environments = vectorize(env, env.default_params.replace(max_steps_in_episode=5), N)
-    result = jax.jit(
-        lambda key: evaluate(lambda _, observations, key: jnp.full((N, 1), 7.0), (), environments, key, max_steps=9)
-    )(jax.random.key(0))
+    result = jax.jit(lambda key: evaluate(lambda given, key: jnp.full((N, 1), 7.0), environments, key, max_steps=9))(
+        jax.random.key(0)
+    )
     np.testing.assert_array_equal(result.episode_return, [10.0] * N)
     assert result.ended.all()
 

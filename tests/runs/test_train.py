@@ -5,9 +5,10 @@ from types import SimpleNamespace
 import jax
 import jax.numpy as jnp
 
-from jaxrl import make
+from jaxrl import Decision, make
 from jaxrl.runs import Budget
 from jaxrl.runs.train import evaluate
+from jaxrl.types import no_memory
 
 
 def test_the_evaluation_ends_after_the_steps_it_may_take() -> None:
@@ -16,7 +17,10 @@ def test_the_evaluation_ends_after_the_steps_it_may_take() -> None:
     setup = SimpleNamespace(
         env=env,
         env_params=env_params,
-        agent=SimpleNamespace(policy=lambda state, observations, key: jnp.zeros(len(observations), jnp.int32)),
+        agent=SimpleNamespace(
+            policy=lambda state, given, key: Decision(jnp.zeros(len(given.observation), jnp.int32)),
+            memory=no_memory,
+        ),
         eval_keys=jax.random.split(jax.random.key(0), 2),
         devices=jax.devices()[:1],
         options=SimpleNamespace(budget=budget),

@@ -438,7 +438,7 @@ def test_a_trial_equals_its_solo_run(whole, tmp_path, monkeypatch) -> None:
     many = own.program(len(own.trials), jax.devices()[:1]).init(*own.inputs(own.trials))
     keys, _ = own.inputs(own.trials[[i]])
     alone = Program(own.trainer, keys[0], options.hparams).init(keys[0], options.hparams)
-    jax.tree.map(lambda a, b: np.testing.assert_array_equal(a[i], b), many.state.envs, alone.state.envs)
+    jax.tree.map(lambda a, b: np.testing.assert_array_equal(a[i], b), many.state.source.envs, alone.state.source.envs)
 
 
 @pytest.fixture(scope="module")
