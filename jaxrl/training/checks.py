@@ -48,7 +48,8 @@ def init_agent(
     given = source.seen(envs, source.Source(env_states, memory))
     decision = jax.eval_shape(agent.act, agent_state, given, key, 0.0)
     if not isinstance(decision, Decision):
-        raise ArgumentError("agent", "must return a jaxrl.Decision from act", decision, got=type(decision).__name__)
+        kind = "an array" if isinstance(decision, jax.ShapeDtypeStruct) else type(decision).__name__
+        raise ArgumentError("agent", "must return a jaxrl.Decision from act", decision, got=kind)
     check_actions(decision.action, space, envs.num_envs)
     source.check_memory("agent", memory, decision.memory)
     if not agent.outputs or not isinstance(space, Discrete):
