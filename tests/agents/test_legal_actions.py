@@ -248,6 +248,7 @@ def test_distributions_over_legal_actions() -> None:
     exact = [-(x / x.sum() * np.log(x / x.sum())).sum() for x in weights]
     np.testing.assert_allclose(entropy[:ENDS], exact, rtol=1e-5, atol=1e-6)
     for i in range(2):
+        assert np.isfinite(parts(logits)[i]).all()
         assert np.isfinite(jax.grad(lambda x, i=i: parts(x)[i].sum())(logits)).all()
     whole = Categorical(logits)
     assert restricted(whole, None) is whole
