@@ -53,7 +53,7 @@ class _Parts(NamedTuple):
     Attributes:
         agent, envs, config: the arguments of `off_policy`, with `envs` vectorized.
         space: the actions of the environment.
-        slots: rows of the replay buffer.
+        slots, sampler: rows of the replay buffer, and its sampler.
         warmup_rows: rows in the buffer before the first update.
     """
 
@@ -62,6 +62,7 @@ class _Parts(NamedTuple):
     config: OffPolicyConfig
     space: Discrete | Box
     slots: int
+    sampler: replay.Sampler
     warmup_rows: int
 
 
@@ -87,12 +88,11 @@ def off_policy(agent: Agent, env: Any, env_params: Any, config: OffPolicyConfig)
     check_resets(env, env_params)
     space = action_space_of(env, env_params)
     slots = replay.num_slots(config.replay_capacity, config.num_envs)
-    if config.n_step > slots:
-        raise ArgumentError("n_step", f"must be at most the {slots} rows of the replay", config.n_step)
+    sampler = SAMPLERS[config.replay](slots, config.num_envs, config.n_step)
     warmup_rows = -(-max(config.warmup_steps, config.batch_size) // config.num_envs) + config.n_step - 1
     # int32 counters count rows, and in many agents gradient steps.
     most = min((2**31 - 1 - warmup_rows) // config.rollout_length, (2**31 - 1) // config.updates_per_iteration)
-    parts = _Parts(agent, envs, config, space, slots, warmup_rows)
+    parts = _Parts(agent, envs, config, space, slots, sampler, warmup_rows)
     return Trainer(
         init=partial(_init, parts),
         step=partial(_step, parts),
@@ -117,10 +117,9 @@ def _check_config(config: OffPolicyConfig) -> None:
 
 def _buffer(parts: _Parts, transitions: Transition) -> replay.Buffer:
     """The replay buffer for transitions `[T, N]` in stored form, of which only the shapes matter."""
-    sizes = parts.slots, parts.config.num_envs, parts.config.n_step
     example = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[2:], x.dtype), transitions)
     layout = replay.packing(example, parts.envs.decode)
-    return replay.ring_buffer(layout, SAMPLERS[parts.config.replay](*sizes), *sizes)
+    return replay.ring_buffer(layout, parts.sampler, parts.slots, parts.config.num_envs, parts.config.n_step)
 
 
 def _init(parts: _Parts, key: Array, hparams: Hparams, constants: PyTree = ()) -> TrainState:

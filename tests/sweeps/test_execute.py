@@ -13,6 +13,7 @@ import signal
 import sys
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -346,7 +347,7 @@ def test_an_agent_is_loaded_and_evaluated_as_in_the_results(whole, agent: int) -
     _, keys, _ = key_streams([row["seed"]])
     evaluation = jax.jit(
         lambda state, key: evaluate_policy(
-            trained.agent.policy, state, environments, key, trained.options.budget.eval_max_steps
+            partial(trained.agent.policy, state), environments, key, trained.options.budget.eval_max_steps
         )
     )(trained.agent_state, keys[0])
     assert float(evaluation.episode_return.mean()) == row["eval_return"]
