@@ -26,7 +26,7 @@ from jaxrl.agents.policy_gradient import (
     policy_gradient_agent,
 )
 from jaxrl.arguments import ArgumentError, check, check_kind
-from jaxrl.distributions import restricted
+from jaxrl.distributions import Distribution, restricted
 from jaxrl.networks import Network
 from jaxrl.types import Agent, Array, Metrics, PyTree, Transition
 
@@ -73,20 +73,11 @@ def ppo(network: Network, config: MinibatchConfig | None = None) -> Agent:
         data = merge_time((batch.observation, batch.legal, batch.action, batch.extras, *targets))
 
         def step(state: PolicyGradientState, minibatch: PyTree) -> tuple[PolicyGradientState, Metrics]:
-            observations, legal, actions, old_log_probs, advantages, returns = minibatch
-            deviation = jnp.sqrt(jnp.maximum(advantages.var(), TINY))
-            advantages = (advantages - advantages.mean()) / (deviation + 1e-8)
+            observations, legal, *targets = minibatch
 
             def loss(params: PyTree) -> tuple[Array, dict[str, Array]]:
                 distribution, values = network.apply(params, observations)
-                distribution = restricted(distribution, legal)
-                log_ratio = distribution.log_prob(actions) - old_log_probs
-                ratio = jnp.exp(log_ratio)
-                policy_loss = ops.clipped_surrogate_pg_loss(ratio, advantages, hparams.clip)
-                total, metrics = actor_critic_loss(policy_loss, distribution, values, returns, hparams)
-                approx_kl = (ratio - 1 - log_ratio).mean()  # http://joschu.net/blog/kl-approx.html
-                clip_fraction = (jnp.abs(ratio - 1) > hparams.clip).mean()
-                return total, {**metrics, "approx_kl": approx_kl, "clip_fraction": clip_fraction}
+                return ppo_loss(hparams, restricted(distribution, legal), values, *targets)
 
             return gradient_step(state, loss, env_steps)
 
@@ -94,3 +85,31 @@ def ppo(network: Network, config: MinibatchConfig | None = None) -> Agent:
         return state, metrics, ()
 
     return policy_gradient_agent(network, update, PPOHparams, store_log_probs=True)
+
+
+def ppo_loss(
+    hparams: PPOHparams,
+    distribution: Distribution,
+    values: Array,
+    actions: Array,
+    old_log_probs: Array,
+    advantages: Array,
+    returns: Array,
+) -> tuple[Array, dict[str, Array]]:
+    """The loss of a minibatch, scalar, and its metrics.
+
+    Args:
+        hparams: the hyperparameters.
+        distribution, values: the policy and V of the observations `[B]`.
+        actions, old_log_probs: of the rollout, with log π(a | s) of the policy that acted, `[B]`.
+        advantages, returns: their advantages, before they are normalised, and what the values learn, `[B]`.
+    """
+    deviation = jnp.sqrt(jnp.maximum(advantages.var(), TINY))
+    advantages = (advantages - advantages.mean()) / (deviation + 1e-8)
+    log_ratio = distribution.log_prob(actions) - old_log_probs
+    ratio = jnp.exp(log_ratio)
+    policy_loss = ops.clipped_surrogate_pg_loss(ratio, advantages, hparams.clip)
+    total, metrics = actor_critic_loss(policy_loss, distribution, values, returns, hparams)
+    approx_kl = (ratio - 1 - log_ratio).mean()  # http://joschu.net/blog/kl-approx.html
+    clip_fraction = (jnp.abs(ratio - 1) > hparams.clip).mean()
+    return total, {**metrics, "approx_kl": approx_kl, "clip_fraction": clip_fraction}

@@ -63,11 +63,14 @@ class CartPoleState(NamedTuple):
 class CartPole(Environment):
     """A cart pushed left or right (actions 0 and 1) until the pole falls or the track ends. Every step earns 1.
 
-    Other actions do not push. A step is one of the explicit Euler method, as in gymnasium.
+    Other actions do not push. A step is one of the explicit Euler method, as in gymnasium. Without `velocities`, only
+    the position and the angle are observed, so that a good policy has to remember.
 
     Random words: `u = uniform(word i)` sets the i-th of position, velocity, angle and angular velocity to
     `0.1 (u - 0.5)`.
     """
+
+    velocities: bool = True
 
     name = "CartPole-v1"
     num_actions = 2
@@ -98,12 +101,17 @@ class CartPole(Environment):
         terminated = (jnp.abs(motion[0]) > params.x_threshold) | (jnp.abs(motion[2]) > params.theta_threshold_radians)
         return CartPoleState(motion, state.time + 1), jnp.ones_like(x), terminated
 
+    def describe_rules(self, params: Any) -> str:
+        hidden = "" if self.velocities else ", velocities hidden"
+        return super().describe_rules(params) + hidden
+
     def encode(self, state: CartPoleState) -> Array:
-        """The bits of `motion`, four words."""
-        return jax.lax.bitcast_convert_type(state.motion, jnp.uint32)
+        """The bits of `motion`, four words, or two without velocities."""
+        seen = state.motion if self.velocities else state.motion[::2]
+        return jax.lax.bitcast_convert_type(seen, jnp.uint32)
 
     def decode(self, words: Array) -> Array:
-        """`motion`, float32 `[..., 4]`, from uint32 `[..., 4]`."""
+        """What is seen of `motion`, float32 `[..., 4]` or `[..., 2]`, from as many words, uint32."""
         return jax.lax.bitcast_convert_type(words, jnp.float32)
 
     def observation_space(self, params: Any = None) -> Any:
@@ -113,4 +121,5 @@ class CartPole(Environment):
         params = self.default_params if params is None else params
         most = jnp.finfo(jnp.float32).max
         high = jnp.array([2 * params.x_threshold, most, 2 * params.theta_threshold_radians, most], jnp.float32)
-        return spaces.Box(-high, high, (4,), jnp.float32)
+        high = high if self.velocities else high[::2]
+        return spaces.Box(-high, high, high.shape, jnp.float32)

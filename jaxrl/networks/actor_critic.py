@@ -57,16 +57,25 @@ class ActorCritic(nn.Module):
 
     @nn.compact
     def __call__(self, observations: Array) -> tuple[Distribution, Array]:
-        space, observations = self.action_space, as_features(observations, self.num_states)
-        outputs = space.num_actions if isinstance(space, Discrete) else len(space.low)
-        actor = MLP(self.hidden_sizes, outputs, 0.01, self.activation, name="actor")(observations)
-        value = MLP(self.hidden_sizes, 1, 1.0, self.activation, name="critic")(observations)[:, 0]
-        if isinstance(space, Discrete):
-            return Categorical(actor), value
-        low, high = np.asarray(space.low), np.asarray(space.high)
-        log_std = self.param("log_std", nn.initializers.zeros, low.shape, jnp.float32) + np.log((high - low) / 2)
-        mean = (high + low) / 2 + (high - low) / 2 * actor
-        return Normal(mean, jnp.broadcast_to(log_std, mean.shape)), value
+        observations = as_features(observations, self.num_states)
+        actor = MLP(self.hidden_sizes, num_outputs(self.action_space), 0.01, self.activation, name="actor")
+        critic = MLP(self.hidden_sizes, 1, 1.0, self.activation, name="critic")
+        return policy_of(self, self.action_space, actor(observations)), critic(observations)[:, 0]
+
+
+def num_outputs(space: Discrete | Box) -> int:
+    """How many numbers an actor has for each observation."""
+    return space.num_actions if isinstance(space, Discrete) else len(space.low)
+
+
+def policy_of(module: nn.Module, space: Discrete | Box, actor: Array) -> Distribution:
+    """The policy from an actor's outputs `[N, num_outputs]`; a normal one adds a parameter to the module."""
+    if isinstance(space, Discrete):
+        return Categorical(actor)
+    low, high = np.asarray(space.low), np.asarray(space.high)
+    log_std = module.param("log_std", nn.initializers.zeros, low.shape, jnp.float32) + np.log((high - low) / 2)
+    mean = (high + low) / 2 + (high - low) / 2 * actor
+    return Normal(mean, jnp.broadcast_to(log_std, mean.shape))
 
 
 def actor_critic(

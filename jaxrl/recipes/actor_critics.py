@@ -6,9 +6,12 @@ from typing import Annotated, Any, Literal
 from annotated_types import Gt
 
 from jaxrl.agents import MinibatchConfig, ReinforceConfig, a2c, ppo, reinforce
+from jaxrl.agents.normalised import normalised
+from jaxrl.agents.recurrent_ppo import SequenceConfig, recurrent_ppo
 from jaxrl.envs import action_space_of
 from jaxrl.networks import Network, actor_critic
-from jaxrl.networks.network import example_of
+from jaxrl.networks.network import example_of, num_states_of
+from jaxrl.networks.recurrent import RecurrentActorCritic
 from jaxrl.runs.experiment import ignored_settings
 from jaxrl.runs.options import Options
 from jaxrl.training import OnPolicyConfig, on_policy
@@ -28,6 +31,18 @@ class A2C(OnPolicyConfig):
 @dataclasses.dataclass(frozen=True)
 class PPO(MinibatchConfig, A2C):
     """Static configuration of PPO."""
+
+
+@dataclasses.dataclass(frozen=True)
+class RecurrentPPO(SequenceConfig, OnPolicyConfig):
+    """Static configuration of recurrent PPO."""
+
+    hidden_size: Annotated[int, Gt(0)] = 64
+    """Units of the dense layer before the memory, and of those of the policy and of the values after it."""
+    memory_size: Annotated[int, Gt(0)] = 64
+    """Units of the memory, a gated recurrent unit."""
+    normalise: bool = True
+    """Give the network observations with mean 0 and standard deviation 1."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,6 +81,14 @@ def build_a2c(env: Any, env_params: Any, config: A2C) -> tuple[Agent, Trainer]:
 
 def build_ppo(env: Any, env_params: Any, config: PPO) -> tuple[Agent, Trainer]:
     agent = ppo(default_network(env, env_params, config), config)
+    return agent, on_policy(agent, env, env_params, config)
+
+
+def build_recurrent_ppo(env: Any, env_params: Any, config: RecurrentPPO) -> tuple[Agent, Trainer]:
+    example, space = example_of(env, env_params), action_space_of(env, env_params)
+    network = RecurrentActorCritic(space, config.hidden_size, config.memory_size, num_states_of(example))
+    agent = recurrent_ppo(network, config)
+    agent = normalised(agent) if config.normalise else agent
     return agent, on_policy(agent, env, env_params, config)
 
 

@@ -1,0 +1,123 @@
+"""PPO for what one observation does not show: the policy remembers the episode so far in a recurrent network.
+
+The loss is PPO's (see `jaxrl.agents.ppo`). A rollout is cut into sequences. Each is unrolled from the memory that the
+agent had at its first step, as in R2D2's stored state (Kapturowski et al. 2019,
+https://openreview.net/forum?id=r1lyTjAqYX), and starts anew where an episode does. The minibatches hold sequences.
+"""
+
+import dataclasses
+from typing import Annotated, Any
+
+import jax
+import jax.numpy as jnp
+from annotated_types import Interval
+
+from jaxrl import ops
+from jaxrl.agents.minibatches import MinibatchConfig, check_rollout, learn_in_minibatches, merge_time
+from jaxrl.agents.policy_gradient import PolicyGradientState, Updated, gradient_step, optimizer
+from jaxrl.agents.ppo import PPOHparams, ppo_loss
+from jaxrl.arguments import ArgumentError, check, check_kind
+from jaxrl.distributions import restricted
+from jaxrl.networks.recurrent import RecurrentNetwork
+from jaxrl.types import Agent, Array, Decision, Input, Metrics, PyTree, Transition
+from jaxrl.xla.threefry import inline
+
+
+@dataclasses.dataclass(frozen=True)
+class SequenceConfig(MinibatchConfig):
+    """Epochs, minibatches and their sequences, static."""
+
+    sequence_length: Annotated[int, Interval(gt=0, lt=2**31)] = 32
+    """Steps through which gradients flow. They must divide the rollout-length."""
+
+
+def recurrent_ppo(network: RecurrentNetwork, config: SequenceConfig | None = None) -> Agent:
+    """Proximal policy optimization with any recurrent network.
+
+    Args:
+        network: from a memory and observations `[L, B, ...]` to a `jaxrl.distributions.Distribution` over actions and
+            values, of `L * B` rows.
+        config: epochs, minibatches and the length of their sequences.
+
+    Returns:
+        An agent for rollouts `[T, N]` with hyperparameters `PPOHparams` and the metrics of `jaxrl.ppo`.
+
+    Raises:
+        ArgumentError: an argument is of the wrong kind; from `update`, not a rollout, sequences that do not divide it,
+            or minibatches that do not divide the sequences.
+    """
+    config = config or SequenceConfig()
+    check_kind("config", config, SequenceConfig)
+    check(config)
+
+    def one_step(params: PyTree, memory: PyTree, observations: PyTree) -> tuple[Any, PyTree]:
+        """The policy, values and next memory `[B, ...]` of one observation each."""
+        batch = jax.tree.map(lambda x: x[None], observations)
+        return network.apply(params, memory, batch, jnp.zeros((1, len(jax.tree.leaves(observations)[0])), bool))
+
+    def init(key: Array, hparams: PPOHparams, observation: PyTree) -> PolicyGradientState:
+        check_kind("hparams", hparams, PPOHparams)
+        one = jax.tree.map(lambda x: x[None, None], observation)
+        params = network.init(key, network.memory(1), one, jnp.zeros((1, 1), bool))
+        return PolicyGradientState(params, optimizer(hparams, jnp.float32(0)).init(params), hparams)
+
+    def act(state: PolicyGradientState, given: Input, key: Array, env_steps: Array) -> Decision:
+        del env_steps
+        (distribution, _), memory = one_step(state.params, given.memory, given.observation)
+        distribution = restricted(distribution, given.legal)
+        actions = distribution.sample(inline(key))
+        return Decision(actions, memory, extras=(distribution.log_prob(actions), given.memory))
+
+    def policy(state: PolicyGradientState, given: Input, key: Array) -> Decision:
+        del key
+        (distribution, _), memory = one_step(state.params, given.memory, given.observation)
+        return Decision(restricted(distribution, given.legal).mode(), memory)
+
+    def update(
+        state: PolicyGradientState, batch: Transition, key: Array, env_steps: Array, constants: PyTree = ()
+    ) -> Updated:
+        del constants
+        check_rollout(batch)
+        hparams, length = state.hparams, config.sequence_length
+        if len(batch.reward) % length:
+            raise ArgumentError("sequence_length", f"must divide the {len(batch.reward)} steps of a rollout", length)
+        log_probs, memory = batch.extras
+        # Every step's memory is known, so that no values need a loop over time.
+        steps = merge_time((memory, batch.observation, batch.next_observation))
+        (_, v_tm1), after = one_step(state.params, steps[0], steps[1])
+        (_, v_t), _ = one_step(state.params, after, steps[2])
+        v_tm1, v_t = v_tm1.reshape(batch.reward.shape), v_t.reshape(batch.reward.shape)
+        done = batch.terminated | batch.truncated
+        discount_t = jnp.where(batch.terminated, 0.0, hparams.discount)
+        lambda_t = jnp.where(done, 0.0, hparams.gae_lambda)
+        estimate = jax.vmap(ops.generalized_advantage_estimation, in_axes=1, out_axes=1)
+        advantages = estimate(batch.reward, discount_t, lambda_t, v_tm1, v_t)
+        starts = jnp.concatenate([jnp.zeros_like(done[:1]), done[:-1]])
+        targets = (batch.legal, batch.action, log_probs, advantages, advantages + v_tm1)
+        data = sequences((batch.observation, starts, *targets), length)
+        first = jax.tree.map(lambda x: x[:, 0], sequences(memory, length))
+
+        def step(state: PolicyGradientState, minibatch: PyTree) -> tuple[PolicyGradientState, Metrics]:
+            first, data = minibatch
+            observations, starts, legal, *targets = jax.tree.map(lambda x: x.swapaxes(0, 1), data)
+            starts = starts.at[0].set(False)  # the stored memory knows
+
+            def loss(params: PyTree) -> tuple[Array, dict[str, Array]]:
+                (distribution, values), _ = network.apply(params, first, observations, starts)
+                return ppo_loss(hparams, restricted(distribution, merge_time(legal)), values, *merge_time(targets))
+
+            return gradient_step(state, loss, env_steps)
+
+        state, metrics = learn_in_minibatches(step, state, (first, data), key, config)
+        return state, metrics, ()
+
+    return Agent(init, act, policy, update, memory=lambda state, num_envs: network.memory(num_envs))
+
+
+def sequences(tree: PyTree, length: int) -> PyTree:
+    """Cuts leaves `[T, N, ...]` into `[T / length * N, length, ...]`."""
+
+    def cut(x: Array) -> Array:
+        return x.reshape(-1, length, *x.shape[1:]).swapaxes(1, 2).reshape(-1, length, *x.shape[2:])
+
+    return jax.tree.map(cut, tree)

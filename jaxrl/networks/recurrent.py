@@ -1,0 +1,83 @@
+"""Recurrent networks: from a sequence of observations to a policy and values."""
+
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from jaxrl.distributions import Distribution
+from jaxrl.networks.actor_critic import MLP, num_outputs, policy_of, weights
+from jaxrl.networks.network import as_features
+from jaxrl.types import Array, Box, Discrete, PyTree
+
+
+class RecurrentNetwork(Protocol):
+    """A function of sequences with parameters and a memory, such as `RecurrentActorCritic`."""
+
+    def init(self, key: Array, memory: PyTree, observations: PyTree, starts: Array, /) -> PyTree:
+        """Parameters, from examples of the other arguments of `apply`."""
+
+    def apply(self, params: PyTree, memory: PyTree, observations: PyTree, starts: Array, /) -> tuple[Any, PyTree]:
+        """A policy and values of `L * B` rows, from observations `[L, B, ...]`, and the memory `[B, ...]` after them.
+
+        Where `starts`, bool `[L, B]`, is True, an episode starts, and the memory becomes the initial one before.
+        """
+
+    def memory(self, num_envs: int) -> PyTree:
+        """The memory at the start of an episode, `[num_envs, ...]`."""
+
+
+class GRU(nn.Module):
+    """A gated recurrent unit (Cho et al. 2014, https://arxiv.org/abs/1406.1078), with one bias for each gate.
+
+    The products with its inputs are computed for the whole sequence at once, outside the loop over time.
+    """
+
+    features: int
+
+    @nn.compact
+    def __call__(self, memory: Array, inputs: Array, starts: Array) -> tuple[Array, Array]:
+        """Outputs `[L, B, features]` of inputs `[L, B, ...]`, and the memory `[B, features]` after them."""
+        size = self.features
+        given = nn.Dense(3 * size, kernel_init=weights(1.0))(inputs)
+        recurrent = self.param("recurrent", weights(1.0), (size, 3 * size), jnp.float32)
+
+        def step(h: Array, x: tuple[Array, Array]) -> tuple[Array, Array]:
+            given, start = x
+            h = jnp.where(start[:, None], 0.0, h)
+            gates = jax.nn.sigmoid(given[:, : 2 * size] + h @ recurrent[:, : 2 * size])
+            reset, update = gates[:, :size], gates[:, size:]
+            candidate = jnp.tanh(given[:, 2 * size :] + (reset * h) @ recurrent[:, 2 * size :])
+            h = (1 - update) * candidate + update * h
+            return h, h
+
+        memory, outputs = jax.lax.scan(step, memory, (given, starts))
+        return outputs, memory
+
+
+class RecurrentActorCritic(nn.Module):
+    """π(· | s_0 … s_t) and V, from one GRU behind a dense layer, with one dense layer of their own each.
+
+    `apply` takes observations `[L, B, ...]` and returns a `Distribution` and values of `L * B` rows, in that order.
+    """
+
+    action_space: Discrete | Box
+    hidden_size: int = 64
+    memory_size: int = 64
+    num_states: int = 0
+
+    @nn.compact
+    def __call__(self, memory: Array, observations: Array, starts: Array) -> tuple[tuple[Distribution, Array], Array]:
+        length, batch = starts.shape
+        x = as_features(observations, self.num_states).reshape(length, batch, -1).astype(jnp.float32)
+        x = jnp.tanh(nn.Dense(self.hidden_size, kernel_init=weights(2**0.5))(x))
+        x, memory = GRU(self.memory_size)(memory, x, starts)
+        x = x.reshape(length * batch, -1)
+        actor = MLP((self.hidden_size,), num_outputs(self.action_space), 0.01, name="actor")(x)
+        value = MLP((self.hidden_size,), 1, 1.0, name="critic")(x)[:, 0]
+        return (policy_of(self, self.action_space, actor), value), memory
+
+    def memory(self, num_envs: int) -> Array:
+        """The memory at the start of an episode, zeros `[num_envs, memory_size]`."""
+        return jnp.zeros((num_envs, self.memory_size), jnp.float32)
