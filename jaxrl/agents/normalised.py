@@ -84,8 +84,8 @@ def _nothing(x: Array) -> Statistics | None:
 def _scale(x: Array, seen: Statistics | None, limit: float) -> Array:
     if seen is None:
         return x
-    deviation = jnp.sqrt(seen.squares / jnp.maximum(seen.count, 1.0))
-    scaled = (x - seen.mean) / (deviation + 1e-8)
+    deviation = jnp.sqrt(seen.squares / jnp.maximum(seen.count, 1.0) + 1e-8)  # as in gymnasium
+    scaled = (x - seen.mean) / deviation
     return jnp.where(seen.count > 0, jnp.clip(scaled, -limit, limit), x)
 
 

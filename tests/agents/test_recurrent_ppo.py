@@ -1,0 +1,138 @@
+"""Recurrent PPO: sequences against steps, and values against a loop."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxrl
+from jaxrl import ops
+from jaxrl.agents.ppo import PPOHparams
+from jaxrl.agents.recurrent_ppo import SequenceConfig, recurrent_ppo, sequences
+from jaxrl.arguments import ArgumentError
+from jaxrl.networks.recurrent import GRU, RecurrentActorCritic
+from jaxrl.training import OnPolicyConfig, on_policy
+from jaxrl.types import Discrete
+from tests.compiling import quick_jit
+
+ENV, PARAMS = jaxrl.make("CartPole-v1", velocities=False, max_steps_in_episode=9)
+NETWORK = RecurrentActorCritic(Discrete(2), hidden_size=8, memory_size=6)
+T, N, L = 24, 4, 8
+
+
+def test_a_gru_is_its_equations() -> None:
+    rng = np.random.default_rng(0)
+    memory, x = jnp.array(rng.normal(size=(2, 3)), jnp.float32), jnp.array(rng.normal(size=(4, 2, 5)), jnp.float32)
+    starts = jnp.zeros((4, 2), bool).at[2, 1].set(True)
+    gru = GRU(3)
+    params = gru.init(jax.random.key(0), memory, x, starts)
+    outputs, end = gru.apply(params, memory, x, starts)
+    dense = params["params"]["Dense_0"]
+    w, b, u = (np.asarray(y, np.float64) for y in (dense["kernel"], dense["bias"], params["params"]["recurrent"]))
+    w, u, b = np.split(w, 3, 1), np.split(u, 3, 1), np.split(b, 3)
+    h = np.asarray(memory, np.float64)
+    for t in range(4):
+        h = np.where(np.asarray(starts)[t][:, None], 0, h)
+        r, z = (1 / (1 + np.exp(-(x[t] @ w[i] + b[i] + h @ u[i]))) for i in range(2))
+        h = (1 - z) * np.tanh(x[t] @ w[2] + b[2] + (r * h) @ u[2]) + z * h
+        np.testing.assert_allclose(outputs[t], h, rtol=1e-4, atol=1e-6)
+    np.testing.assert_array_equal(end, outputs[-1])
+
+
+@pytest.fixture(scope="module")
+def played():
+    """An agent's state, a rollout of it, and the same agent after one gradient step."""
+    agent = recurrent_ppo(NETWORK, SequenceConfig(num_epochs=1, num_minibatches=1, sequence_length=L))
+    batches = []
+
+    def watching(state, batch, key, env_steps, constants):
+        batches.append(batch)
+        return agent.update(state, batch, key, env_steps, constants)
+
+    config = OnPolicyConfig(num_envs=N, rollout_length=T)
+    trainer = on_policy(agent._replace(update=watching), ENV, PARAMS, config)
+    before = quick_jit(trainer.init)(jax.random.key(0), PPOHparams())
+    before = quick_jit(trainer.step)(before)[0]  # the next rollout begins in the middle of episodes
+    batches.clear()
+
+    @quick_jit
+    def step(state):
+        after, metrics = trainer.step(state)
+        return after, metrics, batches[-1]
+
+    return agent, before, *step(before)
+
+
+def test_sequences_are_unrolled_as_the_agent_acted(played) -> None:
+    """Before the first gradient step, the new policy is the old one, at every step of every sequence."""
+    *_, metrics, batch = played
+    done = batch.terminated | batch.truncated
+    assert done[: T - 1].any()  # in the middle of a sequence
+    assert metrics["clip_fraction"].value() == 0
+    assert abs(metrics["approx_kl"].value()) < 1e-7
+
+
+def test_the_memory_of_a_step_is_that_of_a_loop(played) -> None:
+    agent, before, after, _, batch = played
+    memory, params = before.source.memory, before.agent.params
+    done = np.asarray(batch.terminated | batch.truncated)
+    for t in range(T):
+        np.testing.assert_allclose(batch.extras[1][t], memory, rtol=1e-5, atol=1e-6)
+        (policy, _), memory = NETWORK.apply(params, memory, batch.observation[t][None], jnp.zeros((1, N), bool))
+        np.testing.assert_allclose(batch.extras[0][t], policy.log_prob(batch.action[t]), rtol=1e-4, atol=1e-5)
+        memory = jnp.where(done[t][:, None], 0, memory)
+    np.testing.assert_allclose(after.source.memory, memory, rtol=1e-5, atol=1e-6)
+
+
+def test_values_bootstrap_from_the_memory_of_the_last_step(played) -> None:
+    """The value loss before the first gradient step, computed step by step."""
+    _, before, _, metrics, batch = played
+    params, hparams = before.agent.params, before.agent.hparams
+    one = jnp.zeros((1, N), bool)
+    losses = []
+    values = [
+        NETWORK.apply(params, NETWORK.apply(params, memory, seen[None], one)[1], following[None], one)[0][1]
+        for memory, seen, following in zip(batch.extras[1], batch.observation, batch.next_observation, strict=True)
+    ]
+    v_tm1 = jnp.stack(
+        [NETWORK.apply(params, m, x[None], one)[0][1] for m, x in zip(batch.extras[1], batch.observation, strict=True)]
+    )
+    done = batch.terminated | batch.truncated
+    for i in range(N):
+        advantages = ops.generalized_advantage_estimation(
+            batch.reward[:, i],
+            jnp.where(batch.terminated, 0, hparams.discount)[:, i],
+            jnp.where(done, 0, hparams.gae_lambda)[:, i],
+            v_tm1[:, i],
+            jnp.stack(values)[:, i],
+        )
+        losses.append(0.5 * advantages**2)
+    np.testing.assert_allclose(metrics["value_loss"].value(), np.mean(losses), rtol=1e-4)
+
+
+def test_sequences_are_consecutive_steps_of_one_environment() -> None:
+    x = jnp.arange(T)[:, None] * 100 + jnp.arange(N)
+    cut = np.asarray(sequences({"x": x}, L)["x"])
+    assert cut.shape == (T // L * N, L)
+    assert sorted(cut[:, 0].tolist()) == sorted(t * 100 + n for t in range(0, T, L) for n in range(N))
+    np.testing.assert_array_equal(cut, cut[:, :1] + 100 * np.arange(L))
+
+
+def test_sequences_must_divide_the_rollout() -> None:
+    agent = recurrent_ppo(NETWORK, SequenceConfig(sequence_length=7))
+    trainer = on_policy(agent, ENV, PARAMS, OnPolicyConfig(num_envs=N, rollout_length=T))
+    with pytest.raises(ArgumentError, match="^sequence_length must divide the 24 steps of a rollout, got 7"):
+        jax.eval_shape(lambda key: trainer.step(trainer.init(key, PPOHparams())), jax.random.key(0))
+
+
+def test_velocities_are_hidden() -> None:
+    full, _ = jaxrl.make("CartPole-v1")
+    observation, state = ENV.reset(jax.random.key(3), PARAMS)
+    np.testing.assert_array_equal(observation, full.reset(jax.random.key(3))[0][::2])
+    assert ENV.observation_space(PARAMS).shape == (2,)
+    assert "velocities hidden" in ENV.describe_rules(PARAMS)
+    assert "velocities" not in full.describe_rules(full.default_params)
+    assert dataclasses.is_dataclass(ENV)
+    assert state.motion.shape == (4,)
