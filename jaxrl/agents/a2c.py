@@ -13,12 +13,14 @@ from annotated_types import Interval
 
 from jaxrl import ops
 from jaxrl.agents.minibatches import check_rollout, merge_time
+from jaxrl.agents.optimizers import Optimizer
 from jaxrl.agents.policy_gradient import (
     PolicyGradientHparams,
     PolicyGradientState,
     Updated,
     actor_critic_loss,
     advantages_and_returns,
+    default_optimizer,
     gradient_step,
     policy_gradient_agent,
 )
@@ -36,11 +38,12 @@ class A2CHparams(PolicyGradientHparams):
     """λ of the advantages, in [0, 1]: 1 uses all rewards up to the end of the rollout (n-step returns), 0 only one."""
 
 
-def a2c(network: Network) -> Agent:
+def a2c(network: Network, optimizer: Optimizer = default_optimizer) -> Agent:
     """Advantage actor-critic with any network.
 
     Args:
         network: maps observations `[N, ...]` to a `jaxrl.distributions.Distribution` over actions and values `[N]`.
+        optimizer: of the parameters; by default, Adam after a clip of the gradient's norm.
 
     Returns:
         An agent for rollouts `[T, N]` with hyperparameters `A2CHparams`. Its metrics are `policy_loss`, `value_loss`
@@ -66,6 +69,6 @@ def a2c(network: Network) -> Agent:
             policy_loss = ops.score_function_loss(distribution.log_prob(actions), advantages).mean()
             return actor_critic_loss(policy_loss, distribution, values, returns, hparams)
 
-        return *gradient_step(state, loss, env_steps), ()
+        return *gradient_step(state, loss, optimizer(hparams, env_steps)), ()
 
-    return policy_gradient_agent(network, update, A2CHparams)
+    return policy_gradient_agent(network, update, optimizer, A2CHparams)

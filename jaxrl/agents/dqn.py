@@ -21,7 +21,7 @@ from jax.typing import ArrayLike
 
 from jaxrl import ops
 from jaxrl.agents.action_values import ActionValues, expected_value
-from jaxrl.agents.optimizers import adam, nan_if_too_large
+from jaxrl.agents.optimizers import Optimizer, adam, nan_if_too_large
 from jaxrl.agents.value_based import ValueBasedHparams, check_outputs, epsilon_at, epsilon_greedy_agent
 from jaxrl.arguments import check_kind
 from jaxrl.distributions import masked
@@ -51,15 +51,27 @@ class RainbowHparams(PrioritisedHparams, DQNHparams):
 
 
 class DQNState(NamedTuple):
-    """The online and the target network's parameters, Adam's state, and the hyperparameters."""
+    """Both networks' parameters, the optimizer's state, gradient steps so far (int32) and the hyperparameters."""
 
     params: PyTree
     target_params: PyTree
     opt_state: optax.OptState
+    num_updates: Array
     hparams: DQNHparams
 
 
-def dqn(network: Network, values: ActionValues | None = None, double: bool = False) -> Agent:
+def default_optimizer(hparams: DQNHparams, env_steps: Array) -> optax.GradientTransformation:
+    """Adam after a clip of the gradient's norm."""
+    del env_steps
+    return adam(hparams.learning_rate, hparams.max_grad_norm, hparams.adam_epsilon)
+
+
+def dqn(
+    network: Network,
+    values: ActionValues | None = None,
+    double: bool = False,
+    optimizer: Optimizer = default_optimizer,
+) -> Agent:
     """Deep Q-learning with any network. It acts ε-greedily.
 
     Args:
@@ -68,6 +80,7 @@ def dqn(network: Network, values: ActionValues | None = None, double: bool = Fal
         values: the meaning of the network's outputs, and their loss; by default Q(s, a) and the Huber loss.
         double: Double DQN: the online network selects the action that the target network evaluates (van Hasselt et al.
             2016).
+        optimizer: of the parameters; by default, Adam after a clip of the gradient's norm.
 
     Returns:
         An agent for a `Sample` of n-step sequences, with hyperparameters `DQNHparams`. Its `update` returns the errors
@@ -84,7 +97,8 @@ def dqn(network: Network, values: ActionValues | None = None, double: bool = Fal
         check_kind("hparams", hparams, DQNHparams)
         params = initial_params(network, key, observation)
         check_outputs(network, params, observation, values.shape)
-        return DQNState(params, params, optimizer(hparams).init(params), hparams)
+        opt_state = optimizer(hparams, jnp.float32(0)).init(params)
+        return DQNState(params, params, opt_state, jnp.int32(0), hparams)
 
     def q_values(state: DQNState, observations: PyTree, rngs: dict[str, Array] | None = None) -> Array:
         return values.q_values(network.apply(state.params, observations, rngs=rngs))
@@ -111,22 +125,19 @@ def dqn(network: Network, values: ActionValues | None = None, double: bool = Fal
             return (batch.weights * losses).mean(), (errors, q_a.mean())
 
         (loss, (errors, q_mean)), grads = jax.value_and_grad(bellman_loss, has_aux=True)(state.params)
-        updates, opt_state = optimizer(state.hparams).update(grads, state.opt_state, state.params)
+        updates, opt_state = optimizer(state.hparams, env_steps).update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
-        due = optax.tree_utils.tree_get(opt_state, "count") % state.hparams.target_update_period == 0
+        num_updates = state.num_updates + 1
+        due = num_updates % state.hparams.target_update_period == 0
         target_params = optax.incremental_update(params, state.target_params, jnp.where(due, state.hparams.tau, 0.0))
         metrics = {
             "loss": Mean.of(nan_if_too_large(loss, grads)),
             "q_mean": Mean.of(q_mean),
             "epsilon": Mean.of(epsilon_at(state.hparams, env_steps)),
         }
-        return DQNState(params, target_params, opt_state, state.hparams), metrics, errors
+        return DQNState(params, target_params, opt_state, num_updates, state.hparams), metrics, errors
 
     return epsilon_greedy_agent(init, update, q_values, noisy=True)
-
-
-def optimizer(hparams: DQNHparams) -> optax.GradientTransformation:
-    return adam(hparams.learning_rate, hparams.max_grad_norm, hparams.adam_epsilon)
 
 
 def n_step(transitions: Transition, discount: ArrayLike) -> tuple[Transition, Array, Array, Transition]:

@@ -4,6 +4,7 @@
 that is never active. The updates themselves are optax's, bit for bit.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -13,6 +14,12 @@ from jax.typing import ArrayLike
 
 from jaxrl import ops
 from jaxrl.types import Array, PyTree
+
+Optimizer = Callable[[Any, Array], optax.GradientTransformation]
+"""`(hparams, env_steps) -> optax.GradientTransformation`, from traced hyperparameters and the trainer's clock.
+
+Its state must have the same shapes for all arguments. Agents call it anew for each step.
+"""
 
 TINY = 1e-36
 """Under a root, near the smallest float32, 1e-38. Its root, 1e-18, is lost in what the optimizers add to it."""

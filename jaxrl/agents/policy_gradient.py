@@ -11,7 +11,7 @@ from annotated_types import Ge, Gt, Interval
 
 from jaxrl import ops
 from jaxrl.agents.minibatches import apply_in_chunks, merge_time
-from jaxrl.agents.optimizers import adam, learning_rate_at, nan_if_too_large
+from jaxrl.agents.optimizers import Optimizer, adam, learning_rate_at, nan_if_too_large
 from jaxrl.arguments import ArgumentError, check_kind
 from jaxrl.distributions import Distribution, restricted
 from jaxrl.networks.network import Network, check_network, initial_params
@@ -51,13 +51,18 @@ Update = Callable[[PolicyGradientState, Transition, Array, Array, PyTree], Updat
 
 
 def policy_gradient_agent(
-    network: Network, update: Update, kind: type = PolicyGradientHparams, store_log_probs: bool = False
+    network: Network,
+    update: Update,
+    optimizer: Optimizer,
+    kind: type = PolicyGradientHparams,
+    store_log_probs: bool = False,
 ) -> Agent:
     """An agent that samples actions from its policy, and takes the most probable ones during evaluation.
 
     Args:
         network: maps observations `[N, ...]` to a `jaxrl.distributions.Distribution` over actions and values `[N]`.
         update: as `Agent.update`.
+        optimizer: of the parameters.
         kind: the class of its hyperparameters.
         store_log_probs: whether transitions keep log π(a | s), `[N]`, as their extras.
 
@@ -96,16 +101,19 @@ def _check_outputs(outputs: Any) -> None:
         raise ArgumentError("network", "must return values [N], here [2]", outputs[1])
 
 
-def optimizer(hparams: PolicyGradientHparams, env_steps: Array) -> optax.GradientTransformation:
+def default_optimizer(hparams: PolicyGradientHparams, env_steps: Array) -> optax.GradientTransformation:
+    """Adam with ε = 1e-5, after a clip of the gradient's norm."""
     return adam(learning_rate_at(hparams, env_steps), hparams.max_grad_norm, eps=1e-5)
 
 
 def gradient_step(
-    state: PolicyGradientState, loss: Callable[[PyTree], tuple[Array, dict[str, Array]]], env_steps: Array
+    state: PolicyGradientState,
+    loss: Callable[[PyTree], tuple[Array, dict[str, Array]]],
+    optimizer: optax.GradientTransformation,
 ) -> tuple[PolicyGradientState, Metrics]:
     """One optimizer step on a loss of the parameters, `(params) -> (loss, metrics)`, all scalars."""
     grads, metrics = jax.grad(loss, has_aux=True)(state.params)
-    updates, opt_state = optimizer(state.hparams, env_steps).update(grads, state.opt_state, state.params)
+    updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
     state = PolicyGradientState(optax.apply_updates(state.params, updates), opt_state, state.hparams)
     return state, {name: Mean.of(nan_if_too_large(x, grads)) for name, x in metrics.items()}
 

@@ -15,13 +15,14 @@ from annotated_types import Gt, Interval
 
 from jaxrl import ops
 from jaxrl.agents.minibatches import MinibatchConfig, check_rollout, learn_in_minibatches, merge_time
-from jaxrl.agents.optimizers import TINY
+from jaxrl.agents.optimizers import TINY, Optimizer
 from jaxrl.agents.policy_gradient import (
     PolicyGradientHparams,
     PolicyGradientState,
     Updated,
     actor_critic_loss,
     advantages_and_returns,
+    default_optimizer,
     gradient_step,
     policy_gradient_agent,
 )
@@ -42,12 +43,13 @@ class PPOHparams(PolicyGradientHparams):
     """Clipping range ε of the probability ratio, > 0."""
 
 
-def ppo(network: Network, config: MinibatchConfig | None = None) -> Agent:
+def ppo(network: Network, config: MinibatchConfig | None = None, optimizer: Optimizer = default_optimizer) -> Agent:
     """Proximal policy optimization with any network.
 
     Args:
         network: maps observations `[N, ...]` to a `jaxrl.distributions.Distribution` over actions and values `[N]`.
         config: epochs and minibatches.
+        optimizer: of the parameters; by default, Adam after a clip of the gradient's norm.
 
     Returns:
         An agent for rollouts `[T, N]` with hyperparameters `PPOHparams`. Its metrics are `policy_loss`, `value_loss`,
@@ -79,12 +81,12 @@ def ppo(network: Network, config: MinibatchConfig | None = None) -> Agent:
                 distribution, values = network.apply(params, observations)
                 return ppo_loss(hparams, restricted(distribution, legal), values, *targets)
 
-            return gradient_step(state, loss, env_steps)
+            return gradient_step(state, loss, optimizer(hparams, env_steps))
 
         state, metrics = learn_in_minibatches(step, state, data, key, config)
         return state, metrics, ()
 
-    return policy_gradient_agent(network, update, PPOHparams, store_log_probs=True)
+    return policy_gradient_agent(network, update, optimizer, PPOHparams, store_log_probs=True)
 
 
 def ppo_loss(

@@ -21,7 +21,7 @@ from annotated_types import Ge, Interval
 
 from jaxrl import ops
 from jaxrl.agents.minibatches import MinibatchConfig, apply_in_chunks, check_rollout, learn_in_minibatches, merge_time
-from jaxrl.agents.optimizers import learning_rate_at, nan_if_too_large, radam
+from jaxrl.agents.optimizers import Optimizer, learning_rate_at, nan_if_too_large, radam
 from jaxrl.agents.value_based import ValueBasedHparams, check_outputs, epsilon_at, epsilon_greedy_agent
 from jaxrl.arguments import check, check_kind
 from jaxrl.distributions import masked
@@ -48,12 +48,18 @@ class PQNState(NamedTuple):
     hparams: PQNHparams
 
 
-def pqn(network: Network, config: MinibatchConfig | None = None) -> Agent:
+def default_optimizer(hparams: PQNHparams, env_steps: Array) -> optax.GradientTransformation:
+    """RAdam after a clip of the gradient's norm."""
+    return radam(learning_rate_at(hparams, env_steps), hparams.max_grad_norm)
+
+
+def pqn(network: Network, config: MinibatchConfig | None = None, optimizer: Optimizer = default_optimizer) -> Agent:
     """Parallelised Q-network with any network, which should normalise its layers. It acts ε-greedily.
 
     Args:
         network: maps observations `[N, ...]` to action values `[N, num_actions]`, such as `QNetwork(layer_norm=True)`.
         config: epochs and minibatches.
+        optimizer: of the parameters; by default, RAdam after a clip of the gradient's norm.
 
     Returns:
         An agent for rollouts `[T, N]` with hyperparameters `PQNHparams`. Its metrics are `loss`, `q_mean` (the value of
@@ -116,7 +122,3 @@ def regression_loss(
     """The mean of ½ (G − Q(s, a))² over a minibatch, and the mean of Q(s, a)."""
     q = jnp.take_along_axis(network.apply(params, observations), actions[:, None], axis=1)[:, 0]
     return ops.l2_loss(returns - q).mean(), q.mean()
-
-
-def optimizer(hparams: PQNHparams, env_steps: Array) -> optax.GradientTransformation:
-    return radam(learning_rate_at(hparams, env_steps), hparams.max_grad_norm)

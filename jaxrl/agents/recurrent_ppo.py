@@ -14,7 +14,8 @@ from annotated_types import Interval
 
 from jaxrl import ops
 from jaxrl.agents.minibatches import MinibatchConfig, check_rollout, learn_in_minibatches, merge_time
-from jaxrl.agents.policy_gradient import PolicyGradientState, Updated, gradient_step, optimizer
+from jaxrl.agents.optimizers import Optimizer
+from jaxrl.agents.policy_gradient import PolicyGradientState, Updated, default_optimizer, gradient_step
 from jaxrl.agents.ppo import PPOHparams, ppo_loss
 from jaxrl.arguments import ArgumentError, check, check_kind
 from jaxrl.distributions import restricted
@@ -31,13 +32,16 @@ class SequenceConfig(MinibatchConfig):
     """Steps through which gradients flow. They must divide the rollout-length."""
 
 
-def recurrent_ppo(network: RecurrentNetwork, config: SequenceConfig | None = None) -> Agent:
+def recurrent_ppo(
+    network: RecurrentNetwork, config: SequenceConfig | None = None, optimizer: Optimizer = default_optimizer
+) -> Agent:
     """Proximal policy optimization with any recurrent network.
 
     Args:
         network: from a memory and observations `[L, B, ...]` to a `jaxrl.distributions.Distribution` over actions and
             values, of `L * B` rows.
         config: epochs, minibatches and the length of their sequences.
+        optimizer: of the parameters; by default, Adam after a clip of the gradient's norm.
 
     Returns:
         An agent for rollouts `[T, N]` with hyperparameters `PPOHparams` and the metrics of `jaxrl.ppo`.
@@ -106,7 +110,7 @@ def recurrent_ppo(network: RecurrentNetwork, config: SequenceConfig | None = Non
                 (distribution, values), _ = network.apply(params, first, observations, starts)
                 return ppo_loss(hparams, restricted(distribution, merge_time(legal)), values, *merge_time(targets))
 
-            return gradient_step(state, loss, env_steps)
+            return gradient_step(state, loss, optimizer(hparams, env_steps))
 
         state, metrics = learn_in_minibatches(step, state, (first, data), key, config)
         return state, metrics, ()

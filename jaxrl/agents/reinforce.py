@@ -24,10 +24,12 @@ import jax.numpy as jnp
 
 from jaxrl import ops
 from jaxrl.agents.minibatches import check_rollout, merge_time
+from jaxrl.agents.optimizers import Optimizer
 from jaxrl.agents.policy_gradient import (
     PolicyGradientHparams,
     PolicyGradientState,
     Updated,
+    default_optimizer,
     gradient_step,
     policy_gradient_agent,
 )
@@ -51,7 +53,9 @@ class ReinforceConfig:
     """Weight of ∇ log π: the whole return (Williams), the reward to go, or reward to go minus a learned baseline."""
 
 
-def reinforce(network: Network, config: ReinforceConfig | None = None) -> Agent:
+def reinforce(
+    network: Network, config: ReinforceConfig | None = None, optimizer: Optimizer = default_optimizer
+) -> Agent:
     """REINFORCE with any network.
 
     It learns from the first episode of each environment in a rollout, which must begin with it (see
@@ -61,6 +65,7 @@ def reinforce(network: Network, config: ReinforceConfig | None = None) -> Agent:
         network: maps observations `[N, ...]` to a `jaxrl.distributions.Distribution` over actions and values `[N]`,
             which only the weight "baseline" uses and trains.
         config: the estimator of the gradient.
+        optimizer: of the parameters; by default, Adam after a clip of the gradient's norm.
 
     Returns:
         An agent for rollouts `[T, N]` with hyperparameters `ReinforceHparams`. Its metrics are `policy_loss`, and
@@ -82,9 +87,9 @@ def reinforce(network: Network, config: ReinforceConfig | None = None) -> Agent:
         def loss(params: PyTree) -> tuple[Array, dict[str, Array]]:
             return reinforce_loss(network, config.weight, params, batch, state.hparams)
 
-        return *gradient_step(state, loss, env_steps), ()
+        return *gradient_step(state, loss, optimizer(state.hparams, env_steps)), ()
 
-    return policy_gradient_agent(network, update, ReinforceHparams)._replace(whole_episodes=True)
+    return policy_gradient_agent(network, update, optimizer, ReinforceHparams)._replace(whole_episodes=True)
 
 
 def reinforce_loss(

@@ -13,7 +13,7 @@ from flax import linen as nn
 
 from jaxrl.agents import A2CHparams, MinibatchConfig, PPOHparams, a2c, ppo
 from jaxrl.agents.minibatches import shuffle
-from jaxrl.agents.policy_gradient import PolicyGradientState, advantages_and_returns, gradient_step, optimizer
+from jaxrl.agents.policy_gradient import PolicyGradientState, advantages_and_returns, default_optimizer, gradient_step
 from jaxrl.arguments import ArgumentError
 from jaxrl.distributions import Categorical
 from jaxrl.types import Transition
@@ -207,7 +207,7 @@ def test_minibatches_that_do_not_divide_are_refused() -> None:
 @pytest.mark.parametrize("steepness", [1e15, 1e25])
 def test_a_gradient_too_large_for_its_clip_shows(steepness: float) -> None:
     params, hparams = jnp.zeros(2), A2CHparams()
-    state = PolicyGradientState(params, optimizer(hparams, jnp.float32(0)).init(params), hparams)
+    state = PolicyGradientState(params, default_optimizer(hparams, jnp.float32(0)).init(params), hparams)
     _, metrics = gradient_step(state, lambda x: ((steepness * x).sum(), {"loss": jnp.float32(1)}), jnp.float32(0))
     assert np.isnan(metrics["loss"].sum) == (steepness > 1e19)
 
@@ -238,7 +238,7 @@ def test_all_orders_are_equally_likely() -> None:
 def test_the_step_size_falls_linearly_to_zero() -> None:
     def step(env_steps, decay):
         hparams = dataclasses.replace(PPO_HPARAMS, learning_rate=0.5, learning_rate_decay_steps=decay)
-        transformation = optimizer(hparams, jnp.float32(env_steps))
+        transformation = default_optimizer(hparams, jnp.float32(env_steps))
         params = jnp.ones(2)
         return float(transformation.update(jnp.ones(2), transformation.init(params), params)[0][0])
 

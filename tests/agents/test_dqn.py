@@ -11,7 +11,7 @@ from flax import linen as nn
 
 from jaxrl import DQNHparams, Input, RainbowHparams, Sample, Transition, dqn, make
 from jaxrl.agents.action_values import expected_value
-from jaxrl.agents.dqn import optimizer
+from jaxrl.agents.dqn import default_optimizer
 from jaxrl.agents.value_based import epsilon_at
 from jaxrl.distributions import epsilon_greedy
 from jaxrl.recipes.deep_q import DQN, build_dqn
@@ -161,7 +161,7 @@ def test_changing_a_hyperparameter_compiles_nothing() -> None:
 
 def test_the_optimizers_state_does_not_depend_on_the_values() -> None:
     params = {"w": jnp.zeros(3)}
-    a, b = (optimizer(DQNHparams(learning_rate=rate)).init(params) for rate in (1e-4, 1.0))
+    a, b = (default_optimizer(DQNHparams(learning_rate=rate), jnp.float32(0)).init(params) for rate in (1e-4, 1.0))
     jax.tree.map(np.testing.assert_array_equal, a, b)
 
 

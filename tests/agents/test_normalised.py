@@ -43,6 +43,7 @@ def test_statistics_are_those_of_all_that_was_learned_and_change_afterwards() ->
         for acted in (agent.act(state, given, None, 0), agent.policy(state, given, None)):
             np.testing.assert_allclose(acted.action, expected[0], rtol=1e-3, atol=1e-3)
         np.testing.assert_allclose(agent.prepare(state, each), expected, rtol=1e-3, atol=1e-3)
+        assert agent.outputs is not None
         np.testing.assert_allclose(agent.outputs(state, given.observation), expected[0], rtol=1e-3, atol=1e-3)
         state, _ = update(state, each)
         np.testing.assert_allclose(state.agent.observation["x"], expected, rtol=1e-3, atol=1e-3)

@@ -19,6 +19,7 @@ from tests.compiling import quick_jit
 
 ENV, PARAMS = jaxrl.make("CartPole-v1", velocities=False, max_steps_in_episode=9)
 NETWORK = RecurrentActorCritic(Discrete(2), hidden_size=8, memory_size=6)
+APPLY = quick_jit(NETWORK.apply)
 T, N, L = 24, 4, 8
 
 
@@ -31,7 +32,7 @@ def test_a_gru_is_its_equations() -> None:
     outputs, end = gru.apply(params, memory, x, starts)
     dense = params["params"]["Dense_0"]
     w, b, u = (np.asarray(y, np.float64) for y in (dense["kernel"], dense["bias"], params["params"]["recurrent"]))
-    w, u, b = np.split(w, 3, 1), np.split(u, 3, 1), np.split(b, 3)
+    w, u, b = np.stack(np.split(w, 3, 1)), np.stack(np.split(u, 3, 1)), np.stack(np.split(b, 3))
     h = np.asarray(memory, np.float64)
     for t in range(4):
         h = np.where(np.asarray(starts)[t][:, None], 0, h)
@@ -43,7 +44,7 @@ def test_a_gru_is_its_equations() -> None:
 
 @pytest.fixture(scope="module")
 def played():
-    """An agent's state, a rollout of it, and the same agent after one gradient step."""
+    """A run in the middle of episodes, the run after one gradient step, its metrics and its rollout."""
     agent = recurrent_ppo(NETWORK, SequenceConfig(num_epochs=1, num_minibatches=1, sequence_length=L))
     batches = []
 
@@ -62,7 +63,7 @@ def played():
         after, metrics = trainer.step(state)
         return after, metrics, batches[-1]
 
-    return agent, before, *step(before)
+    return before, *step(before)
 
 
 def test_sequences_are_unrolled_as_the_agent_acted(played) -> None:
@@ -75,12 +76,12 @@ def test_sequences_are_unrolled_as_the_agent_acted(played) -> None:
 
 
 def test_the_memory_of_a_step_is_that_of_a_loop(played) -> None:
-    agent, before, after, _, batch = played
+    before, after, _, batch = played
     memory, params = before.source.memory, before.agent.params
     done = np.asarray(batch.terminated | batch.truncated)
     for t in range(T):
         np.testing.assert_allclose(batch.extras[1][t], memory, rtol=1e-5, atol=1e-6)
-        (policy, _), memory = NETWORK.apply(params, memory, batch.observation[t][None], jnp.zeros((1, N), bool))
+        (policy, _), memory = APPLY(params, memory, batch.observation[t][None], jnp.zeros((1, N), bool))
         np.testing.assert_allclose(batch.extras[0][t], policy.log_prob(batch.action[t]), rtol=1e-4, atol=1e-5)
         memory = jnp.where(done[t][:, None], 0, memory)
     np.testing.assert_allclose(after.source.memory, memory, rtol=1e-5, atol=1e-6)
@@ -88,16 +89,16 @@ def test_the_memory_of_a_step_is_that_of_a_loop(played) -> None:
 
 def test_values_bootstrap_from_the_memory_of_the_last_step(played) -> None:
     """The value loss before the first gradient step, computed step by step."""
-    _, before, _, metrics, batch = played
+    before, _, metrics, batch = played
     params, hparams = before.agent.params, before.agent.hparams
     one = jnp.zeros((1, N), bool)
     losses = []
     values = [
-        NETWORK.apply(params, NETWORK.apply(params, memory, seen[None], one)[1], following[None], one)[0][1]
+        APPLY(params, APPLY(params, memory, seen[None], one)[1], following[None], one)[0][1]
         for memory, seen, following in zip(batch.extras[1], batch.observation, batch.next_observation, strict=True)
     ]
     v_tm1 = jnp.stack(
-        [NETWORK.apply(params, m, x[None], one)[0][1] for m, x in zip(batch.extras[1], batch.observation, strict=True)]
+        [APPLY(params, m, x[None], one)[0][1] for m, x in zip(batch.extras[1], batch.observation, strict=True)]
     )
     done = batch.terminated | batch.truncated
     for i in range(N):
@@ -123,7 +124,7 @@ def test_sequences_are_consecutive_steps_of_one_environment() -> None:
 def test_sequences_must_divide_the_rollout() -> None:
     agent = recurrent_ppo(NETWORK, SequenceConfig(sequence_length=7))
     trainer = on_policy(agent, ENV, PARAMS, OnPolicyConfig(num_envs=N, rollout_length=T))
-    with pytest.raises(ArgumentError, match="^sequence_length must divide the 24 steps of a rollout, got 7"):
+    with pytest.raises(ArgumentError, match=r"^sequence_length must divide the 24 steps of a rollout, got 7"):
         jax.eval_shape(lambda key: trainer.step(trainer.init(key, PPOHparams())), jax.random.key(0))
 
 
