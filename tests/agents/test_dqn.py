@@ -159,6 +159,22 @@ def test_changing_a_hyperparameter_compiles_nothing() -> None:
     assert update._cache_size() == 1  # type: ignore[attr-defined]
 
 
+def test_an_optimizer_of_ones_own() -> None:
+    """It knows the hyperparameters and the clock; the target network counts gradient steps without its help."""
+    agent = dqn(Table(), expected_value("l2"), optimizer=lambda h, env_steps: optax.sgd(h.learning_rate * env_steps))
+    state = state_of(agent, learning_rate=0.1, target_update_period=2, tau=1.0)
+    resting, _, errors = agent.update(state, BATCH, jax.random.key(0), jnp.float32(0))
+    before = np.asarray(state.params["params"]["q"])
+    np.testing.assert_array_equal(resting.params["params"]["q"], before)
+    once, _, _ = agent.update(state, BATCH, jax.random.key(0), jnp.float32(3))
+    expected = before.copy()
+    expected[[0, 1, 2], [1, 0, 1]] += 0.1 * 3 * np.asarray(errors) / 3
+    np.testing.assert_allclose(once.params["params"]["q"], expected, rtol=1e-6)
+    np.testing.assert_array_equal(once.target_params["params"]["q"], before)
+    twice, _, _ = agent.update(once, BATCH, jax.random.key(0), jnp.float32(0))
+    np.testing.assert_array_equal(twice.target_params["params"]["q"], once.params["params"]["q"])
+
+
 def test_the_optimizers_state_does_not_depend_on_the_values() -> None:
     params = {"w": jnp.zeros(3)}
     a, b = (default_optimizer(DQNHparams(learning_rate=rate), jnp.float32(0)).init(params) for rate in (1e-4, 1.0))
