@@ -20,11 +20,14 @@ from jaxrl.agents import (
     RainbowHparams,
     ReinforceConfig,
     ReinforceHparams,
+    SequenceConfig,
     a2c,
     dqn,
+    normalised,
     ppo,
     pqn,
     q_learning,
+    recurrent_ppo,
     reinforce,
 )
 from jaxrl.arguments import ArgumentError
@@ -82,11 +85,11 @@ __all__ = [
     "Decision", "DivergedError", "Environment", "Execution", "Experiment", "Input", "Logger", "Mean",
     "MinibatchConfig", "Network", "OffPolicyConfig", "OnPolicyConfig", "Options", "PPOHparams", "PQNHparams",
     "Program", "QLearningHparams", "RainbowHparams", "ReinforceConfig", "ReinforceHparams", "RunInfo", "Sample",
-    "SweepResult", "SweepSpec", "Task", "TrainState", "TrainedPolicy", "Trainer", "Transition", "a2c",
-    "action_space_of", "actor_critic", "distributions", "dqn", "evaluate", "load", "make", "networks",
-    "off_policy", "on_policy", "ops", "planning", "population", "ppo", "pqn", "q_learning", "q_network",
-    "read_spec", "reinforce", "render", "render_state", "render_values", "repeat", "rollout", "run",
-    "save_video", "sweep", "vectorize",
+    "SequenceConfig", "SweepResult", "SweepSpec", "Task", "TrainState", "TrainedPolicy", "Trainer",
+    "Transition", "a2c", "action_space_of", "actor_critic", "distributions", "dqn", "evaluate", "load", "make",
+    "networks", "normalised", "off_policy", "on_policy", "ops", "planning", "population", "ppo", "pqn",
+    "q_learning", "q_network", "read_spec", "recurrent_ppo", "reinforce", "render", "render_state",
+    "render_values", "repeat", "rollout", "run", "save_video", "sweep", "vectorize",
 ]  # fmt: skip
 
 

@@ -3,7 +3,9 @@
 from jaxrl.agents.a2c import A2CHparams, a2c
 from jaxrl.agents.dqn import DQNHparams, RainbowHparams, dqn
 from jaxrl.agents.minibatches import MinibatchConfig
+from jaxrl.agents.normalised import normalised
 from jaxrl.agents.ppo import PPOHparams, ppo
 from jaxrl.agents.pqn import PQNHparams, pqn
 from jaxrl.agents.q_learning import QLearningHparams, q_learning
+from jaxrl.agents.recurrent_ppo import SequenceConfig, recurrent_ppo
 from jaxrl.agents.reinforce import ReinforceConfig, ReinforceHparams, reinforce

@@ -5,9 +5,16 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Gt
 
-from jaxrl.agents import MinibatchConfig, ReinforceConfig, a2c, ppo, reinforce
-from jaxrl.agents.normalised import normalised
-from jaxrl.agents.recurrent_ppo import SequenceConfig, recurrent_ppo
+from jaxrl.agents import (
+    MinibatchConfig,
+    ReinforceConfig,
+    SequenceConfig,
+    a2c,
+    normalised,
+    ppo,
+    recurrent_ppo,
+    reinforce,
+)
 from jaxrl.envs import action_space_of
 from jaxrl.networks import Network, actor_critic
 from jaxrl.networks.network import example_of, num_states_of

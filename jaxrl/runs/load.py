@@ -52,8 +52,9 @@ class TrainedPolicy:
             ArgumentError: the shapes are not those of the environment's observations, or the policy needs an `Input`.
         """
         if isinstance(observations, Input):
+            self._check_memory(observations)
             return self.agent.policy(self.agent_state, observations, key)
-        if self.agent.needs_env_states or jax.tree.leaves(jax.eval_shape(lambda: self.memory(1))):
+        if self.agent.needs_env_states or self._has_memory:
             rule = "must be a jaxrl.Input, since this policy has a memory or plans with the environment's states"
             raise ArgumentError("observations", rule, observations, got=type(observations).__name__)
         batch, is_one = self._batch(observations)
@@ -63,6 +64,17 @@ class TrainedPolicy:
     def memory(self, num_envs: int) -> PyTree:
         """What the policy remembers at the start of an episode, `[N, ...]`; `()` for most."""
         return self.agent.memory(self.agent_state, num_envs)
+
+    @property
+    def _has_memory(self) -> bool:
+        return bool(jax.tree.leaves(jax.eval_shape(lambda: self.memory(1))))
+
+    def _check_memory(self, given: Input) -> None:
+        expected = jax.eval_shape(lambda: self.memory(len(jax.tree.leaves(given.observation)[0])))
+        shapes = [jax.tree.map(lambda x: list(jnp.shape(x)), memory) for memory in (expected, given.memory)]
+        if shapes[0] != shapes[1]:
+            rule = f"must be of the shape {shapes[0]}, as of this policy's memory(num_envs)"
+            raise ArgumentError("memory", rule, shapes[1])
 
     @cached_property
     def observation(self) -> PyTree:
@@ -100,10 +112,13 @@ class TrainedPolicy:
             and the data of a key, `jax.random.key_data(key)`, to actions `[N, ...]`, on a CPU, a GPU or a TPU.
 
         Raises:
+            ArgumentError: the policy has a memory.
             ImportError: flatbuffers is not installed.
         """
         from jax import export
 
+        if self._has_memory:
+            raise ArgumentError("policy", "must have no memory to be exported", None, got="one with a memory")
         if importlib.util.find_spec("flatbuffers") is None:
             raise ImportError("exporting a policy needs the package flatbuffers (pip install flatbuffers)")
 
