@@ -1,5 +1,6 @@
 """Normalised observations for any agent, whose networks then need not know their units."""
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -40,12 +41,11 @@ def normalised(agent: Agent, limit: float = 10.0) -> Agent:
         limit: normalised observations are clipped to [-limit, limit].
     """
 
+    scale = partial(_scale_all, limit)
+
     def init(key: Array, hparams: Hparams, observation: PyTree) -> NormalisedState:
         statistics = jax.tree.map(_nothing, observation)
         return NormalisedState(agent.init(key, hparams, observation), statistics)
-
-    def scale(state: NormalisedState, observations: PyTree) -> PyTree:
-        return jax.tree.map(lambda x, seen: _scale(x, seen, limit), observations, state.statistics)
 
     def of_input(state: NormalisedState, given: Input) -> Input:
         return given._replace(observation=scale(state, given.observation))
@@ -79,6 +79,10 @@ def _nothing(x: Array) -> Statistics | None:
     if not jnp.issubdtype(jnp.result_type(x), jnp.floating):
         return None
     return Statistics(jnp.float32(0), jnp.zeros(jnp.shape(x), jnp.float32), jnp.zeros(jnp.shape(x), jnp.float32))
+
+
+def _scale_all(limit: float, state: NormalisedState, observations: PyTree) -> PyTree:
+    return jax.tree.map(lambda x, seen: _scale(x, seen, limit), observations, state.statistics)
 
 
 def _scale(x: Array, seen: Statistics | None, limit: float) -> Array:

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from annotated_types import Ge, Gt, Interval
+from jax.typing import ArrayLike
 
 from jaxrl import ops
 from jaxrl.agents.minibatches import apply_in_chunks, merge_time
@@ -152,6 +153,13 @@ def advantages_and_returns(
 
     v_tm1 = apply_in_chunks(value, batch.observation)
     v_t = next_values(value, batch, v_tm1)
+    return generalized_advantages(batch, v_tm1, v_t, discount, gae_lambda)
+
+
+def generalized_advantages(
+    batch: Transition, v_tm1: Array, v_t: Array, discount: ArrayLike, gae_lambda: ArrayLike
+) -> tuple[Array, Array]:
+    """Generalized advantages and λ-returns `[T, N]`, from V(s) and V(s') `[T, N]`; nothing leaks across episodes."""
     discount_t = jnp.where(batch.terminated, 0.0, discount)
     lambda_t = jnp.where(batch.terminated | batch.truncated, 0.0, gae_lambda)
     estimate = jax.vmap(ops.generalized_advantage_estimation, in_axes=1, out_axes=1)

@@ -6,19 +6,25 @@ https://openreview.net/forum?id=r1lyTjAqYX), and starts anew where an episode do
 """
 
 import dataclasses
-from typing import Annotated, Any
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
+import optax
 from annotated_types import Interval
 
-from jaxrl import ops
 from jaxrl.agents.minibatches import MinibatchConfig, check_rollout, learn_in_minibatches, merge_time
 from jaxrl.agents.optimizers import Optimizer
-from jaxrl.agents.policy_gradient import PolicyGradientState, Updated, default_optimizer, gradient_step
+from jaxrl.agents.policy_gradient import (
+    PolicyGradientState,
+    Updated,
+    default_optimizer,
+    generalized_advantages,
+    gradient_step,
+)
 from jaxrl.agents.ppo import PPOHparams, ppo_loss
 from jaxrl.arguments import ArgumentError, check, check_kind
-from jaxrl.distributions import restricted
+from jaxrl.distributions import Distribution, restricted
 from jaxrl.networks.recurrent import RecurrentNetwork
 from jaxrl.types import Agent, Array, Decision, Input, Metrics, PyTree, Transition
 from jaxrl.xla.threefry import inline
@@ -54,11 +60,6 @@ def recurrent_ppo(
     check_kind("config", config, SequenceConfig)
     check(config)
 
-    def one_step(params: PyTree, memory: PyTree, observations: PyTree) -> tuple[Any, PyTree]:
-        """The policy, values and next memory `[B, ...]` of one observation each."""
-        batch = jax.tree.map(lambda x: x[None], observations)
-        return network.apply(params, memory, batch, jnp.zeros((1, len(jax.tree.leaves(observations)[0])), bool))
-
     def init(key: Array, hparams: PPOHparams, observation: PyTree) -> PolicyGradientState:
         check_kind("hparams", hparams, PPOHparams)
         one = jax.tree.map(lambda x: x[None, None], observation)
@@ -67,14 +68,14 @@ def recurrent_ppo(
 
     def act(state: PolicyGradientState, given: Input, key: Array, env_steps: Array) -> Decision:
         del env_steps
-        (distribution, _), memory = one_step(state.params, given.memory, given.observation)
+        (distribution, _), memory = one_step(network, state.params, given.memory, given.observation)
         distribution = restricted(distribution, given.legal)
         actions = distribution.sample(inline(key))
         return Decision(actions, memory, extras=(distribution.log_prob(actions), given.memory))
 
     def policy(state: PolicyGradientState, given: Input, key: Array) -> Decision:
         del key
-        (distribution, _), memory = one_step(state.params, given.memory, given.observation)
+        (distribution, _), memory = one_step(network, state.params, given.memory, given.observation)
         return Decision(restricted(distribution, given.legal).mode(), memory)
 
     def update(
@@ -82,40 +83,61 @@ def recurrent_ppo(
     ) -> Updated:
         del constants
         check_rollout(batch)
-        hparams, length = state.hparams, config.sequence_length
-        if len(batch.reward) % length:
-            raise ArgumentError("sequence_length", f"must divide the {len(batch.reward)} steps of a rollout", length)
-        log_probs, memory = batch.extras
-        # Every step's memory is known, so that no values need a loop over time.
-        steps = merge_time((memory, batch.observation, batch.next_observation))
-        (_, v_tm1), after = one_step(state.params, steps[0], steps[1])
-        (_, v_t), _ = one_step(state.params, after, steps[2])
-        v_tm1, v_t = v_tm1.reshape(batch.reward.shape), v_t.reshape(batch.reward.shape)
-        done = batch.terminated | batch.truncated
-        discount_t = jnp.where(batch.terminated, 0.0, hparams.discount)
-        lambda_t = jnp.where(done, 0.0, hparams.gae_lambda)
-        estimate = jax.vmap(ops.generalized_advantage_estimation, in_axes=1, out_axes=1)
-        advantages = estimate(batch.reward, discount_t, lambda_t, v_tm1, v_t)
-        starts = jnp.concatenate([jnp.zeros_like(done[:1]), done[:-1]])
-        targets = (batch.legal, batch.action, log_probs, advantages, advantages + v_tm1)
-        data = sequences((batch.observation, starts, *targets), length)
-        first = jax.tree.map(lambda x: x[:, 0], sequences(memory, length))
-
-        def step(state: PolicyGradientState, minibatch: PyTree) -> tuple[PolicyGradientState, Metrics]:
-            first, data = minibatch
-            observations, starts, legal, *targets = jax.tree.map(lambda x: x.swapaxes(0, 1), data)
-            starts = starts.at[0].set(False)  # the stored memory knows
-
-            def loss(params: PyTree) -> tuple[Array, dict[str, Array]]:
-                (distribution, values), _ = network.apply(params, first, observations, starts)
-                return ppo_loss(hparams, restricted(distribution, merge_time(legal)), values, *merge_time(targets))
-
-            return gradient_step(state, loss, optimizer(hparams, env_steps))
-
-        state, metrics = learn_in_minibatches(step, state, (first, data), key, config)
-        return state, metrics, ()
+        return *_learn(network, config, optimizer(state.hparams, env_steps), state, batch, key), ()
 
     return Agent(init, act, policy, update, memory=lambda state, num_envs: network.memory(num_envs))
+
+
+def one_step(
+    network: RecurrentNetwork, params: PyTree, memory: PyTree, observations: PyTree
+) -> tuple[tuple[Distribution, Array], PyTree]:
+    """The policy, values and next memory `[B, ...]` of one observation each."""
+    sequence = jax.tree.map(lambda x: x[None], observations)
+    return network.apply(params, memory, sequence, jnp.zeros((1, len(jax.tree.leaves(observations)[0])), bool))
+
+
+def _learn(
+    network: RecurrentNetwork,
+    config: SequenceConfig,
+    optimizer: optax.GradientTransformation,
+    state: PolicyGradientState,
+    batch: Transition,
+    key: Array,
+) -> tuple[PolicyGradientState, Metrics]:
+    """All gradient steps on one rollout."""
+    hparams, length = state.hparams, config.sequence_length
+    if len(batch.reward) % length:
+        raise ArgumentError("sequence_length", f"must divide the {len(batch.reward)} steps of a rollout", length)
+    log_probs, memory = batch.extras
+    advantages, returns = _advantages_and_returns(network, state.params, batch, memory, hparams)
+    done = batch.terminated | batch.truncated
+    starts = jnp.concatenate([jnp.zeros_like(done[:1]), done[:-1]])
+    targets = (batch.legal, batch.action, log_probs, advantages, returns)
+    data = sequences((memory, batch.observation, starts, *targets), length)
+
+    def step(state: PolicyGradientState, minibatch: PyTree) -> tuple[PolicyGradientState, Metrics]:
+        memory, observations, starts, legal, *targets = jax.tree.map(lambda x: x.swapaxes(0, 1), minibatch)
+        first = jax.tree.map(lambda x: x[0], memory)
+        starts = starts.at[0].set(False)  # the stored memory knows
+
+        def loss(params: PyTree) -> tuple[Array, dict[str, Array]]:
+            (distribution, values), _ = network.apply(params, first, observations, starts)
+            return ppo_loss(hparams, restricted(distribution, merge_time(legal)), values, *merge_time(targets))
+
+        return gradient_step(state, loss, optimizer)
+
+    return learn_in_minibatches(step, state, data, key, config)
+
+
+def _advantages_and_returns(
+    network: RecurrentNetwork, params: PyTree, batch: Transition, memory: PyTree, hparams: PPOHparams
+) -> tuple[Array, Array]:
+    """As `policy_gradient.advantages_and_returns`. The memory of every step is known, so that no loop is needed."""
+    memory, first, last = merge_time((memory, batch.observation, batch.next_observation))
+    (_, v_tm1), memory = one_step(network, params, memory, first)
+    (_, v_t), _ = one_step(network, params, memory, last)
+    v_tm1, v_t = v_tm1.reshape(batch.reward.shape), v_t.reshape(batch.reward.shape)
+    return generalized_advantages(batch, v_tm1, v_t, hparams.discount, hparams.gae_lambda)
 
 
 def sequences(tree: PyTree, length: int) -> PyTree:

@@ -12,7 +12,10 @@ from jaxrl import ops
 from jaxrl.agents.ppo import PPOHparams
 from jaxrl.agents.recurrent_ppo import SequenceConfig, recurrent_ppo, sequences
 from jaxrl.arguments import ArgumentError
+from jaxrl.envs import rollout
+from jaxrl.experiments import ppo_memory
 from jaxrl.networks.recurrent import GRU, RecurrentActorCritic
+from jaxrl.runs.load import TrainedPolicy
 from jaxrl.training import OnPolicyConfig, on_policy
 from jaxrl.types import Discrete
 from tests.compiling import quick_jit
@@ -126,6 +129,24 @@ def test_sequences_must_divide_the_rollout() -> None:
     trainer = on_policy(agent, ENV, PARAMS, OnPolicyConfig(num_envs=N, rollout_length=T))
     with pytest.raises(ArgumentError, match=r"^sequence_length must divide the 24 steps of a rollout, got 7"):
         jax.eval_shape(lambda key: trainer.step(trainer.init(key, PPOHparams())), jax.random.key(0))
+
+
+def test_a_trained_policy_needs_its_memory(played) -> None:
+    agent, state = recurrent_ppo(NETWORK), played[0].agent
+    policy = TrainedPolicy(ENV, PARAMS, agent, state, ppo_memory.experiment, ppo_memory.experiment.defaults)
+    walk = rollout(ENV, policy, jax.random.key(0), 12, N, PARAMS, policy.memory(N))
+    memory, done = policy.memory(N), np.asarray(walk.terminated | walk.truncated)
+    for t in range(12):
+        (each, _), memory = APPLY(state.params, memory, walk.observation[t][None], jnp.zeros((1, N), bool))
+        np.testing.assert_array_equal(walk.action[t], each.mode())
+        memory = jnp.where(done[t][:, None], 0, memory)
+    assert done.any()
+    with pytest.raises(ArgumentError, match=r"^memory must be of the shape \[4, 6\], .*, got \(\)"):
+        rollout(ENV, policy, jax.random.key(0), 12, N, PARAMS)
+    with pytest.raises(ArgumentError, match=r"^observations must be a jaxrl.Input, .*, got Array"):
+        policy(jnp.zeros(2), jax.random.key(0))
+    with pytest.raises(ArgumentError, match=r"^policy must have no memory to be exported"):
+        policy.export()
 
 
 def test_velocities_are_hidden() -> None:
