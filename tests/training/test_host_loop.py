@@ -343,7 +343,7 @@ def test_a_nan_stops_the_run_and_names_the_step(train, unchecked, debug_nans: bo
         train("nan", hparams=unchecked, debug_nans=debug_nans)
     if debug_nans:
         assert "encountered in" in str(error.value)  # the operation, and the line of code
-        assert "dqn.py:" in str(error.value)
+        assert "optimizers.py:" in str(error.value)
     else:
         assert len(rows(tmp_path / "nan")) == 2  # its row was written, and nothing was saved after it
     assert not list((tmp_path / "nan").glob("checkpoints/*"))
