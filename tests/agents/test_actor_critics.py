@@ -207,8 +207,9 @@ def test_minibatches_that_do_not_divide_are_refused() -> None:
 @pytest.mark.parametrize("steepness", [1e15, 1e25])
 def test_a_gradient_too_large_for_its_clip_shows(steepness: float) -> None:
     params, hparams = jnp.zeros(2), A2CHparams()
-    state = PolicyGradientState(params, default_optimizer(hparams, jnp.float32(0)).init(params), hparams)
-    _, metrics = gradient_step(state, lambda x: ((steepness * x).sum(), {"loss": jnp.float32(1)}), jnp.float32(0))
+    optimizer = default_optimizer(hparams, jnp.float32(0))
+    state = PolicyGradientState(params, optimizer.init(params), hparams)
+    _, metrics = gradient_step(state, lambda x: ((steepness * x).sum(), {"loss": jnp.float32(1)}), optimizer)
     assert np.isnan(metrics["loss"].sum) == (steepness > 1e19)
 
 
