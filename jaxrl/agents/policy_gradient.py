@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
+from functools import partial
 from typing import Annotated, Any, NamedTuple
 
 import jax
@@ -148,11 +149,11 @@ def advantages_and_returns(
     A truncated episode bootstraps from its true last observation. Nothing leaks across the end of an episode.
     """
 
-    def value(observations: PyTree) -> Array:
+    def value(params: PyTree, observations: PyTree) -> Array:
         return network.apply(params, observations)[1]
 
-    v_tm1 = apply_in_chunks(value, batch.observation)
-    v_t = next_values(value, batch, v_tm1)
+    v_tm1 = apply_in_chunks(partial(value, params), batch.observation)
+    v_t = next_values(value, params, batch, v_tm1)
     return generalized_advantages(batch, v_tm1, v_t, discount, gae_lambda)
 
 
@@ -167,27 +168,40 @@ def generalized_advantages(
     return advantages, advantages + v_tm1
 
 
-def next_values(value: Callable[[PyTree], Array], batch: Transition, v_tm1: Array) -> Array:
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
+def next_values(value: Callable[[PyTree, PyTree], Array], params: PyTree, batch: Transition, v_tm1: Array) -> Array:
     """V(s') of a rollout, `[T, N]`: the value of the next row.
 
     It is computed anew in the last row and where an episode was truncated, `N` observations at a time. Where it
-    terminated, nothing follows, and the result is any finite number.
+    terminated, nothing follows, and the result is any finite number. Derivatives are those of all values computed anew,
+    since a loop of unknown length has none in reverse mode.
 
     Args:
-        value: `(observations [M, ...]) -> V [M]`.
+        value: `(params, observations [M, ...]) -> V [M]`.
+        params: its parameters.
         batch: the rollout.
         v_tm1: V(s), `[T, N]`.
     """
     num_steps, num_envs = v_tm1.shape
-    last = value(jax.tree.map(lambda x: x[-1], batch.next_observation))
+    last = value(params, jax.tree.map(lambda x: x[-1], batch.next_observation))
     following = merge_time(batch.next_observation)
 
     def refresh(carry: tuple[Array, Array]) -> tuple[Array, Array]:
         v_t, stale = carry
         (rows,) = jnp.nonzero(stale, size=num_envs, fill_value=0)  # too few: the first one is computed again
-        return v_t.at[rows].set(value(jax.tree.map(lambda x: x[rows], following))), stale.at[rows].set(False)
+        values = value(params, jax.tree.map(lambda x: x[rows], following))
+        return v_t.at[rows].set(values), stale.at[rows].set(False)
 
     v_t = jnp.concatenate([v_tm1[1:], last[None]]).reshape(-1)
     stale = batch.truncated.at[-1].set(False).reshape(-1)
     v_t, _ = jax.lax.while_loop(lambda carry: carry[1].any(), refresh, (v_t, stale))
     return v_t.reshape(num_steps, num_envs)
+
+
+@next_values.defjvp
+def _next_values_jvp(value: Callable, primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+    def all_anew(params: PyTree, batch: Transition, v_tm1: Array) -> Array:
+        del v_tm1
+        return apply_in_chunks(partial(value, params), batch.next_observation)
+
+    return jax.jvp(all_anew, primals, tangents)

@@ -13,9 +13,9 @@ T, N, D = 7, 5, 3
 WEIGHTS = jax.random.normal(jax.random.key(0), (D, 8)), jax.random.normal(jax.random.key(1), (8,))
 
 
-def value(observations) -> jax.Array:
+def value(weights, observations) -> jax.Array:
     """V(s), by a small network."""
-    return jnp.tanh(observations["seen"] @ WEIGHTS[0]) @ WEIGHTS[1]
+    return jnp.tanh(observations["seen"] @ weights[0]) @ weights[1]
 
 
 def rollout(truncated: float, terminated: float, num_steps: int = T) -> Transition:
@@ -33,13 +33,13 @@ def rollout(truncated: float, terminated: float, num_steps: int = T) -> Transiti
 
 
 def shifted(batch: Transition) -> jax.Array:
-    return next_values(value, batch, value(batch.observation))
+    return next_values(value, WEIGHTS, batch, value(WEIGHTS, batch.observation))
 
 
 def check(found, batch: Transition) -> None:
     """As a pass of the whole network, but where an episode terminated."""
     counts = ~np.asarray(batch.terminated)
-    np.testing.assert_allclose(found[counts], value(batch.next_observation)[counts], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(found[counts], value(WEIGHTS, batch.next_observation)[counts], rtol=1e-5, atol=1e-6)
     assert np.isfinite(found).all()
 
 
@@ -69,10 +69,31 @@ def test_next_values_cost_one_row_without_truncations() -> None:
     """The network is applied to the last row, and to one row at a time for truncations."""
     sizes: list[int] = []
 
-    def noted(observations):
+    def noted(weights, observations):
         sizes.append(len(observations["seen"]))
-        return value(observations)
+        return value(weights, observations)
 
     batch = rollout(0.4, 0.3)
-    jax.make_jaxpr(lambda batch: next_values(noted, batch, value(batch.observation)))(batch)
+    jax.make_jaxpr(lambda batch: next_values(noted, WEIGHTS, batch, value(WEIGHTS, batch.observation)))(batch)
     assert set(sizes) == {N}
+
+
+def test_derivatives_of_next_values_are_those_of_a_full_pass() -> None:
+    """In both modes, for weights and observations."""
+    batch = rollout(0.3, 0.0)
+
+    def loss(weights, seen, following):
+        cut = batch._replace(next_observation={"seen": seen})
+        return jnp.square(following(weights, cut)).sum()
+
+    def by_rows(weights, batch):
+        return next_values(value, weights, batch, value(weights, batch.observation))
+
+    def full(weights, batch):
+        return value(weights, batch.next_observation)
+
+    seen = batch.next_observation["seen"]
+    for derivative in (jax.jacrev, jax.jacfwd):
+        found, expected = (quick_jit(derivative(lambda w, x, f=f: loss(w, x, f), (0, 1)))(WEIGHTS, seen)
+                           for f in (by_rows, full))  # fmt: skip
+        jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-5), found, expected)
