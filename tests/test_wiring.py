@@ -224,12 +224,16 @@ MUTANTS = [
     ),
     (
         partial(test_off_policy, SpyEnv, "uniform"),
-        "jaxrl.training.off_policy:_learn",
+        "jaxrl.training.learn:learn",
         [
-            ("samples and updates with one key", "now, sample_key", "now, update_key"),
+            ("samples and updates with one key", "sampler, sample_key", "sampler, update_key"),
             ("updates and samples with one key", "(update_key), env_steps", "(sample_key), env_steps"),
-            ("learning counts one environment's steps", " * config.num_envs", ""),
         ],
+    ),
+    (
+        partial(test_off_policy, SpyEnv, "uniform"),
+        "jaxrl.training.off_policy:_learn",
+        [("learning counts one environment's steps", " * config.num_envs", "")],
     ),
     (
         partial(test_off_policy, SpyEnv, "uniform"),
@@ -265,11 +269,13 @@ MUTANTS = [
     ),
     (
         partial(test_off_policy, SpyEnv, "prioritised"),
+        "jaxrl.training.learn:learn",
+        [("samples by priority and updates with one key", "sampler, sample_key", "sampler, update_key")],
+    ),
+    (
+        partial(test_off_policy, SpyEnv, "prioritised"),
         "jaxrl.training.off_policy:_learn",
-        [
-            ("β is of the next step", "sample_key, rows_written, ", "sample_key, rows_written + 1, "),
-            ("samples by priority and updates with one key", "now, sample_key", "now, update_key"),
-        ],
+        [("β is of the next step", "key, rows_written, ", "key, rows_written + 1, ")],
     ),
     (
         partial(test_off_policy, SpyEnv, "prioritised"),

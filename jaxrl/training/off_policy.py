@@ -13,11 +13,12 @@ from jaxrl.arguments import ArgumentError, check, check_kind
 from jaxrl.envs import VectorEnv, action_space_of, check_resets, vectorize
 from jaxrl.envs.source import Source
 from jaxrl.random import as_keys
-from jaxrl.training.checks import check_is_agent, check_update, init_agent
+from jaxrl.training.checks import check_is_agent, init_agent
 from jaxrl.training.collect import collect, train_state_axes
 from jaxrl.training.hparams import as_arrays
-from jaxrl.types import Agent, Array, Box, Discrete, Hparams, Metrics, PyTree, Trainer, TrainState, Transition, total
-from jaxrl.xla.threefry import inline, ordinary
+from jaxrl.training.learn import learn
+from jaxrl.types import Agent, Array, Box, Discrete, Hparams, Metrics, PyTree, Sample, Trainer, TrainState, Transition
+from jaxrl.xla.threefry import inline
 
 
 @dataclasses.dataclass(frozen=True)
@@ -179,18 +180,18 @@ def _learn(
     constants: PyTree,
 ) -> tuple[PyTree, replay.BufferState, Metrics]:
     """Updates the agent once for each pair of keys `[K, 2]`, from batches of the replay buffer."""
-    agent, config = parts.agent, parts.config
-    env_steps = rows_written.astype(jnp.float32) * config.num_envs
+    config = parts.config
 
-    def body(carry: tuple[PyTree, PyTree], keys: Array) -> tuple[PyTree, Metrics]:
-        (agent_state, sampler), (sample_key, update_key) = carry, keys
-        now = stored._replace(sampler=sampler)  # the ring is no part of the loop's state: it does not change
-        index, batch = buffer.sample(now, sample_key, rows_written, config.batch_size)
-        results = agent.update(agent_state, batch, ordinary(update_key), env_steps, constants)
-        agent_state, metrics, errors = check_update(results)
+    def sample(sampler: PyTree, key: Array) -> tuple[Array, Sample]:
+        # The ring is no part of the loop's state: it does not change.
+        return buffer.sample(stored._replace(sampler=sampler), key, rows_written, config.batch_size)
+
+    def set_priorities(sampler: PyTree, index: Array, errors: PyTree) -> PyTree:
         if config.replay == "prioritised" and jnp.shape(errors) != index.shape:
             raise ArgumentError("agent", f"must return one error of each sample, {index.shape}", errors)
-        return (agent_state, buffer.set_priorities(now, index, errors).sampler), metrics
+        return buffer.set_priorities(stored._replace(sampler=sampler), index, errors).sampler
 
-    (agent_state, sampler), metrics = jax.lax.scan(body, (agent_state, stored.sampler), keys)
-    return agent_state, stored._replace(sampler=sampler), total(metrics)
+    env_steps = rows_written.astype(jnp.float32) * config.num_envs
+    start = (agent_state, stored.sampler)
+    (agent_state, sampler), metrics = learn(parts.agent, start, sample, set_priorities, keys, env_steps, constants)
+    return agent_state, stored._replace(sampler=sampler), metrics
