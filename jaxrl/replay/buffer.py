@@ -7,7 +7,7 @@ leaf, or sampling before writing, every step would copy the whole ring. Never ap
 import math
 from collections.abc import Callable
 from functools import partial
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 import jax
@@ -17,7 +17,7 @@ from jaxrl.replay.sampling import Sampler
 from jaxrl.types import Array, Hparams, PyTree, Sample
 from jaxrl.xla.sharding import shard_batch
 
-UNSIGNED = {8: jnp.uint8, 16: jnp.uint16}
+UNSIGNED = {2: jnp.uint2, 4: jnp.uint4, 8: jnp.uint8, 16: jnp.uint16}
 
 
 class Packing(NamedTuple):
@@ -38,60 +38,83 @@ def packing(example: PyTree, decode: Callable[[PyTree], PyTree] = lambda tree: t
     """The packing of pytrees like `example`.
 
     Args:
-        example: arrays or `ShapeDtypeStruct`s of one element, without batch axes. Each leaf starts on a new word.
+        example: arrays or `ShapeDtypeStruct`s of one element, without batch axes: numbers of any dtype, booleans and
+            random keys. Each leaf starts on a new word. A tree without leaves has no words, and no batch axes.
         decode: applied to what is unpacked, such as `VectorEnv.decode`.
     """
-    leaves, treedef = jax.tree.flatten(example)
-    ends = list(accumulate(_num_words(leaf) for leaf in leaves))
+    leaves, treedef = jax.tree.flatten(jax.eval_shape(lambda tree: tree, example))
+    ends = list(accumulate(map(_num_words, leaves), initial=0))
 
     def pack(tree: PyTree) -> Array:
         parts = [_to_words(x, leaf) for x, leaf in zip(jax.tree.leaves(tree), leaves, strict=True)]
-        return jnp.concatenate(parts, axis=-1)
+        return jnp.concatenate(parts, axis=-1) if parts else jnp.zeros(0, jnp.uint32)
 
     def unpack(words: Array) -> PyTree:
-        parts = [
-            _from_words(words[..., start:end], leaf) for start, end, leaf in zip([0, *ends], ends, leaves, strict=False)
-        ]
+        parts = [_from_words(words[..., a:b], leaf) for (a, b), leaf in zip(pairwise(ends), leaves, strict=True)]
         return decode(jax.tree.unflatten(treedef, parts))
 
     return Packing(ends[-1], pack, unpack)
 
 
+def _as_real(x: Array) -> Array:
+    """A random key `[...]` as its words `[..., W]`, and a complex number as two real ones, `[..., 2]`."""
+    if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
+        return jax.random.key_data(x)
+    return jnp.stack([x.real, x.imag], -1) if jnp.issubdtype(x.dtype, jnp.complexfloating) else x
+
+
+def _from_real(x: Array, dtype: jnp.dtype) -> Array:
+    """The inverse of `_as_real`."""
+    if jnp.issubdtype(dtype, jax.dtypes.prng_key):
+        return jax.random.wrap_key_data(x, impl=jax.random.key_impl(jnp.empty((), dtype)))
+    return jax.lax.complex(x[..., 0], x[..., 1]) if jnp.issubdtype(dtype, jnp.complexfloating) else x
+
+
 def _bits(dtype: jnp.dtype) -> int:
-    return 1 if dtype == jnp.bool_ else dtype.itemsize * 8
+    """Bits of a number. Those of int4 and its like are fewer than it takes in memory."""
+    if dtype == jnp.bool_:
+        return 1
+    return (jnp.iinfo if jnp.issubdtype(dtype, jnp.integer) else jnp.finfo)(dtype).bits
 
 
 def _num_words(leaf: jax.ShapeDtypeStruct) -> int:
-    return -(-math.prod(leaf.shape) * _bits(leaf.dtype) // 32)
+    numbers = jax.eval_shape(_as_real, leaf)
+    return -(-numbers.size * _bits(numbers.dtype) // 32)
 
 
 def _to_words(x: Array, leaf: jax.ShapeDtypeStruct) -> Array:
     """Array `[..., *leaf.shape]` to uint32 `[..., _num_words(leaf)]`."""
     x = jnp.asarray(x, leaf.dtype)
     batch = x.shape[: x.ndim - len(leaf.shape)]
-    bits = _bits(leaf.dtype)
-    if bits in (8, 16):  # first of all become integers: a copy of a small float may change the bits of a NaN
+    x = _as_real(x)
+    bits, size = _bits(x.dtype), math.prod(x.shape[len(batch) :])
+    if bits in UNSIGNED:  # first of all become integers: a copy of a small float may change the bits of a NaN
         x = jax.lax.bitcast_convert_type(x, UNSIGNED[bits])
-    x = x.reshape(*batch, -1)
+    x = x.reshape(*batch, size)
     if bits < 32:
         per_word = 32 // bits
-        x = jnp.pad(x, [(0, 0)] * len(batch) + [(0, -x.shape[-1] % per_word)]).reshape(*batch, -1, per_word)
-    if bits == 1:
-        return (x.astype(jnp.uint32) << jnp.arange(32, dtype=jnp.uint32)).sum(-1, dtype=jnp.uint32)
-    return jax.lax.bitcast_convert_type(x, jnp.uint32).reshape(*batch, -1)
+        x = jnp.pad(x, [(0, 0)] * len(batch) + [(0, -size % per_word)]).reshape(*batch, -(-size // per_word), per_word)
+    if bits < 8:
+        return (x.astype(jnp.uint32) << jnp.arange(0, 32, bits, dtype=jnp.uint32)).sum(-1, dtype=jnp.uint32)
+    return jax.lax.bitcast_convert_type(x, jnp.uint32).reshape(*batch, _num_words(leaf))
 
 
 def _from_words(words: Array, leaf: jax.ShapeDtypeStruct) -> Array:
     """The inverse of `_to_words`."""
-    batch, size, bits = words.shape[:-1], math.prod(leaf.shape), _bits(leaf.dtype)
-    if bits == 1:
-        x = ((words[..., None] >> jnp.arange(32, dtype=jnp.uint32)) & 1).astype(bool)
-        return x.reshape(*batch, -1)[..., :size].reshape(*batch, *leaf.shape)
+    numbers = jax.eval_shape(_as_real, leaf)
+    *batch, num_words = words.shape
+    dtype, bits, size = numbers.dtype, _bits(numbers.dtype), numbers.size
+    if bits < 8:
+        parts = (words[..., None] >> jnp.arange(0, 32, bits, dtype=jnp.uint32)) & (2**bits - 1)
+        words = parts.astype(UNSIGNED.get(bits, bool))
+    elif bits < 32:
+        words = jax.lax.bitcast_convert_type(words, UNSIGNED[bits])
     if bits < 32:
-        words = jax.lax.bitcast_convert_type(words, UNSIGNED[bits]).reshape(*batch, -1)[..., :size]
+        words = words.reshape(*batch, num_words * (32 // bits))[..., :size]
     elif bits == 64:
-        words = words.reshape(*batch, -1, 2)
-    return jax.lax.bitcast_convert_type(words, leaf.dtype).reshape(*batch, *leaf.shape)
+        words = words.reshape(*batch, size, 2)
+    x = words if dtype == jnp.bool_ else jax.lax.bitcast_convert_type(words, dtype)
+    return _from_real(x.reshape(*batch, *numbers.shape), leaf.dtype)
 
 
 class BufferState(NamedTuple):

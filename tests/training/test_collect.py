@@ -228,12 +228,22 @@ def bits_of(word) -> dict[str, jax.Array]:
         "bfloat16": jax.lax.bitcast_convert_type(halves, jnp.bfloat16),
         "int32": jax.lax.bitcast_convert_type(word, jnp.int32),
         "float32": jax.lax.bitcast_convert_type(scrambled, jnp.float32),
+        "complex64": jax.lax.complex(
+            *jnp.moveaxis(jax.lax.bitcast_convert_type(scrambled[..., :2], jnp.float32), -1, 0)
+        ),
+        "key": jax.random.wrap_key_data(scrambled[..., :2]),
+        "int4": scrambled.astype(jnp.int4),
+        "empty": {"tree": (), "axis": jnp.zeros((*word.shape, 0))},
     }
 
 
 def raw(x) -> jax.Array:
     """The bits of an array."""
-    return x if x.dtype == bool else jax.lax.bitcast_convert_type(x, f"uint{8 * x.dtype.itemsize}")
+    if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
+        return jax.random.key_data(x)
+    if x.dtype == jnp.complex64:
+        return raw(jnp.stack([x.real, x.imag]))
+    return x if x.dtype in (bool, jnp.int4) else jax.lax.bitcast_convert_type(x, f"uint{8 * x.dtype.itemsize}")
 
 
 @pytest.mark.parametrize("kind", TRAINERS)
