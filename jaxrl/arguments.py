@@ -243,3 +243,9 @@ def suggest(name: str, known: Iterable[str], prefix: str = "") -> str:
         return f"the nearest is {prefix}{near}"
     same = [path for path in known if path.rpartition(".")[0] == group] or known
     return f"one of {', '.join(prefix + path for path in same)}"
+
+
+def first_line(error: BaseException) -> str:
+    """An error in one line."""
+    text = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {text[0][:200]}" if text else type(error).__name__

@@ -20,6 +20,7 @@ import numpy as np
 
 from jaxrl.arguments import ArgumentError, check_is_no_class
 from jaxrl.envs.base import Environment
+from jaxrl.envs.host import HostEnvironment
 from jaxrl.precision import single
 from jaxrl.random import as_keys
 from jaxrl.types import Array, PyTree
@@ -89,7 +90,7 @@ def check_interface(env: Any) -> None:
     if isinstance(env, tuple):
         raise ArgumentError("env", "must be an environment alone, without its parameters", env)
     if any(kind.__module__.split(".")[0] in ("gymnasium", "gym") for kind in type(env).__mro__):
-        rule = "must be a pure function of arrays, as gymnax's are"
+        rule = "must be a pure function of arrays, as gymnax's are, or be made with jaxrl.make('gymnasium:NAME')"
         raise ArgumentError("env", rule, name, got=f"gymnasium's {name}")
     for method, arguments in METHODS.items():
         if not callable(getattr(env, method, None)):
@@ -180,7 +181,9 @@ def check_resets(env: Any, params: Any) -> None:
     Raises:
         ArgumentError: it does not reset itself.
     """
-    known = isinstance(env, Environment) or type(env).__module__.startswith("gymnax.")  # the check takes a second
+    own = isinstance(env, Environment | HostEnvironment)
+    own = isinstance(env, Environment | HostEnvironment)
+    known = own or type(env).__module__.startswith("gymnax.")  # the check takes a second
     if known or any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves(params)):
         return
     foreign, space = adapt(env, params), env.action_space(params)

@@ -14,6 +14,8 @@ from jaxrl.envs.base import Environment, EnvParams, describe_params
 from jaxrl.envs.cart_pole import CartPole
 from jaxrl.envs.foreign import check_interface
 from jaxrl.envs.grid_world import GridWorld
+from jaxrl.envs.gymnasium_env import PREFIX, find_gymnasium
+from jaxrl.envs.host import HostEnvironment
 from jaxrl.envs.maps import map_text
 from jaxrl.envs.minatar import GAMES, MinAtar
 
@@ -30,13 +32,14 @@ def make(env_id: str, rules: str | None = None, **options: Any) -> tuple[Any, An
         observation, state = env.reset(jax.random.key(0), params)
 
     Args:
-        env_id: a name in `NAMES`, any name that gymnax knows, or `"module:factory"` for a function that returns an
-            environment with gymnax 1.0's interface, or such an environment and its parameters.
+        env_id: a name in `NAMES`, any name that gymnax knows, `"gymnasium:NAME"` for an environment of gymnasium, which
+            steps on the host, or `"module:factory"` for a function that returns an environment with gymnax 1.0's
+            interface, or such an environment and its parameters.
         rules: for MinAtar's games, "original" (the default: 6 actions, sticky 0.1, ramping, no cap) or "gymnax"
             (minimal actions, no sticky actions, episodes truncated after 1000 steps, in Freeway after 2500).
         options: for "GridWorld", the arguments of `jaxrl.envs.grid_world.GridWorld`, such as `map` and
-            `slip_probability`. For other environments, arguments of the factory and fields of the parameters, such as
-            `max_steps_in_episode`.
+            `slip_probability`; for gymnasium's environments, those of `gymnasium.make`. For other environments,
+            arguments of the factory and fields of the parameters, such as `max_steps_in_episode`.
 
     Returns:
         `(env, params)`. Equal calls return the same objects, so that nothing is traced twice, if all options are
@@ -61,6 +64,8 @@ def describe_rules(env: Any, params: Any) -> str:
     """The rules of an environment in one line, printed beside every score."""
     if isinstance(env, Environment):
         return env.describe_rules(params)
+    if isinstance(env, HostEnvironment):
+        return env.rules
     return describe_params(params, getattr(env, "default_params", None))
 
 
@@ -92,6 +97,8 @@ def _find_factory(env_id: str, rules: str | None) -> Callable[..., Any]:
         return lambda: MinAtar(GAMES[env_id], "gymnax" if rules == "gymnax" else "original")
     if env_id in NAMES:
         return {"CartPole-v1": CartPole, "GridWorld": GridWorld}[env_id]
+    if env_id.startswith(f"{PREFIX}:"):
+        return find_gymnasium(env_id.removeprefix(f"{PREFIX}:"))
     if ":" not in env_id:
         from gymnax import registration  # here, because it takes seconds and jaxrl's own environments do not need it
 
@@ -119,6 +126,8 @@ def _apply_options(env_id: str, factory: Callable[..., Any], options: dict[str, 
     arguments = {name: value for name, value in options.items() if takes_any or name in known}
     try:
         made = factory(**arguments)
+    except ArgumentError:
+        raise
     except Exception as error:
         if not arguments:
             raise
@@ -129,7 +138,7 @@ def _apply_options(env_id: str, factory: Callable[..., Any], options: dict[str, 
         rule = "must name a factory of an environment, or of one and its parameters"
         raise ArgumentError("env_id", rule, env_id, got=f"{env_id!r}, which returns {len(made)} values")
     env, params = made if isinstance(made, tuple) else (made, getattr(made, "default_params", None))
-    if not isinstance(env, Environment):
+    if not isinstance(env, Environment | HostEnvironment):
         check_interface(env)
     changes = {name: value for name, value in options.items() if name not in arguments}
     fields = [field.name for field in dataclasses.fields(params)] if dataclasses.is_dataclass(params) else []

@@ -2,13 +2,15 @@
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxrl.arguments import ArgumentError
 from jaxrl.envs.base import Environment
 from jaxrl.envs.foreign import check_interface, is_box
-from jaxrl.types import Box, Discrete
+from jaxrl.envs.host import HostEnvironment
+from jaxrl.types import Box, Discrete, PyTree
 
 
 def action_space_of(env: Any, params: Any) -> Discrete | Box:
@@ -36,6 +38,13 @@ def action_space_of(env: Any, params: Any) -> Discrete | Box:
             return Box(low, high)
     rule = "must have discrete actions or a box of them with one axis, finite bounds and low < high"
     raise ArgumentError("env", rule, env, got=f"{_name(env)} with {space!r}")
+
+
+def observation_of(env: Any, params: Any) -> PyTree:
+    """The shape and dtype of an observation, as `jax.ShapeDtypeStruct`s."""
+    if isinstance(env, HostEnvironment):
+        return env.example.observation
+    return jax.eval_shape(env.reset, jax.random.key(0), params)[0]
 
 
 def num_discrete_actions(env: Any, params: Any) -> int:

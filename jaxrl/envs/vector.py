@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxrl.arguments import ArgumentError
 from jaxrl.envs.base import Environment
 from jaxrl.envs.foreign import adapt
+from jaxrl.envs.host import HostEnvironment, shapes_only
 from jaxrl.precision import single
 from jaxrl.random import as_keys
 from jaxrl.types import Array, Mean, Metrics, PyTree, Transition
@@ -51,6 +52,7 @@ class VectorEnv(NamedTuple):
         decode: `(Transition [...]) -> Transition [...]`, from the stored form.
         axes: the axis of each leaf of `env_states` that counts environments: the last in jaxrl's own environments, else
             the first; None for what they share.
+        host: the environment, if it steps on the host: `reset` and `step` can then be traced, but not run.
     """
 
     num_envs: int
@@ -59,10 +61,13 @@ class VectorEnv(NamedTuple):
     observe: Callable[[VectorState], PyTree]
     decode: Callable[[Transition], Transition]
     axes: PyTree
+    host: HostEnvironment | None = None
 
 
 def vectorize(env: Any, params: Any, num_envs: int) -> VectorEnv:
     """`num_envs` copies of an environment, jaxrl's own or any with gymnax 1.0's interface, stepped in lockstep.
+
+    Of an environment that steps on the host, `jaxrl.evaluate` and the trainers make the copies.
 
     An environment with a box of actions receives them clipped to it. The transition keeps the original actions, because
     the policy assigned its probability to those.
@@ -73,8 +78,11 @@ def vectorize(env: Any, params: Any, num_envs: int) -> VectorEnv:
     """
     if not isinstance(num_envs, Integral) or num_envs < 1:
         raise ArgumentError("num_envs", "must be a whole number >= 1", num_envs)
-    own = isinstance(env, Environment)
-    reset_envs, step_envs = (_own if own else _gymnax)(env, params, num_envs)
+    own, host = isinstance(env, Environment), env if isinstance(env, HostEnvironment) else None
+    if host is not None:
+        reset_envs, step_envs = shapes_only(host, num_envs)
+    else:
+        reset_envs, step_envs = (_own if own else _gymnax)(env, params, num_envs)
     whole = env.decode if own else lambda observation: observation
 
     def reset(key: Array) -> VectorState:
@@ -102,9 +110,8 @@ def vectorize(env: Any, params: Any, num_envs: int) -> VectorEnv:
     def decode(stored: Transition) -> Transition:
         return stored._replace(observation=whole(stored.observation), next_observation=whole(stored.next_observation))
 
-    return VectorEnv(
-        num_envs, reset, step, lambda state: whole(state.observation), decode, _own_axes(env, params) if own else 0
-    )
+    axes = _own_axes(env, params) if own else 0
+    return VectorEnv(num_envs, reset, step, lambda state: whole(state.observation), decode, axes, host)
 
 
 def _own(env: Environment, params: Any, num_envs: int) -> tuple[Callable, Callable]:

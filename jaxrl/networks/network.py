@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxrl.arguments import ArgumentError, check_is_no_class
+from jaxrl.envs import observation_of
 from jaxrl.precision import single
 from jaxrl.types import Array, PyTree
 
@@ -59,7 +60,7 @@ def check_one_array(observation: PyTree) -> None:
 
 def example_of(env: Any, params: Any) -> Any:
     """The `observation` argument of default networks: the space of numbered states, or an observation's shape."""
-    observation, _ = jax.eval_shape(env.reset, jax.random.key(0), params)
+    observation = observation_of(env, params)
     space = env.observation_space(params) if hasattr(env, "observation_space") else None
     numbered = getattr(observation, "shape", None) == () and jnp.issubdtype(observation.dtype, jnp.integer)
     return space if numbered and num_states_of(space) else observation

@@ -5,7 +5,7 @@ import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
-from jaxrl.training.checkpoint import first_line
+from jaxrl.arguments import first_line
 
 ERRORS = "picture_errors.txt"
 

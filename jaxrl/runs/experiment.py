@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import jax
 
 from jaxrl.arguments import ArgumentError, suggest
+from jaxrl.envs import observation_of
 from jaxrl.memory import check_fits
 from jaxrl.runs.options import Options, flatten
 from jaxrl.training.checks import check_total_steps
@@ -82,7 +83,7 @@ def ignored_settings(*rules: tuple[bool, str, tuple[str, ...]]) -> dict[str, str
 
 def check_effective(experiment: Experiment, env: Any, env_params: Any, options: Options) -> None:
     """Checks that every setting that differs from the experiment's defaults has an effect."""
-    observation, _ = jax.eval_shape(env.reset, jax.random.key(0), env_params)
+    observation = observation_of(env, env_params)
     default, value = flatten(experiment.defaults), flatten(options)
     for path, reason in experiment.ignored(options, observation).items():
         if value[path] != default[path]:

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrl.arguments import ArgumentError, errors_in
+from jaxrl.envs import observation_of
 from jaxrl.runs import run_directory
 from jaxrl.runs.experiment import Experiment, find_experiment
 from jaxrl.runs.options import Options, read_options
@@ -79,7 +80,7 @@ class TrainedPolicy:
     @cached_property
     def observation(self) -> PyTree:
         """The shape and dtype of an observation."""
-        return jax.eval_shape(self.env.reset, jax.random.key(0), self.env_params)[0]
+        return observation_of(self.env, self.env_params)
 
     def _batch(self, observations: PyTree) -> tuple[PyTree, bool]:
         """Observations as arrays with a batch axis, and whether they had none."""

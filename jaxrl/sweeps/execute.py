@@ -13,7 +13,7 @@ import jax
 import polars as pl
 from rich.console import Console
 
-from jaxrl.arguments import ArgumentError, errors_in
+from jaxrl.arguments import ArgumentError, errors_in, first_line
 from jaxrl.envs import describe_rules
 from jaxrl.formatting import format_bytes, format_count, format_seconds
 from jaxrl.runs import provenance, run_directory
@@ -24,7 +24,7 @@ from jaxrl.sweeps.plan import GroupPlan, Limits, make_limits, max_chunk_size, pl
 from jaxrl.sweeps.results import SweepResult
 from jaxrl.sweeps.spec import SweepSpec, flatten_record, to_toml
 from jaxrl.sweeps.trials import Group, check_effective, make_groups, swept_columns
-from jaxrl.training.checkpoint import CheckpointError, first_line
+from jaxrl.training.checkpoint import CheckpointError
 from jaxrl.training.devices import all_reduce_max, local_devices
 from jaxrl.training.loggers import make_loggers
 

@@ -4,11 +4,11 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import jax
 import polars as pl
 from rich.console import Console
 
 from jaxrl.arguments import ArgumentError
+from jaxrl.envs import observation_of
 from jaxrl.formatting import describe_spread, format_count, markdown_table, screen_table
 from jaxrl.plots.picture_errors import errors_as_notes
 from jaxrl.plots.sweep_results import draw_curves, draw_hparams
@@ -90,7 +90,7 @@ def retrain_best(spec: SweepSpec, result: SweepResult) -> str:
     """The command that trains the best configuration again, with the same seeds."""
     options = spec.configuration(result.configurations["configuration"][0], num_seeds=spec.seeds)
     env, env_params = make_env(options.task)
-    observation, _ = jax.eval_shape(env.reset, jax.random.key(0), env_params)
+    observation = observation_of(env, env_params)
     ignored = spec.experiment.ignored(options, observation)  # the command would refuse these
     return results.retrain_command(
         spec.experiment, {path: x for path, x in flatten(options).items() if path not in ignored}

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from jaxrl.arguments import ArgumentError, errors_in
-from jaxrl.envs import vectorize
+from jaxrl.envs import observation_of, vectorize
 from jaxrl.random import key_streams
 from jaxrl.runs.experiment import build, trace
 from jaxrl.runs.options import flatten
@@ -131,7 +131,7 @@ def check_effective(spec: SweepSpec, groups: Sequence[Group]) -> None:
     swept = {path: table for path, table in spec.swept.items() if len(table.get("values", "several")) > 1}
     everywhere = spec.search in ("grid", "list")
     for group in groups:
-        observation, _ = jax.eval_shape(group.env.reset, jax.random.key(0), group.env_params)
+        observation = observation_of(group.env, group.env_params)
         for configuration in group.trials["configuration"].unique(maintain_order=True):
             options, drawn = spec.configuration(configuration), spec.draws[configuration]
             value = flatten(options)

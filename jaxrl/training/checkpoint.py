@@ -22,6 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 
+from jaxrl.arguments import first_line
 from jaxrl.types import PyTree
 
 
@@ -241,9 +242,3 @@ def _cause(error: BaseException) -> str:
         return error.strerror
     found = [(text.rfind(reason), reason) for reason in reasons if reason in text]
     return max(found)[1] if found else first_line(error)
-
-
-def first_line(error: BaseException) -> str:
-    """An error in one line."""
-    text = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {text[0][:200]}" if text else type(error).__name__
