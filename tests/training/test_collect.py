@@ -154,6 +154,22 @@ def test_each_agent_of_a_population_remembers_as_alone(kind: str) -> None:
             )
 
 
+@pytest.mark.parametrize("kind", TRAINERS)
+def test_a_resumed_run_remembers(kind: str, tmp_path) -> None:
+    """To the same bits, with memory and extras in the middle of an episode."""
+    trainer = TRAINERS[kind](counter(wrong), ENV, ())
+    key = jax.random.key(4)
+    program = Program(trainer, key, 7)
+    steps = [trainer.warmup_steps + iterations * trainer.steps_per_iteration for iterations in (3, 7)]
+    checkpoints = jaxrl.Checkpoints(tmp_path)
+    half = jaxrl.run(program, key, 7, steps[0], checkpoints=checkpoints)
+    assert (np.asarray(half.state.source.memory["count"]) > 7).any()
+    resumed = jaxrl.run(program, key, 7, steps[1], checkpoints=checkpoints, resume=True)
+    whole = jaxrl.run(program, key, 7, steps[1])
+    jax.tree.map(np.testing.assert_array_equal, whole.state._replace(key=()), resumed.state._replace(key=()))
+    assert resumed.row["wrong"] == 0
+
+
 def sums(start, n):
     """start + (start + 1) + …, of n numbers."""
     return start * n + n * (n - 1) / 2
