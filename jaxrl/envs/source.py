@@ -47,11 +47,11 @@ def decide(policy: Policy, envs: VectorEnv, source: Source, key: Array) -> Decis
     return decision
 
 
-def check_memory(name: str, before: PyTree, after: PyTree) -> None:
+def check_memory(name: str, before: PyTree, after: PyTree, where: str = "") -> None:
     """Raises `ArgumentError` if a decision's memory has other shapes than the memory it was given."""
     first, then = (jax.tree.map(lambda x: (jnp.result_type(x).name, *jnp.shape(x)), x) for x in (before, after))
     if first != then:
-        raise ArgumentError(name, f"must keep the shapes of its memory, {first}", then)
+        raise ArgumentError(name, f"must keep the shapes of its memory{where}, {first}", then)
 
 
 def step(

@@ -39,19 +39,18 @@ def init_agent(
         space: their actions.
 
     Raises:
-        ArgumentError: the agent does not return a `Decision`, its memory changes its shape, or it has another kind of
-            actions, or chooses among another number of them.
+        ArgumentError: `Agent.act` or `Agent.policy` does not return a `Decision`, changes the shape of the memory, has
+            another kind of actions, or chooses among another number of them, or the agent needs the environments'
+            states and they show none.
     """
+    check_env_states(agent, env_states)
     observations = envs.observe(env_states)
     agent_state = agent.init(key, hparams, jax.tree.map(lambda x: x[0], observations))
     memory = agent.memory(agent_state, envs.num_envs)
     given = source.seen(envs, source.Source(env_states, memory))
-    decision = jax.eval_shape(agent.act, agent_state, given, key, 0.0)
-    if not isinstance(decision, Decision):
-        kind = "an array" if isinstance(decision, jax.ShapeDtypeStruct) else type(decision).__name__
-        raise ArgumentError("agent", "must return a jaxrl.Decision from act", decision, got=kind)
-    check_actions(decision.action, space, envs.num_envs)
-    source.check_memory("agent", memory, decision.memory)
+    check_decision("act", jax.eval_shape(agent.act, agent_state, given, key, 0.0), memory, space, envs.num_envs)
+    evaluated = jax.eval_shape(agent.policy, agent_state, given, key)  # else refused only after training
+    check_decision("policy", evaluated, memory, space, envs.num_envs)
     if not agent.outputs or not isinstance(space, Discrete):
         return agent_state
     outputs = jax.eval_shape(agent.outputs, agent_state, observations)
@@ -62,18 +61,42 @@ def init_agent(
     return agent_state
 
 
-def check_actions(actions: Any, space: Discrete | Box, num_envs: int) -> None:
-    """Checks that actions for `num_envs` observations, or their `jax.ShapeDtypeStruct`, fit the environment.
+def check_env_states(agent: Agent, env_states: VectorState) -> None:
+    """Checks that environments show their states, `VectorState.env_states`, to an agent that needs them.
 
     Raises:
-        ArgumentError: they are not int `[N]` for discrete actions, or float `[N, D]` for a box.
+        ArgumentError: it does, and they are `()`, as those of environments that run outside of JAX.
     """
+    if agent.needs_env_states and env_states.env_states == ():
+        rule = "must act without the environments' states, which these environments do not show"
+        raise ArgumentError("agent", rule, None, got="one with needs_env_states")
+
+
+def check_decision(function: str, decision: Any, memory: PyTree, space: Discrete | Box, num_envs: int) -> None:
+    """Checks what an agent decides for `num_envs` observations, in arrays or `jax.ShapeDtypeStruct`s.
+
+    Args:
+        function: which of the agent's functions decided, "act" or "policy".
+        decision: what it returned.
+        memory: the memory that it was given.
+        space: the actions of the environment.
+        num_envs: N.
+
+    Raises:
+        ArgumentError: it is no `Decision`, its actions are not int `[N]` for discrete actions or float `[N, D]` for a
+            box, or the memory has other shapes.
+    """
+    if not isinstance(decision, Decision):
+        got = "an array" if hasattr(decision, "shape") else type(decision).__name__
+        raise ArgumentError("agent", f"must return a jaxrl.Decision from {function}", decision, got)
+    actions, where = decision.action, " in policy" if function == "policy" else ""
     kind, name = (jnp.integer, "int") if isinstance(space, Discrete) else (jnp.floating, "float")
     shape = (num_envs,) if isinstance(space, Discrete) else (num_envs, *space.low.shape)
     if not (hasattr(actions, "shape") and actions.shape == shape and jnp.issubdtype(actions.dtype, kind)):
         got = f"{actions.dtype}{list(actions.shape)}" if hasattr(actions, "shape") else repr(actions)
-        rule = f"must act with {name}{list(shape)}, for this environment has the actions {space}"
+        rule = f"must act with {name}{list(shape)}{where}, for this environment has the actions {space}"
         raise ArgumentError("agent", rule, actions, got)
+    source.check_memory("agent", memory, decision.memory, where)
 
 
 def check_update(results: Any) -> tuple[PyTree, Metrics, PyTree]:

@@ -11,6 +11,7 @@ import jaxrl
 from jaxrl import Decision, Mean, a2c, dqn, make, off_policy, on_policy, ppo, pqn, q_learning, reinforce
 from jaxrl.arguments import ArgumentError
 from jaxrl.networks import QNetwork, actor_critic
+from jaxrl.training.checks import check_env_states, init_agent
 from jaxrl.types import Discrete
 from tests.agents.probes import Aim
 
@@ -137,5 +138,49 @@ def test_what_an_update_must_return() -> None:
 
 
 def test_outputs_count_for_discrete_actions_only() -> None:
-    agent = own(act=lambda state, given, key, env_steps: Decision(jnp.zeros((len(given.observation), 1))))
+    def act(state, given, key, env_steps=0):
+        return Decision(jnp.zeros((len(given.observation), 1)))
+
+    agent = own(act=act, policy=act)
     jax.eval_shape(on_policy(agent, Aim(), None, ON).init, jax.random.key(0), ())
+
+
+def remembering(policy) -> jaxrl.Agent:
+    """An agent with a memory, [N], that acts as it should."""
+
+    def act(state, given, key, env_steps):
+        return Decision(jnp.zeros(len(given.observation), jnp.int32), given.memory + 1)
+
+    return own(act=act, policy=policy, memory=lambda state, num_envs: jnp.zeros(num_envs))
+
+
+def test_a_policy_is_checked_before_training() -> None:
+    """And not only when it is evaluated, at the end."""
+    action = jnp.zeros(2, jnp.int32)
+    for decision, message in (
+        (lambda memory: action, "must return a jaxrl.Decision from policy, got an array"),
+        (lambda memory: None, "must return a jaxrl.Decision from policy, got NoneType"),
+        (lambda memory: Decision(jnp.zeros(2), memory), r"must act with int\[2\] in policy, .*, got float32\[2\]"),
+        (lambda memory: Decision(action[:1], memory), r"must act with int\[2\] in policy, .*, got int32\[1\]"),
+        (lambda memory: Decision(3, memory), r"must act with int\[2\] in policy, .*, got int32\[\]"),
+        (lambda memory: Decision(action), r"must keep the shapes of its memory in policy, \('float32', 2\), got \(\)"),
+        (lambda memory: Decision(action, memory > 0), r"must keep the .* in policy, .*, got \('bool', 2\)"),
+    ):
+        agent = remembering(lambda state, given, key, decision=decision: decision(given.memory))
+        for trainer in (on_policy(agent, *ENV, ON), off_policy(agent, *ENV, OFF)):
+            with pytest.raises(ArgumentError, match=f"^agent {message}"):
+                jax.eval_shape(trainer.init, jax.random.key(0), ())
+    jax.eval_shape(
+        on_policy(remembering(lambda state, given, key: Decision(action, given.memory)), *ENV, ON).init,
+        jax.random.key(0),
+        (),
+    )
+
+
+def test_states_that_are_not_shown() -> None:
+    envs, agent = jaxrl.vectorize(*ENV, 2), own(needs_env_states=True)
+    state = envs.reset(jax.random.key(0))
+    check_env_states(agent, state)
+    check_env_states(own(), state._replace(env_states=()))
+    with pytest.raises(ArgumentError, match=r"^agent must act without the .*, got one with needs_env_states$"):
+        init_agent(agent, jax.random.key(0), (), envs, state._replace(env_states=()), Discrete(4))

@@ -264,7 +264,7 @@ def raw(x) -> jax.Array:
 
 @pytest.mark.parametrize("kind", TRAINERS)
 def test_extras_come_back_bit_for_bit(kind: str) -> None:
-    def act(state, given, key, env_steps):
+    def act(state, given, key, env_steps=0):
         return Decision(jnp.zeros(N, jnp.int32), extras=bits_of(given.observation[:, 1]))
 
     def update(state, batch, key, env_steps, constants):

@@ -107,7 +107,7 @@ def spy() -> Agent:
     def init(key, hparams, observation):
         return None
 
-    def act(state, given, key, env_steps):
+    def act(state, given, key, env_steps=0):
         return Decision(jax.random.randint(key, (len(given.observation),), 0, 4))
 
     def update(state, batch, key, env_steps, constants):
