@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from jaxrl import distributions, networks, ops, planning
 from jaxrl.agents import (
     A2CHparams,
+    BehaviourCloningHparams,
     DQNHparams,
     MinibatchConfig,
     PPOHparams,
@@ -22,6 +23,7 @@ from jaxrl.agents import (
     ReinforceHparams,
     SequenceConfig,
     a2c,
+    behaviour_cloning,
     dqn,
     normalised,
     ppo,
@@ -32,22 +34,27 @@ from jaxrl.agents import (
 )
 from jaxrl.arguments import ArgumentError
 from jaxrl.envs import Environment, action_space_of, make, rollout, vectorize
-from jaxrl.networks import Network, actor_critic, q_network
+from jaxrl.networks import Network, actor_critic, policy_network, q_network
 from jaxrl.training import (
     CheckpointError,
     Checkpoints,
+    Dataset,
     DivergedError,
     Logger,
+    OfflineConfig,
     OffPolicyConfig,
     OnPolicyConfig,
     Program,
     RunInfo,
     evaluate,
+    load_dataset,
     off_policy,
+    offline,
     on_policy,
     population,
     repeat,
     run,
+    save_dataset,
 )
 from jaxrl.types import MDP, Agent, Decision, Input, Mean, Sample, Trainer, TrainState, Transition
 
@@ -81,15 +88,17 @@ _LAZY = {
 """The module of each name that is imported when it is first used, because it needs plots or a command line."""
 
 __all__ = [
-    "MDP", "A2CHparams", "Agent", "ArgumentError", "Budget", "CheckpointError", "Checkpoints", "DQNHparams",
-    "Decision", "DivergedError", "Environment", "Execution", "Experiment", "Input", "Logger", "Mean",
-    "MinibatchConfig", "Network", "OffPolicyConfig", "OnPolicyConfig", "Options", "PPOHparams", "PQNHparams",
-    "Program", "QLearningHparams", "RainbowHparams", "ReinforceConfig", "ReinforceHparams", "RunInfo", "Sample",
-    "SequenceConfig", "SweepResult", "SweepSpec", "Task", "TrainState", "TrainedPolicy", "Trainer",
-    "Transition", "a2c", "action_space_of", "actor_critic", "distributions", "dqn", "evaluate", "load", "make",
-    "networks", "normalised", "off_policy", "on_policy", "ops", "planning", "population", "ppo", "pqn",
-    "q_learning", "q_network", "read_spec", "recurrent_ppo", "reinforce", "render", "render_state",
-    "render_values", "repeat", "rollout", "run", "save_video", "sweep", "vectorize",
+    "MDP", "A2CHparams", "Agent", "ArgumentError", "BehaviourCloningHparams", "Budget", "CheckpointError",
+    "Checkpoints", "DQNHparams", "Dataset", "Decision", "DivergedError", "Environment", "Execution",
+    "Experiment", "Input", "Logger", "Mean", "MinibatchConfig", "Network", "OffPolicyConfig", "OfflineConfig",
+    "OnPolicyConfig", "Options", "PPOHparams", "PQNHparams", "Program", "QLearningHparams", "RainbowHparams",
+    "ReinforceConfig", "ReinforceHparams", "RunInfo", "Sample", "SequenceConfig", "SweepResult", "SweepSpec",
+    "Task", "TrainState", "TrainedPolicy", "Trainer", "Transition", "a2c", "action_space_of", "actor_critic",
+    "behaviour_cloning", "distributions", "dqn", "evaluate", "load", "load_dataset", "make", "networks",
+    "normalised", "off_policy", "offline", "on_policy", "ops", "planning", "policy_network", "population",
+    "ppo", "pqn", "q_learning", "q_network", "read_spec", "recurrent_ppo", "reinforce", "render",
+    "render_state", "render_values", "repeat", "rollout", "run", "save_dataset", "save_video", "sweep",
+    "vectorize",
 ]  # fmt: skip
 
 

@@ -7,7 +7,7 @@ Axis letters, used in every docstring:
     ``W``  random words of one environment step ``[...]`` any batch axes, or none
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import jax
@@ -47,6 +47,27 @@ Metrics = dict[str, Mean]
 def total(metrics: Metrics) -> Metrics:
     """Sums metrics over all their axes."""
     return jax.tree.map(lambda x: x.sum(dtype=x.dtype), metrics)
+
+
+class Unit(NamedTuple):
+    """The steps that a trainer counts.
+
+    Attributes:
+        column: their name in `metrics.csv` and other tables.
+        words: what they are.
+    """
+
+    column: str
+    words: str
+
+
+ENV_STEPS = Unit("env_steps", "environment steps")
+GRADIENT_STEPS = Unit("gradient_steps", "gradient steps")
+
+
+def unit_of(columns: Collection[str]) -> Unit:
+    """The steps that a table with these columns counts."""
+    return GRADIENT_STEPS if GRADIENT_STEPS.column in columns else ENV_STEPS
 
 
 class Input(NamedTuple):
@@ -190,7 +211,7 @@ class Agent(NamedTuple, Generic[StateT]):
         needs_env_states: whether `act` and `policy` need `Input.env_states`, which observations alone do not give.
 
     `env_steps` is the trainer's clock, a float32 scalar: the environment steps of one agent so far, over all its
-    environments. Schedules depend on it alone, so a run can be extended.
+    environments; in the offline trainer its gradient steps. Schedules depend on it alone, so a run can be extended.
     """
 
     init: Callable[[Array, Hparams, PyTree], StateT]
@@ -230,13 +251,14 @@ class Trainer(NamedTuple, Generic[StateT]):
     Attributes:
         init: `(key, hparams, constants=()) -> TrainState`. It includes the warm-up, so that `step` needs no branch.
         step: `(TrainState, constants=()) -> (TrainState, Metrics)`; a fixed rollout and a fixed number of updates.
-        steps_per_iteration: environment steps of one agent in one `step`.
-        warmup_steps: environment steps of one agent in `init`.
+        steps_per_iteration: steps of one agent in one `step`, counted in `unit`.
+        warmup_steps: steps of one agent in `init`, likewise.
         max_iterations: how often `step` may be called before an int32 counter overflows.
-        num_envs: N, the environments of one agent, which several devices can share.
+        num_envs: N, the environments of one agent, which several devices can share; 0 if it has none.
         env_axes: a `TrainState` of the axes that count environments, None for what they share. As in `vmap`, one entry
             stands for a whole part of the state.
         constants: the last argument of `init` and `step`: arrays that are the same for all agents of a population.
+        unit: what its steps are.
     """
 
     init: Callable[..., TrainState[StateT]]
@@ -247,3 +269,4 @@ class Trainer(NamedTuple, Generic[StateT]):
     num_envs: int
     env_axes: TrainState
     constants: PyTree = ()
+    unit: Unit = ENV_STEPS

@@ -1,6 +1,6 @@
 """Networks as flax modules, and adapters for those of other libraries. Only this package imports flax."""
 
-from jaxrl.networks.actor_critic import ActorCritic, actor_critic
+from jaxrl.networks.actor_critic import ActorCritic, PolicyNetwork, actor_critic, policy_network
 from jaxrl.networks.adapters import from_equinox, from_nnx
 from jaxrl.networks.flat import Flat
 from jaxrl.networks.layers import Dense, NoisyDense

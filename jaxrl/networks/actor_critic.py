@@ -63,6 +63,21 @@ class ActorCritic(nn.Module):
         return policy_of(self, self.action_space, actor(observations)), critic(observations)[:, 0]
 
 
+class PolicyNetwork(nn.Module):
+    """π(· | s) alone, as of `ActorCritic`: observations `[N, ...]` to a `Distribution`."""
+
+    action_space: Discrete | Box
+    hidden_sizes: Sequence[int] = (64, 64)
+    activation: Literal["tanh", "relu"] = "tanh"
+    num_states: int = 0
+
+    @nn.compact
+    def __call__(self, observations: Array) -> Distribution:
+        observations = as_features(observations, self.num_states)
+        actor = MLP(self.hidden_sizes, num_outputs(self.action_space), 0.01, self.activation, name="actor")
+        return policy_of(self, self.action_space, actor(observations))
+
+
 def num_outputs(space: Discrete | Box) -> int:
     """How many numbers an actor has for each observation."""
     return space.num_actions if isinstance(space, Discrete) else len(space.low)
@@ -101,3 +116,18 @@ def actor_critic(
     """
     check_one_array(observation)
     return Flat(ActorCritic(action_space, tuple(hidden_sizes), activation, num_states_of(observation)))
+
+
+def policy_network(
+    observation: PyTree,
+    action_space: Discrete | Box,
+    hidden_sizes: Sequence[int] = (64, 64),
+    activation: Literal["tanh", "relu"] = "tanh",
+) -> Flat:
+    """The default policy network for an observation, without values. The arguments are those of `actor_critic`.
+
+    Raises:
+        ArgumentError: the observation is not one array.
+    """
+    check_one_array(observation)
+    return Flat(PolicyNetwork(action_space, tuple(hidden_sizes), activation, num_states_of(observation)))

@@ -1,11 +1,13 @@
 """Trainers, compiled programs, and the host loop around them: checkpoints, loggers and evaluation."""
 
 from jaxrl.training.checkpoint import CheckpointError, Checkpoints
+from jaxrl.training.datasets import Dataset, load_dataset, save_dataset
 from jaxrl.training.evaluation import Evaluation, evaluate
 from jaxrl.training.host_loop import RunResult, run
 from jaxrl.training.hparams import as_arrays, repeat
 from jaxrl.training.loggers import Logger, RunInfo
 from jaxrl.training.off_policy import OffPolicyConfig, off_policy
+from jaxrl.training.offline import OfflineConfig, offline
 from jaxrl.training.on_policy import OnPolicyConfig, on_policy
 from jaxrl.training.population import RunState, population
 from jaxrl.training.program import DivergedError, Program

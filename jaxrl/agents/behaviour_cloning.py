@@ -1,0 +1,116 @@
+"""Behaviour cloning (Pomerleau 1991, https://doi.org/10.1162/neco.1991.3.1.88): imitation as supervised learning.
+
+The policy maximises the likelihood of an expert's actions in the states that the expert visited,
+
+    max_θ E[log π_θ(a | s)]   over recorded (s, a).
+
+It never learns what to do in states where its own mistakes lead. An error rate ε per step can therefore cost O(ε T²) of
+the return of T steps (Ross & Bagnell 2010, https://proceedings.mlr.press/v9/ross10a.html).
+"""
+
+import dataclasses
+from functools import partial
+from typing import Annotated, Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from annotated_types import Ge, Gt, Interval
+
+from jaxrl.agents.minibatches import merge_time
+from jaxrl.agents.optimizers import Optimizer, adam, learning_rate_at
+from jaxrl.agents.policy_gradient import PolicyGradientState, Updated, gradient_step
+from jaxrl.arguments import ArgumentError, check_kind
+from jaxrl.distributions import Distribution, restricted
+from jaxrl.networks.network import Network, check_network, initial_params
+from jaxrl.types import Agent, Array, Decision, Input, PyTree, Sample
+from jaxrl.xla.threefry import inline
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class BehaviourCloningHparams:
+    """Hyperparameters of behaviour cloning."""
+
+    learning_rate: Annotated[float, Interval(gt=0, lt=1e30)] = 1e-3
+    """Initial learning rate of Adam, > 0."""
+    learning_rate_decay_steps: Annotated[float, Ge(0)] = 0.0
+    """Gradient steps over which the learning rate decays linearly to zero; 0 keeps it constant."""
+    max_grad_norm: Annotated[float, Gt(0)] = 1.0
+    """Maximum global norm of the gradients, > 0; larger gradients are scaled down to it."""
+
+
+def default_optimizer(hparams: BehaviourCloningHparams, env_steps: Array) -> optax.GradientTransformation:
+    """Adam after a clip of the gradient's norm."""
+    return adam(learning_rate_at(hparams, env_steps), hparams.max_grad_norm)
+
+
+def behaviour_cloning(network: Network, optimizer: Optimizer = default_optimizer) -> Agent:
+    """Behaviour cloning with any network.
+
+    Args:
+        network: maps observations `[N, ...]` to a `jaxrl.distributions.Distribution` over actions. Values beside it, as
+            those of `jaxrl.actor_critic`, are neither used nor trained.
+        optimizer: of the parameters; by default, Adam after a clip of the gradient's norm.
+
+    Returns:
+        An agent for a `Sample` `[n, B]`, as from `jaxrl.offline`, with hyperparameters `BehaviourCloningHparams`. Only
+        legal actions have a probability. Its metrics are `loss`, the mean of −log π(a | s), and for discrete actions
+        `accuracy`, the share of recorded actions that are the most probable ones.
+
+    Raises:
+        ArgumentError: not a network; from `init`, other outputs or hyperparameters; from `update`, not a sample.
+    """
+    check_network(network)
+
+    def init(key: Array, hparams: BehaviourCloningHparams, observation: PyTree) -> PolicyGradientState:
+        check_kind("hparams", hparams, BehaviourCloningHparams)
+        params = initial_params(network, key, observation)
+        two = jax.tree.map(lambda x: jnp.stack([x, x]), observation)
+        given = jax.eval_shape(network.apply, params, two)
+        if not hasattr(_policy_of(given), "log_prob"):
+            rule = "must return a jaxrl.distributions.Distribution, with or without values"
+            raise ArgumentError("network", rule, given, got=type(given).__name__)
+        return PolicyGradientState(params, optimizer(hparams, jnp.float32(0)).init(params), hparams)
+
+    def act(state: PolicyGradientState, given: Input, key: Array, env_steps: Array) -> Decision:
+        del env_steps
+        return Decision(restricted(outputs(state, given.observation), given.legal).sample(inline(key)))
+
+    def policy(state: PolicyGradientState, given: Input, key: Array) -> Decision:
+        del key
+        return Decision(restricted(outputs(state, given.observation), given.legal).mode())
+
+    def outputs(state: PolicyGradientState, observations: PyTree) -> Distribution:
+        return _policy_of(network.apply(state.params, observations))
+
+    return Agent(init, act, policy, partial(_update, network, optimizer), outputs=outputs)
+
+
+def _update(
+    network: Network,
+    optimizer: Optimizer,
+    state: PolicyGradientState,
+    batch: Sample,
+    key: Array,
+    env_steps: Array,
+    constants: PyTree = (),
+) -> Updated:
+    del key, constants
+    check_kind("batch", batch, Sample, ", as in jaxrl.offline and jaxrl.off_policy")
+    steps = merge_time(batch.transitions)
+    weights = jnp.broadcast_to(batch.weights, batch.transitions.reward.shape).reshape(-1)
+
+    def loss(params: PyTree) -> tuple[Array, dict[str, Array]]:
+        distribution = restricted(_policy_of(network.apply(params, steps.observation)), steps.legal)
+        mean = (-weights * distribution.log_prob(steps.action)).mean()
+        if not jnp.issubdtype(steps.action.dtype, jnp.integer):
+            return mean, {"loss": mean}
+        return mean, {"loss": mean, "accuracy": (distribution.mode() == steps.action).mean(dtype=jnp.float32)}
+
+    return *gradient_step(state, loss, optimizer(state.hparams, env_steps)), ()
+
+
+def _policy_of(outputs: Any) -> Any:
+    """The distribution among a network's outputs, which may be a tuple of it and values."""
+    return outputs[0] if isinstance(outputs, tuple) and not hasattr(outputs, "log_prob") else outputs

@@ -1,0 +1,212 @@
+"""Datasets: recorded transitions, their checks and their files."""
+
+import json
+import os
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.tree_util import DictKey
+
+from jaxrl.arguments import ArgumentError, check_kind
+from jaxrl.envs import action_space_of, vectorize
+from jaxrl.precision import SINGLE
+from jaxrl.types import Discrete, PyTree, Transition
+
+ABOUT = "about"
+"""The entry of a file that is no field: what is known about the transitions, as JSON."""
+NEEDED = Transition._fields[:6]
+"""The fields that no dataset lacks."""
+ONE_NUMBER = {"reward": ("float", jnp.floating), "terminated": ("bool", jnp.bool_), "truncated": ("bool", jnp.bool_)}
+"""Fields `[M]`, and their dtypes."""
+
+
+class Dataset(NamedTuple):
+    """Recorded transitions.
+
+    Attributes:
+        transitions: leaves `[M, ...]` on the host. Those of an episode follow each other.
+        about: where they come from, in JSON's types, such as `{"env": "CartPole-v1"}`.
+    """
+
+    transitions: Transition
+    about: dict[str, Any]
+
+
+def save_dataset(path: str | Path, transitions: Transition, about: Mapping[str, Any] | None = None) -> None:
+    """Writes a dataset as a compressed NumPy archive, which is complete or absent.
+
+    Args:
+        path: the file, usually `*.npz`.
+        transitions: `[M, ...]`. Observations are arrays, or dicts of them.
+        about: where they come from, in JSON's types.
+
+    Raises:
+        ArgumentError: they are no dataset, or the file cannot be written.
+    """
+    arrays = {ABOUT: np.array(json.dumps(dict(about or {})))}
+    for keys, x in jax.tree_util.tree_leaves_with_path(check_dataset(transitions)._asdict()):
+        names = [key.key for key in keys if isinstance(key, DictKey) and isinstance(key.key, str)]
+        if len(names) < len(keys) or any("/" in name for name in names):
+            rule = "must have arrays or dicts of them as fields to be saved"
+            raise ArgumentError("transitions", rule, got=jax.tree_util.keystr(keys))
+        arrays["/".join(names)] = np.asarray(x)
+    draft = Path(f"{path}.tmp")
+    try:
+        with draft.open("wb") as file:
+            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # numpy's stub takes names for flags
+        os.replace(draft, path)
+    except OSError as error:
+        rule = f"must be a file that can be written ({error.strerror})"
+        raise ArgumentError("path", rule, path) from error
+
+
+def load_dataset(path: str | Path) -> Dataset:
+    """Reads what `save_dataset` wrote.
+
+    Raises:
+        ArgumentError: the file cannot be read or holds something else, or its transitions are empty, have NaNs or lack
+            a field.
+    """
+    rule = "must be a file of recorded transitions, as jaxrl.save_dataset writes"
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        about = json.loads(str(arrays.pop(ABOUT)))
+    except (OSError, EOFError, ValueError, KeyError, AttributeError, TypeError, zipfile.BadZipFile) as error:
+        why = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}".splitlines()[0][:100]
+        raise ArgumentError("path", f"{rule} ({why})", path) from error
+    fields: dict[str, Any] = {}
+    for name, x in arrays.items():
+        *outer, last = name.split("/")
+        inside = fields
+        for key in outer:
+            inside = inside.setdefault(key, {})
+        inside[last] = x
+    if unknown := fields.keys() - set(Transition._fields):
+        raise ArgumentError("path", f"{rule} (it has {', '.join(sorted(unknown))})", path)
+    transitions = Transition(**dict.fromkeys(NEEDED, ()) | fields)
+    try:
+        return Dataset(check_dataset(transitions), about)
+    except ArgumentError as error:
+        raise ArgumentError("path", f"must hold a dataset that {error.rule}", path, f"{error.got} in {path}") from error
+
+
+def check_dataset(dataset: Any) -> Transition:
+    """Returns transitions `[M, ...]` as arrays of at most 32 bits on the host. `jax.ShapeDtypeStruct`s pass.
+
+    Raises:
+        ArgumentError: they lack a field, are empty, have NaNs, or their shapes and dtypes do not fit each other.
+    """
+    check_kind("dataset", dataset, Transition, " of recorded transitions [M, ...]")
+    dataset = jax.tree.map(_as_array, dataset)
+    for name in NEEDED:
+        if not jax.tree.leaves(getattr(dataset, name)):
+            raise ArgumentError("dataset", f"must have the field {name}", got="none")
+    size = np.shape(dataset.reward)[:1]
+    for keys, x in jax.tree_util.tree_leaves_with_path(dataset):
+        name = jax.tree_util.keystr(keys).lstrip(".")
+        if x.shape[:1] != size or not size:
+            raise _refuse(f"must have [{', '.join(map(str, size)) or 'M'}, ...] transitions in every field", x, name)
+    if size == (0,):
+        raise ArgumentError("dataset", "must have transitions", got="none")
+    _check_fields(dataset)
+    if not any(isinstance(x, jax.ShapeDtypeStruct) for x in jax.tree.leaves(dataset)):
+        _check_values(dataset)
+    return dataset
+
+
+def _as_array(x: Any) -> Any:
+    if isinstance(x, jax.ShapeDtypeStruct):
+        return x
+    array = np.asarray(x)
+    if array.dtype == object:
+        raise ArgumentError("dataset", "must have arrays as fields", x, got=type(x).__name__)
+    return np.asarray(array, SINGLE.get(str(array.dtype), array.dtype))
+
+
+def _refuse(rule: str, x: Any, name: str) -> ArgumentError:
+    return ArgumentError("dataset", rule, x, got=f"{x.dtype}{list(x.shape)} in {name}")
+
+
+def _check_fields(dataset: Transition) -> None:
+    """Checks the shapes and dtypes of the fields."""
+    for name, (kind, dtype) in ONE_NUMBER.items():
+        x = getattr(dataset, name)
+        if x.ndim != 1 or not jnp.issubdtype(x.dtype, dtype):
+            raise _refuse(f"must have {kind}[M] in {name}", x, name)
+    action, legal = dataset.action, dataset.legal
+    discrete = jnp.issubdtype(action.dtype, jnp.integer)
+    if not (discrete or jnp.issubdtype(action.dtype, jnp.floating)) or action.ndim != (1 if discrete else 2):
+        raise _refuse("must have int[M], or float[M, D] for a box, in action", action, "action")
+    if legal is not None and (not discrete or legal.ndim != 2 or legal.dtype != jnp.bool_):
+        raise _refuse("must have bool[M, num_actions] in legal, for discrete actions alone", legal, "legal")
+    for name in ("observation", "legal"):
+        this, following = (
+            jax.tree.map(lambda x: f"{x.dtype}{list(x.shape)}", getattr(dataset, field))
+            for field in (name, f"next_{name}")
+        )
+        if this != following:
+            raise ArgumentError("dataset", f"must have in next_{name} what is in {name}, {this}", got=str(following))
+
+
+def _check_values(dataset: Transition) -> None:
+    """Checks that numbers are finite, and actions legal."""
+    for keys, x in jax.tree_util.tree_leaves_with_path(dataset):
+        name = jax.tree_util.keystr(keys).lstrip(".")
+        if jnp.issubdtype(x.dtype, jnp.floating) and not (finite := np.isfinite(x)).all():
+            row = int(np.argwhere(~finite)[0][0])
+            raise ArgumentError("dataset", "must be finite", got=f"{x[~finite][0]} in {name}, transition {row}")
+    action = dataset.action
+    if not jnp.issubdtype(action.dtype, jnp.integer):
+        return
+    wrong = action < 0
+    if dataset.legal is not None:
+        inside = np.clip(action, 0, dataset.legal.shape[1] - 1)
+        wrong |= (inside != action) | ~dataset.legal[np.arange(len(action)), inside]
+    if wrong.any():
+        row = int(wrong.argmax())
+        raise ArgumentError("dataset", "must have legal actions >= 0", got=f"{action[row]} in transition {row}")
+
+
+def num_actions_seen(dataset: Transition) -> int:
+    """The largest discrete action of a dataset, plus 1; 0 if its actions are continuous or only shapes."""
+    if isinstance(dataset.action, jax.ShapeDtypeStruct) or not jnp.issubdtype(dataset.action.dtype, jnp.integer):
+        return 0
+    return int(dataset.action.max()) + 1
+
+
+def dataset_shapes(env: Any, env_params: Any, size: int = 1) -> Transition:
+    """The shapes of `size` transitions of an environment: `jax.ShapeDtypeStruct`s `[size, ...]`."""
+    envs, space = vectorize(env, env_params, size), action_space_of(env, env_params)
+    if isinstance(space, Discrete):
+        actions = jnp.zeros(size, jnp.int32)
+    else:
+        actions = jnp.zeros((size, *space.low.shape), jnp.float32)
+    return jax.eval_shape(lambda key: envs.decode(envs.step(envs.reset(key), actions, key)[1]), jax.random.key(0))
+
+
+def check_is_of_env(dataset: Transition, env: Any, env_params: Any) -> None:
+    """Checks that transitions have the shapes and dtypes of an environment's, and no action that it lacks.
+
+    Raises:
+        ArgumentError: they do not.
+    """
+    expected, space = dataset_shapes(env, env_params), action_space_of(env, env_params)
+
+    def text(x: PyTree) -> str:
+        return str(jax.tree.map(lambda x: f"{x.dtype}{list(x.shape[1:])}", x)).replace("'", "")
+
+    for name in ("observation", "action"):
+        here, there = (text(getattr(transitions, name)) for transitions in (expected, dataset))
+        if here != there:
+            raise ArgumentError("dataset", f"must have the {name} of this environment, {here}", got=there)
+    if isinstance(space, Discrete):
+        given = num_actions_seen(dataset) if dataset.legal is None else dataset.legal.shape[1]
+        if given > space.num_actions or (dataset.legal is not None and given != space.num_actions):
+            rule = f"must have the actions of this environment, of which there are {space.num_actions}"
+            raise ArgumentError("dataset", rule, given)
