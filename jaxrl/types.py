@@ -66,7 +66,7 @@ GRADIENT_STEPS = Unit("gradient_steps", "gradient steps")
 
 
 def unit_of(columns: Collection[str]) -> Unit:
-    """The steps that a table with these columns counts."""
+    """What a table with these columns, or a summary with these entries, counts."""
     return GRADIENT_STEPS if GRADIENT_STEPS.column in columns else ENV_STEPS
 
 

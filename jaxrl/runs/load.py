@@ -3,7 +3,7 @@
 import dataclasses
 import importlib.util
 import reprlib
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -210,8 +210,10 @@ def restore(
     env, env_params = make_env(options.task)
     agent, trainer = experiment.build(env, env_params, options.config)
     run = jax.eval_shape(
-        lambda key: init_run_state(trainer, key, options.hparams, trainer.constants),
+        partial(init_run_state, trainer),
         jax.random.key(0, impl="threefry2x32"),
+        options.hparams,
+        trainer.constants,
     )
     if agents is not None:
         run = batch_shapes(run, agents)

@@ -61,9 +61,9 @@ class ScreenLogger(Logger):
                 parts.append(f"{label} {format_number(np.nanmean(x))}")
         self.latest = "  ".join(parts)
 
-    def progress(self, env_steps: int, total_steps: int, steps_per_second: float) -> None:
-        numbers = f"{format_si(env_steps)} steps  {format_si(steps_per_second)} steps/s  {self.latest}".rstrip()
-        self.line.update(env_steps, total_steps, numbers)
+    def progress(self, steps: int, total_steps: int, steps_per_second: float) -> None:
+        numbers = f"{format_si(steps)} steps  {format_si(steps_per_second)} steps/s  {self.latest}".rstrip()
+        self.line.update(steps, total_steps, numbers)
 
     def close(self) -> None:
         self.line.close()

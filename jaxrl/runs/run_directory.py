@@ -172,8 +172,8 @@ def noting_progress(directory: Path, trainer: Trainer) -> Iterator[None]:
         yield
     except (CheckpointError, MemoryError, OSError, KeyboardInterrupt) as error:
         if steps := checkpoints(directory).steps():
-            env_steps = trainer.warmup_steps + steps[-1] * trainer.steps_per_iteration
-            error.add_note(f"the run is saved at {env_steps:,} environment steps, from where --resume continues it")
+            done = trainer.warmup_steps + steps[-1] * trainer.steps_per_iteration
+            error.add_note(f"the run is saved at {done:,} {trainer.unit.words}, from where --resume continues it")
         else:
             error.add_note("nothing was saved yet")
         raise

@@ -8,6 +8,7 @@ from typing import Any
 
 from jaxrl.formatting import describe_spread, format_mean
 from jaxrl.runs import run_directory
+from jaxrl.types import unit_of
 
 
 def describe_return(summary: dict[str, Any]) -> str:
@@ -52,6 +53,7 @@ def page(config: dict[str, Any], summary: dict[str, Any], pictures: Sequence[str
     }
     shown = "".join(f"![{words.get(name, Path(name).stem)}]({name})\n\n" for name in pictures)
     episodes = f"{summary['eval_episodes']} episodes at the end{with_epsilon(summary.get('eval_epsilon'))}"
+    unit = unit_of(summary)
     return f"""# {summary["algorithm"]} on {summary["env"]}
 
 ```
@@ -59,7 +61,7 @@ def page(config: dict[str, Any], summary: dict[str, Any], pictures: Sequence[str
 ```
 
 Rules: {summary["rules"]}.
-{summary["env_steps"]:,} environment steps a seed. Mean return of {episodes},
+{summary[unit.column]:,} {unit.words} a seed. Mean return of {episodes},
 {summary["eval_truncated"]} of them truncated: **{describe_return(summary)}**.
 
 | seed | evaluation return |
@@ -67,6 +69,6 @@ Rules: {summary["rules"]}.
 {rows}
 
 {shown}{summary["train_seconds"]:.0f} s of training after {summary["compile_seconds"]:.0f} s of compiling:
-{summary["env_steps_per_second"]:,.0f} environment steps/s, all seeds together, on {summary["device"]}.
+{summary[f"{unit.column}_per_second"]:,.0f} {unit.words}/s, all seeds together, on {summary["device"]}.
 Run on {config["started"][:10]} at commit {config["commit"] or "none (an installed package)"}, with {versions}.
 """

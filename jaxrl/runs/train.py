@@ -31,7 +31,7 @@ from jaxrl.training.host_loop import RunResult, run
 from jaxrl.training.hparams import repeat
 from jaxrl.training.loggers import Profiler, RunInfo, make_loggers
 from jaxrl.training.program import DivergedError, Program
-from jaxrl.types import Agent, Array, Hparams, PyTree, Transition
+from jaxrl.types import Agent, Array, Hparams, PyTree, Transition, unit_of
 
 VIDEO_STEPS = 400
 
@@ -69,7 +69,7 @@ def train(experiment: Experiment, options: Options, console: Console) -> tuple[P
         locks.enter_context(run_directory.noting_progress(directory, setup.program.trainer))
         result, problems = learn(setup, directory, resume, console)
         if not result.finished:
-            console.print(f"stopped at {result.env_steps:,} environment steps; the run is saved")
+            console.print(f"stopped at {result.steps:,} {setup.program.trainer.unit.words}; the run is saved")
             return directory, None
         summary = report(setup, result, directory, problems, console)
         if problems:
@@ -225,6 +225,7 @@ def evaluate(setup: Setup, agent_states: PyTree) -> Evaluation:
 def summarize(setup: Setup, result: RunResult, evaluation: Evaluation) -> dict[str, Any]:
     """The contents of `summary.json`."""
     per_seed, budget = np.mean(evaluation.episode_return, axis=1), setup.options.budget
+    column = setup.program.trainer.unit.column
     return {
         "env": setup.options.task.env,
         "rules": setup.rules,
@@ -232,7 +233,7 @@ def summarize(setup: Setup, result: RunResult, evaluation: Evaluation) -> dict[s
         "seed": budget.seed,
         "num_seeds": budget.num_seeds,
         "seeds": list(budget.seeds),
-        "env_steps": result.env_steps,
+        column: result.steps,
         "eval_return_mean": float(per_seed.mean()),
         "eval_return_std": float(evaluation.episode_return.std()),
         "eval_return_interval_95": float(interval_95(per_seed)) if budget.num_seeds > 1 else None,
@@ -242,7 +243,7 @@ def summarize(setup: Setup, result: RunResult, evaluation: Evaluation) -> dict[s
         "eval_epsilon": getattr(setup.options.hparams, "epsilon_eval", None),
         "compile_seconds": round(result.compile_seconds, 3),
         "train_seconds": round(result.train_seconds, 3),
-        "env_steps_per_second": round(result.env_steps * budget.num_seeds / result.train_seconds, 1),
+        f"{column}_per_second": round(result.steps * budget.num_seeds / result.train_seconds, 1),
         "device": provenance.device_name(),
     }
 
@@ -269,7 +270,7 @@ def show(
     summary: dict[str, Any], entries: dict[str, Any], pictures: tuple[str, ...], directory: Path, console: Console
 ) -> None:
     """Prints the summary, the numbers among the experiment's own entries, and the paths of the files."""
-    seeds, seconds = summary["num_seeds"], summary["train_seconds"]
+    seeds, seconds, unit = summary["num_seeds"], summary["train_seconds"], unit_of(summary)
     episodes = f"{summary['eval_episodes']}{with_epsilon(summary['eval_epsilon'])}"
     rows = [
         ("evaluation return", describe_return(summary)),
@@ -279,8 +280,8 @@ def show(
         if isinstance(value, int | float):
             rows.append((name.replace("_", " "), f"{value:,}" if isinstance(value, int) else format_number(value)))
     rows += [
-        ("environment steps", f"{summary['env_steps']:,}" + (f" a seed, {seeds} seeds" if seeds > 1 else "")),
-        ("training time", f"{seconds:.1f} s, {summary['env_steps_per_second']:,.0f} steps/s"),
+        (unit.words, f"{summary[unit.column]:,}" + (f" a seed, {seeds} seeds" if seeds > 1 else "")),
+        ("training time", f"{seconds:.1f} s, {summary[f'{unit.column}_per_second']:,.0f} steps/s"),
         ("compile time", f"{summary['compile_seconds']:.1f} s"),
         ("device", summary["device"]),
     ]

@@ -47,15 +47,17 @@ class SweepProgress(Logger):
         self.label, self.agents, self.size = label, agents, size
 
     def write(self, row: Row) -> None:
+        if "episode_return" not in row:  # offline
+            return
         returns = np.where(np.isfinite(row["episode_return"]), row["episode_return"], -np.inf)[: len(self.agents)]
         first = int(returns.argmax())
         self.best = max(self.best, (float(returns[first]), self.agents[first]))
 
-    def progress(self, env_steps: int, total_steps: int, steps_per_second: float) -> None:
+    def progress(self, steps: int, total_steps: int, steps_per_second: float) -> None:
         number, (value, agent) = len(self.agents), self.best
         best = f"  best training return {format_number(value)} (agent {agent})" if agent >= 0 and self.show_best else ""
         speed = f"{format_count(number, 'agent')} × {format_si(steps_per_second / self.size)} steps/s"
-        self.line.update(self.done + env_steps * number, self.total, f"{self.label}  {speed}{best}")
+        self.line.update(self.done + steps * number, self.total, f"{self.label}  {speed}{best}")
 
 
 def train_chunk(
@@ -119,7 +121,7 @@ def _finish(group: Group, trials: pl.DataFrame, program: Program, result: RunRes
     """Evaluates the agents and writes everything down, the results last: they mark the chunk as finished."""
     agents, number = result.state.agent, len(trials)
     evaluation = group.evaluate(pad(trials, program.agents[0]), agents, program)
-    Checkpoints(directory / AGENTS).save(result.env_steps, agents, {})
+    Checkpoints(directory / AGENTS).save(result.steps, agents, {})
     lost = to_host(_have_nan(agents))[:number]
     if jax.process_index() > 0:
         return
@@ -134,7 +136,7 @@ def _finish(group: Group, trials: pl.DataFrame, program: Program, result: RunRes
         status=pl.Series(np.where(diverged, "diverged", "finished")),
         eval_return=pl.Series(np.where(diverged, np.nan, returns), dtype=pl.Float64).fill_nan(None),
         train_return=trials.join(last, "agent", how="left", maintain_order="left")["episode_return"],
-        env_steps=pl.Series(np.where(ended >= 0, ended, result.env_steps)),
+        env_steps=pl.Series(np.where(ended >= 0, ended, result.steps)),
         seconds=pl.lit(round(result.train_seconds, 3)),
     )
     write_parquet(results, directory / RESULTS)

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -79,8 +80,7 @@ def max_chunk_size(group: Group, devices: Sequence[jax.Device], limits: Limits) 
 def state_shapes(group: Group, agents: int) -> RunState:
     """The shapes of the state of `agents` agents of a group."""
     shapes = jax.eval_shape(
-        lambda key: init_run_state(group.trainer, key, group.options.hparams, group.trainer.constants),
-        jax.random.key(0),
+        partial(init_run_state, group.trainer), jax.random.key(0), group.options.hparams, group.trainer.constants
     )
     return batch_shapes(shapes, agents)
 

@@ -119,6 +119,15 @@ class Checkpoints:
         reasons = "; ".join(f"checkpoint {step} is damaged ({reason})" for step, reason in damaged.items())
         raise CheckpointError(f"no usable checkpoint in {self.directory}" + (f": {reasons}" if reasons else ""))
 
+    def info(self) -> dict[str, Any]:
+        """The info of the newest checkpoint in which it can be read; empty if there is none."""
+        from orbax.checkpoint import args
+
+        for step in sorted(self._manager.all_steps(), reverse=True):
+            with contextlib.suppress(Exception):  # `restore` says what is wrong with it
+                return self._manager.restore(step, args=args.Composite(info=args.JsonRestore())).info
+        return {}
+
     def move_aside(self, step: int) -> Path:
         """Moves a checkpoint beside the folder, so that the run can write it again; returns its new path."""
         aside = self.directory.with_name(f"{self.directory.name}-damaged-{step}")
@@ -163,6 +172,11 @@ def fingerprint(state: PyTree, processes: int | None = None) -> str:
     return parts[0].hex() if processes == 1 else hashlib.sha256(b"".join(parts)).hexdigest()
 
 
+def fingerprint_of_constants(constants: PyTree) -> str:
+    """`fingerprint` of arrays that every process holds whole, on the host or on devices."""
+    return _digest(jax.tree.map(lambda x: x if hasattr(x, "dtype") else np.asarray(x), constants), 0, 1).hex()
+
+
 def _digest(state: PyTree, part: int, parts: int) -> bytes:
     """SHA-256 of this process's part of all leaves, or of its `part`-th of `parts` equal slices."""
     digest = hashlib.sha256()
@@ -179,8 +193,10 @@ def _digest(state: PyTree, part: int, parts: int) -> bytes:
     return digest.digest()
 
 
-def _local_parts(leaf: jax.Array) -> list[np.ndarray]:
+def _local_parts(leaf: jax.Array | np.ndarray) -> list[np.ndarray]:
     """This process's parts of an array, in order. An array that is split along its first axis is not copied whole."""
+    if not isinstance(leaf, jax.Array):
+        return [leaf]
     if leaf.is_fully_replicated:
         return [np.asarray(leaf.addressable_data(0))]
     shards = sorted(leaf.addressable_shards, key=lambda shard: shard.index[0].start or 0)

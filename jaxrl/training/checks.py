@@ -11,7 +11,9 @@ from jaxrl.envs import VectorEnv, VectorState, source
 from jaxrl.training.loggers import CLOCK_COLUMNS
 from jaxrl.types import Agent, Array, Box, Decision, Discrete, Hparams, Mean, Metrics, PyTree, Trainer
 
-TAKEN = ("seed", "agent", "env_steps", "episodes", "episode_return", "episode_length", *CLOCK_COLUMNS)
+TAKEN = (
+    "seed", "agent", "env_steps", "gradient_steps", "episodes", "episode_return", "episode_length", *CLOCK_COLUMNS,
+)  # fmt: skip
 """The columns of `metrics.csv` that are not metrics of an agent."""
 
 
@@ -129,7 +131,7 @@ def check_update(results: Any) -> tuple[PyTree, Metrics, PyTree]:
 
 
 def check_total_steps(trainer: Trainer, total_steps: int) -> None:
-    """Checks that a run of so many environment steps has at least one iteration, and does not overflow its counters.
+    """Checks that a run of so many steps has at least one iteration, and does not overflow its counters.
 
     Raises:
         ArgumentError: it does not, or the number is not a whole one.

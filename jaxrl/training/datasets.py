@@ -93,7 +93,7 @@ def load_dataset(path: str | Path) -> Dataset:
     try:
         return Dataset(check_dataset(transitions), about)
     except ArgumentError as error:
-        raise ArgumentError("path", f"must hold a dataset that {error.rule}", path, f"{error.got} in {path}") from error
+        raise ArgumentError("path", error.rule, path, f"{error.got} of {path}") from error
 
 
 def check_dataset(dataset: Any) -> Transition:
@@ -160,7 +160,9 @@ def _check_values(dataset: Transition) -> None:
         name = jax.tree_util.keystr(keys).lstrip(".")
         if jnp.issubdtype(x.dtype, jnp.floating) and not (finite := np.isfinite(x)).all():
             row = int(np.argwhere(~finite)[0][0])
-            raise ArgumentError("dataset", "must be finite", got=f"{x[~finite][0]} in {name}, transition {row}")
+            raise ArgumentError(
+                "dataset", "must have finite numbers", got=f"{x[~finite][0]} in {name}, transition {row}"
+            )
     action = dataset.action
     if not jnp.issubdtype(action.dtype, jnp.integer):
         return

@@ -18,24 +18,25 @@ def step_by_step(program: Program) -> Callable[[RunState, int], RunState]:
     """
     trainer = population(program.trainer) if program.agents else program.trainer
     # For a population, `step` has the same arguments and results with a leading axis, so `iterate` needs no vmap.
-    step = jax.jit(lambda run_state: iterate(trainer, run_state, trainer.constants))
+    step = jax.jit(lambda run_state, constants: iterate(trainer, run_state, constants))
 
     def advance(run_state: RunState, iterations: int) -> RunState:
         for _ in range(iterations):
-            before, run_state = run_state, step(run_state)
+            before, run_state = run_state, step(run_state, program.constants)
             if has_nan(run_state.state.agent) or (np.asarray(run_state.nan_iteration) >= 0).any():
                 steps = trainer.warmup_steps + int(run_state.state.iteration) * trainer.steps_per_iteration
-                raise DivergedError(f"a NaN appeared at environment step {steps}{_where_nan_appears(trainer, before)}")
+                place = f"{trainer.unit.words.removesuffix('s')} {steps}"
+                raise DivergedError(f"a NaN appeared at {place}{_where_nan_appears(program, trainer, before)}")
         return run_state
 
     return advance
 
 
-def _where_nan_appears(trainer: Trainer, run_state: RunState) -> str:
+def _where_nan_appears(program: Program, trainer: Trainer, run_state: RunState) -> str:
     """Runs an iteration one operation at a time; returns which operation made the first NaN, and where."""
     try:
         with jax.debug_nans(True), jax.disable_jit():
-            trainer.step(run_state.state, trainer.constants)
+            trainer.step(run_state.state, program.constants)
     except FloatingPointError as error:
         ours = [frame for frame in traceback.extract_tb(error.__traceback__) if "site-packages" not in frame.filename]
         return f": {error}, at {ours[-1].filename}:{ours[-1].lineno}: {ours[-1].line}"

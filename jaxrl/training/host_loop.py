@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import cached_property
 from numbers import Real
 from types import FrameType
 from typing import Any, NamedTuple
@@ -16,7 +17,7 @@ import jax
 import numpy as np
 
 from jaxrl.arguments import ArgumentError, check
-from jaxrl.training.checkpoint import CheckpointError, Checkpoints
+from jaxrl.training.checkpoint import CheckpointError, Checkpoints, fingerprint_of_constants
 from jaxrl.training.checks import check_total_steps
 from jaxrl.training.debug_nans import step_by_step
 from jaxrl.training.devices import all_reduce_max, to_devices, to_host
@@ -34,19 +35,19 @@ class RunResult(NamedTuple):
 
     Attributes:
         state: the trainer's state at the end.
-        env_steps: environment steps of one agent.
+        steps: of one agent, counted in `Trainer.unit`.
         finished: whether the run reached its total; otherwise, a signal stopped it.
         compile_seconds: seconds spent on compiling in this process.
         train_seconds: seconds from the first step, warm-up included, to the last, without compiling, over all processes
             that worked on the run. Steps per second refer to this time.
         row: the last row of metrics; empty if this process did not complete one.
-        diverged_at: the environment steps at which each agent diverged, or -1, int64 `[...]`; -1 for all agents
+        diverged_at: the steps at which each agent diverged, or -1, int64 `[...]`; -1 for all agents
             unless the program freezes diverged ones.
         stopped: whether a signal arrived, even if the run finished in the same call.
     """
 
     state: TrainState
-    env_steps: int
+    steps: int
     finished: bool
     compile_seconds: float
     train_seconds: float
@@ -79,8 +80,8 @@ def run(
             several runs.
         key, hparams: the random key and hyperparameters of one agent, or those of a population, `[A]`. In a resumed
             run, only their shapes matter.
-        total_steps: environment steps of one agent, rounded down to whole iterations.
-        log_every: environment steps between two rows of metrics, rounded to whole iterations.
+        total_steps: steps of one agent, counted in `Trainer.unit`, rounded down to whole iterations.
+        log_every: steps between two rows of metrics, rounded to whole iterations.
         loggers: record the rows.
         info: what the loggers know about the run, such as its directory.
         checkpoints: where to save the run; by default, nowhere.
@@ -92,8 +93,8 @@ def run(
     Raises:
         DivergedError: a NaN appeared, and the program does not freeze diverged agents. Its row is written.
         CheckpointError: a checkpoint could not be written or read. If it was the last one, the error has the `result`.
-        ValueError: a hyperparameter is out of bounds, `total_steps` is too small or too large, or checkpoints exist for
-            a new run, or do not for a resumed one.
+        ValueError: a hyperparameter is out of bounds, `total_steps` is too small or too large, checkpoints exist for a
+            new run, or do not for a resumed one, or those are of a run with other `Trainer.constants`.
         MemoryError: the state, or the program, does not fit into the free memory.
     """
     start = time.perf_counter()
@@ -111,6 +112,8 @@ def run(
             where = checkpoints.directory
             raise ValueError(f"{where} already holds checkpoints; pass resume=True or another directory")
         check_total_steps(trainer.trainer if isinstance(trainer, Program) else trainer, total_steps)
+        if resume and checkpoints is not None:
+            _check_constants(checkpoints, trainer.trainer if isinstance(trainer, Program) else trainer)
         program = trainer if isinstance(trainer, Program) else Program(trainer, key, hparams)
         advance = step_by_step(program) if debug_nans else program.compiled()
         if not debug_nans:
@@ -131,10 +134,18 @@ def row_length(trainer: Trainer, log_every: int) -> int:
 
 
 def row_ends(trainer: Trainer, log_every: int, iteration: int) -> range:
-    """Environment steps of one agent at the ends of the rows that are complete after so many iterations."""
+    """Steps of one agent at the ends of the rows that are complete after so many iterations."""
     step, length = trainer.steps_per_iteration, row_length(trainer, log_every)
     first, last = (trainer.warmup_steps + iterations * step for iterations in (length, iteration))
     return range(first, last + 1, length * step)
+
+
+def _check_constants(checkpoints: Checkpoints, trainer: Trainer) -> None:
+    """Raises `ArgumentError` if a run began with other constants, such as another dataset."""
+    then, now = checkpoints.info().get("constants"), fingerprint_of_constants(trainer.constants)
+    if then is not None and then != now:
+        rule = f"must be those of the run in {checkpoints.directory.parent}: the same dataset, or the same expert"
+        raise ArgumentError("constants", rule, now, got=f"others (SHA-256 {now[:12]}, there {then[:12]})")
 
 
 def _restore(checkpoints: Checkpoints, shapes: RunState, notify: Callable[[str], None]) -> tuple[RunState, float]:
@@ -171,12 +182,21 @@ class _Loop:
         self.train_seconds = time.perf_counter() - self.start
 
     def steps_at(self, iteration: Any) -> Any:
-        """Environment steps of one agent after an iteration."""
+        """Steps of one agent after an iteration."""
         return self.trainer.warmup_steps + iteration * self.trainer.steps_per_iteration
 
     @property
-    def env_steps(self) -> int:
+    def steps(self) -> int:
         return self.steps_at(self.iteration)
+
+    def place(self, steps: int) -> str:
+        """Where in the run something happened, such as "environment step 100"."""
+        return f"{self.trainer.unit.words.removesuffix('s')} {steps}"
+
+    @cached_property
+    def constants(self) -> str:
+        """What identifies the trainer's constants, which a checkpoint does not hold."""
+        return fingerprint_of_constants(self.trainer.constants)
 
     @property
     def num_agents(self) -> int:
@@ -188,6 +208,7 @@ class _Loop:
         info = info._replace(
             agents=info.agents or range(self.num_agents),
             metrics=list(self.run_state.metrics),
+            unit=self.trainer.unit,
             row_ends=row_ends(self.trainer, self.log_every, max(self.iteration, self.total_iterations)),
             notify=notify,
         )
@@ -196,7 +217,7 @@ class _Loop:
             if resume:
                 logger.resume(self.steps_at(self.iteration - self.iteration % self.row_iterations))
         if resume:
-            notify(f"resuming at {self.env_steps:,} environment steps")
+            notify(f"resuming at {self.steps:,} {self.trainer.unit.words}")
         self.start += time.perf_counter() - opening
 
     def run(self, checkpoints: Checkpoints | None, checkpoint_every: float) -> RunResult:
@@ -242,7 +263,7 @@ class _Loop:
         where = to_host(self.run_state.nan_iteration).astype(np.int64)
         return RunResult(
             state=self.run_state.state,
-            env_steps=self.env_steps,
+            steps=self.steps,
             finished=self.iteration >= self.total_iterations,
             compile_seconds=self.program.compile_seconds,
             train_seconds=self.train_seconds,
@@ -254,9 +275,10 @@ class _Loop:
     def save(self, checkpoints: Checkpoints | None) -> None:
         """Writes a checkpoint, unless the last update made a NaN that no loss has shown yet."""
         if not self.program.freeze_diverged and jax.jit(has_nan)(self.run_state.state.agent):
-            raise DivergedError(f"the agent's parameters became NaN at environment step {self.env_steps}")
+            raise DivergedError(f"the agent's parameters became NaN at {self.place(self.steps)}")
         if checkpoints is not None:
-            checkpoints.save(self.iteration, self.run_state, {"train_seconds": self.train_seconds})
+            info = {"train_seconds": self.train_seconds, "constants": self.constants}
+            checkpoints.save(self.iteration, self.run_state, info)
 
     def pace(self) -> int:
         """How many iterations take about `CALL_SECONDS`; at first one."""
@@ -277,20 +299,21 @@ class _Loop:
 
     def write_row(self) -> None:
         """Passes the means of this row to the loggers, and starts the next one."""
-        self.row = {"env_steps": self.env_steps}
+        column = self.trainer.unit.column
+        self.row = {column: self.steps}
         for name, mean in to_host(self.run_state.metrics).items():
             self.row[name] = mean.value()
             if name == "episode_return":
                 self.row["episodes"] = mean.count
-        self.row |= {"env_steps_per_second": self.rate, "wall_seconds": self.train_seconds}
+        self.row |= {f"{column}_per_second": self.rate, "wall_seconds": self.train_seconds}
         nothing = jax.tree.map(lambda x: to_devices(np.zeros(x.shape, x.dtype), x.sharding), self.run_state.metrics)
         self.run_state = self.run_state._replace(metrics=nothing)
         self.call_loggers(lambda logger: logger.write(self.row))
         self.row_start = (self.iteration, time.perf_counter())
 
     def show_progress(self) -> None:
-        total_steps, rate = self.steps_at(self.total_iterations), self.num_agents * self.env_steps / self.train_seconds
-        self.call_loggers(lambda logger: logger.progress(self.env_steps, total_steps, rate))
+        total_steps, rate = self.steps_at(self.total_iterations), self.num_agents * self.steps / self.train_seconds
+        self.call_loggers(lambda logger: logger.progress(self.steps, total_steps, rate))
 
     def call_loggers(self, method: Callable[[Logger], None]) -> None:
         """Calls all loggers, and keeps the first failure until the run is saved."""
@@ -308,7 +331,7 @@ class _Loop:
         self.write_row()
         first = where[where >= 0].min()
         agent = "" if where.ndim == 0 else f" of agent {np.flatnonzero(where == first)[0]}"
-        raise DivergedError(f"the loss{agent} became NaN at environment step {self.steps_at(int(first))}")
+        raise DivergedError(f"the loss{agent} became NaN at {self.place(self.steps_at(int(first)))}")
 
 
 @contextmanager

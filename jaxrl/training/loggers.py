@@ -13,9 +13,10 @@ import numpy as np
 
 from jaxrl.arguments import ArgumentError
 from jaxrl.formatting import format_si
+from jaxrl.types import ENV_STEPS, Unit
 
 METRICS = "metrics.csv"
-CLOCK_COLUMNS = ("env_steps_per_second", "wall_seconds")
+CLOCK_COLUMNS = ("env_steps_per_second", "gradient_steps_per_second", "wall_seconds")
 """Columns that depend on the machine. All others are the same in every repetition of a run."""
 
 Row = dict[str, Any]
@@ -31,9 +32,10 @@ class RunInfo(NamedTuple):
             a sweep, an option that differs between agents is a list.
         agents: the numbers of the agents, by default 0, 1, …; a padded chunk's rows hold more, which loggers ignore.
         label: what these numbers are: "seed" in a run, "agent" in a sweep.
-        metrics: the names of the metrics. `run` fills in this field and the next two.
-        row_ends: environment steps of one agent at the ends of all rows, except for a shorter last one.
+        metrics: the names of the metrics. `run` fills in this field and the next ones.
+        row_ends: steps of one agent at the ends of all rows, except for a shorter last one.
         notify: takes one-line messages for the user.
+        unit: what the steps of the run are, and the name of their column.
     """
 
     directory: Path = Path()
@@ -43,6 +45,7 @@ class RunInfo(NamedTuple):
     metrics: Collection[str] = ()
     row_ends: Sequence[int] = ()
     notify: Callable[[str], None] = print
+    unit: Unit = ENV_STEPS
 
     def per_agent(self, row: Row) -> list[Row]:
         """A row of a population as one row for each agent, with its number under `label`."""
@@ -56,7 +59,9 @@ class RunInfo(NamedTuple):
         found: dict[str, float] = {}
         for plain in self.per_agent(row):
             tag = f"{self.label}_{plain[self.label]}/" if len(self.agents) > 1 else ""
-            found |= {tag + name: x for name, x in plain.items() if name not in (self.label, "env_steps") and x == x}
+            found |= {
+                tag + name: x for name, x in plain.items() if name not in (self.label, self.unit.column) and x == x
+            }
         return found
 
 
@@ -69,13 +74,13 @@ class Logger:
     def open(self, run: RunInfo) -> None:
         """Begins. Nothing has been written for this run before, unless `resume` follows."""
 
-    def resume(self, env_steps: int) -> None:
-        """Continues a run: discard rows after `env_steps`, which will be written again."""
+    def resume(self, steps: int) -> None:
+        """Continues a run: discard rows after `steps`, which will be written again."""
 
     def write(self, row: Row) -> None:
         """Records one complete row of metrics."""
 
-    def progress(self, env_steps: int, total_steps: int, steps_per_second: float) -> None:
+    def progress(self, steps: int, total_steps: int, steps_per_second: float) -> None:
         """Shows how far the run is. Called after every call of the compiled program, about once a second."""
 
     def close(self) -> None:
@@ -92,33 +97,35 @@ class CSVLogger(Logger):
         self.run, self.path = run, run.directory / METRICS
         run.directory.mkdir(parents=True, exist_ok=True)
 
-    def resume(self, env_steps: int) -> None:
-        """Drops incomplete lines and rows after `env_steps`, in one replacement of the file, and reports missing rows.
+    def resume(self, steps: int) -> None:
+        """Drops incomplete lines and rows after `steps`, in one replacement of the file, and reports missing rows.
 
         A file whose first line does not name the columns is moved aside.
         """
         header, lines = self._read()
-        columns = {self.run.label, "env_steps", *self.run.metrics, *CLOCK_COLUMNS}
+        steps_column = self.run.unit.column
+        columns = {self.run.label, steps_column, *self.run.metrics, f"{steps_column}_per_second", "wall_seconds"}
         if header and set(header.split(",")) - {"episodes"} != columns:
             aside = self.path.with_name(f"{self.path.stem}-damaged{self.path.suffix}")
             os.replace(self.path, aside)
             self.run.notify(f"the first line of {self.path} does not name its columns: moved to {aside}")
             header, lines = "", {}
-        ends = [end for end in self.run.row_ends if end <= env_steps]
+        ends = [end for end in self.run.row_ends if end <= steps]
         missing = [end for end in ends if any((agent, end) not in lines for agent in self.run.agents)]
         if missing:
             self.run.notify(
-                f"{self.path} lacks {len(missing)} of the {len(ends)} rows until the checkpoint, those of environment "
-                f"steps {format_si(missing[0])} to {format_si(missing[-1])}; the run continues without them"
+                f"{self.path} lacks {len(missing)} of the {len(ends)} rows until the checkpoint, those of "
+                f"{self.run.unit.words} {format_si(missing[0])} to {format_si(missing[-1])}; the run continues without "
+                "them"
             )
         if self.path.exists():
-            kept = [header, *(line for (_, end), line in lines.items() if end <= env_steps)] if header else []
+            kept = [header, *(line for (_, end), line in lines.items() if end <= steps)] if header else []
             draft = self.path.with_suffix(".tmp")
             draft.write_text("".join(f"{line}\n" for line in kept))
             os.replace(draft, self.path)
 
     def _read(self) -> tuple[str, dict[tuple[int, int], str]]:
-        """The first line, and every complete line by its agent and environment steps, without duplicates.
+        """The first line, and every complete line by its agent and steps, without duplicates.
 
         A killed process leaves half a line behind, and a failing disk anything.
         """
@@ -127,7 +134,7 @@ class CSVLogger(Logger):
         columns, found = header.split(","), {}
         for line in lines:
             row = dict(zip(columns, cells := line.split(","), strict=False))
-            agent, end = row.get(self.run.label, ""), row.get("env_steps", "")
+            agent, end = row.get(self.run.label, ""), row.get(self.run.unit.column, "")
             complete = len(cells) == len(columns) and all(map(_is_number, cells)) and cells[-1]
             if complete and agent.isdecimal() and end.isdecimal():
                 found[int(agent), int(end)] = line
@@ -167,8 +174,8 @@ class TensorBoardLogger(Logger):
         self.run = run
         run.directory.mkdir(parents=True, exist_ok=True)
 
-    def resume(self, env_steps: int) -> None:
-        self.purge_step = env_steps + 1
+    def resume(self, steps: int) -> None:
+        self.purge_step = steps + 1
 
     @cached_property
     def writer(self) -> Any:
@@ -179,7 +186,7 @@ class TensorBoardLogger(Logger):
 
     def write(self, row: Row) -> None:
         for tag, x in self.run.scalars(row).items():
-            self.writer.add_scalar(tag, x, row["env_steps"])
+            self.writer.add_scalar(tag, x, row[self.run.unit.column])
         self.writer.flush()
 
     def close(self) -> None:
@@ -226,7 +233,7 @@ class WandbLogger(Logger):
             raise ArgumentError("loggers", rule, "wandb") from error
 
     def write(self, row: Row) -> None:
-        self.wandb_run.log(self.run.scalars(row), step=int(row["env_steps"]))
+        self.wandb_run.log(self.run.scalars(row), step=int(row[self.run.unit.column]))
 
     def close(self) -> None:
         if self.wandb_run is not None:
@@ -241,7 +248,7 @@ class Profiler(Logger):
     def __init__(self, directory: Path) -> None:
         self.directory, self.calls, self.running = directory, 0, False
 
-    def progress(self, env_steps: int, total_steps: int, steps_per_second: float) -> None:
+    def progress(self, steps: int, total_steps: int, steps_per_second: float) -> None:
         self.calls += 1
         if self.calls == 1:
             jax.profiler.start_trace(str(self.directory))

@@ -119,7 +119,7 @@ def _step(agent: Agent, config: OfflineConfig, state: TrainState, constants: PyT
 
 def _dataset(constants: PyTree) -> Transition:
     check_kind("constants", constants, OfflineConstants, ", as Trainer.constants are")
-    return constants.dataset
+    return jax.tree.map(jnp.asarray, constants.dataset)
 
 
 def _check_actions(agent: Agent, agent_state: PyTree, dataset: Transition, num_actions: int) -> None:
@@ -129,20 +129,19 @@ def _check_actions(agent: Agent, agent_state: PyTree, dataset: Transition, num_a
         ArgumentError: it has another kind of actions, or chooses among too few, or among others than the legal ones.
     """
     observations, legal, recorded = jax.tree.map(lambda x: x[:2], (dataset.observation, dataset.legal, dataset.action))
+    discrete = jnp.issubdtype(recorded.dtype, jnp.integer)
+    if agent.outputs is not None and discrete:
+        outputs = jax.eval_shape(agent.outputs, agent_state, observations)
+        shape = getattr(getattr(outputs, "logits", outputs), "shape", ())
+        number = num_actions if legal is None else legal.shape[-1]
+        if shape and (shape[-1] < number or (legal is not None and shape[-1] > number)):
+            rule = f"must give {number} values{' or more' * (legal is None)}, one for each action in the dataset"
+            raise ArgumentError("agent", rule, shape[-1])
     given = Input(observations, legal, agent.memory(agent_state, len(recorded)))
     decision = jax.eval_shape(agent.policy, agent_state, given, jax.random.key(0))
     if not isinstance(decision, Decision):
         raise ArgumentError("agent", "must return a jaxrl.Decision from policy", decision, got=type(decision).__name__)
     action = decision.action
-    kinds = [jnp.issubdtype(x.dtype, jnp.integer) for x in (action, recorded)]
-    if action.shape != recorded.shape or kinds[0] != kinds[1]:
+    if action.shape != recorded.shape or jnp.issubdtype(action.dtype, jnp.integer) != discrete:
         rule = f"must act with {recorded.dtype}{list(recorded.shape)}, as in the dataset"
         raise ArgumentError("agent", rule, action, got=f"{action.dtype}{list(action.shape)}")
-    if agent.outputs is None or not kinds[0]:
-        return
-    outputs = jax.eval_shape(agent.outputs, agent_state, observations)
-    shape = getattr(getattr(outputs, "logits", outputs), "shape", ())
-    exact = None if dataset.legal is None else dataset.legal.shape[-1]
-    if shape and (shape[-1] < num_actions or exact not in (None, shape[-1])):
-        rule = f"must give {exact or f'at least {num_actions}'} values, one for each action in the dataset"
-        raise ArgumentError("agent", rule, shape[-1])

@@ -138,7 +138,7 @@ class Program:
     def compiled(self) -> Callable[[RunState, int], RunState]:
         """`(run_state, iterations) -> run_state`: advances a run by so many iterations. It donates its argument."""
         program = self._advance_compiled
-        return lambda run_state, iterations: program(run_state, np.int32(iterations), self._constants)
+        return lambda run_state, iterations: program(run_state, np.int32(iterations), self.constants)
 
     def memory(self) -> int:
         """Bytes that the compiled program needs on each device, its state included; compiles it."""
@@ -166,7 +166,7 @@ class Program:
         check_fits(what, bytes_per_device * local_copies(self.mesh), f"{less} would need less")
 
     @cached_property
-    def _constants(self) -> PyTree:
+    def constants(self) -> PyTree:
         """The trainer's constants, on every device."""
         return jax.tree.map(lambda x: to_devices(x, shard_along(self.mesh, None)), self.trainer.constants)
 
@@ -174,7 +174,7 @@ class Program:
         """The arguments of `_init` on their devices, with keys as their data: only numbers can be distributed."""
         sharding = shard_along(self.mesh, 0 if self.agents else None)
         arguments = (jax.random.key_data(as_keys(key)), as_arrays(hparams))
-        return *jax.tree.map(lambda x: to_devices(x, sharding), arguments), self._constants
+        return *jax.tree.map(lambda x: to_devices(x, sharding), arguments), self.constants
 
     def _init(self, key_data: Array, hparams: Hparams, constants: PyTree) -> RunState:
         keys = as_keys(key_data)
@@ -239,7 +239,7 @@ class Program:
         shardings = jax.tree.map(lambda x: x.sharding, self.shapes)
         program = jax.jit(self._advance, donate_argnums=0, out_shardings=shardings)
         count = jax.ShapeDtypeStruct((), jnp.int32)
-        return self._compile(lambda: program.lower(self.shapes, count, self._constants), options)
+        return self._compile(lambda: program.lower(self.shapes, count, self.constants), options)
 
     def _context(self) -> contextlib.AbstractContextManager:
         """The context in which one agent on several devices is traced; see `shard_batch`."""

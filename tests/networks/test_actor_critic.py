@@ -8,7 +8,7 @@ from gymnax.environments import spaces
 
 from jaxrl.arguments import ArgumentError
 from jaxrl.distributions import Categorical, Normal
-from jaxrl.networks import ActorCritic, actor_critic
+from jaxrl.networks import ActorCritic, PolicyNetwork, actor_critic, policy_network
 from jaxrl.types import Box, Discrete
 from tests.compiling import quick_jit
 
@@ -56,6 +56,18 @@ def test_actor_and_critic_share_nothing(space) -> None:
     for zero, other in ((policy["critic"], values["critic"]), (values["actor"], policy["actor"])):
         assert all((np.asarray(x) == 0).all() for x in jax.tree.leaves(zero))
         assert all((np.asarray(x) != 0).any() for x in jax.tree.leaves(other))
+
+
+@pytest.mark.parametrize("space", [Discrete(3), BOX], ids=["discrete", "box"])
+def test_a_policy_network_is_the_actor_alone(space) -> None:
+    network, params = initialized(space)
+    alone = PolicyNetwork(space, (16, 16))
+    own = {"params": {name: x for name, x in params["params"].items() if name != "critic"}}
+    shapes = jax.eval_shape(alone.init, jax.random.key(0), OBSERVATIONS)
+    assert jax.tree.map(jnp.shape, own) == jax.tree.map(jnp.shape, shapes)
+    for x, y in zip(alone.apply(own, OBSERVATIONS), network.apply(params, OBSERVATIONS)[0], strict=True):
+        np.testing.assert_array_equal(x, y)
+    assert policy_network(OBSERVATIONS[0], space, [16, 16]).network == alone
 
 
 def test_observations_of_several_parts_are_refused() -> None:

@@ -346,8 +346,8 @@ def test_constants_are_one_copy_on_each_device(kind: str, agents: tuple[int, ...
     memory: Any = compiled.memory_analysis()
     assert memory.argument_size_in_bytes == bytes_of(program.shapes) + 4 + TABLE.nbytes
     assert memory.output_size_in_bytes < bytes_of(program.shapes) + TABLE.nbytes
-    assert program._constants["table"].sharding.is_fully_replicated
-    assert len(program._constants["table"].sharding.device_set) == devices
+    assert program.constants["table"].sharding.is_fully_replicated
+    assert len(program.constants["table"].sharding.device_set) == devices
     text = compiled.as_text()
     assert "f32[1000]" in text
     assert "f32[16,1000]" not in text

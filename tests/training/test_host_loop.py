@@ -119,7 +119,7 @@ def test_rows_come_at_fixed_steps_however_long_a_call_is(whole, train, monkeypat
     assert steps == [16 + 56 * i for i in range(1, 8)] + [TOTAL]
     assert ticks.steps == [16 + 8, *steps]  # one iteration to measure its duration, and then whole rows
     assert short.finished
-    assert short.env_steps == TOTAL
+    assert short.steps == TOTAL
     assert short.row["env_steps"] == TOTAL
 
 
@@ -134,11 +134,11 @@ def test_a_signal_saves_and_the_resumed_run_has_the_same_bits(whole, train, numb
 
     stopped, folder = train("stopped", loggers=[Ticks(4, send)])
     assert not stopped.finished
-    assert stopped.env_steps == 16 + 8 * (3 + 3 + 1 + 3)
+    assert stopped.steps == 16 + 8 * (3 + 3 + 1 + 3)
     assert signal.getsignal(number) is before
     said: list[str] = []
     resumed, _ = train("stopped", resume=True, notify=said.append)
-    assert said == [f"resuming at {stopped.env_steps} environment steps"]
+    assert said == [f"resuming at {stopped.steps} environment steps"]
     assert resumed.finished
     assert same(whole[0], resumed)
     assert rows(folder) == rows(whole[1])
@@ -417,8 +417,8 @@ def test_progress_ends_with_the_last_row(small_trainer, hparams) -> None:
     result = run(small_trainer, jax.random.key(0), hparams, LOG_EVERY + LOG_EVERY // 2, log_every=LOG_EVERY,
                  loggers=[calls])  # fmt: skip
     assert len(calls.rows) == 2  # the second is short
-    assert calls.progresses[-1] == (result.env_steps, 2)
-    assert [steps for steps, _ in calls.progresses].count(result.env_steps) == 1
+    assert calls.progresses[-1] == (result.steps, 2)
+    assert [steps for steps, _ in calls.progresses].count(result.steps) == 1
 
 
 def test_a_new_run_does_not_mix_with_an_old_one(whole, train, tmp_path) -> None:
