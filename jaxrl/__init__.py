@@ -14,6 +14,8 @@ from jaxrl.agents import (
     A2CHparams,
     BehaviourCloningHparams,
     DQNHparams,
+    IQNConfig,
+    IQNHparams,
     MinibatchConfig,
     PPOHparams,
     PQNHparams,
@@ -25,6 +27,7 @@ from jaxrl.agents import (
     a2c,
     behaviour_cloning,
     dqn,
+    iqn,
     normalised,
     ppo,
     pqn,
@@ -89,16 +92,15 @@ _LAZY = {
 
 __all__ = [
     "MDP", "A2CHparams", "Agent", "ArgumentError", "BehaviourCloningHparams", "Budget", "CheckpointError",
-    "Checkpoints", "DQNHparams", "Dataset", "Decision", "DivergedError", "Environment", "Execution",
-    "Experiment", "Input", "Logger", "Mean", "MinibatchConfig", "Network", "OffPolicyConfig", "OfflineConfig",
-    "OnPolicyConfig", "Options", "PPOHparams", "PQNHparams", "Program", "QLearningHparams", "RainbowHparams",
-    "ReinforceConfig", "ReinforceHparams", "RunInfo", "Sample", "SequenceConfig", "SweepResult", "SweepSpec",
-    "Task", "TrainState", "TrainedPolicy", "Trainer", "Transition", "a2c", "action_space_of", "actor_critic",
-    "behaviour_cloning", "distributions", "dqn", "evaluate", "load", "load_dataset", "make", "networks",
-    "normalised", "off_policy", "offline", "on_policy", "ops", "planning", "policy_network", "population",
-    "ppo", "pqn", "q_learning", "q_network", "read_spec", "recurrent_ppo", "reinforce", "render",
-    "render_state", "render_values", "repeat", "rollout", "run", "save_dataset", "save_video", "sweep",
-    "vectorize",
+    "Checkpoints", "DQNHparams", "Dataset", "Decision", "DivergedError", "Environment", "Execution", "Experiment",
+    "IQNConfig", "IQNHparams", "Input", "Logger", "Mean", "MinibatchConfig", "Network", "OffPolicyConfig",
+    "OfflineConfig", "OnPolicyConfig", "Options", "PPOHparams", "PQNHparams", "Program", "QLearningHparams",
+    "RainbowHparams", "ReinforceConfig", "ReinforceHparams", "RunInfo", "Sample", "SequenceConfig", "SweepResult",
+    "SweepSpec", "Task", "TrainState", "TrainedPolicy", "Trainer", "Transition", "a2c", "action_space_of",
+    "actor_critic", "behaviour_cloning", "distributions", "dqn", "evaluate", "iqn", "load", "load_dataset", "make",
+    "networks", "normalised", "off_policy", "offline", "on_policy", "ops", "planning", "policy_network",
+    "population", "ppo", "pqn", "q_learning", "q_network", "read_spec", "recurrent_ppo", "reinforce", "render",
+    "render_state", "render_values", "repeat", "rollout", "run", "save_dataset", "save_video", "sweep", "vectorize",
 ]  # fmt: skip
 
 

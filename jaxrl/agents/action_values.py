@@ -51,7 +51,7 @@ def expected_value(loss: Literal["huber", "l2"] = "huber") -> ActionValues:
         raise ArgumentError("loss", f"must be one of {', '.join(losses)}", loss)
 
     def td_loss(*transition: Array) -> tuple[Array, Array]:
-        error = _td_error(*transition)
+        error = td_error(*transition)
         return losses[loss](error), error
 
     return ActionValues((), lambda outputs: outputs, td_loss)
@@ -113,7 +113,7 @@ def quantiles(num_atoms: int) -> ActionValues:
         outputs_tm1: Array, a_tm1: Array, r_t: Array, discount_t: Array, outputs_t: Array, q_t_selector: Array
     ) -> tuple[Array, Array]:
         value = ops.quantile_q_learning_loss(outputs_tm1, a_tm1, r_t, discount_t, outputs_t, q_t_selector)
-        return value, _td_error(q_values(outputs_tm1), a_tm1, r_t, discount_t, q_values(outputs_t), q_t_selector)
+        return value, td_error(q_values(outputs_tm1), a_tm1, r_t, discount_t, q_values(outputs_t), q_t_selector)
 
     return ActionValues((num_atoms,), q_values, loss)
 
@@ -123,6 +123,7 @@ def _check_num_atoms(num_atoms: int) -> None:
         raise ArgumentError("num_atoms", "must be >= 2", num_atoms)
 
 
-def _td_error(q_tm1: Array, a_tm1: Array, r_t: Array, discount_t: Array, q_t: Array, q_t_selector: Array) -> Array:
+def td_error(q_tm1: Array, a_tm1: Array, r_t: Array, discount_t: Array, q_t: Array, q_t_selector: Array) -> Array:
+    """The error y − Q(s, a) of one transition; see `jaxrl.ops.double_q_learning_target`."""
     target = ops.double_q_learning_target(r_t, discount_t, q_t, q_t_selector)
     return jax.lax.stop_gradient(target) - q_tm1[a_tm1]

@@ -10,8 +10,9 @@ layers with the network, a distribution of returns with `ActionValues`, Double D
 """
 
 import dataclasses
+from collections.abc import Callable
 from functools import reduce
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -57,7 +58,7 @@ class DQNState(NamedTuple):
     target_params: PyTree
     opt_state: optax.OptState
     num_updates: Array
-    hparams: DQNHparams
+    hparams: Any
 
 
 def default_optimizer(hparams: DQNHparams, env_steps: Array) -> optax.GradientTransformation:
@@ -124,20 +125,27 @@ def dqn(
             q_a = jnp.take_along_axis(values.q_values(outputs_tm1), first.action[:, None], axis=1)
             return (batch.weights * losses).mean(), (errors, q_a.mean())
 
-        (loss, (errors, q_mean)), grads = jax.value_and_grad(bellman_loss, has_aux=True)(state.params)
-        updates, opt_state = optimizer(state.hparams, env_steps).update(grads, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
-        num_updates = state.num_updates + 1
-        due = num_updates % state.hparams.target_update_period == 0
-        target_params = optax.incremental_update(params, state.target_params, jnp.where(due, state.hparams.tau, 0.0))
-        metrics = {
-            "loss": Mean.of(nan_if_too_large(loss, grads)),
-            "q_mean": Mean.of(q_mean),
-            "epsilon": Mean.of(epsilon_at(state.hparams, env_steps)),
-        }
-        return DQNState(params, target_params, opt_state, num_updates, state.hparams), metrics, errors
+        return gradient_step(state, bellman_loss, optimizer, env_steps)
 
     return epsilon_greedy_agent(init, update, q_values, noisy=True)
+
+
+def gradient_step(
+    state: DQNState, loss: Callable[[PyTree], tuple[Array, tuple[Array, Array]]], optimizer: Optimizer, env_steps: Array
+) -> tuple[DQNState, Metrics, Array]:
+    """One gradient step of `loss(params) -> (loss, (errors [B], q_mean))`, and one step of the target network."""
+    (value, (errors, q_mean)), grads = jax.value_and_grad(loss, has_aux=True)(state.params)
+    updates, opt_state = optimizer(state.hparams, env_steps).update(grads, state.opt_state, state.params)
+    params = optax.apply_updates(state.params, updates)
+    num_updates = state.num_updates + 1
+    due = num_updates % state.hparams.target_update_period == 0
+    target_params = optax.incremental_update(params, state.target_params, jnp.where(due, state.hparams.tau, 0.0))
+    metrics = {
+        "loss": Mean.of(nan_if_too_large(value, grads)),
+        "q_mean": Mean.of(q_mean),
+        "epsilon": Mean.of(epsilon_at(state.hparams, env_steps)),
+    }
+    return DQNState(params, target_params, opt_state, num_updates, state.hparams), metrics, errors
 
 
 def n_step(transitions: Transition, discount: ArrayLike) -> tuple[Transition, Array, Array, Transition]:

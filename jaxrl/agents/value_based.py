@@ -74,11 +74,13 @@ def epsilon_greedy_agent(
     return Agent(init, act, policy, update, outputs=q_values)
 
 
-def check_outputs(network: Network, params: PyTree, observation: PyTree, shape: tuple[int, ...]) -> None:
-    """Raises `ArgumentError` if a network does not return `[N, num_actions, *shape]`."""
+def check_outputs(
+    network: Network, params: PyTree, observation: PyTree, shape: tuple[int, ...], rows: str = "num_actions"
+) -> None:
+    """Raises `ArgumentError` if a network does not return `[N, rows, *shape]`."""
     two = jax.tree.map(lambda x: jnp.stack([x, x]), observation)
     given = jax.eval_shape(network.apply, params, two)
     found = getattr(given, "shape", type(given).__name__)
     if isinstance(found, str) or len(found) != 2 + len(shape) or found[0] != 2 or found[2:] != shape:
-        expected = ", ".join(["N", "num_actions", *map(str, shape)])
+        expected = ", ".join(["N", rows, *map(str, shape)])
         raise ArgumentError("network", f"must return [{expected}]", found, got=f"{found} for N = 2")

@@ -68,22 +68,24 @@ def categorical_q_learning_loss(
     return jnp.sum(xlogy(target, target) - target * jax.nn.log_softmax(q_logits_tm1[a_tm1]))
 
 
-def quantile_huber_loss(quantiles: Array, targets: Array, huber_delta: float = 1.0) -> Array:
+def quantile_huber_loss(quantiles: Array, targets: Array, huber_delta: float = 1.0, tau: Array | None = None) -> Array:
     """Σ_i mean_j |τ_i − 1{u_ij < 0}| L_δ(u_ij) / δ of the errors u_ij = target_j − quantile_i, with the Huber loss L_δ.
 
-    At its minimum a share τ_i = (2i + 1) / 2K of the targets lies below quantile i (from 0): the midpoints of K equal
-    shares. Dabney et al. 2018a (https://arxiv.org/abs/1710.10044), lemma 2 and equations 9 and 10. The division by δ is
-    that of Dabney et al. 2018b (https://arxiv.org/abs/1806.06923), equation 3; with it L_δ(u) / δ → |u| as δ → 0.
+    At its minimum a share τ_i of the targets lies below quantile i. Dabney et al. 2018a
+    (https://arxiv.org/abs/1710.10044), lemma 2 and equations 9 and 10. The division by δ is that of Dabney et al. 2018b
+    (https://arxiv.org/abs/1806.06923), equation 3; with it L_δ(u) / δ → |u| as δ → 0.
 
     Args:
         quantiles: `[K]`.
         targets: equally probable samples of the distribution, `[K']`.
         huber_delta: δ ≥ 0, static, in units of return. Larger errors count linearly; 0 is plain quantile regression.
+        tau: τ in [0, 1], `[K]`; by default (2i + 1) / 2K (i from 0), the midpoints of K equal shares.
 
     Returns:
         Loss, scalar.
     """
-    tau = (jnp.arange(len(quantiles), dtype=quantiles.dtype) + 0.5) / len(quantiles)
+    if tau is None:
+        tau = (jnp.arange(len(quantiles), dtype=quantiles.dtype) + 0.5) / len(quantiles)
     error = targets - quantiles[:, None]
     size = huber_loss(error, delta=huber_delta) / huber_delta if huber_delta else jnp.abs(error)
     return jnp.sum(jnp.mean(jnp.abs(tau[:, None] - (error < 0)) * size, axis=1))
@@ -97,6 +99,7 @@ def quantile_q_learning_loss(
     q_quantiles_t: Array,
     q_t_selector: Array,
     huber_delta: float = 1.0,
+    tau: Array | None = None,
 ) -> Array:
     """Loss of quantile Q-learning (QR-DQN): regression of the quantiles of Z(s, a) on r + γ Z(s', a').
 
@@ -107,9 +110,10 @@ def quantile_q_learning_loss(
         a_tm1, r_t, discount_t, q_t_selector: as in `categorical_q_learning_loss`.
         q_quantiles_t: quantiles of Z(s', ·) from the target network, `[num_actions, K']`.
         huber_delta: δ of `quantile_huber_loss`.
+        tau: τ of `q_quantiles_tm1`, as in `quantile_huber_loss`.
 
     Returns:
         Loss, scalar. No gradient flows into the targets.
     """
     targets = r_t + discounted(discount_t, q_quantiles_t[jnp.argmax(q_t_selector)])
-    return quantile_huber_loss(q_quantiles_tm1[a_tm1], jax.lax.stop_gradient(targets), huber_delta)
+    return quantile_huber_loss(q_quantiles_tm1[a_tm1], jax.lax.stop_gradient(targets), huber_delta, tau)

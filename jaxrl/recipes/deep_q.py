@@ -1,11 +1,11 @@
-"""Recipes with Q-networks: DQN and its extensions up to Rainbow, and PQN."""
+"""Recipes with Q-networks: DQN and its extensions up to Rainbow, implicit quantile networks, and PQN."""
 
 import dataclasses
 from typing import Annotated, Any, Literal
 
 from annotated_types import Gt, Interval
 
-from jaxrl.agents import MinibatchConfig, action_values, dqn, pqn
+from jaxrl.agents import IQNConfig, MinibatchConfig, action_values, dqn, iqn, pqn
 from jaxrl.agents.action_values import ActionValues
 from jaxrl.envs import num_discrete_actions
 from jaxrl.networks import Dense, NoisyDense, QNetwork, q_network
@@ -50,6 +50,16 @@ class DQN(NetworkConfig, OffPolicyConfig):
 
 
 @dataclasses.dataclass(frozen=True)
+class IQN(IQNConfig, NetworkConfig, OffPolicyConfig):
+    """Static configuration of implicit quantile networks."""
+
+    hidden_sizes: tuple[Annotated[int, Gt(0)], ...] = ()
+    """Units of each dense layer before the features."""
+    num_features: Annotated[int, Interval(gt=0, lt=2**16)] = 128
+    """Units of the dense layer whose outputs are multiplied by the embedding of each fraction."""
+
+
+@dataclasses.dataclass(frozen=True)
 class PQN(MinibatchConfig, NetworkConfig, OnPolicyConfig):
     """Static configuration of PQN."""
 
@@ -81,18 +91,27 @@ def make_action_values(config: DQN) -> ActionValues:
 def ignored_by_dqn(options: Options, observation: Any) -> dict[str, str]:
     """The settings that DQN ignores, and why."""
     hparams, config = options.hparams, options.config
-    exponents = tuple(f"hparams.importance_exponent_{part}" for part in ("start", "end", "steps"))
-    constant = hparams.importance_exponent_start == hparams.importance_exponent_end
     copied = hparams.tau == hparams.target_update_period == 1
     values = f"config.values {config.values}"
-    return ignored_by_network(options, observation) | ignored_settings(
-        (constant, "hparams.importance_exponent_start equal to its end", exponents[-1:]),
-        (hparams.priority_exponent == 0, "hparams.priority_exponent 0", exponents),
-        (config.replay == "uniform", "config.replay uniform", ("hparams.priority_exponent", *exponents)),
-        (config.values != "expected", values, ("config.loss",)),
-        (config.values == "expected", values, ("config.num_atoms",)),
-        (config.values != "categorical", values, ("config.v_min", "config.v_max")),
-        (copied and not config.noisy, "hparams.tau 1 at every step", ("config.double",)),
+    return (
+        ignored_by_network(options, observation)
+        | ignored_by_replay(options)
+        | ignored_settings(
+            (config.values != "expected", values, ("config.loss",)),
+            (config.values == "expected", values, ("config.num_atoms",)),
+            (config.values != "categorical", values, ("config.v_min", "config.v_max")),
+            (copied and not config.noisy, "hparams.tau 1 at every step", ("config.double",)),
+        )
+    )
+
+
+def ignored_by_iqn(options: Options, observation: Any) -> dict[str, str]:
+    """The settings that implicit quantile networks ignore, and why."""
+    copied = options.hparams.tau == options.hparams.target_update_period == 1
+    return (
+        ignored_by_network(options, observation)
+        | ignored_by_replay(options)
+        | ignored_settings((copied, "hparams.tau 1 at every step", ("config.double",)))
     )
 
 
@@ -100,6 +119,18 @@ def ignored_by_pqn(options: Options, observation: Any) -> dict[str, str]:
     """The settings that PQN ignores, and why."""
     one_step = (options.config.rollout_length == 1, "config.rollout_length 1", ("hparams.q_lambda",))
     return ignored_by_network(options, observation) | ignored_settings(one_step)
+
+
+def ignored_by_replay(options: Options) -> dict[str, str]:
+    """The settings of a prioritised replay that are ignored, and why."""
+    hparams = options.hparams
+    exponents = tuple(f"hparams.importance_exponent_{part}" for part in ("start", "end", "steps"))
+    constant = hparams.importance_exponent_start == hparams.importance_exponent_end
+    return ignored_settings(
+        (constant, "hparams.importance_exponent_start equal to its end", exponents[-1:]),
+        (hparams.priority_exponent == 0, "hparams.priority_exponent 0", exponents),
+        (options.config.replay == "uniform", "config.replay uniform", ("hparams.priority_exponent", *exponents)),
+    )
 
 
 def ignored_by_network(options: Options, observation: Any) -> dict[str, str]:
@@ -118,6 +149,12 @@ def build_dqn(env: Any, env_params: Any, config: DQN) -> tuple[Agent, Trainer]:
     dense = NoisyDense if config.noisy else Dense
     network = default_network(env, env_params, config, outputs=values.shape, dueling=config.dueling, dense=dense)
     agent = dqn(network, values, config.double)
+    return agent, off_policy(agent, env, env_params, config)
+
+
+def build_iqn(env: Any, env_params: Any, config: IQN) -> tuple[Agent, Trainer]:
+    features = default_network(env, env_params, config).clone(num_actions=config.num_features)
+    agent = iqn(features, num_discrete_actions(env, env_params), config)
     return agent, off_policy(agent, env, env_params, config)
 
 

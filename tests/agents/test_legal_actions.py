@@ -41,6 +41,7 @@ Q_AGENTS = {
     ),
     "qr-dqn": (lambda: jaxrl.dqn(Table(each(LARGE, 3)), quantiles(3)), jaxrl.DQNHparams),
     "noisy dqn": (lambda: jaxrl.dqn(QNetwork(4, (8,), dense=NoisyDense)), jaxrl.DQNHparams),
+    "iqn": (lambda: jaxrl.iqn(QNetwork(8, ()), 4), jaxrl.IQNHparams),
     "pqn": (lambda: jaxrl.pqn(Table(LARGE), MINIBATCHES), jaxrl.PQNHparams),
     "q_learning": (
         lambda: jaxrl.q_learning(ENDS + 1, 4, lambda observations: observations.argmax(-1)),
@@ -81,7 +82,7 @@ def test_no_illegal_action_is_chosen(name: str, epsilon: float) -> None:
 
 def trainer_of(name: str) -> tuple[jaxrl.Trainer, Any]:
     make_agent, hparams = AGENTS[name]
-    if "dqn" in name or name == "c51":
+    if "dqn" in name or name in ("c51", "iqn"):
         replayed = OffPolicyConfig(
             num_envs=8, batch_size=16, replay_capacity=256, warmup_steps=16, n_step=2, updates_per_iteration=2
         )

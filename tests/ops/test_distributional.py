@@ -144,6 +144,18 @@ def test_quantile_loss_equals_numpy_and_rlax(batch, delta: float) -> None:
     np.testing.assert_allclose(ours, jax.jit(jax.vmap(theirs))(*batch), rtol=1e-4)
 
 
+def test_quantile_loss_of_given_fractions_equals_rlax(batch) -> None:
+    tau = np.random.default_rng(5).uniform(size=(B, K)).astype(np.float32)
+    ours = jax.vmap(ops.quantile_q_learning_loss, (0,) * 6 + (None, 0))(*batch, 0.5, tau)
+
+    def theirs(tau, quantiles_tm1, a_tm1, r_t, discount_t, quantiles_t, selector):
+        return rlax.quantile_q_learning(
+            quantiles_tm1.T, tau, a_tm1, r_t, discount_t, selector[None], quantiles_t.T, 0.5
+        ) / 0.5  # fmt: skip
+
+    np.testing.assert_allclose(ours, jax.vmap(theirs)(tau, *batch), rtol=1e-4)
+
+
 @pytest.mark.parametrize("delta", [0.0, 0.02])
 def test_quantile_regression_finds_the_quantiles(delta: float) -> None:
     """Gradient descent from zero finds quantiles with a share τ_i of the sample below."""
