@@ -146,7 +146,8 @@ def test_quantile_loss_equals_numpy_and_rlax(batch, delta: float) -> None:
 
 def test_quantile_loss_of_given_fractions_equals_rlax(batch) -> None:
     tau = np.random.default_rng(5).uniform(size=(B, K)).astype(np.float32)
-    ours = jax.vmap(ops.quantile_q_learning_loss, (0,) * 6 + (None, 0))(*batch, 0.5, tau)
+    args = (*batch, 0.5, tau)
+    ours = jax.vmap(ops.quantile_q_learning_loss, (0,) * 6 + (None, 0))(*args)
 
     def theirs(tau, quantiles_tm1, a_tm1, r_t, discount_t, quantiles_t, selector):
         return rlax.quantile_q_learning(
