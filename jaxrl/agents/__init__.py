@@ -9,5 +9,6 @@ from jaxrl.agents.normalised import normalised
 from jaxrl.agents.ppo import PPOHparams, ppo
 from jaxrl.agents.pqn import PQNHparams, pqn
 from jaxrl.agents.q_learning import QLearningHparams, q_learning
+from jaxrl.agents.recurrent_dqn import BurnInConfig, RecurrentDQNHparams, recurrent_dqn
 from jaxrl.agents.recurrent_ppo import SequenceConfig, recurrent_ppo
 from jaxrl.agents.reinforce import ReinforceConfig, ReinforceHparams, reinforce

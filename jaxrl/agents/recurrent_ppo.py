@@ -24,8 +24,8 @@ from jaxrl.agents.policy_gradient import (
 )
 from jaxrl.agents.ppo import PPOHparams, ppo_loss
 from jaxrl.arguments import ArgumentError, check, check_kind
-from jaxrl.distributions import Distribution, restricted
-from jaxrl.networks.recurrent import RecurrentNetwork
+from jaxrl.distributions import restricted
+from jaxrl.networks.recurrent import RecurrentNetwork, one_step
 from jaxrl.types import Agent, Array, Decision, Input, Metrics, PyTree, Transition
 from jaxrl.xla.threefry import inline
 
@@ -86,14 +86,6 @@ def recurrent_ppo(
         return *_learn(network, config, optimizer(state.hparams, env_steps), state, batch, key), ()
 
     return Agent(init, act, policy, update, memory=lambda state, num_envs: network.memory(num_envs))
-
-
-def one_step(
-    network: RecurrentNetwork, params: PyTree, memory: PyTree, observations: PyTree
-) -> tuple[tuple[Distribution, Array], PyTree]:
-    """The policy, values and next memory `[B, ...]` of one observation each."""
-    sequence = jax.tree.map(lambda x: x[None], observations)
-    return network.apply(params, memory, sequence, jnp.zeros((1, len(jax.tree.leaves(observations)[0])), bool))
 
 
 def _learn(

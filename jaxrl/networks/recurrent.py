@@ -1,4 +1,4 @@
-"""Recurrent networks: from a sequence of observations to a policy and values."""
+"""Recurrent networks: from a sequence of observations to a policy and values, or to action values."""
 
 from typing import Any, Protocol
 
@@ -19,9 +19,10 @@ class RecurrentNetwork(Protocol):
         """Parameters, from examples of the other arguments of `apply`."""
 
     def apply(self, params: PyTree, memory: PyTree, observations: PyTree, starts: Array, /) -> tuple[Any, PyTree]:
-        """A policy and values of `L * B` rows, from observations `[L, B, ...]`, and the memory `[B, ...]` after them.
+        """Outputs of `L * B` rows from observations `[L, B, ...]`, and the memory after each of them, `[L, B, ...]`.
 
-        Where `starts`, bool `[L, B]`, is True, an episode starts, and the memory becomes the initial one before.
+        The outputs are a policy and values, or action values. `memory` is that before the first, `[B, ...]`. Where
+        `starts`, bool `[L, B]`, is True, an episode starts, and the memory becomes the initial one before.
         """
 
     def memory(self, num_envs: int) -> PyTree:
@@ -37,8 +38,8 @@ class GRU(nn.Module):
     features: int
 
     @nn.compact
-    def __call__(self, memory: Array, inputs: Array, starts: Array) -> tuple[Array, Array]:
-        """Outputs `[L, B, features]` of inputs `[L, B, ...]`, and the memory `[B, features]` after them."""
+    def __call__(self, memory: Array, inputs: Array, starts: Array) -> Array:
+        """The memory after each of the inputs `[L, B, ...]`, `[L, B, features]`, from that before, `[B, features]`."""
         size = self.features
         given = nn.Dense(3 * size, kernel_init=weights(1.0))(inputs)
         recurrent = self.param("recurrent", weights(1.0), (size, 3 * size), jnp.float32)
@@ -52,8 +53,7 @@ class GRU(nn.Module):
             h = (1 - update) * candidate + update * h
             return h, h
 
-        memory, outputs = jax.lax.scan(step, memory, (given, starts))
-        return outputs, memory
+        return jax.lax.scan(step, memory, (given, starts))[1]
 
 
 class RecurrentActorCritic(nn.Module):
@@ -69,11 +69,8 @@ class RecurrentActorCritic(nn.Module):
 
     @nn.compact
     def __call__(self, memory: Array, observations: Array, starts: Array) -> tuple[tuple[Distribution, Array], Array]:
-        length, batch = starts.shape
-        x = as_features(observations, self.num_states).reshape(length, batch, -1).astype(jnp.float32)
-        x = jnp.tanh(nn.Dense(self.hidden_size, kernel_init=weights(2**0.5))(x))
-        x, memory = GRU(self.memory_size)(memory, x, starts)
-        x = x.reshape(length * batch, -1)
+        memory = remember(self, memory, observations, starts)
+        x = memory.reshape(-1, self.memory_size)
         actor = MLP((self.hidden_size,), num_outputs(self.action_space), 0.01, name="actor")(x)
         value = MLP((self.hidden_size,), 1, 1.0, name="critic")(x)[:, 0]
         return (policy_of(self, self.action_space, actor), value), memory
@@ -81,3 +78,40 @@ class RecurrentActorCritic(nn.Module):
     def memory(self, num_envs: int) -> Array:
         """The memory at the start of an episode, zeros `[num_envs, memory_size]`."""
         return jnp.zeros((num_envs, self.memory_size), jnp.float32)
+
+
+class RecurrentQNetwork(nn.Module):
+    """Q(s_0 … s_t, ·) from one GRU behind a dense layer, with one dense layer after it.
+
+    `apply` takes observations `[L, B, ...]` and returns action values `[L * B, num_actions]`.
+    """
+
+    num_actions: int
+    hidden_size: int = 64
+    memory_size: int = 64
+    num_states: int = 0
+
+    @nn.compact
+    def __call__(self, memory: Array, observations: Array, starts: Array) -> tuple[Array, Array]:
+        memory = remember(self, memory, observations, starts)
+        x = memory.reshape(-1, self.memory_size)
+        return MLP((self.hidden_size,), self.num_actions, 1.0, "relu", name="head")(x), memory
+
+    def memory(self, num_envs: int) -> Array:
+        """The memory at the start of an episode, zeros `[num_envs, memory_size]`."""
+        return jnp.zeros((num_envs, self.memory_size), jnp.float32)
+
+
+def remember(module: Any, memory: Array, observations: Array, starts: Array) -> Array:
+    """The memory after each observation, `[L, B, memory_size]`: a dense layer and a GRU of a module."""
+    x = as_features(observations, module.num_states).reshape(*starts.shape, -1).astype(jnp.float32)
+    x = jnp.tanh(nn.Dense(module.hidden_size, kernel_init=weights(2**0.5))(x))
+    return GRU(module.memory_size)(memory, x, starts)
+
+
+def one_step(network: RecurrentNetwork, params: PyTree, memory: PyTree, observations: PyTree) -> tuple[Any, PyTree]:
+    """The outputs and the next memory `[B, ...]` of one observation each, from memory `[B, ...]`."""
+    sequence = jax.tree.map(lambda x: x[None], observations)
+    no_start = jnp.zeros((1, len(jax.tree.leaves(observations)[0])), bool)
+    outputs, memory = network.apply(params, memory, sequence, no_start)
+    return outputs, jax.tree.map(lambda x: x[0], memory)

@@ -1,16 +1,27 @@
-"""Recipes with Q-networks: DQN and its extensions up to Rainbow, implicit quantile networks, and PQN."""
+"""Recipes with Q-networks: DQN and its extensions up to Rainbow, implicit quantile networks, recurrent DQN, and PQN."""
 
 import dataclasses
 from typing import Annotated, Any, Literal
 
 from annotated_types import Gt, Interval
 
-from jaxrl.agents import IQNConfig, MinibatchConfig, action_values, dqn, iqn, pqn
+from jaxrl.agents import (
+    BurnInConfig,
+    IQNConfig,
+    MinibatchConfig,
+    action_values,
+    dqn,
+    iqn,
+    normalised,
+    pqn,
+    recurrent_dqn,
+)
 from jaxrl.agents.action_values import ActionValues
 from jaxrl.envs import num_discrete_actions
 from jaxrl.networks import Dense, NoisyDense, QNetwork, q_network
 from jaxrl.networks.layers import is_board
-from jaxrl.networks.network import example_of
+from jaxrl.networks.network import example_of, num_states_of
+from jaxrl.networks.recurrent import RecurrentQNetwork
 from jaxrl.runs.experiment import ignored_settings
 from jaxrl.runs.options import Options
 from jaxrl.training import OffPolicyConfig, OnPolicyConfig, off_policy, on_policy
@@ -57,6 +68,22 @@ class IQN(IQNConfig, NetworkConfig, OffPolicyConfig):
     """Units of each dense layer before the features."""
     num_features: Annotated[int, Interval(gt=0, lt=2**16)] = 128
     """Units of the dense layer whose outputs are multiplied by the embedding of each fraction."""
+
+
+@dataclasses.dataclass(frozen=True)
+class RecurrentDQN(BurnInConfig, OffPolicyConfig):
+    """Static configuration of recurrent DQN."""
+
+    n_step: Annotated[int, Gt(0)] = 32
+    """L, steps of a sequence from the replay, of which the first are the burn-in."""
+    batch_size: Annotated[int, Interval(gt=0, lt=2**31)] = 32
+    """Sequences per gradient step."""
+    hidden_size: Annotated[int, Gt(0)] = 64
+    """Units of the dense layers before and after the memory."""
+    memory_size: Annotated[int, Gt(0)] = 64
+    """Units of the memory, a gated recurrent unit."""
+    normalise: bool = True
+    """Give the network observations with mean 0 and standard deviation 1."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,6 +142,13 @@ def ignored_by_iqn(options: Options, observation: Any) -> dict[str, str]:
     )
 
 
+def ignored_by_recurrent_dqn(options: Options, observation: Any) -> dict[str, str]:
+    """The settings that recurrent DQN ignores, and why."""
+    del observation
+    uniform = (options.config.replay == "uniform", "config.replay uniform", ("hparams.priority_eta",))
+    return ignored_by_replay(options) | ignored_by_exploration(options) | ignored_settings(uniform)
+
+
 def ignored_by_pqn(options: Options, observation: Any) -> dict[str, str]:
     """The settings that PQN ignores, and why."""
     one_step = (options.config.rollout_length == 1, "config.rollout_length 1", ("hparams.q_lambda",))
@@ -135,13 +169,17 @@ def ignored_by_replay(options: Options) -> dict[str, str]:
 
 def ignored_by_network(options: Options, observation: Any) -> dict[str, str]:
     """The settings of the network and of ε that are ignored, and why."""
-    hparams, config = options.hparams, options.config
-    board, constant = is_board(getattr(observation, "shape", ())), hparams.epsilon_start == hparams.epsilon_end
-    return ignored_settings(
+    board, config = is_board(getattr(observation, "shape", ())), options.config
+    return ignored_by_exploration(options) | ignored_settings(
         (not board, f"env {options.task.env}, which shows no board", ("config.conv_features",)),
         (not board and not config.hidden_sizes, "config.hidden_sizes of no layers", ("config.layer_norm",)),
-        (constant, "hparams.epsilon_start equal to its end", ("hparams.epsilon_decay_steps",)),
     )
+
+
+def ignored_by_exploration(options: Options) -> dict[str, str]:
+    """The settings of ε that are ignored, and why."""
+    constant = options.hparams.epsilon_start == options.hparams.epsilon_end
+    return ignored_settings((constant, "hparams.epsilon_start equal to its end", ("hparams.epsilon_decay_steps",)))
 
 
 def build_dqn(env: Any, env_params: Any, config: DQN) -> tuple[Agent, Trainer]:
@@ -155,6 +193,14 @@ def build_dqn(env: Any, env_params: Any, config: DQN) -> tuple[Agent, Trainer]:
 def build_iqn(env: Any, env_params: Any, config: IQN) -> tuple[Agent, Trainer]:
     features = default_network(env, env_params, config).clone(num_actions=config.num_features)
     agent = iqn(features, num_discrete_actions(env, env_params), config)
+    return agent, off_policy(agent, env, env_params, config)
+
+
+def build_recurrent_dqn(env: Any, env_params: Any, config: RecurrentDQN) -> tuple[Agent, Trainer]:
+    actions, num_states = num_discrete_actions(env, env_params), num_states_of(example_of(env, env_params))
+    network = RecurrentQNetwork(actions, config.hidden_size, config.memory_size, num_states)
+    agent = recurrent_dqn(network, config)
+    agent = normalised(agent) if config.normalise else agent
     return agent, off_policy(agent, env, env_params, config)
 
 

@@ -1,0 +1,22 @@
+"""DQN with a memory balances a cart-pole whose velocities it does not see."""
+
+from jaxrl.agents import RecurrentDQNHparams
+from jaxrl.cli.command import main
+from jaxrl.recipes.deep_q import RecurrentDQN, build_recurrent_dqn, ignored_by_recurrent_dqn
+from jaxrl.runs import Budget, Experiment, Options, Task
+
+experiment = Experiment(
+    name="dqn_memory",
+    algorithm="recurrent DQN",
+    build=build_recurrent_dqn,
+    defaults=Options(
+        task=Task("CartPole-v1", env_options=("velocities=False",)),
+        hparams=RecurrentDQNHparams(learning_rate=1e-3, epsilon_end=0.05, epsilon_decay_steps=50_000.0, tau=0.01),
+        config=RecurrentDQN(num_envs=16, warmup_steps=2_000, replay_capacity=100_000),
+        budget=Budget(300_000, log_every=10_000),
+    ),
+    ignored=ignored_by_recurrent_dqn,
+)
+
+if __name__ == "__main__":
+    main(experiment)
