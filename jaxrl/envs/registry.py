@@ -21,8 +21,10 @@ from jaxrl.envs.minatar import GAMES, MinAtar
 
 RULES = ("original", "gymnax")
 STEPS = Annotated[int, Interval(ge=1, lt=2**31)]
-NAMES = (*GAMES, "CartPole-v1", "GridWorld")
-"""jaxrl's own environments."""
+OWN: dict[str, Callable[..., Environment]] = {"CartPole-v1": CartPole, "GridWorld": GridWorld}
+"""jaxrl's own environments besides the games of MinAtar."""
+NAMES = (*GAMES, *OWN)
+"""All of jaxrl's own environments."""
 
 
 def make(env_id: str, rules: str | None = None, **options: Any) -> tuple[Any, Any]:
@@ -95,8 +97,8 @@ def _make(env_id: str, rules: str | None, **options: Any) -> tuple[Any, Any]:
 def _find_factory(env_id: str, rules: str | None) -> Callable[..., Any]:
     if env_id in GAMES:
         return lambda: MinAtar(GAMES[env_id], "gymnax" if rules == "gymnax" else "original")
-    if env_id in NAMES:
-        return {"CartPole-v1": CartPole, "GridWorld": GridWorld}[env_id]
+    if env_id in OWN:
+        return OWN[env_id]
     if env_id.startswith(f"{PREFIX}:"):
         return find_gymnasium(env_id.removeprefix(f"{PREFIX}:"))
     if ":" not in env_id:
