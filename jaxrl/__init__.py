@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     from jaxrl.plots.video import save_video
     from jaxrl.runs import Budget, Execution, Experiment, Options, Task
     from jaxrl.runs.load import TrainedPolicy
+    from jaxrl.runs.recording import record_dataset
     from jaxrl.sweeps import SweepResult, SweepSpec, sweep
     from jaxrl.sweeps.spec import read_spec
 
@@ -82,6 +83,7 @@ _LAZY = {
     "TrainedPolicy": "runs.load",
     "load": "loading",
     "read_spec": "sweeps.spec",
+    "record_dataset": "runs.recording",
     "render": "plots.render",
     "render_state": "plots.render",
     "render_values": "plots.grid_values",
@@ -99,8 +101,9 @@ __all__ = [
     "SweepSpec", "Task", "TrainState", "TrainedPolicy", "Trainer", "Transition", "a2c", "action_space_of",
     "actor_critic", "behaviour_cloning", "distributions", "dqn", "evaluate", "iqn", "load", "load_dataset", "make",
     "networks", "normalised", "off_policy", "offline", "on_policy", "ops", "planning", "policy_network",
-    "population", "ppo", "pqn", "q_learning", "q_network", "read_spec", "recurrent_ppo", "reinforce", "render",
-    "render_state", "render_values", "repeat", "rollout", "run", "save_dataset", "save_video", "sweep", "vectorize",
+    "population", "ppo", "pqn", "q_learning", "q_network", "read_spec", "record_dataset", "recurrent_ppo",
+    "reinforce", "render", "render_state", "render_values", "repeat", "rollout", "run", "save_dataset",
+    "save_video", "sweep", "vectorize",
 ]  # fmt: skip
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from jaxrl.arguments import ArgumentError
 from jaxrl.types import Array
 
-Stream = Literal["training", "evaluation", "video", "later evaluation", "play", "initial values"]
+Stream = Literal["training", "evaluation", "video", "later evaluation", "play", "initial values", "recording"]
 """The uses of a seed. Their order is part of every recorded result."""
 
 

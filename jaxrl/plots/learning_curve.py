@@ -1,4 +1,4 @@
-"""Learning curves: what a run measured, against its environment steps."""
+"""Learning curves: what a run measured, against its steps."""
 
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -8,6 +8,8 @@ import numpy as np
 
 from jaxrl.formatting import FEW_SEEDS, format_mean, interval_95
 from jaxrl.plots.figures import label_steps, new_figure
+from jaxrl.training.loggers import CLOCK_COLUMNS
+from jaxrl.types import unit_of
 
 if TYPE_CHECKING:
     import polars as pl
@@ -17,14 +19,22 @@ FEW_ROWS = 12
 """Curves of at most this many points show each point as a dot."""
 
 Curve = tuple[np.ndarray, np.ndarray]
-"""Environment steps `[X]` and the values there `[X]`."""
+"""Steps `[X]` and the values there `[X]`."""
+
+
+def measure_of(columns: Sequence[str]) -> str:
+    """The metric whose curve shows how a run learns: the training return, or offline the loss, or else the first."""
+    own = {"seed", "agent", unit_of(columns).column, *CLOCK_COLUMNS}
+    metrics = [name for name in columns if name not in own]
+    return next((name for name in ("episode_return", "loss", *metrics) if name in metrics), "episode_return")
 
 
 def read_curves(metrics: Path, column: str) -> dict[int, Curve]:
     """The curve of each seed in a column of a run's `metrics.csv`."""
     import polars as pl
 
-    types = {"seed": pl.Int64, "env_steps": pl.Int64, column: pl.Float64}
+    steps = unit_of(pl.read_csv(metrics, n_rows=0).columns).column
+    types = {"seed": pl.Int64, steps: pl.Int64, column: pl.Float64}
     return split_curves(pl.read_csv(metrics, columns=list(types), schema_overrides=types), "seed", column)
 
 
@@ -32,14 +42,15 @@ def split_curves(frame: "pl.DataFrame", by: str, column: str) -> dict[int, Curve
     """The curve of each seed or agent in a table, without values that are missing or not finite.
 
     Args:
-        frame: the columns `env_steps`, `by` and `column`.
+        frame: the columns `env_steps` or `gradient_steps`, `by` and `column`.
         by: the column that identifies a curve, such as "seed".
         column: the column with the values.
     """
     import polars as pl
 
     curves = frame.filter(pl.col(column).is_finite()).partition_by(by, as_dict=True)
-    return {key[0]: (rows["env_steps"].to_numpy(), rows[column].to_numpy()) for key, rows in curves.items()}
+    steps = unit_of(frame.columns).column
+    return {key[0]: (rows[steps].to_numpy(), rows[column].to_numpy()) for key, rows in curves.items()}
 
 
 def drop_short_row(curve: Curve) -> Curve:
@@ -89,7 +100,7 @@ def draw_mean(axes: "Axes", steps: np.ndarray, returns: np.ndarray, colour: Any,
 
 
 def draw_learning_curve(metrics: Path, picture: Path, title: str, subtitle: str, final: Sequence[float]) -> None:
-    """Draws the training return against environment steps.
+    """Draws the training return against environment steps, or of an offline run its loss against gradient steps.
 
     Args:
         metrics: a run's `metrics.csv`. Several seeds are drawn as their mean with its 95 % interval, a few as their
@@ -97,21 +108,28 @@ def draw_learning_curve(metrics: Path, picture: Path, title: str, subtitle: str,
         picture: the PNG to write.
         title: the algorithm and the environment.
         subtitle: the environment's rules.
-        final: the mean evaluation return of each seed, drawn at the end of the curve; may be empty.
+        final: the mean evaluation return of each seed, drawn at the end of a curve of returns; may be empty.
     """
-    figure, axes = new_figure(title, subtitle, "environment steps", "episode return")
+    import polars as pl
+
+    columns = pl.read_csv(metrics, n_rows=0).columns
+    measure = measure_of(columns)
+    figure, axes = new_figure(title, subtitle, unit_of(columns).words, measure.replace("_", " "))
     label_steps(axes.xaxis)
-    curves = read_curves(metrics, "episode_return").values()
+    curves = read_curves(metrics, measure).values() if measure in columns else ()
     evaluations = np.array([x for x in final if np.isfinite(x)])
     evaluation = f"final evaluation, {format_mean(evaluations)}" if len(evaluations) else ""
     if curves:
         steps, returns = align_curves([drop_short_row(curve) for curve in curves])
-        everything = np.concatenate([returns.ravel(), evaluations])
+        everything = np.concatenate([returns.ravel(), evaluations if measure == "episode_return" else []])
         seen = float(everything.min()), float(everything.max())
         n = len(returns)
         seeds = f"{n} seeds and their mean" if n < FEW_SEEDS else f"mean of {n} seeds, 95 % interval"
-        draw_mean(axes, steps, returns, "tab:blue", "training return" + (f", {seeds}" if n > 1 else ""))
-        if len(evaluations):
+        label = f"training {measure.removeprefix('episode_').replace('_', ' ')}"
+        draw_mean(axes, steps, returns, "tab:blue", label + (f", {seeds}" if n > 1 else ""))
+        if measure != "episode_return" and evaluation:
+            axes.plot([], [], " ", label=evaluation.replace("evaluation,", "evaluation return"))
+        elif len(evaluations):
             reach = np.abs(np.stack(spread(evaluations, seen)) - evaluations.mean())[:, None]
             axes.errorbar(
                 steps[-1], evaluations.mean(), reach if len(evaluations) > 1 else None,
@@ -120,7 +138,8 @@ def draw_learning_curve(metrics: Path, picture: Path, title: str, subtitle: str,
         show_range(axes, steps[-1], *seen)
         figure.legend(loc="outside lower left", frameon=False, ncols=2, fontsize=9)
     else:
-        axes.text(0.5, 0.5, f"no episode ended\n{evaluation}", transform=axes.transAxes, ha="center", color="gray")
+        nothing = "no episode ended" if measure == "episode_return" else f"no {measure} was measured"
+        axes.text(0.5, 0.5, f"{nothing}\n{evaluation}", transform=axes.transAxes, ha="center", color="gray")
         axes.set(xticks=[], yticks=[])
     figure.savefig(picture)
 

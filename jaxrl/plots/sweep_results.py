@@ -1,7 +1,8 @@
 """Pictures of a sweep: learning curves, and what each swept field does to the evaluation return.
 
 `trials` and `configurations` are the frames of `jaxrl.sweeps.results`. `curves` has a row for each agent and logged
-step: `agent`, `env_steps` and `episode_return`, which is null where no episode ended.
+step: `agent`, `env_steps` and `episode_return`, which is null where no episode ended; of an offline sweep `agent`,
+`gradient_steps` and the metrics.
 """
 
 import math
@@ -14,7 +15,16 @@ import polars as pl
 
 from jaxrl.formatting import format_mean, format_number
 from jaxrl.plots.figures import label_numbers, label_steps, new_figure, new_panels
-from jaxrl.plots.learning_curve import Curve, align_curves, draw_mean, drop_short_row, show_range, split_curves
+from jaxrl.plots.learning_curve import (
+    Curve,
+    align_curves,
+    draw_mean,
+    drop_short_row,
+    measure_of,
+    show_range,
+    split_curves,
+)
+from jaxrl.types import unit_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,8 +50,8 @@ def format_value(value: Any) -> str:
 
 
 def agent_curves(curves: pl.DataFrame) -> dict[int, Curve]:
-    """The training returns of each agent of which an episode ended."""
-    split = split_curves(curves, "agent", "episode_return")
+    """The training returns of each agent of which an episode ended, or what `measure_of` finds."""
+    split = split_curves(curves, "agent", measure_of(curves.columns))
     return {agent: drop_short_row(curve) for agent, curve in split.items()}
 
 
@@ -51,8 +61,10 @@ def draw_curves(
     """Draws the training returns of all agents, with those of the best and the median configuration on top.
 
     The median is that of the configurations with an evaluation return. Both are means over the seeds that finished.
+    Offline, there are no training returns, and it draws losses.
     """
-    figure, axes = new_figure(title, subtitle, "environment steps", "episode return")
+    measure = measure_of(curves.columns).replace("_", " ")
+    figure, axes = new_figure(title, subtitle, unit_of(curves.columns).words, measure)
     label_steps(axes.xaxis)
     agents = agent_curves(curves)
     ranked = configurations.drop_nulls("eval_return")

@@ -28,6 +28,8 @@ class Experiment(NamedTuple):
         name: its module in `jaxrl.experiments`; `module:attribute` for an experiment of your own.
         algorithm: the name of the algorithm in summaries and plots.
         build: `(env, env_params, config) -> (Agent, Trainer)`.
+        build_to_load: the same without files that only training reads, such as a dataset, of which the shapes are
+            enough; by default, `build`. `jaxrl.load` calls it.
         defaults: the default options.
         report: `(env, env_params, agent_states, directory) -> entries`, or None. It adds entries to `summary.json`
             about the trained agents of all seeds, leaves `[A, ...]`; single numbers are also printed. It may read
@@ -45,6 +47,7 @@ class Experiment(NamedTuple):
     report: Callable[[Any, Any, PyTree, Path], dict[str, Any]] | None = None
     pictures: tuple[str, ...] = ()
     ignored: Callable[[Options, Any], dict[str, str]] = lambda options, observation: {}
+    build_to_load: Callable[[Any, Any, Any], tuple[Agent, Trainer]] | None = None
 
     @property
     def module(self) -> str:

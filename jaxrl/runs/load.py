@@ -139,7 +139,7 @@ class TrainedPolicy:
 
 def _build_policy(experiment: Experiment, options: Options, agent_state: PyTree, name: str = "") -> TrainedPolicy:
     env, env_params = make_env(options.task)
-    agent, _ = experiment.build(env, env_params, options.config)
+    agent, _ = (experiment.build_to_load or experiment.build)(env, env_params, options.config)
     return TrainedPolicy(env, env_params, agent, jax.tree.map(jnp.asarray, agent_state), experiment, options, name)
 
 
@@ -208,7 +208,7 @@ def restore(
         CheckpointError: there is no usable checkpoint.
     """
     env, env_params = make_env(options.task)
-    agent, trainer = experiment.build(env, env_params, options.config)
+    agent, trainer = (experiment.build_to_load or experiment.build)(env, env_params, options.config)
     run = jax.eval_shape(
         partial(init_run_state, trainer),
         jax.random.key(0, impl="threefry2x32"),

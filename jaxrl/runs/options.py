@@ -45,13 +45,13 @@ class Budget:
     """How long to learn, with which seeds, and what to measure."""
 
     total_steps: Annotated[int, Gt(0)]
-    """Environment steps of each agent, including any warm-up. Rounded down to whole iterations."""
+    """Environment steps of each agent, including any warm-up (offline, gradient steps). Rounded to whole iterations."""
     seed: Annotated[int, Interval(ge=0, lt=2**31)] = 0
     """Random seed; with several seeds, the first."""
     num_seeds: Annotated[int, Interval(gt=0, lt=2**31)] = 1
     """Number of seeds to train side by side in one program: seed, seed + 1, …"""
     log_every: Annotated[int, Interval(gt=0, lt=2**31)] = 20_000
-    """Environment steps of each agent between two rows of metrics. Rounded to whole iterations."""
+    """Environment steps (offline, gradient steps) between two rows of metrics. Rounded to whole iterations."""
     eval_episodes: Annotated[int, Interval(gt=0, lt=2**31)] = 128
     """Episodes of the final evaluation, which run in parallel."""
     eval_max_steps: Annotated[int, Interval(gt=0, lt=2**31)] = 5_000
@@ -153,7 +153,7 @@ def with_values(record: Any, values: dict[str, Any], prefix: str = "") -> Any:
 
 
 def untrained_steps(options: Options) -> int:
-    """The environment steps of one agent after its learning rate has decayed to 0."""
+    """The steps of one agent after its learning rate has decayed to 0."""
     decay = getattr(options.hparams, "learning_rate_decay_steps", 0)
     return max(0, int(options.budget.total_steps - decay)) if decay else 0
 

@@ -27,7 +27,7 @@ from jaxrl.runs.task import make_env, with_map
 from jaxrl.training.checkpoint import CheckpointError, Checkpoints
 from jaxrl.training.devices import bytes_of, local_copies, local_devices, mesh_of, to_host
 from jaxrl.training.evaluation import Evaluation, evaluate_agents
-from jaxrl.training.host_loop import RunResult, run
+from jaxrl.training.host_loop import RunResult, check_constants, run
 from jaxrl.training.hparams import repeat
 from jaxrl.training.loggers import Profiler, RunInfo, make_loggers
 from jaxrl.training.program import DivergedError, Program
@@ -98,6 +98,8 @@ def prepare(experiment: Experiment, options: Options, console: Console) -> Setup
     )
     devices = local_devices(options.execution.num_devices)
     with naming_options(experiment, options):
+        if resumes and options.execution.out is not None:
+            check_constants(run_directory.checkpoints(options.execution.out), trainer)
         program = Program(trainer, key, hparams, devices=devices, sequential=options.execution.sequential)
     run_directory.check_disk(options.execution.out or Path("runs"), program.shapes)
     return Setup(
@@ -134,7 +136,8 @@ def open_directory(setup: Setup, console: Console, locks: contextlib.ExitStack) 
 
 def print_notes(setup: Setup, config: dict[str, Any] | None, console: Console) -> None:
     """Prints how much memory the run takes, and what may surprise its user. `config` is of the run it resumes."""
-    needed, free = bytes_of(setup.program.shapes) * local_copies(setup.program.mesh), available_memory()
+    shapes, constants = setup.program.shapes, setup.program.trainer.constants
+    needed, free = bytes_of((shapes, constants)) * local_copies(setup.program.mesh), available_memory()
     total_steps, notes = setup.options.budget.total_steps, []
     if untrained := untrained_steps(setup.options):
         cause = "--hparams.learning-rate-decay-steps"

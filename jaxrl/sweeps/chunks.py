@@ -25,6 +25,7 @@ from jaxrl.training.devices import all_reduce_max, to_host
 from jaxrl.training.host_loop import RunResult, run
 from jaxrl.training.loggers import CLOCK_COLUMNS, CSVLogger, Logger, Row, RunInfo
 from jaxrl.training.program import Program, has_nan
+from jaxrl.types import unit_of
 
 AGENTS = "agents"
 
@@ -33,7 +34,7 @@ class SweepProgress(Logger):
     """Shows how far a sweep is, chunk after chunk, in one line.
 
     Attributes:
-        done: environment steps of all agents in finished chunks.
+        done: steps of all agents in finished chunks.
         best: the largest training return in any agent's latest row, and the agent's number.
         show_best: whether to show it, which says little if environments differ.
     """
@@ -130,13 +131,16 @@ def _finish(group: Group, trials: pl.DataFrame, program: Program, result: RunRes
     ended = np.asarray(result.diverged_at)[:number]
     diverged = lost | (ended >= 0)
     returns = np.asarray(evaluation.episode_return)[:number].mean(axis=1)
-    last = curves.drop_nulls("episode_return").group_by("agent").agg(pl.col("episode_return").last())
+    has_returns = "episode_return" in curves.columns  # not offline
+    trained = curves if has_returns else curves.with_columns(episode_return=pl.lit(None, pl.Float64))
+    last = trained.drop_nulls("episode_return").group_by("agent").agg(pl.col("episode_return").last())
     results = with_outcome(
         trials,
+        group.trainer.unit,
         status=pl.Series(np.where(diverged, "diverged", "finished")),
         eval_return=pl.Series(np.where(diverged, np.nan, returns), dtype=pl.Float64).fill_nan(None),
         train_return=trials.join(last, "agent", how="left", maintain_order="left")["episode_return"],
-        env_steps=pl.Series(np.where(ended >= 0, ended, result.steps)),
+        steps=pl.Series(np.where(ended >= 0, ended, result.steps)),
         seconds=pl.lit(round(result.train_seconds, 3)),
     )
     write_parquet(results, directory / RESULTS)
@@ -144,6 +148,7 @@ def _finish(group: Group, trials: pl.DataFrame, program: Program, result: RunRes
 
 def read_curves(metrics: Path) -> pl.DataFrame:
     """A chunk's `metrics.csv` sorted by agent, without the columns that depend on the machine."""
-    integers = dict.fromkeys(("agent", "env_steps", "episodes"), pl.Int64)
     curves = pl.read_csv(metrics, infer_schema=False).drop(CLOCK_COLUMNS, strict=False)
-    return curves.cast({name: integers.get(name, pl.Float64) for name in curves.columns}).sort("agent", "env_steps")
+    steps = unit_of(curves.columns).column
+    integers = dict.fromkeys(("agent", steps, "episodes"), pl.Int64)
+    return curves.cast({name: integers.get(name, pl.Float64) for name in curves.columns}).sort("agent", steps)

@@ -27,6 +27,7 @@ from jaxrl.sweeps.trials import Group, check_effective, make_groups, swept_colum
 from jaxrl.training.checkpoint import CheckpointError
 from jaxrl.training.devices import all_reduce_max, local_devices
 from jaxrl.training.loggers import make_loggers
+from jaxrl.types import ENV_STEPS
 
 
 def sweep(
@@ -264,17 +265,19 @@ class SweepRun:
 
     def collect(self, failed: dict[int, str]) -> SweepResult:
         """The results of all chunks, also written to the sweep's directory."""
-        types = {"agent": pl.Int64, "env_steps": pl.Int64, "episode_return": pl.Float64}
+        unit = self.groups[0].trainer.unit
+        returns = {"episode_return": pl.Float64} if unit == ENV_STEPS else {}
+        types = {"agent": pl.Int64, unit.column: pl.Int64, **returns}
         rows, curves = [], [pl.DataFrame(schema=types)]
         for group, chunk, trials, directory in self.chunks():
             if (directory / results.RESULTS).exists():
                 trials = pl.read_parquet(directory / results.RESULTS)
                 curves.append(pl.read_parquet(directory / results.CURVES))
             else:
-                trials = results.with_outcome(trials, error=pl.lit(failed[group.number]))
+                trials = results.with_outcome(trials, unit, error=pl.lit(failed[group.number]))
             rows.append(trials.with_columns(chunk=pl.lit(chunk, pl.Int64)))
         trials = pl.concat(rows, how="diagonal_relaxed").sort("agent")
-        all_curves = pl.concat(curves, how="diagonal_relaxed").sort("agent", "env_steps")
+        all_curves = pl.concat(curves, how="diagonal_relaxed").sort("agent", unit.column)
         results.write_parquet(trials, self.directory / results.RESULTS)
         results.write_parquet(all_curves, self.directory / results.CURVES)
         configurations = results.rank_configurations(trials, swept_columns(self.spec))

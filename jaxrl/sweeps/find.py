@@ -13,6 +13,7 @@ from jaxrl.sweeps.chunks import AGENTS
 from jaxrl.sweeps.report import read_record
 from jaxrl.sweeps.results import RESULTS, rank_configurations
 from jaxrl.sweeps.spec import SweepSpec
+from jaxrl.types import unit_of
 
 
 class TrialLocation(NamedTuple):
@@ -52,7 +53,7 @@ def find_agent(directory: Path, agent: int | None) -> TrialLocation:
             row = trials.row(found, named=True)
             name = f"agent {agent} (configuration {row['configuration']}, seed {row['seed']})"
             if row["status"] == "diverged":
-                name += f", which diverged after {row['env_steps']:,} steps"
+                name += f", which diverged after {row[unit_of(row).column]:,} steps"
             options = spec.configuration(row["configuration"], seed=row["seed"])
             size = record["plan"][row["group"]]["chunk_size"]
             return TrialLocation(spec.experiment, options, folder / AGENTS, size, found, name)

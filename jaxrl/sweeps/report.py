@@ -20,6 +20,7 @@ from jaxrl.sweeps import results
 from jaxrl.sweeps.results import SweepResult
 from jaxrl.sweeps.spec import SweepSpec
 from jaxrl.sweeps.trials import swept_columns
+from jaxrl.types import unit_of
 
 SPEC = "sweep.toml"
 PICTURES = {"learning_curves.png": "learning curves", "hyperparameters.png": "each swept field against the return"}
@@ -110,7 +111,8 @@ def page(result: SweepResult) -> str:
     record, trials = read_record(result.directory), result.trials
     spec = SweepSpec(**record["spec"])
     seconds = sum(trials.unique(("group", "chunk"))["seconds"].to_list())
-    speed = sum(trials["env_steps"].to_list()) / seconds if seconds else 0.0  # all groups may have failed
+    unit = unit_of(trials.columns)
+    speed = sum(trials[unit.column].to_list()) / seconds if seconds else 0.0  # all groups may have failed
     interval = f" (mean and {describe_spread(spec.seeds)})" if spec.seeds > 1 else ""
     drawn = [name for name in PICTURES if (result.directory / name).exists()]
     shown = "\n".join(f"![{PICTURES[name]}]({name})\n" for name in drawn)
@@ -126,7 +128,7 @@ def page(result: SweepResult) -> str:
 ```
 
 Rules: {record["rules"]}.
-{size(spec)}, {spec.options.budget.total_steps:,} environment steps each.
+{size(spec)}, {spec.options.budget.total_steps:,} {unit.words} each.
 Agents: {results.count_status(trials)}.
 The evaluation return is the mean of {spec.options.budget.eval_episodes} episodes at the end of each
 seed{epsilons(trials)}{interval}.
@@ -136,7 +138,7 @@ seed{epsilons(trials)}{interval}.
 {again if result.configurations["finished"].sum() else "No agent finished."}
 
 {shown}
-{seconds / 60:.1f} minutes of training, {speed:,.0f} environment steps/s of all agents together, on
+{seconds / 60:.1f} minutes of training, {speed:,.0f} {unit.words}/s of all agents together, on
 {made_on(record)}
 """
 

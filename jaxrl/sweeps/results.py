@@ -1,7 +1,8 @@
 """What a sweep finds: frames of its trials and configurations, tables, and the command that trains one again.
 
 The frame of trials has one row for each agent, with the columns of `make_trials` and `chunk`, `status` ("finished",
-"diverged" or "failed"), `error`, `eval_return`, `train_return`, `env_steps` and `seconds`, the time of its chunk.
+"diverged" or "failed"), `error`, `eval_return`, `train_return`, `env_steps` (offline `gradient_steps`) and `seconds`,
+the time of its chunk.
 """
 
 import os
@@ -16,6 +17,7 @@ from jaxrl.formatting import format_mean
 from jaxrl.plots.sweep_results import format_value, short_labels
 from jaxrl.runs.experiment import Experiment
 from jaxrl.runs.options import flatten
+from jaxrl.types import Unit
 
 RESULTS, CURVES = "results.parquet", "curves.parquet"
 
@@ -26,7 +28,8 @@ class SweepResult(NamedTuple):
     Attributes:
         directory: the sweep's; `jaxrl.load(directory, agent)` gives its agents.
         trials: one row for each agent.
-        curves: one row for each agent and logged step, with `agent`, `env_steps`, `episode_return` and other metrics.
+        curves: one row for each agent and logged step, with `agent`, `env_steps`, `episode_return` and other metrics;
+            offline with `gradient_steps`, and without returns.
         configurations: one row for each configuration, the best first, see `rank_configurations`.
     """
 
@@ -49,14 +52,16 @@ def error_file(directory: Path, group: int) -> Path:
     return directory / f"group_{group}_error.txt"
 
 
-def with_outcome(trials: pl.DataFrame, **columns: pl.Series | pl.Expr) -> pl.DataFrame:
-    """Trials with what came of them: by default, of agents that never trained."""
+def with_outcome(
+    trials: pl.DataFrame, unit: Unit, steps: pl.Series | pl.Expr | None = None, **columns: pl.Series | pl.Expr
+) -> pl.DataFrame:
+    """Trials with what came of them: by default, of agents that never trained. `steps` are counted in a unit."""
     nothing = {
         "status": pl.lit("failed"),
         "error": pl.lit(None, pl.String),
         "eval_return": pl.lit(None, pl.Float64),
         "train_return": pl.lit(None, pl.Float64),
-        "env_steps": pl.lit(0, pl.Int64),
+        unit.column: pl.lit(0, pl.Int64) if steps is None else steps,
         "seconds": pl.lit(0.0),
     }
     return trials.with_columns(**(nothing | columns))

@@ -74,11 +74,13 @@ def load_dataset(path: str | Path) -> Dataset:
     """
     rule = "must be a file of recorded transitions, as jaxrl.save_dataset writes"
     try:
+        if not zipfile.is_zipfile(path) and Path(path).exists():
+            raise ValueError("it is no NumPy archive")
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         about = json.loads(str(arrays.pop(ABOUT)))
-    except (OSError, EOFError, ValueError, KeyError, AttributeError, TypeError, zipfile.BadZipFile) as error:
-        why = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}".splitlines()[0][:100]
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        why = getattr(error, "strerror", None) or str(error).splitlines()[0][:100]
         raise ArgumentError("path", f"{rule} ({why})", path) from error
     fields: dict[str, Any] = {}
     for name, x in arrays.items():
@@ -192,8 +194,13 @@ def dataset_shapes(env: Any, env_params: Any, size: int = 1) -> Transition:
     return jax.eval_shape(lambda key: envs.decode(envs.step(envs.reset(key), actions, key)[1]), jax.random.key(0))
 
 
-def check_is_of_env(dataset: Transition, env: Any, env_params: Any) -> None:
+def check_is_of_env(dataset: Transition, env: Any, env_params: Any, num_actions: int | None = None) -> None:
     """Checks that transitions have the shapes and dtypes of an environment's, and no action that it lacks.
+
+    Args:
+        dataset: the transitions.
+        env, env_params: the environment.
+        num_actions: how many actions there were to choose from, if that is known.
 
     Raises:
         ArgumentError: they do not.
@@ -208,7 +215,8 @@ def check_is_of_env(dataset: Transition, env: Any, env_params: Any) -> None:
         if here != there:
             raise ArgumentError("dataset", f"must have the {name} of this environment, {here}", got=there)
     if isinstance(space, Discrete):
-        given = num_actions_seen(dataset) if dataset.legal is None else dataset.legal.shape[1]
-        if given > space.num_actions or (dataset.legal is not None and given != space.num_actions):
+        known = num_actions if dataset.legal is None else dataset.legal.shape[1]
+        given = num_actions_seen(dataset) if known is None else known
+        if given > space.num_actions or known not in (None, space.num_actions):
             rule = f"must have the actions of this environment, of which there are {space.num_actions}"
             raise ArgumentError("dataset", rule, given)

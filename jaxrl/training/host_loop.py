@@ -113,7 +113,7 @@ def run(
             raise ValueError(f"{where} already holds checkpoints; pass resume=True or another directory")
         check_total_steps(trainer.trainer if isinstance(trainer, Program) else trainer, total_steps)
         if resume and checkpoints is not None:
-            _check_constants(checkpoints, trainer.trainer if isinstance(trainer, Program) else trainer)
+            check_constants(checkpoints, trainer.trainer if isinstance(trainer, Program) else trainer)
         program = trainer if isinstance(trainer, Program) else Program(trainer, key, hparams)
         advance = step_by_step(program) if debug_nans else program.compiled()
         if not debug_nans:
@@ -140,8 +140,8 @@ def row_ends(trainer: Trainer, log_every: int, iteration: int) -> range:
     return range(first, last + 1, length * step)
 
 
-def _check_constants(checkpoints: Checkpoints, trainer: Trainer) -> None:
-    """Raises `ArgumentError` if a run began with other constants, such as another dataset."""
+def check_constants(checkpoints: Checkpoints, trainer: Trainer) -> None:
+    """Raises `ArgumentError` if the run in some checkpoints began with other constants, such as another dataset."""
     then, now = checkpoints.info().get("constants"), fingerprint_of_constants(trainer.constants)
     if then is not None and then != now:
         rule = f"must be those of the run in {checkpoints.directory.parent}: the same dataset, or the same expert"

@@ -1,0 +1,69 @@
+"""Records what a trained policy does, for agents that learn from its transitions.
+
+The file holds the transitions as NumPy arrays, and beside them the environment, its rules and options, the policy's
+mean return, and how they were made.
+"""
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from annotated_types import Interval
+
+from jaxrl.arguments import ArgumentError, check, renaming
+from jaxrl.cli.command import prepare_jax
+from jaxrl.cli.errors import errors_in_one_line
+from jaxrl.cli.parse import parse
+from jaxrl.formatting import format_bytes, format_count, format_return
+from jaxrl.loading import load
+from jaxrl.runs import provenance
+from jaxrl.runs.options import default_hint
+from jaxrl.runs.recording import record_dataset
+from jaxrl.training import save_dataset
+
+MODULE = "jaxrl.experiments.record"
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+    """Directory of the run or the sweep."""
+    out: Annotated[Path, tyro.conf.arg(metavar="FILE")] = Path("demos.npz")
+    """The file to write. It must not exist yet."""
+    num_steps: Annotated[int, Interval(gt=0, lt=2**31)] = 10_000
+    """Transitions to record, of all environments together."""
+    num_envs: Annotated[int, Interval(gt=0, lt=2**31)] = 8
+    """Environments side by side. Each begins with a new episode, and its last one is cut."""
+    seed: Annotated[int | None, default_hint("the first")] = None
+    """Which seed of a run."""
+    agent: Annotated[int | None, default_hint("the best")] = None
+    """Which agent of a sweep."""
+    record_seed: Annotated[int, Interval(ge=0, lt=2**31)] = 0
+    """Random seed. It repeats no random numbers of training and evaluation."""
+
+
+@errors_in_one_line()
+def main() -> None:
+    options = parse(Options, __doc__, prog=f"python -m {MODULE}")
+    check(options)
+    if options.out.exists() or not options.out.parent.is_dir():
+        raise ArgumentError("out", "must be a new file in a directory that exists", options.out)
+    prepare_jax()
+    with renaming(directory="RUN"):
+        trained = load(options.run, options.seed, options.agent)
+    transitions, about = record_dataset(trained, options.num_steps, options.num_envs, options.record_seed)
+    with renaming(path="out"):
+        save_dataset(options.out, transitions, about | {"run": str(options.run), **provenance.describe(MODULE)})
+    if trained.name:
+        print(trained.name)
+    print(f"{about['env']} ({about['rules_text']})")
+    mean, episodes = about["episode_return_mean"], format_count(about["episodes"], "whole episode")
+    print(f"{format_count(options.num_steps, 'transition')}, {episodes}" + (
+        "" if mean is None else f" with the mean return {format_return(mean)}"
+    ))  # fmt: skip
+    print(f"written to {options.out} ({format_bytes(options.out.stat().st_size)})")
+
+
+if __name__ == "__main__":
+    main()

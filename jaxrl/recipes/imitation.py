@@ -1,0 +1,80 @@
+"""Recipes that imitate: behaviour cloning."""
+
+import dataclasses
+import functools
+import os
+from typing import Annotated, Any, Literal
+
+from annotated_types import Gt
+
+from jaxrl.agents import behaviour_cloning
+from jaxrl.arguments import ArgumentError, renaming
+from jaxrl.envs import action_space_of
+from jaxrl.networks import policy_network
+from jaxrl.networks.network import example_of
+from jaxrl.runs.experiment import ignored_settings
+from jaxrl.runs.options import Options, default_hint
+from jaxrl.training import OfflineConfig, load_dataset, offline
+from jaxrl.training.datasets import Dataset, check_is_of_env, dataset_shapes
+from jaxrl.types import Agent, Trainer, Transition
+
+
+@dataclasses.dataclass(frozen=True)
+class BehaviourCloning(OfflineConfig):
+    """Static configuration of behaviour cloning."""
+
+    dataset: Annotated[str, default_hint("none: it is needed", "FILE")] = ""
+    """Recorded transitions, as `python -m jaxrl.experiments.record` writes them."""
+    hidden_sizes: tuple[Annotated[int, Gt(0)], ...] = (64, 64)
+    """Units of each dense layer of the policy network."""
+    activation: Literal["tanh", "relu"] = "tanh"
+    """Activation function of these layers."""
+
+
+def build_cloning(env: Any, env_params: Any, config: BehaviourCloning) -> tuple[Agent, Trainer]:
+    """Behaviour cloning of the transitions in a file.
+
+    Raises:
+        ArgumentError: the file cannot be read, or holds transitions of another environment.
+    """
+    return _build(env, env_params, config, read_dataset(config.dataset, env, env_params))
+
+
+def build_cloning_to_load(env: Any, env_params: Any, config: BehaviourCloning) -> tuple[Agent, Trainer]:
+    """The same without the file."""
+    return _build(env, env_params, config, dataset_shapes(env, env_params, config.batch_size))
+
+
+def _build(env: Any, env_params: Any, config: BehaviourCloning, dataset: Transition) -> tuple[Agent, Trainer]:
+    space = action_space_of(env, env_params)
+    agent = behaviour_cloning(
+        policy_network(example_of(env, env_params), space, config.hidden_sizes, config.activation)
+    )
+    return agent, offline(agent, dataset, config)
+
+
+def read_dataset(path: str, env: Any, env_params: Any) -> Transition:
+    """The transitions in a file, which must be those of the environment. Its errors name the option `dataset`."""
+    if not path:
+        rule = "must be a file of recorded transitions, as python -m jaxrl.experiments.record writes"
+        raise ArgumentError("dataset", rule, path, got="none")
+    with renaming(path="dataset"):
+        changed = os.stat(path).st_mtime_ns if os.path.exists(path) else 0
+        transitions, about = _read(path, changed)
+    check_is_of_env(transitions, env, env_params, about.get("num_actions"))
+    return transitions
+
+
+@functools.lru_cache(maxsize=1)
+def _read(path: str, changed: int) -> Dataset:
+    """The groups of a sweep share what they read."""
+    del changed
+    return load_dataset(path)
+
+
+def ignored_by_cloning(options: Options, observation: Any) -> dict[str, str]:
+    """The settings that behaviour cloning ignores, and why."""
+    del observation
+    return ignored_settings(
+        (not options.config.hidden_sizes, "config.hidden_sizes of no layers", ("config.activation",))
+    )
