@@ -22,11 +22,11 @@ Curve = tuple[np.ndarray, np.ndarray]
 """Steps `[X]` and the values there `[X]`."""
 
 
-def measure_of(columns: Sequence[str]) -> str:
+def measure_of(columns: Sequence[str]) -> str | None:
     """The metric whose curve shows how a run learns: the training return, or offline the loss, or else the first."""
     own = {"seed", "agent", unit_of(columns).column, *CLOCK_COLUMNS}
     metrics = [name for name in columns if name not in own]
-    return next((name for name in ("episode_return", "loss", *metrics) if name in metrics), "episode_return")
+    return next((name for name in ("episode_return", "loss", *metrics) if name in metrics), None)
 
 
 def read_curves(metrics: Path, column: str) -> dict[int, Curve]:
@@ -113,7 +113,7 @@ def draw_learning_curve(metrics: Path, picture: Path, title: str, subtitle: str,
     import polars as pl
 
     columns = pl.read_csv(metrics, n_rows=0).columns
-    measure = measure_of(columns)
+    measure = measure_of(columns) or "metric"
     figure, axes = new_figure(title, subtitle, unit_of(columns).words, measure.replace("_", " "))
     label_steps(axes.xaxis)
     curves = read_curves(metrics, measure).values() if measure in columns else ()
@@ -138,7 +138,7 @@ def draw_learning_curve(metrics: Path, picture: Path, title: str, subtitle: str,
         show_range(axes, steps[-1], *seen)
         figure.legend(loc="outside lower left", frameon=False, ncols=2, fontsize=9)
     else:
-        nothing = "no episode ended" if measure == "episode_return" else f"no {measure} was measured"
+        nothing = "no episode ended" if measure == "episode_return" else f"no {measure} was logged"
         axes.text(0.5, 0.5, f"{nothing}\n{evaluation}", transform=axes.transAxes, ha="center", color="gray")
         axes.set(xticks=[], yticks=[])
     figure.savefig(picture)

@@ -51,7 +51,8 @@ def format_value(value: Any) -> str:
 
 def agent_curves(curves: pl.DataFrame) -> dict[int, Curve]:
     """The training returns of each agent of which an episode ended, or what `measure_of` finds."""
-    split = split_curves(curves, "agent", measure_of(curves.columns))
+    measure = measure_of(curves.columns)
+    split = split_curves(curves, "agent", measure) if measure else {}
     return {agent: drop_short_row(curve) for agent, curve in split.items()}
 
 
@@ -63,8 +64,8 @@ def draw_curves(
     The median is that of the configurations with an evaluation return. Both are means over the seeds that finished.
     Offline, there are no training returns, and it draws losses.
     """
-    measure = measure_of(curves.columns).replace("_", " ")
-    figure, axes = new_figure(title, subtitle, unit_of(curves.columns).words, measure)
+    measure = measure_of(curves.columns) or "metric"
+    figure, axes = new_figure(title, subtitle, unit_of(curves.columns).words, measure.replace("_", " "))
     label_steps(axes.xaxis)
     agents = agent_curves(curves)
     ranked = configurations.drop_nulls("eval_return")

@@ -1,6 +1,7 @@
 """Learning curves."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -114,6 +115,30 @@ def test_a_run_without_an_episode_says_so(axes_of) -> None:
     axes = axes_of([[None, None]], [12.5])
     assert "no episode ended\nfinal evaluation, 12.50" in [text.get_text() for text in axes.texts]
     assert axes_of([[np.inf, np.nan]], [np.inf]).texts[-1].get_text() == "no episode ended\n"
+
+
+@pytest.mark.parametrize(
+    ("columns", "measure"),
+    [("accuracy,loss", "loss"), ("accuracy,q_mean", "accuracy"), ("", None)],
+)
+def test_an_offline_run_shows_its_loss(tmp_path, columns: str, measure: str | None) -> None:
+    """Against gradient steps; or else its first metric. Its evaluation is no point of that curve."""
+    names = [name for name in columns.split(",") if name]
+    header = ",".join(["seed", "gradient_steps", *names, "gradient_steps_per_second", "wall_seconds"])
+    lines = [[0, 100 * row, *(10 * row + place for place, _ in enumerate(names)), 1, 1] for row in (1, 2, 3)]
+    (tmp_path / "offline.csv").write_text("\n".join([header, *(",".join(map(str, line)) for line in lines)]))
+    figures: list[Any] = []
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr("matplotlib.figure.Figure.savefig", lambda figure, path: figures.append(figure))
+        draw_learning_curve(tmp_path / "offline.csv", tmp_path / "curve.png", "title", "rules", [500.0])
+    axes = figures[0].axes[0]
+    if measure is None:
+        assert axes.texts[-1].get_text() == "no metric was logged\nfinal evaluation, 500.0"
+        return
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("gradient steps", measure)
+    assert labels(axes) == [f"training {measure}", "final evaluation return 500.0"]
+    assert axes.lines[0].get_ydata().tolist() == [10 * row + names.index(measure) for row in (1, 2, 3)]
+    assert axes.get_ylim()[1] < 40
 
 
 @pytest.mark.parametrize("scale", [1e-5, 1.0, 1e20])

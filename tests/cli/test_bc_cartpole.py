@@ -1,0 +1,159 @@
+"""`bc_cartpole` and `record`: what they write, resuming with the same dataset alone, sweeps, and bad input."""
+
+import csv
+import json
+from functools import partial
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxrl import load, load_dataset, make, rollout, save_dataset
+from jaxrl.cli.command import main
+from jaxrl.experiments import record, sweep
+from jaxrl.experiments.bc_cartpole import experiment
+from jaxrl.training.checkpoint import Checkpoints
+
+train = partial(main, experiment)
+SMALL = [
+    *("--config.dataset", "demos.npz", "--config.hidden-sizes", "8", "--config.batch-size", "16"),
+    *("--hparams.learning-rate", "1e-2"),
+    *("--log-every", "100", "--eval-episodes", "4", "--eval-max-steps", "50"),
+]
+SWEEP = """
+experiment = "bc_cartpole"
+search = "grid"
+seeds = 2
+total_steps = 200
+log_every = 50
+eval_episodes = 2
+eval_max_steps = 20
+[hparams]
+learning_rate.values = [1e-3, 1e-2]
+[config]
+dataset = "demos.npz"
+batch_size = 16
+hidden_sizes = [8]
+"""
+
+
+def balance(given, key):
+    """Pushes to where the pole falls."""
+    return (given.observation @ jnp.float32([0, 0.1, 3, 1]) > 0).astype(jnp.int32)
+
+
+@pytest.fixture(scope="module")
+def demos():
+    """A thousand steps of a policy that balances."""
+    env, params = make("CartPole-v1")
+    steps = jax.jit(lambda key: rollout(env, balance, key, 250, 4, params))(jax.random.key(0))
+    return jax.tree.map(lambda x: np.asarray(x).reshape(-1, *x.shape[2:]), steps)
+
+
+@pytest.fixture
+def folder(run_main, tmp_path, demos, monkeypatch) -> Path:
+    """An empty folder with a dataset, where commands run."""
+    monkeypatch.setattr("jaxrl.runs.train.record_video", lambda *_: None)
+    save_dataset(tmp_path / "demos.npz", demos, {"num_actions": 2})
+    return tmp_path
+
+
+def rows(run: Path) -> list[dict[str, str]]:
+    with (run / "metrics.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_run_and_a_recording_of_it(run_main, folder: Path, demos) -> None:
+    """Trained, resumed and recorded; the dataset is needed to train, and only that one."""
+    code, out, err = run_main(train, *SMALL, "--total-steps", "300", "--out", "run")
+    assert code == 0, err
+    assert "gradient steps       300" in out
+    code, _, err = run_main(train, *SMALL, "--total-steps", "600", "--out", "whole")
+    assert code == 0, err
+
+    save_dataset("demos.npz", demos._replace(reward=demos.reward + 1))
+    resume = [*SMALL, "--total-steps", "600", "--out", "run", "--resume"]
+    config = Path("run/config.json").read_text()
+    code, out, err = run_main(train, *resume)
+    assert (code, len(out), len(err)) == (2, 1, 1)
+    assert "constants must be those of the run in " in err[0]
+    assert Path("run/config.json").read_text() == config
+    save_dataset("demos.npz", demos, {"num_actions": 2})
+    code, out, err = run_main(train, *resume, "--record", "recorded")
+    assert code == 0, err
+    assert "note: resuming at 300 gradient steps" in out
+
+    measured = [{name: x for name, x in row.items() if "second" not in name} for row in rows(Path("run"))]
+    assert [row["gradient_steps"] for row in measured] == ["100", "200", "300", "400", "500", "600"]
+    assert measured == [{name: row[name] for name in measured[0]} for row in rows(Path("whole"))]
+    assert float(measured[-1]["accuracy"]) > 0.75
+    infos = [Checkpoints(Path(run) / "checkpoints", read_only=True).info() for run in ("run", "whole")]
+    assert infos[0]["sha256"] == infos[1]["sha256"]
+    summary = json.loads(Path("run/summary.json").read_text())
+    assert (summary["gradient_steps"], summary["eval_return_mean"] > 30) == (600, True)
+    assert not {name for name in summary if "env_steps" in name}
+    assert "600 gradient steps a seed." in Path("recorded/README.md").read_text()
+
+    Path("demos.npz").unlink()
+    assert load("run")(jnp.zeros(4), jax.random.key(0)).shape == ()
+    code, out, err = run_main(record.main, "run", "--out", "again.npz", "--num-steps", "100", "--num-envs", "2")
+    assert code == 0, err
+    assert out[-1].startswith("written to again.npz (0.0")
+    transitions, about = load_dataset("again.npz")
+    assert len(transitions.reward) == 100
+    assert (about["run"], about["command"][:34]) == ("run", "python -m jaxrl.experiments.record")
+    assert run_main(record.main, "run", "--out", "again.npz")[2] == [
+        "error: --out must be a new file in a directory that exists, got again.npz"
+    ]
+
+
+@pytest.mark.slow
+def test_a_sweep(run_main, folder: Path) -> None:
+    (folder / "sweep.toml").write_text(SWEEP)
+    code, out, err = run_main(sweep.main, "sweep.toml", "--out", "swept", "--record", "recorded", "--num-devices", "1")
+    assert code == 0, err
+    assert "agents: 4 finished" in out
+    assert "200 gradient steps each" in Path("recorded/README.md").read_text()
+    Path("demos.npz").unlink()
+    assert load("swept", agent=3).options.hparams.learning_rate == 0.01
+
+
+BAD = [
+    ("", "dataset must be a file of recorded transitions, as python -m jaxrl.experiments.record writes, got none"),
+    (
+        "--config.dataset none.npz",
+        "dataset must be a file of recorded transitions, as jaxrl.save_dataset writes (No such file or directory), ",
+    ),
+    (
+        "--config.dataset demos.npz --env Pendulum-v1",
+        "dataset must have the observation of this environment, float32[3], got float32[4]",
+    ),
+    (
+        "--config.dataset three.npz",
+        "dataset must have the actions of this environment, of which there are 2, got 3",
+    ),
+    (
+        "--config.dataset demos.npz --config.batch-size 1001",
+        "batch-size must be at most 1000, the transitions of the dataset, got 1001",
+    ),
+    (
+        "--config.dataset nan.npz",
+        "dataset must have finite numbers, got nan in reward, transition 0 of nan.npz",
+    ),
+    (
+        "--config.dataset demos.npz --config.hidden-sizes --config.activation relu",
+        "activation has no effect with config.hidden_sizes of no layers, got 'relu'",
+    ),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), BAD)
+def test_bad_input(refused, folder: Path, demos, arguments: str, message: str) -> None:
+    save_dataset("three.npz", demos, {"num_actions": 3})
+    np.savez("nan.npz", about="{}", **{name: np.full_like(x, np.nan) if name == "reward" else x
+             for name, x in demos._asdict().items() if isinstance(x, np.ndarray)})  # fmt: skip
+    code, err = refused(*arguments.split(), experiment=experiment)
+    assert (code, len(err)) == (2, 1)
+    assert err[0].startswith(f"error: --config.{message}")

@@ -1,0 +1,95 @@
+"""Recording a policy: whole trajectories, what is known about them, and bad arguments."""
+
+import jax
+import numpy as np
+import pytest
+
+from jaxrl import ArgumentError, TrainedPolicy, Transition, make, record_dataset
+from jaxrl.experiments import bc_cartpole
+from jaxrl.runs.options import with_values
+from jaxrl.runs.recording import episode_returns
+
+STEPS, ENVS = 200, 3
+LENGTH = 67  # of each environment, of the last one 66
+
+
+@pytest.fixture(scope="module")
+def policy() -> TrainedPolicy:
+    """An untrained one, which falls after some ten steps."""
+    experiment = bc_cartpole.experiment
+    options = with_values(experiment.defaults, {"config.hidden_sizes": (), "env_options": ("max_steps_in_episode=9",)})
+    env, params = make("CartPole-v1", max_steps_in_episode=9)
+    assert experiment.build_to_load is not None
+    agent, _ = experiment.build_to_load(env, params, options.config)
+    observation, _ = env.reset(jax.random.key(0), params)
+    state = agent.init(jax.random.key(1), options.hparams, observation)
+    return TrainedPolicy(env, params, agent, state, experiment, options)
+
+
+@pytest.fixture(scope="module")
+def recorded(policy):
+    return record_dataset(policy, STEPS, ENVS)
+
+
+def test_the_rows_of_an_environment_follow_each_other(policy, recorded) -> None:
+    steps = recorded.transitions
+    assert {len(x) for x in jax.tree.leaves(steps)} == {STEPS}
+    ends = steps.terminated | steps.truncated
+    np.testing.assert_array_equal(steps.observation[1:][~ends[:-1]], steps.next_observation[:-1][~ends[:-1]])
+    assert (steps.observation[1:][ends[:-1]] != steps.next_observation[:-1][ends[:-1]]).any(1).all()
+    assert np.abs(steps.observation[0]).max() <= 0.05  # where episodes begin
+    for last in (LENGTH - 1, 2 * LENGTH - 1, STEPS - 1):
+        assert ends[last]
+        assert np.abs(steps.observation[min(last + 1, 0)]).max() <= 0.05
+    assert not (steps.terminated & steps.truncated).any()
+    np.testing.assert_array_equal(policy(steps.observation, jax.random.key(0)), steps.action)
+
+
+def test_what_is_known_about_them(recorded) -> None:
+    steps, about = recorded
+    ends = steps.terminated | steps.truncated
+    lengths = np.diff(np.flatnonzero(ends), prepend=-1)
+    cut = {LENGTH - 1, 2 * LENGTH - 1, STEPS - 1} - set(np.flatnonzero(steps.terminated))
+    whole = [x for x, last in zip(lengths, np.flatnonzero(ends), strict=True) if last not in cut or x == 9]
+    assert about == {
+        "env": "CartPole-v1",
+        "rules": None,
+        "env_options": ["max_steps_in_episode=9"],
+        "rules_text": "default rules, 9-step cap",
+        "experiment": "bc_cartpole",
+        "algorithm": "behaviour cloning",
+        "num_actions": 2,
+        "num_steps": STEPS,
+        "num_envs": ENVS,
+        "record_seed": 0,
+        "episodes": len(whole),
+        "episode_return_mean": pytest.approx(np.mean(whole)),
+    }
+
+
+def test_a_seed_repeats_a_recording(policy, recorded) -> None:
+    again, other = (record_dataset(policy, STEPS, ENVS, seed).transitions for seed in (0, 1))
+    for x, y in zip(jax.tree.leaves(again), jax.tree.leaves(recorded.transitions), strict=True):
+        np.testing.assert_array_equal(x, y)
+    assert (other.observation[0] != again.observation[0]).all()
+
+
+def test_an_episode_does_not_go_on_in_another_environment() -> None:
+    """Rewards 1, 2, 4, …; the first environment ends its second step, the second one its first and third."""
+    ends = np.array([0, 1, 0, 1, 0, 1], bool)
+    rewards = 2.0 ** np.arange(6)
+    nothing = np.zeros((6, 1))
+    steps = Transition(nothing, nothing, rewards, ends, ~ends & False, nothing)
+    assert episode_returns(steps, length=3) == [1 + 2, 8, 16 + 32]
+    assert episode_returns(steps._replace(terminated=ends & False), length=3) == []
+
+
+def test_without_a_whole_episode(policy) -> None:
+    transitions, about = record_dataset(policy, 5, 5)
+    assert (about["episodes"], about["episode_return_mean"]) == (0, None)
+    assert transitions.truncated.all()
+
+
+def test_bad_numbers(policy) -> None:
+    with pytest.raises(ArgumentError, match=r"^num_steps must be at least 8, one for each environment, got 7$"):
+        record_dataset(policy, 7)
