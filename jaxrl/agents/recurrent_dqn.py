@@ -45,6 +45,8 @@ class BurnInConfig:
 
     burn_in: Annotated[int, Interval(ge=0, lt=2**31)] = 8
     """Steps at the start of each sequence that only bring the memory up to date."""
+    store_memory: bool = False
+    """Start sequences with the memory that the agent had, stored with each transition, instead of with none."""
     target_steps: Annotated[int, Interval(gt=0, lt=2**31)] = 1
     """n of the n-step targets. Near the end of a sequence they have fewer steps."""
 
@@ -85,7 +87,8 @@ def recurrent_dqn(
 
     def decide(state: DQNState, given: Input, key: Array, epsilon: Array) -> Decision:
         q, memory = one_step(network, state.params, given.memory, given.observation)
-        return Decision(epsilon_greedy(q, epsilon, given.legal).sample(key), memory)
+        extras = given.memory if config.store_memory else ()
+        return Decision(epsilon_greedy(q, epsilon, given.legal).sample(key), memory, extras)
 
     def update(
         state: DQNState, batch: Sample, key: Array, env_steps: Array, constants: PyTree = ()
@@ -112,8 +115,11 @@ def _loss(
     network: RecurrentNetwork, config: BurnInConfig, state: DQNState, batch: Sample, params: PyTree
 ) -> tuple[Array, tuple[Array, Array]]:
     """The loss, the sequences' errors `[B]`, and the mean value of the actions taken."""
-    q_tm1, q_t_selector = unroll(network, params, batch.transitions, config.burn_in)
-    _, q_t = unroll(network, state.target_params, batch.transitions, config.burn_in)
+    memory = network.memory(len(batch.weights))
+    if config.store_memory:
+        memory = jax.tree.map(lambda x: x[0], batch.transitions.extras)
+    q_tm1, q_t_selector = unroll(network, params, memory, batch.transitions, config.burn_in)
+    _, q_t = unroll(network, state.target_params, memory, batch.transitions, config.burn_in)
     steps = jax.tree.map(lambda x: x[config.burn_in :], batch.transitions)
     best = masked(q_t_selector, steps.next_legal).argmax(-1)
     targets = n_step_targets(steps, value_of(q_t, best), state.hparams.discount, config.target_steps)
@@ -124,15 +130,17 @@ def _loss(
     return loss, (eta * size.max(0) + (1 - eta) * size.mean(0), q_a.mean())
 
 
-def unroll(network: RecurrentNetwork, params: PyTree, steps: Transition, burn_in: int) -> tuple[Array, Array]:
+def unroll(
+    network: RecurrentNetwork, params: PyTree, memory: PyTree, steps: Transition, burn_in: int
+) -> tuple[Array, Array]:
     """Q of the observations and of the next observations after the burn-in, each `[L - burn_in, B, num_actions]`.
 
-    No gradient flows into the burn-in, and none through the values of next observations. The latter belong to the
-    episode of their step, also where it ends: `next_observation` continues the memory, and the next step starts anew.
+    `memory` `[B, ...]` is that before the first step. No gradient flows into the burn-in, and none through the values
+    of next observations. The latter belong to the episode of their step, also where it ends: `next_observation`
+    continues the memory, and the next step starts anew.
     """
     done = steps.terminated | steps.truncated
     starts = jnp.concatenate([jnp.zeros_like(done[:1]), done[:-1]])
-    memory = network.memory(done.shape[1])
     observations, next_observations = steps.observation, steps.next_observation
     if burn_in:
         early = jax.tree.map(lambda x: x[:burn_in], observations)

@@ -13,7 +13,7 @@ from jaxrl.cli.errors import errors_in_one_line, silence_broken_streams
 from jaxrl.cli.parse import parse
 from jaxrl.runs import run_directory
 from jaxrl.runs.experiment import Experiment, find_experiment
-from jaxrl.runs.options import Options
+from jaxrl.runs.options import Options, with_values
 from jaxrl.runs.train import train
 
 
@@ -26,6 +26,9 @@ def main(experiment: Experiment) -> None:
     options_type: Any = Options[type(defaults.hparams), type(defaults.config)]  # type: ignore[misc]
     description = sys.modules["__main__"].__doc__
     options = parse(options_type, description, default=defaults, prog=f"python -m {experiment.module}")
+    named = {word.partition("=")[0].replace("_", "-") for word in sys.argv[1:]}
+    if options.task.env != defaults.task.env and "--env-options" not in named:
+        options = with_values(options, {"env_options": ()})  # the default ones are of the default environment
     prepare_jax(options.execution.deterministic, options.execution.num_devices)
     console = screen()
     directory, summary = train(experiment, options, console)

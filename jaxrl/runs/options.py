@@ -140,7 +140,12 @@ def flatten(options: Options) -> dict[str, Any]:
 
 
 def with_values(record: Any, values: dict[str, Any], prefix: str = "") -> Any:
-    """Options with new values of some fields, `{"seed": 1, "hparams.learning_rate": 0.001}`."""
+    """Options with new values of some fields, `{"seed": 1, "hparams.learning_rate": 0.001}`.
+
+    Another environment has no `env_options` but those in `values`.
+    """
+    if isinstance(record, Task) and values.get("env", record.env) != record.env:
+        values = {"env_options": ()} | values
     fields = {}
     for field in dataclasses.fields(record):
         name, value = field.name, getattr(record, field.name)

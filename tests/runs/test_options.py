@@ -2,7 +2,7 @@
 
 import pytest
 
-from jaxrl.experiments import a2c_cartpole, dqn_cartpole, dqn_minatar
+from jaxrl.experiments import a2c_cartpole, dqn_cartpole, dqn_minatar, ppo_memory
 from jaxrl.runs.options import MAY_CHANGE, flatten, read_options, untrained_steps, with_values
 
 
@@ -12,6 +12,14 @@ def test_the_record_of_a_run_gives_its_options_again() -> None:
     options = with_values(defaults, changed | {"rules": "gymnax", "env_options": ("a=1",), "num_seeds": 2})
     assert read_options(flatten(options), defaults) == options
     assert read_options({}, options) == options
+
+
+def test_another_environment_has_options_of_its_own() -> None:
+    defaults = ppo_memory.experiment.defaults
+    assert with_values(defaults, {"env": "CartPole-v1"}).task.env_options == ("velocities=False",)
+    assert with_values(defaults, {"env": "MemoryChain-bsuite"}).task.env_options == ()
+    chosen = {"env": "MemoryChain-bsuite", "env_options": ["memory_length=3"]}
+    assert with_values(defaults, chosen).task.env_options == ("memory_length=3",)
 
 
 def test_what_decides_the_bits_of_a_run_must_stay_on_resuming() -> None:
