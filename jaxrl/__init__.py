@@ -13,6 +13,7 @@ from jaxrl import distributions, networks, ops, planning
 from jaxrl.agents import (
     A2CHparams,
     BehaviourCloningHparams,
+    BurnInConfig,
     DQNHparams,
     IQNConfig,
     IQNHparams,
@@ -21,6 +22,7 @@ from jaxrl.agents import (
     PQNHparams,
     QLearningHparams,
     RainbowHparams,
+    RecurrentDQNHparams,
     ReinforceConfig,
     ReinforceHparams,
     SequenceConfig,
@@ -32,6 +34,7 @@ from jaxrl.agents import (
     ppo,
     pqn,
     q_learning,
+    recurrent_dqn,
     recurrent_ppo,
     reinforce,
 )
@@ -93,17 +96,17 @@ _LAZY = {
 """The module of each name that is imported when it is first used, because it needs plots or a command line."""
 
 __all__ = [
-    "MDP", "A2CHparams", "Agent", "ArgumentError", "BehaviourCloningHparams", "Budget", "CheckpointError",
-    "Checkpoints", "DQNHparams", "Dataset", "Decision", "DivergedError", "Environment", "Execution", "Experiment",
-    "IQNConfig", "IQNHparams", "Input", "Logger", "Mean", "MinibatchConfig", "Network", "OffPolicyConfig",
-    "OfflineConfig", "OnPolicyConfig", "Options", "PPOHparams", "PQNHparams", "Program", "QLearningHparams",
-    "RainbowHparams", "ReinforceConfig", "ReinforceHparams", "RunInfo", "Sample", "SequenceConfig", "SweepResult",
-    "SweepSpec", "Task", "TrainState", "TrainedPolicy", "Trainer", "Transition", "a2c", "action_space_of",
-    "actor_critic", "behaviour_cloning", "distributions", "dqn", "evaluate", "iqn", "load", "load_dataset", "make",
-    "networks", "normalised", "off_policy", "offline", "on_policy", "ops", "planning", "policy_network",
-    "population", "ppo", "pqn", "q_learning", "q_network", "read_spec", "record_dataset", "recurrent_ppo",
-    "reinforce", "render", "render_state", "render_values", "repeat", "rollout", "run", "save_dataset",
-    "save_video", "sweep", "vectorize",
+    "MDP", "A2CHparams", "Agent", "ArgumentError", "BehaviourCloningHparams", "Budget", "BurnInConfig",
+    "CheckpointError", "Checkpoints", "DQNHparams", "Dataset", "Decision", "DivergedError", "Environment",
+    "Execution", "Experiment", "IQNConfig", "IQNHparams", "Input", "Logger", "Mean", "MinibatchConfig", "Network",
+    "OffPolicyConfig", "OfflineConfig", "OnPolicyConfig", "Options", "PPOHparams", "PQNHparams", "Program",
+    "QLearningHparams", "RainbowHparams", "RecurrentDQNHparams", "ReinforceConfig", "ReinforceHparams", "RunInfo",
+    "Sample", "SequenceConfig", "SweepResult", "SweepSpec", "Task", "TrainState", "TrainedPolicy", "Trainer",
+    "Transition", "a2c", "action_space_of", "actor_critic", "behaviour_cloning", "distributions", "dqn", "evaluate",
+    "iqn", "load", "load_dataset", "make", "networks", "normalised", "off_policy", "offline", "on_policy", "ops",
+    "planning", "policy_network", "population", "ppo", "pqn", "q_learning", "q_network", "read_spec",
+    "record_dataset", "recurrent_dqn", "recurrent_ppo", "reinforce", "render", "render_state", "render_values",
+    "repeat", "rollout", "run", "save_dataset", "save_video", "sweep", "vectorize",
 ]  # fmt: skip
 
 

@@ -11,8 +11,12 @@ experiment = Experiment(
     build=build_recurrent_dqn,
     defaults=Options(
         task=Task("CartPole-v1", env_options=("velocities=False",)),
-        hparams=RecurrentDQNHparams(learning_rate=1e-3, epsilon_end=0.05, epsilon_decay_steps=50_000.0, tau=0.01),
-        config=RecurrentDQN(num_envs=16, warmup_steps=2_000, replay_capacity=100_000),
+        hparams=RecurrentDQNHparams(
+            learning_rate_decay_steps=300_000, epsilon_end=0.05, epsilon_decay_steps=50_000.0, tau=0.02
+        ),
+        config=RecurrentDQN(
+            num_envs=16, batch_size=64, warmup_steps=2_000, n_step=12, burn_in=4, target_steps=3, store_memory=True
+        ),
         budget=Budget(300_000, log_every=10_000),
     ),
     ignored=ignored_by_recurrent_dqn,
