@@ -118,7 +118,7 @@ def test_the_update_is_the_gradient_of_the_loss_in_loops(steps: int, config: IQN
     assert metrics["loss"].value() == pytest.approx(loss, rel=1e-4)
     np.testing.assert_allclose(errors, expected, rtol=1e-3, atol=1e-5)
     step = jax.tree.map(lambda new, old: np.asarray(new, np.float64) - old, after.params, state.params)
-    h = 1e-5
+    h = 1e-4
     along = [
         loss_in_numpy(
             state,

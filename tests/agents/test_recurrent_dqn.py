@@ -107,12 +107,18 @@ def loss_in_numpy(state, online, batch: Sample, config: BurnInConfig):
 
 
 @pytest.mark.parametrize(
-    ("seed", "config"),
-    [(0, BurnInConfig(0, 1)), (1, BurnInConfig(2, 1)), (2, BurnInConfig(3, 3)), (3, BurnInConfig(6, 2))],
+    "config",
+    [
+        BurnInConfig(burn_in=0),
+        BurnInConfig(burn_in=2),
+        BurnInConfig(burn_in=3, target_steps=3),
+        BurnInConfig(burn_in=6, target_steps=2),
+        BurnInConfig(burn_in=2, target_steps=2, store_memory=True),
+    ],
 )
-def test_the_update_is_the_gradient_of_the_loss_in_loops(seed: int, config: BurnInConfig) -> None:
+def test_the_update_is_the_gradient_of_the_loss_in_loops(config: BurnInConfig) -> None:
     """The gradient by differences of a loss whose burn-in and targets do not move."""
-    batch = sample(seed)
+    batch = sample(config.burn_in)
     agent = recurrent_dqn(Linear(), config, optimizer=lambda hparams, env_steps: optax.sgd(1.0))
     hparams = RecurrentDQNHparams(discount=0.9, priority_eta=0.7)
     init = quick_jit(lambda key: agent.init(key, hparams, jnp.zeros(STATES)))
@@ -122,9 +128,11 @@ def test_the_update_is_the_gradient_of_the_loss_in_loops(seed: int, config: Burn
     assert metrics["loss"].value() == pytest.approx(loss, rel=1e-4)
     np.testing.assert_allclose(errors, expected, rtol=1e-4)
     step = jax.tree.map(lambda new, old: np.asarray(new, np.float64) - old, after.params, state.params)
-    h = 1e-5
+    h = 1e-4
     ahead, behind = (
-        loss_in_numpy(state, jax.tree.map(lambda x, d, s=s: x + s * d, state.params, step), batch, config)[0]
+        loss_in_numpy(
+            state, jax.tree.map(lambda x, d, s=s: np.asarray(x, np.float64) + s * d, state.params, step), batch, config
+        )[0]
         for s in (h, -h)
     )
     length = sum(float((x**2).sum()) for x in jax.tree.leaves(step))
