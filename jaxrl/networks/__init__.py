@@ -4,5 +4,5 @@ from jaxrl.networks.actor_critic import ActorCritic, PolicyNetwork, actor_critic
 from jaxrl.networks.adapters import from_equinox, from_nnx
 from jaxrl.networks.flat import Flat
 from jaxrl.networks.layers import Dense, NoisyDense
-from jaxrl.networks.network import Network
+from jaxrl.networks.network import Network, example_of
 from jaxrl.networks.q_networks import QNetwork, q_network

@@ -10,7 +10,7 @@ from flax import linen as nn
 
 from jaxrl.distributions import Categorical, Distribution, Normal
 from jaxrl.networks.flat import Flat
-from jaxrl.networks.network import as_features, check_one_array, num_states_of
+from jaxrl.networks.network import as_features, check_observation, num_states_of
 from jaxrl.types import Array, Box, Discrete, PyTree
 
 ACTIVATIONS = {"tanh": jnp.tanh, "relu": jax.nn.relu}
@@ -48,19 +48,20 @@ class ActorCritic(nn.Module):
     A discrete policy is categorical. A continuous one is normal: the actor's output is its mean, in units of half the
     range of each action around the middle; its standard deviation is a parameter that does not depend on the state.
     uint8 images are divided by 255. With `num_states`, observations `[N]` are indices of states, and become one-hot.
+    If observations are a tree, its leaves are joined, and `num_states` has one number for each.
     """
 
     action_space: Discrete | Box
     hidden_sizes: Sequence[int] = (64, 64)
     activation: Literal["tanh", "relu"] = "tanh"
-    num_states: int = 0
+    num_states: int | Sequence[int] = 0
 
     @nn.compact
-    def __call__(self, observations: Array) -> tuple[Distribution, Array]:
-        observations = as_features(observations, self.num_states)
+    def __call__(self, observations: PyTree) -> tuple[Distribution, Array]:
+        x = as_features(observations, self.num_states)
         actor = MLP(self.hidden_sizes, num_outputs(self.action_space), 0.01, self.activation, name="actor")
         critic = MLP(self.hidden_sizes, 1, 1.0, self.activation, name="critic")
-        return policy_of(self, self.action_space, actor(observations)), critic(observations)[:, 0]
+        return policy_of(self, self.action_space, actor(x)), critic(x)[:, 0]
 
 
 class PolicyNetwork(nn.Module):
@@ -69,13 +70,13 @@ class PolicyNetwork(nn.Module):
     action_space: Discrete | Box
     hidden_sizes: Sequence[int] = (64, 64)
     activation: Literal["tanh", "relu"] = "tanh"
-    num_states: int = 0
+    num_states: int | Sequence[int] = 0
 
     @nn.compact
-    def __call__(self, observations: Array) -> Distribution:
-        observations = as_features(observations, self.num_states)
+    def __call__(self, observations: PyTree) -> Distribution:
+        x = as_features(observations, self.num_states)
         actor = MLP(self.hidden_sizes, num_outputs(self.action_space), 0.01, self.activation, name="actor")
-        return policy_of(self, self.action_space, actor(observations))
+        return policy_of(self, self.action_space, actor(x))
 
 
 def num_outputs(space: Discrete | Box) -> int:
@@ -102,19 +103,19 @@ def actor_critic(
     """The default policy and value networks for an observation.
 
         env, params = make("Pendulum-v1")
-        network = actor_critic(env.reset(key, params)[0], action_space_of(env, params))
+        network = actor_critic(example_of(env, params), action_space_of(env, params))
 
     Args:
-        observation: an array or a `jax.ShapeDtypeStruct`, without a batch axis. If the environment numbers its states,
-            its `observation_space(params)`, a `Discrete(n)`.
+        observation: an array or a `jax.ShapeDtypeStruct` without a batch axis, or a tree of them, with a space
+            `Discrete(n)` in place of each number of a state, as from `jaxrl.networks.example_of(env, params)`.
         action_space: of the environment.
         hidden_sizes: units of each dense layer.
         activation: after each hidden layer.
 
     Raises:
-        ArgumentError: the observation is not one array.
+        ArgumentError: the observation is something else.
     """
-    check_one_array(observation)
+    check_observation(observation)
     return Flat(ActorCritic(action_space, tuple(hidden_sizes), activation, num_states_of(observation)))
 
 
@@ -127,7 +128,7 @@ def policy_network(
     """The default policy network for an observation, without values. The arguments are those of `actor_critic`.
 
     Raises:
-        ArgumentError: the observation is not one array.
+        ArgumentError: the observation is something else.
     """
-    check_one_array(observation)
+    check_observation(observation)
     return Flat(PolicyNetwork(action_space, tuple(hidden_sizes), activation, num_states_of(observation)))

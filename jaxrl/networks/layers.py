@@ -8,7 +8,7 @@ import numpy as np
 from flax import linen as nn
 from jax.typing import ArrayLike
 
-from jaxrl.types import Array
+from jaxrl.types import Array, PyTree
 from jaxrl.xla.fusion import no_fuse
 
 
@@ -105,3 +105,8 @@ class BoardConv(nn.Module):
 def is_board(shape: tuple[int, ...]) -> bool:
     """Whether observations of this shape are boards `[H, W, C]` that fit a `BoardConv`."""
     return len(shape) == 3 and min(shape[:2]) >= 3
+
+
+def has_board(observation: PyTree) -> bool:
+    """Whether an observation, without a batch axis, is a board or contains one."""
+    return any(is_board(getattr(x, "shape", ())) for x in jax.tree.leaves(observation))

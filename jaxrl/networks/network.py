@@ -1,6 +1,7 @@
 """The interface of networks, and its checks."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import jax
@@ -51,36 +52,89 @@ def check_has_no_state(variables: PyTree) -> None:
         raise ArgumentError("network", "must have no variables but parameters (a BatchNorm has others)", others, others)
 
 
-def check_one_array(observation: PyTree) -> None:
-    """Raises `ArgumentError` if an observation is not one array, as default networks need."""
-    if not hasattr(observation, "shape"):
-        rule = "must be one array for a default network; pass your own network"
-        raise ArgumentError("observation", rule, observation, got=f"a {type(observation).__name__}")
+def check_observation(observation: PyTree) -> None:
+    """Raises `ArgumentError` if an observation is not an array or a tree of arrays, as default networks need."""
+    leaves = jax.tree.leaves(observation)
+    others = [x for x in leaves if not isinstance(getattr(x, "shape", None), tuple)]
+    if others or not leaves:
+        got = f"a {type((others or [observation])[0]).__name__}" + ("" if others else " without arrays")
+        rule = "must be an array, or a tree of arrays, as from jaxrl.networks.example_of(env, params)"
+        raise ArgumentError("observation", rule, observation, got)
 
 
-def example_of(env: Any, params: Any) -> Any:
-    """The `observation` argument of default networks: the space of numbered states, or an observation's shape."""
-    observation = observation_of(env, params)
-    space = env.observation_space(params) if hasattr(env, "observation_space") else None
-    numbered = getattr(observation, "shape", None) == () and jnp.issubdtype(observation.dtype, jnp.integer)
-    return space if numbered and num_states_of(space) else observation
+def example_of(env: Any, params: Any) -> PyTree:
+    """The `observation` argument of default networks, for an environment and its parameters.
 
+        network = q_network(example_of(env, params), env.num_actions)
 
-def num_states_of(example: Any) -> int:
-    """The number of states of a gymnax-like `Discrete` space; 0 for anything else.
-
-    Raises `ArgumentError` if the space has negative numbers.
+    It is the shape and dtype of an observation. In place of each leaf that is a number of a state, it has that leaf's
+    space, if the environment has an `observation_space(params)` that says how many states there are.
     """
-    if not hasattr(example, "n") or getattr(example, "shape", None) != ():
+    space = env.observation_space(params) if hasattr(env, "observation_space") else None
+    return _with_spaces(observation_of(env, params), space)
+
+
+def _with_spaces(observation: PyTree, space: Any) -> PyTree:
+    """An observation's shapes, with the spaces of its leaves in place of those that are numbers of states."""
+    if jax.tree_util.all_leaves([observation]):
+        is_whole = getattr(observation, "shape", None) == () and jnp.issubdtype(observation.dtype, jnp.integer)
+        return space if is_whole and _num_states(space) else observation
+    parts, tree = jax.tree_util.tree_flatten_with_path(observation, is_leaf=lambda x: x is not observation)
+    spaces = [_part(space, path[0], i) for i, (path, _) in enumerate(parts)]
+    return jax.tree.unflatten(tree, [_with_spaces(x, own) for (_, x), own in zip(parts, spaces, strict=True)])
+
+
+def _part(space: Any, key: Any, index: int) -> Any:
+    """The part of gymnax's or gymnasium's `Dict` by its key, or of a `Tuple` by its index; None if there is none."""
+    spaces = getattr(space, "spaces", None)
+    if isinstance(spaces, Mapping):
+        return spaces.get(getattr(key, "key", getattr(key, "name", None)))
+    return spaces[index] if isinstance(spaces, Sequence) and index < len(spaces) else None
+
+
+def num_states_of(example: PyTree) -> int | tuple[int, ...]:
+    """The number of states of a gymnax-like `Discrete` space, and 0 for an array; of a tree, that of each leaf.
+
+    Raises `ArgumentError` if a space has negative numbers.
+    """
+    counts = tuple(_num_states(leaf) for leaf in jax.tree.leaves(example))
+    return counts[0] if jax.tree_util.all_leaves([example]) else counts
+
+
+def _num_states(space: Any) -> int:
+    if not hasattr(space, "n") or getattr(space, "shape", None) != ():
         return 0
-    first = int(getattr(example, "start", 0))
+    first = int(getattr(space, "start", 0))
     if first < 0:
-        raise ArgumentError("observation", "must be a space without negative numbers", example)
-    return first + int(example.n)
+        raise ArgumentError("observation", "must be a space without negative numbers", space)
+    return first + int(space.n)
 
 
-def as_features(observations: Array, num_states: int) -> Array:
-    """Preprocesses observations `[N, ...]` for default networks: states become one-hot, uint8 images [0, 1]."""
+def features_of(observations: PyTree, num_states: int | Sequence[int]) -> list[Array]:
+    """Preprocesses each leaf of observations `[N, ...]`: states become one-hot, uint8 images numbers in [0, 1].
+
+    Args:
+        observations: an array, or a tree of them.
+        num_states: as from `num_states_of`. One number holds for every leaf.
+    """
+    leaves = jax.tree.leaves(observations)
+    counts = [num_states] * len(leaves) if isinstance(num_states, int) else num_states
+    if len(counts) != len(leaves):
+        rule = f"must have {len(counts)} leaves, like those that the network was made for"
+        raise ArgumentError("observations", rule, len(leaves))
+    return [_features(x, n) for x, n in zip(leaves, counts, strict=True)]
+
+
+def _features(x: Array, num_states: int) -> Array:
     if num_states:
-        return jax.nn.one_hot(observations, num_states, dtype=jnp.float32)
-    return observations.astype(jnp.float32) / 255 if observations.dtype == jnp.uint8 else observations
+        return jax.nn.one_hot(x, num_states, dtype=jnp.float32)
+    return x.astype(jnp.float32) / 255 if x.dtype == jnp.uint8 else x
+
+
+def as_features(observations: PyTree, num_states: int | Sequence[int], batch_axes: int = 1) -> Array:
+    """Preprocesses observations `[N, ...]` as `features_of` does. The leaves of a tree are joined: `[N, features]`."""
+    parts = features_of(observations, num_states)
+    if len(parts) == 1:
+        return parts[0]
+    flat = [x.reshape(*x.shape[:batch_axes], math.prod(x.shape[batch_axes:])).astype(jnp.float32) for x in parts]
+    return jnp.concatenate(flat, axis=-1)

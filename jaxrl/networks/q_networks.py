@@ -4,12 +4,13 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxrl.arguments import ArgumentError
-from jaxrl.networks.layers import BoardConv, Dense, LayerNorm, NoisyDense, is_board
-from jaxrl.networks.network import as_features, check_one_array, num_states_of
+from jaxrl.networks.layers import BoardConv, Dense, LayerNorm, NoisyDense, has_board, is_board
+from jaxrl.networks.network import check_observation, features_of, num_states_of
 from jaxrl.types import Array, PyTree
 
 
@@ -18,7 +19,8 @@ class QNetwork(nn.Module):
 
     Boards `[N, H, W, C]` of at least 3 × 3 cells pass through a convolution and then dense layers, as in the MinAtar
     paper (Young & Tian 2019). Other observations are flattened into the dense layers. All hidden layers use ReLU.
-    uint8 images are divided by 255.
+    uint8 images are divided by 255. If observations are a tree, its boards pass through a convolution each, and the
+    dense layers take what comes out, and all other leaves, side by side.
 
     Attributes:
         num_actions: of the environment.
@@ -29,7 +31,8 @@ class QNetwork(nn.Module):
         dueling: whether the last hidden layer splits into two streams, Q = V + A − mean_a A (Wang et al. 2016,
             https://arxiv.org/abs/1511.06581, equation 9). Unlike in the paper, their gradients are not scaled by 1/√2.
         dense: the class of dense layers, `Dense` or `NoisyDense`.
-        num_states: if not 0, observations `[N]` are indices of that many states, and become one-hot.
+        num_states: if not 0, observations `[N]` are indices of that many states, and become one-hot. For a tree of
+            observations, one number for each leaf.
     """
 
     num_actions: int
@@ -39,21 +42,25 @@ class QNetwork(nn.Module):
     layer_norm: bool = False
     dueling: bool = False
     dense: type[Dense] | type[NoisyDense] = Dense
-    num_states: int = 0
+    num_states: int | Sequence[int] = 0
 
     @nn.compact
-    def __call__(self, observations: Array) -> Array:
-        observations = as_features(observations, self.num_states)
-        x = jnp.moveaxis(observations, 0, -1)
-        if is_board(observations.shape[1:]):
-            x = self.activate(BoardConv(self.conv_features)(x))
-        x = x.reshape(-1, observations.shape[0])
+    def __call__(self, observations: PyTree) -> Array:
+        first, *others = [self.inputs(x) for x in features_of(observations, self.num_states)]
+        x = jnp.concatenate([x.astype(jnp.float32) for x in (first, *others)]) if others else first
         if not self.dueling:
             return jnp.moveaxis(self.stream(x, self.hidden_sizes, self.num_actions), -1, 0)
         for size in self.hidden_sizes[:-1]:
             x = self.activate(self.dense(size)(x))
         value, advantage = (self.stream(x, self.hidden_sizes[-1:], rows) for rows in (1, self.num_actions))
         return jnp.moveaxis(value + advantage - advantage.mean(0), -1, 0)
+
+    def inputs(self, x: Array) -> Array:
+        """What the dense layers take of one leaf: `[N, ...]` to `[inputs, N]`."""
+        board, x = is_board(x.shape[1:]), jnp.moveaxis(x, 0, -1)
+        if board:
+            x = self.activate(BoardConv(self.conv_features)(x))
+        return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
 
     def activate(self, x: Array) -> Array:
         return nn.relu(LayerNorm()(x) if self.layer_norm else x)
@@ -71,17 +78,17 @@ def q_network(observation: PyTree, num_actions: int, hidden_sizes: Sequence[int]
         network = q_network(env.reset(key, params)[0], env.num_actions, layer_norm=True)
 
     Args:
-        observation: an array or a `jax.ShapeDtypeStruct`, without a batch axis. If the environment numbers its states,
-            its `observation_space(params)`, a `Discrete(n)`.
+        observation: an array or a `jax.ShapeDtypeStruct` without a batch axis, or a tree of them, with a space
+            `Discrete(n)` in place of each number of a state, as from `jaxrl.networks.example_of(env, params)`.
         num_actions: of the environment.
         hidden_sizes: units of each dense layer.
         options: other attributes of `QNetwork`.
 
     Raises:
-        ArgumentError: the observation is not one array, or it is no board but `conv_features` are given.
+        ArgumentError: the observation is something else, or it has no board but `conv_features` are given.
     """
-    check_one_array(observation)
-    if "conv_features" in options and not is_board(observation.shape):
-        features, shape = options["conv_features"], list(observation.shape)
-        raise ArgumentError("conv_features", f"must not be given for observations {shape}, no boards", features)
+    check_observation(observation)
+    if "conv_features" in options and not has_board(observation):
+        features, shapes = options["conv_features"], jax.tree.map(lambda x: list(x.shape), observation)
+        raise ArgumentError("conv_features", f"must not be given for observations {shapes}, no boards", features)
     return QNetwork(num_actions, tuple(hidden_sizes), num_states=num_states_of(observation), **options)

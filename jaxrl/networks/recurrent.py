@@ -1,5 +1,6 @@
 """Recurrent networks: from a sequence of observations to a policy and values, or to action values."""
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import jax
@@ -60,15 +61,16 @@ class RecurrentActorCritic(nn.Module):
     """π(· | s_0 … s_t) and V, from one GRU behind a dense layer, with one dense layer of their own each.
 
     `apply` takes observations `[L, B, ...]` and returns a `Distribution` and values of `L * B` rows, in that order.
+    Observations are preprocessed, and those of several leaves joined, as in `ActorCritic`.
     """
 
     action_space: Discrete | Box
     hidden_size: int = 64
     memory_size: int = 64
-    num_states: int = 0
+    num_states: int | Sequence[int] = 0
 
     @nn.compact
-    def __call__(self, memory: Array, observations: Array, starts: Array) -> tuple[tuple[Distribution, Array], Array]:
+    def __call__(self, memory: Array, observations: PyTree, starts: Array) -> tuple[tuple[Distribution, Array], Array]:
         memory = remember(self, memory, observations, starts)
         x = memory.reshape(-1, self.memory_size)
         actor = MLP((self.hidden_size,), num_outputs(self.action_space), 0.01, name="actor")(x)
@@ -84,15 +86,16 @@ class RecurrentQNetwork(nn.Module):
     """Q(s_0 … s_t, ·) from one GRU behind a dense layer, with one dense layer after it.
 
     `apply` takes observations `[L, B, ...]` and returns action values `[L * B, num_actions]`.
+    Observations are preprocessed, and those of several leaves joined, as in `ActorCritic`.
     """
 
     num_actions: int
     hidden_size: int = 64
     memory_size: int = 64
-    num_states: int = 0
+    num_states: int | Sequence[int] = 0
 
     @nn.compact
-    def __call__(self, memory: Array, observations: Array, starts: Array) -> tuple[Array, Array]:
+    def __call__(self, memory: Array, observations: PyTree, starts: Array) -> tuple[Array, Array]:
         memory = remember(self, memory, observations, starts)
         x = memory.reshape(-1, self.memory_size)
         return MLP((self.hidden_size,), self.num_actions, 1.0, "relu", name="head")(x), memory
@@ -102,9 +105,9 @@ class RecurrentQNetwork(nn.Module):
         return jnp.zeros((num_envs, self.memory_size), jnp.float32)
 
 
-def remember(module: Any, memory: Array, observations: Array, starts: Array) -> Array:
+def remember(module: Any, memory: Array, observations: PyTree, starts: Array) -> Array:
     """The memory after each observation, `[L, B, memory_size]`: a dense layer and a GRU of a module."""
-    x = as_features(observations, module.num_states).reshape(*starts.shape, -1).astype(jnp.float32)
+    x = as_features(observations, module.num_states, batch_axes=2).reshape(*starts.shape, -1).astype(jnp.float32)
     x = jnp.tanh(nn.Dense(module.hidden_size, kernel_init=weights(2**0.5))(x))
     return GRU(module.memory_size)(memory, x, starts)
 

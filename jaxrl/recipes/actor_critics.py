@@ -16,8 +16,8 @@ from jaxrl.agents import (
     reinforce,
 )
 from jaxrl.envs import action_space_of
-from jaxrl.networks import Network, actor_critic
-from jaxrl.networks.network import example_of, num_states_of
+from jaxrl.networks import Network, actor_critic, example_of
+from jaxrl.networks.network import num_states_of
 from jaxrl.networks.recurrent import RecurrentActorCritic
 from jaxrl.runs.experiment import ignored_settings
 from jaxrl.runs.options import Options

@@ -18,9 +18,9 @@ from jaxrl.agents import (
 )
 from jaxrl.agents.action_values import ActionValues
 from jaxrl.envs import num_discrete_actions
-from jaxrl.networks import Dense, NoisyDense, QNetwork, q_network
-from jaxrl.networks.layers import is_board
-from jaxrl.networks.network import example_of, num_states_of
+from jaxrl.networks import Dense, NoisyDense, QNetwork, example_of, q_network
+from jaxrl.networks.layers import has_board
+from jaxrl.networks.network import num_states_of
 from jaxrl.networks.recurrent import RecurrentQNetwork
 from jaxrl.runs.experiment import ignored_settings
 from jaxrl.runs.options import Options
@@ -100,7 +100,7 @@ class PQN(MinibatchConfig, NetworkConfig, OnPolicyConfig):
 
 def default_network(env: Any, env_params: Any, config: NetworkConfig, **options: Any) -> QNetwork:
     example = example_of(env, env_params)
-    if is_board(getattr(example, "shape", ())):
+    if has_board(example):
         options["conv_features"] = config.conv_features
     actions = num_discrete_actions(env, env_params)
     return q_network(example, actions, config.hidden_sizes, layer_norm=config.layer_norm, **options)
@@ -169,7 +169,7 @@ def ignored_by_replay(options: Options) -> dict[str, str]:
 
 def ignored_by_network(options: Options, observation: Any) -> dict[str, str]:
     """The settings of the network and of ε that are ignored, and why."""
-    board, config = is_board(getattr(observation, "shape", ())), options.config
+    board, config = has_board(observation), options.config
     return ignored_by_exploration(options) | ignored_settings(
         (not board, f"env {options.task.env}, which shows no board", ("config.conv_features",)),
         (not board and not config.hidden_sizes, "config.hidden_sizes of no layers", ("config.layer_norm",)),

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from gymnax.environments import spaces
 
-from jaxrl.arguments import ArgumentError
 from jaxrl.distributions import Categorical, Normal
 from jaxrl.networks import ActorCritic, PolicyNetwork, actor_critic, policy_network
 from jaxrl.types import Box, Discrete
@@ -68,11 +67,6 @@ def test_a_policy_network_is_the_actor_alone(space) -> None:
     for x, y in zip(alone.apply(own, OBSERVATIONS), network.apply(params, OBSERVATIONS)[0], strict=True):
         np.testing.assert_array_equal(x, y)
     assert policy_network(OBSERVATIONS[0], space, [16, 16]).network == alone
-
-
-def test_observations_of_several_parts_are_refused() -> None:
-    with pytest.raises(ArgumentError, match=r"^observation must be one array for a default network; .*, got a dict$"):
-        actor_critic({"eye": jnp.zeros(3)}, Discrete(2))
 
 
 def test_sizes_may_be_a_list() -> None:

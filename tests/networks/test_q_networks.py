@@ -65,11 +65,7 @@ def test_experiments_know_the_numbered_states_of_an_environment() -> None:
     assert example_of(*make("CartPole-v1")).shape == (4,)
 
 
-def test_an_observation_that_is_no_array_needs_a_network_of_ones_own() -> None:
-    with pytest.raises(
-        ValueError, match=r"^observation must be one array for a default network; pass your own network, got a dict$"
-    ):
-        q_network({"x": jnp.zeros(3)}, 2)
+def test_a_convolution_is_for_boards() -> None:
     with pytest.raises(ArgumentError, match=r"^conv_features must not be given for observations \[4\], .* got 8$"):
         q_network(jnp.zeros(4), 2, conv_features=8)
 
