@@ -259,6 +259,8 @@ class Trainer(NamedTuple, Generic[StateT]):
             stands for a whole part of the state.
         constants: the last argument of `init` and `step`: arrays that are the same for all agents of a population.
         unit: what its steps are.
+        stages: a `jaxrl.training.stages.Stages`: what `init` and `step` do before and after the environments step, for
+            environments that step on the host; None without environments.
     """
 
     init: Callable[..., TrainState[StateT]]
@@ -270,3 +272,4 @@ class Trainer(NamedTuple, Generic[StateT]):
     env_axes: TrainState
     constants: PyTree = ()
     unit: Unit = ENV_STEPS
+    stages: Any = None

@@ -215,9 +215,9 @@ MUTANTS = [
     ),
     (
         partial(test_off_policy, SpyEnv, "uniform"),
-        "jaxrl.training.off_policy:_collect",
+        "jaxrl.training.off_policy:_env_steps",
         [
-            ("acting counts one environment's steps", " * envs.num_envs", ""),
+            ("acting counts one environment's steps", " * parts.config.num_envs", ""),
             ("acting counts the step to come", "(rows_written + jnp.arange", "(rows_written + 1 + jnp.arange"),
             ("acting counts whole rollouts", "(rows_written + jnp.arange", "(rows_written + 0 * jnp.arange"),
         ],
@@ -233,22 +233,37 @@ MUTANTS = [
     (
         partial(test_off_policy, SpyEnv, "uniform"),
         "jaxrl.training.off_policy:_learn",
-        [("learning counts one environment's steps", " * config.num_envs", "")],
-    ),
-    (
-        partial(test_off_policy, SpyEnv, "uniform"),
-        "jaxrl.training.off_policy:_init",
         [
-            ("warms up and trains with the same keys", "(warmup_key)", "(jax.random.fold_in(run_key, 0))"),
-            ("warms up and trains with one key", "(warmup_key)", "(run_key)"),
-            ("warms up with one key", "(parts.warmup_rows, 2))", "(1, 2))[jnp.zeros(parts.warmup_rows, int)]"),
-            ("warms up and resets with one key", "envs.reset(env_key)", "envs.reset(warmup_key)"),
-            ("makes the agent and resets with one key", "(agent, agent_key", "(agent, env_key"),
+            ("learning counts one environment's steps", " * config.num_envs", ""),
+            ("learning counts from before the rollout", "rows += config.rollout_length", ""),
         ],
     ),
     (
         partial(test_off_policy, SpyEnv, "uniform"),
-        "jaxrl.training.off_policy:_step",
+        "jaxrl.training.off_policy:_split",
+        [
+            (
+                "warms up and trains with the same keys",
+                "warmup_key, run_key)",
+                "jax.random.fold_in(run_key, 0), run_key)",
+            ),
+            ("warms up and trains with one key", "warmup_key, run_key)", "run_key, run_key)"),
+            ("warms up and resets with one key", "return env_key", "return warmup_key"),
+            (
+                "makes the agent and resets with one key",
+                "(agent_key, warmup_key, run_key)",
+                "(env_key, warmup_key, run_key)",
+            ),
+        ],
+    ),
+    (
+        partial(test_off_policy, SpyEnv, "uniform"),
+        "jaxrl.training.off_policy:_start",
+        [("warms up with one key", "(parts.warmup_rows, 2))", "(1, 2))[jnp.zeros(parts.warmup_rows, int)]")],
+    ),
+    (
+        partial(test_off_policy, SpyEnv, "uniform"),
+        "jaxrl.training.off_policy:_plan",
         [
             ("the same key in every iteration", "jax.random.fold_in(state.key, state.iteration)", "state.key"),
             ("the same key in every step", "[: config.rollout_length],", "[jnp.zeros(config.rollout_length, int)],"),
@@ -262,9 +277,18 @@ MUTANTS = [
                 "keys[config.rollout_length :]",
                 "keys[: config.updates_per_iteration]",
             ),
-            ("learning counts from before the rollout", "rows += config.rollout_length", ""),
-            ("the clock leaves out the warm-up", "rows = parts.warmup_rows + state", "rows = state"),
-            ("the clock takes an iteration for a step", "state.iteration * config.rollout_length", "state.iteration"),
+        ],
+    ),
+    (
+        partial(test_off_policy, SpyEnv, "uniform"),
+        "jaxrl.training.off_policy:_rows_written",
+        [
+            ("the clock leaves out the warm-up", "parts.warmup_rows + state", "state"),
+            (
+                "the clock takes an iteration for a step",
+                "state.iteration * parts.config.rollout_length",
+                "state.iteration",
+            ),
         ],
     ),
     (
@@ -275,7 +299,7 @@ MUTANTS = [
     (
         partial(test_off_policy, SpyEnv, "prioritised"),
         "jaxrl.training.off_policy:_learn",
-        [("β is of the next step", "key, rows_written, ", "key, rows_written + 1, ")],
+        [("β is of the next step", "key, rows, ", "key, rows + 1, ")],
     ),
     (
         partial(test_off_policy, SpyEnv, "prioritised"),
@@ -289,15 +313,15 @@ MUTANTS = [
     ),
     (
         partial(test_on_policy, SpyEnv, True),
-        "jaxrl.training.on_policy:_init",
+        "jaxrl.training.on_policy:_split",
         [
-            ("trains and resets with one key", "jnp.int32(0), run_key", "jnp.int32(0), env_key"),
-            ("makes the agent and resets with one key", "parts.agent, agent_key", "parts.agent, env_key"),
+            ("trains and resets with one key", "agent_key, run_key)", "agent_key, env_key)"),
+            ("makes the agent and resets with one key", "(agent_key, run_key)", "(env_key, run_key)"),
         ],
     ),
     (
         partial(test_on_policy, SpyEnv, True),
-        "jaxrl.training.on_policy:_step",
+        "jaxrl.training.on_policy:_plan",
         [
             ("the same key in every iteration", "jax.random.fold_in(state.key, state.iteration)", "state.key"),
             (
@@ -305,21 +329,37 @@ MUTANTS = [
                 "(config.rollout_length, 2))",
                 "(1, 2))[jnp.zeros(config.rollout_length, int)]",
             ),
-            ("updates and resets with one key", "(update_key)", "(reset_key)"),
-            ("updates and acts with one key", "(update_key)", "(keys[0, 0])"),
-            ("resets and steps with one key", "(reset_key)", "(jax.random.split(rollout_key, (1, 2))[0, 1])"),
+            ("updates and resets with one key", "None, update_key)", "None, reset_key)"),
+            ("updates and acts with one key", "None, update_key)", "None, keys[0, 0])"),
+            ("resets and steps with one key", "reset_key if", "jax.random.split(rollout_key, (1, 2))[0, 1] if"),
+        ],
+    ),
+    (
+        partial(test_on_policy, SpyEnv, True),
+        "jaxrl.training.on_policy:_env_steps",
+        [
             (
                 "the clock counts one environment's steps",
-                "(config.num_envs * config.rollout_length)",
-                "config.rollout_length",
+                "(parts.config.num_envs * parts.config.rollout_length)",
+                "parts.config.rollout_length",
             ),
             (
                 "the clock counts one step of each rollout",
-                "(config.num_envs * config.rollout_length)",
-                "config.num_envs",
+                "(parts.config.num_envs * parts.config.rollout_length)",
+                "parts.config.num_envs",
             ),
             ("the clock counts the rollout to come", "state.iteration.astype", "(1 + state.iteration).astype"),
-            ("learning counts its rollout", "(update_key), env_steps", "(update_key), env_steps + keys.size"),
+        ],
+    ),
+    (
+        partial(test_on_policy, SpyEnv, True),
+        "jaxrl.training.on_policy:_learn",
+        [
+            (
+                "learning counts its rollout",
+                "_env_steps(parts, state), constants",
+                "_env_steps(parts, state) + 6, constants",
+            )
         ],
     ),
     (

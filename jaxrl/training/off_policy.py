@@ -10,13 +10,12 @@ from annotated_types import Gt, Interval
 
 from jaxrl import replay
 from jaxrl.arguments import ArgumentError, check, check_kind
-from jaxrl.envs import VectorEnv, action_space_of, check_resets, vectorize
+from jaxrl.envs import VectorEnv, VectorState, action_space_of, check_resets, vectorize
 from jaxrl.envs.source import Source
-from jaxrl.random import as_keys
 from jaxrl.training.checks import check_is_agent, init_agent
 from jaxrl.training.collect import collect, train_state_axes
-from jaxrl.training.hparams import as_arrays
 from jaxrl.training.learn import learn
+from jaxrl.training.stages import Plan, Stages, init, step
 from jaxrl.types import Agent, Array, Box, Discrete, Hparams, Metrics, PyTree, Sample, Trainer, TrainState, Transition
 from jaxrl.xla.threefry import inline
 
@@ -94,15 +93,18 @@ def off_policy(agent: Agent, env: Any, env_params: Any, config: OffPolicyConfig)
     # int32 counters count rows, and in many agents gradient steps.
     most = min((2**31 - 1 - warmup_rows) // config.rollout_length, (2**31 - 1) // config.updates_per_iteration)
     parts = _Parts(agent, envs, config, space, slots, sampler, warmup_rows)
+    acts = partial(_start, parts), partial(_store, parts), partial(_plan, parts)
+    stages = Stages(agent, envs, _split, *acts, partial(_learn, parts))
     return Trainer(
-        init=partial(_init, parts),
-        step=partial(_step, parts),
+        init=partial(init, stages),
+        step=partial(step, stages),
         steps_per_iteration=config.num_envs * config.rollout_length,
         warmup_steps=warmup_rows * config.num_envs,
         max_iterations=most,
         num_envs=config.num_envs,
         env_axes=train_state_axes(envs, RING_AXES),
         constants=agent.constants,
+        stages=stages,
     )
 
 
@@ -123,75 +125,80 @@ def _buffer(parts: _Parts, transitions: Transition) -> replay.Buffer:
     return replay.ring_buffer(layout, parts.sampler, parts.slots, parts.config.num_envs, parts.config.n_step)
 
 
-def _init(parts: _Parts, key: Array, hparams: Hparams, constants: PyTree = ()) -> TrainState:
-    del constants
+def _split(key: Array) -> tuple[Array, PyTree]:
+    agent_key, env_key, warmup_key, run_key = jax.random.split(key, 4)
+    return env_key, (agent_key, warmup_key, run_key)
+
+
+def _start(parts: _Parts, keys: PyTree, hparams: Hparams, env_states: VectorState) -> tuple[TrainState, Plan]:
+    """The warm-up acts as the exploration schedule starts, without learning."""
     agent, envs = parts.agent, parts.envs
-    agent_key, env_key, warmup_key, run_key = jax.random.split(as_keys(key), 4)
-    env_states = envs.reset(env_key)
-    hparams = as_arrays(hparams)
+    agent_key, warmup_key, run_key = keys
     agent_state = init_agent(agent, agent_key, hparams, envs, env_states, parts.space)
     source = Source(env_states, agent.memory(agent_state, envs.num_envs))
-    # The warm-up acts as the exploration schedule starts, without learning, and adds each row as it comes.
-    keys = jax.random.split(inline(warmup_key), (parts.warmup_rows, 2))
-    _, row, _ = jax.eval_shape(partial(_collect, parts, agent_state), source, jnp.int32(0), keys[:1])
-    buffer = _buffer(parts, row)
+    warmup_keys = jax.random.split(inline(warmup_key), (parts.warmup_rows, 2))
+    plan = Plan(warmup_keys, _env_steps(parts, jnp.int32(0), parts.warmup_rows))
 
-    def warm_up(carry: PyTree, x: PyTree) -> tuple[PyTree, None]:
-        (source, stored), (rows, keys) = carry, x
-        source, transitions, _ = _collect(parts, agent_state, source, rows, keys[None])
-        return (source, buffer.add(stored, transitions, rows)), None
+    def one_row() -> Transition:
+        _, transitions, _ = collect(agent, envs, agent_state, source, plan.keys[:1], plan.env_steps[:1])
+        return _prepare(parts, agent_state, transitions)
 
-    inputs = jnp.arange(parts.warmup_rows, dtype=jnp.int32), keys
-    (source, stored), _ = jax.lax.scan(warm_up, (source, buffer.init(hparams)), inputs)
-    return TrainState(jnp.int32(0), run_key, agent_state, source, stored)
+    stored = _buffer(parts, jax.eval_shape(one_row)).init(hparams)
+    return TrainState(jnp.int32(0), run_key, agent_state, source, stored), plan
 
 
-def _step(parts: _Parts, state: TrainState, constants: PyTree = ()) -> tuple[TrainState, Metrics]:
+def _env_steps(parts: _Parts, rows_written: Array, rows: int) -> Array:
+    """The clock at each of the next rows, float32 `[rows]`."""
+    return (rows_written + jnp.arange(rows, dtype=jnp.int32)).astype(jnp.float32) * parts.config.num_envs
+
+
+def _rows_written(parts: _Parts, state: TrainState) -> Array:
+    return parts.warmup_rows + state.iteration * parts.config.rollout_length
+
+
+def _store(
+    parts: _Parts, agent_state: PyTree, stored: replay.BufferState, transitions: Transition, rows_written: Array
+) -> replay.BufferState:
+    transitions = _prepare(parts, agent_state, transitions)
+    return _buffer(parts, transitions).add(stored, transitions, rows_written)
+
+
+def _prepare(parts: _Parts, agent_state: PyTree, transitions: Transition) -> Transition:
+    """Transitions `[T, N]` in stored form, with what the agent prepares."""
+    return transitions._replace(extras=parts.agent.prepare(agent_state, parts.envs.decode(transitions)))
+
+
+def _plan(parts: _Parts, state: TrainState) -> Plan:
     config = parts.config
     key = inline(jax.random.fold_in(state.key, state.iteration))
     keys = jax.random.split(key, (config.rollout_length + config.updates_per_iteration, 2))
     acting_keys, learning_keys = keys[: config.rollout_length], keys[config.rollout_length :]
-    rows = parts.warmup_rows + state.iteration * config.rollout_length
-    source, transitions, acting = _collect(parts, state.agent, state.source, rows, acting_keys)
-    buffer = _buffer(parts, transitions)
-    stored = buffer.add(state.replay, transitions, rows)
-    rows += config.rollout_length
-    agent_state, stored, learning = _learn(parts, buffer, state.agent, stored, rows, learning_keys, constants)
-    return TrainState(state.iteration + 1, state.key, agent_state, source, stored), acting | learning
-
-
-def _collect(
-    parts: _Parts, agent_state: PyTree, source: Source, rows_written: Array, keys: Array
-) -> tuple[Source, Transition, Metrics]:
-    """Transitions `[T, N]` in stored form, with what the agent prepared; keys are `[T, 2]`."""
-    agent, envs = parts.agent, parts.envs
-    env_steps = (rows_written + jnp.arange(len(keys), dtype=jnp.int32)).astype(jnp.float32) * envs.num_envs
-    source, transitions, metrics = collect(agent, envs, agent_state, source, keys, env_steps)
-    return source, transitions._replace(extras=agent.prepare(agent_state, envs.decode(transitions))), metrics
+    env_steps = _env_steps(parts, _rows_written(parts, state), config.rollout_length)
+    return Plan(acting_keys, env_steps, learning_keys=learning_keys)
 
 
 def _learn(
-    parts: _Parts,
-    buffer: replay.Buffer,
-    agent_state: PyTree,
-    stored: replay.BufferState,
-    rows_written: Array,
-    keys: Array,
-    constants: PyTree,
-) -> tuple[PyTree, replay.BufferState, Metrics]:
-    """Updates the agent once for each pair of keys `[K, 2]`, from batches of the replay buffer."""
-    config = parts.config
+    parts: _Parts, state: TrainState, plan: Plan, transitions: Transition, constants: PyTree
+) -> tuple[TrainState, Metrics]:
+    """Stores the transitions, and updates the agent once for each pair of keys `[K, 2]`, from sampled batches."""
+    config, rows = parts.config, _rows_written(parts, state)
+    transitions = _prepare(parts, state.agent, transitions)
+    buffer = _buffer(parts, transitions)
+    stored = buffer.add(state.replay, transitions, rows)
+    rows += config.rollout_length
 
     def sample(sampler: PyTree, key: Array) -> tuple[Array, Sample]:
         # The ring is no part of the loop's state: it does not change.
-        return buffer.sample(stored._replace(sampler=sampler), key, rows_written, config.batch_size)
+        return buffer.sample(stored._replace(sampler=sampler), key, rows, config.batch_size)
 
     def set_priorities(sampler: PyTree, index: Array, errors: PyTree) -> PyTree:
         if config.replay == "prioritised" and jnp.shape(errors) != index.shape:
             raise ArgumentError("agent", f"must return one error of each sample, {index.shape}", errors)
         return buffer.set_priorities(stored._replace(sampler=sampler), index, errors).sampler
 
-    env_steps = rows_written.astype(jnp.float32) * config.num_envs
-    start = (agent_state, stored.sampler)
+    env_steps = rows.astype(jnp.float32) * config.num_envs
+    start = (state.agent, stored.sampler)
+    keys = plan.learning_keys
     (agent_state, sampler), metrics = learn(parts.agent, start, sample, set_priorities, keys, env_steps, constants)
-    return agent_state, stored._replace(sampler=sampler), metrics
+    stored = stored._replace(sampler=sampler)
+    return state._replace(iteration=state.iteration + 1, agent=agent_state, replay=stored), metrics

@@ -9,13 +9,12 @@ import jax.numpy as jnp
 from annotated_types import Interval
 
 from jaxrl.arguments import ArgumentError, check, check_kind
-from jaxrl.envs import VectorEnv, action_space_of, check_resets, vectorize
+from jaxrl.envs import VectorEnv, VectorState, action_space_of, check_resets, vectorize
 from jaxrl.envs.source import Source
-from jaxrl.random import as_keys
 from jaxrl.training.checks import check_is_agent, check_update, init_agent
-from jaxrl.training.collect import collect, train_state_axes
-from jaxrl.training.hparams import as_arrays
-from jaxrl.types import Agent, Array, Box, Discrete, Hparams, Metrics, PyTree, Trainer, TrainState
+from jaxrl.training.collect import train_state_axes
+from jaxrl.training.stages import Plan, Stages, init, step
+from jaxrl.types import Agent, Array, Box, Discrete, Hparams, Metrics, PyTree, Trainer, TrainState, Transition
 from jaxrl.xla.threefry import inline, ordinary
 
 
@@ -64,39 +63,51 @@ def on_policy(agent: Agent, env: Any, env_params: Any, config: OnPolicyConfig) -
     if steps_per_iteration >= 2**31:  # transitions are numbered
         raise ArgumentError("num_envs", f"must keep the transitions of a rollout < {2**31}", steps_per_iteration)
     parts = _Parts(agent, envs, config, space)
+    stages = Stages(agent, envs, _split, partial(_start, parts), None, partial(_plan, parts), partial(_learn, parts))
     return Trainer(
-        init=partial(_init, parts),
-        step=partial(_step, parts),
+        init=partial(init, stages),
+        step=partial(step, stages),
         steps_per_iteration=steps_per_iteration,
         warmup_steps=0,
         max_iterations=2**31 - 1,
         num_envs=config.num_envs,
         env_axes=train_state_axes(envs),
         constants=agent.constants,
+        stages=stages,
     )
 
 
-def _init(parts: _Parts, key: Array, hparams: Hparams, constants: PyTree = ()) -> TrainState:
-    del constants
-    agent_key, env_key, run_key = jax.random.split(as_keys(key), 3)
-    env_states = parts.envs.reset(env_key)
-    agent_state = init_agent(parts.agent, agent_key, as_arrays(hparams), parts.envs, env_states, parts.space)
+def _split(key: Array) -> tuple[Array, PyTree]:
+    agent_key, env_key, run_key = jax.random.split(key, 3)
+    return env_key, (agent_key, run_key)
+
+
+def _start(parts: _Parts, keys: PyTree, hparams: Hparams, env_states: VectorState) -> tuple[TrainState, None]:
+    agent_key, run_key = keys
+    agent_state = init_agent(parts.agent, agent_key, hparams, parts.envs, env_states, parts.space)
     source = Source(env_states, parts.agent.memory(agent_state, parts.envs.num_envs))
-    return TrainState(jnp.int32(0), run_key, agent_state, source)
+    return TrainState(jnp.int32(0), run_key, agent_state, source), None
 
 
-def _step(parts: _Parts, state: TrainState, constants: PyTree = ()) -> tuple[TrainState, Metrics]:
-    agent, envs, config = parts.agent, parts.envs, parts.config
+def _env_steps(parts: _Parts, state: TrainState) -> Array:
+    """The clock before the rollout. Schedules change between rollouts only."""
+    return state.iteration.astype(jnp.float32) * (parts.config.num_envs * parts.config.rollout_length)
+
+
+def _plan(parts: _Parts, state: TrainState) -> Plan:
+    config = parts.config
     reset_key, update_key, rollout_key = jax.random.split(inline(jax.random.fold_in(state.key, state.iteration)), 3)
-    source = state.source
-    if config.reset_each_rollout:
-        source = Source(envs.reset(reset_key), agent.memory(state.agent, envs.num_envs))
-    env_steps = state.iteration.astype(jnp.float32) * (config.num_envs * config.rollout_length)
     keys = jax.random.split(rollout_key, (config.rollout_length, 2))
-    clock = jnp.broadcast_to(env_steps, config.rollout_length)  # schedules change between rollouts only
-    source, transitions, acting = collect(agent, envs, state.agent, source, keys, clock)
-    batch = envs.decode(transitions)
+    env_steps = jnp.broadcast_to(_env_steps(parts, state), config.rollout_length)
+    return Plan(keys, env_steps, reset_key if config.reset_each_rollout else None, update_key)
+
+
+def _learn(
+    parts: _Parts, state: TrainState, plan: Plan, transitions: Transition, constants: PyTree
+) -> tuple[TrainState, Metrics]:
+    agent, update_key = parts.agent, plan.learning_keys
+    batch = parts.envs.decode(transitions)
     batch = batch._replace(extras=agent.prepare(state.agent, batch))
-    results = agent.update(state.agent, batch, ordinary(update_key), env_steps, constants)
-    agent_state, learning, _ = check_update(results)
-    return TrainState(state.iteration + 1, state.key, agent_state, source), acting | learning
+    results = agent.update(state.agent, batch, ordinary(update_key), _env_steps(parts, state), constants)
+    agent_state, metrics, _ = check_update(results)
+    return state._replace(iteration=state.iteration + 1, agent=agent_state), metrics
