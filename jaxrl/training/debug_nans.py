@@ -6,16 +6,23 @@ from collections.abc import Callable
 import jax
 import numpy as np
 
+from jaxrl.arguments import ArgumentError
+from jaxrl.training.host_program import HostProgram
 from jaxrl.training.population import RunState, population
 from jaxrl.training.program import DivergedError, Program, has_nan, iterate
 from jaxrl.types import Trainer
 
 
-def step_by_step(program: Program) -> Callable[[RunState, int], RunState]:
+def step_by_step(program: Program | HostProgram) -> Callable[[RunState, int], RunState]:
     """`Program.compiled`, but one iteration at a time and without donation, so that one with a NaN can be repeated.
 
     The function raises a `DivergedError` that names the operation and the line of code that made the NaN.
+
+    Raises:
+        ArgumentError: its environments step on the host.
     """
+    if isinstance(program, HostProgram):
+        raise ArgumentError("debug_nans", f"must be False, for {program.env.name} steps on the host", True)
     trainer = population(program.trainer) if program.agents else program.trainer
     # For a population, `step` has the same arguments and results with a leading axis, so `iterate` needs no vmap.
     step = jax.jit(lambda run_state, constants: iterate(trainer, run_state, constants))

@@ -17,10 +17,12 @@ import jax
 import numpy as np
 
 from jaxrl.arguments import ArgumentError, check
+from jaxrl.envs import HostError
 from jaxrl.training.checkpoint import CheckpointError, Checkpoints, fingerprint_of_constants
 from jaxrl.training.checks import check_total_steps
 from jaxrl.training.debug_nans import step_by_step
 from jaxrl.training.devices import all_reduce_max, to_devices, to_host
+from jaxrl.training.host_program import HostProgram, make_program
 from jaxrl.training.loggers import Logger, Row, RunInfo
 from jaxrl.training.population import RunState
 from jaxrl.training.program import DivergedError, Program, has_nan
@@ -57,7 +59,7 @@ class RunResult(NamedTuple):
 
 
 def run(
-    trainer: Trainer | Program,
+    trainer: Trainer | Program | HostProgram,
     key: Array,
     hparams: Hparams,
     total_steps: int,
@@ -77,7 +79,7 @@ def run(
 
     Args:
         trainer: the trainer of one agent, or a `Program` of it, which chooses the devices, and compiles only once for
-            several runs.
+            several runs; of environments on the host, a `HostProgram`.
         key, hparams: the random key and hyperparameters of one agent, or those of a population, `[A]`. In a resumed
             run, only their shapes matter.
         total_steps: steps of one agent, counted in `Trainer.unit`, rounded down to whole iterations.
@@ -93,12 +95,13 @@ def run(
     Raises:
         DivergedError: a NaN appeared, and the program does not freeze diverged agents. Its row is written.
         CheckpointError: a checkpoint could not be written or read. If it was the last one, the error has the `result`.
+        HostError: an environment on the host raised an error. The run is saved.
         ValueError: a hyperparameter is out of bounds, `total_steps` is too small or too large, checkpoints exist for a
             new run, or do not for a resumed one, or those are of a run with other `Trainer.constants`.
         MemoryError: the state, or the program, does not fit into the free memory.
     """
     start = time.perf_counter()
-    compiled_before = trainer.compile_seconds if isinstance(trainer, Program) else 0.0
+    compiled_before = 0.0 if isinstance(trainer, Trainer) else trainer.compile_seconds
     with ExitStack() as closing:
         for logger in loggers:
             closing.callback(logger.close)
@@ -111,15 +114,17 @@ def run(
         if not resume and checkpoints is not None and checkpoints.steps():
             where = checkpoints.directory
             raise ValueError(f"{where} already holds checkpoints; pass resume=True or another directory")
-        check_total_steps(trainer.trainer if isinstance(trainer, Program) else trainer, total_steps)
+        check_total_steps(trainer if isinstance(trainer, Trainer) else trainer.trainer, total_steps)
         if resume and checkpoints is not None:
-            check_constants(checkpoints, trainer.trainer if isinstance(trainer, Program) else trainer)
-        program = trainer if isinstance(trainer, Program) else Program(trainer, key, hparams)
+            check_constants(checkpoints, trainer if isinstance(trainer, Trainer) else trainer.trainer)
+        program = make_program(trainer, key, hparams) if isinstance(trainer, Trainer) else trainer
         advance = step_by_step(program) if debug_nans else program.compiled()
         if not debug_nans:
             program.check_memory()
         if resume and checkpoints is not None:
             run_state, seconds_before = _restore(checkpoints, program.shapes, notify)
+            if program.not_restored is not None:
+                notify(program.not_restored)
         else:
             run_state, seconds_before = program.init(key, hparams), 0.0
         start += program.compile_seconds - compiled_before - seconds_before
@@ -161,7 +166,7 @@ def _restore(checkpoints: Checkpoints, shapes: RunState, notify: Callable[[str],
 class _Loop:
     """Calls the compiled program; knows where the run is, how fast, and what is due."""
 
-    program: Program
+    program: Program | HostProgram
     advance: Callable[[RunState, int], RunState]
     run_state: RunState
     start: float  # when the run would have started if it had never compiled or stopped
@@ -289,9 +294,15 @@ class _Loop:
         to_row_end = self.row_iterations - self.iteration % self.row_iterations
         iterations = max(1, min(self.pace(), to_row_end, self.total_iterations - self.iteration))
         calling = time.perf_counter()
-        self.run_state = jax.block_until_ready(self.advance(self.run_state, iterations))
+        try:
+            self.run_state = jax.block_until_ready(self.advance(self.run_state, iterations))
+        except HostError as error:
+            if error.run_state is None:
+                raise
+            self.run_state, self.failure = error.run_state, error
+            iterations = int(self.run_state.state.iteration) - self.iteration
         now = time.perf_counter()
-        self.seconds_per_iteration = (now - calling) / iterations
+        self.seconds_per_iteration = (now - calling) / max(1, iterations)
         self.iteration += iterations
         self.train_seconds = now - self.start
         first, since = self.row_start

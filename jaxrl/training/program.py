@@ -17,7 +17,7 @@ from jaxrl.random import as_keys
 from jaxrl.training.devices import bytes_of, local_copies, mesh_of, shard_along, shard_envs, to_devices
 from jaxrl.training.hparams import as_arrays
 from jaxrl.training.population import RUN_STATE_AXES, RunState, block_size, map_agents, replace_iteration
-from jaxrl.types import Array, Hparams, PyTree, Trainer, TrainState
+from jaxrl.types import Array, Hparams, Metrics, PyTree, Trainer, TrainState
 
 
 class DivergedError(Exception):
@@ -41,18 +41,20 @@ def iterate(trainer: Trainer, run_state: RunState, constants: PyTree, freeze_div
         freeze_diverged: whether an agent that diverges keeps the parameters from before that iteration, while its
             environments continue. An infinite metric counts as divergence, since the parameters would be NaN next.
     """
-    state, metrics = trainer.step(run_state.state, constants)
+    return record(run_state, *trainer.step(run_state.state, constants), freeze_diverged)
+
+
+def record(before: RunState, state: TrainState, metrics: Metrics, freeze_diverged: bool) -> RunState:
+    """The state of a run after an iteration that led to `state`. The arguments and the result are as of `iterate`."""
     total = sum(mean.sum for mean in metrics.values())  # NaN or infinite if one of them is
     found = ~jnp.isfinite(total) if freeze_diverged else jnp.isnan(total)
-    nan_iteration = jnp.where(found & (run_state.nan_iteration < 0), state.iteration, run_state.nan_iteration)
+    nan_iteration = jnp.where(found & (before.nan_iteration < 0), state.iteration, before.nan_iteration)
     if freeze_diverged:
         # Only the agent, since a select between two replays would copy them. Metrics are known before the optimizer's
         # step, so this fuses with it; looking for NaNs in its result took a tenth of DQN's time.
-        agent = jax.tree.map(
-            lambda before, after: jnp.where(nan_iteration < 0, after, before), run_state.state.agent, state.agent
-        )
+        agent = jax.tree.map(lambda old, new: jnp.where(nan_iteration < 0, new, old), before.state.agent, state.agent)
         state = state._replace(agent=agent)
-    return RunState(state, jax.tree.map(jnp.add, run_state.metrics, metrics), nan_iteration)
+    return RunState(state, jax.tree.map(jnp.add, before.metrics, metrics), nan_iteration)
 
 
 def has_nan(tree: PyTree) -> Array:
@@ -71,7 +73,10 @@ class Program:
         agents: `()` for one agent, `(A,)` for a population.
         shapes: the shapes and shardings of the run's `RunState`.
         compile_seconds: seconds spent on tracing and compiling so far.
+        not_restored: what a resumed run has lost, in one line; None, for a checkpoint holds everything.
     """
+
+    not_restored: str | None = None
 
     def __init__(
         self,
@@ -104,7 +109,7 @@ class Program:
         # Under `jit`, the step is traced once, both for its shapes and for the program.
         self.trainer = trainer._replace(step=jax.jit(trainer.step))
         key = as_keys(key)
-        _check_agents(key, hparams)
+        check_agents(key, hparams)
         self.agents, self.sequential = key.shape, sequential
         self.freeze_diverged = freeze_diverged
         self.mesh = mesh_of(devices, self.agents)
@@ -130,7 +135,7 @@ class Program:
         key = as_keys(key)
         if key.shape != self.agents:
             raise ArgumentError("key", f"must be of shape {self.agents}, as the program's", key.shape)
-        _check_agents(key, hparams)
+        check_agents(key, hparams)
         # Restored arrays are committed to their devices. So are these: otherwise there would be a second program.
         shardings = jax.tree.map(lambda x: x.sharding, self.shapes)
         return jax.device_put(self._init_compiled(*self._arguments(key, hparams)), shardings)
@@ -234,12 +239,10 @@ class Program:
 
     @cached_property
     def _advance_compiled(self) -> Any:
-        one_by_one = self.sequential and jax.default_backend() == "cpu"
-        options = {"xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED"} if one_by_one else {}
         shardings = jax.tree.map(lambda x: x.sharding, self.shapes)
         program = jax.jit(self._advance, donate_argnums=0, out_shardings=shardings)
         count = jax.ShapeDtypeStruct((), jnp.int32)
-        return self._compile(lambda: program.lower(self.shapes, count, self.constants), options)
+        return self._compile(lambda: program.lower(self.shapes, count, self.constants), run_options(self.sequential))
 
     def _context(self) -> contextlib.AbstractContextManager:
         """The context in which one agent on several devices is traced; see `shard_batch`."""
@@ -253,7 +256,13 @@ class Program:
         return compiled
 
 
-def _check_agents(key: Array, hparams: Hparams) -> None:
+def run_options(sequential: bool) -> dict[str, Any]:
+    """The compiler options of what a run calls over and over; see `Program`."""
+    one_by_one = sequential and jax.default_backend() == "cpu"
+    return {"xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED"} if one_by_one else {}
+
+
+def check_agents(key: Array, hparams: Hparams) -> None:
     """Checks for one key that hyperparameters are of one agent, `()`, and for keys `[A]` that they are `[A]`."""
     check_is_no_class("hparams", hparams)
     if key.ndim > 1:

@@ -1,0 +1,156 @@
+"""Acting in N environments on the host: the loop that training, evaluation and rollouts share there."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from jaxrl.envs.host import HostEnvironment, Outcome, Seen
+from jaxrl.envs.source import reset_memory
+from jaxrl.envs.vector import VectorState
+from jaxrl.types import Array, Decision, Input, Mean, Metrics, PyTree, Transition
+
+Act = Callable[[Input, np.ndarray, int], Decision]
+"""`(Input [N], done [N], t) -> Decision [N]`. It resets the memory where an episode is done, and then decides."""
+
+
+class HostStep(NamedTuple):
+    """One step of some of the environments, all NumPy arrays.
+
+    Attributes:
+        half: which of them: the index of a part of `HostSource.rows`.
+        seen: what they showed before.
+        action, extras: what was decided there.
+        outcome: what followed.
+        episode_return, episode_length: of the episodes so far, with this step; float32 and int32.
+    """
+
+    half: int
+    seen: Seen
+    action: np.ndarray
+    extras: PyTree
+    outcome: Outcome
+    episode_return: np.ndarray
+    episode_length: np.ndarray
+
+    @property
+    def done(self) -> np.ndarray:
+        """Where an episode ended, bool."""
+        return self.outcome.terminated | self.outcome.truncated
+
+
+class HostSource:
+    """N environments on the host, and what an agent remembers in each of them.
+
+    With two halves, a device decides for one of them while the environments of the other one step. It decides for all N
+    environments each time, and one half counts: so random numbers do not depend on the halves, and they change no
+    result.
+
+    Attributes:
+        rows: the environments of each half; all of them without halves.
+        memory: what the agent remembers, `[N, ...]`.
+    """
+
+    def __init__(self, env: HostEnvironment, num_envs: int, halves: bool = False, draws: bool = False) -> None:
+        self.rows = halves_of(num_envs, halves)
+        self.envs = [env.make_envs(rows.stop - rows.start, draws) for rows in self.rows]
+        self.num_envs = num_envs
+        self.memory: PyTree = ()
+
+    def reset(self, seeds: np.ndarray, memory: PyTree = ()) -> None:
+        """Begins new episodes, with seeds int64 `[N]`, and the memory of their start."""
+        self.seen = [envs.reset(seeds[rows]) for envs, rows in zip(self.envs, self.rows, strict=True)]
+        self.episode_return = np.zeros(self.num_envs, np.float32)
+        self.episode_length = np.zeros(self.num_envs, np.int32)
+        self.memory = memory
+
+    def close(self) -> None:
+        for envs in self.envs:
+            envs.close()
+
+    @property
+    def state(self) -> VectorState:
+        """What is known of the environments: all but their own states."""
+        observation, legal = _join([seen[:2] for seen in self.seen], axis=0)
+        so_far: Any = self.episode_return.copy(), self.episode_length.copy()
+        return VectorState((), observation, legal, *so_far)
+
+    def play(
+        self, act: Act, num_steps: int, settle: Callable[[Sequence[PyTree], np.ndarray], PyTree]
+    ) -> Iterator[HostStep]:
+        """Steps all environments, one half after the other.
+
+        Args:
+            act: decides.
+            num_steps: T.
+            settle: `(memories, done [N]) -> memory [N]` after the last step, from the memory of each half.
+        """
+        done = np.zeros(self.num_envs, bool)
+        decisions = [act(self._input(self.memory), done, 0)] * len(self.rows)
+        for t in range(num_steps):
+            for half, rows in enumerate(self.rows):
+                step = self._step(half, decisions[half])
+                done = done.copy()  # what was passed to a device may not have been read yet
+                done[rows] = step.done
+                if t + 1 < num_steps:
+                    decisions[half] = act(self._input(decisions[half].memory), done, t + 1)
+                yield step
+        self.memory = settle([decision.memory for decision in decisions], done)
+
+    def _input(self, memory: PyTree) -> Input:
+        observation, legal = _join([seen[:2] for seen in self.seen], axis=0)
+        return Input(observation, legal, memory)
+
+    def _step(self, half: int, decision: Decision) -> HostStep:
+        """Steps the environments of a half."""
+        rows, before = self.rows[half], self.seen[half]
+        action, extras = jax.tree.map(lambda x: x[rows], jax.device_get((decision.action, decision.extras)))
+        outcome = self.envs[half].step(action)
+        self.seen[half] = outcome.first
+        episode_return, episode_length = self.episode_return[rows] + outcome.reward, self.episode_length[rows] + 1
+        step = HostStep(half, before, action, extras, outcome, episode_return, episode_length)
+        self.episode_return[rows] = np.where(step.done, 0, episode_return)
+        self.episode_length[rows] = np.where(step.done, 0, episode_length)
+        return step
+
+
+def collect(
+    source: HostSource, act: Act, num_steps: int, settle: Callable[[Sequence[PyTree], np.ndarray], PyTree]
+) -> tuple[Transition, Metrics]:
+    """Acts for T steps, as `HostSource.play` does: transitions `[T, N]`, and the sums of the metrics."""
+    steps = list(source.play(act, num_steps, settle))
+
+    def gather(get: Callable[[HostStep], PyTree]) -> PyTree:
+        halves = [[get(step) for step in steps if step.half == half] for half in range(len(source.rows))]
+        return _join([jax.tree.map(lambda *xs: np.stack(xs), *half) for half in halves], axis=1)
+
+    (observation, legal), (last, next_legal) = gather(lambda step: (step.seen[:2], step.outcome.last[:2]))
+    reward, terminated, truncated = gather(lambda step: step.outcome[:3])
+    action, extras = gather(lambda step: (step.action, step.extras))
+    transitions = Transition(observation, action, reward, terminated, truncated, last, legal, next_legal, extras)
+    return transitions, _metrics(*gather(lambda step: (step.done, step.episode_return, step.episode_length)))
+
+
+def halves_of(num_envs: int, halves: bool) -> list[slice]:
+    """The environments of each half, or all of them. One environment has no halves."""
+    middle = num_envs // 2 if halves else 0
+    return [rows for rows in (slice(0, middle), slice(middle, num_envs)) if rows.start < rows.stop]
+
+
+def _metrics(done: np.ndarray, episode_return: np.ndarray, episode_length: np.ndarray) -> Metrics:
+    """The metrics of the episodes that ended, as `VectorEnv.step` has them."""
+    episodes: Any = np.int32(done.sum())
+    sums = (np.where(done, x, 0).sum(dtype=np.float32) for x in (episode_return, episode_length))
+    return {name: Mean(x, episodes) for name, x in zip(("episode_return", "episode_length"), sums, strict=True)}
+
+
+def _join(parts: Sequence[PyTree], axis: int) -> PyTree:
+    """Arrays of several halves as one."""
+    return parts[0] if len(parts) == 1 else jax.tree.map(lambda *xs: np.concatenate(xs, axis), *parts)
+
+
+def merge(memories: Sequence[PyTree], rows: Sequence[slice], initial: PyTree, done: Array) -> PyTree:
+    """The memory `[N, ...]` of which each half has its rows, and the initial one where an episode is done. Pure."""
+    memory = jax.tree.map(lambda *xs: jax.numpy.concatenate([x[r] for x, r in zip(xs, rows, strict=True)]), *memories)
+    return reset_memory(memory, initial, done)
