@@ -10,6 +10,7 @@ import jax
 
 from jaxrl import interrupt
 from jaxrl.arguments import ArgumentError
+from jaxrl.envs import HostError
 from jaxrl.training.checkpoint import CheckpointError
 from jaxrl.training.program import DivergedError
 
@@ -52,7 +53,7 @@ def errors_in_one_line() -> Iterator[None]:
         sys.exit(1)
     except OSError as error:
         fail(str(error) if error.filename or not error.strerror else f"cannot write: {error.strerror}", 1, error)
-    except (CheckpointError, DivergedError, MemoryError) as error:
+    except (CheckpointError, DivergedError, HostError, MemoryError) as error:
         fail(str(error), 1, error)
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):

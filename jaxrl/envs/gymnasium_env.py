@@ -19,6 +19,8 @@ from jaxrl.precision import SINGLE
 from jaxrl.types import PyTree
 
 PREFIX = "gymnasium"
+MOST_PIXELS = 400
+"""Of a picture's longer side, since a video holds hundreds of them."""
 MASK = "action_mask"
 """Where an `info` says which actions are legal, as in Taxi."""
 
@@ -130,7 +132,7 @@ class GymnasiumEnvs:
         with _errors_of(self.made.name, "step"):
             for env, action in zip(self.envs, _own_actions(self.made.actions, actions), strict=True):
                 observation, reward, terminated, truncated, info = env.step(action)
-                shown = observation, info, env.render() if self.draw else None
+                shown = observation, info, _picture(env) if self.draw else None
                 rewards.append(float(reward))
                 ends.append((bool(terminated), bool(truncated) and not terminated))
                 last.append(shown)
@@ -148,7 +150,7 @@ class GymnasiumEnvs:
         """`(observation, info, picture)` of a new episode."""
         with _errors_of(self.made.name, "reset"):
             observation, info = env.reset(**seed)
-            return observation, info, env.render() if self.draw else None
+            return observation, info, _picture(env) if self.draw else None
 
     def _seen(self, shown: list[tuple[Any, dict, Any]]) -> Seen:
         """What all environments show, from `(observation, info, picture)` of each."""
@@ -158,7 +160,7 @@ class GymnasiumEnvs:
             observation = self._stack(observations, shapes)
             if legal is not None:
                 legal = np.array([info.get(MASK, np.ones(legal.shape)) for info in infos], bool)
-            return Seen(observation, legal, [np.asarray(x, np.uint8) for x in pictures] if self.draw else None)
+            return Seen(observation, legal, list(pictures) if self.draw else None)
 
     def _stack(self, observations: Sequence[Any], shapes: PyTree) -> PyTree:
         """Observations as arrays `[N, ...]`, whose shapes must be as the space says."""
@@ -170,6 +172,15 @@ class GymnasiumEnvs:
                 raise ValueError(f"an observation of the shape {list(x.shape[1:])}, not {list(like.shape)}")
             stacked.append(x)
         return self.treedef.unflatten(stacked)
+
+
+def _picture(env: Any) -> np.ndarray:
+    """What an environment draws, uint8 `[H, W, 3]`. The pixels of large pictures are averaged."""
+    picture = np.asarray(env.render(), np.uint8)
+    size = -(-max(picture.shape[:2]) // MOST_PIXELS)
+    height, width = (x // size for x in picture.shape[:2])
+    blocks = picture[: height * size, : width * size].reshape(height, size, width, size, 3)
+    return blocks.mean((1, 3)).astype(np.uint8) if size > 1 else picture
 
 
 @contextlib.contextmanager

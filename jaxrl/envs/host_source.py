@@ -1,13 +1,15 @@
 """Acting in N environments on the host: the loop that training, evaluation and rollouts share there."""
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from jaxrl.envs.host import HostEnvironment, Outcome, Seen
-from jaxrl.envs.source import reset_memory
+from jaxrl.arguments import ArgumentError
+from jaxrl.envs.host import HostEnvironment, Outcome, Seen, seeds
+from jaxrl.envs.source import decide_on, reset_memory
 from jaxrl.envs.vector import VectorState
 from jaxrl.types import Array, Decision, Input, Mean, Metrics, PyTree, Transition
 
@@ -58,9 +60,9 @@ class HostSource:
         self.num_envs = num_envs
         self.memory: PyTree = ()
 
-    def reset(self, seeds: np.ndarray, memory: PyTree = ()) -> None:
-        """Begins new episodes, with seeds int64 `[N]`, and the memory of their start."""
-        self.seen = [envs.reset(seeds[rows]) for envs, rows in zip(self.envs, self.rows, strict=True)]
+    def reset(self, numbers: np.ndarray, memory: PyTree = ()) -> None:
+        """Begins new episodes, with seeds `numbers`, int64 `[N]`, and the memory of their start."""
+        self.seen = [envs.reset(numbers[rows]) for envs, rows in zip(self.envs, self.rows, strict=True)]
         self.episode_return = np.zeros(self.num_envs, np.float32)
         self.episode_length = np.zeros(self.num_envs, np.int32)
         self.memory = memory
@@ -120,16 +122,27 @@ def collect(
 ) -> tuple[Transition, Metrics]:
     """Acts for T steps, as `HostSource.play` does: transitions `[T, N]`, and the sums of the metrics."""
     steps = list(source.play(act, num_steps, settle))
+    return transitions_of(steps, len(source.rows)), _metrics(*_gather(steps, len(source.rows), _episodes))
 
-    def gather(get: Callable[[HostStep], PyTree]) -> PyTree:
-        halves = [[get(step) for step in steps if step.half == half] for half in range(len(source.rows))]
-        return _join([jax.tree.map(lambda *xs: np.stack(xs), *half) for half in halves], axis=1)
 
-    (observation, legal), (last, next_legal) = gather(lambda step: (step.seen[:2], step.outcome.last[:2]))
-    reward, terminated, truncated = gather(lambda step: step.outcome[:3])
-    action, extras = gather(lambda step: (step.action, step.extras))
-    transitions = Transition(observation, action, reward, terminated, truncated, last, legal, next_legal, extras)
-    return transitions, _metrics(*gather(lambda step: (step.done, step.episode_return, step.episode_length)))
+def transitions_of(steps: Sequence[HostStep], halves: int = 1) -> Transition:
+    """The transitions `[T, N]` of steps, those of all halves."""
+    (observation, legal), (last, next_legal), (reward, terminated, truncated), action, extras = _gather(
+        steps,
+        halves,
+        lambda step: (step.seen[:2], step.outcome.last[:2], step.outcome[:3], step.action, step.extras),
+    )
+    return Transition(observation, action, reward, terminated, truncated, last, legal, next_legal, extras)
+
+
+def _episodes(step: HostStep) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    return step.done, step.episode_return, step.episode_length
+
+
+def _gather(steps: Sequence[HostStep], halves: int, get: Callable[[HostStep], PyTree]) -> PyTree:
+    """Something of all steps, `[T, N, ...]`."""
+    parts = [[get(step) for step in steps if step.half == half] for half in range(halves)]
+    return _join([jax.tree.map(lambda *xs: np.stack(xs), *part) for part in parts], axis=1)
 
 
 def halves_of(num_envs: int, halves: bool) -> list[slice]:
@@ -154,3 +167,40 @@ def merge(memories: Sequence[PyTree], rows: Sequence[slice], initial: PyTree, do
     """The memory `[N, ...]` of which each half has its rows, and the initial one where an episode is done. Pure."""
     memory = jax.tree.map(lambda *xs: jax.numpy.concatenate([x[r] for x, r in zip(xs, rows, strict=True)]), *memories)
     return reset_memory(memory, initial, done)
+
+
+def actor(policy: Callable[[PyTree, Input, Array], Any], num_envs: int) -> Callable[[PyTree, Array, PyTree], Act]:
+    """`(agent_state, key, memory) -> Act` of a policy `(agent_state, Input [N], key) -> Decision [N]`, or actions.
+
+    `memory` is that of a first step. All agents with states of the same shapes share one compiled program.
+    """
+
+    @jax.jit
+    def act(agent_state: PyTree, key: Array, initial: PyTree, given: Input, done: Array, t: Array) -> Decision:
+        act_key, _ = jax.random.split(jax.random.fold_in(key, t))
+        given = given._replace(memory=reset_memory(given.memory, initial, done))
+        return decide_on(partial(policy, agent_state), given, num_envs, act_key)
+
+    def bind(agent_state: PyTree, key: Array, memory: PyTree) -> Act:
+        return lambda given, done, t: act(agent_state, key, memory, given, done, np.int32(t))
+
+    return bind
+
+
+def no_settling(memories: Sequence[PyTree], done: np.ndarray) -> tuple[()]:
+    """`settle` for those who do not go on after the last step."""
+    del memories, done
+    return ()
+
+
+def begin(env: HostEnvironment, num_envs: int, key: Array, memory: PyTree, draws: bool = False) -> HostSource:
+    """New environments at the start of an episode.
+
+    Raises:
+        ArgumentError: this is called in a program.
+    """
+    if isinstance(key, jax.core.Tracer):
+        raise ArgumentError("env", "must be stepped outside of jax.jit, for it steps on the host", env.name)
+    source = HostSource(env, num_envs, draws=draws)
+    source.reset(seeds(key, num_envs), memory)
+    return source

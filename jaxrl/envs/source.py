@@ -38,12 +38,17 @@ def decide(policy: Policy, envs: VectorEnv, source: Source, key: Array) -> Decis
     Raises:
         ArgumentError: it does not, or it does not return one action for each environment.
     """
-    decision = policy(seen(envs, source), key)
+    return decide_on(policy, seen(envs, source), envs.num_envs, key)
+
+
+def decide_on(policy: Policy, given: Input, num_envs: int, key: Array) -> Decision:
+    """`decide`, with what the policy acts on."""
+    decision = policy(given, key)
     decision = decision if isinstance(decision, Decision) else Decision(decision)
-    if (shape := jnp.shape(decision.action))[:1] != (envs.num_envs,):
-        rule = f"must return {envs.num_envs} actions, one for each environment"
+    if (shape := jnp.shape(decision.action))[:1] != (num_envs,):
+        rule = f"must return {num_envs} actions, one for each environment"
         raise ArgumentError("policy", rule, shape, got=f"shape {shape}")
-    check_memory("policy", source.memory, decision.memory)
+    check_memory("policy", given.memory, decision.memory)
     return decision
 
 

@@ -52,7 +52,8 @@ def main() -> None:
         policy, memory = partial(trained.agent.policy, agent_state), trained.agent.memory(agent_state, options.episodes)
         return evaluate(policy, envs, key, options.max_steps, memory)
 
-    result = jax.jit(play)(trained.agent_state, key_stream(options.eval_seed, "later evaluation"))
+    evaluate_run = play if envs.host is not None else jax.jit(play)
+    result = evaluate_run(trained.agent_state, key_stream(options.eval_seed, "later evaluation"))
     returns, truncated = np.asarray(result.episode_return), int((~result.ended).sum())
     epsilon = with_epsilon(getattr(trained.options.hparams, "epsilon_eval", None))
     if trained.name:

@@ -18,16 +18,16 @@ from jaxrl.cli.command import prepare_jax
 from jaxrl.cli.errors import errors_in_one_line
 from jaxrl.cli.parse import parse
 from jaxrl.distributions import epsilon_greedy
-from jaxrl.envs import action_space_of, describe_rules, num_discrete_actions, rollout
+from jaxrl.envs import HostEnvironment, action_space_of, describe_rules, num_discrete_actions
 from jaxrl.formatting import format_mean, format_return
 from jaxrl.loading import load
-from jaxrl.plots.video import save_video
+from jaxrl.plots.video import play, save_video
 from jaxrl.random import key_stream
 from jaxrl.runs.load import TrainedPolicy
 from jaxrl.runs.options import EnvOptions, Rules, Task, default_hint
 from jaxrl.runs.run_directory import make_directory
 from jaxrl.runs.task import make_env, with_map
-from jaxrl.types import Array, Box, Discrete, Input, PyTree, Transition
+from jaxrl.types import Array, Box, Discrete, Input, PyTree
 
 DEFAULT_ENV = "Breakout-MinAtar"
 MOST_RETURNS = 20
@@ -83,6 +83,8 @@ def play_by_keyboard(options: Options) -> None:
     env_id = options.env or DEFAULT_ENV
     env, env_params = make_env(Task(env_id, options.rules, options.env_options))
     num_discrete_actions(env, env_params)
+    if isinstance(env, HostEnvironment):
+        raise ArgumentError("env", "must be a pure function to be played by keyboard, and not step on the host", env_id)
     returns = keyboard.play(env, env_params, env_id, options.play_seed, options.fps, options.steps)
     print_returns(f"{env_id} ({describe_rules(env, env_params)})", returns)
 
@@ -104,11 +106,9 @@ def record_video(options: Options) -> None:
         policy, agent_state, memory = trained.agent.policy, trained.agent_state, trained.memory(1)
     make_directory(path.parent, "out")
 
-    def play(agent_state: PyTree, key: Array) -> Transition:
-        return rollout(env, partial(policy, agent_state), key, options.steps or 400, 1, env_params, memory)
-
-    trajectory = jax.device_get(jax.jit(play)(agent_state, key_stream(options.play_seed, "play")))
-    save_video(env, trajectory, path, env_id)
+    key, steps = key_stream(options.play_seed, "play"), options.steps or 400
+    trajectory, pictures = play(env, env_params, policy, agent_state, memory, key, steps)
+    save_video(env, trajectory, path, env_id, pictures)
     ends = np.flatnonzero(trajectory.terminated | trajectory.truncated) + 1
     returns = [rewards.sum() for rewards in np.split(trajectory.reward[:, 0], ends)[:-1]]
     print_returns(f"{env_id} ({describe_rules(env, env_params)})", returns)

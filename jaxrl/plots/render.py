@@ -44,7 +44,11 @@ def render(env: Any, observation: Any, caption: Sequence[str] = ()) -> Image.Ima
             which are drawn side by side. Infinite numbers are drawn at the edge, and NaN as zero.
         caption: short lines for the side panel.
     """
-    drawing, legend = draw(env, observation)
+    return frame(*draw(env, observation), caption)
+
+
+def frame(drawing: Image.Image, legend: Legend, caption: Sequence[str]) -> Image.Image:
+    """A drawing beside a panel with a caption and a legend."""
     picture = Image.new("RGB", (BOARD + 180, BOARD), BACKGROUND)
     _paste_centred(picture, drawing)
     for i, line in enumerate(caption):
@@ -114,7 +118,7 @@ def draw(env: Any, observation: Any) -> tuple[Image.Image, Legend]:
     if isinstance(env, MinAtar) and array.ndim == 3 and array.shape[-1] == len(env.game.channels):
         return _draw_board(array), [(name, _colour(c)) for c, name in enumerate(env.game.channels)]
     physics = {("CartPole-v1", (4,)): _draw_cart_pole, ("Pendulum-v1", (3,)): _draw_pendulum}
-    if (shown := physics.get((getattr(env, "name", ""), array.shape))) is not None:
+    if (shown := physics.get((getattr(env, "name", "").rpartition(":")[2], array.shape))) is not None:
         return shown(np.clip(np.nan_to_num(array.astype(np.float64)), -1e3, 1e3)), []
     return _draw_array(array)
 

@@ -1,6 +1,7 @@
 """Videos of environments."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,16 +10,58 @@ import numpy as np
 from PIL import Image
 
 from jaxrl.arguments import ArgumentError
+from jaxrl.envs import HostEnvironment, HostError, rollout
 from jaxrl.envs.grid_world import GridWorld
+from jaxrl.envs.rollout import host_rollout
 from jaxrl.formatting import format_return
-from jaxrl.plots.render import render, to_numpy
-from jaxrl.types import PyTree, Transition
+from jaxrl.plots.palette import flat_cells
+from jaxrl.plots.render import frame, render, to_numpy
+from jaxrl.types import Array, Input, PyTree, Transition
 
 MOST_SAMPLED = 40
 """Maximum number of frames from which the palette of a video is made."""
 
 
-def save_video(env: Any, trajectory: Transition, path: str | Path, title: str | None = None) -> None:
+Pictures = Sequence[tuple[np.ndarray, np.ndarray]]
+"""What an environment drew before and after each step, uint8 `[H, W, 3]`."""
+
+
+def play(
+    env: Any,
+    env_params: Any,
+    policy: Callable[[PyTree, Input, Array], Any],
+    agent_state: PyTree,
+    memory: PyTree,
+    key: Array,
+    num_steps: int,
+) -> tuple[Transition, Pictures | None]:
+    """What `save_video` needs: steps of a policy `(agent_state, Input, key) -> Decision` in one environment.
+
+    An environment on the host draws its own pictures. If it cannot, a printed note says why.
+    """
+    if not isinstance(env, HostEnvironment):
+        compiled = jax.jit(
+            lambda agent_state, key: rollout(env, partial(policy, agent_state), key, num_steps, 1, env_params, memory)
+        )
+        return jax.device_get(compiled(agent_state, key)), None
+    rolled = partial(host_rollout, env, partial(policy, agent_state), key, num_steps, 1, memory)
+    try:
+        trajectory, steps = rolled(draws=True)
+    except HostError as error:
+        print(f"note: the video shows observations, since {error}")
+        trajectory, steps = rolled(draws=False)
+    drawn = [(step.seen.pictures, step.outcome.last.pictures) for step in steps]
+    pictures = [(before[0], after[0]) for before, after in drawn if before is not None and after is not None]
+    return jax.device_get(trajectory), pictures or None
+
+
+def save_video(
+    env: Any,
+    trajectory: Transition,
+    path: str | Path,
+    title: str | None = None,
+    pictures: Pictures | None = None,
+) -> None:
     """Writes a GIF of one environment: a frame for each observation, and one more for the end of each episode.
 
     Args:
@@ -27,6 +70,7 @@ def save_video(env: Any, trajectory: Transition, path: str | Path, title: str | 
             any pytree.
         path: the GIF to write.
         title: the first line of every frame's caption, by default the environment's name.
+        pictures: what to show in place of the observations.
 
     Raises:
         ArgumentError: the trajectory is of several environments, or has no step.
@@ -41,20 +85,26 @@ def save_video(env: Any, trajectory: Transition, path: str | Path, title: str | 
     one = jax.tree.map(lambda x: to_numpy(x)[:, 0] if len(shape) > 1 else to_numpy(x), trajectory)
     title = getattr(env, "name", type(env).__name__) if title is None else title
     duration = frame_time(env, one.observation)
-    frames: list[tuple[PyTree, tuple[str, ...], int]] = []  # observation, caption, milliseconds
+    frames: list[tuple[PyTree, tuple[str, ...], int]] = []  # what is seen, caption, milliseconds
     episode, step, score = 1, 0, 0.0
 
-    def add_frame(observations: PyTree, t: int, action: str, milliseconds: int) -> None:
+    def add_frame(t: int, ended: bool, action: str, milliseconds: int) -> None:
         caption = (title, f"episode {episode}", f"step {step}", f"return {format_return(score)}", action)
-        frames.append((jax.tree.map(lambda x: x[t], observations), caption, milliseconds))
+        observations = one.next_observation if ended else one.observation
+        seen = jax.tree.map(lambda x: x[t], observations) if pictures is None else pictures[t][ended]
+        frames.append((seen, caption, milliseconds))
+
+    def draw_frame(i: int) -> Image.Image:
+        seen, caption, _ = frames[i]
+        return render(env, seen, caption) if pictures is None else frame(flat_cells(seen), [], caption)
 
     for t, reward in enumerate(one.reward.tolist()):
-        add_frame(one.observation, t, action_text(env, one.action[t]), duration)
+        add_frame(t, False, action_text(env, one.action[t]), duration)
         step, score = step + 1, score + reward
         if one.terminated[t] or one.truncated[t]:
-            add_frame(one.next_observation, t, "", 2 * duration)
+            add_frame(t, True, "", 2 * duration)
             episode, step, score = episode + 1, 0, 0.0
-    write_gif(lambda i: render(env, *frames[i][:2]), [frame[2] for frame in frames], path)
+    write_gif(draw_frame, [milliseconds for _, _, milliseconds in frames], path)
 
 
 def write_gif(draw: Callable[[int], Image.Image], milliseconds: Sequence[int], path: str | Path) -> None:
@@ -79,7 +129,7 @@ def frame_time(env: Any, observations: PyTree) -> int:
     """Milliseconds to show a step: real time for cart-pole, elsewhere a pace that the eye can follow."""
     if isinstance(env, GridWorld):
         return 400
-    if getattr(env, "name", "") == "CartPole-v1":
+    if getattr(env, "name", "").rpartition(":")[2] == "CartPole-v1":
         return 20
     return 70 if any(np.ndim(leaf) > 2 for leaf in jax.tree.leaves(observations)) else 50
 

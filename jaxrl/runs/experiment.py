@@ -106,7 +106,7 @@ def naming_options(experiment: Experiment, options: Options) -> Iterator[None]:
             error.name = "num_seeds"
         elif hasattr(options.config, error.name):
             error.name = f"config.{error.name}"
-        elif error.name != "env":
+        elif error.name not in ("env", "num_devices"):
             error.source = error.source or f"the experiment {experiment.name}"
         raise
 

@@ -18,6 +18,7 @@ import jax
 from filelock import FileLock, Timeout
 
 from jaxrl.arguments import ArgumentError, errors_in, renaming
+from jaxrl.envs import HostError
 from jaxrl.formatting import format_bytes
 from jaxrl.runs import provenance
 from jaxrl.runs.experiment import Experiment
@@ -170,7 +171,7 @@ def noting_progress(directory: Path, trainer: Trainer) -> Iterator[None]:
     """Adds to an error where the run in a directory can be resumed."""
     try:
         yield
-    except (CheckpointError, MemoryError, OSError, KeyboardInterrupt) as error:
+    except (CheckpointError, HostError, MemoryError, OSError, KeyboardInterrupt) as error:
         if steps := checkpoints(directory).steps():
             done = trainer.warmup_steps + steps[-1] * trainer.steps_per_iteration
             error.add_note(f"the run is saved at {done:,} {trainer.unit.words}, from where --resume continues it")

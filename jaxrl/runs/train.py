@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,12 +10,13 @@ import jax
 import numpy as np
 from rich.console import Console
 
-from jaxrl.envs import describe_rules, rollout, vectorize
+from jaxrl.arguments import ArgumentError
+from jaxrl.envs import HostEnvironment, describe_rules, vectorize
 from jaxrl.formatting import format_bytes, format_number, format_rows, interval_95
 from jaxrl.memory import available_memory
 from jaxrl.plots.learning_curve import draw_learning_curve
 from jaxrl.plots.picture_errors import errors_as_notes
-from jaxrl.plots.video import save_video
+from jaxrl.plots.video import play, save_video
 from jaxrl.random import key_streams
 from jaxrl.runs import provenance, run_directory
 from jaxrl.runs.experiment import Experiment, build, check_effective, naming_options, trace
@@ -28,10 +28,11 @@ from jaxrl.training.checkpoint import CheckpointError, Checkpoints
 from jaxrl.training.devices import bytes_of, local_copies, local_devices, mesh_of, to_host
 from jaxrl.training.evaluation import Evaluation, evaluate_agents
 from jaxrl.training.host_loop import RunResult, check_constants, run
+from jaxrl.training.host_program import HostProgram, make_program
 from jaxrl.training.hparams import repeat
 from jaxrl.training.loggers import Profiler, RunInfo, make_loggers
 from jaxrl.training.program import DivergedError, Program
-from jaxrl.types import Agent, Array, Hparams, PyTree, Transition, unit_of
+from jaxrl.types import Agent, Array, Hparams, PyTree, unit_of
 
 VIDEO_STEPS = 400
 
@@ -45,7 +46,7 @@ class Setup(NamedTuple):
     env_params: Any
     rules: str
     agent: Agent
-    program: Program
+    program: Program | HostProgram
     key: Array
     hparams: Hparams
     eval_keys: Array
@@ -88,6 +89,8 @@ def prepare(experiment: Experiment, options: Options, console: Console) -> Setup
     agent, trainer = build(experiment, env, env_params, options)
     if not resumes:
         check_effective(experiment, env, env_params, options)
+    if isinstance(env, HostEnvironment) and options.execution.debug_nans:
+        raise ArgumentError("debug_nans", f"must be left out, for {options.task.env} steps on the host", got="")
     rules = describe_rules(env, env_params)
     console.print(f"{experiment.algorithm} on {options.task.env} ({rules})", soft_wrap=True)
     trainer = trace(experiment, trainer, options)
@@ -100,7 +103,7 @@ def prepare(experiment: Experiment, options: Options, console: Console) -> Setup
     with naming_options(experiment, options):
         if resumes and options.execution.out is not None:
             check_constants(run_directory.checkpoints(options.execution.out), trainer)
-        program = Program(trainer, key, hparams, devices=devices, sequential=options.execution.sequential)
+        program = make_program(trainer, key, hparams, devices=devices, sequential=options.execution.sequential)
     run_directory.check_disk(options.execution.out or Path("runs"), program.shapes)
     return Setup(
         experiment, options, env, env_params, rules, agent, program, key, hparams, eval_keys, video_keys[0], devices
@@ -260,13 +263,12 @@ def draw_curve(setup: Setup, directory: Path, final_returns: list[float]) -> Non
 
 
 def record_video(setup: Setup, agent_state: PyTree, directory: Path) -> None:
-    def play(agent_state: PyTree, key: Array) -> Transition:
-        policy, memory = partial(setup.agent.policy, agent_state), setup.agent.memory(agent_state, 1)
-        return rollout(setup.env, policy, key, VIDEO_STEPS, 1, setup.env_params, memory)
-
-    picture = directory / run_directory.VIDEO
+    picture, memory = directory / run_directory.VIDEO, setup.agent.memory(agent_state, 1)
     with errors_as_notes(picture):
-        save_video(setup.env, jax.jit(play)(agent_state, setup.video_key), picture, setup.options.task.env)
+        trajectory, pictures = play(
+            setup.env, setup.env_params, setup.agent.policy, agent_state, memory, setup.video_key, VIDEO_STEPS
+        )
+        save_video(setup.env, trajectory, picture, setup.options.task.env, pictures)
 
 
 def show(

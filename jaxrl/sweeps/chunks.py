@@ -23,6 +23,7 @@ from jaxrl.sweeps.trials import Group, pad
 from jaxrl.training.checkpoint import Checkpoints
 from jaxrl.training.devices import all_reduce_max, to_host
 from jaxrl.training.host_loop import RunResult, run
+from jaxrl.training.host_program import HostProgram
 from jaxrl.training.loggers import CLOCK_COLUMNS, CSVLogger, Logger, Row, RunInfo
 from jaxrl.training.program import Program, has_nan
 from jaxrl.types import unit_of
@@ -64,7 +65,7 @@ class SweepProgress(Logger):
 def train_chunk(
     group: Group,
     trials: pl.DataFrame,
-    program: Program,
+    program: Program | HostProgram,
     directory: Path,
     checkpoint_every: float,
     progress: Logger,
@@ -118,7 +119,9 @@ def shared_config(group: Group, trials: pl.DataFrame) -> dict[str, Any]:
 _have_nan = jax.jit(jax.vmap(has_nan))
 
 
-def _finish(group: Group, trials: pl.DataFrame, program: Program, result: RunResult, directory: Path) -> None:
+def _finish(
+    group: Group, trials: pl.DataFrame, program: Program | HostProgram, result: RunResult, directory: Path
+) -> None:
     """Evaluates the agents and writes everything down, the results last: they mark the chunk as finished."""
     agents, number = result.state.agent, len(trials)
     evaluation = group.evaluate(pad(trials, program.agents[0]), agents, program)

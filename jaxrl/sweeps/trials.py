@@ -17,6 +17,7 @@ from jaxrl.runs.options import flatten
 from jaxrl.runs.task import make_env
 from jaxrl.sweeps.spec import SweepSpec
 from jaxrl.training.evaluation import Evaluation, evaluate_agents
+from jaxrl.training.host_program import HostProgram, make_program
 from jaxrl.training.program import Program
 from jaxrl.types import Array, Hparams, PyTree
 
@@ -67,7 +68,7 @@ class Group:
         self.env, self.env_params = make_env(self.options.task)
         self.agent, trainer = build(spec.experiment, self.env, self.env_params, self.options)
         self.trainer = trace(spec.experiment, trainer, self.options)
-        self._programs: dict[tuple[int, int], Program] = {}
+        self._programs: dict[tuple[int, int], Program | HostProgram] = {}
 
     def inputs(self, trials: pl.DataFrame) -> tuple[Array, Hparams]:
         """The keys `[A]` and hyperparameters `[A]` of some trials."""
@@ -75,10 +76,10 @@ class Group:
         hparams = [self.spec.configuration(number).hparams for number in trials["configuration"]]
         return keys, jax.tree.map(lambda *values: np.array(values), *hparams)
 
-    def program(self, size: int, devices: Sequence[jax.Device]) -> Program:
+    def program(self, size: int, devices: Sequence[jax.Device]) -> Program | HostProgram:
         """The program that trains `size` agents at once; it is made once."""
         if (size, len(devices)) not in self._programs:
-            self._programs[size, len(devices)] = Program(
+            self._programs[size, len(devices)] = make_program(
                 self.trainer,
                 *self.inputs(pad(self.trials, size)),
                 devices=devices,
@@ -92,7 +93,7 @@ class Group:
         envs = vectorize(self.env, self.env_params, self.options.budget.eval_episodes)
         return evaluate_agents(self.agent, envs, self.options.budget.eval_max_steps)
 
-    def evaluate(self, trials: pl.DataFrame, agent_states: PyTree, program: Program) -> Evaluation:
+    def evaluate(self, trials: pl.DataFrame, agent_states: PyTree, program: Program | HostProgram) -> Evaluation:
         """Evaluations `[A, episodes]` of some trials, each as a run of its own ends with."""
         _, keys, _ = key_streams(trials["seed"].to_list())
         return self._evaluate(agent_states, keys, program.mesh)

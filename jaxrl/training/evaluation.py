@@ -2,13 +2,15 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import Mesh
 
-from jaxrl.envs import VectorEnv, source
+from jaxrl.envs import HostEnvironment, VectorEnv, source
+from jaxrl.envs.host_source import Act, actor, begin, no_settling
 from jaxrl.envs.source import Policy, Source
 from jaxrl.random import as_keys
 from jaxrl.training.devices import shard_along, to_devices, to_host
@@ -39,7 +41,12 @@ def evaluate(policy: Policy, envs: VectorEnv, key: Array, max_steps: int, memory
         key: a random key, used for nothing else.
         max_steps: after so many steps, an unfinished episode counts with its return so far.
         memory: what the policy remembers at the start, such as `agent.memory(agent_state, N)`.
+
+    Environments on the host can only be evaluated outside of `jax.jit`.
     """
+    if envs.host is not None:
+        act = actor(lambda _, given, key: policy(given, key), envs.num_envs)
+        return _evaluate_on_host(envs.host, envs.num_envs, partial(act, ()), key, max_steps, memory)
 
     def unfinished(carry: tuple[Array, Source, Evaluation]) -> Array:
         t, _, result = carry
@@ -67,8 +74,11 @@ def evaluate(policy: Policy, envs: VectorEnv, key: Array, max_steps: int, memory
 def evaluate_agents(agent: Agent, envs: VectorEnv, max_steps: int) -> Callable[[PyTree, Array, Mesh], Evaluation]:
     """`evaluate` for a population: `(agent_states[A], keys[A], mesh) -> Evaluation [A, N]`, on the host.
 
-    The agents are spread over the mesh. Further calls with the same shapes do not compile again.
+    The agents are spread over the mesh. Further calls with the same shapes do not compile again. On the host, agents
+    play one after another.
     """
+    if envs.host is not None:
+        return _evaluate_agents_on_host(agent, envs.host, envs.num_envs, max_steps)
 
     def evaluate_one(agent_state: PyTree, key: Array) -> Evaluation:
         memory = agent.memory(agent_state, envs.num_envs)
@@ -87,5 +97,45 @@ def evaluate_agents(agent: Agent, envs: VectorEnv, max_steps: int) -> Callable[[
     def evaluate_all(agent_states: PyTree, keys: Array, mesh: Mesh) -> Evaluation:
         key_data = to_devices(jax.random.key_data(keys), shard_along(mesh, 0))
         return to_host(on_each_device(agent_states, key_data, mesh))
+
+    return evaluate_all
+
+
+def _evaluate_on_host(
+    env: HostEnvironment,
+    num_envs: int,
+    make_act: Callable[[Array, PyTree], Act],
+    key: Array,
+    max_steps: int,
+    memory: PyTree,
+) -> Evaluation:
+    """`evaluate` for an environment that steps on the host, with NumPy arrays; `make_act` takes a key and `memory`."""
+    reset_key, play_key = jax.random.split(as_keys(key))
+    source = begin(env, num_envs, reset_key, memory)
+    returns, lengths, ended = np.zeros(num_envs, np.float32), np.zeros(num_envs, np.int32), np.zeros(num_envs, bool)
+    for step in source.play(make_act(play_key, memory), max_steps, no_settling):
+        returns += np.where(ended, 0, step.outcome.reward)
+        lengths += ~ended
+        ended |= step.done
+        if ended.all():
+            break
+    source.close()
+    result: Any = Evaluation(returns, lengths, ended)  # type: ignore[arg-type]
+    return result
+
+
+def _evaluate_agents_on_host(
+    agent: Agent, env: HostEnvironment, num_envs: int, max_steps: int
+) -> Callable[[PyTree, Array, Mesh], Evaluation]:
+    make_act = actor(agent.policy, num_envs)
+
+    def evaluate_all(agent_states: PyTree, keys: Array, mesh: Mesh) -> Evaluation:
+        del mesh
+        results = []
+        for i in range(len(keys)):
+            agent_state = jax.tree.map(lambda x, i=i: jnp.asarray(x[i]), agent_states)
+            memory = agent.memory(agent_state, num_envs)
+            results.append(_evaluate_on_host(env, num_envs, partial(make_act, agent_state), keys[i], max_steps, memory))
+        return jax.tree.map(lambda *xs: np.stack(xs), *results)
 
     return evaluate_all

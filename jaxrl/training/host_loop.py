@@ -114,9 +114,10 @@ def run(
         if not resume and checkpoints is not None and checkpoints.steps():
             where = checkpoints.directory
             raise ValueError(f"{where} already holds checkpoints; pass resume=True or another directory")
-        check_total_steps(trainer if isinstance(trainer, Trainer) else trainer.trainer, total_steps)
+        of_one = trainer if isinstance(trainer, Trainer) else trainer.trainer
+        check_total_steps(of_one, total_steps)
         if resume and checkpoints is not None:
-            check_constants(checkpoints, trainer if isinstance(trainer, Trainer) else trainer.trainer)
+            check_constants(checkpoints, of_one)
         program = make_program(trainer, key, hparams) if isinstance(trainer, Trainer) else trainer
         advance = step_by_step(program) if debug_nans else program.compiled()
         if not debug_nans:

@@ -96,6 +96,7 @@ class HostProgram:
         self._one: RunState = self._placed(shapes)
         self.shapes: RunState = self._placed(batch_shapes(shapes, *self.agents)) if self.agents else self._one
         self._plan_shapes: Plan = jax.eval_shape(self.stages.plan, shapes.state)
+        self.constants = jax.device_put(trainer.constants, self.device)
         self.halves = len(self._plan_shapes.keys) > 1 if halves is None else halves
         copies = 2 if self.agents else 1  # agents are taken out of a population, and put back
         check_fits("the run's states take", copies * bytes_of(self.shapes), "fewer agents (seeds) would need less")
@@ -191,7 +192,7 @@ class HostProgram:
                     source.reset(host.seeds(plan.reset_key, source.num_envs), source.memory)
                     self._forget(source, run_state.state.agent)
                 transitions, metrics = self._collect(source, run_state.state.agent, acting)
-                run_state, plan, acting = self._learn(run_state, plan, transitions, metrics, self.trainer.constants)
+                run_state, plan, acting = self._learn(run_state, plan, transitions, metrics, self.constants)
         except HostError as error:
             error.run_state = run_state
             raise
@@ -301,7 +302,7 @@ class HostProgram:
             return collect(stages.agent, stages.envs, state.agent, state.source, plan.keys, plan.env_steps)[1:]
 
         shapes = jax.eval_shape(collected, state, self._plan_shapes)
-        return self._compile(learn, self._one, self._plan_shapes, *shapes, self.trainer.constants, donate_argnums=0)
+        return self._compile(learn, self._one, self._plan_shapes, *shapes, self.constants, donate_argnums=0)
 
     @cached_property
     def _take(self) -> Any:

@@ -106,6 +106,9 @@ class Program:
             MemoryError: the state does not fit into the free memory.
         """
         start = time.perf_counter()
+        if trainer.stages is not None and trainer.stages.envs.host is not None:
+            rule = "must be that of pure functions; jaxrl.run and HostProgram take those that step on the host"
+            raise ArgumentError("trainer", rule, None, got=f"one of {trainer.stages.envs.host.name}")
         # Under `jit`, the step is traced once, both for its shapes and for the program.
         self.trainer = trainer._replace(step=jax.jit(trainer.step))
         key = as_keys(key)
