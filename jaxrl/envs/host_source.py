@@ -107,7 +107,7 @@ class HostSource:
     def _step(self, half: int, decision: Decision) -> HostStep:
         """Steps the environments of a half."""
         rows, before = self.rows[half], self.seen[half]
-        action, extras = jax.tree.map(lambda x: x[rows], jax.device_get((decision.action, decision.extras)))
+        action, extras = jax.tree.map(lambda x: np.asarray(x)[rows], (decision.action, decision.extras))
         outcome = self.envs[half].step(action)
         self.seen[half] = outcome.first
         episode_return, episode_length = self.episode_return[rows] + outcome.reward, self.episode_length[rows] + 1

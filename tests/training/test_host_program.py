@@ -1,7 +1,10 @@
 """Environments that step on the host: they learn what the same environments learn as pure functions."""
 
+import dataclasses
+import importlib
 from collections.abc import Sequence
-from functools import partial
+from functools import cache, partial
+from pathlib import Path
 from typing import Any
 
 import chex
@@ -11,6 +14,7 @@ import numpy as np
 import pytest
 
 from jaxrl import (
+    Input,
     MinibatchConfig,
     OffPolicyConfig,
     OnPolicyConfig,
@@ -25,17 +29,24 @@ from jaxrl import (
     ppo,
     recurrent_ppo,
     reinforce,
+    rollout,
+    vectorize,
 )
+from jaxrl.arguments import ArgumentError
+from jaxrl.envs import HostError, from_gymnasium
 from jaxrl.networks import QNetwork
 from jaxrl.networks.recurrent import RecurrentActorCritic
+from jaxrl.training import Checkpoints, Evaluation, Program, evaluate, repeat, run
 from jaxrl.training.host_program import HostProgram
 from jaxrl.training.population import RunState
 from jaxrl.training.program import init_run_state, iterate
 from jaxrl.types import Discrete
 from tests.compiling import quick_jit
-from tests.envs.counters import Corridor, host_corridor
+from tests.envs.counters import Corridor, HostCorridor, host_corridor
+from tests.mutants import planted
 
 N, T, ITERATIONS = 5, 4, 3
+host_loop = importlib.import_module("jaxrl.training.host_loop")  # the module, not the function
 KEY = jax.random.key(3)
 NETWORK = actor_critic(jnp.zeros(2), Discrete(2), (8,), "tanh")
 ON = OnPolicyConfig(num_envs=N, rollout_length=T)
@@ -79,9 +90,9 @@ def scanned(kind: str, masked: bool) -> list[RunState]:
     return states
 
 
-def hosted(kind: str, masked: bool = False, halves: bool = True, calls: Sequence[int] = (1,) * ITERATIONS):
+def hosted(kind: str, halves: bool = True, calls: Sequence[int] = (1,) * ITERATIONS):
     """The same on the host."""
-    trainer, hparams = trainer_of(kind, host_corridor(masked))
+    trainer, hparams = trainer_of(kind, host_corridor(MASKED[kind]))
     program = HostProgram(trainer, KEY, hparams, halves=halves)
     run_state = program.init(KEY, hparams)
     advance, states = program.compiled(), [snapshot(run_state)]
@@ -103,17 +114,163 @@ def check_close(ours: RunState, theirs: RunState) -> None:
         chex.assert_trees_all_close(ours.state.replay.sampler, theirs.state.replay.sampler, rtol=2e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("masked", [False, True])
+MASKED = {"ppo": False, "recurrent": True, "reinforce": True, "dqn": False}
+
+
+@cache
+def expected(kind: str) -> list[RunState]:
+    return scanned(kind, MASKED[kind])
+
+
 @pytest.mark.parametrize("kind", TRAINERS)
-def test_they_learn_what_pure_functions_learn(kind: str, masked: bool) -> None:
-    for ours, theirs in zip(hosted(kind, masked), scanned(kind, masked), strict=True):
+def test_they_learn_what_pure_functions_learn(kind: str) -> None:
+    for ours, theirs in zip(hosted(kind), expected(kind), strict=True):
         check_close(ours, theirs)
     assert ours.metrics["episode_return"].count > 4
 
 
-@pytest.mark.parametrize("kind", TRAINERS)
-def test_halves_and_calls_change_no_bit(kind: str) -> None:
-    *_, expected = hosted(kind)
-    for halves, calls in ((False, (1, 2)), (True, (3,))):
-        *_, got = hosted(kind, halves=halves, calls=calls)
-        chex.assert_trees_all_equal(got, expected)
+@pytest.mark.parametrize(("kind", "halves", "calls"), [("recurrent", False, (1, 2)), ("dqn", False, (3,))])
+def test_halves_and_calls_change_no_bit(kind: str, halves: bool, calls: Sequence[int]) -> None:
+    *_, one = hosted(kind)
+    *_, other = hosted(kind, halves, calls)
+    chex.assert_trees_all_equal(one, other)
+
+
+MUTANTS = [
+    ("recurrent", "gymnasium_env:GymnasiumEnvs.step", "self._seen(first) if", "self._seen(first) if False and"),
+    ("ppo", "gymnasium_env:GymnasiumEnvs.step", "after = self._seen(last)", "after = self._seen(first)"),
+    ("ppo", "gymnasium_env:GymnasiumEnvs.step", "np.array(ends, bool).T", "np.array(ends, bool).T[::-1]"),
+    ("ppo", "gymnasium_env:GymnasiumEnvs.step", "bool(terminated), bool", "bool(terminated or truncated), bool"),
+    ("recurrent", "host_source:HostSource.play", "done[rows] = step.done", "done[rows] = False"),
+    ("recurrent", "host_source:HostSource.play", "decisions[half].memory), done", "decisions[0].memory), done"),
+    ("recurrent", "host_source:HostSource.play", "in decisions], done", "in decisions], done & False"),
+    (
+        "recurrent",
+        "host_source:merge",
+        "x[r] for x, r in zip(xs, rows, strict=True)",
+        "x[r] for x, r in zip(xs[::-1], rows, strict=True)",
+    ),
+    ("recurrent", "host_source:_gather", "for half in range(halves)", "for half in reversed(range(halves))"),
+    ("ppo", "host_source:HostSource._step", "np.where(step.done, 0, episode_return)", "episode_return"),
+    (
+        "ppo",
+        "host_source:HostSource._step",
+        "before = self.rows[half], self.seen[half]",
+        "before = self.rows[half], self.seen[0]",
+    ),
+    ("dqn", "host_source:HostSource._step", "episode_length[rows] + 1", "episode_length[rows]"),
+    ("ppo", "host_source:_metrics", "np.where(done, x, 0)", "np.where(True, x, 0)"),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "function", "old", "new"), MUTANTS)
+def test_an_error_is_seen(kind: str, function: str, old: str, new: str) -> None:
+    expected(kind)
+    with planted(f"jaxrl.envs.{function}", old, new), pytest.raises((AssertionError, TypeError, ValueError)):
+        test_they_learn_what_pure_functions_learn(kind)
+
+
+def at_random(given: Input, key: jax.Array) -> jax.Array:
+    return jax.random.randint(key, given.observation.shape[:1], 0, 2)
+
+
+def test_evaluations_and_rollouts_are_those_of_pure_functions() -> None:
+    hosted, pure = vectorize(host_corridor(), None, 7), vectorize(Corridor(), Corridor.default_params, 7)
+    for max_steps in (2, 9):
+        given, wanted = (evaluate(at_random, envs, KEY, max_steps) for envs in (hosted, pure))
+        chex.assert_trees_all_equal(given, Evaluation(*map(np.asarray, wanted)))
+    assert given.ended.all()
+    ours, theirs = (rollout(env, at_random, KEY, 20, 3) for env in (host_corridor(True), Corridor(True)))
+    chex.assert_trees_all_equal(ours, theirs)
+    assert ours.truncated.any()
+    with pytest.raises(ArgumentError, match=r"env must be stepped outside of jax\.jit, .*, got 'Corridor'"):
+        jax.jit(lambda key: evaluate(at_random, hosted, key, 9))(KEY)
+
+
+def test_a_resumed_run_says_what_it_has_lost(tmp_path: Path) -> None:
+    trainer, hparams = trainer_of("dqn", host_corridor())
+    said: list[str] = []
+    train = partial(run, trainer, KEY, hparams, log_every=40, checkpoints=Checkpoints(tmp_path), notify=said.append)
+    first = train(total_steps=100)
+    kept = snapshot(RunState(first.state, {}, jnp.int32(0)))
+    assert said == []
+    again = train(total_steps=100, resume=True)
+    lost, resumed = said
+    assert lost == "Corridor cannot be restored: its environments start new episodes"
+    assert resumed.startswith("resuming at 100 ")
+    chex.assert_trees_all_equal(snapshot(RunState(again.state, {}, jnp.int32(0))), kept)
+    last = train(total_steps=200, resume=True)
+    assert int(last.state.iteration) == int(kept.state.iteration) + 5
+    assert (last.state.source.envs.episode_length <= 5).all()
+
+
+class Failing(HostCorridor):
+    """Raises an error in its last step."""
+
+    steps_left = 60
+
+    def step(self, action):
+        type(self).steps_left -= 1
+        if type(self).steps_left < 0:
+            raise OSError("the emulator is gone")
+        return super().step(action)
+
+
+@pytest.mark.parametrize("agents", [1, 2])
+def test_a_run_whose_environment_fails_is_saved_first(agents: int, tmp_path: Path, monkeypatch) -> None:
+    env = from_gymnasium(lambda mode: Failing(), "Failing")
+    trainer, hparams = trainer_of("ppo", env)
+    key, hparams = (KEY, hparams) if agents == 1 else (jax.random.split(KEY, 2), repeat(hparams, 2))
+    monkeypatch.setattr(Failing, "steps_left", 130 if agents == 1 else 310)
+    checkpoints = Checkpoints(tmp_path)
+    monkeypatch.setattr(host_loop._Loop, "pace", lambda self: 2)
+    with pytest.raises(HostError, match=r"^Failing raised in step: OSError: the emulator is gone$") as error:
+        run(trainer, key, hparams, 400, log_every=10**6, checkpoints=checkpoints, notify=lambda line: None)
+    assert isinstance(error.value.__cause__, OSError)
+    assert checkpoints.steps() == [6]  # of a population, what all agents have finished: the first one was at 8
+    monkeypatch.setattr(Failing, "steps_left", 10**6)
+    resumed = run(trainer, key, hparams, 400, checkpoints=checkpoints, resume=True, notify=lambda line: None)
+    assert resumed.finished
+    monkeypatch.setattr(Failing, "steps_left", 0)
+    with pytest.raises(HostError, match="Failing raised in step"):
+        run(trainer, key, hparams, 400)
+
+
+def test_agents_of_a_population_learn_as_alone() -> None:
+    trainer, hparams = trainer_of("dqn", host_corridor())
+    keys, many = jax.random.split(KEY, 2), dataclasses.replace(repeat(hparams, 2), learning_rate=np.array([0.05, 0.01]))
+    program = HostProgram(trainer, keys, many)
+    together = program.init(keys, many)
+    for iterations in (1, 2):
+        together = program.compiled()(together, iterations)
+    assert jax.tree.map(lambda x: x.shape, together) == jax.tree.map(lambda x: x.shape, program.shapes)
+    for i in range(2):
+        one = keys[i], dataclasses.replace(hparams, learning_rate=many.learning_rate[i])
+        alone = HostProgram(trainer, *one)
+        ours = snapshot(jax.tree.map(lambda x, i=i: x[i] if x.ndim else x, together))
+        chex.assert_trees_all_equal(ours, snapshot(alone.compiled()(alone.init(*one), 3)))
+
+
+def test_a_state_of_another_run_starts_new_episodes() -> None:
+    trainer, hparams = trainer_of("ppo", host_corridor())
+    program = HostProgram(trainer, KEY, hparams)
+    first, second = (program.init(key, hparams) for key in jax.random.split(KEY))
+    del second
+    after = program.compiled()(first, 1)
+    assert int(after.state.iteration) == 1
+
+
+def test_what_is_refused() -> None:
+    trainer, hparams = trainer_of("ppo", host_corridor())
+    with pytest.raises(ArgumentError, match=r"trainer must be that of pure functions; .*, got one of Corridor"):
+        Program(trainer, KEY, hparams)
+    with pytest.raises(ArgumentError, match=r"num_devices must be 1, since Corridor steps on the host, got 2"):
+        HostProgram(trainer, KEY, hparams, devices=jax.devices()[:2])
+    with pytest.raises(ArgumentError, match=r"debug_nans must be False, for Corridor steps on the host"):
+        run(trainer, KEY, hparams, 40, debug_nans=True)
+    with pytest.raises(ArgumentError, match=r"key must be of shape \(\), as the program's"):
+        HostProgram(trainer, KEY, hparams).init(jax.random.split(KEY, 2), repeat(hparams, 2))
+    planner = TRAINERS["ppo"][1]._replace(needs_env_states=True)
+    with pytest.raises(ArgumentError, match=r"agent must"):
+        run(on_policy(planner, host_corridor(), None, ON), KEY, hparams, 40)
