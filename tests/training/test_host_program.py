@@ -150,7 +150,7 @@ MUTANTS = [
         "x[r] for x, r in zip(xs, rows, strict=True)",
         "x[r] for x, r in zip(xs[::-1], rows, strict=True)",
     ),
-    ("recurrent", "host_source:_gather", "for half in range(halves)", "for half in reversed(range(halves))"),
+    ("ppo", "host_source:_gather", "for half in range(halves)", "for half in reversed(range(halves))"),
     ("ppo", "host_source:HostSource._step", "np.where(step.done, 0, episode_return)", "episode_return"),
     (
         "ppo",
