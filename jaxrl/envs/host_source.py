@@ -25,6 +25,7 @@ class HostStep(NamedTuple):
         seen: what they showed before.
         action, extras: what was decided there.
         outcome: what followed.
+        done: where an episode ended, bool.
         episode_return, episode_length: of the episodes so far, with this step; float32 and int32.
     """
 
@@ -33,13 +34,9 @@ class HostStep(NamedTuple):
     action: np.ndarray
     extras: PyTree
     outcome: Outcome
+    done: np.ndarray
     episode_return: np.ndarray
     episode_length: np.ndarray
-
-    @property
-    def done(self) -> np.ndarray:
-        """Where an episode ended, bool."""
-        return self.outcome.terminated | self.outcome.truncated
 
 
 class HostSource:
@@ -107,14 +104,15 @@ class HostSource:
     def _step(self, half: int, decision: Decision) -> HostStep:
         """Steps the environments of a half."""
         rows, before = self.rows[half], self.seen[half]
-        action, extras = jax.tree.map(lambda x: np.asarray(x)[rows], (decision.action, decision.extras))
+        leaves, treedef = jax.tree.flatten((decision.action, decision.extras))
+        action, extras = treedef.unflatten([np.asarray(x)[rows] for x in leaves])
         outcome = self.envs[half].step(action)
         self.seen[half] = outcome.first
+        done = outcome.terminated | outcome.truncated
         episode_return, episode_length = self.episode_return[rows] + outcome.reward, self.episode_length[rows] + 1
-        step = HostStep(half, before, action, extras, outcome, episode_return, episode_length)
-        self.episode_return[rows] = np.where(step.done, 0, episode_return)
-        self.episode_length[rows] = np.where(step.done, 0, episode_length)
-        return step
+        self.episode_return[rows] = np.where(done, 0, episode_return)
+        self.episode_length[rows] = np.where(done, 0, episode_length)
+        return HostStep(half, before, action, extras, outcome, done, episode_return, episode_length)
 
 
 def collect(

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 
 from jaxrl.arguments import ArgumentError
-from jaxrl.envs import action_space_of, describe_rules, rollout
+from jaxrl.envs import HostEnvironment, action_space_of, describe_rules, rollout
 from jaxrl.random import key_stream
 from jaxrl.runs.load import TrainedPolicy
 from jaxrl.training.datasets import Dataset
@@ -36,12 +36,12 @@ def record_dataset(policy: TrainedPolicy, num_steps: int, num_envs: int = 8, see
         raise ArgumentError("num_steps", f"must be at least {num_envs}, one for each environment", num_steps)
     length = -(-num_steps // num_envs)
 
-    @jax.jit
     def play(agent_state: PyTree, key: Array) -> Transition:
         act, memory = partial(policy.agent.policy, agent_state), policy.agent.memory(agent_state, num_envs)
         return rollout(policy.env, act, key, length, num_envs, policy.env_params, memory)._replace(extras=())
 
-    steps = play(policy.agent_state, key_stream(seed, "recording"))
+    on_host = isinstance(policy.env, HostEnvironment)
+    steps = (play if on_host else jax.jit(play))(policy.agent_state, key_stream(seed, "recording"))
     rows = jax.tree.map(lambda x: np.asarray(x).swapaxes(0, 1).reshape(-1, *x.shape[2:])[:num_steps], steps)
     returns = episode_returns(rows, length)
     last = np.append(np.arange(length - 1, num_steps - 1, length), num_steps - 1)

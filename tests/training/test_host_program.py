@@ -151,7 +151,7 @@ MUTANTS = [
         "x[r] for x, r in zip(xs[::-1], rows, strict=True)",
     ),
     ("ppo", "host_source:_gather", "for half in range(halves)", "for half in reversed(range(halves))"),
-    ("ppo", "host_source:HostSource._step", "np.where(step.done, 0, episode_return)", "episode_return"),
+    ("ppo", "host_source:HostSource._step", "np.where(done, 0, episode_return)", "episode_return"),
     (
         "ppo",
         "host_source:HostSource._step",
