@@ -8,27 +8,32 @@ An environment with gymnax 1.0's interface has three methods,
 
 and resets itself: after the last step of an episode, `observation` and `state` belong to the next one, and
 `info["final_observation"]` is what the action led to.
+
+Of two more that it may have, the first says which actions are legal, always at least one:
+
+    legal_actions(state, params) -> bool [num_actions]
+    info["final_legal_actions"], bool [num_actions], those of the final observation
+
+Without the second one, all actions count as legal in the last observation of an episode, which matters only if the
+episode was truncated.
 """
 
 import inspect
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from jaxrl.arguments import ArgumentError, check_is_no_class
-from jaxrl.envs.base import Environment
-from jaxrl.envs.host import HostEnvironment
+from jaxrl.arguments import ArgumentError, check_is_no_class, first_line
 from jaxrl.precision import single
-from jaxrl.random import as_keys
 from jaxrl.types import Array, PyTree
 from jaxrl.xla.threefry import ordinary
 
 STEP = "(observation, state, reward, terminated, truncated, info)"
 METHODS = {"reset": ("key", "params"), "step": ("key", "state", "action", "params"), "action_space": ("params",)}
-PROBE_ENVS, PROBE_STEPS = 16, 256
+FINAL_LEGAL = "final_legal_actions"
 
 
 class Foreign(NamedTuple):
@@ -36,12 +41,15 @@ class Foreign(NamedTuple):
 
     Attributes:
         reset: `(key) -> (observation, state)`.
-        step: `(key, state, action) -> (observation, state, reward, terminated, truncated, final_observation)`: reward
-            float32, terminated and truncated bool and never both True, all scalars; both observations of one dtype.
+        step: `(key, state, action) -> (observation, state, reward, terminated, truncated, final_observation,
+            final_legal)`: reward float32, terminated and truncated bool and never both True, all scalars; both
+            observations of one dtype; the last are the legal actions of the final observation, or None.
+        legal_actions: `(state) -> bool [num_actions]`, or None if the environment does not say.
     """
 
     reset: Callable[[Array], tuple[PyTree, PyTree]]
-    step: Callable[[Array, PyTree, Array], tuple[PyTree, PyTree, Array, Array, Array, PyTree]]
+    step: Callable[[Array, PyTree, Array], tuple[PyTree, PyTree, Array, Array, Array, PyTree, Array | None]]
+    legal_actions: Callable[[PyTree], Array | None]
 
 
 def adapt(env: Any, params: Any) -> Foreign:
@@ -60,7 +68,7 @@ def adapt(env: Any, params: Any) -> Foreign:
             own = action + int(getattr(space, "start", 0))  # gymnasium's spaces may start elsewhere than at 0
         return env.step(ordinary(key), state, own, params)
 
-    dtypes = _check_results(env, params, step_raw, space)
+    dtypes, legal_actions = _check_results(env, params, step_raw, space), partial(_legal_actions, env, params)
 
     def cast(observation: PyTree) -> PyTree:
         return jax.tree.map(lambda x, dtype: jnp.asarray(x, dtype), observation, dtypes)
@@ -69,14 +77,26 @@ def adapt(env: Any, params: Any) -> Foreign:
         observation, state = env.reset(ordinary(key), params)
         return cast(observation), state
 
-    def step(key: Array, state: PyTree, action: Array) -> tuple[PyTree, PyTree, Array, Array, Array, PyTree]:
+    def step(key: Array, state: PyTree, action: Array) -> tuple:
         observation, state, reward, terminated, truncated, info = step_raw(key, state, action)
         reward = jnp.asarray(reward, jnp.float32).reshape(())
         terminated, truncated = (jnp.reshape(jnp.asarray(x) != 0, ()) for x in (terminated, truncated))
-        final = cast(info["final_observation"])
-        return cast(observation), state, reward, terminated, truncated & ~terminated, final
+        final, legal = cast(info["final_observation"]), legal_actions(state)
+        if legal is not None:
+            legal = jnp.where(terminated | truncated, jnp.asarray(info.get(FINAL_LEGAL, True)) != 0, legal)
+        return cast(observation), state, reward, terminated, truncated & ~terminated, final, legal
 
-    return Foreign(reset, step)
+    return Foreign(reset, step, legal_actions)
+
+
+def says_legal(env: Any) -> bool:
+    """Whether an environment may say which actions are legal; its method may still return None."""
+    return callable(getattr(env, "legal_actions", None))
+
+
+def _legal_actions(env: Any, params: Any, state: PyTree) -> Array | None:
+    legal = env.legal_actions(state, params) if says_legal(env) else None
+    return None if legal is None else jnp.asarray(legal) != 0
 
 
 def check_interface(env: Any) -> None:
@@ -141,10 +161,38 @@ def _check_results(env: Any, params: Any, step: Callable, space: Any) -> PyTree:
     real = sum(x.size for x in leaves) and all(_is_real(x.dtype) for x in leaves)
     check_that(real, "", "must observe one real number or more", first[0])
 
+    _check_legal(env, params, state, space, info)
+
     def dtype(*leaves: Any) -> Any:
         return jax.eval_shape(single, jax.ShapeDtypeStruct((), jnp.result_type(*leaves))).dtype
 
     return jax.tree.map(dtype, first[0], observation, final)
+
+
+def _check_legal(env: Any, params: Any, state: PyTree, space: Any, info: dict[str, Any]) -> None:
+    """Checks which actions an environment calls legal in a state, and in the info of a step, in shapes alone.
+
+    Raises:
+        ArgumentError: they are not bool `[num_actions]`.
+    """
+    if not says_legal(env):
+        return
+    name = type(env).__name__
+    try:
+        legal = jax.eval_shape(lambda state: env.legal_actions(state, params), state)
+    except Exception as error:
+        rule = "must be called as legal_actions(state, params)"
+        raise ArgumentError("env", rule, name, got=f"{name}, whose legal_actions raises {first_line(error)}") from error
+    if legal is None:
+        return
+    if is_box(space):
+        rule = "must have discrete actions, since it says which are legal"
+        raise ArgumentError("env", rule, name, got=f"{name} with {space!r}")
+    for where, x in (("legal_actions", legal), (f"step: info['{FINAL_LEGAL}']", info.get(FINAL_LEGAL, legal))):
+        is_mask = hasattr(x, "dtype") and any(jnp.issubdtype(x.dtype, kind) for kind in (jnp.bool_, jnp.integer))
+        if not is_mask or x.shape != (int(space.n),):
+            rule = f"must give bool[{int(space.n)}], whether each action is legal"
+            raise ArgumentError(f"{name}.{where}", rule, x, got=_describe(x))
 
 
 def _is_real(dtype: Any) -> bool:
@@ -170,45 +218,3 @@ def _describe(value: Any) -> str:
         return f"{value.dtype}{list(value.shape)}"
     described = str(jax.tree.map(_describe, value)) if jax.tree.leaves(value) else type(value).__name__
     return described if len(described) < 120 else type(value).__name__
-
-
-def check_resets(env: Any, params: Any) -> None:
-    """Checks that an environment resets itself. Otherwise, learners would see nothing but its last state.
-
-    It acts at random in a few copies. An environment that does not reset itself ends again in every step after the end
-    of its first episode.
-
-    Raises:
-        ArgumentError: it does not reset itself.
-    """
-    own = isinstance(env, Environment | HostEnvironment)
-    own = isinstance(env, Environment | HostEnvironment)
-    known = own or type(env).__module__.startswith("gymnax.")  # the check takes a second
-    if known or any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves(params)):
-        return
-    foreign, space = adapt(env, params), env.action_space(params)
-
-    def act(key: Array) -> Array:
-        if is_box(space):
-            return jax.random.uniform(key, space.shape, jnp.float32, space.low, space.high)
-        return jax.random.randint(key, (), 0, space.n, jnp.int32)
-
-    def ends(key: Array) -> Array:
-        """Whether the episode ended in each step, bool `[PROBE_STEPS]`."""
-
-        def body(state: PyTree, key: Array) -> tuple[PyTree, Array]:
-            act_key, step_key = jax.random.split(key)
-            _, state, _, terminated, truncated, _ = foreign.step(step_key, state, act(act_key))
-            return state, terminated | truncated
-
-        reset_key, play_key = jax.random.split(key)
-        return jax.lax.scan(body, foreign.reset(reset_key)[1], jax.random.split(play_key, PROBE_STEPS))[1]
-
-    with jax.ensure_compile_time_eval():
-        ended = np.asarray(jax.jit(jax.vmap(ends))(jax.random.split(as_keys(0), PROBE_ENVS)))
-    lengths = [int(x.argmax()) + 1 for x in ended if x.any()]
-    stuck = [bool(x[length - 1 :].all()) for x, length in zip(ended[ended.any(1)], lengths, strict=True)]
-    if lengths and all(stuck) and max(lengths) > 1 and min(lengths) < PROBE_STEPS:
-        got = f"{type(env).__name__}, which ends again in every step after step {min(lengths)}; gymnax 1.0's step "
-        got += "returns the next episode's observation and state"
-        raise ArgumentError("env", "must reset itself where an episode ends", env, got)

@@ -117,6 +117,7 @@ def vectorize(env: Any, params: Any, num_envs: int) -> VectorEnv:
 def _own(env: Environment, params: Any, num_envs: int) -> tuple[Callable, Callable]:
     """jaxrl's own environments: batched natively, with one random draw a step; observations stay packed."""
     params = single(params)
+    _check_mask(env, params)
 
     def draw(key: Array) -> Array:
         return no_fuse(jax.random.bits(inline(key), (env.random_words, num_envs), jnp.uint32))
@@ -136,31 +137,41 @@ def _own(env: Environment, params: Any, num_envs: int) -> tuple[Callable, Callab
     return reset, step
 
 
+def _check_mask(env: Environment, params: Any) -> None:
+    """Raises `ArgumentError` if the legal actions of an environment have another shape than its actions."""
+    legal = jax.eval_shape(env.legal_actions, _own_states(env, params, 2), params)
+    if legal is not None and (legal.shape, legal.dtype) != ((env.num_actions, 2), jnp.bool_):
+        rule = f"must give bool[{env.num_actions}, 2] for two states, whether each action is legal"
+        raise ArgumentError(f"{type(env).__name__}.legal_actions", rule, legal, got=f"{legal.dtype}{list(legal.shape)}")
+
+
+def _own_states(env: Environment, params: Any, num_envs: int) -> PyTree:
+    """The shapes of the states of so many environments."""
+    bits = jax.ShapeDtypeStruct((env.random_words, num_envs), jnp.uint32)
+    return jax.eval_shape(env.initial, bits, single(params))
+
+
 def _own_axes(env: Environment, params: Any) -> PyTree:
     """The axis that differs between the states of two environments and of three; None if none does."""
-
-    def states(num_envs: int) -> PyTree:
-        bits = jax.ShapeDtypeStruct((env.random_words, num_envs), jnp.uint32)
-        return jax.eval_shape(env.initial, bits, single(params))
 
     def axis(two: jax.ShapeDtypeStruct, three: jax.ShapeDtypeStruct) -> int | None:
         return next((i for i, (x, y) in enumerate(zip(two.shape, three.shape, strict=True)) if x != y), None)
 
-    return jax.tree.map(axis, states(2), states(3))
+    return jax.tree.map(axis, _own_states(env, params, 2), _own_states(env, params, 3))
 
 
 def _gymnax(env: Any, params: Any, num_envs: int) -> tuple[Callable, Callable]:
     """Environments with gymnax 1.0's interface, which reset themselves and report the true last observation."""
     one = adapt(env, params)
 
-    def reset(key: Array) -> tuple[PyTree, PyTree, None]:
+    def reset(key: Array) -> tuple[PyTree, PyTree, Array | None]:
         observation, env_states = jax.vmap(one.reset)(jax.random.split(as_keys(key), num_envs))
-        return env_states, observation, None
+        return env_states, observation, jax.vmap(one.legal_actions)(env_states)
 
     def step(env_states: PyTree, actions: Array, key: Array) -> tuple:
-        observation, env_states, *ended, final = jax.vmap(one.step)(
+        observation, env_states, *ended, final, final_legal = jax.vmap(one.step)(
             jax.random.split(inline(key), num_envs), env_states, actions
         )
-        return (env_states, observation, None), ended, (final, None)
+        return (env_states, observation, jax.vmap(one.legal_actions)(env_states)), ended, (final, final_legal)
 
     return reset, step
