@@ -105,7 +105,7 @@ class HostSource:
         """Steps the environments of a half."""
         rows, before = self.rows[half], self.seen[half]
         leaves, treedef = jax.tree.flatten((decision.action, decision.extras))
-        action, extras = treedef.unflatten([np.asarray(x)[rows] for x in leaves])
+        action, extras = jax.tree.unflatten(treedef, [np.asarray(x)[rows] for x in leaves])
         outcome = self.envs[half].step(action)
         self.seen[half] = outcome.first
         done = outcome.terminated | outcome.truncated
