@@ -154,6 +154,8 @@ def _does_not_fit(group: Group, agents: int, needed: float, limits: Limits, disk
     if capacity is None:
         network = "a smaller network, " if largest_part(one.state) == "agent" else ""
         hint = f"{network}fewer config.num_envs, or a shorter config.rollout_length need less"
+        if not group.trainer.num_envs:
+            hint = "a smaller dataset or network needs less"
     else:
         whole, replay = bytes_of(one), bytes_of(one.state.replay)
         fits = int(0.95 * capacity * (limit / needed * whole - (whole - replay)) / replay)  # the rest does not shrink

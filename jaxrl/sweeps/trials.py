@@ -86,6 +86,8 @@ class Group:
                 freeze_diverged=True,
                 sequential=self.options.execution.sequential,
             )
+            # All programs of the group share the constants on the devices.
+            self.trainer = self.trainer._replace(constants=self._programs[size, len(devices)].constants)
         return self._programs[size, len(devices)]
 
     @cached_property

@@ -167,7 +167,8 @@ class Program:
         self._check_fits(
             "the compiled program takes",
             self.memory(),
-            f"{fewer}fewer num_envs, a shorter rollout_length, smaller batches or a smaller network",
+            f"{fewer}{'fewer num_envs, a shorter rollout_length, ' if self.trainer.num_envs else 'a smaller dataset, '}"
+            "smaller batches or a smaller network",
         )
 
     def _check_fits(self, what: str, bytes_per_device: int, less: str) -> None:
@@ -175,8 +176,12 @@ class Program:
 
     @cached_property
     def constants(self) -> PyTree:
-        """The trainer's constants, on every device."""
-        return jax.tree.map(lambda x: to_devices(x, shard_along(self.mesh, None)), self.trainer.constants)
+        """The trainer's constants, on every device. Those that are there already, from another program, are shared."""
+        everywhere = shard_along(self.mesh, None)
+        return jax.tree.map(
+            lambda x: x if getattr(x, "sharding", None) == everywhere else to_devices(x, everywhere),
+            self.trainer.constants,
+        )
 
     def _arguments(self, key: Array, hparams: Hparams) -> tuple[Array, Hparams, PyTree]:
         """The arguments of `_init` on their devices, with keys as their data: only numbers can be distributed."""

@@ -224,6 +224,32 @@ def test_other_agents_learn_offline(kind: str) -> None:
     jax.eval_shape(partial(train, offline(agent, one_hot(), OfflineConfig(8)), hparams))
 
 
+@pytest.mark.slow
+def test_a_batch_is_spread_over_devices(trainer) -> None:
+    """Each has the dataset, and a part of every batch."""
+    key = jax.random.key(0)
+    program, alone = (Program(trainer, key, HPARAMS, devices=jax.devices()[:n]) for n in (8, 1))
+    assert "all-reduce" in program._advance_compiled.as_text()
+    assert_close(*(x.compiled()(x.init(key, HPARAMS), 5) for x in (program, alone)))
+
+
+def test_dtypes_are_the_same_with_x64(trainer) -> None:
+    dtypes = []
+    for x64 in (False, True):
+        with jax.enable_x64(x64):
+            state = jax.eval_shape(trainer.init, jax.random.key(0), HPARAMS, trainer.constants)
+            steps = state, jax.eval_shape(trainer.step, state, trainer.constants)
+            dtypes.append([str(x.dtype) for x in jax.tree.leaves(steps)])
+    assert dtypes[0] == dtypes[1]
+
+
+def test_programs_share_the_dataset_that_is_on_their_devices(trainer) -> None:
+    keys = jax.random.split(jax.random.key(0), 4)
+    first = Program(trainer, keys, repeat(HPARAMS, 4))
+    second = Program(trainer._replace(constants=first.constants), keys[:2], repeat(HPARAMS, 2))
+    assert all(x is y for x, y in zip(*map(jax.tree.leaves, (first.constants, second.constants)), strict=True))
+
+
 def changed(**fields) -> Callable[[], Transition]:
     return lambda: one_hot()._replace(**fields)
 
