@@ -67,6 +67,15 @@ def test_what_is_known_about_them(recorded) -> None:
     }
 
 
+def test_the_last_step_of_an_environment_is_an_end_of_one_kind(policy) -> None:
+    """Of those that fall just then, it stays a termination."""
+    steps, _ = record_dataset(policy, 8 * 50, 50)
+    last = slice(7, None, 8)
+    assert 0 < steps.terminated[last].sum() < 50
+    np.testing.assert_array_equal(steps.truncated[last], ~steps.terminated[last])
+    assert not (steps.terminated & steps.truncated).any()
+
+
 def test_a_seed_repeats_a_recording(policy, recorded) -> None:
     again, other = (record_dataset(policy, STEPS, ENVS, seed).transitions for seed in (0, 1))
     for x, y in zip(jax.tree.leaves(again), jax.tree.leaves(recorded.transitions), strict=True):
@@ -81,6 +90,7 @@ def test_an_episode_does_not_go_on_in_another_environment() -> None:
     nothing = np.zeros((6, 1))
     steps = Transition(nothing, nothing, rewards, ends, ~ends & False, nothing)
     assert episode_returns(steps, length=3) == [1 + 2, 8, 16 + 32]
+    assert episode_returns(steps._replace(terminated=~ends & False, truncated=ends), length=3) == [1 + 2, 8, 16 + 32]
     assert episode_returns(steps._replace(terminated=ends & False), length=3) == []
 
 

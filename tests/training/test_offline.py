@@ -269,6 +269,10 @@ BAD_DATASETS = [
     (changed(reward=ENDS), "dataset must have float[M] in reward, got bool[64] in reward"),
     (changed(truncated=ENDS.astype(int)), "dataset must have bool[M] in truncated, got int32[64] in truncated"),
     (changed(action=ENDS), "dataset must have int[M], or float[M, D] for a box, in action, got bool[64] in action"),
+    (
+        changed(action=np.zeros((64, 2), bool)),
+        "dataset must have int[M], or float[M, D] for a box, in action, got bool[64, 2",
+    ),
     (changed(action=np.array(["left"] * 64, object)), "dataset must have arrays as fields, got ndarray"),
     (
         changed(next_observation=np.zeros((64, 2), np.float32)),
