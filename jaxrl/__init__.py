@@ -41,10 +41,10 @@ from jaxrl.agents import (
 from jaxrl.arguments import ArgumentError
 from jaxrl.envs import Environment, action_space_of, make, rollout, vectorize
 from jaxrl.networks import Network, actor_critic, policy_network, q_network
+from jaxrl.replay import Dataset, load_dataset, save_dataset
 from jaxrl.training import (
     CheckpointError,
     Checkpoints,
-    Dataset,
     DivergedError,
     Logger,
     OfflineConfig,
@@ -53,14 +53,12 @@ from jaxrl.training import (
     Program,
     RunInfo,
     evaluate,
-    load_dataset,
     off_policy,
     offline,
     on_policy,
     population,
     repeat,
     run,
-    save_dataset,
 )
 from jaxrl.types import MDP, Agent, Decision, Input, Mean, Sample, Trainer, TrainState, Transition
 

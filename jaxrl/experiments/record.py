@@ -17,10 +17,10 @@ from jaxrl.cli.errors import errors_in_one_line
 from jaxrl.cli.parse import parse
 from jaxrl.formatting import format_bytes, format_count, format_return
 from jaxrl.loading import load
+from jaxrl.replay import save_dataset
 from jaxrl.runs import provenance
 from jaxrl.runs.options import default_hint
 from jaxrl.runs.recording import record_dataset
-from jaxrl.training import save_dataset
 
 MODULE = "jaxrl.experiments.record"
 

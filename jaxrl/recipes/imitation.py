@@ -1,21 +1,17 @@
 """Recipes that imitate: behaviour cloning."""
 
 import dataclasses
-import functools
-import os
 from typing import Annotated, Any, Literal
 
 from annotated_types import Gt
 
 from jaxrl.agents import behaviour_cloning
-from jaxrl.arguments import ArgumentError, renaming
 from jaxrl.envs import action_space_of
-from jaxrl.networks import policy_network
-from jaxrl.networks.network import example_of
+from jaxrl.networks import example_of, policy_network
+from jaxrl.recipes.demonstrations import dataset_shapes, read_dataset
 from jaxrl.runs.experiment import ignored_settings
 from jaxrl.runs.options import Options, default_hint
-from jaxrl.training import OfflineConfig, load_dataset, offline
-from jaxrl.training.datasets import Dataset, check_is_of_env, dataset_shapes
+from jaxrl.training import OfflineConfig, offline
 from jaxrl.types import Agent, Trainer, Transition
 
 
@@ -51,25 +47,6 @@ def _build(env: Any, env_params: Any, config: BehaviourCloning, dataset: Transit
         policy_network(example_of(env, env_params), space, config.hidden_sizes, config.activation)
     )
     return agent, offline(agent, dataset, config)
-
-
-def read_dataset(path: str, env: Any, env_params: Any) -> Transition:
-    """The transitions in a file, which must be those of the environment. Its errors name the option `dataset`."""
-    if not path:
-        rule = "must be a file of recorded transitions, as python -m jaxrl.experiments.record writes"
-        raise ArgumentError("dataset", rule, path, got="none")
-    with renaming(path="dataset"):
-        changed = os.stat(path).st_mtime_ns if os.path.exists(path) else 0
-        transitions, about = _read(path, changed)
-    check_is_of_env(transitions, env, env_params, about.get("num_actions"))
-    return transitions
-
-
-@functools.lru_cache(maxsize=1)
-def _read(path: str, changed: int) -> Dataset:
-    """The groups of a sweep share what they read."""
-    del changed
-    return load_dataset(path)
 
 
 def ignored_by_cloning(options: Options, observation: Any) -> dict[str, str]:

@@ -1,4 +1,5 @@
 """Replay buffers: rings of packed transitions, as pure functions."""
 
 from jaxrl.replay.buffer import Buffer, BufferState, Packing, num_slots, packing, ring_buffer
+from jaxrl.replay.datasets import Dataset, load_dataset, sample_dataset, save_dataset
 from jaxrl.replay.sampling import PrioritisedHparams, Sampler, prioritised, uniform

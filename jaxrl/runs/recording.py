@@ -8,8 +8,8 @@ import numpy as np
 from jaxrl.arguments import ArgumentError
 from jaxrl.envs import HostEnvironment, action_space_of, describe_rules, rollout
 from jaxrl.random import key_stream
+from jaxrl.replay import Dataset
 from jaxrl.runs.load import TrainedPolicy
-from jaxrl.training.datasets import Dataset
 from jaxrl.types import Array, Discrete, PyTree, Transition
 
 

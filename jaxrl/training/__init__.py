@@ -1,7 +1,6 @@
 """Trainers, compiled programs, and the host loop around them: checkpoints, loggers and evaluation."""
 
 from jaxrl.training.checkpoint import CheckpointError, Checkpoints
-from jaxrl.training.datasets import Dataset, load_dataset, save_dataset
 from jaxrl.training.evaluation import Evaluation, evaluate
 from jaxrl.training.host_loop import RunResult, run
 from jaxrl.training.hparams import as_arrays, repeat

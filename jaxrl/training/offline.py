@@ -10,8 +10,8 @@ from annotated_types import Interval
 
 from jaxrl.arguments import ArgumentError, check, check_kind
 from jaxrl.random import as_keys
+from jaxrl.replay.datasets import check_dataset, num_actions_seen, sample_dataset
 from jaxrl.training.checks import check_is_agent
-from jaxrl.training.datasets import check_dataset, num_actions_seen
 from jaxrl.training.hparams import as_arrays
 from jaxrl.training.learn import learn
 from jaxrl.types import (
@@ -28,7 +28,6 @@ from jaxrl.types import (
     TrainState,
     Transition,
 )
-from jaxrl.xla.sharding import shard_batch
 from jaxrl.xla.threefry import inline
 
 
@@ -105,9 +104,7 @@ def _step(agent: Agent, config: OfflineConfig, state: TrainState, constants: PyT
 
     def sample(sampler: PyTree, key: Array) -> tuple[Array, Sample]:
         del sampler
-        rows = jax.random.randint(inline(key), (config.batch_size,), 0, len(dataset.reward), jnp.int32)
-        batch = jax.tree.map(lambda x: x.at[rows].get(mode="promise_in_bounds")[None], dataset)
-        return rows, Sample(shard_batch(batch, axis=1), jnp.ones(config.batch_size, jnp.float32))
+        return sample_dataset(dataset, key, config.batch_size)
 
     keys = jax.random.split(inline(jax.random.fold_in(state.key, state.iteration)), (1, 2))
     clock = state.iteration.astype(jnp.float32)

@@ -83,7 +83,7 @@ MUTANTS = [
     ("_step", "the same key in every step", "jax.random.fold_in(state.key, state.iteration)", "state.key"),
     ("_step", "the clock counts the step to come", "state.iteration.astype", "(1 + state.iteration).astype"),
     ("_step", "the clock counts transitions", "astype(jnp.float32)\n", "astype(jnp.float32) * config.batch_size\n"),
-    ("_step", "samples with the key of the iteration", "inline(key)", "inline(state.key)"),
+    ("_step", "samples with the key of the run", "(dataset, key,", "(dataset, state.key,"),
     ("_init", "makes the agent and trains with one key", "agent.init(agent_key", "agent.init(run_key"),
 ]
 

@@ -1,4 +1,4 @@
-"""Datasets: recorded transitions, their checks and their files."""
+"""Datasets: recorded transitions, their checks, their files, and batches of them."""
 
 import json
 import os
@@ -13,9 +13,10 @@ import numpy as np
 from jax.tree_util import DictKey
 
 from jaxrl.arguments import ArgumentError, check_kind
-from jaxrl.envs import action_space_of, vectorize
 from jaxrl.precision import SINGLE
-from jaxrl.types import Discrete, PyTree, Transition
+from jaxrl.types import Array, Sample, Transition
+from jaxrl.xla.sharding import shard_batch
+from jaxrl.xla.threefry import inline
 
 ABOUT = "about"
 """The entry of a file that is no field: what is known about the transitions, as JSON."""
@@ -184,39 +185,17 @@ def num_actions_seen(dataset: Transition) -> int:
     return int(dataset.action.max()) + 1
 
 
-def dataset_shapes(env: Any, env_params: Any, size: int = 1) -> Transition:
-    """The shapes of `size` transitions of an environment: `jax.ShapeDtypeStruct`s `[size, ...]`."""
-    envs, space = vectorize(env, env_params, size), action_space_of(env, env_params)
-    if isinstance(space, Discrete):
-        actions = jnp.zeros(size, jnp.int32)
-    else:
-        actions = jnp.zeros((size, *space.low.shape), jnp.float32)
-    return jax.eval_shape(lambda key: envs.decode(envs.step(envs.reset(key), actions, key)[1]), jax.random.key(0))
-
-
-def check_is_of_env(dataset: Transition, env: Any, env_params: Any, num_actions: int | None = None) -> None:
-    """Checks that transitions have the shapes and dtypes of an environment's, and no action that it lacks.
+def sample_dataset(dataset: Transition, key: Array, batch_size: int) -> tuple[Array, Sample]:
+    """Draws transitions uniformly, with replacement.
 
     Args:
-        dataset: the transitions.
-        env, env_params: the environment.
-        num_actions: how many actions there were to choose from, if that is known.
+        dataset: transitions `[M, ...]`, on the device.
+        key: a random key.
+        batch_size: B.
 
-    Raises:
-        ArgumentError: they do not.
+    Returns:
+        Their rows in the dataset, int32 `[B]`, and the sample of sequences of one step, `[1, B]`, with weights 1.
     """
-    expected, space = dataset_shapes(env, env_params), action_space_of(env, env_params)
-
-    def text(x: PyTree) -> str:
-        return str(jax.tree.map(lambda x: f"{x.dtype}{list(x.shape[1:])}", x)).replace("'", "")
-
-    for name in ("observation", "action"):
-        here, there = (text(getattr(transitions, name)) for transitions in (expected, dataset))
-        if here != there:
-            raise ArgumentError("dataset", f"must have the {name} of this environment, {here}", got=there)
-    if isinstance(space, Discrete):
-        known = num_actions if dataset.legal is None else dataset.legal.shape[1]
-        given = num_actions_seen(dataset) if known is None else known
-        if given > space.num_actions or known not in (None, space.num_actions):
-            rule = f"must have the actions of this environment, of which there are {space.num_actions}"
-            raise ArgumentError("dataset", rule, given)
+    rows = jax.random.randint(inline(key), (batch_size,), 0, len(dataset.reward), jnp.int32)
+    batch = jax.tree.map(lambda x: x.at[rows].get(mode="promise_in_bounds")[None], dataset)
+    return rows, Sample(shard_batch(batch, axis=1), jnp.ones(batch_size, jnp.float32))

@@ -1,4 +1,4 @@
-"""Datasets: files that give back what was saved, and transitions of another environment."""
+"""Datasets: files that give back what was saved."""
 
 import json
 from pathlib import Path
@@ -7,9 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-from jaxrl import ArgumentError, Transition, load_dataset, make, save_dataset
-from jaxrl.training.datasets import check_is_of_env, dataset_shapes
-from tests.agents.doors import LEGAL, Doors
+from jaxrl import ArgumentError, Transition, load_dataset, save_dataset
 
 M = 6
 ENDS = np.arange(M) % 3 == 2
@@ -90,44 +88,3 @@ def test_files_that_hold_no_dataset(tmp_path) -> None:
     assert message() == f"path must have the field next_observation, got none of {path}"
     write(path, **good | {"reward": np.full(M, np.nan, np.float32)})
     assert message() == f"path must have finite numbers, got nan in reward, transition 0 of {path}"
-
-
-def test_shapes_are_those_of_the_environment() -> None:
-    env, params = make("CartPole-v1")
-    shapes = dataset_shapes(env, params, M)
-    here = jax.tree.map(lambda x: (x.shape, x.dtype), shapes)
-    assert here == jax.tree.map(lambda x: (x.shape, x.dtype), cart_pole())
-    check_is_of_env(cart_pole(), env, params)
-    pendulum = dataset_shapes(*make("Pendulum-v1"), M)
-    assert (pendulum.action.shape, pendulum.action.dtype) == ((M, 1), np.float32)
-    doors = dataset_shapes(Doors(), Doors.default_params, M)
-    assert doors.legal is not None
-    assert doors.legal.shape == (M, LEGAL.shape[1])
-
-
-@pytest.mark.parametrize(
-    ("env", "fields", "message"),
-    [
-        ("Pendulum-v1", {}, "dataset must have the observation of this environment, float32[3], got float32[4]"),
-        ("Breakout-MinAtar", {}, "dataset must have the observation of this environment, bool[10, 10, 4], got float"),
-        (
-            "CartPole-v1",
-            {"action": np.zeros((M, 1), np.float32)},
-            "dataset must have the action of this environment, int32[], got float32[1]",
-        ),
-        (
-            "CartPole-v1",
-            {"action": np.arange(M, dtype=np.int32)},
-            "dataset must have the actions of this environment, of which there are 2, got 6",
-        ),
-        (
-            "CartPole-v1",
-            {"legal": np.ones((M, 3), bool)},
-            "dataset must have the actions of this environment, of which there are 2, got 3",
-        ),
-    ],
-)
-def test_transitions_of_another_environment(env: str, fields: dict, message: str) -> None:
-    with pytest.raises(ArgumentError) as error:
-        check_is_of_env(cart_pole(**fields), *make(env))
-    assert str(error.value).startswith(message)
