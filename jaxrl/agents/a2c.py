@@ -38,7 +38,7 @@ class A2CHparams(PolicyGradientHparams):
     """λ of the advantages, in [0, 1]: 1 uses all rewards up to the end of the rollout (n-step returns), 0 only one."""
 
 
-def a2c(network: Network, optimizer: Optimizer = default_optimizer) -> Agent:
+def a2c(network: Network, optimizer: Optimizer = default_optimizer) -> Agent[PolicyGradientState]:
     """Advantage actor-critic with any network.
 
     Args:

@@ -45,7 +45,7 @@ def default_optimizer(hparams: BehaviourCloningHparams, env_steps: Array) -> opt
     return adam(learning_rate_at(hparams, env_steps), hparams.max_grad_norm)
 
 
-def behaviour_cloning(network: Network, optimizer: Optimizer = default_optimizer) -> Agent:
+def behaviour_cloning(network: Network, optimizer: Optimizer = default_optimizer) -> Agent[PolicyGradientState]:
     """Behaviour cloning with any network.
 
     Args:

@@ -72,7 +72,7 @@ def dqn(
     values: ActionValues | None = None,
     double: bool = False,
     optimizer: Optimizer = default_optimizer,
-) -> Agent:
+) -> Agent[DQNState]:
     """Deep Q-learning with any network. It acts ε-greedily.
 
     Args:

@@ -63,7 +63,7 @@ class IQNConfig:
 
 def iqn(
     network: Network, num_actions: int, config: IQNConfig | None = None, optimizer: Optimizer = default_optimizer
-) -> Agent:
+) -> Agent[DQNState]:
     """Q-learning with implicit quantile networks. It acts ε-greedily.
 
     Args:

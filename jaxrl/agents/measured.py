@@ -23,7 +23,7 @@ class MeasuredState(NamedTuple):
     best: Array
 
 
-def measured(agent: Agent, mdp_of: Callable[[ArrayLike], MDP]) -> Agent:
+def measured(agent: Agent[QLearningState], mdp_of: Callable[[ArrayLike], MDP]) -> Agent[MeasuredState]:
     """Adds a metric to Q-learning, `max_error`: the largest |Q(s, a) − Q*(s, a)| in states where it acts.
 
     Args:

@@ -1,12 +1,12 @@
 """Normalised observations for any agent, whose networks then need not know their units."""
 
 from functools import partial
-from typing import NamedTuple
+from typing import Generic, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from jaxrl.types import Agent, Array, Hparams, Input, Metrics, PyTree, Sample, Transition
+from jaxrl.types import Agent, Array, Hparams, Input, Metrics, PyTree, Sample, StateT, Transition
 
 
 class Statistics(NamedTuple):
@@ -23,14 +23,14 @@ class Statistics(NamedTuple):
     squares: Array
 
 
-class NormalisedState(NamedTuple):
+class NormalisedState(NamedTuple, Generic[StateT]):
     """The state of the agent inside, and `Statistics` of each leaf of its observations, None for integers."""
 
-    agent: PyTree
+    agent: StateT
     statistics: PyTree
 
 
-def normalised(agent: Agent, limit: float = 10.0) -> Agent:
+def normalised(agent: Agent[StateT], limit: float = 10.0) -> Agent[NormalisedState[StateT]]:
     """The same agent, given observations with mean 0 and standard deviation 1.
 
     The statistics are those of all observations that it learned from. They change after learning, so that stored
@@ -64,7 +64,8 @@ def normalised(agent: Agent, limit: float = 10.0) -> Agent:
         return NormalisedState(learned, jax.tree.map(_add, steps.observation, state.statistics)), metrics, errors
 
     outputs = agent.outputs
-    return agent._replace(
+    other: Agent = agent  # its functions take another state
+    return other._replace(
         init=init,
         act=lambda state, given, *rest: agent.act(state.agent, of_input(state, given), *rest),
         policy=lambda state, given, key: agent.policy(state.agent, of_input(state, given), key),

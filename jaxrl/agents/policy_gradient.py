@@ -58,7 +58,7 @@ def policy_gradient_agent(
     optimizer: Optimizer,
     kind: type = PolicyGradientHparams,
     store_log_probs: bool = False,
-) -> Agent:
+) -> Agent[PolicyGradientState]:
     """An agent that samples actions from its policy, and takes the most probable ones during evaluation.
 
     Args:

@@ -43,7 +43,9 @@ class PPOHparams(PolicyGradientHparams):
     """Clipping range ε of the probability ratio, > 0."""
 
 
-def ppo(network: Network, config: MinibatchConfig | None = None, optimizer: Optimizer = default_optimizer) -> Agent:
+def ppo(
+    network: Network, config: MinibatchConfig | None = None, optimizer: Optimizer = default_optimizer
+) -> Agent[PolicyGradientState]:
     """Proximal policy optimization with any network.
 
     Args:

@@ -53,7 +53,9 @@ def default_optimizer(hparams: PQNHparams, env_steps: Array) -> optax.GradientTr
     return radam(learning_rate_at(hparams, env_steps), hparams.max_grad_norm)
 
 
-def pqn(network: Network, config: MinibatchConfig | None = None, optimizer: Optimizer = default_optimizer) -> Agent:
+def pqn(
+    network: Network, config: MinibatchConfig | None = None, optimizer: Optimizer = default_optimizer
+) -> Agent[PQNState]:
     """Parallelised Q-network with any network, which should normalise its layers. It acts ε-greedily.
 
     Args:

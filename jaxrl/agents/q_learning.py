@@ -59,7 +59,7 @@ class QLearningState(NamedTuple):
     hparams: QLearningHparams
 
 
-def q_learning(num_states: int, num_actions: int, state_of: Callable[[PyTree], Array]) -> Agent:
+def q_learning(num_states: int, num_actions: int, state_of: Callable[[PyTree], Array]) -> Agent[QLearningState]:
     """Q-learning with a table that starts at zero. It acts ε-greedily.
 
     With one transition at a time (T = N = 1) it is the textbook's algorithm. All transitions of a larger batch use the

@@ -58,7 +58,7 @@ def default_optimizer(hparams: RecurrentDQNHparams, env_steps: Array) -> optax.G
 
 def recurrent_dqn(
     network: RecurrentNetwork, config: BurnInConfig | None = None, optimizer: Optimizer = default_optimizer
-) -> Agent:
+) -> Agent[DQNState]:
     """Double DQN with any recurrent network. It acts ε-greedily.
 
     Args:

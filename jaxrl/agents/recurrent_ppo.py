@@ -40,7 +40,7 @@ class SequenceConfig(MinibatchConfig):
 
 def recurrent_ppo(
     network: RecurrentNetwork, config: SequenceConfig | None = None, optimizer: Optimizer = default_optimizer
-) -> Agent:
+) -> Agent[PolicyGradientState]:
     """Proximal policy optimization with any recurrent network.
 
     Args:

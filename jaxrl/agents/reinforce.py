@@ -55,7 +55,7 @@ class ReinforceConfig:
 
 def reinforce(
     network: Network, config: ReinforceConfig | None = None, optimizer: Optimizer = default_optimizer
-) -> Agent:
+) -> Agent[PolicyGradientState]:
     """REINFORCE with any network.
 
     It learns from the first episode of each environment in a rollout, which must begin with it (see

@@ -12,7 +12,7 @@ from jaxrl import ops
 from jaxrl.arguments import ArgumentError
 from jaxrl.distributions import epsilon_greedy
 from jaxrl.networks import Network
-from jaxrl.types import Agent, Array, Decision, Input, PyTree
+from jaxrl.types import Agent, Array, Decision, Input, PyTree, StateT
 from jaxrl.xla.threefry import inline
 
 
@@ -43,12 +43,12 @@ def epsilon_at(hparams: ValueBasedHparams, env_steps: Array) -> Array:
 
 
 def epsilon_greedy_agent(
-    init: Callable,
+    init: Callable[..., StateT],
     update: Callable,
     q_values: Callable,
     epsilon: Callable[[Any, Array], Array] = epsilon_at,
     noisy: bool = False,
-) -> Agent:
+) -> Agent[StateT]:
     """An agent that acts ε-greedily among the legal actions, with `hparams.epsilon_eval` during evaluation.
 
     Args:

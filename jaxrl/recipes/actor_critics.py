@@ -94,7 +94,7 @@ def build_ppo(env: Any, env_params: Any, config: PPO) -> tuple[Agent, Trainer]:
 def build_recurrent_ppo(env: Any, env_params: Any, config: RecurrentPPO) -> tuple[Agent, Trainer]:
     example, space = example_of(env, env_params), action_space_of(env, env_params)
     network = RecurrentActorCritic(space, config.hidden_size, config.memory_size, num_states_of(example))
-    agent = recurrent_ppo(network, config)
+    agent: Agent = recurrent_ppo(network, config)
     agent = normalised(agent) if config.normalise else agent
     return agent, on_policy(agent, env, env_params, config)
 

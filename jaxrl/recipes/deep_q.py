@@ -199,7 +199,7 @@ def build_iqn(env: Any, env_params: Any, config: IQN) -> tuple[Agent, Trainer]:
 def build_recurrent_dqn(env: Any, env_params: Any, config: RecurrentDQN) -> tuple[Agent, Trainer]:
     actions, num_states = num_discrete_actions(env, env_params), num_states_of(example_of(env, env_params))
     network = RecurrentQNetwork(actions, config.hidden_size, config.memory_size, num_states)
-    agent = recurrent_dqn(network, config)
+    agent: Agent = recurrent_dqn(network, config)
     agent = normalised(agent) if config.normalise else agent
     return agent, off_policy(agent, env, env_params, config)
 

@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from numbers import Real
 from types import FrameType
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple
 
 import jax
 import numpy as np
@@ -26,13 +26,13 @@ from jaxrl.training.host_program import HostProgram, make_program
 from jaxrl.training.loggers import Logger, Row, RunInfo
 from jaxrl.training.population import RunState
 from jaxrl.training.program import DivergedError, Program, has_nan
-from jaxrl.types import Array, Hparams, Trainer, TrainState
+from jaxrl.types import Array, Hparams, StateT, Trainer, TrainState
 
 CALL_SECONDS = 1.0
 """Approximate duration of one call of the compiled program. Signals and progress wait for it."""
 
 
-class RunResult(NamedTuple):
+class RunResult(NamedTuple, Generic[StateT]):
     """How a run ended.
 
     Attributes:
@@ -48,7 +48,7 @@ class RunResult(NamedTuple):
         stopped: whether a signal arrived, even if the run finished in the same call.
     """
 
-    state: TrainState
+    state: TrainState[StateT]
     steps: int
     finished: bool
     compile_seconds: float
@@ -59,7 +59,7 @@ class RunResult(NamedTuple):
 
 
 def run(
-    trainer: Trainer | Program | HostProgram,
+    trainer: Trainer[StateT] | Program[StateT] | HostProgram[StateT],
     key: Array,
     hparams: Hparams,
     total_steps: int,
@@ -72,7 +72,7 @@ def run(
     resume: bool = False,
     debug_nans: bool = False,
     notify: Callable[[str], None] = print,
-) -> RunResult:
+) -> RunResult[StateT]:
     """Trains until `total_steps`, or until SIGINT, SIGTERM, SIGHUP or SIGUSR1.
 
     A logger that raises an exception stops the run too: the run is saved first.

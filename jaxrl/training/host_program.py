@@ -7,7 +7,7 @@ learn one after another.
 import time
 from collections.abc import Callable, Sequence
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, Generic
 
 import jax
 import jax.numpy as jnp
@@ -27,7 +27,7 @@ from jaxrl.training.hparams import as_arrays
 from jaxrl.training.population import RunState, replace_iteration
 from jaxrl.training.program import Program, batch_shapes, check_agents, init_run_state, record, run_options
 from jaxrl.training.stages import Plan
-from jaxrl.types import Array, Decision, Hparams, Input, Metrics, PyTree, Trainer, TrainState, Transition
+from jaxrl.types import Array, Decision, Hparams, Input, Metrics, PyTree, StateT, Trainer, TrainState, Transition
 from jaxrl.xla.threefry import ordinary
 
 RESUMED = np.uint32(2**32 - 1)
@@ -43,7 +43,7 @@ def make_program(trainer: Trainer, key: Array, hparams: Hparams, **options: Any)
     return kind(trainer, key, hparams, **options)
 
 
-class HostProgram:
+class HostProgram(Generic[StateT]):
     """`Program` for environments that step on the host.
 
     It holds the environments of the state that it has returned last. Any other state, such as one that was restored
@@ -59,7 +59,7 @@ class HostProgram:
 
     def __init__(
         self,
-        trainer: Trainer,
+        trainer: Trainer[StateT],
         key: Array,
         hparams: Hparams,
         *,

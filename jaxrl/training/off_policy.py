@@ -16,7 +16,20 @@ from jaxrl.training.checks import check_is_agent, init_agent
 from jaxrl.training.collect import collect, train_state_axes
 from jaxrl.training.learn import learn
 from jaxrl.training.stages import Plan, Stages, init, step
-from jaxrl.types import Agent, Array, Box, Discrete, Hparams, Metrics, PyTree, Sample, Trainer, TrainState, Transition
+from jaxrl.types import (
+    Agent,
+    Array,
+    Box,
+    Discrete,
+    Hparams,
+    Metrics,
+    PyTree,
+    Sample,
+    StateT,
+    Trainer,
+    TrainState,
+    Transition,
+)
 from jaxrl.xla.threefry import inline
 
 
@@ -66,7 +79,7 @@ class _Parts(NamedTuple):
     warmup_rows: int
 
 
-def off_policy(agent: Agent, env: Any, env_params: Any, config: OffPolicyConfig) -> Trainer:
+def off_policy(agent: Agent[StateT], env: Any, env_params: Any, config: OffPolicyConfig) -> Trainer[StateT]:
     """A trainer for agents that learn from a replay buffer.
 
     Each iteration steps all environments `rollout_length` times, and then updates the agent `updates_per_iteration`

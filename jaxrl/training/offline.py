@@ -24,6 +24,7 @@ from jaxrl.types import (
     Metrics,
     PyTree,
     Sample,
+    StateT,
     Trainer,
     TrainState,
     Transition,
@@ -51,7 +52,7 @@ class OfflineConstants(NamedTuple):
     agent: PyTree
 
 
-def offline(agent: Agent, dataset: Transition, config: OfflineConfig) -> Trainer:
+def offline(agent: Agent[StateT], dataset: Transition, config: OfflineConfig) -> Trainer[StateT]:
     """A trainer for agents that learn from recorded transitions.
 
     Each iteration is one gradient step: it draws `batch_size` transitions uniformly, with replacement, and calls

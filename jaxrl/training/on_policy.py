@@ -14,7 +14,7 @@ from jaxrl.envs.source import Source
 from jaxrl.training.checks import check_is_agent, check_update, init_agent
 from jaxrl.training.collect import train_state_axes
 from jaxrl.training.stages import Plan, Stages, init, step
-from jaxrl.types import Agent, Array, Box, Discrete, Hparams, Metrics, PyTree, Trainer, TrainState, Transition
+from jaxrl.types import Agent, Array, Box, Discrete, Hparams, Metrics, PyTree, StateT, Trainer, TrainState, Transition
 from jaxrl.xla.threefry import inline, ordinary
 
 
@@ -39,7 +39,7 @@ class _Parts(NamedTuple):
     space: Discrete | Box
 
 
-def on_policy(agent: Agent, env: Any, env_params: Any, config: OnPolicyConfig) -> Trainer:
+def on_policy(agent: Agent[StateT], env: Any, env_params: Any, config: OnPolicyConfig) -> Trainer[StateT]:
     """A trainer for agents that learn from what they have just done.
 
     Each iteration steps all environments `rollout_length` times, and then calls `Agent.update` once with the rollout, a

@@ -8,14 +8,14 @@ import jax
 
 from jaxrl.arguments import ArgumentError
 from jaxrl.random import as_keys
-from jaxrl.types import Array, Hparams, Metrics, PyTree, Trainer, TrainState
+from jaxrl.types import Array, Hparams, Metrics, PyTree, StateT, Trainer, TrainState
 
 STATE_AXES = TrainState(iteration=None, key=0, agent=0, source=0, replay=0)  # type: ignore[arg-type]
 """The batch axes of a population's `TrainState`. The clock has none, so that ring positions and schedules are scalars
 and no `cond` on them becomes a `select`."""
 
 
-def population(trainer: Trainer) -> Trainer:
+def population(trainer: Trainer[StateT]) -> Trainer[StateT]:
     """The trainer of `A` agents: `init(keys[A], hparams[A], constants)`, and all results have a leading axis `A`.
 
     Each agent equals its solo run up to floating-point rounding.

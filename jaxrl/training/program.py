@@ -5,7 +5,7 @@ import dataclasses
 import time
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, Generic
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +17,7 @@ from jaxrl.random import as_keys
 from jaxrl.training.devices import bytes_of, local_copies, mesh_of, shard_along, shard_envs, to_devices
 from jaxrl.training.hparams import as_arrays
 from jaxrl.training.population import RUN_STATE_AXES, RunState, block_size, map_agents, replace_iteration
-from jaxrl.types import Array, Hparams, Metrics, PyTree, Trainer, TrainState
+from jaxrl.types import Array, Hparams, Metrics, PyTree, StateT, Trainer, TrainState
 
 
 class DivergedError(Exception):
@@ -63,7 +63,7 @@ def has_nan(tree: PyTree) -> Array:
     return jnp.stack([jnp.isnan(x).any() for x in leaves] or [jnp.array(False)]).any()
 
 
-class Program:
+class Program(Generic[StateT]):
     """The functions of a run, each compiled once, when it is first needed.
 
     One program serves all runs of the same sizes: keys and hyperparameters are its arguments.
@@ -80,7 +80,7 @@ class Program:
 
     def __init__(
         self,
-        trainer: Trainer,
+        trainer: Trainer[StateT],
         key: Array,
         hparams: Hparams,
         *,

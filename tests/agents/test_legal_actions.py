@@ -53,7 +53,7 @@ POLICY_AGENTS = {
     "a2c": (lambda: jaxrl.a2c(PolicyTable(LARGE)), jaxrl.A2CHparams),
     "reinforce": (lambda: jaxrl.reinforce(PolicyTable(LARGE)), jaxrl.ReinforceHparams),
 }
-AGENTS = Q_AGENTS | POLICY_AGENTS
+AGENTS: dict[str, Any] = Q_AGENTS | POLICY_AGENTS
 
 
 def exploring(hparams: Any, epsilon: float) -> Any:

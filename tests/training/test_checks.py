@@ -52,7 +52,7 @@ def own(actions: int = 4, **functions) -> jaxrl.Agent:
     return jaxrl.Agent(init, act, policy, update, outputs=outputs)._replace(**functions)
 
 
-AGENTS = {
+AGENTS: dict[str, Any] = {
     "dqn": lambda n: off_policy(dqn(QNetwork(n, (4,))), *ENV, OFF),
     "pqn": lambda n: on_policy(pqn(QNetwork(n, (4,))), *ENV, ON),
     "ppo": lambda n: on_policy(ppo(actor_critic(SHAPE, Discrete(n), (4,))), *ENV, ON),
