@@ -42,17 +42,16 @@ class HostStep(NamedTuple):
 class HostSource:
     """N environments on the host, and what an agent remembers in each of them.
 
-    With two halves, a device decides for one of them while the environments of the other one step. It decides for all N
-    environments each time, and one half counts: so random numbers do not depend on the halves, and they change no
-    result.
+    A device can decide for one half of them while the other half steps. It decides for all N each time, and one half
+    counts: so random numbers are the same, and nothing depends on whether halves overlap.
 
     Attributes:
-        rows: the environments of each half; all of them without halves.
+        rows: the environments of each half; one environment has no halves.
         memory: what the agent remembers, `[N, ...]`.
     """
 
-    def __init__(self, env: HostEnvironment, num_envs: int, halves: bool = False, draws: bool = False) -> None:
-        self.rows = halves_of(num_envs, halves)
+    def __init__(self, env: HostEnvironment, num_envs: int, draws: bool = False) -> None:
+        self.rows = halves_of(num_envs)
         self.envs = [env.make_envs(rows.stop - rows.start, draws) for rows in self.rows]
         self.num_envs = num_envs
         self.memory: PyTree = ()
@@ -76,7 +75,7 @@ class HostSource:
         return VectorState((), observation, legal, *so_far)
 
     def play(
-        self, act: Act, num_steps: int, settle: Callable[[Sequence[PyTree], np.ndarray], PyTree]
+        self, act: Act, num_steps: int, settle: Callable[[Sequence[PyTree], np.ndarray], PyTree], overlap: bool = False
     ) -> Iterator[HostStep]:
         """Steps all environments, one half after the other.
 
@@ -84,6 +83,7 @@ class HostSource:
             act: decides.
             num_steps: T.
             settle: `(memories, done [N]) -> memory [N]` after the last step, from the memory of each half.
+            overlap: whether the next decision for one half is made while the other half steps.
         """
         done = np.zeros(self.num_envs, bool)
         decisions = [act(self._input(self.memory), done, 0)] * len(self.rows)
@@ -92,9 +92,11 @@ class HostSource:
                 step = self._step(half, decisions[half])
                 done = done.copy()  # what was passed to a device may not have been read yet
                 done[rows] = step.done
-                if t + 1 < num_steps:
+                if overlap and t + 1 < num_steps:
                     decisions[half] = act(self._input(decisions[half].memory), done, t + 1)
                 yield step
+            if not overlap and t + 1 < num_steps:
+                decisions = [act(self._input(decisions[0].memory), done, t + 1)] * len(self.rows)
         self.memory = settle([decision.memory for decision in decisions], done)
 
     def _input(self, memory: PyTree) -> Input:
@@ -104,6 +106,7 @@ class HostSource:
     def _step(self, half: int, decision: Decision) -> HostStep:
         """Steps the environments of a half."""
         rows, before = self.rows[half], self.seen[half]
+        treedef: Any
         leaves, treedef = jax.tree.flatten((decision.action, decision.extras))
         action, extras = jax.tree.unflatten(treedef, [np.asarray(x)[rows] for x in leaves])
         outcome = self.envs[half].step(action)
@@ -116,14 +119,18 @@ class HostSource:
 
 
 def collect(
-    source: HostSource, act: Act, num_steps: int, settle: Callable[[Sequence[PyTree], np.ndarray], PyTree]
+    source: HostSource,
+    act: Act,
+    num_steps: int,
+    settle: Callable[[Sequence[PyTree], np.ndarray], PyTree],
+    overlap: bool,
 ) -> tuple[Transition, Metrics]:
     """Acts for T steps, as `HostSource.play` does: transitions `[T, N]`, and the sums of the metrics."""
-    steps = list(source.play(act, num_steps, settle))
+    steps = list(source.play(act, num_steps, settle, overlap))
     return transitions_of(steps, len(source.rows)), _metrics(*_gather(steps, len(source.rows), _episodes))
 
 
-def transitions_of(steps: Sequence[HostStep], halves: int = 1) -> Transition:
+def transitions_of(steps: Sequence[HostStep], halves: int) -> Transition:
     """The transitions `[T, N]` of steps, those of all halves."""
     (observation, legal), (last, next_legal), (reward, terminated, truncated), action, extras = _gather(
         steps,
@@ -143,9 +150,9 @@ def _gather(steps: Sequence[HostStep], halves: int, get: Callable[[HostStep], Py
     return _join([jax.tree.map(lambda *xs: np.stack(xs), *part) for part in parts], axis=1)
 
 
-def halves_of(num_envs: int, halves: bool) -> list[slice]:
-    """The environments of each half, or all of them. One environment has no halves."""
-    middle = num_envs // 2 if halves else 0
+def halves_of(num_envs: int) -> list[slice]:
+    """The environments of each half. One environment has no halves."""
+    middle = num_envs // 2
     return [rows for rows in (slice(0, middle), slice(middle, num_envs)) if rows.start < rows.stop]
 
 

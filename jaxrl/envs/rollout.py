@@ -80,4 +80,4 @@ def host_rollout(
     act = actor(lambda _, given, key: policy(given, key), num_envs)((), play_key, memory)
     steps = list(source.play(act, num_steps, no_settling))
     source.close()
-    return jax.tree.map(jnp.asarray, transitions_of(steps)), steps
+    return jax.tree.map(jnp.asarray, transitions_of(steps, len(source.rows))), steps

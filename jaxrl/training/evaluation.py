@@ -114,9 +114,10 @@ def _evaluate_on_host(
     source = begin(env, num_envs, reset_key, memory)
     returns, lengths, ended = np.zeros(num_envs, np.float32), np.zeros(num_envs, np.int32), np.zeros(num_envs, bool)
     for step in source.play(make_act(play_key, memory), max_steps, no_settling):
-        returns += np.where(ended, 0, step.outcome.reward)
-        lengths += ~ended
-        ended |= step.done
+        rows = source.rows[step.half]
+        returns[rows] += np.where(ended[rows], 0, step.outcome.reward)
+        lengths[rows] += ~ended[rows]
+        ended[rows] |= step.done
         if ended.all():
             break
     source.close()

@@ -30,6 +30,8 @@ from jaxrl.training.stages import Plan
 from jaxrl.types import Array, Decision, Hparams, Input, Metrics, PyTree, StateT, Trainer, TrainState, Transition
 from jaxrl.xla.threefry import ordinary
 
+TRIALS = 5
+"""Rollouts that find out whether overlapping halves are faster."""
 RESUMED = np.uint32(2**32 - 1)
 """What is folded into the key of an iteration in which the environments start anew. Nothing else folds it."""
 
@@ -66,15 +68,15 @@ class HostProgram(Generic[StateT]):
         devices: Sequence[jax.Device] | None = None,
         freeze_diverged: bool = False,
         sequential: bool = False,
-        halves: bool | None = None,
+        overlap: bool | None = None,
     ) -> None:
         """Traces the stages.
 
         Args:
             trainer, key, hparams, freeze_diverged, sequential: as in `Program`.
             devices: one device at most; by default, the first.
-            halves: whether the device decides for one half of the environments while the other one steps, with the same
-                result; by default, where a rollout has several steps.
+            overlap: whether the device decides for one half of the environments while the other half steps, with the
+                same result; by default, the first rollouts find out what is faster.
 
         Raises:
             ArgumentError: there are several devices, or the key does not fit the hyperparameters.
@@ -97,7 +99,9 @@ class HostProgram(Generic[StateT]):
         self.shapes: RunState = self._placed(batch_shapes(shapes, *self.agents)) if self.agents else self._one
         self._plan_shapes: Plan = jax.eval_shape(self.stages.plan, shapes.state)
         self.constants = jax.device_put(trainer.constants, self.device)
-        self.halves = len(self._plan_shapes.keys) > 1 if halves is None else halves
+        one_way = len(self._plan_shapes.keys) == 1 or trainer.num_envs == 1
+        ways = (False,) if one_way else (False, True) if overlap is None else (overlap,)
+        self._seconds: dict[bool, list[float]] = {way: [] for way in ways}  # of rollouts, by whether halves overlap
         copies = 2 if self.agents else 1  # agents are taken out of a population, and put back
         check_fits("the run's states take", copies * bytes_of(self.shapes), "fewer agents (seeds) would need less")
         self._live: tuple[Array | None, list[HostSource]] = None, []
@@ -147,7 +151,7 @@ class HostProgram(Generic[StateT]):
             source.close()
         self._live = None, []
         count = self.agents[0] if self.agents else 1
-        return [HostSource(self.env, self.trainer.num_envs, self.halves) for _ in range(count)]
+        return [HostSource(self.env, self.trainer.num_envs) for _ in range(count)]
 
     def _init_one(self, source: HostSource, key: Array, hparams: Hparams) -> RunState:
         env_key, keys = jax.jit(self.stages.split)(key)
@@ -191,21 +195,34 @@ class HostProgram(Generic[StateT]):
                 if plan.reset_key is not None:
                     source.reset(host.seeds(plan.reset_key, source.num_envs), source.memory)
                     self._forget(source, run_state.state.agent)
-                transitions, metrics = self._collect(source, run_state.state.agent, acting)
+                transitions, metrics = self._collect(source, run_state.state.agent, acting, self._overlap())
                 run_state, plan, acting = self._learn(run_state, plan, transitions, metrics, self.constants)
         except HostError as error:
             error.run_state = run_state
             raise
         return run_state
 
-    def _collect(self, source: HostSource, agent_state: PyTree, acting: PyTree) -> tuple[Transition, Metrics]:
+    def _collect(
+        self, source: HostSource, agent_state: PyTree, acting: PyTree, overlap: bool = False
+    ) -> tuple[Transition, Metrics]:
         """Acts for as many steps as there are keys. `acting` holds them, uint32 `[T, 2]`, and the clocks."""
         keys, clocks = jax.device_get(acting)
 
         def act(given: Input, done: np.ndarray, t: int) -> Decision:
             return self._act(agent_state, given, done, keys[t], clocks[t])
 
-        return host_source.collect(source, act, len(keys), partial(self._settled, agent_state))
+        start = time.perf_counter()
+        results = host_source.collect(source, act, len(keys), partial(self._settled, agent_state), overlap)
+        if len(keys) > 1 and len(self._seconds[overlap]) < TRIALS:  # not of the warm-up, step by step
+            self._seconds[overlap].append(time.perf_counter() - start)
+        return results
+
+    def _overlap(self) -> bool:
+        """Whether halves overlap: what was faster in the first rollouts, after some of either kind."""
+        least = min(self._seconds, key=lambda way: len(self._seconds[way]))
+        if len(self._seconds) == 1 or len(self._seconds[least]) < TRIALS:
+            return least
+        return min(self._seconds, key=lambda way: min(self._seconds[way]))
 
     def _settled(self, agent_state: PyTree, memories: Sequence[PyTree], done: np.ndarray) -> PyTree:
         """The memory after a rollout, from that of each half."""
@@ -278,7 +295,7 @@ class HostProgram(Generic[StateT]):
     def _settle(self) -> Any:
         """`(agent_state, memories, done) -> memory`."""
         agent, num_envs, state = self.stages.agent, self.trainer.num_envs, self._one.state
-        rows = halves_of(num_envs, self.halves)
+        rows = halves_of(num_envs)
 
         def settle(agent_state: PyTree, memories: list[PyTree], done: Array) -> PyTree:
             return merge(memories, rows, agent.memory(agent_state, num_envs), done)

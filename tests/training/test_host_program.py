@@ -90,10 +90,10 @@ def scanned(kind: str, masked: bool) -> list[RunState]:
     return states
 
 
-def hosted(kind: str, halves: bool = True, calls: Sequence[int] = (1,) * ITERATIONS):
+def hosted(kind: str, overlap: bool = True, calls: Sequence[int] = (1,) * ITERATIONS):
     """The same on the host."""
     trainer, hparams = trainer_of(kind, host_corridor(MASKED[kind]))
-    program = HostProgram(trainer, KEY, hparams, halves=halves)
+    program = HostProgram(trainer, KEY, hparams, overlap=overlap)
     run_state = program.init(KEY, hparams)
     advance, states = program.compiled(), [snapshot(run_state)]
     for iterations in calls:
@@ -129,10 +129,10 @@ def test_they_learn_what_pure_functions_learn(kind: str) -> None:
     assert ours.metrics["episode_return"].count > 4
 
 
-@pytest.mark.parametrize(("kind", "halves", "calls"), [("recurrent", False, (1, 2)), ("dqn", False, (3,))])
-def test_halves_and_calls_change_no_bit(kind: str, halves: bool, calls: Sequence[int]) -> None:
+@pytest.mark.parametrize(("kind", "overlap", "calls"), [("recurrent", False, (1, 2)), ("dqn", False, (3,))])
+def test_halves_and_calls_change_no_bit(kind: str, overlap: bool, calls: Sequence[int]) -> None:
     *_, one = hosted(kind)
-    *_, other = hosted(kind, halves, calls)
+    *_, other = hosted(kind, overlap, calls)
     chex.assert_trees_all_equal(one, other)
 
 
