@@ -1,6 +1,7 @@
 """Recording a trained policy: the transitions that others learn from."""
 
 from functools import partial
+from numbers import Integral
 
 import jax
 import numpy as np
@@ -32,6 +33,9 @@ def record_dataset(policy: TrainedPolicy, num_steps: int, num_envs: int = 8, see
     Raises:
         ArgumentError: a number is not a whole one of at least 1, or there are fewer steps than environments.
     """
+    for name, number in (("num_steps", num_steps), ("num_envs", num_envs)):
+        if not isinstance(number, Integral) or number < 1:
+            raise ArgumentError(name, "must be a whole number >= 1", number)
     if num_steps < num_envs:
         raise ArgumentError("num_steps", f"must be at least {num_envs}, one for each environment", num_steps)
     length = -(-num_steps // num_envs)

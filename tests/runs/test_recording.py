@@ -103,3 +103,7 @@ def test_without_a_whole_episode(policy) -> None:
 def test_bad_numbers(policy) -> None:
     with pytest.raises(ArgumentError, match=r"^num_steps must be at least 8, one for each environment, got 7$"):
         record_dataset(policy, 7)
+    with pytest.raises(ArgumentError, match=r"^num_envs must be a whole number >= 1, got 0$"):
+        record_dataset(policy, 7, 0)
+    with pytest.raises(ArgumentError, match=r"^num_steps must be a whole number >= 1, got 7.5$"):
+        record_dataset(policy, 7.5, 1)
