@@ -148,10 +148,10 @@ def unroll(
         memory = jax.tree.map(lambda x: jax.lax.stop_gradient(x[-1]), memories)
     late, next_late = jax.tree.map(lambda x: x[burn_in:], (observations, next_observations))
     q_tm1, memories = network.apply(params, memory, late, starts[burn_in:])
-    rows = jax.tree.map(lambda x: jax.lax.stop_gradient(x).reshape(-1, *x.shape[2:]), (memories, next_late))
-    q_t, _ = one_step(network, params, *rows)
+    rows = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), (memories, next_late))
+    q_t, _ = one_step(network, *jax.lax.stop_gradient((params, *rows)))
     shape = (len(done) - burn_in, done.shape[1], -1)
-    return q_tm1.reshape(shape), jax.lax.stop_gradient(q_t).reshape(shape)
+    return q_tm1.reshape(shape), q_t.reshape(shape)
 
 
 def value_of(q: Array, actions: Array) -> Array:
