@@ -196,7 +196,9 @@ def without_tau(params):
     return params | {"embedding": {"params": embedding | {"bias": jnp.ones(D)}}}
 
 
-PARAMS = without_tau(iqn(Features(), ACTIONS).init(jax.random.key(3), IQNHparams(), jnp.zeros(STATES)).params)
+PARAMS = without_tau(
+    quick_jit(iqn(Features(), ACTIONS).init)(jax.random.key(3), IQNHparams(), jnp.zeros(STATES)).params
+)
 
 
 @pytest.mark.parametrize("double", [False, True])
@@ -207,7 +209,7 @@ def test_without_fractions_it_is_dqn(double: bool) -> None:
     agents = iqn(Features(), ACTIONS, config), jaxrl.dqn(Joined(), double=double)
     results, acted = [], []
     for agent, hparams in zip(agents, (IQNHparams, DQNHparams), strict=True):
-        state = agent.init(jax.random.key(0), hparams(epsilon_eval=0.0), jnp.zeros(STATES))
+        state = quick_jit(agent.init)(jax.random.key(0), hparams(epsilon_eval=0.0), jnp.zeros(STATES))
         other = jax.tree.map(lambda x: -0.5 * x, PARAMS)
         state = state._replace(params=PARAMS, target_params=without_tau(other))
         results.append(quick_jit(agent.update)(state, batch, jax.random.key(0), jnp.float32(0))[2])
@@ -217,6 +219,7 @@ def test_without_fractions_it_is_dqn(double: bool) -> None:
     np.testing.assert_array_equal(acted[0], acted[1])
 
 
+@pytest.mark.slow
 def test_action_values_become_exact() -> None:
     network = QNetwork(32, ())
     replay = OffPolicyConfig(num_envs=8, batch_size=32, replay_capacity=512, warmup_steps=256)

@@ -149,7 +149,7 @@ def walk():
     """A greedy policy's rollout from the start of episodes on, which end by both ways."""
     env, params = jaxrl.make("CartPole-v1", velocities=False, max_steps_in_episode=9)
     agent = recurrent_dqn(NETWORK)
-    state = agent.init(jax.random.key(0), RecurrentDQNHparams(epsilon_eval=0.0), jnp.zeros(2))
+    state = quick_jit(agent.init)(jax.random.key(0), RecurrentDQNHparams(epsilon_eval=0.0), jnp.zeros(2))
     steps = quick_jit(
         lambda key: rollout(env, partial(agent.policy, state), key, 24, B, params, agent.memory(state, B))
     )(jax.random.key(0))
@@ -227,8 +227,8 @@ def played(agent, hparams, n_step: int, iterations: int):
 EXPLORING = {"learning_rate": 5e-3, "discount": 0.5, "epsilon_end": 1.0, "epsilon_eval": 0.0, "tau": 0.05}
 
 
-def test_recall_needs_a_memory_and_its_values_become_exact() -> None:
-    """The best return is 1; without a memory it is ½."""
+def test_a_cue_is_recalled_and_the_values_become_exact() -> None:
+    """The best return is 1."""
     network = RecurrentQNetwork(2, hidden_size=16, memory_size=16)
     agent = recurrent_dqn(network, BurnInConfig(burn_in=2))
     state, mean = played(agent, RecurrentDQNHparams(**EXPLORING), 8, 600)
@@ -239,36 +239,40 @@ def test_recall_needs_a_memory_and_its_values_become_exact() -> None:
             observation = jnp.eye(4)[jnp.array([cue if time == 0 else time + 1])]
             q, memory = one_step(network, state.params, memory, observation)
             np.testing.assert_allclose(q[0], [best] * 2 if best else [cue == 0, cue == 1], atol=0.05)
+
+
+@pytest.mark.slow
+def test_without_a_memory_nothing_is_recalled() -> None:
     _, mean = played(jaxrl.dqn(QNetwork(2, (16,))), DQNHparams(**EXPLORING), 1, 600)
     assert 0.3 < mean < 0.7
 
 
 def test_only_legal_actions_are_chosen() -> None:
     agent = recurrent_dqn(NETWORK)
+    init, act, policy = quick_jit(agent.init), quick_jit(agent.act), quick_jit(agent.policy)
     legal = jnp.asarray([[True, False], [False, True]] * 32)
     given = Input(jnp.ones((64, 2)), legal, NETWORK.memory(64))
     for epsilon in (0.0, 1.0):
         hparams = RecurrentDQNHparams(epsilon_start=epsilon, epsilon_end=epsilon, epsilon_eval=epsilon)
-        state = agent.init(jax.random.key(0), hparams, jnp.zeros(2))
-        acted = agent.act(state, given, jax.random.key(1), jnp.float32(0))
-        for decision in (acted, agent.policy(state, given, jax.random.key(2))):
+        state = init(jax.random.key(0), hparams, jnp.zeros(2))
+        acted = act(state, given, jax.random.key(1), jnp.float32(0))
+        for decision in (acted, policy(state, given, jax.random.key(2))):
             np.testing.assert_array_equal(decision.action, [0, 1] * 32)
             assert decision.memory.shape == (64, 6)
 
 
 def test_the_stored_memory_is_the_one_before_the_step() -> None:
     agent = recurrent_dqn(NETWORK, BurnInConfig(store_memory=True))
-    state = agent.init(jax.random.key(0), RecurrentDQNHparams(), jnp.zeros(2))
+    state = quick_jit(agent.init)(jax.random.key(0), RecurrentDQNHparams(), jnp.zeros(2))
     given = Input(jnp.ones((3, 2)), memory=jnp.full((3, 6), 0.3))
-    decision = agent.act(state, given, jax.random.key(0), jnp.float32(0))
+    decision = quick_jit(agent.act)(state, given, jax.random.key(0), jnp.float32(0))
     np.testing.assert_array_equal(decision.extras, given.memory)
     np.testing.assert_allclose(decision.memory, ONE_STEP(state.params, given.memory, given.observation)[1], rtol=1e-5)
 
 
-@pytest.mark.parametrize("normalise", [False, True])
-def test_the_recipe_takes_priorities(normalise: bool) -> None:
+def test_the_recipe_takes_priorities() -> None:
     config = RecurrentDQN(num_envs=4, batch_size=8, replay_capacity=64, replay="prioritised", n_step=5, burn_in=2,
-                          normalise=normalise, store_memory=normalise)  # fmt: skip
+                          store_memory=True)  # fmt: skip
     _, trainer = build_recurrent_dqn(*jaxrl.make("CartPole-v1", velocities=False), config)
     _, metrics = jax.eval_shape(lambda key: trainer.step(trainer.init(key, RecurrentDQNHparams())), jax.random.key(0))
     assert set(metrics) >= {"loss", "q_mean", "epsilon", "episode_return"}
@@ -276,7 +280,7 @@ def test_the_recipe_takes_priorities(normalise: bool) -> None:
 
 def test_arguments() -> None:
     agent = recurrent_dqn(Linear(), BurnInConfig(burn_in=L))
-    state = agent.init(jax.random.key(0), RecurrentDQNHparams(), jnp.zeros(STATES))
+    state = quick_jit(agent.init)(jax.random.key(0), RecurrentDQNHparams(), jnp.zeros(STATES))
     with pytest.raises(ArgumentError, match=r"^burn_in must be less than the 7 steps of a sequence, got 7"):
         agent.update(state, sample(0), jax.random.key(0), jnp.float32(0))
     with pytest.raises(ArgumentError, match=r"^target_steps must be > 0, got 0"):
