@@ -273,3 +273,8 @@ class Trainer(NamedTuple, Generic[StateT]):
     constants: PyTree = ()
     unit: Unit = ENV_STEPS
     stages: Any = None
+
+    @property
+    def on_host(self) -> bool:
+        """Whether its environments step on the host."""
+        return self.stages is not None and self.stages.envs.host is not None

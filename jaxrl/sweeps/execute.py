@@ -119,9 +119,10 @@ def prepare_sweep(
     spec = spec.with_maps()
     plans = check_directory(directory, resume, spec)
     make_loggers(loggers)  # checks their names
-    devices = choose_devices(plans or [], num_devices)
     limits = make_limits(memory, run_directory.free_disk(directory))
     groups = make_groups(spec, max_groups)
+    on_host = any(group.trainer.on_host for group in groups)  # whose agents learn on one device, one after another
+    devices = choose_devices(plans or [], 1 if on_host and num_devices is None else num_devices)
     if plans is None:
         check_effective(spec, groups)
         for group in groups:

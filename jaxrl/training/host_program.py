@@ -41,7 +41,7 @@ def make_program(trainer: Trainer, key: Array, hparams: Hparams, **options: Any)
 
     The arguments are those of `Program`.
     """
-    kind: Any = HostProgram if trainer.stages is not None and trainer.stages.envs.host is not None else Program
+    kind: Any = HostProgram if trainer.on_host else Program
     return kind(trainer, key, hparams, **options)
 
 

@@ -106,7 +106,7 @@ class Program(Generic[StateT]):
             MemoryError: the state does not fit into the free memory.
         """
         start = time.perf_counter()
-        if trainer.stages is not None and trainer.stages.envs.host is not None:
+        if trainer.on_host:
             rule = "must be that of pure functions; jaxrl.run and HostProgram take those that step on the host"
             raise ArgumentError("trainer", rule, None, got=f"one of {trainer.stages.envs.host.name}")
         # Under `jit`, the step is traced once, both for its shapes and for the program.

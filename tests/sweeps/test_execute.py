@@ -548,6 +548,38 @@ def test_a_resumed_sweep_takes_the_devices_that_divide_its_chunks() -> None:
     assert len(sweeps.choose_devices([], None)) == there
 
 
+HOST = """
+experiment = "a2c_cartpole"
+env = "tests.envs.counters:host_corridor"
+search = "grid"
+total_steps = 128
+log_every = 64
+eval_episodes = 2
+[hparams]
+learning_rate = { values = [1e-3, 1e-2] }
+[config]
+hidden_sizes = [4]
+num_envs = 4
+rollout_length = 8
+"""
+
+
+@pytest.mark.slow
+def test_agents_whose_environments_step_on_the_host_learn_one_after_another(tmp_path: Path) -> None:
+    """On one device, which nobody has to ask for."""
+    (tmp_path / "sweep.toml").write_text(HOST)
+    code, lines, errors = call(sweep.main, tmp_path / "sweep.toml", "--out", tmp_path / "out")
+    assert (code, errors) == (0, [])
+    assert "agents: 2 finished" in lines
+    returns = curves(tmp_path / "out")["episode_return"].to_numpy()
+    assert len(returns) == 4
+    assert (returns > -3).all()
+    assert (returns < 10).all()
+    code, _, errors = call(sweep.main, tmp_path / "sweep.toml", "--out", tmp_path / "two", "--num-devices", 2)
+    assert code == 2
+    assert errors == ["error: --num-devices must be 1, since Corridor steps on the host, got 2"]
+
+
 def signalling(at: Callable[[int, bool], bool]) -> type:
     """A report of progress that sends a signal when `at(calls, finished)` is true."""
     calls = 0
