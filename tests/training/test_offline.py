@@ -122,6 +122,7 @@ def test_batches_are_drawn_uniformly_with_replacement() -> None:
     assert result.row["first"] == pytest.approx((M - 1) / 2, abs=0.3)
 
 
+@pytest.mark.slow
 def test_a_policy_becomes_the_frequencies_of_the_dataset() -> None:
     """With a learning rate that falls to 0, so that the noise of the batches averages out."""
     data, steps = one_hot(size=200), 1000
