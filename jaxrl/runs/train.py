@@ -102,7 +102,8 @@ def prepare(experiment: Experiment, options: Options, console: Console) -> Setup
     devices = local_devices(options.execution.num_devices)
     with naming_options(experiment, options):
         if resumes and options.execution.out is not None:
-            check_constants(run_directory.checkpoints(options.execution.out), trainer)
+            out = options.execution.out
+            check_constants(run_directory.checkpoints(out).info().get("constants"), trainer, out)
         program = make_program(trainer, key, hparams, devices=devices, sequential=options.execution.sequential)
     run_directory.check_disk(options.execution.out or Path("runs"), program.shapes)
     return Setup(

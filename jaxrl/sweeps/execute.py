@@ -26,6 +26,7 @@ from jaxrl.sweeps.spec import SweepSpec, flatten_record, to_toml
 from jaxrl.sweeps.trials import Group, check_effective, make_groups, swept_columns
 from jaxrl.training.checkpoint import CheckpointError
 from jaxrl.training.devices import all_reduce_max, local_devices
+from jaxrl.training.host_loop import check_constants
 from jaxrl.training.loggers import make_loggers
 from jaxrl.types import ENV_STEPS
 
@@ -123,6 +124,8 @@ def prepare_sweep(
     groups = make_groups(spec, max_groups)
     on_host = any(group.trainer.on_host for group in groups)  # whose agents learn on one device, one after another
     devices = choose_devices(plans or [], 1 if on_host and num_devices is None else num_devices)
+    for group, plan in zip(groups, plans or [], strict=False):
+        check_constants(plan.constants, group.trainer, directory)
     if plans is None:
         check_effective(spec, groups)
         for group in groups:

@@ -15,6 +15,7 @@ from jaxrl.formatting import format_bytes, format_seconds, screen_table
 from jaxrl.memory import GIB, available_memory
 from jaxrl.runs.options import flatten
 from jaxrl.sweeps.trials import Group, pad
+from jaxrl.training.checkpoint import fingerprint_of_constants
 from jaxrl.training.devices import all_reduce_max, bytes_of, local_copies
 from jaxrl.training.population import RunState, block_size
 from jaxrl.training.program import batch_shapes, init_run_state, largest_part
@@ -40,6 +41,7 @@ class GroupPlan(NamedTuple):
         memory: bytes that a chunk needs, of each accelerator or of the machine.
         checkpoint: bytes of a chunk's checkpoint before compression.
         seconds: the expected time of the group.
+        constants: the fingerprint of its trainer's constants, such as a dataset.
     """
 
     agents: int
@@ -47,6 +49,7 @@ class GroupPlan(NamedTuple):
     memory: int
     checkpoint: int
     seconds: float
+    constants: str | None = None
 
     @property
     def chunks(self) -> int:
@@ -104,7 +107,8 @@ def plan_group(group: Group, devices: Sequence[jax.Device], limits: Limits) -> G
     steps = group.options.budget.total_steps - group.trainer.warmup_steps
     iterations = steps // group.trainer.steps_per_iteration
     seconds = -(-agents // at_once) * iterations * seconds_per_iteration(group, at_once, devices)
-    return GroupPlan(agents, at_once, memory, bytes_of(state_shapes(group, at_once)), seconds)
+    constants = fingerprint_of_constants(group.trainer.constants)
+    return GroupPlan(agents, at_once, memory, bytes_of(state_shapes(group, at_once)), seconds, constants)
 
 
 def choose_chunk_size(agents: int, most: int, devices: int) -> int:

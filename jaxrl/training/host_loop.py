@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from numbers import Real
+from pathlib import Path
 from types import FrameType
 from typing import Any, Generic, NamedTuple
 
@@ -117,7 +118,7 @@ def run(
         of_one = trainer if isinstance(trainer, Trainer) else trainer.trainer
         check_total_steps(of_one, total_steps)
         if resume and checkpoints is not None:
-            check_constants(checkpoints, of_one)
+            check_constants(checkpoints.info().get("constants"), of_one, checkpoints.directory.parent)
         program = make_program(trainer, key, hparams) if isinstance(trainer, Trainer) else trainer
         advance = step_by_step(program) if debug_nans else program.compiled()
         if not debug_nans:
@@ -146,11 +147,20 @@ def row_ends(trainer: Trainer, log_every: int, iteration: int) -> range:
     return range(first, last + 1, length * step)
 
 
-def check_constants(checkpoints: Checkpoints, trainer: Trainer) -> None:
-    """Raises `ArgumentError` if the run in some checkpoints began with other constants, such as another dataset."""
-    then, now = checkpoints.info().get("constants"), fingerprint_of_constants(trainer.constants)
+def check_constants(then: str | None, trainer: Trainer, directory: Path) -> None:
+    """Checks that what goes on in a directory has the constants that it began with, such as its dataset.
+
+    Args:
+        then: their fingerprint; None if it is not known.
+        trainer: has those of now.
+        directory: of the run or the sweep.
+
+    Raises:
+        ArgumentError: they are others.
+    """
+    now = fingerprint_of_constants(trainer.constants)
     if then is not None and then != now:
-        rule = f"must be those of the run in {checkpoints.directory.parent}: the same dataset, or the same expert"
+        rule = f"must be those of {directory} to resume it: the same dataset, or the same expert"
         raise ArgumentError("constants", rule, now, got=f"others (SHA-256 {now[:12]}, there {then[:12]})")
 
 

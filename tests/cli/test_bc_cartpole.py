@@ -75,7 +75,7 @@ def test_a_run_and_a_recording_of_it(run_main, folder: Path, demos) -> None:
     config = Path("run/config.json").read_text()
     code, out, err = run_main(train, *resume)
     assert (code, len(out), len(err)) == (2, 1, 1)
-    assert "constants must be those of the run in " in err[0]
+    assert "constants must be those of run to resume it: the same dataset, or the same expert, got others " in err[0]
     assert Path("run/config.json").read_text() == config
     save_dataset("demos.npz", demos, {"num_actions": 2})
     code, out, err = run_main(train, *resume, "--record", "recorded")
@@ -104,12 +104,16 @@ def test_a_run_and_a_recording_of_it(run_main, folder: Path, demos) -> None:
 
 
 @pytest.mark.slow
-def test_a_sweep(run_main, folder: Path) -> None:
+def test_a_sweep(run_main, folder: Path, demos) -> None:
     (folder / "sweep.toml").write_text(SWEEP)
     code, out, err = run_main(sweep.main, "sweep.toml", "--out", "swept", "--record", "recorded", "--num-devices", "1")
     assert code == 0, err
     assert "agents: 4 finished" in out
     assert "200 gradient steps each" in Path("recorded/README.md").read_text()
+    save_dataset("demos.npz", demos._replace(reward=demos.reward + 1))
+    code, out, err = run_main(sweep.main, "sweep.toml", "--out", "swept", "--resume", "--num-devices", "1")
+    assert (code, out, len(err)) == (2, [], 1)
+    assert "constants must be those of swept to resume it: the same dataset, or the same expert, got others " in err[0]
     Path("demos.npz").unlink()
     assert load("swept", agent=3).options.hparams.learning_rate == 0.01
 
