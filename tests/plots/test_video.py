@@ -4,16 +4,19 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageSequence
 from PIL.GifImagePlugin import GifImageFile
 
 from jaxrl import Transition
 from jaxrl.arguments import ArgumentError
 from jaxrl.envs import make
+from jaxrl.plots.palette import BOARD
 from jaxrl.plots.render import PALETTE
-from jaxrl.plots.video import action_text, frame_time, save_video
+from jaxrl.plots.video import action_text, frame_time, play, save_video
+from tests.envs.counters import HostCorridor, host_corridor
 
 
 def test_ten_channels_can_be_told_apart(tmp_path: Path) -> None:
@@ -93,3 +96,27 @@ def test_a_video_is_of_one_environment(tmp_path: Path) -> None:
     two = jax.tree.map(lambda x: np.stack([x, x], axis=1), a_walk())
     with pytest.raises(ArgumentError, match=r"^trajectory must be of one environment .*, got \(2,\)$"):
         save_video(make("Breakout-MinAtar")[0], two, tmp_path / "video.gif")
+
+
+def test_pictures_stand_in_place_of_observations(tmp_path: Path) -> None:
+    """Of an environment on the host: before each step, and once more, twice as long, where an episode has ended."""
+    env = host_corridor()
+    trajectory, pictures = play(env, None, lambda _, given, key: jnp.ones(1, jnp.int32), (), (), jax.random.key(0), 6)
+    assert pictures is not None
+    save_video(env, trajectory, tmp_path / "video.gif", pictures=pictures)
+    with Image.open(tmp_path / "video.gif") as gif:
+        middle = BOARD // 2, BOARD // 2, 0
+        frames = [(np.asarray(x.convert("RGB"))[middle], x.info["duration"]) for x in ImageSequence.Iterator(gif)]
+    shades = [80, 120, 160, 200, 240, 80, 120]  # 40 times the position plus 2, which ends at 4
+    assert [shade for shade, _ in frames] == pytest.approx(shades, abs=8)
+    assert [duration for _, duration in frames] == [50, 50, 50, 50, 100, 50, 50]
+
+
+def test_an_environment_that_cannot_draw_is_shown_as_it_observes(capsys, monkeypatch) -> None:
+    monkeypatch.setattr(HostCorridor, "render", lambda self: 1 / 0)
+    policy = lambda _, given, key: jnp.ones(1, jnp.int32)  # noqa: E731
+    trajectory, pictures = play(host_corridor(), None, policy, (), (), jax.random.key(0), 3)
+    assert pictures is None
+    assert trajectory.reward[:, 0].tolist() == [1, 2, 3]
+    said = "note: the video shows observations, since Corridor raised in reset: ZeroDivisionError: division by zero\n"
+    assert capsys.readouterr().out == said

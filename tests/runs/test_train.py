@@ -1,13 +1,21 @@
-"""Training: the evaluation at its end."""
+"""Training: the evaluation at its end, and environments on the host from beginning to end."""
 
+import io
+from pathlib import Path
 from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+import pytest
+from rich.console import Console
 
-from jaxrl import Decision, make
+from jaxrl import Decision, load, make
+from jaxrl.experiments import ppo_cartpole
 from jaxrl.runs import Budget
-from jaxrl.runs.train import evaluate
+from jaxrl.runs.options import with_values
+from jaxrl.runs.recording import record_dataset
+from jaxrl.runs.train import evaluate, train
 from jaxrl.types import no_memory
 
 
@@ -28,3 +36,30 @@ def test_the_evaluation_ends_after_the_steps_it_may_take() -> None:
     evaluation = evaluate(setup, jnp.zeros(2))
     assert evaluation.episode_length.tolist() == [[2, 2, 2]] * 2
     assert not evaluation.ended.any()
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_a_run_in_an_environment_on_the_host(seeds: int, tmp_path: Path) -> None:
+    """It trains, is drawn and evaluated, resumes with a note, and its policy can be loaded; so do several seeds."""
+    printed, out = io.StringIO(), tmp_path / "run"
+    console = Console(file=printed, width=200)
+    values = {
+        "env": "gymnasium:CartPole-v1", "env_options": ["max_episode_steps=20"], "total_steps": 64, "log_every": 32,
+        "eval_episodes": 3, "num_seeds": seeds, "config.num_envs": 4, "config.rollout_length": 4,
+        "config.num_epochs": 1, "config.hidden_sizes": [4], "out": out,
+    }  # fmt: skip
+    train(ppo_cartpole.experiment, with_values(ppo_cartpole.experiment.defaults, values), console)
+    resumed = values | {"total_steps": 96, "resume": True}
+    _, summary = train(ppo_cartpole.experiment, with_values(ppo_cartpole.experiment.defaults, resumed), console)
+    assert summary is not None
+    assert (summary["env_steps"], summary["eval_episodes"]) == (96, 3 * seeds)
+    assert summary["rules"] == "default rules, 20-step cap"
+    assert 8 <= summary["eval_return_mean"] <= 20
+    lost = "note: gymnasium:CartPole-v1 cannot be restored: its environments start new episodes"
+    assert lost in printed.getvalue()
+    assert len((out / "metrics.csv").read_text().splitlines()) == 1 + 3 * seeds
+    assert all((out / name).exists() for name in ("policy.gif", "learning_curve.png"))
+    policy = load(out, seed=seeds - 1)
+    assert policy(np.zeros((2, 4)), jax.random.key(0)).shape == (2,)
+    if seeds == 1:
+        assert record_dataset(policy, 10, 2).transitions.reward.shape == (10,)
