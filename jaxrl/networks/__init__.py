@@ -2,7 +2,6 @@
 
 from jaxrl.networks.actor_critic import ActorCritic, PolicyNetwork, actor_critic, policy_network
 from jaxrl.networks.adapters import from_equinox, from_nnx
-from jaxrl.networks.flat import Flat
 from jaxrl.networks.layers import Dense, NoisyDense
 from jaxrl.networks.network import Network, example_of
 from jaxrl.networks.q_networks import QNetwork, q_network

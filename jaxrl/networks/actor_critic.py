@@ -9,7 +9,6 @@ import numpy as np
 from flax import linen as nn
 
 from jaxrl.distributions import Categorical, Distribution, Normal
-from jaxrl.networks.flat import Flat
 from jaxrl.networks.network import as_features, check_observation, num_states_of
 from jaxrl.types import Array, Box, Discrete, PyTree
 
@@ -99,7 +98,7 @@ def actor_critic(
     action_space: Discrete | Box,
     hidden_sizes: Sequence[int] = (64, 64),
     activation: Literal["tanh", "relu"] = "tanh",
-) -> Flat:
+) -> ActorCritic:
     """The default policy and value networks for an observation.
 
         env, params = make("Pendulum-v1")
@@ -116,7 +115,7 @@ def actor_critic(
         ArgumentError: the observation is something else.
     """
     check_observation(observation)
-    return Flat(ActorCritic(action_space, tuple(hidden_sizes), activation, num_states_of(observation)))
+    return ActorCritic(action_space, tuple(hidden_sizes), activation, num_states_of(observation))
 
 
 def policy_network(
@@ -124,11 +123,11 @@ def policy_network(
     action_space: Discrete | Box,
     hidden_sizes: Sequence[int] = (64, 64),
     activation: Literal["tanh", "relu"] = "tanh",
-) -> Flat:
+) -> PolicyNetwork:
     """The default policy network for an observation, without values. The arguments are those of `actor_critic`.
 
     Raises:
         ArgumentError: the observation is something else.
     """
     check_observation(observation)
-    return Flat(PolicyNetwork(action_space, tuple(hidden_sizes), activation, num_states_of(observation)))
+    return PolicyNetwork(action_space, tuple(hidden_sizes), activation, num_states_of(observation))

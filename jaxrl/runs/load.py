@@ -62,6 +62,27 @@ class TrainedPolicy:
         actions = self.agent.policy(self.agent_state, Input(batch), key).action
         return actions[0] if is_one else actions
 
+    @property
+    def params(self) -> PyTree:
+        """The parameters of its network by their names, as flax gives them.
+
+            policy = load("runs/dqn_cartpole/2026-01-31-120000")
+            jax.tree.map(jnp.shape, policy.params)
+            policy.params["params"]["Dense_0"]["kernel"]  # [inputs, features]
+
+        They are those of the agent's state, or of the state of the agent inside, as of `jaxrl.normalised`.
+
+        Raises:
+            ArgumentError: the agent has no network.
+        """
+        state = self.agent_state
+        while not hasattr(state, "params"):
+            if not hasattr(state, "agent"):
+                rule = "must be of an agent with a network, whose state has params"
+                raise ArgumentError("policy", rule, None, got=f"one whose state is a {type(state).__name__}")
+            state = state.agent
+        return state.params
+
     def memory(self, num_envs: int) -> PyTree:
         """What the policy remembers at the start of an episode, `[N, ...]`; `()` for most."""
         return self.agent.memory(self.agent_state, num_envs)

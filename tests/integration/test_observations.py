@@ -130,6 +130,17 @@ def test_a_run_learns_from_them(trained: Path) -> None:
     assert (trained / run_directory.VIDEO).exists()
 
 
+def test_its_parameters_have_names(trained: Path) -> None:
+    params = load(trained).params["params"]
+    assert {
+        name: {key: x.shape for key, x in layer.items()} for name, layer in params.items() if "Conv" not in name
+    } == {
+        "Dense_0": {"bias": (4,), "kernel": (1 * 2 * 16 + 5 + 1 + 3, 4)},
+        "Dense_1": {"bias": (2,), "kernel": (4, 2)},
+    }
+    assert params["BoardConv_0"]["Dense_0"]["kernel"].shape == (9 * 2, 16)
+
+
 def test_a_trained_policy_acts_on_them(trained: Path) -> None:
     policy = load(trained)
     key, act = jax.random.key(0), quick_jit(policy)

@@ -7,7 +7,7 @@ import pytest
 from gymnax.environments import spaces
 
 from jaxrl.distributions import Categorical, Normal
-from jaxrl.networks import ActorCritic, PolicyNetwork, actor_critic, policy_network
+from jaxrl.networks import ActorCritic, Network, PolicyNetwork, actor_critic, policy_network
 from jaxrl.types import Box, Discrete
 from tests.compiling import quick_jit
 
@@ -66,7 +66,7 @@ def test_a_policy_network_is_the_actor_alone(space) -> None:
     assert jax.tree.map(jnp.shape, own) == jax.tree.map(jnp.shape, shapes)
     for x, y in zip(alone.apply(own, OBSERVATIONS), network.apply(params, OBSERVATIONS)[0], strict=True):
         np.testing.assert_array_equal(x, y)
-    assert policy_network(OBSERVATIONS[0], space, [16, 16]).network == alone
+    assert policy_network(OBSERVATIONS[0], space, [16, 16]) == alone
 
 
 def test_sizes_may_be_a_list() -> None:
@@ -76,7 +76,7 @@ def test_sizes_may_be_a_list() -> None:
 
 
 def test_integer_observations() -> None:
-    network = actor_critic(jax.ShapeDtypeStruct((4, 4), jnp.bool_), Discrete(2), (4,))
+    network: Network = actor_critic(jax.ShapeDtypeStruct((4, 4), jnp.bool_), Discrete(2), (4,))
     params = network.init(jax.random.key(0), jnp.zeros((1, 4, 4), bool))
     assert network.apply(params, jnp.ones((3, 4, 4), bool))[1].dtype == jnp.float32
 

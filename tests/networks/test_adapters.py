@@ -10,7 +10,7 @@ from flax import linen as nn
 from flax import nnx
 
 from jaxrl import ArgumentError, DQNHparams, Sample, Transition, dqn
-from jaxrl.networks import Flat, from_equinox, from_nnx
+from jaxrl.networks import from_equinox, from_nnx
 from tests.compiling import quick_jit
 
 OBSERVATIONS = jnp.float32(np.random.default_rng(0).normal(size=(1, 5, 3)))
@@ -109,7 +109,6 @@ def test_what_is_not_supported_is_refused() -> None:
             "network must have init and apply, .*from_nnx and from_equinox.*, got Module",
         ),
         (lambda: learned(LinenNormed(), {}), "network must have no variables but parameters .*, got batch_stats"),
-        (lambda: learned(Flat(LinenNormed()), {}), "network must have no variables but parameters .*, got batch_stats"),
     ):
         with pytest.raises(ArgumentError, match=message):
             make()
