@@ -79,10 +79,15 @@ class HostProgram(Generic[StateT]):
                 same result; by default, the first rollouts find out what is faster.
 
         Raises:
-            ArgumentError: there are several devices, or the key does not fit the hyperparameters.
+            ArgumentError: the environments do not step on the host, there are several devices, or the key does not fit
+                the hyperparameters.
             MemoryError: the states do not fit into the free memory.
         """
         start = time.perf_counter()
+        if not trainer.on_host:
+            raise ArgumentError(
+                "trainer", "must be of environments that step on the host; Program takes others", got=""
+            )
         self.trainer, self.stages = trainer, trainer.stages
         self.env = self.stages.envs.host
         key = as_keys(key)

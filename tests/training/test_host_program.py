@@ -265,6 +265,8 @@ def test_what_is_refused() -> None:
     trainer, hparams = trainer_of("ppo", host_corridor())
     with pytest.raises(ArgumentError, match=r"trainer must be that of pure functions; .*, got one of Corridor"):
         Program(trainer, KEY, hparams)
+    with pytest.raises(ArgumentError, match=r"trainer must be of environments that step on the host"):
+        HostProgram(trainer_of("ppo", Corridor())[0], KEY, hparams)
     with pytest.raises(ArgumentError, match=r"num_devices must be 1, since Corridor steps on the host, got 2"):
         HostProgram(trainer, KEY, hparams, devices=jax.devices()[:2])
     with pytest.raises(ArgumentError, match=r"debug_nans must be False, for Corridor steps on the host"):
