@@ -38,7 +38,7 @@ def test_the_evaluation_ends_after_the_steps_it_may_take() -> None:
     assert not evaluation.ended.any()
 
 
-@pytest.mark.parametrize("seeds", [1, 2])
+@pytest.mark.parametrize("seeds", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_run_in_an_environment_on_the_host(seeds: int, tmp_path: Path) -> None:
     """It trains, is drawn and evaluated, resumes with a note, and its policy can be loaded; so do several seeds."""
     printed, out = io.StringIO(), tmp_path / "run"

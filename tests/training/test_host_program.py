@@ -129,7 +129,10 @@ def test_they_learn_what_pure_functions_learn(kind: str) -> None:
     assert ours.metrics["episode_return"].count > 4
 
 
-@pytest.mark.parametrize(("kind", "overlap", "calls"), [("recurrent", False, (1, 2)), ("dqn", False, (3,))])
+@pytest.mark.parametrize(
+    ("kind", "overlap", "calls"),
+    [("recurrent", False, (1, 2)), pytest.param("dqn", False, (3,), marks=pytest.mark.slow)],
+)
 def test_halves_and_calls_change_no_bit(kind: str, overlap: bool, calls: Sequence[int]) -> None:
     *_, one = hosted(kind)
     *_, other = hosted(kind, overlap, calls)
@@ -217,7 +220,7 @@ class Failing(HostCorridor):
         return super().step(action)
 
 
-@pytest.mark.parametrize("agents", [1, 2])
+@pytest.mark.parametrize("agents", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_run_whose_environment_fails_is_saved_first(agents: int, tmp_path: Path, monkeypatch) -> None:
     env = from_gymnasium(lambda mode: Failing(), "Failing")
     trainer, hparams = trainer_of("ppo", env)
