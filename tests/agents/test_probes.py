@@ -89,7 +89,7 @@ def test_a_continuous_policy_finds_its_target(algorithm: str) -> None:
     space = Box(np.array([-1], np.float32), np.array([1], np.float32))
     network = actor_critic(jax.ShapeDtypeStruct((1,), jnp.float32), space, hidden_sizes=(16,))
     agents = trained(lambda key: (on_policy(make_agent(network), Aim(), None, config), hparams), jnp.arange(1), 600)
-    policy, value = network.apply(agents.params[0], TARGETS[:, None])
+    policy, value = network.apply(jax.tree.map(lambda x: x[0], agents.params), TARGETS[:, None])
     np.testing.assert_allclose(policy.mode()[:, 0], TARGETS, atol=0.05)
     std = np.exp(policy.log_std[:, 0])
     assert (std < 0.3).all()
