@@ -10,7 +10,7 @@ Differences from R2D2: no stored memory, no rescaled values, and one exploration
 
 import dataclasses
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Literal
 
 import jax
 import jax.numpy as jnp
@@ -41,7 +41,7 @@ class RecurrentDQNHparams(RainbowHparams):
 
 @dataclasses.dataclass(frozen=True)
 class BurnInConfig:
-    """How a sequence is divided, static."""
+    """The parts of a sequence, its targets and its loss, static."""
 
     burn_in: Annotated[int, Interval(ge=0, lt=2**31)] = 8
     """Steps at the start of each sequence that only bring the memory up to date."""
@@ -49,6 +49,8 @@ class BurnInConfig:
     """Start sequences with the memory that the agent had, stored with each transition, instead of with none."""
     target_steps: Annotated[int, Interval(gt=0, lt=2**31)] = 1
     """n of the n-step targets. Near the end of a sequence they have fewer steps."""
+    loss: Literal["huber", "l2"] = "huber"
+    """Loss of the TD errors: huber (error clipped to [-1, 1]) or l2."""
 
 
 def default_optimizer(hparams: RecurrentDQNHparams, env_steps: Array) -> optax.GradientTransformation:
@@ -64,7 +66,7 @@ def recurrent_dqn(
     Args:
         network: from a memory and observations `[L, B, ...]` to action values `[L * B, num_actions]`, such as
             `jaxrl.networks.recurrent.RecurrentQNetwork`.
-        config: the burn-in, and the steps of the targets.
+        config: the burn-in, the targets and the loss.
         optimizer: of the parameters; by default, Adam after a clip of the gradient's norm.
 
     Returns:
@@ -125,7 +127,8 @@ def _loss(
     targets = n_step_targets(steps, value_of(q_t, best), state.hparams.discount, config.target_steps)
     q_a = value_of(q_tm1, steps.action)
     errors = jax.lax.stop_gradient(targets) - q_a
-    loss = (batch.weights * ops.huber_loss(errors).mean(0)).mean()
+    losses = ops.huber_loss(errors) if config.loss == "huber" else ops.l2_loss(errors)
+    loss = (batch.weights * losses.mean(0)).mean()
     size, eta = jnp.abs(errors), state.hparams.priority_eta
     return loss, (eta * size.max(0) + (1 - eta) * size.mean(0), q_a.mean())
 

@@ -99,8 +99,8 @@ def loss_in_numpy(state, online, batch: Sample, config: BurnInConfig):
                     break
                 k += 1
             found.append(target_return + factor * best[k] - q[t][int(steps.action[t, b])])
-        huber = [e**2 / 2 if abs(e) <= 1 else abs(e) - 0.5 for e in found]
-        total += float(batch.weights[b]) * np.mean(huber) / B
+        losses = [e**2 / 2 if abs(e) <= 1 or config.loss == "l2" else abs(e) - 0.5 for e in found]
+        total += float(batch.weights[b]) * np.mean(losses) / B
         sizes, eta = np.abs(found), float(hparams.priority_eta)
         errors.append(eta * max(sizes) + (1 - eta) * np.mean(sizes))
     return total, errors
@@ -110,7 +110,7 @@ def loss_in_numpy(state, online, batch: Sample, config: BurnInConfig):
     "config",
     [
         BurnInConfig(burn_in=0),
-        BurnInConfig(burn_in=2),
+        BurnInConfig(burn_in=2, loss="l2"),
         BurnInConfig(burn_in=3, target_steps=3),
         BurnInConfig(burn_in=6, target_steps=2),
         BurnInConfig(burn_in=2, target_steps=2, store_memory=True),
