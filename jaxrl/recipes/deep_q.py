@@ -17,6 +17,7 @@ from jaxrl.agents import (
     recurrent_dqn,
 )
 from jaxrl.agents.action_values import ActionValues
+from jaxrl.arguments import ArgumentError
 from jaxrl.envs import num_discrete_actions
 from jaxrl.networks import Dense, NoisyDense, QNetwork, example_of, q_network
 from jaxrl.networks.layers import has_board
@@ -64,10 +65,8 @@ class DQN(NetworkConfig, OffPolicyConfig):
 class IQN(IQNConfig, NetworkConfig, OffPolicyConfig):
     """Static configuration of implicit quantile networks."""
 
-    hidden_sizes: tuple[Annotated[int, Gt(0)], ...] = ()
-    """Units of each dense layer before the features."""
-    num_features: Annotated[int, Interval(gt=0, lt=2**16)] = 128
-    """Units of the dense layer whose outputs are multiplied by the embedding of each fraction."""
+    hidden_sizes: tuple[Annotated[int, Gt(0)], ...] = (128,)
+    """Units of each dense layer. The outputs of the last one are multiplied by the embedding of each fraction."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,10 +134,14 @@ def ignored_by_dqn(options: Options, observation: Any) -> dict[str, str]:
 def ignored_by_iqn(options: Options, observation: Any) -> dict[str, str]:
     """The settings that implicit quantile networks ignore, and why."""
     copied = options.hparams.tau == options.hparams.target_update_period == 1
+    only_features = not has_board(observation) and len(options.config.hidden_sizes) == 1
     return (
         ignored_by_network(options, observation)
         | ignored_by_replay(options)
-        | ignored_settings((copied, "hparams.tau 1 at every step", ("config.double",)))
+        | ignored_settings(
+            (copied, "hparams.tau 1 at every step", ("config.double",)),
+            (only_features, "config.hidden_sizes of one layer", ("config.layer_norm",)),
+        )
     )
 
 
@@ -191,7 +194,10 @@ def build_dqn(env: Any, env_params: Any, config: DQN) -> tuple[Agent, Trainer]:
 
 
 def build_iqn(env: Any, env_params: Any, config: IQN) -> tuple[Agent, Trainer]:
-    features = default_network(env, env_params, config).clone(num_actions=config.num_features)
+    if not config.hidden_sizes:
+        raise ArgumentError("hidden_sizes", "must have one layer or more, for the features", config.hidden_sizes)
+    *hidden_sizes, num_features = config.hidden_sizes
+    features = default_network(env, env_params, config).clone(num_actions=num_features, hidden_sizes=hidden_sizes)
     agent = iqn(features, num_discrete_actions(env, env_params), config)
     return agent, off_policy(agent, env, env_params, config)
 

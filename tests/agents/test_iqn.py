@@ -246,7 +246,7 @@ def test_arguments() -> None:
 
 
 def test_the_recipe_takes_priorities_and_several_steps() -> None:
-    config = IQN(num_envs=4, batch_size=8, warmup_steps=8, replay_capacity=64, num_features=8, conv_features=2,
+    config = IQN(num_envs=4, batch_size=8, warmup_steps=8, replay_capacity=64, hidden_sizes=(8,), conv_features=2,
                  replay="prioritised", n_step=3)  # fmt: skip
     _, trainer = build_iqn(*jaxrl.make("Breakout-MinAtar"), config)
     _, metrics = jax.eval_shape(lambda key: trainer.step(trainer.init(key, IQNHparams())), jax.random.key(0))

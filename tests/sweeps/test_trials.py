@@ -136,7 +136,7 @@ def test_hyperparameters_may_be_tuples_and_records(monkeypatch) -> None:
 
 
 def test_a_groups_program_runs_sequentially_if_the_experiment_does(monkeypatch) -> None:
-    monkeypatch.setattr(trials, "Program", lambda *_, **given: given["sequential"])
+    monkeypatch.setattr(trials, "make_program", lambda *_, **given: given["sequential"])
     monkeypatch.setattr(trials, "build", lambda *_: (None, None))
     monkeypatch.setattr(trials, "trace", lambda *_: None)
     plain = dqn_cartpole.experiment
