@@ -135,15 +135,12 @@ def test_hyperparameters_may_be_tuples_and_records(monkeypatch) -> None:
     assert np.transpose(group.inputs(group.trials)[1].schedule.rates).tolist() == [[0.1, 0.2], [0.3, 0.4]]
 
 
-def test_a_groups_program_runs_sequentially_if_the_experiment_does(monkeypatch) -> None:
-    monkeypatch.setattr(trials, "make_program", lambda *_, **given: given["sequential"])
-    monkeypatch.setattr(trials, "build", lambda *_: (None, None))
-    monkeypatch.setattr(trials, "trace", lambda *_: None)
+def test_a_groups_program_runs_sequentially_if_the_experiment_does() -> None:
     plain = dqn_cartpole.experiment
     for sequential in (False, True):
         defaults = with_values(plain.defaults, {"sequential": sequential})
         (group,) = make_groups(SweepSpec(plain._replace(defaults=defaults), "grid"), 1)
-        assert group.program(1, jax.devices()[:1]) is sequential
+        assert group.program(1, jax.devices()[:1]).sequential is sequential
 
 
 @pytest.mark.parametrize(("size", "numbers"), [(1, [0]), (2, [0, 1]), (3, [0, 1, 2]), (5, [0, 1, 2, 2, 2])])
