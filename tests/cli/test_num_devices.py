@@ -22,7 +22,7 @@ def returns(run: Path) -> np.ndarray:
         return np.array([float(row["value_loss"]) for row in csv.DictReader(file)])
 
 
-@pytest.mark.parametrize("seeds", ["1", "2"])
+@pytest.mark.parametrize("seeds", [pytest.param("1", marks=pytest.mark.slow), "2"])
 def test_a_run_is_the_same_on_two_devices(run_main, tmp_path, monkeypatch, seeds: str) -> None:
     monkeypatch.setattr("jaxrl.runs.train.record_video", lambda *_: None)
     for devices in ("1", "2"):

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import jax
 import numpy as np
+import pytest
 
 from jaxrl import load
 from tests.integration import commands
@@ -19,11 +20,14 @@ from tests.integration.commands import (
 )
 
 ARGUMENTS = [*TINY, "--total-steps", "20000"]
-MOMENTS = [Moment(5, SAVING), Moment(2, ROW), Moment(6, SAVING)]
+AMID, BEFORE_A_ROW, AT_THE_END = Moment(5, SAVING), Moment(2, ROW), Moment(6, SAVING)
 """In the middle of the second checkpoint of a process, before its second row, and at the end of a checkpoint."""
 
 
-def test_sigkill_at_any_moment(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "moments", [[AMID, BEFORE_A_ROW], pytest.param([AT_THE_END, AMID, BEFORE_A_ROW], marks=pytest.mark.slow)], ids=len
+)
+def test_sigkill_at_any_moment(moments: list[Moment], tmp_path: Path) -> None:
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     code, _, err = commands.command("dqn_cartpole", *ARGUMENTS, "--out", str(whole))
     assert code == 0, err
@@ -31,7 +35,7 @@ def test_sigkill_at_any_moment(tmp_path: Path) -> None:
     # A checkpoint after every call, so that no process comes far before it is killed.
     arguments = [*ARGUMENTS, "--checkpoint-every", "1e-9", "--out", str(killed)]
     done = 0
-    for moment in MOMENTS:
+    for moment in moments:
         commands.kill(moment, "dqn_cartpole", *arguments, *(["--resume"] if done else []))
         assert bool(unfinished_writes(killed)) == (moment.pattern == SAVING)
         before, done = done, steps_on_disk(killed)[-1]

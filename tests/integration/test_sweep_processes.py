@@ -135,6 +135,7 @@ def two_at_once(kind: Kind) -> tuple[str, ...]:
     return ("--num-devices", "2", "--memory", str(2.9 * kind.bytes_of_one / GIB))
 
 
+@pytest.mark.slow  # below, two processes are killed in the same way
 def test_sigkill_at_any_moment(small, whole, tmp_path: Path) -> None:
     out = tmp_path / "killed"
 

@@ -113,7 +113,11 @@ def test_every_stored_transition_is_one_that_happened(small_agent, hparams) -> N
 
 @pytest.mark.parametrize(
     ("env", "agents", "kind", "n_step"),
-    [("CartPole-v1", 1, "uniform", 1), ("CartPole-v1", 3, "uniform", 1), ("Breakout-MinAtar", 3, "prioritised", 3)],
+    [
+        ("CartPole-v1", 1, "uniform", 1),
+        pytest.param("CartPole-v1", 3, "uniform", 1, marks=pytest.mark.slow),
+        ("Breakout-MinAtar", 3, "prioritised", 3),
+    ],
 )
 def test_the_replay_is_written_in_place(env: str, agents: int, kind: str, n_step: int) -> None:
     """No copy and no select as large as the replay in the compiled program."""

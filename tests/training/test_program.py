@@ -123,7 +123,7 @@ def test_on_many_devices_a_population_is_the_same(trainers, kind, on_one_device)
     assert {shard.data.shape for shard in spread.nan_iteration.addressable_shards} == {(1,)}
 
 
-@pytest.mark.parametrize("agents", [3, 5])
+@pytest.mark.parametrize("agents", [3, pytest.param(5, marks=pytest.mark.slow)])
 def test_any_number_of_agents_takes_turns(trainers, kind, on_one_device, agents: int) -> None:
     hparams, keys = jax.tree.map(lambda x: x[:agents], eight(kind))
     some = train(trainers[kind], hparams, keys)
