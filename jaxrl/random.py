@@ -17,7 +17,16 @@ import numpy as np
 from jaxrl.arguments import ArgumentError
 from jaxrl.types import Array
 
-Stream = Literal["training", "evaluation", "video", "later evaluation", "play", "initial values", "recording"]
+Stream = Literal[
+    "training",
+    "evaluation",
+    "video",
+    "later evaluation",
+    "play",
+    "initial values",
+    "recording",
+    "evaluation while training",
+]
 """The uses of a seed. Their order is part of every recorded result."""
 
 

@@ -8,13 +8,15 @@ import numpy as np
 
 from jaxrl.formatting import FEW_SEEDS, format_mean, interval_95
 from jaxrl.plots.figures import label_steps, new_figure
-from jaxrl.training.loggers import CLOCK_COLUMNS
+from jaxrl.training.loggers import CLOCK_COLUMNS, EVAL_RETURN
 from jaxrl.types import unit_of
 
 if TYPE_CHECKING:
     import polars as pl
     from matplotlib.axes import Axes
 
+MEASURES = {"episode_return": "training return", EVAL_RETURN: "evaluation return"}
+"""What the legend says of returns. All others are metrics of the training."""
 FEW_ROWS = 12
 """Curves of at most this many points show each point as a dot."""
 
@@ -23,10 +25,13 @@ Curve = tuple[np.ndarray, np.ndarray]
 
 
 def measure_of(columns: Sequence[str]) -> str | None:
-    """The metric whose curve shows how a run learns: the training return, or offline the loss, or else the first."""
+    """The metric whose curve shows how a run learns.
+
+    It is the training return; offline, the return of evaluations, or the loss; or else the first.
+    """
     own = {"seed", "agent", unit_of(columns).column, *CLOCK_COLUMNS}
     metrics = [name for name in columns if name not in own]
-    return next((name for name in ("episode_return", "loss", *metrics) if name in metrics), None)
+    return next((name for name in ("episode_return", EVAL_RETURN, "loss", *metrics) if name in metrics), None)
 
 
 def read_curves(metrics: Path, column: str) -> dict[int, Curve]:
@@ -100,7 +105,9 @@ def draw_mean(axes: "Axes", steps: np.ndarray, returns: np.ndarray, colour: Any,
 
 
 def draw_learning_curve(metrics: Path, picture: Path, title: str, subtitle: str, final: Sequence[float]) -> None:
-    """Draws the training return against environment steps, or of an offline run its loss against gradient steps.
+    """Draws the training return against environment steps, and that of evaluations, if there are some.
+
+    Of an offline run, it is the return of evaluations or else the loss, against gradient steps.
 
     Args:
         metrics: a run's `metrics.csv`. Several seeds are drawn as their mean with its 95 % interval, a few as their
@@ -121,13 +128,18 @@ def draw_learning_curve(metrics: Path, picture: Path, title: str, subtitle: str,
     evaluation = f"final evaluation, {format_mean(evaluations)}" if len(evaluations) else ""
     if curves:
         steps, returns = align_curves([drop_short_row(curve) for curve in curves])
-        everything = np.concatenate([returns.ravel(), evaluations if measure == "episode_return" else []])
+        of_returns = measure in ("episode_return", EVAL_RETURN)
+        between = read_curves(metrics, EVAL_RETURN).values() if EVAL_RETURN in columns and of_returns else ()
+        between_steps, between_returns = align_curves(between) if between else (np.array([]), np.array([]))
+        everything = np.concatenate([returns.ravel(), between_returns.ravel(), evaluations if of_returns else []])
         seen = float(everything.min()), float(everything.max())
         n = len(returns)
         seeds = f"{n} seeds and their mean" if n < FEW_SEEDS else f"mean of {n} seeds, 95 % interval"
-        label = f"training {measure.removeprefix('episode_').replace('_', ' ')}"
+        label = MEASURES.get(measure, f"training {measure.replace('_', ' ')}")
         draw_mean(axes, steps, returns, "tab:blue", label + (f", {seeds}" if n > 1 else ""))
-        if measure != "episode_return" and evaluation:
+        if between and measure == "episode_return":
+            draw_mean(axes, between_steps, between_returns, "tab:orange", "evaluation return")
+        if not of_returns and evaluation:
             axes.plot([], [], " ", label=evaluation.replace("evaluation,", "evaluation return"))
         elif len(evaluations):
             reach = np.abs(np.stack(spread(evaluations, seen)) - evaluations.mean())[:, None]

@@ -52,8 +52,10 @@ class Budget:
     """Number of seeds to train side by side in one program: seed, seed + 1, …"""
     log_every: Annotated[int, Interval(gt=0, lt=2**31)] = 20_000
     """Environment steps (offline, gradient steps) between two rows of metrics. Rounded to whole iterations."""
+    eval_every: Annotated[int, Interval(ge=0, lt=2**31)] = 0
+    """Steps between evaluations while training, 0 for none. Rounded down to whole rows of metrics, at least one."""
     eval_episodes: Annotated[int, Interval(gt=0, lt=2**31)] = 128
-    """Episodes of the final evaluation, which run in parallel."""
+    """Episodes of each evaluation, which run in parallel."""
     eval_max_steps: Annotated[int, Interval(gt=0, lt=2**31)] = 5_000
     """Steps after which an evaluation episode is truncated. Its return so far counts."""
 

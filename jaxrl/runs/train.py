@@ -26,7 +26,7 @@ from jaxrl.runs.run_record import describe_return, record, with_epsilon
 from jaxrl.runs.task import make_env, with_map
 from jaxrl.training.checkpoint import CheckpointError, Checkpoints
 from jaxrl.training.devices import bytes_of, local_copies, local_devices, mesh_of, to_host
-from jaxrl.training.evaluation import Evaluation, evaluate_agents
+from jaxrl.training.evaluation import EvaluateAgents, Evaluation, evaluate_agents, evaluation_while_training
 from jaxrl.training.host_loop import RunResult, check_constants, run
 from jaxrl.training.host_program import HostProgram, make_program
 from jaxrl.training.hparams import repeat
@@ -49,6 +49,7 @@ class Setup(NamedTuple):
     program: Program | HostProgram
     key: Array
     hparams: Hparams
+    evaluate_all: EvaluateAgents
     eval_keys: Array
     video_key: Array
     devices: Sequence[jax.Device]
@@ -106,9 +107,13 @@ def prepare(experiment: Experiment, options: Options, console: Console) -> Setup
             check_constants(run_directory.checkpoints(out).info().get("constants"), trainer, out)
         program = make_program(trainer, key, hparams, devices=devices, sequential=options.execution.sequential)
     run_directory.check_disk(options.execution.out or Path("runs"), program.shapes)
-    return Setup(
-        experiment, options, env, env_params, rules, agent, program, key, hparams, eval_keys, video_keys[0], devices
+    evaluate_all = evaluate_agents(
+        agent, vectorize(env, env_params, options.budget.eval_episodes), options.budget.eval_max_steps
     )
+    return Setup(
+        experiment, options, env, env_params, rules, agent, program, key, hparams, evaluate_all, eval_keys,
+        video_keys[0], devices,
+    )  # fmt: skip
 
 
 def open_directory(setup: Setup, console: Console, locks: contextlib.ExitStack) -> tuple[Path, bool]:
@@ -179,6 +184,8 @@ def learn(setup: Setup, directory: Path, resume: bool, console: Console) -> tupl
             setup.hparams,
             options.budget.total_steps,
             log_every=options.budget.log_every,
+            eval_every=options.budget.eval_every,
+            evaluate=evaluation_while_training(setup.evaluate_all, options.budget.seeds),
             loggers=loggers,
             info=RunInfo(directory, flatten(options), options.budget.seeds),
             checkpoints=Checkpoints(directory / run_directory.CHECKPOINTS),
@@ -223,10 +230,8 @@ def report(
 
 def evaluate(setup: Setup, agent_states: PyTree) -> Evaluation:
     """Evaluations `[A, episodes]` of all seeds, whose states are `[A, ...]`."""
-    envs = vectorize(setup.env, setup.env_params, setup.options.budget.eval_episodes)
     mesh = mesh_of(setup.devices if len(setup.eval_keys) > 1 else None, setup.eval_keys.shape)
-    evaluate_all = evaluate_agents(setup.agent, envs, setup.options.budget.eval_max_steps)
-    return evaluate_all(agent_states, setup.eval_keys, mesh)
+    return setup.evaluate_all(agent_states, setup.eval_keys, mesh)
 
 
 def summarize(setup: Setup, result: RunResult, evaluation: Evaluation) -> dict[str, Any]:

@@ -92,6 +92,8 @@ def train_chunk(
             *group.inputs(pad(trials, program.agents[0])),
             group.options.budget.total_steps,
             log_every=group.options.budget.log_every,
+            eval_every=group.options.budget.eval_every,
+            evaluate=group.while_training(pad(trials, program.agents[0])),
             loggers=[progress, *([CSVLogger(), *loggers] if primary else [])],
             info=RunInfo(directory, shared_config(group, trials), trials["agent"].to_list(), "agent"),
             checkpoints=Checkpoints(checkpoints),

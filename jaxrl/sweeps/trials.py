@@ -16,7 +16,7 @@ from jaxrl.runs.experiment import build, trace
 from jaxrl.runs.options import flatten
 from jaxrl.runs.task import make_env
 from jaxrl.sweeps.spec import SweepSpec
-from jaxrl.training.evaluation import Evaluation, evaluate_agents
+from jaxrl.training.evaluation import EvaluateAt, Evaluation, evaluate_agents, evaluation_while_training
 from jaxrl.training.host_program import HostProgram, make_program
 from jaxrl.training.program import Program
 from jaxrl.types import Array, Hparams, PyTree
@@ -94,6 +94,10 @@ class Group:
     def _evaluate(self) -> Any:
         envs = vectorize(self.env, self.env_params, self.options.budget.eval_episodes)
         return evaluate_agents(self.agent, envs, self.options.budget.eval_max_steps)
+
+    def while_training(self, trials: pl.DataFrame) -> EvaluateAt:
+        """Evaluates some trials in the middle of their run."""
+        return evaluation_while_training(self._evaluate, trials["seed"].to_list())
 
     def evaluate(self, trials: pl.DataFrame, agent_states: PyTree, program: Program | HostProgram) -> Evaluation:
         """Evaluations `[A, episodes]` of some trials, each as a run of its own ends with."""

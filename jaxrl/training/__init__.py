@@ -1,7 +1,7 @@
 """Trainers, compiled programs, and the host loop around them: checkpoints, loggers and evaluation."""
 
 from jaxrl.training.checkpoint import CheckpointError, Checkpoints
-from jaxrl.training.evaluation import Evaluation, evaluate
+from jaxrl.training.evaluation import Evaluation, evaluate, evaluate_agents, evaluation_while_training
 from jaxrl.training.host_loop import RunResult, run
 from jaxrl.training.hparams import as_arrays, repeat
 from jaxrl.training.loggers import Logger, RunInfo

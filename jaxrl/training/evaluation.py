@@ -1,6 +1,6 @@
 """Evaluation: one episode in each of many environments, with random keys of its own."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 from jaxrl.envs import HostEnvironment, VectorEnv, source
 from jaxrl.envs.host_source import Act, actor, begin, no_settling
 from jaxrl.envs.source import Policy, Source
-from jaxrl.random import as_keys
+from jaxrl.random import as_keys, key_stream
 from jaxrl.training.devices import shard_along, to_devices, to_host
 from jaxrl.training.population import block_size
 from jaxrl.types import Agent, Array, PyTree
@@ -30,6 +30,12 @@ class Evaluation(NamedTuple):
     episode_return: Array
     episode_length: Array
     ended: Array
+
+
+EvaluateAgents = Callable[[PyTree, Array, Mesh], Evaluation]
+"""`(agent_states [A], keys [A], mesh) -> Evaluation [A, N]`, on the host."""
+EvaluateAt = Callable[[PyTree, int, Mesh], np.ndarray]
+"""`(agent_states [A], iteration, mesh) -> returns [A]`."""
 
 
 def evaluate(policy: Policy, envs: VectorEnv, key: Array, max_steps: int, memory: PyTree = ()) -> Evaluation:
@@ -71,8 +77,8 @@ def evaluate(policy: Policy, envs: VectorEnv, key: Array, max_steps: int, memory
     return jax.lax.while_loop(unfinished, body, (jnp.int32(0), Source(envs.reset(reset_key), memory), nothing))[2]
 
 
-def evaluate_agents(agent: Agent, envs: VectorEnv, max_steps: int) -> Callable[[PyTree, Array, Mesh], Evaluation]:
-    """`evaluate` for a population: `(agent_states[A], keys[A], mesh) -> Evaluation [A, N]`, on the host.
+def evaluate_agents(agent: Agent, envs: VectorEnv, max_steps: int) -> EvaluateAgents:
+    """`evaluate` for a population.
 
     The agents are spread over the mesh. Further calls with the same shapes do not compile again. On the host, agents
     play one after another.
@@ -125,9 +131,7 @@ def _evaluate_on_host(
     return result
 
 
-def _evaluate_agents_on_host(
-    agent: Agent, env: HostEnvironment, num_envs: int, max_steps: int
-) -> Callable[[PyTree, Array, Mesh], Evaluation]:
+def _evaluate_agents_on_host(agent: Agent, env: HostEnvironment, num_envs: int, max_steps: int) -> EvaluateAgents:
     make_act = actor(agent.policy, num_envs)
 
     def evaluate_all(agent_states: PyTree, keys: Array, mesh: Mesh) -> Evaluation:
@@ -140,3 +144,19 @@ def _evaluate_agents_on_host(
         return jax.tree.map(lambda *xs: np.stack(xs), *results)
 
     return evaluate_all
+
+
+def evaluation_while_training(evaluate_all: EvaluateAgents, seeds: Sequence[int]) -> EvaluateAt:
+    """What `run` calls at some rows: the mean return of one episode in each environment.
+
+    Args:
+        evaluate_all: from `evaluate_agents`.
+        seeds: one for each agent. The keys of each evaluation are of their own.
+    """
+    own_keys = jax.vmap(partial(key_stream, use="evaluation while training"))(jnp.array(seeds, jnp.uint32))
+
+    def mean_returns(agent_states: PyTree, iteration: int, mesh: Mesh) -> np.ndarray:
+        keys = jax.vmap(lambda key: jax.random.fold_in(key, np.uint32(iteration)))(own_keys)
+        return np.mean(evaluate_all(agent_states, keys, mesh).episode_return, axis=1)
+
+    return mean_returns

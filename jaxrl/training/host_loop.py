@@ -20,11 +20,12 @@ import numpy as np
 from jaxrl.arguments import ArgumentError, check
 from jaxrl.envs import HostError
 from jaxrl.training.checkpoint import CheckpointError, Checkpoints, fingerprint_of_constants
-from jaxrl.training.checks import check_total_steps
+from jaxrl.training.checks import check_eval_every, check_total_steps
 from jaxrl.training.debug_nans import step_by_step
-from jaxrl.training.devices import all_reduce_max, to_devices, to_host
+from jaxrl.training.devices import all_reduce_max, mesh_of, to_devices, to_host
+from jaxrl.training.evaluation import EvaluateAt
 from jaxrl.training.host_program import HostProgram, make_program
-from jaxrl.training.loggers import Logger, Row, RunInfo
+from jaxrl.training.loggers import EVAL_RETURN, Logger, Row, RunInfo
 from jaxrl.training.population import RunState
 from jaxrl.training.program import DivergedError, Program, has_nan
 from jaxrl.types import Array, Hparams, StateT, Trainer, TrainState
@@ -66,6 +67,8 @@ def run(
     total_steps: int,
     *,
     log_every: int = 20_000,
+    eval_every: int = 0,
+    evaluate: EvaluateAt | None = None,
     loggers: Sequence[Logger] = (),
     info: RunInfo | None = None,
     checkpoints: Checkpoints | None = None,
@@ -85,6 +88,9 @@ def run(
             run, only their shapes matter.
         total_steps: steps of one agent, counted in `Trainer.unit`, rounded down to whole iterations.
         log_every: steps between two rows of metrics, rounded to whole iterations.
+        eval_every: steps between two evaluations, rounded down to whole rows; 0 for none.
+        evaluate: evaluates the agents, from `jaxrl.training.evaluation_while_training`. Its result is in the
+            metric `eval_return` of the row that ends there. It changes no bit of the training.
         loggers: record the rows.
         info: what the loggers know about the run, such as its directory.
         checkpoints: where to save the run; by default, nowhere.
@@ -117,6 +123,9 @@ def run(
             raise ValueError(f"{where} already holds checkpoints; pass resume=True or another directory")
         of_one = trainer if isinstance(trainer, Trainer) else trainer.trainer
         check_total_steps(of_one, total_steps)
+        check_eval_every(eval_every, total_steps)
+        if eval_every and evaluate is None:
+            raise ArgumentError("evaluate", "must be given with eval_every", got="none")
         if resume and checkpoints is not None:
             check_constants(checkpoints.info().get("constants"), of_one, checkpoints.directory.parent)
         program = make_program(trainer, key, hparams) if isinstance(trainer, Trainer) else trainer
@@ -130,7 +139,7 @@ def run(
         else:
             run_state, seconds_before = program.init(key, hparams), 0.0
         start += program.compile_seconds - compiled_before - seconds_before
-        loop = _Loop(program, advance, run_state, start, total_steps, log_every, loggers)
+        loop = _Loop(program, advance, run_state, start, total_steps, log_every, loggers, evaluate, eval_every)
         loop.open_loggers(info or RunInfo(), resume, notify)
         return loop.run(checkpoints, checkpoint_every)
 
@@ -184,6 +193,8 @@ class _Loop:
     total_steps: int
     log_every: int
     loggers: Sequence[Logger]
+    evaluate: EvaluateAt | None
+    eval_every: int
     seconds_per_iteration: float = 0.0
     rate: float = 0.0
     row: Row = dataclasses.field(default_factory=dict)
@@ -194,6 +205,8 @@ class _Loop:
         self.iteration = int(self.run_state.state.iteration)
         self.total_iterations = (self.total_steps - trainer.warmup_steps) // trainer.steps_per_iteration
         self.row_iterations = row_length(trainer, self.log_every)
+        row_steps = self.row_iterations * trainer.steps_per_iteration
+        self.eval_iterations = self.row_iterations * max(1, int(self.eval_every / row_steps))
         self.row_start = (self.iteration, time.perf_counter())
         self.train_seconds = time.perf_counter() - self.start
 
@@ -223,7 +236,7 @@ class _Loop:
         opening = time.perf_counter()
         info = info._replace(
             agents=info.agents or range(self.num_agents),
-            metrics=list(self.run_state.metrics),
+            metrics=[*self.run_state.metrics, *([EVAL_RETURN] if self.eval_every else [])],
             unit=self.trainer.unit,
             row_ends=row_ends(self.trainer, self.log_every, max(self.iteration, self.total_iterations)),
             notify=notify,
@@ -327,11 +340,25 @@ class _Loop:
             self.row[name] = mean.value()
             if name == "episode_return":
                 self.row["episodes"] = mean.count
+        if self.eval_every:
+            self.row[EVAL_RETURN] = self.eval_return()
         self.row |= {f"{column}_per_second": self.rate, "wall_seconds": self.train_seconds}
         nothing = jax.tree.map(lambda x: to_devices(np.zeros(x.shape, x.dtype), x.sharding), self.run_state.metrics)
         self.run_state = self.run_state._replace(metrics=nothing)
         self.call_loggers(lambda logger: logger.write(self.row))
         self.row_start = (self.iteration, time.perf_counter())
+
+    def eval_return(self) -> np.ndarray:
+        """The mean evaluation return of each agent; NaN in rows without an evaluation. Its time is not training's."""
+        if self.evaluate is None or self.iteration % self.eval_iterations:
+            return np.full(self.program.agents, np.nan)
+        evaluating = time.perf_counter()
+        agents, mesh = self.run_state.state.agent, self.program.mesh
+        if not self.program.agents:
+            agents, mesh = jax.tree.map(lambda x: x[None], to_host(agents)), mesh_of(None, (1,))
+        returns = self.evaluate(agents, self.iteration, mesh)
+        self.start += time.perf_counter() - evaluating
+        return returns.reshape(self.program.agents)
 
     def show_progress(self) -> None:
         total_steps, rate = self.steps_at(self.total_iterations), self.num_agents * self.steps / self.train_seconds

@@ -18,6 +18,8 @@ from jaxrl.types import ENV_STEPS, Unit
 METRICS = "metrics.csv"
 CLOCK_COLUMNS = ("env_steps_per_second", "gradient_steps_per_second", "wall_seconds")
 """Columns that depend on the machine. All others are the same in every repetition of a run."""
+EVAL_RETURN = "eval_return"
+"""The column of evaluations while training."""
 
 Row = dict[str, Any]
 """One row of metrics: numbers, or arrays `[A]` for a population."""

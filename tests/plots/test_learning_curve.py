@@ -54,6 +54,23 @@ def axes_of(tmp_path: Path, monkeypatch):
     return axes_of
 
 
+def test_evaluations_while_training_are_a_curve_of_their_own(tmp_path: Path, monkeypatch) -> None:
+    """In rows without one, nothing is drawn. Of an offline run, it is the only curve."""
+    from matplotlib.figure import Figure
+
+    drawn: list[Figure] = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, _: drawn.append(figure))
+    for clock, column in (("env_steps", "episode_return"), ("gradient_steps", "loss")):
+        lines = [f"seed,{clock},{column},eval_return", "0,10,1.0,", "0,20,2.0,7.5", "0,30,3.0,", "0,40,4.0,9.5"]
+        (tmp_path / "metrics.csv").write_text("\n".join(lines))
+        draw_learning_curve(tmp_path / "metrics.csv", tmp_path / "curve.png", "title", "rules", [])
+        axes = drawn[-1].axes[0]
+        curves = {line.get_label(): (list(line.get_xdata()), list(line.get_ydata())) for line in axes.lines}
+        assert curves["evaluation return"] == ([20, 40], [7.5, 9.5])
+        assert ("training return" in curves) == (clock == "env_steps")
+        assert axes.get_ylim()[1] >= 9.5
+
+
 def labels(axes) -> list[str]:
     (legend,) = axes.figure.legends
     return [text.get_text() for text in legend.get_texts()]

@@ -55,6 +55,7 @@ seeds = 2
 seed = 4
 total_steps = 12_000
 log_every = 2_000
+eval_every = 5_000
 eval_episodes = 8
 [hparams]
 learning_rate = { distribution = "log_uniform", low = 1e-4, high = 1e-2 }
@@ -254,7 +255,9 @@ def test_curves_have_all_agents_at_the_same_steps(whole) -> None:
     found = curves(whole.directory)
     steps = [512 + 125 * 16 * row for row in range(1, 6)] + [TOTAL]
     for agent in range(AGENTS):
-        assert found.filter(agent=agent)["env_steps"].to_list() == steps
+        its = found.filter(agent=agent)
+        assert its["env_steps"].to_list() == steps
+        assert its["eval_return"].is_not_null().to_list() == [False, True, False, True, False, False]
     assert {"episode_return", "episodes", "loss"} < set(found.columns)
     assert not {"wall_seconds", "env_steps_per_second"} & set(found.columns)
     assert found["agent"].is_sorted()
@@ -430,7 +433,7 @@ def test_a_trial_equals_its_solo_run(whole, tmp_path, monkeypatch) -> None:
     alike(agents(whole)[agent], jaxrl.load(tmp_path / "solo").agent_state, 1e-4)
     curve, metrics = curves(whole.directory).filter(agent=agent), pl.read_csv(tmp_path / "solo" / "metrics.csv")
     assert curve["env_steps"].to_list() == metrics["env_steps"].to_list()
-    for column in ("episode_return", "loss"):
+    for column in ("episode_return", "loss", "eval_return"):
         np.testing.assert_allclose(curve[column].to_numpy(), metrics[column].to_numpy(), rtol=1e-4)
     assert summary is not None
     assert summary["eval_return_mean"] == pytest.approx(row["eval_return"], rel=1e-4)

@@ -82,6 +82,7 @@ def test_the_example(read) -> None:
         env = "GridWorld"
         env_options = ["map=cliff"]
         log_every = 1_000
+        eval_every = 5e4
         eval_episodes = 16
         eval_max_steps = 100
         [hparams]
@@ -110,6 +111,7 @@ def test_the_example(read) -> None:
             "seed": 7,
             "num_seeds": 1,
             "log_every": 1_000,
+            "eval_every": 50_000,
             "eval_episodes": 16,
             "eval_max_steps": 100,
             "hparams.discount": 1.0,
@@ -136,6 +138,7 @@ def test_the_example(read) -> None:
         "env_options": ["map=cliff"],
         "total_steps": 200_000,
         "log_every": 1_000,
+        "eval_every": 50_000,
         "eval_episodes": 16,
         "eval_max_steps": 100,
         "hparams.discount": 1.0,

@@ -9,6 +9,8 @@ import pytest
 
 from jaxrl import evaluate, make, vectorize
 from jaxrl.envs import Environment
+from jaxrl.random import key_streams
+from jaxrl.training import Evaluation, evaluation_while_training
 
 
 class Params(NamedTuple):
@@ -77,6 +79,25 @@ def test_the_use_of_keys_is_part_of_every_recorded_result() -> None:
     result = play(jax.random.key(0))
     assert result.episode_length.tolist() == [6, 28, 16, 16, 28, 6, 6, 16]
     assert result.episode_return.tolist() == [0, 2, 1, 1, 2, 0, 0, 1]
+
+
+def test_evaluations_while_training_have_keys_of_their_own() -> None:
+    seen: list[np.ndarray] = []
+
+    def evaluate_all(agent_states, keys, mesh) -> Evaluation:
+        seen.append(np.asarray(jax.random.key_data(keys)))
+        returns = agent_states[:, None] + np.array([0.0, 1.0])
+        return Evaluation(returns, np.ones((2, 2), int), np.ones((2, 2), bool))
+
+    both = evaluation_while_training(evaluate_all, [3, 4])
+    for iteration in (7, 8, 7):
+        np.testing.assert_array_equal(both(np.array([10.0, 20.0]), iteration, None), [10.5, 20.5])
+    np.testing.assert_array_equal(seen[0], seen[2])
+    one = evaluation_while_training(evaluate_all, [4])
+    one(np.array([10.0, 20.0]), 8, None)
+    np.testing.assert_array_equal(seen[3][0], seen[1][1])  # that of the seed, alone or beside others
+    others = [np.asarray(jax.random.key_data(keys)) for keys in key_streams([3, 4])]
+    assert len(np.unique(np.concatenate([*seen[:2], *others]), axis=0)) == 10
 
 
 def at_random(given, key):

@@ -288,6 +288,51 @@ def test_a_population_runs_resumes_and_reports_every_seed(train, small_trainer, 
     assert seeds == ["7", "8"] * 8
 
 
+@pytest.mark.parametrize("agents", [0, 2])
+def test_evaluations_are_in_every_other_row_and_change_nothing(train, whole, hparams, tmp_path, agents: int) -> None:
+    seen = []
+
+    def evaluate(agent_states: Any, iteration: int, mesh: Any) -> np.ndarray:
+        steps = np.asarray(agent_states.num_updates)
+        assert steps.shape == (agents or 1,)
+        seen.append(iteration)
+        return 10.0 * steps + np.arange(len(steps))
+
+    of_two = {"key": jax.random.split(jax.random.key(0), 2), "hparams": repeat(hparams, 2)} if agents else {}
+    more = {"evaluate": evaluate, "eval_every": 3 * LOG_EVERY - 1, **of_two}
+    stopped, folder = train("evaluated", loggers=[Ticks(10, lambda: os.kill(os.getpid(), signal.SIGTERM))], **more)
+    assert not stopped.finished
+    result, _ = train("evaluated", resume=True, **more)
+    assert sorted(set(seen)) == [14, 28, 42]
+    header, *lines = [line.split(",") for line in rows(folder)]
+    found = [line[header.index("eval_return")] for line in lines]
+    updates = SMALL.updates_per_iteration
+    assert [float(x) for x in found if x] == [
+        10.0 * updates * iteration + agent for iteration in (14, 28, 42) for agent in range(agents or 1)
+    ]
+    assert [bool(x) for x in found] == [row % 2 == 0 and row < 8 for row in range(1, 9) for _ in range(agents or 1)]
+    if not agents:
+        assert same(result, whole[0])
+        column = header.index("eval_return")
+        assert [",".join(line[:column] + line[column + 1 :]) for line in [header, *lines]] == rows(whole[1])
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"eval_every": 10}, "evaluate must be given with eval_every, got none"),
+        (
+            {"eval_every": TOTAL + 1},
+            f"eval_every must be from 0 .none. to the {TOTAL} steps of the run, got {TOTAL + 1}",
+        ),
+        ({"eval_every": -1}, "eval_every must be from 0"),
+    ],
+)
+def test_evaluations_that_cannot_be(train, more, message: str) -> None:
+    with pytest.raises(ArgumentError, match=message):
+        train("never", **more)
+
+
 def damage(step_folder: Path, how: str) -> None:
     """Truncates, removes or alters the largest file of a checkpoint, or a value in its checksum."""
     files = [path for path in step_folder.rglob("*") if path.is_file()]
