@@ -4,7 +4,7 @@ import contextlib
 import difflib
 import importlib
 import reprlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -128,18 +128,17 @@ class GymnasiumEnvs:
         return self._seen([self._reset(env, seed=int(seed)) for env, seed in zip(self.envs, seeds, strict=True)])
 
     def step(self, actions: np.ndarray) -> Outcome:
-        rewards, ends, last, first = [], [], [], []
+        rewards, ends, last = [], [], []
         with _errors_of(self.made.name, "step"):
             for env, action in zip(self.envs, _own_actions(self.made.actions, actions), strict=True):
                 observation, reward, terminated, truncated, info = env.step(action)
-                shown = observation, info, _picture(env) if self.draw else None
                 rewards.append(float(reward))
                 ends.append((bool(terminated), bool(truncated) and not terminated))
-                last.append(shown)
-                first.append(self._reset(env) if terminated or truncated else shown)
+                last.append((observation, info, _picture(env) if self.draw else None))
         terminated, truncated = np.array(ends, bool).T
-        after = self._seen(last)
-        following = self._seen(first) if (terminated | truncated).any() else after
+        after, done = self._seen(last), terminated | truncated  # copied: a reset may write into what was shown
+        first = [self._reset(env) if end else shown for env, end, shown in zip(self.envs, done, last, strict=True)]
+        following = self._seen(first) if done.any() else after
         return Outcome(np.array(rewards, np.float32), terminated, truncated, after, following)
 
     def close(self) -> None:
@@ -164,7 +163,7 @@ class GymnasiumEnvs:
 
     def _stack(self, observations: Sequence[Any], shapes: PyTree) -> PyTree:
         """Observations as arrays `[N, ...]`, whose shapes must be as the space says."""
-        leaves = zip(*map(self.treedef.flatten_up_to, observations), strict=True)
+        leaves = zip(*(self.treedef.flatten_up_to(_plain(x)) for x in observations), strict=True)
         stacked = []
         for xs, like in zip(leaves, jax.tree.leaves(shapes), strict=True):
             x = np.array(xs, like.dtype)
@@ -174,9 +173,16 @@ class GymnasiumEnvs:
         return self.treedef.unflatten(stacked)
 
 
+def _plain(observation: Any) -> Any:
+    """An observation with dicts and tuples alone: an `OrderedDict` is another kind of node in JAX's trees."""
+    if isinstance(observation, Mapping):
+        return {key: _plain(x) for key, x in observation.items()}
+    return tuple(map(_plain, observation)) if isinstance(observation, tuple) else observation
+
+
 def _picture(env: Any) -> np.ndarray:
-    """What an environment draws, uint8 `[H, W, 3]`. The pixels of large pictures are averaged."""
-    picture = np.asarray(env.render(), np.uint8)
+    """A copy of what an environment draws, uint8 `[H, W, 3]`. The pixels of large pictures are averaged."""
+    picture = np.array(env.render(), np.uint8)
     size = -(-max(picture.shape[:2]) // MOST_PIXELS)
     height, width = (x // size for x in picture.shape[:2])
     blocks = picture[: height * size, : width * size].reshape(height, size, width, size, 3)
@@ -232,7 +238,7 @@ def _try_out(env: Any, name: str, shapes: PyTree) -> bool:
             raise ArgumentError("env", rule, name, got=f"{reprlib.repr(value)} from {name}")
 
     def check_observation(method: str, observation: Any) -> None:
-        given = jax.tree.map(lambda x: np.asarray(x).shape, observation, is_leaf=_is_list)
+        given = jax.tree.map(lambda x: np.asarray(x).shape, _plain(observation), is_leaf=_is_list)
         expected = jax.tree.map(lambda x: x.shape, shapes)
         if given != expected:
             got = f"observations of the shape {given} from {name}"

@@ -27,7 +27,7 @@ class HostError(Exception):
 
 
 class Seen(NamedTuple):
-    """What N environments show.
+    """What N environments show. It stays as it is while they go on: arrays that nobody writes into again.
 
     Attributes:
         observation: NumPy arrays `[N, *observation]`.

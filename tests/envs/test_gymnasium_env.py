@@ -1,7 +1,10 @@
 """gymnasium's environments: what they show, their errors, and what is refused."""
 
 import sys
+from collections import OrderedDict
+from typing import NamedTuple
 
+import chex
 import gymnasium
 import numpy as np
 import pytest
@@ -59,6 +62,35 @@ def test_masks_pictures_and_actions() -> None:
     assert host_corridor().make_envs(1, False).reset(np.zeros(1, int)).pictures is None
 
 
+class Reusing(HostCorridor):
+    """Shows one array, one mask and one picture, into which it writes again and again."""
+
+    def __init__(self, render_mode=None) -> None:
+        super().__init__(masked=True, render_mode=render_mode)
+        self.shown = super().reset()[0], {"action_mask": np.zeros(2, bool)}, super().render()
+
+    def seen(self):
+        if not hasattr(self, "shown"):
+            return super().seen()
+        observation, info = super().seen()
+        self.shown[0][:], self.shown[1]["action_mask"][:] = observation, info["action_mask"]
+        return self.shown[:2]
+
+    def render(self):
+        self.shown[2][:] = super().render()
+        return self.shown[2]
+
+
+def test_what_was_shown_does_not_change() -> None:
+    """Also where an environment shows one array for ever."""
+    played = []
+    for env in (host_corridor(masked=True), from_gymnasium(Reusing, "Reusing")):
+        envs, actions = env.make_envs(2, True), np.array([[1, 0]] * 12)
+        played.append((envs.reset(np.arange(2)), [envs.step(each) for each in actions]))
+    chex.assert_trees_all_equal(*played)
+    assert any(outcome.terminated.any() for outcome in played[0][1])
+
+
 class Spaces(gymnasium.Env):
     """An environment of any spaces, which remembers the actions that it was given."""
 
@@ -96,6 +128,10 @@ def test_actions_reach_the_environment_as_its_space_says() -> None:
         assert [np.asarray(one.actions[-1]).tolist() for one in envs.envs] == expected
 
 
+class Pair(NamedTuple):
+    eye: np.ndarray
+
+
 def test_observations_of_many_kinds() -> None:
     spaces = gymnasium.spaces
     space = spaces.Dict({"b": spaces.Discrete(4), "a": spaces.Tuple([spaces.Box(0, 255, (2, 2), np.uint8)])})
@@ -104,6 +140,10 @@ def test_observations_of_many_kinds() -> None:
     assert (observation["b"].dtype, observation["b"].shape) == (np.int32, (3,))
     assert (observation["a"][0].dtype, observation["a"][0].shape) == (np.uint8, (3, 2, 2))
     assert env.make_envs(1, False).step(np.zeros(1, int)).last.observation["b"].shape == (1,)
+    one = OrderedDict(b=np.int64(2), a=Pair(np.ones((2, 2), np.uint8)))
+    again = of(space, None, one, one).make_envs(2, False)
+    for shown in (again.reset(np.arange(2)), again.step(np.zeros(2, int)).last):
+        chex.assert_trees_all_equal(shown.observation, {"a": (np.ones((2, 2, 2), np.uint8),), "b": np.full(2, 2)})
     assert example_of(make("gymnasium:FrozenLake-v1")[0], None).n == 16  # numbered states, as networks take them
 
 
