@@ -23,7 +23,12 @@ from jaxrl.agents.optimizers import Optimizer, adam, learning_rate_at
 from jaxrl.agents.value_based import epsilon_at
 from jaxrl.arguments import ArgumentError, check, check_kind
 from jaxrl.distributions import epsilon_greedy, masked
-from jaxrl.networks.recurrent import RecurrentNetwork, one_step
+from jaxrl.networks.recurrent import (
+    RecurrentNetwork,
+    check_recurrent_network,
+    initial_recurrent_params,
+    one_step,
+)
 from jaxrl.types import Agent, Array, Decision, Input, Metrics, PyTree, Sample, Transition
 from jaxrl.xla.threefry import inline
 
@@ -77,14 +82,14 @@ def recurrent_dqn(
         ArgumentError: an argument is of the wrong kind; from `update`, no sample, or sequences without a step after the
             burn-in.
     """
+    check_recurrent_network(network)
     config = config or BurnInConfig()
     check_kind("config", config, BurnInConfig)
     check(config)
 
     def init(key: Array, hparams: RecurrentDQNHparams, observation: PyTree) -> DQNState:
         check_kind("hparams", hparams, RecurrentDQNHparams)
-        one = jax.tree.map(lambda x: x[None, None], observation)
-        params = network.init(key, network.memory(1), one, jnp.zeros((1, 1), bool))
+        params = initial_recurrent_params(network, key, observation)
         return DQNState(params, params, optimizer(hparams, jnp.float32(0)).init(params), jnp.int32(0), hparams)
 
     def decide(state: DQNState, given: Input, key: Array, epsilon: Array) -> Decision:

@@ -24,8 +24,13 @@ from jaxrl.agents.policy_gradient import (
 )
 from jaxrl.agents.ppo import PPOHparams, ppo_loss
 from jaxrl.arguments import ArgumentError, check, check_kind
-from jaxrl.distributions import restricted
-from jaxrl.networks.recurrent import RecurrentNetwork, one_step
+from jaxrl.distributions import Distribution, restricted
+from jaxrl.networks.recurrent import (
+    RecurrentNetwork,
+    check_recurrent_network,
+    initial_recurrent_params,
+    one_step,
+)
 from jaxrl.types import Agent, Array, Decision, Input, Metrics, PyTree, Transition
 from jaxrl.xla.threefry import inline
 
@@ -56,14 +61,14 @@ def recurrent_ppo(
         ArgumentError: an argument is of the wrong kind; from `update`, not a rollout, sequences that do not divide it,
             or minibatches that do not divide the sequences.
     """
+    check_recurrent_network(network)
     config = config or SequenceConfig()
     check_kind("config", config, SequenceConfig)
     check(config)
 
     def init(key: Array, hparams: PPOHparams, observation: PyTree) -> PolicyGradientState:
         check_kind("hparams", hparams, PPOHparams)
-        one = jax.tree.map(lambda x: x[None, None], observation)
-        params = network.init(key, network.memory(1), one, jnp.zeros((1, 1), bool))
+        params = initial_recurrent_params(network, key, observation)
         return PolicyGradientState(params, optimizer(hparams, jnp.float32(0)).init(params), hparams)
 
     def act(state: PolicyGradientState, given: Input, key: Array, env_steps: Array) -> Decision:
@@ -85,7 +90,15 @@ def recurrent_ppo(
         check_rollout(batch)
         return *_learn(network, config, optimizer(state.hparams, env_steps), state, batch, key), ()
 
-    return Agent(init, act, policy, update, memory=lambda state, num_envs: network.memory(num_envs))
+    def outputs(state: PolicyGradientState, observations: PyTree) -> Distribution:
+        start = network.memory(len(jax.tree.leaves(observations)[0]))
+        return one_step(network, state.params, start, observations)[0][0]
+
+    def memory(state: PolicyGradientState, num_envs: int) -> PyTree:
+        del state
+        return network.memory(num_envs)
+
+    return Agent(init, act, policy, update, memory, outputs=outputs)
 
 
 def _learn(

@@ -7,9 +7,11 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from jaxrl.arguments import ArgumentError, check_is_no_class
 from jaxrl.distributions import Distribution
 from jaxrl.networks.actor_critic import MLP, num_outputs, policy_of, weights
-from jaxrl.networks.network import as_features
+from jaxrl.networks.network import as_features, check_has_no_state
+from jaxrl.precision import single
 from jaxrl.types import Array, Box, Discrete, PyTree
 
 
@@ -28,6 +30,22 @@ class RecurrentNetwork(Protocol):
 
     def memory(self, num_envs: int) -> PyTree:
         """The memory at the start of an episode, `[num_envs, ...]`."""
+
+
+def check_recurrent_network(network: Any) -> None:
+    """Raises `ArgumentError` if an argument is not a `RecurrentNetwork`."""
+    check_is_no_class("network", network)
+    if not all(callable(getattr(network, name, None)) for name in ("init", "apply", "memory")):
+        rule = "must have init, apply and memory, as jaxrl.networks.recurrent.RecurrentNetwork has"
+        raise ArgumentError("network", rule, network, got=type(network).__name__)
+
+
+def initial_recurrent_params(network: RecurrentNetwork, key: Array, observation: PyTree) -> PyTree:
+    """As `initial_params`, of a recurrent network."""
+    one = jax.tree.map(lambda x: x[None, None], observation)
+    params = network.init(key, network.memory(1), one, jnp.zeros((1, 1), bool))
+    check_has_no_state(params)
+    return single(params)
 
 
 class GRU(nn.Module):

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as nn
 
 import jaxrl
 from jaxrl import ops
@@ -15,6 +16,7 @@ from jaxrl.agents.recurrent_ppo import SequenceConfig, recurrent_ppo, sequences
 from jaxrl.arguments import ArgumentError
 from jaxrl.envs import rollout
 from jaxrl.experiments import ppo_memory
+from jaxrl.networks import actor_critic
 from jaxrl.networks.recurrent import GRU, RecurrentActorCritic, one_step
 from jaxrl.runs.load import TrainedPolicy
 from jaxrl.training import OnPolicyConfig, on_policy
@@ -126,6 +128,27 @@ def test_sequences_must_divide_the_rollout() -> None:
     trainer = on_policy(agent, ENV, PARAMS, OnPolicyConfig(num_envs=N, rollout_length=T))
     with pytest.raises(ArgumentError, match=r"^sequence_length must divide the 24 steps of a rollout, got 7"):
         jax.eval_shape(lambda key: trainer.step(trainer.init(key, PPOHparams())), jax.random.key(0))
+
+
+class WithState(RecurrentActorCritic):
+    """Counts, as a BatchNorm does."""
+
+    @nn.compact
+    def __call__(self, memory, observations, starts):
+        self.variable("batch_stats", "count", jnp.zeros, ())
+        return super().__call__(memory, observations, starts)
+
+
+def test_networks_that_do_not_fit() -> None:
+    with pytest.raises(ArgumentError, match=r"^network must have init, apply and memory, .*, got ActorCritic"):
+        recurrent_ppo(actor_critic(jnp.zeros(2), Discrete(2)))
+    for network, message in (
+        (RecurrentActorCritic(Discrete(3), 8, 6), "agent must give 2 values, one for each action of the environment"),
+        (WithState(Discrete(2), 8, 6), "network must have no variables but parameters"),
+    ):
+        trainer = on_policy(recurrent_ppo(network), ENV, PARAMS, OnPolicyConfig(num_envs=N, rollout_length=T))
+        with pytest.raises(ArgumentError, match=f"^{message}"):
+            jax.eval_shape(trainer.init, jax.random.key(0), PPOHparams())
 
 
 def test_a_trained_policy_needs_its_memory(played) -> None:
