@@ -1,5 +1,6 @@
 """Rollouts: a policy acts in N environments, and all transitions are recorded."""
 
+from contextlib import closing
 from numbers import Integral
 from typing import Any
 
@@ -76,8 +77,7 @@ def host_rollout(
 ) -> tuple[Transition, list[HostStep]]:
     """`rollout` of an environment on the host, and its steps, which have pictures if the environment draws them."""
     reset_key, play_key = jax.random.split(as_keys(key))
-    source = begin(env, num_envs, reset_key, memory, draws)
     act = actor(lambda _, given, key: policy(given, key), num_envs)((), play_key, memory)
-    steps = list(source.play(act, num_steps, no_settling))
-    source.close()
+    with closing(begin(env, num_envs, reset_key, memory, draws)) as source:
+        steps = list(source.play(act, num_steps, no_settling))
     return jax.tree.map(jnp.asarray, transitions_of(steps, len(source.rows))), steps

@@ -1,6 +1,7 @@
 """Evaluation: one episode in each of many environments, with random keys of its own."""
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -117,16 +118,15 @@ def _evaluate_on_host(
 ) -> Evaluation:
     """`evaluate` for an environment that steps on the host, with NumPy arrays; `make_act` takes a key and `memory`."""
     reset_key, play_key = jax.random.split(as_keys(key))
-    source = begin(env, num_envs, reset_key, memory)
     returns, lengths, ended = np.zeros(num_envs, np.float32), np.zeros(num_envs, np.int32), np.zeros(num_envs, bool)
-    for step in source.play(make_act(play_key, memory), max_steps, no_settling):
-        rows = source.rows[step.half]
-        returns[rows] += np.where(ended[rows], 0, step.outcome.reward)
-        lengths[rows] += ~ended[rows]
-        ended[rows] |= step.done
-        if ended.all():
-            break
-    source.close()
+    with closing(begin(env, num_envs, reset_key, memory)) as source:
+        for step in source.play(make_act(play_key, memory), max_steps, no_settling):
+            rows = source.rows[step.half]
+            returns[rows] += np.where(ended[rows], 0, step.outcome.reward)
+            lengths[rows] += ~ended[rows]
+            ended[rows] |= step.done
+            if ended.all():
+                break
     result: Any = Evaluation(returns, lengths, ended)  # type: ignore[arg-type]
     return result
 

@@ -173,9 +173,10 @@ class HostProgram(Generic[StateT]):
         return run_state._replace(state=state._replace(replay=replay))
 
     def _advance(self, run_state: RunState, iterations: int) -> RunState:
-        run_states, sources = self._split(run_state), self._live[1]
+        run_states, (live, sources) = self._split(run_state), self._live
+        self._live = None, sources  # after an error, no state is theirs
         try:
-            if self._live[0] is not run_state.state.iteration:
+            if live is not run_state.state.iteration:
                 sources = self._new_sources()
                 for source, one in zip(sources, run_states, strict=True):
                     self._start_anew(source, one.state)

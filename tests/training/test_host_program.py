@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from jaxrl import (
+    Decision,
     Input,
     MinibatchConfig,
     OffPolicyConfig,
@@ -34,6 +35,7 @@ from jaxrl import (
 )
 from jaxrl.arguments import ArgumentError
 from jaxrl.envs import HostError, from_gymnasium
+from jaxrl.envs.host_source import HostSource, no_settling
 from jaxrl.networks import QNetwork
 from jaxrl.networks.recurrent import RecurrentActorCritic
 from jaxrl.training import Checkpoints, Evaluation, Program, evaluate, repeat, run
@@ -141,7 +143,7 @@ def test_halves_and_calls_change_no_bit(kind: str, overlap: bool, calls: Sequenc
 
 MUTANTS = [
     ("recurrent", "gymnasium_env:GymnasiumEnvs.step", "self._seen(first) if", "self._seen(first) if False and"),
-    ("ppo", "gymnasium_env:GymnasiumEnvs.step", "after = self._seen(last)", "after = self._seen(first)"),
+    ("ppo", "gymnasium_env:GymnasiumEnvs.step", "after, following)", "following, following)"),
     ("ppo", "gymnasium_env:GymnasiumEnvs.step", "np.array(ends, bool).T", "np.array(ends, bool).T[::-1]"),
     ("ppo", "gymnasium_env:GymnasiumEnvs.step", "bool(terminated), bool", "bool(terminated or truncated), bool"),
     ("recurrent", "host_source:HostSource.play", "done[rows] = step.done", "done[rows] = False"),
@@ -208,6 +210,30 @@ def test_a_resumed_run_says_what_it_has_lost(tmp_path: Path) -> None:
     assert (last.state.source.envs.episode_length <= 5).all()
 
 
+def test_a_policy_on_the_host_remembers_as_in_pure_functions() -> None:
+    """In evaluations and rollouts, from a memory that is not zero on."""
+    agent = recurrent_ppo(MEMORY)
+    state = quick_jit(agent.init)(KEY, PPOHparams(), jnp.zeros(2))
+    played = []
+    for env, params in ((host_corridor(), None), (Corridor(), Corridor.default_params)):
+        policy, memory = partial(agent.policy, state), jnp.full((3, 8), 0.5)
+        evaluation = evaluate(policy, vectorize(env, params, 3), KEY, 9, memory)
+        played.append((tuple(evaluation), rollout(env, policy, KEY, 20, 3, params, memory)))
+    chex.assert_trees_all_close(*played, rtol=1e-4, atol=1e-6)
+    assert (played[0][1].terminated | played[0][1].truncated)[:-1].any()
+
+
+def test_the_state_of_environments_stays_when_they_go_on() -> None:
+    source = HostSource(host_corridor(), 3)
+    source.reset(np.arange(3))
+    before = source.state
+    for _ in source.play(lambda given, done, t: Decision(np.ones(3, np.int32)), 2, no_settling):
+        pass
+    np.testing.assert_array_equal(before.episode_length, 0)
+    np.testing.assert_array_equal(before.episode_return, 0)
+    np.testing.assert_array_equal(source.state.episode_length, 2)
+
+
 class Failing(HostCorridor):
     """Raises an error in its last step."""
 
@@ -262,6 +288,68 @@ def test_a_state_of_another_run_starts_new_episodes() -> None:
     del second
     after = program.compiled()(first, 1)
     assert int(after.state.iteration) == 1
+
+
+def test_what_is_restored_starts_new_episodes(monkeypatch) -> None:
+    """With other seeds each time and for each agent, and the memory of a first step; also after an error."""
+    seeds, memories = [], []
+    reset, play = HostSource.reset, HostSource.play
+
+    def reset_and_note(self, numbers, memory=()):
+        seeds.append(tuple(numbers))
+        return reset(self, numbers, memory)
+
+    def play_and_note(self, *arguments):
+        memories.append(np.asarray(self.memory))
+        return play(self, *arguments)
+
+    monkeypatch.setattr(HostSource, "reset", reset_and_note)
+    monkeypatch.setattr(HostSource, "play", play_and_note)
+    monkeypatch.setattr(Failing, "steps_left", 6 * N * T + 7)
+    trainer, hparams = trainer_of("recurrent", from_gymnasium(lambda mode: Failing(), "Failing"))
+    keys, many = jax.random.split(KEY, 2), repeat(hparams, 2)
+    program = HostProgram(trainer, keys, many, overlap=False)
+    advance, run_state = program.compiled(), program.init(keys, many)
+    for _ in range(2):
+        run_state = advance(jax.tree.map(lambda x: x.copy(), run_state), 1)
+    assert len(set(seeds)) == len(seeds) == 6
+    run_state = advance(run_state, 1)
+    with pytest.raises(HostError) as error:
+        advance(run_state, 1)
+    assert len(seeds) == 6
+    np.testing.assert_array_equal(memories[:4], 0)
+    assert memories[4].any()
+    monkeypatch.setattr(Failing, "steps_left", 2 * N * T)
+    advance(error.value.run_state, 1)
+    assert len(set(seeds)) == len(seeds) == 8
+    np.testing.assert_array_equal(memories[-2:], 0)
+
+
+def test_the_faster_way_is_taken_after_both_were_tried() -> None:
+    trainer, hparams = trainer_of("ppo", host_corridor())
+    program = HostProgram(trainer, KEY, hparams)
+    for alone, overlapping, overlaps in (
+        ([1.0, 9, 9, 9, 9], [2.0] * 5, False),
+        ([2.0] * 5, [9.0, 9, 9, 9, 1], True),
+        ([1.0] * 5, [9.0] * 4, True),  # not yet tried as often
+    ):
+        program._seconds = {False: alone, True: overlapping}
+        assert program._overlap() == overlaps
+
+
+def test_environments_are_closed_after_an_error(monkeypatch) -> None:
+    closed = []
+    monkeypatch.setattr(Failing, "close", lambda self: closed.append(self))
+    env = from_gymnasium(lambda mode: Failing(), "Failing")
+    closed.clear()
+    for play in (
+        lambda: evaluate(at_random, vectorize(env, None, N), KEY, 9),
+        lambda: rollout(env, at_random, KEY, 20, N),
+    ):
+        monkeypatch.setattr(Failing, "steps_left", 7)
+        with pytest.raises(HostError):
+            play()
+    assert len(closed) == 2 * N
 
 
 def test_what_is_refused() -> None:
