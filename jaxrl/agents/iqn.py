@@ -5,7 +5,8 @@ The network describes the whole distribution of returns: for a fraction τ in [0
     Z_τ(s, a) = f(ψ(s) ⊙ φ(τ))_a,    φ_j(τ) = ReLU(Σ_i cos(π i τ) w_ij + b_j),    i = 0 … 63
 
 The features ψ are any network, followed by a ReLU; φ embeds τ, and f is one dense layer. For random fractions τ and τ',
-the loss is quantile regression of Z_τ(s, a) on r + γ Z_τ'(s', a'), where a' has the largest mean.
+the loss is quantile regression of Z_τ(s, a) on r + γ Z_τ'(s', a'), where a' has the largest mean, or the largest one of
+its worst returns (`IQNHparams.cvar`).
 
 Differences from the paper: f has no hidden layer, which would be computed for every fraction; and the K fractions whose
 mean chooses actions are the midpoints of K equal shares instead of random, so that the choice has no noise.

@@ -31,28 +31,36 @@ def check_rollout(batch: Any) -> None:
     check_kind("batch", batch, Transition, ", a rollout, as in jaxrl.on_policy")
 
 
+def check_minibatches(batch: Transition, num_minibatches: int) -> None:
+    """Raises `ArgumentError` if minibatches hold one transition: its advantage, minus their mean, would be zero."""
+    if (size := batch.reward.size) == num_minibatches:
+        raise ArgumentError("num_minibatches", f"must be less than the {size} transitions of a rollout", size)
+
+
 def learn_in_minibatches(
     step: Callable[[StateT, PyTree], tuple[StateT, Metrics]],
     state: StateT,
     data: PyTree,
     key: Array,
     config: MinibatchConfig,
+    rows: str = "transitions",
 ) -> tuple[StateT, Metrics]:
     """Passes over a rollout `num_epochs` times, each time in another order.
 
     Args:
         step: `(state, minibatch) -> (state, metrics)`, one gradient step.
         state: the agent's state.
-        data: the rollout, leaves `[T * N, ...]`.
+        data: the rollout, leaves `[rows, ...]`, usually `[T * N, ...]`.
         key: decides the orders.
         config: the numbers of epochs and minibatches.
+        rows: what they are.
 
     Raises:
         ArgumentError: the minibatches do not divide the rollout.
     """
     size, number = len(jax.tree.leaves(data)[0]), config.num_minibatches
     if size % number:
-        raise ArgumentError("num_minibatches", f"must divide the {size} transitions of a rollout", number)
+        raise ArgumentError("num_minibatches", f"must divide the {size} {rows} of a rollout", number)
 
     def epoch(state: StateT, key: Array) -> tuple[StateT, Metrics]:
         order = shuffle(key, size).reshape(number, -1)

@@ -14,7 +14,13 @@ import jax.numpy as jnp
 from annotated_types import Gt, Interval
 
 from jaxrl import ops
-from jaxrl.agents.minibatches import MinibatchConfig, check_rollout, learn_in_minibatches, merge_time
+from jaxrl.agents.minibatches import (
+    MinibatchConfig,
+    check_minibatches,
+    check_rollout,
+    learn_in_minibatches,
+    merge_time,
+)
 from jaxrl.agents.optimizers import TINY, Optimizer
 from jaxrl.agents.policy_gradient import (
     PolicyGradientHparams,
@@ -26,7 +32,7 @@ from jaxrl.agents.policy_gradient import (
     gradient_step,
     policy_gradient_agent,
 )
-from jaxrl.arguments import ArgumentError, check, check_kind
+from jaxrl.arguments import check, check_kind
 from jaxrl.distributions import Distribution, restricted
 from jaxrl.networks import Network
 from jaxrl.types import Agent, Array, Metrics, PyTree, Transition
@@ -70,9 +76,8 @@ def ppo(
     ) -> Updated:
         del constants
         check_rollout(batch)
-        size, hparams = batch.reward.size, state.hparams
-        if size == config.num_minibatches:  # a single advantage equals its mean, and would be zero
-            raise ArgumentError("num_minibatches", f"must be less than the {size} transitions of a rollout", size)
+        check_minibatches(batch, config.num_minibatches)
+        hparams = state.hparams
         targets = advantages_and_returns(network, state.params, batch, hparams.discount, hparams.gae_lambda)
         data = merge_time((batch.observation, batch.legal, batch.action, batch.extras, *targets))
 

@@ -13,7 +13,13 @@ import jax.numpy as jnp
 import optax
 from annotated_types import Interval
 
-from jaxrl.agents.minibatches import MinibatchConfig, check_rollout, learn_in_minibatches, merge_time
+from jaxrl.agents.minibatches import (
+    MinibatchConfig,
+    check_minibatches,
+    check_rollout,
+    learn_in_minibatches,
+    merge_time,
+)
 from jaxrl.agents.optimizers import Optimizer
 from jaxrl.agents.policy_gradient import (
     PolicyGradientState,
@@ -39,6 +45,9 @@ from jaxrl.xla.threefry import inline
 class SequenceConfig(MinibatchConfig):
     """Epochs, minibatches and their sequences, static."""
 
+    num_minibatches: Annotated[int, Interval(gt=0, lt=2**31)] = 4
+    """Gradient steps in one epoch. They must divide the sequences of a rollout, num-envs × rollout-length ÷
+    sequence-length."""
     sequence_length: Annotated[int, Interval(gt=0, lt=2**31)] = 32
     """Steps through which gradients flow. They must divide the rollout-length."""
 
@@ -59,7 +68,7 @@ def recurrent_ppo(
 
     Raises:
         ArgumentError: an argument is of the wrong kind; from `update`, not a rollout, sequences that do not divide it,
-            or minibatches that do not divide the sequences.
+            or minibatches that do not divide the sequences or hold one transition each.
     """
     check_recurrent_network(network)
     config = config or SequenceConfig()
@@ -88,6 +97,7 @@ def recurrent_ppo(
     ) -> Updated:
         del constants
         check_rollout(batch)
+        check_minibatches(batch, config.num_minibatches)
         return *_learn(network, config, optimizer(state.hparams, env_steps), state, batch, key), ()
 
     def outputs(state: PolicyGradientState, observations: PyTree) -> Distribution:
@@ -131,7 +141,7 @@ def _learn(
 
         return gradient_step(state, loss, optimizer)
 
-    return learn_in_minibatches(step, state, data, key, config)
+    return learn_in_minibatches(step, state, data, key, config, "sequences")
 
 
 def _advantages_and_returns(

@@ -106,7 +106,7 @@ def check_dataset(dataset: Any) -> Transition:
         ArgumentError: they lack a field, are empty, have NaNs, or their shapes and dtypes do not fit each other.
     """
     check_kind("dataset", dataset, Transition, " of recorded transitions [M, ...]")
-    dataset = jax.tree.map(_as_array, dataset)
+    dataset = jax.tree_util.tree_map_with_path(_as_array, dataset)
     for name in NEEDED:
         if not jax.tree.leaves(getattr(dataset, name)):
             raise ArgumentError("dataset", f"must have the field {name}", got="none")
@@ -123,13 +123,18 @@ def check_dataset(dataset: Any) -> Transition:
     return dataset
 
 
-def _as_array(x: Any) -> Any:
+def _as_array(keys: Any, x: Any) -> Any:
+    """A field, whose path is `keys`, with at most 32 bits."""
     if isinstance(x, jax.ShapeDtypeStruct):
         return x
     array = np.asarray(x)
     if array.dtype == object:
         raise ArgumentError("dataset", "must have arrays as fields", x, got=type(x).__name__)
-    return np.asarray(array, SINGLE.get(str(array.dtype), array.dtype))
+    narrow = np.asarray(array, SINGLE.get(str(array.dtype), array.dtype))
+    if narrow is not array and np.issubdtype(array.dtype, np.integer) and (wrong := narrow != array).any():
+        name = jax.tree_util.keystr(keys).lstrip(".")
+        raise ArgumentError("dataset", f"must have numbers that fit {narrow.dtype}", x, f"{array[wrong][0]} in {name}")
+    return narrow
 
 
 def _refuse(rule: str, x: Any, name: str) -> ArgumentError:

@@ -18,6 +18,7 @@ def record_dataset(policy: TrainedPolicy, num_steps: int, num_envs: int = 8, see
     """Records what a trained policy does.
 
     The rows of one environment follow each other, episode by episode. Its last episode is cut, and marked as truncated.
+    Each environment gives M / N rows, rounded up, until there are M: the last ones give fewer, or none.
 
     Args:
         policy: from `jaxrl.load`.

@@ -1,4 +1,4 @@
-"""Collecting transitions, as both trainers do before they learn."""
+"""Collecting transitions, as trainers with environments do before they learn."""
 
 import jax
 

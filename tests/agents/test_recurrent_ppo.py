@@ -123,10 +123,18 @@ def test_sequences_are_consecutive_steps_of_one_environment() -> None:
     np.testing.assert_array_equal(cut, cut[:, :1] + 100 * np.arange(L))
 
 
-def test_sequences_must_divide_the_rollout() -> None:
-    agent = recurrent_ppo(NETWORK, SequenceConfig(sequence_length=7))
-    trainer = on_policy(agent, ENV, PARAMS, OnPolicyConfig(num_envs=N, rollout_length=T))
-    with pytest.raises(ArgumentError, match=r"^sequence_length must divide the 24 steps of a rollout, got 7"):
+@pytest.mark.parametrize(
+    ("sequence_length", "num_minibatches", "message"),
+    [
+        (7, 4, r"sequence_length must divide the 24 steps of a rollout, got 7"),
+        (8, 24, r"num_minibatches must divide the 12 sequences of a rollout, got 24"),
+        (1, 96, r"num_minibatches must be less than the 96 transitions of a rollout, got 96"),
+    ],
+)
+def test_sequences_and_minibatches_must_fit_the_rollout(sequence_length, num_minibatches, message: str) -> None:
+    config = SequenceConfig(num_minibatches=num_minibatches, sequence_length=sequence_length)
+    trainer = on_policy(recurrent_ppo(NETWORK, config), ENV, PARAMS, OnPolicyConfig(num_envs=N, rollout_length=T))
+    with pytest.raises(ArgumentError, match=f"^{message}"):
         jax.eval_shape(lambda key: trainer.step(trainer.init(key, PPOHparams())), jax.random.key(0))
 
 

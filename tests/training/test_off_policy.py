@@ -150,6 +150,25 @@ def test_the_replay_is_written_in_place(env: str, agents: int, kind: str, n_step
         assert not re.findall(rf"= f32\[{leaves}\]\S* copy\(", text)
 
 
+def test_each_update_samples_by_the_priorities_that_the_one_before_has_set() -> None:
+    """At first all alike, each once; then those of action 1 alone."""
+
+    def act(state, given, key, env_steps=0):
+        return Decision((jnp.arange(4) == 1).astype(jnp.int32))
+
+    def update(state, batch, key, env_steps, constants):
+        chosen = batch.transitions.action[0]
+        return state, {"chosen": Mean(chosen.sum(), jnp.int32(1))}, 1e6 * chosen
+
+    agent = Agent(lambda key, hparams, observation: (), act, act, update)
+    config = OffPolicyConfig(num_envs=4, batch_size=8, replay_capacity=8, warmup_steps=8, updates_per_iteration=2,
+                             replay="prioritised")  # fmt: skip
+    trainer = off_policy(agent, *make("CartPole-v1"), config)
+    hparams = RainbowHparams(priority_exponent=1.0)
+    _, metrics = quick_jit(lambda key: trainer.step(trainer.init(key, hparams)))(jax.random.key(0))
+    assert metrics["chosen"] == (2 + 8, 2)
+
+
 def test_a_batch_larger_than_the_replay_is_refused(small_agent) -> None:
     with pytest.raises(ValueError, match="batch_size must be at most 32, the capacity of the replay buffer, got 64"):
         off_policy(small_agent, *make("Breakout-MinAtar"), OffPolicyConfig(batch_size=64, replay_capacity=32))

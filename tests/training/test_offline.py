@@ -283,6 +283,10 @@ BAD_DATASETS = [
         changed(observation=NAN, next_observation=NAN),
         "dataset must have finite numbers, got nan in observation, t",
     ),
+    (
+        changed(action=np.arange(64) + 2**32),
+        "dataset must have numbers that fit int32, got 4294967296 in action",
+    ),
     (changed(action=np.arange(64) - 1), "dataset must have legal actions >= 0, got -1 in transition 0"),
     (
         changed(legal=np.ones((64, 2), bool) & [True, False], next_legal=np.ones((64, 2), bool), action=1 * ~ENDS),

@@ -214,3 +214,7 @@ def test_a_policy_that_does_not_fit_the_environment(name: str, space, message: s
 def test_sizes_are_checked(size: str) -> None:
     with pytest.raises(ArgumentError, match=f"{size} must be > 0, got 0"):
         on_policy(spy(), GRID, GRID_PARAMS, OnPolicyConfig(**{size: 0}))
+    sizes = {"num_envs": 2**16, "rollout_length": 2**15}
+    with pytest.raises(ArgumentError, match=r"num_envs must keep the transitions of a rollout < 2147483648, got 2147"):
+        on_policy(spy(), GRID, GRID_PARAMS, OnPolicyConfig(**sizes))
+    on_policy(spy(), GRID, GRID_PARAMS, OnPolicyConfig(**sizes | {size: sizes[size] - 1}))
