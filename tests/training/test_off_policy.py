@@ -169,6 +169,13 @@ def test_each_update_samples_by_the_priorities_that_the_one_before_has_set() -> 
     assert metrics["chosen"] == (2 + 8, 2)
 
 
+def test_no_counter_overflows(small_agent) -> None:
+    """Rows, of which the warm-up has four, and gradient steps."""
+    for rows, updates, most in ((5, 2, (2**31 - 1 - 4) // 5), (2, 3, (2**31 - 1) // 3)):
+        sizes = dataclasses.replace(SMALL, rollout_length=rows, updates_per_iteration=updates)
+        assert off_policy(small_agent, *make("Breakout-MinAtar"), sizes).max_iterations == most
+
+
 def test_a_batch_larger_than_the_replay_is_refused(small_agent) -> None:
     with pytest.raises(ValueError, match="batch_size must be at most 32, the capacity of the replay buffer, got 64"):
         off_policy(small_agent, *make("Breakout-MinAtar"), OffPolicyConfig(batch_size=64, replay_capacity=32))

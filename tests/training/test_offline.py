@@ -327,5 +327,8 @@ def test_bad_agents_and_sizes() -> None:
         init(action=np.arange(64) % 5)
     with pytest.raises(ArgumentError, match=r"^agent must give 3 values, one for each action in the dataset, got 2"):
         init(legal=np.ones((64, 3), bool), next_legal=np.ones((64, 3), bool))
+    one = np.ones((64, 1), bool)
+    with pytest.raises(ArgumentError, match=r"^agent must give 1 values, one for each action in the dataset, got 2"):
+        init(action=np.zeros(64, int), legal=one, next_legal=one)
     with pytest.raises(ArgumentError, match=r"^agent must act with float32\[2, 1\], as in the dataset, got int32\[2\]"):
         init(action=np.zeros((64, 1), np.float32))
