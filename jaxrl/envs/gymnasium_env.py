@@ -238,11 +238,15 @@ def _try_out(env: Any, name: str, shapes: PyTree) -> bool:
             raise ArgumentError("env", rule, name, got=f"{reprlib.repr(value)} from {name}")
 
     def check_observation(method: str, observation: Any) -> None:
-        given = jax.tree.map(lambda x: np.asarray(x).shape, _plain(observation), is_leaf=_is_list)
+        arrays = jax.tree.map(np.asarray, _plain(observation), is_leaf=_is_list)
+        given = jax.tree.map(lambda x: x.shape, arrays)
         expected = jax.tree.map(lambda x: x.shape, shapes)
         if given != expected:
             got = f"observations of the shape {given} from {name}"
             raise ArgumentError("env", f"must observe in {method} what its space says, {expected}", name, got)
+        for x, like in zip(jax.tree.leaves(arrays), jax.tree.leaves(shapes), strict=True):
+            rule = f"must observe in {method} what its space says, {like.dtype}, which fractions would not fit"
+            check_that(x.dtype.kind != "f" or like.dtype.kind == "f", rule, x.dtype)
 
     try:
         result = env.reset(seed=0)

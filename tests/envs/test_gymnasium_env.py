@@ -11,6 +11,7 @@ import pytest
 
 from jaxrl import ArgumentError, action_space_of, make
 from jaxrl.envs import HostError, describe_rules, from_gymnasium
+from jaxrl.envs.gymnasium_env import MOST_PIXELS
 from jaxrl.networks.network import example_of
 from jaxrl.types import Discrete
 from tests.envs.counters import HostCorridor, host_corridor
@@ -58,8 +59,30 @@ def test_masks_pictures_and_actions() -> None:
     assert outcome.first.observation[:, 0].tolist() == [2, 0]
     assert [x[0, 0, 0] for x in outcome.last.pictures] == [160, 0]  # before any reset
     assert [x[0, 0, 0] for x in outcome.first.pictures] == [160, 80]
+    assert [one.render_mode for one in envs.envs] == ["rgb_array"] * 2
+    assert [one.render_mode for one in host_corridor().make_envs(1, False).envs] == [None]
     assert make("gymnasium:Taxi-v4")[0].example.legal.shape == (6,)
     assert host_corridor().make_envs(1, False).reset(np.zeros(1, int)).pictures is None
+
+
+class Large(HostCorridor):
+    """Draws more pixels than a video shows."""
+
+    picture = np.random.default_rng(0).integers(0, 256, (9, 2 * MOST_PIXELS + 1, 3), np.uint8)
+
+    def render(self):
+        return self.picture
+
+
+def test_the_pixels_of_large_pictures_are_averaged() -> None:
+    """Whole blocks of three by three."""
+    pictures = from_gymnasium(lambda mode: Large(), "Large").make_envs(1, True).reset(np.zeros(1, int)).pictures
+    assert pictures is not None
+    picture = pictures[0]
+    assert (picture.shape, picture.dtype) == ((3, 267, 3), np.uint8)
+    for i, j in ((0, 0), (2, 1), (1, 266)):
+        block = Large.picture[3 * i : 3 * i + 3, 3 * j : 3 * j + 3]
+        np.testing.assert_array_equal(picture[i, j], block.mean((0, 1)).astype(np.uint8))
 
 
 class Reusing(HostCorridor):
@@ -155,6 +178,10 @@ def test_observations_of_many_kinds() -> None:
         ((None, gymnasium.spaces.Box(-np.inf, 1, (2,))), r"finite bounds .* got mine with Box"),
         ((None, None, np.zeros(2)), r"must observe in reset what its space says, \(3,\), got .* \(2,\) from mine"),
         ((None, None, None, np.zeros(1)), r"must observe in step what its space says, \(3,\), got .* \(1,\) from mine"),
+        (
+            (gymnasium.spaces.Box(0, 9, (2,), np.uint8), None, np.full(2, 0.5)),
+            r"in reset .*, uint8, .* dtype\('float64'",
+        ),
         ((None, None, None, (1, 2, 3)), r"must step to \(observation, reward, .*, got \(1, 2, 3\) from mine"),
         ((None, None, None, "raises"), r"without an error \(RuntimeError: the emulator stopped\), got 'mine'"),
     ],
