@@ -10,7 +10,7 @@ Differences from R2D2: no stored memory, no rescaled values, and one exploration
 
 import dataclasses
 from functools import partial
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -79,8 +79,8 @@ def recurrent_dqn(
         `RecurrentDQNHparams`, and its metrics those of `jaxrl.dqn`.
 
     Raises:
-        ArgumentError: an argument is of the wrong kind; from `update`, no sample, or sequences without a step after the
-            burn-in.
+        ArgumentError: an argument is of the wrong kind; from `update`, no sample, sequences without a step after the
+            burn-in, or without the memory that `store_memory` needs.
     """
     check_recurrent_network(network)
     config = config or BurnInConfig()
@@ -104,6 +104,9 @@ def recurrent_dqn(
         check_kind("batch", batch, Sample, ", from a replay, as in jaxrl.off_policy")
         if (length := len(batch.transitions.reward)) <= config.burn_in:
             raise ArgumentError("burn_in", f"must be less than the {length} steps of a sequence", config.burn_in)
+        stored: Any = jax.tree.structure(batch.transitions.extras)
+        if config.store_memory and stored != jax.tree.structure(network.memory(1)):
+            raise ArgumentError("store_memory", "must be False for transitions that hold no memory", True)
         return gradient_step(state, partial(_loss, network, config, state, batch), optimizer, env_steps)
 
     return Agent(

@@ -283,6 +283,10 @@ def test_arguments() -> None:
     state = quick_jit(agent.init)(jax.random.key(0), RecurrentDQNHparams(), jnp.zeros(STATES))
     with pytest.raises(ArgumentError, match=r"^burn_in must be less than the 7 steps of a sequence, got 7"):
         agent.update(state, sample(0), jax.random.key(0), jnp.float32(0))
+    batch = sample(0)
+    forgetful = batch._replace(transitions=batch.transitions._replace(extras=()))
+    with pytest.raises(ArgumentError, match=r"^store_memory must be False for transitions that hold no memory, got Tr"):
+        recurrent_dqn(Linear(), BurnInConfig(0, store_memory=True)).update(state, forgetful, jax.random.key(0), 0.0)
     with pytest.raises(ArgumentError, match=r"^network must have init, apply and memory, .*, got QNetwork"):
         recurrent_dqn(QNetwork(2, (4,)))
     with pytest.raises(ArgumentError, match=r"^network must be an instance, RecurrentQNetwork\(\)"):

@@ -155,6 +155,14 @@ def test_each_agent_of_a_population_remembers_as_alone(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", TRAINERS)
+def test_devices_share_the_memory(kind: str) -> None:
+    """Each has that of its environments."""
+    program = Program(TRAINERS[kind](counter(), ENV, ()), jax.random.key(0), 7, devices=jax.devices()[:N])
+    memory = program.shapes.state.source.memory
+    assert {x.sharding.shard_shape(x.shape)[0] for x in jax.tree.leaves(memory)} == {1}
+
+
+@pytest.mark.parametrize("kind", TRAINERS)
 def test_a_resumed_run_remembers(kind: str, tmp_path) -> None:
     """To the same bits, with memory and extras in the middle of an episode."""
     trainer = TRAINERS[kind](counter(wrong), ENV, ())
