@@ -65,6 +65,19 @@ def test_masks_pictures_and_actions() -> None:
     assert host_corridor().make_envs(1, False).reset(np.zeros(1, int)).pictures is None
 
 
+class Terse(HostCorridor):
+    """Says once which actions are legal."""
+
+    def reset(self, *, seed=None, options=None):
+        return super().reset()[0], {"action_mask": np.array([False, True])}
+
+
+def test_without_a_mask_all_actions_are_legal() -> None:
+    envs = from_gymnasium(lambda mode: Terse(), "Terse").make_envs(1, False)
+    np.testing.assert_array_equal(envs.reset(np.zeros(1, int)).legal, [[False, True]])
+    np.testing.assert_array_equal(envs.step(np.ones(1, int)).last.legal, [[True, True]])
+
+
 class Large(HostCorridor):
     """Draws more pixels than a video shows."""
 
