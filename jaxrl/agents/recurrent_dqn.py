@@ -26,6 +26,7 @@ from jaxrl.distributions import epsilon_greedy, masked
 from jaxrl.networks.recurrent import (
     RecurrentNetwork,
     check_recurrent_network,
+    first_step,
     initial_recurrent_params,
     one_step,
 )
@@ -117,7 +118,7 @@ def recurrent_dqn(
         policy=lambda state, given, key: decide(state, given, key, state.hparams.epsilon_eval),
         update=update,
         memory=lambda state, num_envs: network.memory(num_envs),
-        outputs=lambda state, x: one_step(network, state.params, network.memory(len(jax.tree.leaves(x)[0])), x)[0],
+        outputs=lambda state, x: first_step(network, state.params, x),
     )
 
 

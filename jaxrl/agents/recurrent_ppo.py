@@ -30,10 +30,11 @@ from jaxrl.agents.policy_gradient import (
 )
 from jaxrl.agents.ppo import PPOHparams, ppo_loss
 from jaxrl.arguments import ArgumentError, check, check_kind
-from jaxrl.distributions import Distribution, restricted
+from jaxrl.distributions import restricted
 from jaxrl.networks.recurrent import (
     RecurrentNetwork,
     check_recurrent_network,
+    first_step,
     initial_recurrent_params,
     one_step,
 )
@@ -100,15 +101,14 @@ def recurrent_ppo(
         check_minibatches(batch, config.num_minibatches)
         return *_learn(network, config, optimizer(state.hparams, env_steps), state, batch, key), ()
 
-    def outputs(state: PolicyGradientState, observations: PyTree) -> Distribution:
-        start = network.memory(len(jax.tree.leaves(observations)[0]))
-        return one_step(network, state.params, start, observations)[0][0]
-
-    def memory(state: PolicyGradientState, num_envs: int) -> PyTree:
-        del state
-        return network.memory(num_envs)
-
-    return Agent(init, act, policy, update, memory, outputs=outputs)
+    return Agent(
+        init,
+        act,
+        policy,
+        update,
+        memory=lambda state, num_envs: network.memory(num_envs),
+        outputs=lambda state, x: first_step(network, state.params, x)[0],
+    )
 
 
 def _learn(

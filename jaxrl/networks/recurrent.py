@@ -136,3 +136,9 @@ def one_step(network: RecurrentNetwork, params: PyTree, memory: PyTree, observat
     no_start = jnp.zeros((1, len(jax.tree.leaves(observations)[0])), bool)
     outputs, memory = network.apply(params, memory, sequence, no_start)
     return outputs, jax.tree.map(lambda x: x[0], memory)
+
+
+def first_step(network: RecurrentNetwork, params: PyTree, observations: PyTree) -> Any:
+    """The outputs of one observation each, the first of an episode."""
+    memory = network.memory(len(jax.tree.leaves(observations)[0]))
+    return one_step(network, params, memory, observations)[0]

@@ -4,8 +4,9 @@ import jax
 import numpy as np
 import pytest
 
-from jaxrl import ArgumentError, make
+from jaxrl import ArgumentError, BehaviourCloningHparams, make
 from jaxrl.recipes.demonstrations import check_is_of_env, dataset_shapes
+from jaxrl.recipes.imitation import BehaviourCloning, build_cloning_to_load
 from tests.agents.doors import LEGAL, Doors
 from tests.replay.test_datasets import M, cart_pole
 
@@ -49,3 +50,12 @@ def test_transitions_of_another_environment(env: str, fields: dict, message: str
     with pytest.raises(ArgumentError) as error:
         check_is_of_env(cart_pole(**fields), *make(env))
     assert str(error.value).startswith(message)
+
+
+@pytest.mark.parametrize("activation", ["tanh", "relu"])
+def test_a_policy_network_is_as_configured(activation) -> None:
+    env, params = make("CartPole-v1")
+    agent, _ = build_cloning_to_load(env, params, BehaviourCloning(hidden_sizes=(4,), activation=activation))
+    assert agent.outputs is not None
+    state = jax.eval_shape(agent.init, jax.random.key(0), BehaviourCloningHparams(), np.zeros(4, np.float32))
+    assert ("tanh" in str(jax.make_jaxpr(agent.outputs)(state, np.zeros((1, 4), np.float32)))) == (activation == "tanh")
