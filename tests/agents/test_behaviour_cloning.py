@@ -145,6 +145,15 @@ def test_values_beside_the_policy_are_not_trained() -> None:
     assert metrics == same
 
 
+def test_the_learning_rate_falls_to_zero() -> None:
+    agent = behaviour_cloning(Linear(np.zeros((S, A))))
+    hparams = BehaviourCloningHparams(learning_rate=0.1, learning_rate_decay_steps=100.0)
+    state = agent.init(jax.random.key(0), hparams, jnp.zeros(S))
+    learn, batch = quick_jit(agent.update), sample(np.ones((B, S)), np.zeros(B, np.int32))
+    moved = [abs(learn(state, batch, jax.random.key(0), jnp.float32(t))[0].params).max() for t in (0, 50, 100)]
+    np.testing.assert_allclose(moved, [0.1, 0.05, 0], rtol=1e-3, atol=1e-7)
+
+
 def test_bad_arguments() -> None:
     agent = behaviour_cloning(Linear(np.zeros((S, A))))
     with pytest.raises(ArgumentError, match=r"network must have init and apply, .* got str"):

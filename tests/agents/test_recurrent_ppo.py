@@ -123,6 +123,19 @@ def test_sequences_are_consecutive_steps_of_one_environment() -> None:
     np.testing.assert_array_equal(cut, cut[:, :1] + 100 * np.arange(L))
 
 
+def test_the_learning_rate_falls_to_zero(played) -> None:
+    before, *_, batch = played
+    agent = recurrent_ppo(NETWORK, SequenceConfig(num_epochs=1, num_minibatches=1, sequence_length=L))
+    hparams = PPOHparams(learning_rate=0.1, learning_rate_decay_steps=100.0)
+    state = before.agent._replace(opt_state=jax.tree.map(jnp.zeros_like, before.agent.opt_state), hparams=hparams)
+    update, moved = quick_jit(agent.update), []
+    for clock in (0, 50, 100):
+        params = update(state, batch, jax.random.key(0), jnp.float32(clock))[0].params
+        changes = jax.tree.map(lambda x, y: abs(x - y).max(), params, state.params)
+        moved.append(max(jax.tree.leaves(changes)))
+    np.testing.assert_allclose(moved, [0.1, 0.05, 0], rtol=1e-2, atol=1e-7)
+
+
 @pytest.mark.parametrize(
     ("sequence_length", "num_minibatches", "message"),
     [
