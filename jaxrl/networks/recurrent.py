@@ -101,7 +101,7 @@ class RecurrentActorCritic(nn.Module):
 
 
 class RecurrentQNetwork(nn.Module):
-    """Q(s_0 … s_t, ·) from one GRU behind a dense layer, with one dense layer after it.
+    """Q(s_0 … s_t, ·) from one GRU behind a dense layer, with one dense layer and ReLU after it.
 
     `apply` takes observations `[L, B, ...]` and returns action values `[L * B, num_actions]`.
     Observations are preprocessed, and those of several leaves joined, as in `ActorCritic`.

@@ -157,6 +157,15 @@ def walk():
     return state.params, steps
 
 
+def test_values_are_two_dense_layers_of_the_memory() -> None:
+    memory = jnp.asarray(np.random.default_rng(0).normal(size=(B, 6)), jnp.float32)
+    params = quick_jit(NETWORK.init)(jax.random.key(0), memory, jnp.zeros((1, B, 2)), jnp.zeros((1, B), bool))
+    q, after = ONE_STEP(params, memory, jnp.ones((B, 2)))
+    first, last = params["params"]["head"]["Dense_0"], params["params"]["head"]["Dense_1"]
+    hidden = np.maximum(after @ first["kernel"] + first["bias"], 0)
+    np.testing.assert_allclose(q, hidden @ last["kernel"] + last["bias"], rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("burn_in", [0, 5])
 def test_sequences_are_unrolled_as_the_agent_acts(walk, burn_in: int) -> None:
     params, steps = walk

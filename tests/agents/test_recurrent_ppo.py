@@ -20,7 +20,7 @@ from jaxrl.networks import actor_critic
 from jaxrl.networks.recurrent import GRU, RecurrentActorCritic, one_step
 from jaxrl.runs.load import TrainedPolicy
 from jaxrl.training import OnPolicyConfig, on_policy
-from jaxrl.types import Discrete
+from jaxrl.types import Discrete, Input
 from tests.compiling import quick_jit
 
 ENV, PARAMS = jaxrl.make("CartPole-v1", velocities=False, max_steps_in_episode=9)
@@ -121,6 +121,22 @@ def test_sequences_are_consecutive_steps_of_one_environment() -> None:
     assert cut.shape == (T // L * N, L)
     assert sorted(cut[:, 0].tolist()) == sorted(t * 100 + n for t in range(0, T, L) for n in range(N))
     np.testing.assert_array_equal(cut, cut[:, :1] + 100 * np.arange(L))
+
+
+def test_only_legal_actions_have_a_probability(played) -> None:
+    """When it acts, in evaluation, and when it learns: here the only legal action has the probability 1."""
+    before, *_, batch = played
+    agent = recurrent_ppo(NETWORK, SequenceConfig(num_epochs=1, num_minibatches=1, sequence_length=L))
+    legal = jax.nn.one_hot(batch.action, 2, dtype=bool)
+    given = Input(batch.observation[0], legal[0], batch.extras[1][0])
+    acted = quick_jit(agent.act)(before.agent, given, jax.random.key(0), 0.0)
+    np.testing.assert_array_equal(acted.extras[0], 0)
+    for decision in (acted, quick_jit(agent.policy)(before.agent, given, jax.random.key(0))):
+        np.testing.assert_array_equal(decision.action, batch.action[0])
+    batch = batch._replace(legal=legal, next_legal=legal, extras=(jnp.zeros((T, N)), batch.extras[1]))
+    _, metrics, _ = quick_jit(agent.update)(before.agent, batch, jax.random.key(0), jnp.float32(0))
+    assert set(np.asarray(batch.action[0])) == {0, 1}
+    assert metrics["approx_kl"].value() == 0
 
 
 def test_the_learning_rate_falls_to_zero(played) -> None:
