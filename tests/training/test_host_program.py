@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib
+import itertools
 from collections.abc import Sequence
 from functools import cache, partial
 from pathlib import Path
@@ -14,14 +15,17 @@ import numpy as np
 import pytest
 
 from jaxrl import (
+    Agent,
     Decision,
     Input,
+    Mean,
     MinibatchConfig,
     OffPolicyConfig,
     OnPolicyConfig,
     PPOHparams,
     RainbowHparams,
     ReinforceHparams,
+    Sample,
     SequenceConfig,
     actor_critic,
     dqn,
@@ -54,7 +58,28 @@ NETWORK = actor_critic(jnp.zeros(2), Discrete(2), (8,), "tanh")
 ON = OnPolicyConfig(num_envs=N, rollout_length=T)
 MEMORY = RecurrentActorCritic(Discrete(2), 8, 8, 0)
 SEQUENCES = SequenceConfig(num_epochs=2, num_minibatches=1, sequence_length=2)
+
+
+def clockwork() -> Agent:
+    """Its actions say what it remembers, the steps of the episode so far, and what the clock is."""
+
+    def act(state, given, key, env_steps=0.0):
+        action = (given.memory + env_steps / N).astype(jnp.int32) // 2 % 2
+        return Decision(action, given.memory + 1, extras=given.memory)
+
+    def update(state, batch, key, env_steps, constants):
+        steps = batch.transitions if isinstance(batch, Sample) else batch
+        wrong = (steps.extras != steps.observation[..., 1]).sum()
+        return state, {"wrong": Mean(wrong, jnp.int32(1))}, ()
+
+    return Agent(lambda *_: (), act, act, update, lambda state, num_envs: jnp.zeros(num_envs, jnp.int32))
+
+
 TRAINERS: dict[str, Any] = {
+    "clockwork": (on_policy, clockwork(), OnPolicyConfig(N, 3, True), ()),
+    "clockwork with a replay": (
+        off_policy, clockwork(), OffPolicyConfig(num_envs=N, batch_size=8, replay_capacity=100, warmup_steps=33), (),
+    ),
     "ppo": (on_policy, ppo(NETWORK, MinibatchConfig(num_epochs=2, num_minibatches=2)), ON, PPOHparams(0.05)),
     "recurrent": (on_policy, recurrent_ppo(MEMORY, SEQUENCES), ON, PPOHparams(0.05)),
     "reinforce": (on_policy, reinforce(NETWORK), OnPolicyConfig(N, 6, True), ReinforceHparams(learning_rate=0.05)),
@@ -116,7 +141,7 @@ def check_close(ours: RunState, theirs: RunState) -> None:
         chex.assert_trees_all_close(ours.state.replay.sampler, theirs.state.replay.sampler, rtol=2e-4, atol=1e-5)
 
 
-MASKED = {"ppo": False, "recurrent": True, "reinforce": True, "dqn": False}
+MASKED = {kind: kind in ("recurrent", "reinforce") for kind in TRAINERS}
 
 
 @cache
@@ -128,7 +153,10 @@ def expected(kind: str) -> list[RunState]:
 def test_they_learn_what_pure_functions_learn(kind: str) -> None:
     for ours, theirs in zip(hosted(kind), expected(kind), strict=True):
         check_close(ours, theirs)
-    assert ours.metrics["episode_return"].count > 4
+    if kind.startswith("clockwork"):
+        assert ours.metrics["wrong"].sum == 0
+    else:
+        assert ours.metrics["episode_return"].count > 4
 
 
 @pytest.mark.parametrize(
@@ -212,23 +240,33 @@ def test_a_resumed_run_says_what_it_has_lost(tmp_path: Path) -> None:
 
 def test_a_policy_on_the_host_remembers_as_in_pure_functions() -> None:
     """In evaluations and rollouts, from a memory that is not zero on."""
-    agent = recurrent_ppo(MEMORY)
-    state = quick_jit(agent.init)(KEY, PPOHparams(), jnp.zeros(2))
-    played = []
+    agent, memory, played = clockwork(), jnp.full(3, 3), []
     for env, params in ((host_corridor(), None), (Corridor(), Corridor.default_params)):
-        policy, memory = partial(agent.policy, state), jnp.full((3, 8), 0.5)
+        policy = partial(agent.policy, ())
         evaluation = evaluate(policy, vectorize(env, params, 3), KEY, 9, memory)
         played.append((tuple(evaluation), rollout(env, policy, KEY, 20, 3, params, memory)))
-    chex.assert_trees_all_close(*played, rtol=1e-4, atol=1e-6)
-    assert (played[0][1].terminated | played[0][1].truncated)[:-1].any()
+    chex.assert_trees_all_equal(*jax.tree.map(np.asarray, played))
+    steps = played[0][1]
+    np.testing.assert_array_equal(steps.extras, 3 + steps.observation[..., 1])
+    assert (steps.terminated | steps.truncated)[:-1].any()
 
 
-def test_the_state_of_environments_stays_when_they_go_on() -> None:
-    source = HostSource(host_corridor(), 3)
+@pytest.mark.parametrize("overlap", [False, True])
+def test_what_was_passed_on_stays_when_environments_go_on(overlap: bool) -> None:
+    """A device may not have read it yet."""
+    source, kept = HostSource(host_corridor(), 3), []
+
+    def act(given: Input, done: np.ndarray, t: int) -> Decision:
+        kept.append(jax.tree.map(lambda x: (x, x.copy()), (given.observation, done)))
+        return Decision(jnp.ones(3, jnp.int32))
+
     source.reset(np.arange(3))
     before = source.state
-    for _ in source.play(lambda given, done, t: Decision(np.ones(3, np.int32)), 2, no_settling):
+    for _ in source.play(act, 6, no_settling, overlap):
         pass
+    for given, copied in itertools.chain(*kept):
+        np.testing.assert_array_equal(given, copied)
+    assert any(copied.any() for _, (_, copied) in kept)
     np.testing.assert_array_equal(before.episode_length, 0)
     np.testing.assert_array_equal(before.episode_return, 0)
     np.testing.assert_array_equal(source.state.episode_length, 2)
