@@ -80,6 +80,18 @@ def test_the_first_step_is_the_gradient_of_the_likelihood(masked: bool) -> None:
     assert metrics["accuracy"] == pytest.approx((p.argmax(-1) == actions).mean())
 
 
+def test_a_weight_is_of_all_steps_of_a_sequence() -> None:
+    """Sequences of two steps are two samples with the same weights."""
+    x, w, weights = RNG.normal(size=(2, B, S)), RNG.normal(size=(S, A)), RNG.uniform(0.5, 2, B)
+    actions = RNG.integers(A, size=(2, B)).astype(np.int32)
+    alone = sample(x.reshape(-1, S), actions.reshape(-1), np.tile(weights, 2))
+    steps = jax.tree.map(lambda x: x.reshape(2, B, *x.shape[2:]), alone.transitions)
+    for one, other in zip(
+        *(update(Linear(w), batch) for batch in (alone, Sample(steps, alone.weights[:B]))), strict=True
+    ):
+        jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-5), one, other)
+
+
 def test_the_first_step_with_continuous_actions() -> None:
     """∇_W −log N(a | x W, σ) = x (x W − a) / σ²; there is no accuracy."""
     x, w, actions = RNG.normal(size=(B, S)), RNG.normal(size=(S, 2)), RNG.normal(size=(B, 2)).astype(np.float32)

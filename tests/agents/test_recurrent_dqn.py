@@ -270,6 +270,15 @@ def test_only_legal_actions_are_chosen() -> None:
             assert decision.memory.shape == (64, 6)
 
 
+def test_exploration_falls_with_the_clock() -> None:
+    agent = recurrent_dqn(NETWORK)
+    hparams = RecurrentDQNHparams(epsilon_start=1.0, epsilon_end=0.0, epsilon_decay_steps=100.0)
+    state, act = quick_jit(agent.init)(jax.random.key(0), hparams, jnp.zeros(2)), quick_jit(agent.act)
+    given = Input(jnp.ones((64, 2)), jnp.ones((64, 2), bool), NETWORK.memory(64))
+    kinds = [len(set(np.asarray(act(state, given, jax.random.key(1), jnp.float32(t)).action))) for t in (0, 100)]
+    assert kinds == [2, 1]
+
+
 def test_the_stored_memory_is_the_one_before_the_step() -> None:
     agent = recurrent_dqn(NETWORK, BurnInConfig(store_memory=True))
     state = quick_jit(agent.init)(jax.random.key(0), RecurrentDQNHparams(), jnp.zeros(2))
