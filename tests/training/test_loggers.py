@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -24,9 +25,14 @@ from jaxrl.training.loggers import (
     WandbLogger,
     make_loggers,
 )
+from jaxrl.types import Mean
 from tests.events import read_events, read_purges
 
 ROW = {"env_steps": 10, "loss": np.array([0.1, np.nan]), "episodes": np.array([3, 4]), "wall_seconds": 2.0}
+
+
+def test_a_mean_of_nothing_is_nan() -> None:
+    np.testing.assert_array_equal(Mean(jnp.float32([6, 0]), jnp.int32([3, 0])).value(), [2, np.nan])
 
 
 def test_a_csv_file_has_a_line_for_each_row_and_agent(tmp_path) -> None:
