@@ -207,17 +207,25 @@ def test_an_environment_may_keep_its_key_in_every_trainer() -> None:
         jax.eval_shape(lambda state, step=trainer.step: jax.lax.fori_loop(0, 2, lambda _, x: step(x)[0], state), state)
 
 
-@pytest.mark.parametrize("name", ["left at its end", "one-step episodes", "an ordinary walk"])
+@pytest.mark.parametrize("name", ["left at its end", "cut for ever", "one-step episodes", "an ordinary walk"])
 def test_an_environment_that_does_not_reset_itself_is_refused(name: str) -> None:
     def without_reset(self: Any, key: Any, state: State, action: Any, params: Any = None) -> tuple[Any, ...]:
         after = State(state.x + jnp.where(action > 0, 1, -1) * (jnp.abs(state.x) < 3), state.time + 1)
         final = self.observation(after)
         return final, after, self.reward(after), self.ends(after), after.time >= 8, {"final_observation": final}
 
-    methods = {"left at its end": {"step": without_reset}, "one-step episodes": {"ends": lambda self, state: True}}
+    def without_rules(self: Any, *arguments: Any) -> tuple[Any, ...]:
+        *given, _, truncated, info = without_reset(self, *arguments)
+        return *given, jnp.bool_(False), truncated, info
+
+    steps = {"left at its end": without_reset, "cut for ever": without_rules}
+    methods = {
+        **{key: {"step": x} for key, x in steps.items()},
+        "one-step episodes": {"ends": lambda self, state: True},
+    }
     env = variation(**methods.get(name, {}))
     agent = jaxrl.ppo(jaxrl.actor_critic(jnp.zeros(2), jaxrl.action_space_of(env, None)))
-    if name == "left at its end":
+    if name in steps:
         with pytest.raises(
             ArgumentError, match=r"^env must reset itself where an episode ends, got Variation, which end"
         ):
