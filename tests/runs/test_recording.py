@@ -83,6 +83,13 @@ def test_a_seed_repeats_a_recording(policy, recorded) -> None:
     assert (other.observation[0] != again.observation[0]).all()
 
 
+def test_it_acts_with_the_parameters_of_its_environment(policy) -> None:
+    params = policy.env_params.replace(max_steps_in_episode=3)
+    short = TrainedPolicy(policy.env, params, policy.agent, policy.agent_state, policy.experiment, policy.options)
+    steps, _ = record_dataset(short, 12, 2)
+    np.testing.assert_array_equal(np.flatnonzero(steps.truncated), [2, 5, 8, 11])
+
+
 def test_an_episode_does_not_go_on_in_another_environment() -> None:
     """Rewards 1, 2, 4, …; the first environment ends its second step, the second one its first and third."""
     ends = np.array([0, 1, 0, 1, 0, 1], bool)
