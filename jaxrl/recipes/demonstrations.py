@@ -21,7 +21,11 @@ def read_dataset(path: str, env: Any, env_params: Any) -> Transition:
     with renaming(path="dataset"):
         changed = os.stat(path).st_mtime_ns if os.path.exists(path) else 0
         transitions, about = _read(path, changed)
-    check_is_of_env(transitions, env, env_params, about.get("num_actions"))
+    num_actions = about.get("num_actions")
+    if num_actions is not None and type(num_actions) is not int:
+        rule = f"must give a whole number as num_actions of the transitions in {path}"
+        raise ArgumentError("dataset", rule, num_actions)
+    check_is_of_env(transitions, env, env_params, num_actions)
     return transitions
 
 
@@ -64,7 +68,7 @@ def check_is_of_env(dataset: Transition, env: Any, env_params: Any, num_actions:
             raise ArgumentError("dataset", f"must have the {name} of this environment, {here}", got=there)
     if isinstance(space, Discrete):
         known = num_actions if dataset.legal is None else dataset.legal.shape[1]
-        given = num_actions_seen(dataset) if known is None else known
+        given = max(num_actions_seen(dataset), known or 0)
         if given > space.num_actions or known not in (None, space.num_actions):
             rule = f"must have the actions of this environment, of which there are {space.num_actions}"
             raise ArgumentError("dataset", rule, given)

@@ -75,28 +75,51 @@ def load_dataset(path: str | Path) -> Dataset:
     """
     rule = "must be a file of recorded transitions, as jaxrl.save_dataset writes"
     try:
-        if not zipfile.is_zipfile(path) and Path(path).exists():
-            raise ValueError("it is no NumPy archive")
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-        about = json.loads(str(arrays.pop(ABOUT)))
-    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        why = getattr(error, "strerror", None) or str(error).splitlines()[0][:100]
+        arrays = _read_arrays(path)
+        about = _about_of(arrays)
+        fields = _nested(arrays)
+    except Exception as error:  # of many kinds, if the archive is damaged
+        why = getattr(error, "strerror", None) or (str(error).splitlines() or [type(error).__name__])[0][:100]
         raise ArgumentError("path", f"{rule} ({why})", path) from error
-    fields: dict[str, Any] = {}
-    for name, x in arrays.items():
-        *outer, last = name.split("/")
-        inside = fields
-        for key in outer:
-            inside = inside.setdefault(key, {})
-        inside[last] = x
     if unknown := fields.keys() - set(Transition._fields):
         raise ArgumentError("path", f"{rule} (it has {', '.join(sorted(unknown))})", path)
     transitions = Transition(**dict.fromkeys(NEEDED, ()) | fields)
     try:
         return Dataset(check_dataset(transitions), about)
     except ArgumentError as error:
-        raise ArgumentError("path", error.rule, path, f"{error.got} of {path}") from error
+        raise ArgumentError("path", error.rule, path, f"{error.got} ({path})") from error
+
+
+def _read_arrays(path: str | Path) -> dict[str, np.ndarray]:
+    if not zipfile.is_zipfile(path) and Path(path).exists():
+        raise ValueError("it is no NumPy archive")
+    with Path(path).open("rb") as stream, np.load(stream, allow_pickle=False) as file:  # NumPy alone may not close it
+        return {name: file[name] for name in file.files}
+
+
+def _about_of(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+    """What is known about the transitions, which is taken out of the entries."""
+    try:
+        about = json.loads(str(arrays.pop(ABOUT)))
+    except (KeyError, json.JSONDecodeError):
+        about = None
+    if not isinstance(about, dict):
+        raise ValueError(f"it has no entry {ABOUT} with a JSON object")
+    return about
+
+
+def _nested(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Fields from entries such as `reward` and `observation/image`."""
+    fields: dict[str, Any] = {}
+    for name, x in arrays.items():
+        if any(other.startswith(f"{name}/") for other in arrays):
+            raise ValueError(f"it has {name} both as an array and as a dict")
+        *outer, last = name.split("/")
+        inside = fields
+        for key in outer:
+            inside = inside.setdefault(key, {})
+        inside[last] = x
+    return fields
 
 
 def check_dataset(dataset: Any) -> Transition:
@@ -130,7 +153,8 @@ def _as_array(keys: Any, x: Any) -> Any:
     array = np.asarray(x)
     if array.dtype == object:
         raise ArgumentError("dataset", "must have arrays as fields", x, got=type(x).__name__)
-    narrow = np.asarray(array, SINGLE.get(str(array.dtype), array.dtype))
+    with np.errstate(over="ignore"):  # to infinity, which is refused later
+        narrow = np.asarray(array, SINGLE.get(str(array.dtype), array.dtype))
     if narrow is not array and np.issubdtype(array.dtype, np.integer) and (wrong := narrow != array).any():
         name = jax.tree_util.keystr(keys).lstrip(".")
         raise ArgumentError("dataset", f"must have numbers that fit {narrow.dtype}", x, f"{array[wrong][0]} in {name}")

@@ -104,6 +104,8 @@ def naming_options(experiment: Experiment, options: Options) -> Iterator[None]:
     except ArgumentError as error:
         if error.name == "agents":
             error.name = "num_seeds"
+        elif error.name == "constants" and hasattr(options.config, "dataset"):
+            error.name = "config.dataset"
         elif hasattr(options.config, error.name):
             error.name = f"config.{error.name}"
         elif error.name not in ("env", "num_devices"):

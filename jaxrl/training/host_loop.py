@@ -169,7 +169,7 @@ def check_constants(then: str | None, trainer: Trainer, directory: Path) -> None
     """
     now = fingerprint_of_constants(trainer.constants)
     if then is not None and then != now:
-        rule = f"must be those of {directory} to resume it: the same dataset, or the same expert"
+        rule = f"must be the same as in {directory} to resume it: the same dataset, or the same expert"
         raise ArgumentError("constants", rule, now, got=f"others (SHA-256 {now[:12]}, there {then[:12]})")
 
 

@@ -75,7 +75,9 @@ def test_a_run_and_a_recording_of_it(run_main, folder: Path, demos) -> None:
     config = Path("run/config.json").read_text()
     code, out, err = run_main(train, *resume)
     assert (code, len(out), len(err)) == (2, 1, 1)
-    assert "constants must be those of run to resume it: the same dataset, or the same expert, got others " in err[0]
+    assert (
+        "--config.dataset must be the same as in run to resume it: the same dataset, or the same expert, got " in err[0]
+    )
     assert Path("run/config.json").read_text() == config
     save_dataset("demos.npz", demos, {"num_actions": 2})
     code, out, err = run_main(train, *resume, "--record", "recorded")
@@ -113,7 +115,7 @@ def test_a_sweep(run_main, folder: Path, demos) -> None:
     save_dataset("demos.npz", demos._replace(reward=demos.reward + 1))
     code, out, err = run_main(sweep.main, "sweep.toml", "--out", "swept", "--resume", "--num-devices", "1")
     assert (code, out, len(err)) == (2, [], 1)
-    assert "constants must be those of swept to resume it: the same dataset, or the same expert, got others " in err[0]
+    assert "constants must be the same as in swept to resume it: the same dataset, or the same expert, got " in err[0]
     Path("demos.npz").unlink()
     assert load("swept", agent=3).options.hparams.learning_rate == 0.01
 
@@ -138,7 +140,7 @@ BAD = [
     ),
     (
         "--config.dataset nan.npz",
-        "dataset must have finite numbers, got nan in reward, transition 0 of nan.npz",
+        "dataset must have finite numbers, got nan in reward, transition 0 (nan.npz)",
     ),
     (
         "--config.dataset demos.npz --config.hidden-sizes --config.activation relu",

@@ -4,8 +4,8 @@ import jax
 import numpy as np
 import pytest
 
-from jaxrl import ArgumentError, BehaviourCloningHparams, make
-from jaxrl.recipes.demonstrations import check_is_of_env, dataset_shapes
+from jaxrl import ArgumentError, BehaviourCloningHparams, make, save_dataset
+from jaxrl.recipes.demonstrations import check_is_of_env, dataset_shapes, read_dataset
 from jaxrl.recipes.imitation import BehaviourCloning, build_cloning_to_load
 from tests.agents.doors import LEGAL, Doors
 from tests.replay.test_datasets import M, cart_pole
@@ -59,3 +59,21 @@ def test_a_policy_network_is_as_configured(activation) -> None:
     assert agent.outputs is not None
     state = jax.eval_shape(agent.init, jax.random.key(0), BehaviourCloningHparams(), np.zeros(4, np.float32))
     assert ("tanh" in str(jax.make_jaxpr(agent.outputs)(state, np.zeros((1, 4), np.float32)))) == (activation == "tanh")
+
+
+@pytest.mark.parametrize(
+    ("num_actions", "message"),
+    [
+        (2, "dataset must have the actions of this environment, of which there are 2, got 6"),
+        (3, "dataset must have the actions of this environment, of which there are 2, got 6"),
+        ("two", "dataset must give a whole number as num_actions of the transitions in {path}, got 'two'"),
+        ([2], "dataset must give a whole number as num_actions of the transitions in {path}, got [2]"),
+    ],
+)
+def test_a_file_of_other_actions(num_actions, message: str, tmp_path) -> None:
+    """What a file says of its actions hides none that the environment lacks."""
+    path = tmp_path / "data.npz"
+    save_dataset(path, cart_pole(action=np.arange(M, dtype=np.int32)), {"num_actions": num_actions})
+    with pytest.raises(ArgumentError) as error:
+        read_dataset(str(path), *make("CartPole-v1"))
+    assert str(error.value) == message.format(path=path)

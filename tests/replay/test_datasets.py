@@ -73,18 +73,36 @@ def test_files_that_hold_no_dataset(tmp_path) -> None:
     assert message() == rule.format("No such file or directory")
     path.write_text("no archive")
     assert message().startswith(rule.partition("{")[0].partition(" (")[0])
-    write(path, x=np.zeros(3))
-    assert "about" in message()
+    for about in ("not json", "[1]", "3", None):
+        write(path, **good | {"about": about} if about else {"x": np.zeros(3)})
+        assert message() == rule.format("it has no entry about with a JSON object")
+    write(path, **good | {"observation/eye": np.zeros(M)})
+    assert message() == rule.format("it has observation both as an array and as a dict")
     write(path, **good, colour=np.zeros(M))
     assert message() == rule.format("it has colour")
-    write(path, **good | {"about": "not json"})
-    assert message().startswith(rule.partition(" (")[0])
     write(path, **good | {"action": np.array([{}] * M, object)})
     assert message().startswith(rule.partition(" (")[0])
     np.save(path.with_suffix(".npy"), np.zeros(3))
     path.with_suffix(".npy").rename(path)
     assert message().startswith(rule.partition(" (")[0])
     write(path, **{name: x for name, x in good.items() if name != "next_observation"})
-    assert message() == f"path must have the field next_observation, got none of {path}"
+    assert message() == f"path must have the field next_observation, got none ({path})"
     write(path, **good | {"reward": np.full(M, np.nan, np.float32)})
-    assert message() == f"path must have finite numbers, got nan in reward, transition 0 of {path}"
+    assert message() == f"path must have finite numbers, got nan in reward, transition 0 ({path})"
+    write(path, **good | {"reward": np.full(M, 1e300)})
+    assert message() == f"path must have finite numbers, got inf in reward, transition 0 ({path})"
+
+
+def test_a_damaged_file(tmp_path) -> None:
+    """Whichever byte is damaged, the error is one of the file."""
+    path, messages = tmp_path / "data.npz", []
+    save_dataset(path, cart_pole(), ABOUT)
+    sound = path.read_bytes()
+    for i in range(0, len(sound), 7):
+        path.write_bytes(sound[:i] + bytes([sound[i] ^ 0xFF]) + sound[i + 1 :])
+        try:
+            load_dataset(path)
+        except ArgumentError as error:
+            messages.append(str(error))
+    assert len(messages) > len(sound) // 14
+    assert all(str(path) in message and "\n" not in message for message in messages)

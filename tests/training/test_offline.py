@@ -195,7 +195,7 @@ def test_a_run_resumes_to_the_same_bits_with_its_own_dataset_alone(trainer, tmp_
     for changed in (other, trainer._replace(constants=trainer.constants._replace(agent=np.float32(1)))):
         with pytest.raises(ArgumentError) as error:
             train_into(tmp_path / "parts", changed, 30, resume=True)
-        rule = f"must be those of {tmp_path / 'parts'} to resume it: the same dataset, or the same expert"
+        rule = f"must be the same as in {tmp_path / 'parts'} to resume it: the same dataset, or the same expert"
         assert str(error.value).startswith(f"constants {rule}, got others (SHA-256 ")
     resumed, notes = train_into(tmp_path / "parts", program, 30, resume=True)
     assert fingerprint(resumed.state) == fingerprint(whole.state)
