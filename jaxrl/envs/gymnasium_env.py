@@ -3,6 +3,7 @@
 import contextlib
 import difflib
 import importlib
+import os
 import reprlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -46,8 +47,11 @@ def find_gymnasium(env_id: str) -> Callable[..., HostEnvironment]:
             importlib.import_module(module)
         gymnasium.spec(env_id.removeprefix(f"{module}:"))
     except (gymnasium.error.Error, ImportError) as error:
-        near = difflib.get_close_matches(env_id, gymnasium.registry, n=1, cutoff=0.0)
-        reason = str(error) if isinstance(error, ImportError) else f"the nearest is {PREFIX}:{near[0]}"
+        near = difflib.get_close_matches(env_id, gymnasium.registry, n=1)
+        missing = isinstance(
+            error, ImportError | gymnasium.error.NamespaceNotFound
+        )  # a package: its own text says which
+        reason = str(error) if missing or not near else f"the nearest is {PREFIX}:{near[0]}"
         raise ArgumentError("env_id", f"must be a name that gymnasium knows ({reason})", name) from error
     return partial(_make, env_id)
 
@@ -182,11 +186,24 @@ def _plain(observation: Any) -> Any:
 
 def _picture(env: Any) -> np.ndarray:
     """A copy of what an environment draws, uint8 `[H, W, 3]`. The pixels of large pictures are averaged."""
-    picture = np.array(env.render(), np.uint8)
+    with _offscreen():
+        picture = np.array(env.render(), np.uint8)
     size = -(-max(picture.shape[:2]) // MOST_PIXELS)
     height, width = (x // size for x in picture.shape[:2])
     blocks = picture[: height * size, : width * size].reshape(height, size, width, size, 3)
     return blocks.mean((1, 3)).astype(np.uint8) if size > 1 else picture
+
+
+@contextlib.contextmanager
+def _offscreen() -> Iterator[None]:
+    """Draws without a screen and sound. Where there are none, SDL, with which many environments draw, complains."""
+    chosen = {name: "dummy" for name in ("SDL_VIDEODRIVER", "SDL_AUDIODRIVER") if name not in os.environ}
+    os.environ.update(chosen)
+    try:
+        yield
+    finally:  # another may need a window
+        for name in chosen:
+            os.environ.pop(name, None)
 
 
 @contextlib.contextmanager

@@ -31,6 +31,8 @@ Legend = list[tuple[str, Colour]]
 """The names of colours."""
 LINE = 24
 """Pixels from one line of the side panel to the next."""
+WORDS = 160
+"""Pixels of the longest line of the side panel."""
 MOST_BARS, MOST_TILES = 100, 36
 """A longer vector is drawn in groups; an observation of more arrays is drawn as one vector."""
 
@@ -67,8 +69,10 @@ def _paste_centred(picture: Image.Image, drawing: Image.Image) -> None:
 
 @cache  # most frames of a video share their words
 def _draw_words(text: str, ink: Colour) -> Image.Image:
-    line = Image.new("RGB", (160, LINE), BACKGROUND)
-    ImageDraw.Draw(line).text((0, 0), text, ink, ImageFont.load_default(15))
+    line = Image.new("RGB", (WORDS, LINE), BACKGROUND)
+    fonts = map(ImageFont.load_default, range(15, 7, -1))  # a long line, such as an environment's name, is smaller
+    font = next((font for font in fonts if font.getlength(text) <= WORDS), ImageFont.load_default(8))
+    ImageDraw.Draw(line).text((0, 0), text, ink, font)
     return line
 
 

@@ -1,5 +1,6 @@
 """gymnasium's environments: what they show, their errors, and what is refused."""
 
+import os
 import sys
 from collections import OrderedDict
 from typing import NamedTuple
@@ -208,7 +209,9 @@ def test_what_cannot_be_used_is_refused_at_once(arguments, message: str) -> None
     ("name", "options", "message"),
     [
         ("CartPol-v1", {}, r"env_id must be .* gymnasium knows \(the nearest is gymnasium:CartPole-v1\), got"),
-        ("Nope-v0", {}, r"env_id must be a name that gymnasium knows \(the nearest is gymnasium:Hopper-v5\)"),
+        ("Breakout-v5", {}, r"env_id must be a name that gymnasium knows \(Environment `Breakout` doesn't exist"),
+        ("ALE/Hopper-v5", {}, r"gymnasium knows \(Namespace ALE not found. Have you installed the proper package"),
+        ("", {}, r"gymnasium knows \(Malformed environment ID"),
         ("no_such_module:Nope-v0", {}, r"gymnasium knows \(No module named 'no_such_module'\)"),
         ("CartPole-v1", {"gravity": 3}, r"gravity must be what gymnasium:CartPole-v1 can use \(TypeError: .*, got 3"),
         ("CartPole-v1", {"max_episode_steps": 0}, r"max_episode_steps must be .*to be positive.*, got 0"),
@@ -238,3 +241,18 @@ def test_an_error_names_the_environment_and_what_it_raised() -> None:
         envs.envs[1].second = wrong
         with pytest.raises(HostError, match=r"^mine raised in step"):
             envs.step(np.zeros(2, int))
+
+
+def test_pictures_need_no_screen(monkeypatch) -> None:
+    """While an environment draws, and not after. What the user chose stays."""
+    monkeypatch.delenv("SDL_VIDEODRIVER", raising=False)
+    monkeypatch.setenv("SDL_AUDIODRIVER", "mine")
+    seen = []
+    monkeypatch.setattr(HostCorridor, "render", lambda self: seen.append(drivers()) or np.zeros((2, 2, 3), np.uint8))
+
+    def drivers() -> tuple:
+        return os.environ.get("SDL_VIDEODRIVER"), os.environ.get("SDL_AUDIODRIVER")
+
+    host_corridor().make_envs(1, True).reset(np.zeros(1, int))
+    assert seen == [("dummy", "mine")]
+    assert drivers() == (None, "mine")

@@ -121,3 +121,11 @@ def test_a_state_is_drawn_as_its_observation(name: str) -> None:
 def test_importing_jaxrl_imports_no_pillow() -> None:
     code = "import sys, jaxrl; assert 'PIL' not in sys.modules; jaxrl.render_state; assert 'PIL' in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_long_line_of_the_caption_is_smaller() -> None:
+    """No letter of it is cut off, so what it ends with makes a difference."""
+    pictures = [np.asarray(render(None, np.zeros(3), [f"gymnasium:MountainCarContinuous-v{i}"])) for i in (0, 1)]
+    assert (pictures[0] != pictures[1]).any()
+    short, shorter = (np.asarray(render(None, np.zeros(3), [text])) for text in ("CartPole-v1", "CartPole-v"))
+    np.testing.assert_array_equal(short[:, :470], shorter[:, :470])  # both are of the usual size
