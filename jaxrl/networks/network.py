@@ -53,13 +53,19 @@ def check_has_no_state(variables: PyTree) -> None:
 
 
 def check_observation(observation: PyTree) -> None:
-    """Raises `ArgumentError` if an observation is not an array or a tree of arrays, as default networks need."""
+    """Raises `ArgumentError` if an observation is not an array or a tree of arrays with numbers.
+
+    Default networks need those.
+    """
     leaves = jax.tree.leaves(observation)
     others = [x for x in leaves if not isinstance(getattr(x, "shape", None), tuple)]
     if others or not leaves:
         got = f"a {type((others or [observation])[0]).__name__}" + ("" if others else " without arrays")
         rule = "must be an array, or a tree of arrays, as from jaxrl.networks.example_of(env, params)"
         raise ArgumentError("observation", rule, observation, got)
+    if not any(math.prod(x.shape) for x in leaves):
+        shapes = ", ".join(str(list(x.shape)) for x in leaves)
+        raise ArgumentError("observation", "must have at least one number", observation, f"the shape {shapes}")
 
 
 def example_of(env: Any, params: Any) -> PyTree:

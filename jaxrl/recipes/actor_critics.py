@@ -17,7 +17,7 @@ from jaxrl.agents import (
 )
 from jaxrl.envs import action_space_of
 from jaxrl.networks import Network, actor_critic, example_of
-from jaxrl.networks.network import num_states_of
+from jaxrl.networks.network import check_observation, num_states_of
 from jaxrl.networks.recurrent import RecurrentActorCritic
 from jaxrl.runs.experiment import ignored_settings
 from jaxrl.runs.options import Options
@@ -93,6 +93,7 @@ def build_ppo(env: Any, env_params: Any, config: PPO) -> tuple[Agent, Trainer]:
 
 def build_recurrent_ppo(env: Any, env_params: Any, config: RecurrentPPO) -> tuple[Agent, Trainer]:
     example, space = example_of(env, env_params), action_space_of(env, env_params)
+    check_observation(example)
     network = RecurrentActorCritic(space, config.hidden_size, config.memory_size, num_states_of(example))
     agent: Agent = recurrent_ppo(network, config)
     agent = normalised(agent) if config.normalise else agent

@@ -21,7 +21,7 @@ from jaxrl.arguments import ArgumentError
 from jaxrl.envs import num_discrete_actions
 from jaxrl.networks import Dense, NoisyDense, QNetwork, example_of, q_network
 from jaxrl.networks.layers import has_board
-from jaxrl.networks.network import num_states_of
+from jaxrl.networks.network import check_observation, num_states_of
 from jaxrl.networks.recurrent import RecurrentQNetwork
 from jaxrl.runs.experiment import ignored_settings
 from jaxrl.runs.options import Options
@@ -203,8 +203,9 @@ def build_iqn(env: Any, env_params: Any, config: IQN) -> tuple[Agent, Trainer]:
 
 
 def build_recurrent_dqn(env: Any, env_params: Any, config: RecurrentDQN) -> tuple[Agent, Trainer]:
-    actions, num_states = num_discrete_actions(env, env_params), num_states_of(example_of(env, env_params))
-    network = RecurrentQNetwork(actions, config.hidden_size, config.memory_size, num_states)
+    actions, example = num_discrete_actions(env, env_params), example_of(env, env_params)
+    check_observation(example)
+    network = RecurrentQNetwork(actions, config.hidden_size, config.memory_size, num_states_of(example))
     agent: Agent = recurrent_dqn(network, config)
     agent = normalised(agent) if config.normalise else agent
     return agent, off_policy(agent, env, env_params, config)

@@ -8,9 +8,11 @@ import numpy as np
 
 from jaxrl.arguments import ArgumentError
 from jaxrl.envs import HostEnvironment, action_space_of, describe_rules, rollout
+from jaxrl.memory import check_fits
 from jaxrl.random import key_stream
 from jaxrl.replay import Dataset
 from jaxrl.runs.load import TrainedPolicy
+from jaxrl.training.devices import bytes_of
 from jaxrl.types import Array, Discrete, PyTree, Transition
 
 
@@ -33,6 +35,7 @@ def record_dataset(policy: TrainedPolicy, num_steps: int, num_envs: int = 8, see
 
     Raises:
         ArgumentError: a number is not a whole one of at least 1, or there are fewer steps than environments.
+        MemoryError: the transitions do not fit into the free memory.
     """
     for name, number in (("num_steps", num_steps), ("num_envs", num_envs)):
         if not isinstance(number, Integral) or number < 1:
@@ -45,8 +48,13 @@ def record_dataset(policy: TrainedPolicy, num_steps: int, num_envs: int = 8, see
         act, memory = partial(policy.agent.policy, agent_state), policy.agent.memory(agent_state, num_envs)
         return rollout(policy.env, act, key, length, num_envs, policy.env_params, memory)._replace(extras=())
 
-    on_host = isinstance(policy.env, HostEnvironment)
-    steps = (play if on_host else jax.jit(play))(policy.agent_state, key_stream(seed, "recording"))
+    arguments = policy.agent_state, key_stream(seed, "recording")
+    if isinstance(policy.env, HostEnvironment):
+        steps = play(*arguments)
+    else:
+        needed = 2 * bytes_of(jax.eval_shape(play, *arguments))  # of the device, and then by environment
+        check_fits("the transitions take", needed, "fewer steps need less")
+        steps = jax.jit(play)(*arguments)
     rows = jax.tree.map(lambda x: np.asarray(x).swapaxes(0, 1).reshape(-1, *x.shape[2:])[:num_steps], steps)
     returns = episode_returns(rows, length)
     last = np.append(np.arange(length - 1, num_steps - 1, length), num_steps - 1)

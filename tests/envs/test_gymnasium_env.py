@@ -14,6 +14,8 @@ from jaxrl import ArgumentError, action_space_of, make
 from jaxrl.envs import HostError, describe_rules, from_gymnasium
 from jaxrl.envs.gymnasium_env import MOST_PIXELS
 from jaxrl.networks.network import example_of
+from jaxrl.recipes.actor_critics import PPO, RecurrentPPO, build_ppo, build_recurrent_ppo
+from jaxrl.recipes.deep_q import RecurrentDQN, build_recurrent_dqn
 from jaxrl.types import Discrete
 from tests.envs.counters import HostCorridor, host_corridor
 
@@ -256,3 +258,11 @@ def test_pictures_need_no_screen(monkeypatch) -> None:
     host_corridor().make_envs(1, True).reset(np.zeros(1, int))
     assert seen == [("dummy", "mine")]
     assert drivers() == (None, "mine")
+
+
+def test_no_recipe_takes_observations_without_numbers() -> None:
+    env = of(gymnasium.spaces.Box(-1, 1, (0,)))
+    recipes: list = [(build_ppo, PPO), (build_recurrent_ppo, RecurrentPPO), (build_recurrent_dqn, RecurrentDQN)]
+    for build, kind in recipes:
+        with pytest.raises(ArgumentError, match=r"^observation must have at least one number, got the shape \[0\]$"):
+            build(env, None, kind())

@@ -1,5 +1,6 @@
 """Observations that are trees of arrays: what the default networks make of them."""
 
+import re
 from collections import OrderedDict
 from typing import Any, NamedTuple
 
@@ -153,6 +154,17 @@ def test_the_parts_of_an_environment() -> None:
     example = example_of(Parts(), None)
     assert num_states_of(example) == (0, 5, 0, 0)
     assert q_network(example, 2).num_states == (0, 5, 0, 0)
+
+
+@pytest.mark.parametrize("make", [lambda x: actor_critic(x, Discrete(2)), lambda x: q_network(x, 2)])
+def test_an_observation_without_numbers(make) -> None:
+    for shape in ((0,), (0, 5, 3), (4, 4, 0)):
+        got = re.escape(f"got the shape {list(shape)}")
+        with pytest.raises(ArgumentError, match=rf"^observation must have at least one number, {got}$"):
+            make(np.zeros(shape))
+    with pytest.raises(ArgumentError, match=r"got the shape \[0\], \[2, 0\]$"):
+        make({"a": np.zeros(0), "b": np.zeros((2, 0))})
+    make({"a": np.zeros(0), "b": np.zeros(2)})
 
 
 def test_what_is_no_observation() -> None:

@@ -114,3 +114,8 @@ def test_bad_numbers(policy) -> None:
         record_dataset(policy, 7, 0)
     with pytest.raises(ArgumentError, match=r"^num_steps must be a whole number >= 1, got 7.5$"):
         record_dataset(policy, 7.5, 1)
+
+
+def test_more_steps_than_memory(policy) -> None:
+    with pytest.raises(MemoryError, match=r"^the transitions take .* GiB, but only .* is free; fewer steps need less$"):
+        record_dataset(policy, 2**31 - 1)
