@@ -34,7 +34,7 @@ class Options:
     """Which agent of a sweep."""
     eval_seed: Annotated[int, Interval(ge=0, lt=2**31)] = 0
     """Random seed. It never repeats the recorded evaluation's random numbers."""
-    episodes: Annotated[int, Interval(gt=0, lt=2**31)] = 128
+    episodes: Annotated[int, Interval(gt=0, le=1_000_000)] = 128
     """Number of episodes, one in each of as many environments."""
     max_steps: Annotated[int, Interval(gt=0, lt=2**31)] = 5_000
     """Steps after which an episode is truncated. Its return so far counts."""

@@ -33,7 +33,7 @@ class Options:
     """The file to write. It must not exist yet."""
     num_steps: Annotated[int, Interval(gt=0, lt=2**31)] = 10_000
     """Transitions to record, of all environments together."""
-    num_envs: Annotated[int, Interval(gt=0, lt=2**31)] = 8
+    num_envs: Annotated[int, Interval(gt=0, le=1_000_000)] = 8
     """Environments side by side. Each begins with a new episode, and its last one is cut."""
     seed: Annotated[int | None, default_hint("the first")] = None
     """Which seed of a run."""

@@ -54,7 +54,7 @@ class Budget:
     """Environment steps (offline, gradient steps) between two rows of metrics. Rounded to whole iterations."""
     eval_every: Annotated[int, Interval(ge=0, lt=2**31)] = 0
     """Steps between evaluations while training, 0 for none. Rounded down to whole rows of metrics, at least one."""
-    eval_episodes: Annotated[int, Interval(gt=0, lt=2**31)] = 128
+    eval_episodes: Annotated[int, Interval(gt=0, le=1_000_000)] = 128
     """Episodes of each evaluation, which run in parallel."""
     eval_max_steps: Annotated[int, Interval(gt=0, lt=2**31)] = 5_000
     """Steps after which an evaluation episode is truncated. Its return so far counts."""

@@ -78,7 +78,7 @@ BAD = [
         "--config.batch-size must be at most 100, the capacity of the replay buffer, got 200",
     ),
     ("--config.replay-capacity 3000000000", "--config.replay-capacity must be < 2147483648, got 3000000000"),
-    ("--eval-episodes 1000000000000", "--eval-episodes must be < 2147483648, got 1000000000000"),
+    ("--eval-episodes 2e9", "--eval-episodes must be <= 1000000, got 2000000000"),
     ("--hparams.target-update-period 99999999999", "--hparams.target-update-period must be < 2147483648"),
     ("--hparams.learning-rate inf", "--hparams.learning-rate must be < 1e.30, got inf"),
     ("--record A_FILE/x", r"--record must be a directory that can be made \(Not a directory\), got A_FILE/x"),

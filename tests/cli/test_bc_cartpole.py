@@ -12,7 +12,7 @@ import pytest
 
 from jaxrl import load, load_dataset, make, rollout, save_dataset
 from jaxrl.cli.command import main
-from jaxrl.experiments import record, sweep
+from jaxrl.experiments import evaluate, record, sweep
 from jaxrl.experiments.bc_cartpole import experiment
 
 train = partial(main, experiment)
@@ -102,6 +102,12 @@ def test_a_run_and_a_recording_of_it(run_main, folder: Path, demos) -> None:
     assert (about["run"], about["command"][:34]) == ("run", "python -m jaxrl.experiments.record")
     assert run_main(record.main, "run", "--out", "again.npz")[2] == [
         "error: --out must be a new file in a directory that exists, got again.npz"
+    ]
+    assert run_main(record.main, "run", "--num-envs", "2e9")[2] == [
+        "error: --num-envs must be <= 1000000, got 2000000000"
+    ]
+    assert run_main(evaluate.main, "run", "--episodes", "2e9")[2] == [
+        "error: --episodes must be <= 1000000, got 2000000000"
     ]
 
 
