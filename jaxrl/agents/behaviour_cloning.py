@@ -18,7 +18,7 @@ import optax
 from annotated_types import Ge, Gt, Interval
 
 from jaxrl.agents.minibatches import merge_time
-from jaxrl.agents.optimizers import Optimizer, adam, learning_rate_at
+from jaxrl.agents.optimizers import Optimizer, adam, check_optimizer, learning_rate_at
 from jaxrl.agents.policy_gradient import PolicyGradientState, Updated, gradient_step
 from jaxrl.arguments import ArgumentError, check_kind
 from jaxrl.distributions import Distribution, restricted
@@ -62,6 +62,7 @@ def behaviour_cloning(network: Network, optimizer: Optimizer = default_optimizer
         ArgumentError: not a network; from `init`, other outputs or hyperparameters; from `update`, not a sample.
     """
     check_network(network)
+    check_optimizer(optimizer)
 
     def init(key: Array, hparams: BehaviourCloningHparams, observation: PyTree) -> PolicyGradientState:
         check_kind("hparams", hparams, BehaviourCloningHparams)

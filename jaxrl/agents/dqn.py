@@ -22,7 +22,7 @@ from jax.typing import ArrayLike
 
 from jaxrl import ops
 from jaxrl.agents.action_values import ActionValues, expected_value
-from jaxrl.agents.optimizers import Optimizer, adam, nan_if_too_large
+from jaxrl.agents.optimizers import Optimizer, adam, check_optimizer, nan_if_too_large
 from jaxrl.agents.value_based import ValueBasedHparams, check_outputs, epsilon_at, epsilon_greedy_agent
 from jaxrl.arguments import check_kind
 from jaxrl.distributions import masked
@@ -91,6 +91,7 @@ def dqn(
         ArgumentError: an argument is of the wrong kind, or, from `init`, the network returns another shape.
     """
     check_network(network)
+    check_optimizer(optimizer)
     values = values or expected_value()
     check_kind("values", values, ActionValues)
 

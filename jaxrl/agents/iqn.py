@@ -23,7 +23,7 @@ from annotated_types import Interval
 from jaxrl import ops
 from jaxrl.agents.action_values import td_error
 from jaxrl.agents.dqn import DQNState, RainbowHparams, default_optimizer, gradient_step, n_step
-from jaxrl.agents.optimizers import Optimizer
+from jaxrl.agents.optimizers import Optimizer, check_optimizer
 from jaxrl.agents.value_based import check_outputs, epsilon_greedy_agent
 from jaxrl.arguments import check, check_kind
 from jaxrl.distributions import masked
@@ -81,6 +81,7 @@ def iqn(
         ArgumentError: an argument is of the wrong kind, or, from `init`, the network returns another shape.
     """
     check_network(network)
+    check_optimizer(optimizer)
     config = config or IQNConfig()
     check_kind("config", config, IQNConfig)
     check(config)

@@ -13,6 +13,7 @@ import optax
 from jax.typing import ArrayLike
 
 from jaxrl import ops
+from jaxrl.arguments import ArgumentError
 from jaxrl.types import Array, PyTree
 
 Optimizer = Callable[[Any, Array], optax.GradientTransformation]
@@ -23,6 +24,13 @@ Its state must have the same shapes for all arguments. Agents call it anew for e
 
 TINY = 1e-36
 """Under a root, near the smallest float32, 1e-38. Its root, 1e-18, is lost in what the optimizers add to it."""
+
+
+def check_optimizer(optimizer: Any) -> None:
+    """Raises an `ArgumentError` if an argument is no `Optimizer`, such as one of optax itself."""
+    if not callable(optimizer):
+        rule = "must be a function (hparams, env_steps) -> optax.GradientTransformation"
+        raise ArgumentError("optimizer", rule, optimizer, got=type(optimizer).__name__)
 
 
 def adam(learning_rate: ArrayLike, max_grad_norm: ArrayLike, eps: ArrayLike = 1e-8) -> optax.GradientTransformation:

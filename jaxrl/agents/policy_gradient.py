@@ -13,7 +13,7 @@ from jax.typing import ArrayLike
 
 from jaxrl import ops
 from jaxrl.agents.minibatches import apply_in_chunks, merge_time
-from jaxrl.agents.optimizers import Optimizer, adam, learning_rate_at, nan_if_too_large
+from jaxrl.agents.optimizers import Optimizer, adam, check_optimizer, learning_rate_at, nan_if_too_large
 from jaxrl.arguments import ArgumentError, check_kind
 from jaxrl.distributions import Distribution, restricted
 from jaxrl.networks.network import Network, check_network, initial_params
@@ -72,6 +72,7 @@ def policy_gradient_agent(
         ArgumentError: not a network; from `init`, other outputs or another class of hyperparameters.
     """
     check_network(network)
+    check_optimizer(optimizer)
 
     def init(key: Array, hparams: PolicyGradientHparams, observation: PyTree) -> PolicyGradientState:
         check_kind("hparams", hparams, kind)

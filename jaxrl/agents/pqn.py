@@ -21,7 +21,7 @@ from annotated_types import Ge, Interval
 
 from jaxrl import ops
 from jaxrl.agents.minibatches import MinibatchConfig, apply_in_chunks, check_rollout, learn_in_minibatches, merge_time
-from jaxrl.agents.optimizers import Optimizer, learning_rate_at, nan_if_too_large, radam
+from jaxrl.agents.optimizers import Optimizer, check_optimizer, learning_rate_at, nan_if_too_large, radam
 from jaxrl.agents.value_based import ValueBasedHparams, check_outputs, epsilon_at, epsilon_greedy_agent
 from jaxrl.arguments import check, check_kind
 from jaxrl.distributions import masked
@@ -72,6 +72,7 @@ def pqn(
             the minibatches do not divide the rollout.
     """
     check_network(network)
+    check_optimizer(optimizer)
     config = config or MinibatchConfig()
     check_kind("config", config, MinibatchConfig)
     check(config)

@@ -19,7 +19,7 @@ from annotated_types import Ge, Interval
 
 from jaxrl import ops
 from jaxrl.agents.dqn import DQNState, RainbowHparams, gradient_step
-from jaxrl.agents.optimizers import Optimizer, adam, learning_rate_at
+from jaxrl.agents.optimizers import Optimizer, adam, check_optimizer, learning_rate_at
 from jaxrl.agents.value_based import epsilon_at
 from jaxrl.arguments import ArgumentError, check, check_kind
 from jaxrl.distributions import epsilon_greedy, masked
@@ -87,6 +87,7 @@ def recurrent_dqn(
     config = config or BurnInConfig()
     check_kind("config", config, BurnInConfig)
     check(config)
+    check_optimizer(optimizer)
 
     def init(key: Array, hparams: RecurrentDQNHparams, observation: PyTree) -> DQNState:
         check_kind("hparams", hparams, RecurrentDQNHparams)

@@ -20,7 +20,7 @@ from jaxrl.agents.minibatches import (
     learn_in_minibatches,
     merge_time,
 )
-from jaxrl.agents.optimizers import Optimizer
+from jaxrl.agents.optimizers import Optimizer, check_optimizer
 from jaxrl.agents.policy_gradient import (
     PolicyGradientState,
     Updated,
@@ -75,6 +75,7 @@ def recurrent_ppo(
     config = config or SequenceConfig()
     check_kind("config", config, SequenceConfig)
     check(config)
+    check_optimizer(optimizer)
 
     def init(key: Array, hparams: PPOHparams, observation: PyTree) -> PolicyGradientState:
         check_kind("hparams", hparams, PPOHparams)

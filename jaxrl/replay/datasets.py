@@ -47,9 +47,14 @@ def save_dataset(path: str | Path, transitions: Transition, about: Mapping[str, 
         about: where they come from, in JSON's types.
 
     Raises:
-        ArgumentError: they are no dataset, or the file cannot be written.
+        ArgumentError: they are no dataset, what is about them has other types, or the file cannot be written.
     """
-    arrays = {ABOUT: np.array(json.dumps(dict(about or {})))}
+    try:
+        arrays = {ABOUT: np.array(json.dumps(dict(about or {})))}
+    except (TypeError, ValueError) as error:
+        rule = f"must be a dict of JSON's types ({str(error).partition(chr(10))[0]})"
+        raise ArgumentError("about", rule, about, got=type(about).__name__) from error
+    path = Path(path)
     for keys, x in jax.tree_util.tree_leaves_with_path(check_dataset(transitions)._asdict()):
         names = [key.key for key in keys if isinstance(key, DictKey) and isinstance(key.key, str)]
         if len(names) < len(keys) or any("/" in name for name in names):

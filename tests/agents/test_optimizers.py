@@ -1,16 +1,25 @@
 """Optimizers equal optax's bit for bit, and their derivatives are finite and right."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 
-from jaxrl.agents import optimizers
+from jaxrl import ArgumentError
+from jaxrl.agents import a2c, behaviour_cloning, dqn, iqn, optimizers, ppo, pqn, recurrent_dqn, recurrent_ppo, reinforce
+from jaxrl.networks import q_network
 
 THEIRS = {
     "adam": lambda rate, clip: optax.chain(optax.clip_by_global_norm(clip), optax.adam(rate)),
     "radam": lambda rate, clip: optax.chain(optax.clip_by_global_norm(clip), optax.radam(rate)),
+}
+AGENTS: dict[str, Callable] = {
+    **{agent.__name__: agent for agent in (a2c, behaviour_cloning, dqn, ppo, pqn, reinforce)},
+    **{agent.__name__: agent for agent in (recurrent_dqn, recurrent_ppo)},
+    "iqn": lambda network, optimizer: iqn(network, 2, optimizer=optimizer),
 }
 STEPS = 8
 """In the first five, RAdam uses the mean of the gradients."""
@@ -60,3 +69,11 @@ def test_the_derivative_of_the_end_by_the_step_size(name: str) -> None:
         expected = (more - less) / 2e-6
     assert expected < -1
     np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("agent", AGENTS)
+def test_what_is_no_optimizer(agent: str) -> None:
+    """Agents need a function of the hyperparameters, which optax's optimizers are not."""
+    rule = r"^optimizer must be a function \(hparams, env_steps\) -> optax\.GradientTransformation, got Gradient"
+    with pytest.raises(ArgumentError, match=rule):
+        AGENTS[agent](q_network(jnp.zeros(4), 2), optimizer=optax.sgd(0.1))

@@ -52,6 +52,10 @@ def test_what_cannot_be_saved(tmp_path) -> None:
             save_dataset(tmp_path / "x.npz", cart_pole(observation=bad, next_observation=bad))
     with pytest.raises(ArgumentError, match=r"^path must be a file that can be written \(No such file or directory\)"):
         save_dataset(tmp_path / "nowhere" / "x.npz", cart_pole())
+    wrongs: list = [[1, 2], {"return": np.float32(1)}, "text"]
+    for about in wrongs:
+        with pytest.raises(ArgumentError, match=r"^about must be a dict of JSON's types \(.*\), got (list|dict|str)$"):
+            save_dataset(tmp_path / "x.npz", cart_pole(), about)
     assert not list(tmp_path.iterdir())
 
 
