@@ -21,9 +21,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxrl.arguments import ArgumentError
 from jaxrl.benchmarks.pages import Rows
 from jaxrl.benchmarks.timing import TimedLoop, Timing, compile_loop, time_loops
-from jaxrl.envs import GAMES, Environment, describe_rules, make, vectorize
+from jaxrl.envs import GAMES, Environment, HostEnvironment, describe_rules, make, vectorize
 from jaxrl.envs.minatar.environment import NO_CAP
 from jaxrl.types import Array, PyTree
 
@@ -156,7 +157,7 @@ def implementations(env_id: str, num_envs: int, baselines: Sequence[str]) -> lis
     """All implementations to measure together: jaxrl by the rules of each baseline (or gymnax's), and the baselines.
 
     Raises:
-        ArgumentError: there is no such environment.
+        ArgumentError: there is no such environment, or it steps on the host.
     """
     if env_id in GAMES:
         together = []
@@ -169,7 +170,9 @@ def implementations(env_id: str, num_envs: int, baselines: Sequence[str]) -> lis
                 together.append({"gymnax": from_gymnax, "pgx": from_pgx}[rules](env_id, description, num_envs))
         return together
     env, params = make(env_id)
-    description, known = describe_rules(env, params), env_id != "GridWorld"
+    if isinstance(env, HostEnvironment):
+        raise ArgumentError("env_id", "must step on the device, as gymnasium's do not", env_id)
+    description, known = describe_rules(env, params), env_id != "GridWorld" and ":" not in env_id  # to gymnax
     baseline = [from_gymnax(env_id, description, num_envs)] if "gymnax" in baselines and known else []
     if not isinstance(env, Environment):
         return [from_vectorize(env, params, num_envs), *baseline]

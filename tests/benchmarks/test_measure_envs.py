@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxrl.arguments import ArgumentError
 from jaxrl.benchmarks import env_tables
 from jaxrl.benchmarks.measure_envs import OBSERVATIONS, implementations, missing_modules, random_rollout
 from jaxrl.benchmarks.timing import TimedLoop, compile_loop, time_loops
@@ -188,6 +189,18 @@ def test_a_baseline_has_the_same_actions_and_board(env_id: str, baseline: str) -
     board, full = (jax.eval_shape(random_rollout(each)[0], jax.random.key(0)) for each in (ours, theirs))
     observation = full.envs.observation if baseline == "pgx" else full.observation
     assert observation.shape == board.observation.shape
+
+
+def own_cart_pole() -> tuple:
+    return make("CartPole-v1")
+
+
+def test_a_factory_has_no_baseline() -> None:
+    """gymnax knows no such name."""
+    together = implementations(f"{__name__}:own_cart_pole", N, ["gymnax"])
+    assert [each.library for each in together] == ["jaxrl"] * len(OBSERVATIONS)
+    with pytest.raises(ArgumentError, match=r"^env_id must step on the device, .*, got 'gymnasium:CartPole-v1'$"):
+        implementations("gymnasium:CartPole-v1", N, ["gymnax"])
 
 
 def test_a_baseline_that_is_not_installed_is_named(monkeypatch) -> None:

@@ -250,11 +250,15 @@ def test_pictures_need_no_screen(monkeypatch) -> None:
     monkeypatch.delenv("SDL_VIDEODRIVER", raising=False)
     monkeypatch.setenv("SDL_AUDIODRIVER", "mine")
     seen = []
-    monkeypatch.setattr(HostCorridor, "render", lambda self: seen.append(drivers()) or np.zeros((2, 2, 3), np.uint8))
 
     def drivers() -> tuple:
         return os.environ.get("SDL_VIDEODRIVER"), os.environ.get("SDL_AUDIODRIVER")
 
+    def render(env: HostCorridor) -> np.ndarray:
+        seen.append(drivers())
+        return np.zeros((2, 2, 3), np.uint8)
+
+    monkeypatch.setattr(HostCorridor, "render", render)
     host_corridor().make_envs(1, True).reset(np.zeros(1, int))
     assert seen == [("dummy", "mine")]
     assert drivers() == (None, "mine")
