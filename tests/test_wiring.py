@@ -466,7 +466,7 @@ MUTANTS = [
     ),
     (
         test_actor_critics.test_ppo_begins_at_a_ratio_of_one_and_then_clips,
-        "jaxrl.agents.ppo:ppo",
+        "jaxrl.agents.ppo:ppo_loss",
         [("another estimate of the KL divergence", "ratio - 1 - log_ratio", "-log_ratio")],
     ),
     (
@@ -520,3 +520,11 @@ SLOW = (
 def test_an_error_is_seen(check: Callable[[], None], function: str, old: str, new: str) -> None:
     with planted(function, old, new), pytest.raises(AssertionError):
         check()
+
+
+def test_the_places_of_all_errors_are_there() -> None:
+    """Also of those that the normal tests do not plant."""
+    for _, function, errors in MUTANTS:
+        for _, old, new in errors:
+            with planted(function, old, new):
+                pass

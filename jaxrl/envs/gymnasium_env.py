@@ -48,9 +48,8 @@ def find_gymnasium(env_id: str) -> Callable[..., HostEnvironment]:
         gymnasium.spec(env_id.removeprefix(f"{module}:"))
     except (gymnasium.error.Error, ImportError) as error:
         near = difflib.get_close_matches(env_id, gymnasium.registry, n=1)
-        missing = isinstance(
-            error, ImportError | gymnasium.error.NamespaceNotFound
-        )  # a package: its own text says which
+        # Its own text names the package that is missing.
+        missing = isinstance(error, ImportError | gymnasium.error.NamespaceNotFound)
         reason = str(error) if missing or not near else f"the nearest is {PREFIX}:{near[0]}"
         raise ArgumentError("env_id", f"must be a name that gymnasium knows ({reason})", name) from error
     return partial(_make, env_id)

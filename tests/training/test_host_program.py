@@ -204,6 +204,12 @@ def test_an_error_is_seen(kind: str, function: str, old: str, new: str) -> None:
         test_they_learn_what_pure_functions_learn(kind)
 
 
+def test_the_places_of_all_errors_are_there() -> None:
+    for _, function, old, new in MUTANTS:
+        with planted(f"jaxrl.envs.{function}", old, new):
+            pass
+
+
 def at_random(given: Input, key: jax.Array) -> jax.Array:
     return jax.random.randint(key, given.observation.shape[:1], 0, 2)
 
