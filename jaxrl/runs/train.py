@@ -20,7 +20,7 @@ from jaxrl.plots.video import play, save_video
 from jaxrl.random import key_streams
 from jaxrl.runs import provenance, run_directory
 from jaxrl.runs.experiment import Experiment, build, check_effective, naming_options, trace
-from jaxrl.runs.options import Options, check_options, flatten, untrained_steps, with_values
+from jaxrl.runs.options import Budget, Options, check_options, flatten, untrained_steps, with_values
 from jaxrl.runs.progress import ScreenLogger
 from jaxrl.runs.run_record import describe_return, record, with_epsilon
 from jaxrl.runs.task import make_env, with_map
@@ -107,9 +107,7 @@ def prepare(experiment: Experiment, options: Options, console: Console) -> Setup
             check_constants(run_directory.checkpoints(out).info().get("constants"), trainer, out)
         program = make_program(trainer, key, hparams, devices=devices, sequential=options.execution.sequential)
     run_directory.check_disk(options.execution.out or Path("runs"), program.shapes)
-    evaluate_all = evaluate_agents(
-        agent, vectorize(env, env_params, options.budget.eval_episodes), options.budget.eval_max_steps
-    )
+    evaluate_all = evaluator(agent, env, env_params, options.budget)
     return Setup(
         experiment, options, env, env_params, rules, agent, program, key, hparams, evaluate_all, eval_keys,
         video_keys[0], devices,
@@ -226,6 +224,11 @@ def report(
         record(directory, options.execution.record, experiment.pictures)
     show(summary, entries, experiment.pictures, directory, console)
     return summary
+
+
+def evaluator(agent: Agent, env: Any, env_params: Any, budget: Budget) -> EvaluateAgents:
+    """What evaluates the agents, while they train and at the end. It compiles when it is first called."""
+    return evaluate_agents(agent, vectorize(env, env_params, budget.eval_episodes), budget.eval_max_steps)
 
 
 def evaluate(setup: Setup, agent_states: PyTree) -> Evaluation:

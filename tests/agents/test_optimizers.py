@@ -1,6 +1,7 @@
 """Optimizers equal optax's bit for bit, and their derivatives are finite and right."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +12,7 @@ import pytest
 from jaxrl import ArgumentError
 from jaxrl.agents import a2c, behaviour_cloning, dqn, iqn, optimizers, ppo, pqn, recurrent_dqn, recurrent_ppo, reinforce
 from jaxrl.networks import q_network
+from jaxrl.networks.recurrent import RecurrentQNetwork
 
 THEIRS = {
     "adam": lambda rate, clip: optax.chain(optax.clip_by_global_norm(clip), optax.adam(rate)),
@@ -75,5 +77,6 @@ def test_the_derivative_of_the_end_by_the_step_size(name: str) -> None:
 def test_what_is_no_optimizer(agent: str) -> None:
     """Agents need a function of the hyperparameters, which optax's optimizers are not."""
     rule = r"^optimizer must be a function \(hparams, env_steps\) -> optax\.GradientTransformation, got Gradient"
+    network: Any = RecurrentQNetwork(2, 4, 4, 0) if "recurrent" in agent else q_network(jnp.zeros(4), 2)
     with pytest.raises(ArgumentError, match=rule):
-        AGENTS[agent](q_network(jnp.zeros(4), 2), optimizer=optax.sgd(0.1))
+        AGENTS[agent](network, optimizer=optax.sgd(0.1))

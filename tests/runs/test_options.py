@@ -25,7 +25,8 @@ def test_another_environment_has_options_of_its_own() -> None:
 def test_what_decides_the_bits_of_a_run_must_stay_on_resuming() -> None:
     fixed = {path for path in flatten(dqn_minatar.experiment.defaults) if "." not in path} - set(MAY_CHANGE)
     assert fixed == {
-        "env", "rules", "env_options", "seed", "num_seeds", "log_every", "num_devices", "deterministic"
+        "env", "rules", "env_options", "seed", "num_seeds", "log_every", "eval_every", "num_devices",
+        "deterministic",
     }  # fmt: skip
 
 
