@@ -11,7 +11,7 @@ import pytest
 from jaxrl import make
 from jaxrl.arguments import ArgumentError
 from jaxrl.random import Stream, as_keys, key_stream
-from jaxrl.xla.threefry import inline, ordinary
+from jaxrl.xla.threefry import drawn_once, inline, ordinary
 from tests.compiling import quick_jit
 
 DRAWS = {
@@ -33,20 +33,22 @@ DRAWS = {
 
 @pytest.fixture(scope="module")
 def drawn():
-    """Draws from three keys, with JAX's generator and with inline keys."""
+    """Draws from three keys, with JAX's generator, with inline keys, and with those that keep what they draw."""
 
     def draw(key):
         return {name: draw(key) for name, draw in DRAWS.items()}
 
     keys = jax.random.split(jax.random.key(2**31 + 7), 3)
-    return jax.vmap(draw)(keys), quick_jit(jax.vmap(lambda key: draw(inline(key))))(keys)
+    once = quick_jit(jax.vmap(lambda key: draw(drawn_once(key))))(keys)
+    return jax.vmap(draw)(keys), quick_jit(jax.vmap(lambda key: draw(inline(key))))(keys), once
 
 
 @pytest.mark.parametrize("name", DRAWS)
 def test_the_same_bits(drawn, name: str) -> None:
     """Normal numbers up to the rounding of their logarithm."""
-    expected, found = drawn
-    np.testing.assert_allclose(found[name], expected[name], rtol=1e-6 if name == "normal" else 0)
+    expected, *found = drawn
+    for each in found:
+        np.testing.assert_allclose(each[name], expected[name], rtol=1e-6 if name == "normal" else 0)
 
 
 @pytest.mark.parametrize("name", ["split", "fold_in", "bits32"])

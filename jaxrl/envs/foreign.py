@@ -29,7 +29,7 @@ import jax.numpy as jnp
 from jaxrl.arguments import ArgumentError, check_is_no_class, first_line
 from jaxrl.precision import single
 from jaxrl.types import Array, PyTree
-from jaxrl.xla.threefry import ordinary
+from jaxrl.xla.threefry import drawn_once, ordinary
 
 STEP = "(observation, state, reward, terminated, truncated, info)"
 METHODS = {"reset": ("key", "params"), "step": ("key", "state", "action", "params"), "action_space": ("params",)}
@@ -61,14 +61,18 @@ def adapt(env: Any, params: Any) -> Foreign:
     check_interface(env)
     space = env.action_space(params)
 
-    def step_raw(key: Array, state: PyTree, action: Array) -> tuple[PyTree, ...]:
+    def step_with(keys: Callable[[Array], Array], key: Array, state: PyTree, action: Array) -> tuple[PyTree, ...]:
         if is_box(space):  # in the float type of the environment, which may select between the action and its own
             own = jnp.clip(action.astype(jnp.result_type(float)), space.low, space.high)
         else:
             own = action + int(getattr(space, "start", 0))  # gymnasium's spaces may start elsewhere than at 0
-        return env.step(ordinary(key), state, own, params)
+        return env.step(keys(key), state, own, params)
 
+    step_raw: Callable[..., tuple] = partial(step_with, ordinary)
     dtypes, legal_actions = _check_results(env, params, step_raw, space), partial(_legal_actions, env, params)
+    quick: Callable[..., tuple] = partial(step_with, drawn_once)
+    if _takes_other_keys(env, params, quick, space):
+        step_raw = quick
 
     def cast(observation: PyTree) -> PyTree:
         return jax.tree.map(lambda x, dtype: jnp.asarray(x, dtype), observation, dtypes)
@@ -87,6 +91,32 @@ def adapt(env: Any, params: Any) -> Foreign:
         return cast(observation), state, reward, terminated, truncated & ~terminated, final, legal
 
     return Foreign(reset, step, legal_actions)
+
+
+def _takes_other_keys(env: Any, params: Any, quick: Callable, space: Any) -> bool:
+    """Whether an environment steps with the keys of `drawn_once` too, in which case its numbers are the same.
+
+    It does not if its state holds keys, or if it combines the key with others.
+    """
+    key = jax.eval_shape(lambda: jax.random.key(0, impl="threefry2x32"))
+    _, state = jax.eval_shape(lambda key: env.reset(key, params), key)
+    arguments = key, state, _example_of(space)
+    if any(jnp.issubdtype(x.dtype, jax.dtypes.prng_key) for x in jax.tree.leaves(state)):
+        return False
+    try:
+        jax.jit(quick).lower(*arguments)
+    except (
+        TypeError,
+        ValueError,
+        AssertionError,
+    ):  # of keys that do not go together, which some operations notice late
+        return False
+    return True
+
+
+def _example_of(space: Any) -> Array:
+    """An action of a box or a discrete space."""
+    return jnp.zeros(space.shape, jnp.float32 if is_box(space) else jnp.int32)
 
 
 def says_legal(env: Any) -> bool:
@@ -142,8 +172,7 @@ def _check_results(env: Any, params: Any, step: Callable, space: Any) -> PyTree:
     key = jax.eval_shape(lambda: jax.random.key(0, impl="threefry2x32"))
     first = jax.eval_shape(lambda key: env.reset(key, params), key)
     check_that(isinstance(first, tuple) and len(first) == 2, ".reset", "must give (observation, state)", first)
-    action = jnp.zeros(space.shape, jnp.float32 if is_box(space) else jnp.int32)
-    result = jax.eval_shape(step, key, first[1], action)
+    result = jax.eval_shape(step, key, first[1], _example_of(space))
     six = isinstance(result, tuple) and len(result) == 6
     check_that(six, ".step", f"must give {STEP} as gymnax 1.0 does", result)
     observation, state, *scalars, info = result

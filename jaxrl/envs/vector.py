@@ -169,8 +169,8 @@ def _gymnax(env: Any, params: Any, num_envs: int) -> tuple[Callable, Callable]:
         return env_states, observation, jax.vmap(one.legal_actions)(env_states)
 
     def step(env_states: PyTree, actions: Array, key: Array) -> tuple:
-        observation, env_states, *ended, final, final_legal = jax.vmap(one.step)(
-            jax.random.split(inline(key), num_envs), env_states, actions
+        observation, env_states, *ended, final, final_legal = no_fuse(
+            jax.vmap(one.step)(jax.random.split(inline(key), num_envs), env_states, actions)
         )
         return (env_states, observation, jax.vmap(one.legal_actions)(env_states)), ended, (final, final_legal)
 

@@ -1,5 +1,6 @@
 """JAX's random numbers, lowered so that drawing a few of them in a loop is cheap."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -9,6 +10,7 @@ from jax.extend.random import define_prng_impl
 
 from jaxrl.random import as_keys
 from jaxrl.types import Array
+from jaxrl.xla.fusion import no_fuse
 
 ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 
@@ -24,6 +26,14 @@ def inline(key: Array) -> Array:
         key: typed keys `[...]`, or anything else that `as_keys` accepts.
     """
     return jax.random.wrap_key_data(jax.random.key_data(as_keys(key)), impl=_INLINE_THREEFRY)
+
+
+def drawn_once(key: Array) -> Array:
+    """As `inline`, for code that uses its numbers many times over, such as the environments of other libraries.
+
+    XLA's CPU compiler repeats unrolled rounds in every loop that uses a number. These keys keep what they draw.
+    """
+    return jax.random.wrap_key_data(jax.random.key_data(as_keys(key)), impl=_THREEFRY_ONCE)
 
 
 def ordinary(key: Array) -> Array:
@@ -74,4 +84,19 @@ def _random_bits(key: Array, bit_width: int, shape: tuple[int, ...]) -> Array:
 
 _INLINE_THREEFRY = define_prng_impl(
     key_shape=(2,), seed=_seed, split=_split, random_bits=_random_bits, fold_in=_fold_in, name="inline_threefry2x32"
+)
+
+
+def _once(function: Callable[..., Array]) -> Callable[..., Array]:
+    return lambda *args: no_fuse(function(*args))
+
+
+_THREEFRY_ONCE = define_prng_impl(
+    key_shape=(2,),
+    seed=_seed,
+    split=_once(_split),
+    random_bits=_once(_random_bits),
+    fold_in=_once(_fold_in),
+    name="threefry2x32_drawn_once",
+    tag="once",
 )

@@ -11,6 +11,7 @@ from gymnax.environments import spaces
 
 import jaxrl
 from jaxrl.arguments import ArgumentError
+from jaxrl.envs.foreign import adapt
 from tests.compiling import quick_jit
 
 N, T = 3, 12
@@ -183,6 +184,40 @@ class Keeps(Walk):
         after = jax.lax.cond(done, lambda: (jnp.int32(0), other), lambda: (t + 1, kept))
         after = after[0], jax.lax.select(done, other, after[1])
         return jnp.zeros(2), after, jnp.float32(1), done, jnp.bool_(False), {"final_observation": jnp.zeros(2)}
+
+
+class Draws(Walk):
+    """Observes random numbers; `mixes` combines its key with one of its own, as one of another generator cannot be."""
+
+    def __init__(self, mixes: bool) -> None:
+        self.mixes, self.kinds = mixes, set[str]()
+
+    def step(self, key: Any, state: Any, action: Any, params: Any = None) -> tuple[Any, ...]:
+        self.kinds.add(str(key.dtype))
+        if self.mixes:
+            key = jax.lax.select(action > 0, key, jax.random.key(7, impl="threefry2x32"))
+        first, second = jax.random.split(jax.random.fold_in(key, action))
+        seen = jax.random.uniform(first, (2,)) + jax.random.randint(second, (), 0, 9)
+        done = jnp.bool_(False)
+        return seen, state, jax.random.normal(second), done, done, {"final_observation": seen}
+
+
+@pytest.mark.parametrize("mixes", [False, True])
+def test_an_environment_draws_the_numbers_of_its_key(mixes: bool) -> None:
+    """Whether it is given keys that are quick to draw from or, if it does not take them, ordinary ones."""
+    env = Draws(mixes)
+    one, (_, state) = adapt(env, None), env.reset(jax.random.key(0))
+    for action in range(3):
+        key = jax.random.key(action + 5)
+        found = jax.jit(one.step)(key, state, jnp.int32(action))
+        observation, _, reward, *_ = Draws(mixes).step(key, state, jnp.int32(action))
+        np.testing.assert_array_equal(found[0], observation)
+        np.testing.assert_allclose(found[2], reward, rtol=1e-6)
+    assert any("once" in kind for kind in env.kinds)  # tried, or taken
+    env.kinds.clear()
+    jax.eval_shape(lambda *given: one.step(*given), key, state, jnp.int32(0))
+    assert all(("once" in kind) != mixes for kind in env.kinds)
+    assert env.kinds
 
 
 NETWORK = jaxrl.q_network(jnp.zeros(2), 2, hidden_sizes=(2,))
