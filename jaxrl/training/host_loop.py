@@ -88,7 +88,7 @@ def run(
             run, only their shapes matter.
         total_steps: steps of one agent, counted in `Trainer.unit`, rounded down to whole iterations.
         log_every: steps between two rows of metrics, rounded to whole iterations.
-        eval_every: steps between two evaluations, rounded down to whole rows; 0 for none.
+        eval_every: steps between two evaluations, rounded to whole rows; 0 for none.
         evaluate: evaluates the agents, from `jaxrl.training.evaluation_while_training`. Its result is in the
             metric `eval_return` of the row that ends there. It changes no bit of the training.
         loggers: record the rows.
@@ -206,7 +206,7 @@ class _Loop:
         self.total_iterations = (self.total_steps - trainer.warmup_steps) // trainer.steps_per_iteration
         self.row_iterations = row_length(trainer, self.log_every)
         row_steps = self.row_iterations * trainer.steps_per_iteration
-        self.eval_iterations = self.row_iterations * max(1, int(self.eval_every / row_steps))
+        self.eval_iterations = self.row_iterations * max(1, round(self.eval_every / row_steps))
         self.row_start = (self.iteration, time.perf_counter())
         self.train_seconds = time.perf_counter() - self.start
 

@@ -55,7 +55,7 @@ seeds = 2
 seed = 4
 total_steps = 12_000
 log_every = 2_000
-eval_every = 5_000
+eval_every = 4_500
 eval_episodes = 8
 [hparams]
 learning_rate = { distribution = "log_uniform", low = 1e-4, high = 1e-2 }

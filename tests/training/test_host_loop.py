@@ -299,7 +299,7 @@ def test_evaluations_are_in_every_other_row_and_change_nothing(train, whole, hpa
         return 10.0 * steps + np.arange(len(steps))
 
     of_two = {"key": jax.random.split(jax.random.key(0), 2), "hparams": repeat(hparams, 2)} if agents else {}
-    more = {"evaluate": evaluate, "eval_every": 3 * LOG_EVERY - 1, **of_two}
+    more = {"evaluate": evaluate, "eval_every": 2 * LOG_EVERY - 20, **of_two}
     stopped, folder = train("evaluated", loggers=[Ticks(10, lambda: os.kill(os.getpid(), signal.SIGTERM))], **more)
     assert not stopped.finished
     result, _ = train("evaluated", resume=True, **more)
