@@ -104,6 +104,11 @@ def draw_mean(axes: "Axes", steps: np.ndarray, returns: np.ndarray, colour: Any,
     axes.plot(steps, returns.mean(0), color=colour, label=label, marker=marker, markersize=size, zorder=3)
 
 
+def words(measure: str) -> str:
+    """A column's name on an axis."""
+    return measure.replace("eval_", "evaluation_").replace("_", " ")
+
+
 def draw_learning_curve(metrics: Path, picture: Path, title: str, subtitle: str, final: Sequence[float]) -> None:
     """Draws the training return against environment steps, and that of evaluations, if there are some.
 
@@ -121,7 +126,7 @@ def draw_learning_curve(metrics: Path, picture: Path, title: str, subtitle: str,
 
     columns = pl.read_csv(metrics, n_rows=0).columns
     measure = measure_of(columns) or "metric"
-    figure, axes = new_figure(title, subtitle, unit_of(columns).words, measure.replace("_", " "))
+    figure, axes = new_figure(title, subtitle, unit_of(columns).words, words(measure))
     label_steps(axes.xaxis)
     curves = read_curves(metrics, measure).values() if measure in columns else ()
     evaluations = np.array([x for x in final if np.isfinite(x)])

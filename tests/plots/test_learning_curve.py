@@ -69,6 +69,7 @@ def test_evaluations_while_training_are_a_curve_of_their_own(tmp_path: Path, mon
         assert curves["evaluation return"] == ([20, 40], [7.5, 9.5])
         assert ("training return" in curves) == (clock == "env_steps")
         assert axes.get_ylim()[1] >= 9.5
+        assert axes.get_ylabel() == ("episode return" if clock == "env_steps" else "evaluation return")
 
 
 def labels(axes) -> list[str]:
