@@ -135,15 +135,15 @@ def draw_learning_curve(metrics: Path, picture: Path, title: str, subtitle: str,
         steps, returns = align_curves([drop_short_row(curve) for curve in curves])
         of_returns = measure in ("episode_return", EVAL_RETURN)
         between = read_curves(metrics, EVAL_RETURN).values() if EVAL_RETURN in columns and of_returns else ()
-        between_steps, between_returns = align_curves(between) if between else (np.array([]), np.array([]))
-        everything = np.concatenate([returns.ravel(), between_returns.ravel(), evaluations if of_returns else []])
+        seen_between = [values for _, values in between]
+        everything = np.concatenate([returns.ravel(), *seen_between, evaluations if of_returns else []])
         seen = float(everything.min()), float(everything.max())
         n = len(returns)
         seeds = f"{n} seeds and their mean" if n < FEW_SEEDS else f"mean of {n} seeds, 95 % interval"
         label = MEASURES.get(measure, f"training {measure.replace('_', ' ')}")
         draw_mean(axes, steps, returns, "tab:blue", label + (f", {seeds}" if n > 1 else ""))
         if between and measure == "episode_return":
-            draw_mean(axes, between_steps, between_returns, "tab:orange", "evaluation return")
+            draw_mean(axes, *align_curves(between), "tab:orange", MEASURES[EVAL_RETURN])
         if not of_returns and evaluation:
             axes.plot([], [], " ", label=evaluation.replace("evaluation,", "evaluation return"))
         elif len(evaluations):

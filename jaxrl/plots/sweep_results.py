@@ -23,6 +23,7 @@ from jaxrl.plots.learning_curve import (
     measure_of,
     show_range,
     split_curves,
+    words,
 )
 from jaxrl.types import unit_of
 
@@ -65,7 +66,7 @@ def draw_curves(
     Offline, there are no training returns, and it draws losses.
     """
     measure = measure_of(curves.columns) or "metric"
-    figure, axes = new_figure(title, subtitle, unit_of(curves.columns).words, measure.replace("_", " "))
+    figure, axes = new_figure(title, subtitle, unit_of(curves.columns).words, words(measure))
     label_steps(axes.xaxis)
     agents = agent_curves(curves)
     ranked = configurations.drop_nulls("eval_return")

@@ -4,14 +4,12 @@ Rows of metrics end at fixed iterations. How many iterations a call runs adapts 
 """
 
 import dataclasses
-import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from functools import cached_property
 from numbers import Real
 from pathlib import Path
-from types import FrameType
 from typing import Any, Generic, NamedTuple
 
 import jax
@@ -28,6 +26,7 @@ from jaxrl.training.host_program import HostProgram, make_program
 from jaxrl.training.loggers import EVAL_RETURN, Logger, Row, RunInfo
 from jaxrl.training.population import RunState
 from jaxrl.training.program import DivergedError, Program, has_nan
+from jaxrl.training.signals import caught_signals
 from jaxrl.types import Array, Hparams, StateT, Trainer, TrainState
 
 CALL_SECONDS = 1.0
@@ -256,7 +255,7 @@ class _Loop:
             BaseException: `failure`.
         """
         saved_at = time.perf_counter()
-        with _signals() as signalled:
+        with caught_signals() as signalled:
 
             def stop() -> bool:
                 return bool(all_reduce_max(signalled() or self.failure is not None))
@@ -381,35 +380,3 @@ class _Loop:
         first = where[where >= 0].min()
         agent = "" if where.ndim == 0 else f" of agent {np.flatnonzero(where == first)[0]}"
         raise DivergedError(f"the loss{agent} became NaN at {self.place(self.steps_at(int(first)))}")
-
-
-@contextmanager
-def _signals() -> Iterator[Callable[[], bool]]:
-    """Turns signals that end a process into a flag: an exception in the middle of a call would lose the donated state.
-
-    A second SIGINT or SIGTERM acts as without this. A second SIGHUP does not, since a closing terminal sends several.
-    SIGHUP and SIGUSR1 are left to those who handle or ignore them, as `nohup` does.
-    """
-    caught: list[int] = []
-    before: dict[int, Any] = {}
-    others = [getattr(signal, name) for name in ("SIGHUP", "SIGUSR1") if hasattr(signal, name)]
-
-    def handler(number: int, frame: FrameType | None) -> None:
-        caught.append(number)
-        if number not in others:
-            restore(signal.SIGINT, signal.SIGTERM)
-
-    def restore(*numbers: int) -> None:
-        for number in before.keys() & set(numbers):
-            signal.signal(number, before[number])
-
-    try:
-        for number in (signal.SIGINT, signal.SIGTERM, *others):
-            if number not in others or signal.getsignal(number) == signal.SIG_DFL:
-                before[number] = signal.signal(number, handler)
-    except ValueError:
-        before.clear()  # outside the main thread, Python allows no handlers
-    try:
-        yield lambda: bool(caught)
-    finally:
-        restore(*before)

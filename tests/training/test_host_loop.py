@@ -25,6 +25,7 @@ from jaxrl.training import CheckpointError, Checkpoints, DivergedError, Program,
 from jaxrl.training.checkpoint import fingerprint
 from jaxrl.training.checks import check_total_steps
 from jaxrl.training.loggers import CLOCK_COLUMNS, CSVLogger, Logger, RunInfo
+from jaxrl.training.signals import caught_signals
 from jaxrl.types import Discrete
 from tests.conftest import SMALL
 
@@ -150,7 +151,7 @@ def test_a_signal_that_is_ignored_or_handled_already_stays_so(monkeypatch) -> No
     for number, handler in ((signal.SIGHUP, signal.SIG_IGN), (signal.SIGUSR1, lambda *_: handled.append("theirs"))):
         before = signal.signal(number, handler)
         try:
-            with run_module._signals() as caught:
+            with caught_signals() as caught:
                 os.kill(os.getpid(), number)
                 assert not caught()
         finally:
@@ -160,7 +161,7 @@ def test_a_signal_that_is_ignored_or_handled_already_stays_so(monkeypatch) -> No
 
 def test_a_terminal_that_closes_leaves_other_signals_caught() -> None:
     """SIGTERM may follow when the terminal is closed."""
-    with run_module._signals() as caught:
+    with caught_signals() as caught:
         os.kill(os.getpid(), signal.SIGHUP)
         assert caught()
         assert signal.getsignal(signal.SIGTERM) == signal.getsignal(signal.SIGHUP)
