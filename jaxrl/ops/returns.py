@@ -18,6 +18,8 @@ arguments. The caller maps over environments: arrays with a second axis raise `V
     returns = jax.vmap(ops.lambda_returns, in_axes=1, out_axes=1)(r_t, discount_t, v_t, lambda_)  # [T, N]
 """
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -137,8 +139,9 @@ def _check_values(r_t: Array, *values: Array) -> None:
 def _backwards(b: Array, a: Array, end: ArrayLike) -> Array:
     """Solves x_t = b_t + a_t x_{t+1} with x_T = `end`, for b and a `[T]`.
 
-    A plain scan: on a CPU `associative_scan` takes 2 to 10 times as long, an unrolled scan mostly longer too (T of 128
-    and 1000, 4 and 64 trajectories), and both compile several times longer.
+    On a CPU, a plain scan: `associative_scan` takes 2 to 10 times as long, an unrolled scan mostly longer too (T of 128
+    and 1000, 4 and 64 trajectories), and both compile several times longer. Elsewhere each step of a loop is a few
+    kernels, whose launches take longer than their work, so that some steps are unrolled into one.
     """
     if b.ndim != 1 or a.shape != b.shape:
         raise ValueError(f"a trajectory has arrays [T], vmap over other axes; got shapes {b.shape} and {a.shape}")
@@ -148,4 +151,8 @@ def _backwards(b: Array, a: Array, end: ArrayLike) -> Array:
         x = b_t + discounted(a_t, x)
         return x, x
 
-    return jax.lax.scan(step, jnp.asarray(end, jnp.result_type(b, a, end)), (b, a), reverse=True)[1]
+    def solve(unroll: int, end: Array, coefficients: tuple[Array, Array]) -> Array:
+        return jax.lax.scan(step, end, coefficients, reverse=True, unroll=unroll)[1]
+
+    end = jnp.asarray(end, jnp.result_type(b, a, end))
+    return jax.lax.platform_dependent(end, (b, a), cpu=partial(solve, 1), default=partial(solve, 16))

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.experimental.layout import Layout, with_layout_constraint
 
 from jaxrl.replay.sampling import Sampler
 from jaxrl.types import Array, Hparams, PyTree, Sample
@@ -194,7 +195,16 @@ def write(rings: Array, agent: Array | None, row: Array, rows_written: Array) ->
     """The rings with `row`, uint32 `[N, words]`, in place of the oldest one of an agent."""
     zero = jnp.int32(0)  # with x64, plain zeros are int64
     start = (zero if agent is None else agent, rows_written % rings.shape[1], zero, zero)
-    return jax.lax.dynamic_update_slice(rings, row[None, None], start)
+    return in_order(jax.lax.dynamic_update_slice(rings, row[None, None], start))
+
+
+def in_order(rings: Array) -> Array:
+    """The same rings, which stay in memory as their shape says.
+
+    A GPU's compiler would otherwise prefer one plane for each word in a population, and transpose all rings before and
+    after each call.
+    """
+    return with_layout_constraint(rings, Layout(tuple(range(rings.ndim))))
 
 
 def read(rings: Array, agent: Array | None, index: Array, n_step: int) -> Array:
