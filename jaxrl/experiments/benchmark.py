@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,7 +15,7 @@ from rich.console import Console
 
 from jaxrl.arguments import ArgumentError, renaming
 from jaxrl.arguments import check as check_bounds
-from jaxrl.benchmarks import env_tables, measure_agents, measure_envs, measure_replay, pages
+from jaxrl.benchmarks import env_tables, measure_accelerator, measure_agents, measure_envs, measure_replay, pages
 from jaxrl.cli.command import check_platform, prepare_jax, screen
 from jaxrl.cli.errors import errors_in_one_line, fail
 from jaxrl.cli.parse import parse
@@ -83,15 +84,30 @@ class Agents(Benchmark):
     """Number of devices (on a CPU, of cores) to distribute the agents over."""
 
 
-BENCHMARKS = ("envs", "replay", "agents")
+@dataclasses.dataclass(frozen=True)
+class Accelerator:
+    """What works on this machine's accelerator, whether it is right there, and how fast, in a few minutes."""
+
+    minutes: Annotated[float, Interval(gt=0, le=1440)] = 8.0
+    """Minutes after which no measurement begins any more. The most important ones come first."""
+    small: bool = False
+    """Use small sizes, which any machine can run, to try the benchmark itself."""
+    workers: Annotated[int, Interval(gt=0, le=64)] = 8
+    """Programs to compile at once."""
+    record: Annotated[Path | None, run_options.default_hint("nowhere", "DIR")] = None
+    """Directory for the results and a README.md that explains them."""
+
+
+BENCHMARKS = ("envs", "replay", "agents", "accelerator")
 Options = (
     Annotated[Envs, tyro.conf.subcommand("envs")]
     | Annotated[Replay, tyro.conf.subcommand("replay")]
     | Annotated[Agents, tyro.conf.subcommand("agents")]
+    | Annotated[Accelerator, tyro.conf.subcommand("accelerator")]
 )
 
 
-def check(options: Benchmark) -> None:
+def check(options: Benchmark | Accelerator) -> None:
     """Checks all options before anything compiles.
 
     Raises:
@@ -160,6 +176,25 @@ def benchmark_agents(options: Agents, console: Console) -> None:
     show(measure_agents.tabulate(rows), console)
 
 
+def benchmark_accelerator(options: Accelerator, console: Console) -> None:
+    """Measures what time allows. It shows and records each result at once."""
+    check(options)
+    os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.9")  # for large replays; the rest is for other commands
+    check_platform()
+    started, rows = provenance.now(), []
+
+    def report(row: dict[str, Any]) -> None:
+        rows.append(row)
+        console.print(measure_accelerator.line(row), soft_wrap=True)
+        if options.record is not None:
+            pages.write(options.record, rows, started, measure_accelerator.describe(rows, options.minutes))
+
+    sizes = measure_accelerator.SMALL if options.small else measure_accelerator.Sizes()
+    measure_accelerator.measure(sizes, options.minutes, options.workers, report)
+    if failed := [row["item"] for row in rows if "failed" in row]:
+        fail(f"failed: {', '.join(failed)}", 1)
+
+
 def show(table: pl.DataFrame, console: Console) -> None:
     """Prints a table of numbers."""
     console.print(screen_table(table, right=table.columns))
@@ -189,9 +224,14 @@ def main() -> None:
     if sys.argv[1:2] and not sys.argv[1].startswith("-") and sys.argv[1] not in BENCHMARKS:
         fail(f"the benchmark must be one of {', '.join(BENCHMARKS)}, got {sys.argv[1]!r}", 2)
     options: Any = parse(Options, __doc__, prog="python -m jaxrl.experiments.benchmark")
-    if not isinstance(options, Agents):  # which chooses the number of devices before jax looks at them
+    if not isinstance(options, Agents | Accelerator):  # which configure jax before it looks at its devices
         check_platform()
-    run: Any = {Envs: benchmark_envs, Replay: benchmark_replay, Agents: benchmark_agents}[type(options)]
+    run: Any = {
+        Envs: benchmark_envs,
+        Replay: benchmark_replay,
+        Agents: benchmark_agents,
+        Accelerator: benchmark_accelerator,
+    }[type(options)]
     run(options, screen())
 
 
