@@ -15,7 +15,15 @@ from rich.console import Console
 
 from jaxrl.arguments import ArgumentError, renaming
 from jaxrl.arguments import check as check_bounds
-from jaxrl.benchmarks import env_tables, measure_accelerator, measure_agents, measure_envs, measure_replay, pages
+from jaxrl.benchmarks import (
+    accelerator_items,
+    env_tables,
+    measure_accelerator,
+    measure_agents,
+    measure_envs,
+    measure_replay,
+    pages,
+)
 from jaxrl.cli.command import check_platform, prepare_jax, screen
 from jaxrl.cli.errors import errors_in_one_line, fail
 from jaxrl.cli.parse import parse
@@ -189,7 +197,7 @@ def benchmark_accelerator(options: Accelerator, console: Console) -> None:
         if options.record is not None:
             pages.write(options.record, rows, started, measure_accelerator.describe(rows, options.minutes))
 
-    sizes = measure_accelerator.SMALL if options.small else measure_accelerator.Sizes()
+    sizes = accelerator_items.SMALL if options.small else accelerator_items.Sizes()
     measure_accelerator.measure(sizes, options.minutes, options.workers, report)
     if failed := [row["item"] for row in rows if "failed" in row]:
         fail(f"failed: {', '.join(failed)}", 1)
