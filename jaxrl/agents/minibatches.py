@@ -90,14 +90,18 @@ def apply_in_chunks(apply: Callable[[PyTree], Array], observations: PyTree, chun
     """
     shape = jax.tree.leaves(observations)[0].shape[:2]
     merged, size = merge_time(observations), shape[0] * shape[1]
-    if size <= chunk or jax.default_backend() != "cpu":
-        return apply(merged).reshape(shape)
     whole = size - size % chunk
-    chunks = jax.tree.map(lambda x: x[:whole].reshape(-1, chunk, *x.shape[1:]), merged)
-    outputs = jax.lax.map(apply, chunks).reshape(whole)
-    if whole < size:
-        outputs = jnp.concatenate([outputs, apply(jax.tree.map(lambda x: x[whole:], merged))])
-    return outputs.reshape(shape)
+
+    def in_chunks(merged: PyTree) -> Array:
+        chunks = jax.tree.map(lambda x: x[:whole].reshape(-1, chunk, *x.shape[1:]), merged)
+        outputs = jax.lax.map(apply, chunks).reshape(whole)
+        if whole == size:
+            return outputs
+        return jnp.concatenate([outputs, apply(jax.tree.map(lambda x: x[whole:], merged))])
+
+    if size <= chunk:
+        return apply(merged).reshape(shape)
+    return jax.lax.platform_dependent(merged, cpu=in_chunks, default=apply).reshape(shape)
 
 
 def shuffle(key: Array, size: int) -> Array:

@@ -159,7 +159,8 @@ def limits(sizes: Sizes) -> Callable[[], Figures]:
 def _loop(body: Callable[[Array], Array], carry: Array) -> TimedLoop:
     """A loop over `body`, compiled as a run is."""
     run = jax.jit(lambda x, steps: jax.lax.fori_loop(0, steps, lambda _, x: body(x), x))
-    return TimedLoop(run.lower(carry, np.int32(0)).compile(compiler_options=run_options(False)), carry, 0.0)
+    options = run_options(False, jax.local_devices()[0])
+    return TimedLoop(run.lower(carry, np.int32(0)).compile(compiler_options=options), carry, 0.0)
 
 
 def same_as_cpu(game: str, sizes: Sizes) -> Callable[[], Figures]:

@@ -96,7 +96,7 @@ def plan_group(group: Group, devices: Sequence[jax.Device], limits: Limits) -> G
     """
     agents, most = len(group.trials), max_chunk_size(group, devices, limits)
     while True:
-        at_once = choose_chunk_size(agents, most, len(devices))
+        at_once = choose_chunk_size(agents, most, len(devices), devices[0].platform)
         program = group.program(at_once, devices)
         memory = program.memory() * local_copies(program.mesh)
         if memory <= limits.memory:
@@ -111,17 +111,17 @@ def plan_group(group: Group, devices: Sequence[jax.Device], limits: Limits) -> G
     return GroupPlan(agents, at_once, memory, bytes_of(state_shapes(group, at_once)), seconds, constants)
 
 
-def choose_chunk_size(agents: int, most: int, devices: int) -> int:
-    """How many agents to train at once: the fewest chunks, all of one size, which the devices divide."""
+def choose_chunk_size(agents: int, most: int, devices: int, platform: str) -> int:
+    """How many agents to train at once: the fewest chunks, all of one size, which the platform's devices divide."""
     chunks = -(-agents // (most - most % devices))
     each = -(-agents // (chunks * devices))
-    better = next(size for size in range(each, 2 * each + 2) if size == 1 or block_size(size) > 1)
+    better = next(size for size in range(each, 2 * each + 2) if size == 1 or block_size(size, platform) > 1)
     return devices * (better if better * devices <= most else each)
 
 
 def seconds_per_iteration(group: Group, size: int, devices: Sequence[jax.Device]) -> float:
     """Times one iteration of a chunk. On a CPU, where agents take turns, it runs two agents a device."""
-    few = size if block_size(size) == size else min(size, 2 * len(devices))
+    few = size if block_size(size, devices[0].platform) == size else min(size, 2 * len(devices))
     program = group.program(few, devices)
     advance, run_state = program.compiled(), program.init(*group.inputs(pad(group.trials, few)))
     iterations, seconds = 1, 0.0

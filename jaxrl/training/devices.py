@@ -108,6 +108,11 @@ def local_devices(number: int | None) -> list[jax.Device]:
     return [device for i in range(jax.process_count()) for device in jax.devices()[i * available :][:number]]
 
 
+def platform_of(mesh: Mesh) -> str:
+    """The platform of its devices: "cpu", "gpu" or "tpu"."""
+    return mesh.devices.flat[0].platform
+
+
 def local_copies(mesh: Mesh) -> int:
     """How many devices of a mesh share this machine's memory: on a CPU all of this process, on an accelerator one."""
-    return len(mesh.local_devices) if mesh.devices.flat[0].platform == "cpu" else 1
+    return len(mesh.local_devices) if platform_of(mesh) == "cpu" else 1

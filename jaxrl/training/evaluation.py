@@ -14,7 +14,7 @@ from jaxrl.envs import HostEnvironment, VectorEnv, source
 from jaxrl.envs.host_source import Act, actor, begin, no_settling
 from jaxrl.envs.source import Policy, Source
 from jaxrl.random import as_keys, key_stream
-from jaxrl.training.devices import shard_along, to_devices, to_host
+from jaxrl.training.devices import platform_of, shard_along, to_devices, to_host
 from jaxrl.training.population import block_size
 from jaxrl.types import Agent, Array, PyTree
 
@@ -91,15 +91,14 @@ def evaluate_agents(agent: Agent, envs: VectorEnv, max_steps: int) -> EvaluateAg
         memory = agent.memory(agent_state, envs.num_envs)
         return evaluate(partial(agent.policy, agent_state), envs, key, max_steps, memory)
 
-    def evaluate_some(agent_states: PyTree, key_data: Array) -> Evaluation:
-        return jax.lax.map(lambda x: evaluate_one(*x), (agent_states, key_data), batch_size=block_size(len(key_data)))
+    def evaluate_some(platform: str, agent_states: PyTree, key_data: Array) -> Evaluation:
+        size = block_size(len(key_data), platform)
+        return jax.lax.map(lambda x: evaluate_one(*x), (agent_states, key_data), batch_size=size)
 
     @partial(jax.jit, static_argnums=2)
     def on_each_device(agent_states: PyTree, key_data: Array, mesh: Mesh) -> Evaluation:
-        own = shard_along(mesh, 0).spec
-        return jax.shard_map(evaluate_some, mesh=mesh, in_specs=own, out_specs=own, check_vma=False)(
-            agent_states, key_data
-        )
+        own, here = shard_along(mesh, 0).spec, partial(evaluate_some, platform_of(mesh))
+        return jax.shard_map(here, mesh=mesh, in_specs=own, out_specs=own, check_vma=False)(agent_states, key_data)
 
     def evaluate_all(agent_states: PyTree, keys: Array, mesh: Mesh) -> Evaluation:
         key_data = to_devices(jax.random.key_data(keys), shard_along(mesh, 0))

@@ -349,7 +349,7 @@ class HostProgram(Generic[StateT]):
     def _compile(self, function: Callable, *shapes: PyTree, **jit: Any) -> Any:
         start = time.perf_counter()
         lowered = jax.jit(function, **jit).lower(*shapes)
-        compiled = lowered.compile(compiler_options=run_options(self.sequential))
+        compiled = lowered.compile(compiler_options=run_options(self.sequential, self.device))
         self.compile_seconds += time.perf_counter() - start
         return compiled
 

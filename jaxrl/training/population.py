@@ -59,26 +59,26 @@ def replace_iteration(run_state: RunState, iteration: Any) -> RunState:
     return run_state._replace(state=run_state.state._replace(iteration=iteration))
 
 
-def block_size(agents: int) -> int:
-    """How many of `agents` agents on one device step side by side.
+def block_size(agents: int, platform: str) -> int:
+    """How many of `agents` agents on one device of a platform step side by side.
 
     On an accelerator, all. On a CPU, two, or three if their number is odd and divisible by three, else one: a core runs
     many iterations of them before it turns to the next ones, so that their data stays in its cache. One alone takes up
     to a quarter longer with small networks.
     """
-    if jax.default_backend() != "cpu":
+    if platform != "cpu":
         return agents
     return next((size for size in (2, 3) if agents % size == 0), 1)
 
 
-def map_agents(advance: Callable[[RunState], RunState], run_state: RunState) -> RunState:
+def map_agents(advance: Callable[[RunState], RunState], run_state: RunState, platform: str) -> RunState:
     """Applies `advance`, which runs any number of iterations of one agent, to all agents of a population on one device.
 
     On an accelerator, all advance at once. On a CPU, one block after another does: 64 DQN agents on Breakout learn 1.7
     times as fast, because the activations of all of them do not fit into its caches.
     """
     agents = len(run_state.nan_iteration)
-    size = block_size(agents)
+    size = block_size(agents, platform)
     if size < agents and run_state.state.replay:
         return _map_one_by_one(advance, run_state)
     together = jax.vmap(advance, (RUN_STATE_AXES,), RUN_STATE_AXES)

@@ -18,7 +18,9 @@ def no_fuse(tree: PyTree) -> PyTree:
     this, each word of an observation would repeat the whole step of the environment, which made Asterix four times as
     slow. On other platforms, one kernel computes many results, and this does nothing.
     """
-    if jax.default_backend() != "cpu":
-        return tree
+    return jax.lax.platform_dependent(tree, cpu=_not_inlined, default=lambda tree: tree)
+
+
+def _not_inlined(tree: PyTree) -> PyTree:
     with set_xla_metadata(inlineable="false"):
         return _identity(tree)

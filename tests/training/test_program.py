@@ -164,7 +164,8 @@ def test_leaves_that_do_not_count_environments_are_on_every_device(trainers, mon
 
 
 def test_blocks_are_small_on_a_cpu() -> None:
-    assert [block_size(agents) for agents in (1, 2, 3, 4, 5, 6, 9, 64)] == [1, 2, 3, 2, 1, 2, 3, 2]
+    assert [block_size(agents, "cpu") for agents in (1, 2, 3, 4, 5, 6, 9, 64)] == [1, 2, 3, 2, 1, 2, 3, 2]
+    assert [block_size(agents, "gpu") for agents in (1, 5, 64)] == [1, 5, 64]
 
 
 def test_a_ring_among_others_is_written_and_read_like_one_alone() -> None:
