@@ -8,13 +8,14 @@ from jaxrl.runs import run_directory
 from jaxrl.runs.load import TrainedPolicy, load_run, restore
 
 
-def load(directory: str | Path, seed: int | None = None, agent: int | None = None) -> TrainedPolicy:
+def load(directory: str | Path, seed: int | None = None, agent: int | None = None, best: bool = False) -> TrainedPolicy:
     """The policy of a run, from its newest intact checkpoint, or of a trained agent of a sweep.
 
     Args:
         directory: of the run or the sweep.
         seed: which seed of a run (default: the first).
         agent: which agent of a sweep (default: the best seed of the best configuration).
+        best: of a run with `--keep-best`, as it was at its best evaluation while training.
 
     Raises:
         ArgumentError: the directory holds no run and no sweep, or not that seed or agent, or its environment or its
@@ -25,7 +26,9 @@ def load(directory: str | Path, seed: int | None = None, agent: int | None = Non
     if not (directory / run_directory.SWEEP).exists():
         if agent is not None:
             raise ArgumentError("agent", f"is for sweeps, and {directory} holds none", agent)
-        return load_run(directory, seed)
+        return load_run(directory, seed, best)
+    if best:
+        raise ArgumentError("best", "is for runs", best)
     if seed is not None:
         raise ArgumentError("seed", "is for runs; an agent of a sweep has its own", seed)
     from jaxrl.sweeps.find import find_agent  # here, because it imports polars

@@ -32,6 +32,8 @@ class Options:
     """Which seed of a run."""
     agent: Annotated[int | None, default_hint("the best")] = None
     """Which agent of a sweep."""
+    best: bool = False
+    """The agent at its best evaluation while training, of a run with --keep-best."""
     eval_seed: Annotated[int, Interval(ge=0, lt=2**31)] = 0
     """Random seed. It never repeats the recorded evaluation's random numbers."""
     episodes: Annotated[int, Interval(gt=0, le=1_000_000)] = 128
@@ -45,7 +47,7 @@ def main() -> None:
     options = parse(Options, __doc__, prog="python -m jaxrl.experiments.evaluate")
     prepare_jax()
     with renaming(directory="RUN"):
-        trained = load(options.run, options.seed, options.agent)
+        trained = load(options.run, options.seed, options.agent, options.best)
     envs = vectorize(trained.env, trained.env_params, options.episodes)
 
     def play(agent_state: PyTree, key: Array) -> Evaluation:

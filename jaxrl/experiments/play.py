@@ -44,6 +44,8 @@ class Options:
     """The seed to load from a run of several seeds."""
     agent: Annotated[int | None, default_hint("the best")] = None
     """The agent to load from a sweep."""
+    best: bool = False
+    """Load the agent as it was at its best evaluation while training, from a run with --keep-best."""
     play_seed: Annotated[int, Interval(ge=0, lt=2**31)] = 0
     """Seed of the random numbers of the environment and of the policy."""
     steps: Annotated[int | None, Interval(gt=0, le=10_000), default_hint("400 for a video, no limit by keyboard")] = (
@@ -64,8 +66,8 @@ class Options:
 def main() -> None:
     options = parse(Options, __doc__, prog="python -m jaxrl.experiments.play")
     prepare_jax()
-    for name in ("seed", "agent"):
-        if options.policy in ("random", "keyboard") and getattr(options, name) is not None:
+    for name in ("seed", "agent", "best"):
+        if options.policy in ("random", "keyboard") and getattr(options, name) not in (None, False):
             rule = "is for the directory of a run or a sweep; --play-seed changes the random numbers"
             raise ArgumentError(name, rule, got="")
     if options.policy == "keyboard":
@@ -133,7 +135,7 @@ def load_trained(options: Options) -> TrainedPolicy:
     if not Path(options.policy).is_dir():
         raise ArgumentError("policy", "must be random, keyboard, or the directory of a run or a sweep", options.policy)
     with renaming(directory="policy"):
-        trained = load(options.policy, options.seed, options.agent)
+        trained = load(options.policy, options.seed, options.agent, options.best)
     if trained.name:
         print(trained.name)
     task = trained.options.task

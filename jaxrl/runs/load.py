@@ -164,15 +164,17 @@ def _build_policy(experiment: Experiment, options: Options, agent_state: PyTree,
     return TrainedPolicy(env, env_params, agent, jax.tree.map(jnp.asarray, agent_state), experiment, options, name)
 
 
-def load_run(directory: Path, seed: int | None = None) -> TrainedPolicy:
+def load_run(directory: Path, seed: int | None = None, best: bool = False) -> TrainedPolicy:
     """The policy of a run, from its newest intact checkpoint.
 
     Args:
         directory: of the run.
         seed: which seed (default: the first).
+        best: as it was at its best evaluation while training.
 
     Raises:
-        ArgumentError: the directory holds no run, or not that seed, or its environment or experiment cannot be made.
+        ArgumentError: the directory holds no run, or not that seed, or no best one, or its environment or experiment
+            cannot be made.
         CheckpointError: it holds no usable checkpoint.
     """
     config, source = run_directory.read_config(directory), directory / run_directory.CONFIG
@@ -190,9 +192,13 @@ def load_run(directory: Path, seed: int | None = None) -> TrainedPolicy:
             else f"must be in {first} .. {first + seeds - 1}"
         )
         raise ArgumentError("seed", rule, seed)
-    checkpoints = directory / run_directory.CHECKPOINTS
+    checkpoints = directory / (run_directory.BEST if best else run_directory.CHECKPOINTS)
+    if best and not checkpoints.exists():
+        rule = "must be of a run with --keep-best that has evaluated its agents"
+        raise ArgumentError("best", rule, True, got=str(directory))
+    agents = None if seeds == 1 and not best else seeds
     with errors_in(started):
-        policy = restore(experiment, options, checkpoints, None if seeds == 1 else seeds, index, whole=True)
+        policy = restore(experiment, options, checkpoints, agents, index, whole=not best)
     with errors_in(source):
         _check_hparams(options.hparams, policy.agent_state)
     return policy

@@ -75,6 +75,8 @@ class Execution:
     """Continue the run in --out, bit for bit, or start it if there is none. --total-steps may differ."""
     checkpoint_every: Annotated[float, Gt(0)] = 60.0
     """Seconds between checkpoints. Another is written when the run ends, is interrupted, or the terminal closes."""
+    keep_best: bool = False
+    """Also keep each agent as it was at its best evaluation while training, in OUT/best. Needs --eval-every."""
     loggers: tuple[str, ...] = ("csv",)
     """Where metrics are written: csv, tensorboard, wandb, or your module:attribute. The learning curve needs csv."""
     record: Annotated[Path | None, default_hint("nowhere", "DIR")] = None
@@ -109,8 +111,8 @@ class Options(Generic[HparamsT, ConfigT]):
 
 WITHOUT_PREFIX = ("task", "budget", "execution")
 MAY_CHANGE = (
-    "total_steps", "eval_episodes", "eval_max_steps", "out", "resume", "checkpoint_every", "record", "loggers",
-    "profile", "debug_nans", "sequential",
+    "total_steps", "eval_episodes", "eval_max_steps", "out", "resume", "checkpoint_every", "keep_best", "record",
+    "loggers", "profile", "debug_nans", "sequential",
 )  # fmt: skip
 """Options that may change when a run is resumed."""
 

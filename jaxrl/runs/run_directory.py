@@ -31,7 +31,7 @@ from jaxrl.types import Trainer
 
 CONFIG, SUMMARY = "config.json", "summary.json"
 SWEEP = "sweep.json"
-CURVE, VIDEO, CHECKPOINTS = "learning_curve.png", "policy.gif", "checkpoints"
+CURVE, VIDEO, CHECKPOINTS, BEST = "learning_curve.png", "policy.gif", "checkpoints", "best"
 LOGS = ("tensorboard", "wandb")
 """The folders of loggers."""
 LOCK = ".lock"
@@ -97,7 +97,7 @@ def clear(directory: Path) -> None:
     """Removes what is left of a run that wrote no checkpoint."""
     for name in (METRICS, CURVE, VIDEO):
         (directory / name).unlink(missing_ok=True)
-    for name in (CHECKPOINTS, *LOGS):
+    for name in (CHECKPOINTS, BEST, *LOGS):
         shutil.rmtree(directory / name, ignore_errors=True)
 
 

@@ -24,6 +24,7 @@ from jaxrl.runs.options import Budget, Options, check_options, flatten, untraine
 from jaxrl.runs.progress import ScreenLogger
 from jaxrl.runs.run_record import describe_return, record, with_epsilon
 from jaxrl.runs.task import make_env, with_map
+from jaxrl.training.best import Best
 from jaxrl.training.checkpoint import CheckpointError, Checkpoints
 from jaxrl.training.devices import bytes_of, local_copies, local_devices, mesh_of, to_host
 from jaxrl.training.evaluation import EvaluateAgents, Evaluation, evaluate_agents, evaluation_while_training
@@ -82,6 +83,8 @@ def train(experiment: Experiment, options: Options, console: Console) -> tuple[P
 def prepare(experiment: Experiment, options: Options, console: Console) -> Setup:
     """Checks everything that can be checked before anything compiles or is written, the fastest checks first."""
     check_options(options)
+    if options.execution.keep_best and not options.budget.eval_every:
+        raise ArgumentError("eval_every", "must be given with --keep-best", 0, got="none")
     make_loggers(options.execution.loggers)
     options = dataclasses.replace(options, task=with_map(options.task))
     resumes = run_directory.check_out(experiment, options)
@@ -184,6 +187,7 @@ def learn(setup: Setup, directory: Path, resume: bool, console: Console) -> tupl
             log_every=options.budget.log_every,
             eval_every=options.budget.eval_every,
             evaluate=evaluation_while_training(setup.evaluate_all, options.budget.seeds),
+            best=best_of(directory) if options.execution.keep_best else None,
             loggers=loggers,
             info=RunInfo(directory, flatten(options), options.budget.seeds),
             checkpoints=Checkpoints(directory / run_directory.CHECKPOINTS),
@@ -202,6 +206,11 @@ def learn(setup: Setup, directory: Path, resume: bool, console: Console) -> tupl
     return result, []
 
 
+def best_of(directory: Path) -> Best:
+    """The best agents of the run in a directory."""
+    return Best(Checkpoints(directory / run_directory.BEST))
+
+
 def report(
     setup: Setup, result: RunResult, directory: Path, problems: list[Exception], console: Console
 ) -> dict[str, Any]:
@@ -213,6 +222,8 @@ def report(
     agent_states = jax.tree.map(lambda x: x if options.budget.num_seeds > 1 else x[None], to_host(result.state.agent))
     summary = summarize(setup, result, evaluate(setup, agent_states))
     entries = experiment.report(setup.env, setup.env_params, agent_states, directory) if experiment.report else {}
+    if options.execution.keep_best:
+        entries |= summarize_best(setup, agent_states, directory)
     summary |= entries
     try:
         run_directory.write_json(directory / run_directory.SUMMARY, summary)
@@ -263,6 +274,18 @@ def summarize(setup: Setup, result: RunResult, evaluation: Evaluation) -> dict[s
     }
 
 
+def summarize_best(setup: Setup, agent_states: PyTree, directory: Path) -> dict[str, Any]:
+    """The summary's entries about the best agents: their returns in the same episodes as those of the last ones."""
+    best = best_of(directory)
+    best.restore(agent_states)
+    per_seed = np.mean(evaluate(setup, best.agents).episode_return, axis=1)
+    return {
+        "best_return": float(per_seed.mean()),
+        "best_return_per_seed": per_seed.tolist(),
+        f"best_{setup.program.trainer.unit.column}_per_seed": best.steps.tolist(),
+    }
+
+
 def draw_curve(setup: Setup, directory: Path, final_returns: list[float]) -> None:
     metrics, picture = directory / run_directory.METRICS, directory / run_directory.CURVE
     if metrics.exists():
@@ -300,7 +323,7 @@ def show(
         ("device", summary["device"]),
     ]
     for name in (run_directory.CURVE, run_directory.VIDEO, *pictures, run_directory.METRICS, *run_directory.LOGS,
-                 run_directory.SUMMARY, run_directory.CHECKPOINTS):  # fmt: skip
+                 run_directory.SUMMARY, run_directory.CHECKPOINTS, run_directory.BEST):  # fmt: skip
         if (directory / name).exists():  # pictures that could not be drawn do not
             rows.append((name.split(".")[0].replace("_", " "), str(directory / name)))
     console.print(format_rows(rows), soft_wrap=True, markup=False)

@@ -1,5 +1,6 @@
 """Trainers, compiled programs, and the host loop around them: checkpoints, loggers and evaluation."""
 
+from jaxrl.training.best import Best
 from jaxrl.training.checkpoint import CheckpointError, Checkpoints
 from jaxrl.training.evaluation import Evaluation, evaluate, evaluate_agents, evaluation_while_training
 from jaxrl.training.host_loop import RunResult, run

@@ -17,6 +17,7 @@ import numpy as np
 
 from jaxrl.arguments import ArgumentError, check
 from jaxrl.envs import HostError
+from jaxrl.training.best import Best
 from jaxrl.training.checkpoint import CheckpointError, Checkpoints, fingerprint_of_constants
 from jaxrl.training.checks import check_eval_every, check_total_steps
 from jaxrl.training.debug_nans import step_by_step
@@ -27,7 +28,7 @@ from jaxrl.training.loggers import EVAL_RETURN, Logger, Row, RunInfo
 from jaxrl.training.population import RunState
 from jaxrl.training.program import DivergedError, Program, has_nan
 from jaxrl.training.signals import caught_signals
-from jaxrl.types import Array, Hparams, StateT, Trainer, TrainState
+from jaxrl.types import Array, Hparams, PyTree, StateT, Trainer, TrainState
 
 CALL_SECONDS = 1.0
 """Approximate duration of one call of the compiled program. Signals and progress wait for it."""
@@ -68,6 +69,7 @@ def run(
     log_every: int = 20_000,
     eval_every: int = 0,
     evaluate: EvaluateAt | None = None,
+    best: Best | None = None,
     loggers: Sequence[Logger] = (),
     info: RunInfo | None = None,
     checkpoints: Checkpoints | None = None,
@@ -90,6 +92,7 @@ def run(
         eval_every: steps between two evaluations, rounded to whole rows; 0 for none.
         evaluate: evaluates the agents, from `jaxrl.training.evaluation_while_training`. Its result is in the
             metric `eval_return` of the row that ends there. It changes no bit of the training.
+        best: keeps each agent as it was at its best evaluation; by default, nowhere.
         loggers: record the rows.
         info: what the loggers know about the run, such as its directory.
         checkpoints: where to save the run; by default, nowhere.
@@ -125,6 +128,8 @@ def run(
         check_eval_every(eval_every, total_steps)
         if eval_every and evaluate is None:
             raise ArgumentError("evaluate", "must be given with eval_every", got="none")
+        if best is not None and not eval_every:
+            raise ArgumentError("eval_every", "must be given with best", got="none")
         if resume and checkpoints is not None:
             check_constants(checkpoints.info().get("constants"), of_one, checkpoints.directory.parent)
         program = make_program(trainer, key, hparams) if isinstance(trainer, Trainer) else trainer
@@ -138,7 +143,9 @@ def run(
         else:
             run_state, seconds_before = program.init(key, hparams), 0.0
         start += program.compile_seconds - compiled_before - seconds_before
-        loop = _Loop(program, advance, run_state, start, total_steps, log_every, loggers, evaluate, eval_every)
+        loop = _Loop(program, advance, run_state, start, total_steps, log_every, loggers, evaluate, eval_every, best)
+        if resume and best is not None:
+            best.restore(loop.all_agents())
         loop.open_loggers(info or RunInfo(), resume, notify)
         return loop.run(checkpoints, checkpoint_every)
 
@@ -194,6 +201,7 @@ class _Loop:
     loggers: Sequence[Logger]
     evaluate: EvaluateAt | None
     eval_every: int
+    best: Best | None
     seconds_per_iteration: float = 0.0
     rate: float = 0.0
     row: Row = dataclasses.field(default_factory=dict)
@@ -354,10 +362,17 @@ class _Loop:
         evaluating = time.perf_counter()
         agents, mesh = self.run_state.state.agent, self.program.mesh
         if not self.program.agents:
-            agents, mesh = jax.tree.map(lambda x: x[None], to_host(agents)), mesh_of(None, (1,))
+            agents, mesh = self.all_agents(), mesh_of(None, (1,))
         returns = self.evaluate(agents, self.iteration, mesh)
+        if self.best is not None:
+            self.best.offer(agents, returns, self.steps)
         self.start += time.perf_counter() - evaluating
         return returns.reshape(self.program.agents)
+
+    def all_agents(self) -> PyTree:
+        """The states of the agents, `[A, ...]`; of one agent, with an axis of 1."""
+        agents = self.run_state.state.agent
+        return agents if self.program.agents else jax.tree.map(lambda x: x[None], to_host(agents))
 
     def show_progress(self) -> None:
         total_steps, rate = self.steps_at(self.total_iterations), self.num_agents * self.steps / self.train_seconds

@@ -8,10 +8,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
+import polars as pl
 import pytest
 from rich.console import Console
 
-from jaxrl import Decision, load, make
+from jaxrl import ArgumentError, Decision, load, make
 from jaxrl.experiments import ppo_cartpole
 from jaxrl.runs import Budget
 from jaxrl.runs.options import with_values
@@ -61,3 +63,35 @@ def test_a_run_in_an_environment_on_the_host(seeds: int, tmp_path: Path) -> None
     assert policy(np.zeros((2, 4)), jax.random.key(0)).shape == (2,)
     if seeds == 1:
         assert record_dataset(policy, 10, 2).transitions.reward.shape == (10,)
+
+
+@pytest.mark.parametrize("seeds", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_a_run_that_keeps_its_best_agents(seeds: int, tmp_path: Path) -> None:
+    """The best is that of the first of the best evaluations, whose episodes are others than those of the summary."""
+    out, console = tmp_path / "run", Console(file=io.StringIO(), width=200)
+    values = {
+        "total_steps": 192, "log_every": 64, "eval_every": 64, "eval_episodes": 4, "num_seeds": seeds, "out": out,
+        "keep_best": True, "config.num_envs": 4, "config.rollout_length": 16, "config.num_epochs": 1,
+        "config.hidden_sizes": [4],
+    }  # fmt: skip
+    options = with_values(ppo_cartpole.experiment.defaults, values)
+    _, summary = train(ppo_cartpole.experiment, options, console)
+    assert summary is not None
+    assert len(summary["best_return_per_seed"]) == seeds
+    rows = pl.read_csv(out / "metrics.csv")
+    seed = seeds - 1
+    returns = rows.filter(pl.col("seed") == seed)["eval_return"].to_list()
+    first = 64 * (1 + returns.index(max(returns)))
+    assert summary["best_env_steps_per_seed"][seed] == first
+    best, last = load(out, seed=seed, best=True), load(out, seed=seed)
+    counts = [int(optax.tree.get_all_with_path(x.agent_state.opt_state, "count")[0][1]) for x in (best, last)]
+    assert counts == [4 * first // 64, 12]
+    with pytest.raises(ArgumentError, match="eval_every must be given with --keep-best, got none"):
+        train(ppo_cartpole.experiment, with_values(options, {"eval_every": 0, "out": tmp_path / "other"}), console)
+
+
+def test_a_run_without_best_agents_has_none_to_load(tmp_path: Path) -> None:
+    values = {"total_steps": 512, "eval_episodes": 1, "out": tmp_path / "run", "config.hidden_sizes": []}
+    train(ppo_cartpole.experiment, with_values(ppo_cartpole.experiment.defaults, values), Console(file=io.StringIO()))
+    with pytest.raises(ArgumentError, match="best must be of a run with --keep-best"):
+        load(tmp_path / "run", best=True)

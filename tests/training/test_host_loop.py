@@ -22,6 +22,7 @@ from jaxrl.agents.a2c import A2CHparams
 from jaxrl.arguments import ArgumentError
 from jaxrl.networks import QNetwork
 from jaxrl.training import CheckpointError, Checkpoints, DivergedError, Program, repeat, run
+from jaxrl.training.best import Best
 from jaxrl.training.checkpoint import fingerprint
 from jaxrl.training.checks import check_total_steps
 from jaxrl.training.loggers import CLOCK_COLUMNS, CSVLogger, Logger, RunInfo
@@ -318,9 +319,36 @@ def test_evaluations_are_in_every_other_row_and_change_nothing(train, whole, hpa
         assert [",".join(line[:column] + line[column + 1 :]) for line in [header, *lines]] == rows(whole[1])
 
 
+@pytest.mark.parametrize("agents", [0, 2])
+def test_the_best_agents_are_kept(train, tmp_path, hparams, agents: int) -> None:
+    """Each as it was at its best evaluation, across a stop; a NaN is never the best."""
+    returns = {14: [1.0, np.nan], 28: [3.0, 5.0], 42: [2.0, 7.0]}
+
+    def evaluate(agent_states: Any, iteration: int, mesh: Any) -> np.ndarray:
+        return np.array(returns[iteration][: agents or 1])
+
+    of_two = {"key": jax.random.split(jax.random.key(0), 2), "hparams": repeat(hparams, 2)} if agents else {}
+    more = {"evaluate": evaluate, "eval_every": 2 * LOG_EVERY - 20, **of_two}
+    where = tmp_path / "best"
+    stop = Ticks(10, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    stopped, _ = train(f"kept_{agents}", loggers=[stop], best=Best(Checkpoints(where)), **more)
+    assert not stopped.finished
+    result, _ = train(f"kept_{agents}", resume=True, best=Best(Checkpoints(where)), **more)
+    like = result.state.agent if agents else jax.tree.map(lambda x: x[None], result.state.agent)
+    best = Best(Checkpoints(where))
+    best.restore(like)
+    assert best.returns.tolist() == [3.0, 7.0][: agents or 1]
+    iterations = (best.steps - 16) / 8
+    assert iterations.tolist() == [28, 42][: agents or 1]
+    assert np.asarray(best.agents.num_updates).tolist() == [
+        SMALL.updates_per_iteration * iteration for iteration in (28, 42)[: agents or 1]
+    ]
+
+
 @pytest.mark.parametrize(
     ("more", "message"),
     [
+        ({"best": Best(Checkpoints("never"))}, "eval_every must be given with best, got none"),
         ({"eval_every": 10}, "evaluate must be given with eval_every, got none"),
         (
             {"eval_every": TOTAL + 1},
