@@ -1,4 +1,4 @@
-"""Measures the speed of environments, of prioritised sampling, and of populations of agents."""
+"""Measures the speed of environments, of prioritised sampling, of populations of agents, and of accelerators."""
 
 import dataclasses
 import itertools
@@ -21,6 +21,7 @@ from jaxrl.benchmarks import (
     measure_accelerator,
     measure_agents,
     measure_envs,
+    measure_limits,
     measure_replay,
     pages,
 )
@@ -106,11 +107,24 @@ class Accelerator:
     """Directory for the results and a README.md that explains them."""
 
 
-BENCHMARKS = ("envs", "replay", "agents", "accelerator")
+@dataclasses.dataclass(frozen=True)
+class Limits(Benchmark):
+    """How near training comes to the time that its matrix products and other kernels need at best."""
+
+    experiments: tuple[str, ...] = (
+        "dqn_minatar", "rainbow_minatar", "pqn_minatar", "ppo_minatar", "ppo_cartpole", "a2c_cartpole",
+    )  # fmt: skip
+    """The experiments to measure."""
+    num_agents: tuple[Size, ...] = (1,)
+    """Numbers of agents in one program."""
+
+
+BENCHMARKS = ("envs", "replay", "agents", "limits", "accelerator")
 Options = (
     Annotated[Envs, tyro.conf.subcommand("envs")]
     | Annotated[Replay, tyro.conf.subcommand("replay")]
     | Annotated[Agents, tyro.conf.subcommand("agents")]
+    | Annotated[Limits, tyro.conf.subcommand("limits")]
     | Annotated[Accelerator, tyro.conf.subcommand("accelerator")]
 )
 
@@ -184,6 +198,22 @@ def benchmark_agents(options: Agents, console: Console) -> None:
     show(measure_agents.tabulate(rows), console)
 
 
+def benchmark_limits(options: Limits, console: Console) -> None:
+    """Measures all experiments."""
+    check(options)
+    experiments = []
+    for name in options.experiments:
+        with renaming(experiment="experiments"):
+            experiments.append(find_experiment(name))
+    started, rows = provenance.now(), []
+    for experiment, agents in itertools.product(experiments, options.num_agents):
+        with console.status(f"{experiment.name}, {agents:,} agents"):
+            rows.append(measure_limits.measure(experiment, agents, options.seconds, options.repeats))
+        if options.record is not None:
+            pages.write(options.record, rows, started, measure_limits.describe(rows, options.repeats))
+    show(measure_limits.tabulate(rows), console)
+
+
 def benchmark_accelerator(options: Accelerator, console: Console) -> None:
     """Measures what time allows. It shows and records each result at once."""
     check(options)
@@ -238,6 +268,7 @@ def main() -> None:
         Envs: benchmark_envs,
         Replay: benchmark_replay,
         Agents: benchmark_agents,
+        Limits: benchmark_limits,
         Accelerator: benchmark_accelerator,
     }[type(options)]
     run(options, screen())

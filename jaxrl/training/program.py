@@ -148,6 +148,10 @@ class Program(Generic[StateT]):
         program = self._advance_compiled
         return lambda run_state, iterations: program(run_state, np.int32(iterations), self.constants)
 
+    def text(self) -> str:
+        """XLA's text of the compiled program, with its operations as they run; compiles it."""
+        return self._advance_compiled.as_text()
+
     def memory(self) -> int:
         """Bytes that the compiled program needs on each device, its state included; compiles it."""
         analysis = self._advance_compiled.memory_analysis()

@@ -53,7 +53,9 @@ def test_every_command_and_flag_it_names_exists(capsys, monkeypatch) -> None:
 
     monkeypatch.setenv("COLUMNS", "200")
     text = README.read_text()
-    commands = re.findall(r"-m\s+jaxrl\.experiments\.(\w+)( (?:envs|replay|agents|accelerator))?\b([^`\n]*)", text)
+    commands = re.findall(
+        r"-m\s+jaxrl\.experiments\.(\w+)( (?:envs|replay|agents|limits|accelerator))?\b([^`\n]*)", text
+    )
     helps = {command: help_of(command) for command in {(name, *kind.split()) for name, kind, _ in commands}}
     for name, kind, arguments in commands:
         named = flags(arguments.split("#")[0])
