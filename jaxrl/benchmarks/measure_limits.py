@@ -1,7 +1,7 @@
 """How near a training program comes to what its machine can do.
 
-One iteration runs a number of kernels, which XLA's text of the compiled program tells. The floor of an iteration is the
-time that these kernels would take at best, one after another:
+One iteration runs a number of kernels, which are in XLA's text of the compiled program. Its floor is the time that
+these would take at best, one after another:
 
     a matrix product   what XLA needs for a product of the same shapes alone, in a loop
     any other kernel   what a small kernel needs in a loop, or the bytes of its results over the rate of a copy,

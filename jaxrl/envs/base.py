@@ -107,6 +107,20 @@ class Environment(ABC):
         """Whether the episode reached its time limit, bool `[...]`."""
         return state.time >= params.max_steps_in_episode
 
+    def time_limit(self, params: Any) -> Array | None:
+        """Steps after which every episode has ended, int32 scalar, if it may begin at any of them; else None.
+
+        Trainers then begin at random times of the first episodes, with `elapse`: environments that reach their limit
+        together would give data of one phase. Return `params.max_steps_in_episode` if only `is_truncated` uses the
+        clock.
+        """
+        del params
+        return None
+
+    def elapse(self, state: Any, steps: Array) -> Any:
+        """The state, as if its episode had begun so many `steps` `[...]` earlier: it ends so much sooner."""
+        return state._replace(time=state.time + steps.astype(state.time.dtype))
+
     def observe(self, state: PyTree) -> Array:
         """The decoded observation of a state."""
         return self.decode(jnp.moveaxis(self.encode(state), 0, -1))

@@ -105,6 +105,9 @@ class CartPole(Environment):
         hidden = "" if self.velocities else ", velocities hidden"
         return super().describe_rules(params) + hidden
 
+    def time_limit(self, params: Any) -> Array:
+        return params.max_steps_in_episode
+
     def encode(self, state: CartPoleState) -> Array:
         """The bits of `motion`, four words, or two without velocities."""
         seen = state.motion if self.velocities else state.motion[::2]

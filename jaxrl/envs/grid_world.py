@@ -174,6 +174,9 @@ class GridWorld(Environment):
         cell = jnp.where(falls, self._draw_start(bits), entered)
         return GridWorldState(cell, state.time + 1), reward, jnp.ravel(self.grid.terminal)[entered]
 
+    def time_limit(self, params: Any) -> Array:
+        return params.max_steps_in_episode
+
     def encode(self, state: GridWorldState) -> Array:
         """The agent's cell, one word."""
         return state.cell.astype(jnp.uint32)[None]

@@ -1,6 +1,7 @@
 """N environments in lockstep: one batched random draw a step, automatic resets, and exact episode statistics."""
 
 from collections.abc import Callable
+from functools import partial
 from numbers import Integral
 from typing import Any, NamedTuple
 
@@ -16,6 +17,9 @@ from jaxrl.random import as_keys
 from jaxrl.types import Array, Mean, Metrics, PyTree, Transition
 from jaxrl.xla.fusion import no_fuse
 from jaxrl.xla.threefry import inline
+
+LONG = 100_000
+"""A time limit of so many steps is none: episodes end before it, at different times."""
 
 
 class VectorState(NamedTuple):
@@ -45,6 +49,8 @@ class VectorEnv(NamedTuple):
     Attributes:
         num_envs: N.
         reset: `(key) -> VectorState`.
+        stagger: `(VectorState, key) -> VectorState`: the same states at random times of their episodes, so that these
+            do not all end at their time limit at once. Only of jaxrl's own environments, whose clocks are known.
         step: `(VectorState, actions[N], key) -> (VectorState, Transition [N], Metrics)`, with `actions[N, D]` for a
             box. `next_observation` is the true one, before any reset. The metrics are `episode_return` and
             `episode_length` of the episodes that ended in this step.
@@ -57,6 +63,7 @@ class VectorEnv(NamedTuple):
 
     num_envs: int
     reset: Callable[[Array], VectorState]
+    stagger: Callable[[VectorState, Array], VectorState]
     step: Callable[[VectorState, Array, Array], tuple[VectorState, Transition, Metrics]]
     observe: Callable[[VectorState], PyTree]
     decode: Callable[[Transition], Transition]
@@ -83,10 +90,17 @@ def vectorize(env: Any, params: Any, num_envs: int) -> VectorEnv:
         reset_envs, step_envs = shapes_only(host, num_envs)
     else:
         reset_envs, step_envs = (_own if own else _gymnax)(env, params, num_envs)
+    elapse = _stagger(env, params, num_envs) if own else None
     whole = env.decode if own else lambda observation: observation
 
     def reset(key: Array) -> VectorState:
         return VectorState(*reset_envs(key), jnp.zeros(num_envs, jnp.float32), jnp.zeros(num_envs, jnp.int32))
+
+    def stagger(state: VectorState, key: Array) -> VectorState:
+        if elapse is None:
+            return state
+        env_states, observation, legal = elapse(state.env_states, key)
+        return state._replace(env_states=env_states, observation=observation, legal=legal)
 
     def step(state: VectorState, actions: Array, key: Array) -> tuple[VectorState, Transition, Metrics]:
         actions = single(actions)
@@ -111,7 +125,7 @@ def vectorize(env: Any, params: Any, num_envs: int) -> VectorEnv:
         return stored._replace(observation=whole(stored.observation), next_observation=whole(stored.next_observation))
 
     axes = _own_axes(env, params) if own else 0
-    return VectorEnv(num_envs, reset, step, lambda state: whole(state.observation), decode, axes, host)
+    return VectorEnv(num_envs, reset, stagger, step, lambda state: whole(state.observation), decode, axes, host)
 
 
 def _own(env: Environment, params: Any, num_envs: int) -> tuple[Callable, Callable]:
@@ -122,9 +136,7 @@ def _own(env: Environment, params: Any, num_envs: int) -> tuple[Callable, Callab
     def draw(key: Array) -> Array:
         return no_fuse(jax.random.bits(inline(key), (env.random_words, num_envs), jnp.uint32))
 
-    def seen(env_states: PyTree) -> tuple[Array, Array | None]:
-        words, legal = env.encode(env_states), env.legal_actions(env_states, params)
-        return jax.tree.map(lambda x: jnp.moveaxis(x, 0, -1), (words, legal))
+    seen = partial(_seen, env, params)
 
     def reset(key: Array) -> tuple[PyTree, Array, Array | None]:
         env_states = env.initial(draw(key), params)
@@ -135,6 +147,27 @@ def _own(env: Environment, params: Any, num_envs: int) -> tuple[Callable, Callab
         return (env_states, *seen(env_states)), ended, seen(final)
 
     return reset, step
+
+
+def _seen(env: Environment, params: Any, env_states: PyTree) -> tuple[Array, Array | None]:
+    """The packed observations and the legal actions of N states."""
+    words, legal = env.encode(env_states), env.legal_actions(env_states, params)
+    return jax.tree.map(lambda x: jnp.moveaxis(x, 0, -1), (words, legal))
+
+
+def _stagger(env: Environment, params: Any, num_envs: int) -> Callable[[PyTree, Array], tuple]:
+    """Moves the clocks of N new states to random times below the time limit."""
+    params = single(params)
+
+    def elapse(env_states: PyTree, key: Array) -> tuple[PyTree, Array, Array | None]:
+        limit = env.time_limit(params)
+        if limit is None:
+            return env_states, *_seen(env, params, env_states)
+        steps = jax.random.randint(key, (num_envs,), 0, jnp.where(limit < LONG, limit, 1))
+        env_states = env.elapse(env_states, steps)
+        return env_states, *_seen(env, params, env_states)
+
+    return elapse
 
 
 def _check_mask(env: Environment, params: Any) -> None:

@@ -61,7 +61,8 @@ def init(stages: Stages, key: Array, hparams: Hparams, constants: PyTree = ()) -
     """`Trainer.init`, with the warm-up."""
     del constants
     env_key, keys = stages.split(as_keys(key))
-    state, plan = stages.start(keys, as_arrays(hparams), stages.envs.reset(env_key))
+    env_states = stages.envs.stagger(stages.envs.reset(env_key), jax.random.fold_in(env_key, 1))
+    state, plan = stages.start(keys, as_arrays(hparams), env_states)
     return state if plan is None else _warm_up(stages, state, plan)
 
 

@@ -62,4 +62,7 @@ def test_an_unknown_benchmark_is_named(monkeypatch, capsys) -> None:
     with pytest.raises(SystemExit) as end:
         benchmark.main()
     assert end.value.code == 2
-    assert capsys.readouterr().err == "error: the benchmark must be one of envs, replay, agents, got 'envz'\n"
+    assert (
+        capsys.readouterr().err
+        == "error: the benchmark must be one of envs, replay, agents, limits, accelerator, got 'envz'\n"
+    )

@@ -1,5 +1,6 @@
 """N environments in lockstep."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -86,3 +87,52 @@ def test_a_packed_board_unpacks_to_what_is_seen() -> None:
 def test_a_number_of_environments_that_cannot_be(num_envs) -> None:
     with pytest.raises(ValueError, match=f"^num_envs must be a whole number >= 1, got {num_envs}$"):
         vectorize(*make("Breakout-MinAtar"), num_envs)
+
+
+@pytest.mark.parametrize(
+    ("env_id", "options", "limit"),
+    [
+        ("Freeway-MinAtar", {}, 2501),
+        ("Freeway-MinAtar", {"rules": "gymnax"}, 2500),
+        ("CartPole-v1", {}, 500),
+        ("GridWorld", {"map": "cliff"}, None),
+        ("Breakout-MinAtar", {"rules": "gymnax"}, 1000),
+    ],
+)
+def test_staggered_episodes_end_at_all_times(env_id: str, options: dict, limit: int | None) -> None:
+    """Each state has a clock of its own below the limit, and is otherwise a first state."""
+    env, params = make(env_id, **options)
+    limit = limit or int(params.max_steps_in_episode)
+    envs = vectorize(env, params, 4_000)
+    first = envs.reset(jax.random.key(0))
+    found = envs.stagger(first, jax.random.key(1))
+    clocks = np.asarray(found.env_states.time)
+    assert (clocks.min() >= 0) & (clocks.max() < limit)
+    assert clocks.min() < 0.01 * limit
+    assert clocks.max() > 0.99 * limit
+    assert np.mean(clocks) == pytest.approx(limit / 2, rel=0.05)
+    assert int(env.time_limit(params)) == limit
+    restored = env.elapse(found.env_states, -clocks)
+    chex.assert_trees_all_equal(found._replace(env_states=restored), first)
+
+
+def test_staggered_freeway_ends_when_its_time_is_over() -> None:
+    """An episode of 2,501 steps that began `clock` steps ago ends in `2501 - clock`."""
+    envs = vectorize(*make("Freeway-MinAtar"), 64)
+    state = envs.stagger(envs.reset(jax.random.key(0)), jax.random.key(1))
+    clocks = np.asarray(state.env_states.time)
+
+    def step(state, key):
+        state, transition, _ = envs.step(state, jnp.zeros(64, jnp.int32), key)
+        return state, transition.terminated
+
+    _, ended = jax.jit(lambda state: jax.lax.scan(step, state, jax.random.split(jax.random.key(2), 2501)))(state)
+    assert (np.argmax(np.asarray(ended), axis=0) + 1).tolist() == (2501 - clocks).tolist()
+
+
+@pytest.mark.parametrize("env_id", ["Breakout-MinAtar", "Pendulum-v1"])
+def test_environments_without_a_limit_are_not_staggered(env_id: str) -> None:
+    """Nor are those of other libraries, whose clocks jaxrl does not know."""
+    envs = vectorize(*make(env_id), 8)
+    state = envs.reset(jax.random.key(0))
+    chex.assert_trees_all_equal(envs.stagger(state, jax.random.key(1)), state)

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from jaxrl.experiments import benchmark
+
 README = Path(__file__).parents[2] / "README.md"
 SHORTER = {
     "length=500": "length=5",
@@ -53,9 +55,8 @@ def test_every_command_and_flag_it_names_exists(capsys, monkeypatch) -> None:
 
     monkeypatch.setenv("COLUMNS", "200")
     text = README.read_text()
-    commands = re.findall(
-        r"-m\s+jaxrl\.experiments\.(\w+)( (?:envs|replay|agents|limits|accelerator))?\b([^`\n]*)", text
-    )
+    kinds = "|".join(benchmark.BENCHMARKS)
+    commands = re.findall(rf"-m\s+jaxrl\.experiments\.(\w+)( (?:{kinds}))?\b([^`\n]*)", text)
     helps = {command: help_of(command) for command in {(name, *kind.split()) for name, kind, _ in commands}}
     for name, kind, arguments in commands:
         named = flags(arguments.split("#")[0])

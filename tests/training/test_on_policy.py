@@ -1,6 +1,7 @@
 """The on-policy trainer: what the agent receives, populations, resuming, and policies that do not fit."""
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -8,9 +9,9 @@ import numpy as np
 import pytest
 
 from jaxrl import make
-from jaxrl.agents import MinibatchConfig, PPOHparams, ppo, reinforce
+from jaxrl.agents import DQNHparams, MinibatchConfig, PPOHparams, dqn, ppo, reinforce
 from jaxrl.arguments import ArgumentError
-from jaxrl.networks import ActorCritic, actor_critic
+from jaxrl.networks import ActorCritic, actor_critic, q_network
 from jaxrl.training import (
     Checkpoints,
     OffPolicyConfig,
@@ -218,3 +219,20 @@ def test_sizes_are_checked(size: str) -> None:
     with pytest.raises(ArgumentError, match=r"num_envs must keep the transitions of a rollout < 2147483648, got 2147"):
         on_policy(spy(), GRID, GRID_PARAMS, OnPolicyConfig(**sizes))
     on_policy(spy(), GRID, GRID_PARAMS, OnPolicyConfig(**sizes | {size: sizes[size] - 1}))
+
+
+@pytest.mark.parametrize("kind", ["on", "off"])
+def test_training_begins_at_random_times_of_the_episodes(kind: str) -> None:
+    """So that environments do not all reach their time limit at once."""
+    env, params = make("CartPole-v1")
+    hparams: Any
+    if kind == "on":
+        actor = ppo(actor_critic(jnp.zeros(4), Discrete(2), (4,)), MinibatchConfig(1, 1))
+        trainer, hparams = on_policy(actor, env, params, OnPolicyConfig(1000, rollout_length=2)), PPOHparams()
+    else:
+        learner = dqn(q_network(jnp.zeros(4), 2, (4,)))
+        trainer = off_policy(learner, env, params, OffPolicyConfig(1000, warmup_steps=1000))
+        hparams = DQNHparams()
+    clocks = np.asarray(quick_jit(trainer.init)(jax.random.key(0), hparams).source.envs.env_states.time)
+    assert clocks.mean() == pytest.approx(250, rel=0.1)
+    assert len(np.unique(clocks)) > 300

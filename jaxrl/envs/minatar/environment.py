@@ -44,6 +44,8 @@ class Game(NamedTuple):
         step: `(state, action, bits, params) -> (state, reward, terminated)`.
         boards: `(state) -> uint32 [words, ...]`, the observation packed by `jaxrl.envs.minatar.bits`.
         gymnax_cap: gymnax's step cap.
+        time_limit: steps after which every episode has ended.
+        elapse: `(state, steps) -> state`, whose episode ends so many steps sooner.
     """
 
     name: str
@@ -54,6 +56,8 @@ class Game(NamedTuple):
     step: Callable[[PyTree, Array, Array, MinAtarParams], tuple[PyTree, Array, Array]]
     boards: Callable[[PyTree], Array]
     gymnax_cap: int = 1000
+    time_limit: int = NO_CAP
+    elapse: Callable[[PyTree, Array], PyTree] = lambda state, steps: state
 
 
 class MinAtarState(NamedTuple):
@@ -136,6 +140,12 @@ class MinAtar(Environment):
         executed = jnp.where(drawn < params.sticky_action_prob, state.last_action, chosen)
         game, reward, terminated = self.game.step(state.game, executed, bits, params)
         return MinAtarState(game, executed, state.time + 1), reward, terminated
+
+    def time_limit(self, params: MinAtarParams) -> Array:
+        return jnp.minimum(params.max_steps_in_episode, self.game.time_limit)
+
+    def elapse(self, state: MinAtarState, steps: Array) -> MinAtarState:
+        return state._replace(game=self.game.elapse(state.game, steps), time=state.time + steps)
 
     def encode(self, state: MinAtarState) -> Array:
         return self.game.boards(state.game)

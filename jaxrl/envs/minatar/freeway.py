@@ -93,4 +93,9 @@ def boards(s: FreewayState) -> Array:
     return pack([chicken, *(from_rows(lane) for lane in lanes)])
 
 
-FREEWAY = Game("Freeway-MinAtar", CHANNELS, (NOOP, UP, DOWN), 3, initial, step, boards, gymnax_cap=2500)
+def elapse(s: FreewayState, steps: Array) -> FreewayState:
+    """The state with so many steps less left."""
+    return s._replace(time_left=s.time_left - steps)
+
+
+FREEWAY = Game("Freeway-MinAtar", CHANNELS, (NOOP, UP, DOWN), 3, initial, step, boards, 2500, TIME_LIMIT + 1, elapse)

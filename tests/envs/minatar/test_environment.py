@@ -37,9 +37,10 @@ def test_a_step_is_elementwise(name: str, batch: tuple[int, ...]) -> None:
         state, final, *_ = env.advance(env.initial(words, params), action, words, params)
         return env.encode(state), env.encode(final)
 
-    names = set(primitives(jax.make_jaxpr(program)(words, jnp.zeros(batch, jnp.int32)).jaxpr))
+    names = list(primitives(jax.make_jaxpr(program)(words, jnp.zeros(batch, jnp.int32)).jaxpr))
     assert "select_n" in names
-    branches = ("gather", "scatter", "dynamic", "while", "cond", "scan", "sort", "callback")
+    assert names.count("cond") == names.count("platform_index")  # a choice that is made when it compiles
+    branches = ("gather", "scatter", "dynamic", "while", "scan", "sort", "callback")
     assert not [name for name in names if name.startswith(branches)]
 
 
