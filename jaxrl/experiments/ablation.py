@@ -21,7 +21,7 @@ from jaxrl.recipes.deep_q import DQN
 from jaxrl.runs import Budget, Options, Task
 from jaxrl.runs.options import check_options, flatten
 from jaxrl.sweeps import SweepSpec
-from jaxrl.sweeps.comparison import Comparison, ComparisonOptions, compare
+from jaxrl.sweeps.comparison import Comparison, ComparisonOptions, Picture, compare
 
 Name = Literal[
     "dqn", "double", "dueling", "n-step", "prioritised", "noisy", "categorical", "quantiles", "rainbow", "no-replay",
@@ -91,8 +91,9 @@ def make_spec(options: AblationOptions) -> SweepSpec:
 def main() -> None:
     options = parse(AblationOptions, __doc__, default=START, prog="python -m jaxrl.experiments.ablation")
     check_options(options)
-    title, draw = f"DQN and its parts on {options.task.env}", partial(draw_variants, baseline="DQN")
-    ablation = Comparison("ablation", title, {"DQN": (make_spec(options), "")}, pl.col("variant"), draw)
+    title = f"DQN and its parts on {options.task.env}"
+    picture = Picture("ablation", "learning curves", partial(draw_variants, baseline="DQN"))
+    ablation = Comparison("ablation", title, {"DQN": (make_spec(options), "")}, pl.col("variant"), [picture])
     prepare_jax()
     if problems := compare(ablation, options, screen()):
         fail("; ".join(problems), 1)

@@ -3,24 +3,32 @@
 `trials` and `curves` are frames as in `jaxrl.plots.sweep_results`.
 """
 
+import itertools
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 
-from jaxrl.formatting import FEW_SEEDS, format_mean
+from jaxrl.formatting import FEW_SEEDS
 from jaxrl.plots.figures import label_numbers, label_steps, new_panels
-from jaxrl.plots.learning_curve import Curve, align_curves, draw_mean, show_range, spread
+from jaxrl.plots.learning_curve import MEASURES, Curve, align_curves, draw_mean, show_range, spread
+from jaxrl.plots.palette import LINES
 from jaxrl.plots.sweep_results import agent_curves
+from jaxrl.training.loggers import EVAL_RETURN
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Estimated = tuple[np.ndarray, tuple[np.ndarray, np.ndarray] | None]
+"""A statistic and, where there is one, its interval, as `jaxrl.sweeps.aggregates.Estimate`."""
 
 
-def smooth_returns(trials: pl.DataFrame, curves: pl.DataFrame) -> Curve:
-    """Environment steps `[X]`, and the training returns `[A, X]` of some trials: means over 5 % of the rows around."""
-    lines = agent_curves(curves.filter(pl.col("agent").is_in(trials["agent"].implode()))).values()
+def smooth_returns(trials: pl.DataFrame, curves: pl.DataFrame, measure: str = "episode_return") -> Curve:
+    """Environment steps `[X]`, and the returns `[A, X]` of some trials: means over 5 % of the rows around."""
+    lines = agent_curves(curves.filter(pl.col("agent").is_in(trials["agent"].implode())), measure).values()
     if not lines:
         return np.zeros(0), np.zeros((0, 0))
     steps, returns = align_curves(lines)
@@ -29,27 +37,107 @@ def smooth_returns(trials: pl.DataFrame, curves: pl.DataFrame) -> Curve:
     return steps, np.array([np.convolve(curve, kernel, "same") / weight for curve in returns])
 
 
-def draw_games(trials: pl.DataFrame, curves: pl.DataFrame, title: str, subtitle: str, picture: Path) -> None:
-    """Draws the training returns of all algorithms, a panel for each game; both frames have a column `algorithm`."""
+def line_colours(names: Iterable[str]) -> dict[str, str]:
+    """A colour for each name."""
+    return dict(zip(names, itertools.cycle(LINES), strict=False))
+
+
+def draw_games(
+    trials: pl.DataFrame,
+    curves: pl.DataFrame,
+    title: str,
+    subtitle: str,
+    picture: Path,
+    reference: Mapping[str, float],
+    reference_name: str,
+) -> None:
+    """Draws the returns of all algorithms, a panel for each game; both frames have a column `algorithm`.
+
+    The returns are those of evaluations while training or, where there are none, of the training itself. A dashed line
+    shows the `reference` of a game.
+    """
+    evaluated = EVAL_RETURN in curves.columns and curves[EVAL_RETURN].is_finite().any()
+    measure = EVAL_RETURN if evaluated else "episode_return"
     games = trials["env"].unique(maintain_order=True)
-    figure, panels = new_panels(len(games), (3.0, 2.5), title, subtitle, "episode return", sharey=False)
+    colours = line_colours(trials["algorithm"].unique(maintain_order=True))
+    figure, panels = new_panels(len(games), (3.0, 2.5), title, subtitle, MEASURES[measure], sharey=False)
     for axes, game in zip(panels, games, strict=True):
-        seen = [0.0]
-        colours = dict(zip(trials["algorithm"].unique(maintain_order=True), ("tab:blue", "tab:orange"), strict=False))
+        seen, missing = [0.0], []
         for (algorithm,), rows in trials.filter(env=game).partition_by("algorithm", as_dict=True).items():
-            label = f"{algorithm} ({format_mean(rows['eval_return'].to_numpy())})"
-            steps, returns = smooth_returns(rows, curves.filter(algorithm=algorithm))
+            steps, returns = smooth_returns(rows, curves.filter(algorithm=algorithm), measure)
             if len(steps):
-                draw_mean(axes, steps, returns, colours[algorithm], label)
+                draw_mean(axes, steps, returns, colours[algorithm], None)
                 seen += [returns.min(), returns.max()]
             else:
-                axes.plot([], [], color=colours[algorithm], label=f"{label}: no episode ended")
+                missing.append(f"{algorithm}: no {'evaluation' if evaluated else 'episode ended'}")
+        if game in reference:
+            axes.axhline(reference[game], color="gray", linewidth=1, linestyle="--", zorder=1)
+            seen.append(reference[game])
         label_steps(axes.xaxis)
         show_range(axes, trials["env_steps"].to_numpy().max(), min(seen), max(seen))
         axes.set_title(game.removesuffix("-MinAtar"), loc="left", fontweight="bold", fontsize=10)
-        axes.legend(loc="best", frameon=False, fontsize=8)
-    note = "training return over environment steps; final evaluation in brackets"
-    figure.supxlabel(note, color="gray", fontsize=8)
+        axes.text(0.02, 0.98, "\n".join(missing), transform=axes.transAxes, va="top", color="gray", fontsize=8)
+    for axes in panels[-3:]:  # below which there is none
+        axes.set_xlabel("environment steps", fontsize=9)
+    _show_legend(figure, colours, reference_name if reference else "")
+    figure.savefig(picture)
+
+
+def _show_legend(figure: "Figure", colours: Mapping[str, str], dashed: str) -> None:
+    """Names the lines of all panels, and a dashed one if it has a name, below them."""
+    from matplotlib.lines import Line2D
+
+    lines = [Line2D([], [], color=colour, label=name) for name, colour in colours.items()]
+    if dashed:
+        lines.append(Line2D([], [], color="gray", linewidth=1, linestyle="--", label=dashed))
+    figure.legend(handles=lines, loc="outside lower left", ncols=len(lines), frameon=False, fontsize=9)
+
+
+def draw_scores(
+    statistics: Mapping[str, Mapping[str, Estimated]],
+    profiles: Mapping[str, Estimated],
+    thresholds: np.ndarray,
+    title: str,
+    subtitle: str,
+    picture: Path,
+) -> None:
+    """Draws statistics of normalised scores and performance profiles, with their intervals, and a dashed line at 1.
+
+    Args:
+        statistics: by their names, of each algorithm.
+        profiles: the share of each algorithm's runs above each of the thresholds, `[T]`.
+        thresholds: normalised scores `[T]`.
+        title: of the picture.
+        subtitle: below the title.
+        picture: the PNG to write.
+    """
+    figure, (aggregates, shares) = new_panels(2, (4.5, 3.2), title, subtitle, "", sharey=False)
+    colours, step = line_colours(profiles), 0.8 / len(profiles)
+    for row, estimates in enumerate(statistics.values()):
+        for place, (name, (value, interval)) in enumerate(estimates.items()):
+            y = row + (place - (len(profiles) - 1) / 2) * step
+            if interval is not None:
+                aggregates.plot(interval, [y, y], color=colours[name], linewidth=5, alpha=0.4, solid_capstyle="butt")
+            aggregates.plot(value, y, "o", color=colours[name], markersize=5)
+    aggregates.set_yticks(range(len(statistics)), statistics)
+    aggregates.set_ylim(len(statistics) - 0.5, -0.5)
+    aggregates.tick_params(axis="y", length=0)
+    aggregates.grid(visible=False, axis="y")
+    for axes in (aggregates, shares):
+        axes.axvline(1, color="gray", linewidth=1, linestyle="--", zorder=1)
+    aggregates.set_xlim(left=min(0.0, aggregates.get_xlim()[0]))
+    aggregates.set_xlabel("normalised score", fontsize=9)
+    label_numbers(aggregates.xaxis)
+    for name, (share, band) in profiles.items():
+        if band is not None:
+            shares.fill_between(thresholds, *band, color=colours[name], alpha=0.2, linewidth=0)
+        shares.plot(thresholds, share, color=colours[name])
+    shares.set_xlim(thresholds[0], thresholds[-1])
+    shares.set_ylim(-0.02, 1.02)
+    shares.set_xlabel("normalised score τ", fontsize=9)
+    shares.set_ylabel("share of runs with a score above τ", fontsize=9)
+    label_numbers(shares.xaxis)
+    _show_legend(figure, colours, "")
     figure.savefig(picture)
 
 

@@ -1,4 +1,4 @@
-"""Colours and sizes of all pictures of environments."""
+"""Colours and sizes of all pictures of environments, and colours of lines."""
 
 import numpy as np
 from PIL import Image
@@ -10,6 +10,8 @@ PALETTE: tuple[Colour, ...] = (
     (255, 30, 225), (225, 255, 180), (135, 60, 150), (45, 150, 150), (255, 225, 240),
 )  # fmt: skip
 """Colours of a board's channels: at least 50 apart in CIELAB, and 15 for people without green cones."""
+LINES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+"""Colours of lines on white, which people without red or green cones can tell apart (Okabe & Ito 2008)."""
 BACKGROUND, GRID, INK, FAINT = (18, 20, 28), (32, 36, 48), (235, 235, 240), (140, 145, 160)
 BOARD = 400
 """Pixels of the longer side of an observation's picture."""

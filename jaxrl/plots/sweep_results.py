@@ -50,9 +50,9 @@ def format_value(value: Any) -> str:
     return format_number(value) if isinstance(value, float) else str(value)
 
 
-def agent_curves(curves: pl.DataFrame) -> dict[int, Curve]:
-    """The training returns of each agent of which an episode ended, or what `measure_of` finds."""
-    measure = measure_of(curves.columns)
+def agent_curves(curves: pl.DataFrame, measure: str | None = None) -> dict[int, Curve]:
+    """A column of each agent that has values there; by default, the training returns, or what `measure_of` finds."""
+    measure = measure or measure_of(curves.columns)
     split = split_curves(curves, "agent", measure) if measure else {}
     return {agent: drop_short_row(curve) for agent, curve in split.items()}
 

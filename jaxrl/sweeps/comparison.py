@@ -1,23 +1,23 @@
-"""Sweeps that compare algorithms: one table, one picture and one page."""
+"""Sweeps that compare algorithms: tables, pictures and one page."""
 
 import dataclasses
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import polars as pl
 from annotated_types import Gt
 from rich.console import Console
 
-from jaxrl.formatting import describe_spread, format_mean, markdown_table, screen_table
+from jaxrl.formatting import FEW_SEEDS, describe_spread, format_mean, markdown_table, screen_table
 from jaxrl.plots.picture_errors import errors_as_notes
 from jaxrl.runs import run_directory
 from jaxrl.runs.experiment import EXPERIMENTS
-from jaxrl.runs.options import default_hint
+from jaxrl.runs.options import default_hint, flatten
 from jaxrl.sweeps.execute import choose_directory, lock_directories, prepare_sweep, show_resumption
 from jaxrl.sweeps.report import epsilons, made_on, read_record
-from jaxrl.sweeps.results import CURVES, RESULTS, SweepResult, write_parquet
+from jaxrl.sweeps.results import CURVES, RESULTS, SweepResult, count_status, retrain_command, write_parquet
 from jaxrl.sweeps.spec import SweepSpec
 from jaxrl.training.program import DivergedError
 
@@ -36,24 +36,40 @@ class ComparisonOptions:
     """Also write the results, and a page that says how they were made, to this directory."""
 
 
+class Picture(NamedTuple):
+    """A picture of a comparison.
+
+    Attributes:
+        name: of its file, without ".png".
+        shows: what it shows, in words.
+        draw: `draw(trials, curves, title, subtitle, picture)` draws it. Both frames have an `algorithm`.
+    """
+
+    name: str
+    shows: str
+    draw: Callable[..., None]
+
+
 class Comparison(NamedTuple):
     """Algorithms to compare.
 
     Attributes:
-        name: of the command, in `jaxrl.experiments`, and of the picture.
-        title: of the picture and the page.
+        name: of the command, in `jaxrl.experiments`.
+        title: of the pictures and the page.
         specs: the sweeps by their algorithms, each with the name of its directory in that of the command.
         label: what to call a trial in the table.
-        draw: `draw(trials, curves, title, subtitle, picture)` draws the picture. Both frames have an `algorithm`.
-        more: what else the page says, in Markdown.
+        pictures: what to draw.
+        summary: a second table, as text, of the trials that finished.
+        more: what else the page says of them, in Markdown.
     """
 
     name: str
     title: str
     specs: Mapping[str, tuple[SweepSpec, str]]
     label: pl.Expr
-    draw: Callable[..., None]
-    more: str = ""
+    pictures: Sequence[Picture]
+    summary: Callable[[pl.DataFrame], pl.DataFrame] | None = None
+    more: Callable[[pl.DataFrame], str] | None = None
 
 
 def compare(comparison: Comparison, options: ComparisonOptions, console: Console) -> list[str]:
@@ -93,49 +109,91 @@ def compare(comparison: Comparison, options: ComparisonOptions, console: Console
 def report_comparison(
     comparison: Comparison, results: Mapping[str, SweepResult], directory: Path, record: Path | None, console: Console
 ) -> None:
-    """Draws the picture, prints the table, and writes both and the frames to the directory `record`."""
+    """Draws the pictures, prints the tables, and writes all of them and the frames to the directory `record`."""
     names = {algorithm: pl.lit(algorithm).alias("algorithm") for algorithm in results}
     parts = [(x.trials.with_columns(names[name]), x.curves.with_columns(names[name])) for name, x in results.items()]
-    trials, curves = (pl.concat(frames, how="diagonal_relaxed") for frames in zip(*parts, strict=True))
-    table = comparison_table(trials, comparison.label)
-    trials = trials.filter(status="finished").sort("configuration", maintain_order=True)
+    every, curves = (pl.concat(frames, how="diagonal_relaxed") for frames in zip(*parts, strict=True))
+    trials = every.filter(status="finished").sort("configuration", maintain_order=True)
     if trials.is_empty():
         raise DivergedError("no agent finished: there is nothing to compare")
-    made = read_record(next(iter(results.values())).directory)
-    title, picture, seeds = comparison.title, directory / f"{comparison.name}.png", trials["seed"].n_unique()
-    subtitle = made["rules"] + f"; {seeds} seeds and their mean" * (seeds > 1)
-    with errors_as_notes(picture):
-        comparison.draw(trials, curves, title=title, subtitle=subtitle, picture=picture)
-    console.print(screen_table(table, narrow=True))
-    drawn = picture.exists()
-    if drawn:
+    made, seeds = read_record(next(iter(results.values())).directory), trials["seed"].n_unique()
+    shown = f"{seeds} seeds and their mean" if seeds < FEW_SEEDS else f"mean and {describe_spread(seeds)}"
+    subtitle = made["rules"] + f"; {shown}" * (seeds > 1)
+    drawn = {}
+    for name, shows, draw in comparison.pictures:
+        picture = directory / f"{name}.png"
+        with errors_as_notes(picture):
+            draw(trials, curves, title=comparison.title, subtitle=subtitle, picture=picture)
+        if picture.exists():
+            drawn[picture] = shows
+    tables = [comparison_table(every, comparison.label)]
+    tables += [comparison.summary(trials)] if comparison.summary else []
+    for table in tables:
+        console.print(screen_table(table, narrow=True))
+    for picture in drawn:
         console.print(f"picture: {picture}", soft_wrap=True)
     if record is None:
         return
     write_parquet(trials, record / RESULTS)
     write_parquet(curves, record / CURVES)
-    if drawn:
+    for picture in drawn:
         shutil.copyfile(picture, record / picture.name)
-    lengths, episodes = trials["env_steps"].to_list(), SweepSpec(**made["spec"]).options.budget.eval_episodes
+    (record / "README.md").write_text(page(comparison, every, made, tables, drawn))
+
+
+def page(
+    comparison: Comparison,
+    trials: pl.DataFrame,
+    made: dict[str, Any],
+    tables: Sequence[pl.DataFrame],
+    drawn: Mapping[Path, str],
+) -> str:
+    """The page of a comparison, in Markdown.
+
+    Args:
+        comparison: what it compares.
+        trials: all of them.
+        made: the record of one of its sweeps.
+        tables: the first and perhaps the second table.
+        drawn: what the pictures show.
+    """
+    finished = trials.filter(status="finished")
+    lengths, episodes = finished["env_steps"].to_list(), SweepSpec(**made["spec"]).options.budget.eval_episodes
     steps = " to ".join(f"{x:,}" for x in sorted({min(lengths), max(lengths)}))
+    seeds, lost = finished["seed"].n_unique(), len(trials) - len(finished)
     spread = f" (mean and {describe_spread(seeds)})" if seeds > 1 else ""
-    shown = f"![learning curves]({picture.name})\n" if drawn else ""
-    (record / "README.md").write_text(f"""# {title}
+    left_out = f"\nAgents: {count_status(trials)}. Only those that finished are shown." if lost else ""
+    commands = "\n".join(train_alone(spec) for spec, _ in comparison.specs.values())
+    shown = "\n\n".join(map(markdown_table, tables))
+    pictures = "".join(f"![{shows}]({picture.name})\n\n" for picture, shows in drawn.items())
+    return f"""# {comparison.title}
 
 ```
 {made["command"]}
 ```
 
 Rules: {made["rules"]}.
-{steps} environment steps a seed, {f"{seeds} seeds" if seeds > 1 else "one seed"} each.
-The evaluation return is the mean of {episodes} episodes at the end of each seed{epsilons(trials)}{spread}.
+{steps} environment steps a seed, {f"{seeds} seeds" if seeds > 1 else "one seed"} each.{left_out}
+The evaluation return is the mean of {episodes} episodes at the end of each seed{epsilons(finished)}{spread}.
 Environment steps/s are those of all agents that train together, which share the minutes equally.
 
-{markdown_table(table)}
+{shown}
 
-{shown}{comparison.more}
+{pictures}{comparison.more(finished) if comparison.more else ""}
+The settings are the defaults of these commands, except for the options that are shown:
+
+```
+{commands}
+```
+
 On {made_on(made)}
-""")
+"""
+
+
+def train_alone(spec: SweepSpec) -> str:
+    """The command that trains a sweep's seeds with all of its fields that have one value."""
+    fields = {path: value for path, value in flatten(spec.options).items() if path not in spec.swept}
+    return retrain_command(spec.experiment, fields | {"num_seeds": spec.seeds})
 
 
 def comparison_table(trials: pl.DataFrame, label: pl.Expr) -> pl.DataFrame:

@@ -6,24 +6,33 @@ from PIL import Image
 
 import jaxrl
 from jaxrl.experiments import minatar_suite
+from jaxrl.runs.options import flatten
 
 
 @pytest.mark.slow
 def test_it_trains_draws_and_records(run_main, tmp_path) -> None:
     arguments = ["--games", "Breakout", "--algorithms", "pqn", "--total-steps", "8192", "--num-seeds", "2"]
-    arguments += ["--out", "a", "--record", "b"]
+    arguments += ["--eval-every", "4096", "--out", "a", "--record", "b"]
     code, lines, errors = run_main(minatar_suite.main, *arguments)
     assert (code, errors) == (0, [])
     assert "picture: a/minatar_suite.png" in lines
     assert jaxrl.load("a/pqn", agent=1).options.task.env == "Breakout-MinAtar"
-    with Image.open("b/minatar_suite.png") as picture:
-        assert picture.height > 300
+    for name in ("minatar_suite", "profiles"):
+        with Image.open(f"b/{name}.png") as picture:
+            assert picture.height > 300
+    assert pl.read_parquet("b/curves.parquet")["eval_return"].is_finite().sum() == 4
     found = pl.read_parquet("b/results.parquet")
     assert found.select("algorithm", "env", "seed").rows() == [
         ("PQN", "Breakout-MinAtar", 0),
         ("PQN", "Breakout-MinAtar", 1),
     ]
-    assert "| PQN on Breakout |" in (tmp_path / "b" / "README.md").read_text()
+    page = (tmp_path / "b" / "README.md").read_text()
+    assert "| PQN on Breakout |" in page
+    assert "| over all games | environment steps | runs | IQM score | median score | mean score |" in page
+    assert "| DQN (Young & Tian 2019) | 10 | original; 5M frames" in page
+    assert "DQN (Young & Tian 2019) on Breakout (10; at best, PQN " in page
+    assert "jaxrl.experiments.pqn_minatar --total-steps 8192 --num-seeds 2 --log-every 4096" in page
+    assert "--hparams.learning-rate-decay-steps 8192" in page
 
 
 def test_its_sweeps_vary_the_games() -> None:
@@ -31,7 +40,48 @@ def test_its_sweeps_vary_the_games() -> None:
     spec = minatar_suite.make_spec(options, "pqn")
     assert [values["env"] for values in spec.draws] == ["Freeway-MinAtar", "Asterix-MinAtar"]
     assert (spec.experiment.algorithm, spec.seeds, spec.options.budget.seed) == ("PQN", 2, 3)
-    assert spec.options.budget.total_steps == 9_000
+    assert (spec.options.budget.total_steps, spec.options.budget.eval_every) == (9_000, 250_000)
+
+
+@pytest.mark.parametrize("algorithm", minatar_suite.EXPERIMENTS)
+def test_the_learning_rate_falls_until_the_end(algorithm: str) -> None:
+    """With any number of steps; DQN and Rainbow keep theirs. All other settings are those of the command."""
+    spec = minatar_suite.make_spec(minatar_suite.SuiteOptions(total_steps=9_000, rainbow_steps=4_000), algorithm)
+    steps = 4_000 if algorithm == "rainbow" else 9_000
+    assert spec.options.budget.total_steps == steps
+    before, now = (flatten(options) for options in (spec.experiment.defaults, spec.options))
+    changed = {path: now[path] for path in now if "." in path and now[path] != before[path]}
+    assert changed == ({"hparams.learning_rate_decay_steps": steps} if algorithm in ("pqn", "ppo") else {})
+
+
+TRIALS = pl.DataFrame(
+    {
+        "algorithm": ["PQN"] * 3 + ["DQN"] * 2,
+        "env": ["Freeway-MinAtar", "Asterix-MinAtar", "Asterix-MinAtar", "Freeway-MinAtar", "Asterix-MinAtar"],
+        "seed": [0, 0, 1, 0, 0],
+        "eval_return": [100.0, 17.0, 34.0, 50.0, 0.0],
+        "env_steps": [9_000] * 3 + [2_000] * 2,
+    }
+)
+
+
+def test_scores_are_returns_divided_by_those_of_the_published_dqn() -> None:
+    scores = minatar_suite.normalised_scores(TRIALS)
+    assert {name: [x.tolist() for x in games] for name, games in scores.items()} == {
+        "PQN": [[2.0], [1.0, 2.0]],
+        "DQN": [[1.0], [0.0]],
+    }
+    assert minatar_suite.aggregate_table(TRIALS).rows() == [
+        ("PQN", "9,000", "3 in 2 games", "1.67", "1.75", "1.75"),
+        ("DQN", "2,000", "2 in 2 games", "0.50", "0.50", "0.50"),
+    ]
+
+
+def test_intervals_need_five_seeds() -> None:
+    rows = [("PQN", "Asterix-MinAtar", seed, 17.0 * (1 + seed), 1_000) for seed in range(5)]
+    trials = pl.DataFrame(rows, TRIALS.schema, orient="row")
+    assert minatar_suite.aggregate_table(trials)["mean score"].to_list() == ["3.00 (1.80 to 4.20)"]
+    assert minatar_suite.aggregate_table(trials.head(4))["mean score"].to_list() == ["2.50"]
 
 
 @pytest.mark.parametrize(
@@ -40,6 +90,7 @@ def test_its_sweeps_vary_the_games() -> None:
         ("--num-seeds 0", "error: --num-seeds must be > 0, got 0"),
         ("--out a --record a/dqn", "error: --record must be another directory than that of the run, got a/dqn"),
         ("--resume", "error: --out must name the directory of the sweep to resume"),
+        ("--rainbow-steps 0", "error: --rainbow-steps must be > 0, got 0"),
         ("--games", "error: --games must name at least one, got none"),
     ],
 )

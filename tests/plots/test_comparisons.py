@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 
 from jaxrl.experiments import minatar_suite
-from jaxrl.plots.comparisons import draw_games, draw_variants
+from jaxrl.plots.comparisons import draw_games, draw_scores, draw_variants
 
 
 @pytest.fixture
@@ -44,25 +45,79 @@ def test_variants(figures, seeds: int) -> None:
     assert "black: DQN" in [text.get_text() for text in figures[0].texts][1]
 
 
-def test_games(figures) -> None:
-    """A panel a game in rows of three, from no return to the highest; one of a game of which no episode ended."""
+def games_frames(algorithms: tuple[str, ...] = ("PQN",)) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Trials and curves of the five games; of the first, no episode ended."""
     games = [f"{game}-MinAtar" for game in minatar_suite.GAMES]
     trials = pl.DataFrame({"env": games, "agent": range(5), "eval_return": [30.0 * i for i in range(5)]})
-    trials = trials.with_columns(algorithm=pl.lit("PQN"), env_steps=pl.lit(2000))
     rows = [(agent, x, x / 100 if agent else None) for agent in range(5) for x in (1000, 2000)]
-    curves = pl.DataFrame(rows, CURVES, orient="row").with_columns(algorithm=pl.lit("PQN"))
-    draw_games(trials, curves, "title", "subtitle", Path("unused.png"))
+    curves = pl.DataFrame(rows, CURVES, orient="row")
+    names = [pl.lit(name).alias("algorithm") for name in algorithms]
+    trials = trials.with_columns(env_steps=pl.lit(2000))
+    trials, curves = (pl.concat([frame.with_columns(name) for name in names]) for frame in (trials, curves))
+    return trials, curves
+
+
+def test_games(figures) -> None:
+    """A panel a game in rows of three, from no return to the highest; one of a game of which no episode ended."""
+    trials, curves = games_frames()
+    draw_games(trials, curves, "title", "subtitle", Path("unused.png"), {"Seaquest-MinAtar": 50.0}, "a reference")
     (figure,) = figures
     assert figure.get_figwidth() * figure.dpi <= 1100  # a page's
     assert [axes.get_title("left") for axes in figure.axes] == list(minatar_suite.GAMES)
     assert len({round(axes.get_position().y0, 2) for axes in figure.axes}) == 2
-    labels = [axes.get_legend().get_texts()[0].get_text() for axes in figure.axes]
-    assert labels[:2] == ["PQN (0.00): no episode ended", "PQN (30.00)"]
+    assert [axes.texts[0].get_text() for axes in figure.axes] == ["PQN: no episode ended", *[""] * 4]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["PQN", "a reference"]
+    assert {axes.get_ylabel() for axes in figure.axes} == {"training return", ""}
     for axes in figure.axes[1:]:
-        assert axes.get_ylim() == pytest.approx((-0.8, 20.8))
+        seen = 50 if axes.get_title("left") == "Seaquest" else 20
+        assert axes.get_ylim() == pytest.approx((-0.04 * seen, 1.04 * seen))
         assert axes.lines[0].get_marker() == "o"
+        assert [line.get_ydata()[0] for line in axes.lines if line.get_linestyle() == "--"] == [50] * (seen == 50)
     figure.draw_without_rendering()
     for axes in figure.axes:
         steps = [tick.get_text() for tick in axes.get_xticklabels()]
         assert len(steps) == len(set(steps))
         assert not any("e-" in text for text in steps)
+
+
+def test_games_show_the_evaluations_while_training(figures) -> None:
+    """Instead of the training returns, if an algorithm has some. Each algorithm has a colour of its own."""
+    trials, curves = games_frames(("DQN", "PQN", "PPO"))
+    is_evaluated = (pl.col("env_steps") == 2000) & (pl.col("algorithm") != "PPO")
+    curves = curves.with_columns(eval_return=pl.when(is_evaluated).then(7.0 + pl.col("agent")).otherwise(float("nan")))
+    draw_games(trials, curves, "title", "subtitle", Path("unused.png"), {}, "")
+    (figure,) = figures
+    for agent, axes in enumerate(figure.axes):
+        assert [line.get_xydata().tolist() for line in axes.lines] == [[[2000, 7 + agent]]] * 2
+        assert len({line.get_color() for line in axes.lines}) == 2
+        assert axes.texts[0].get_text() == "PPO: no evaluation"
+    assert figure.axes[0].get_ylabel() == "evaluation return"
+    names = {text.get_text(): line.get_color() for text, line in zip(*_legend(figure), strict=True)}
+    assert list(names) == ["DQN", "PQN", "PPO"]
+    assert [line.get_color() for line in figure.axes[0].lines] == [names["DQN"], names["PQN"]]
+
+
+def _legend(figure) -> tuple[list, list]:
+    return figure.legends[0].get_texts(), figure.legends[0].get_lines()
+
+
+def test_scores(figures) -> None:
+    """A row for each statistic with a dot and an interval for each algorithm; profiles with bands if there are some."""
+    with_interval = (np.array(2.0), (np.array(1.5), np.array(2.25)))
+    statistics = {name: {"DQN": (np.array(-0.5), None), "PQN": with_interval} for name in ("IQM", "mean")}
+    share = np.array([1.0, 0.5, 0.0])
+    profiles = {"DQN": (share, None), "PQN": (share, (share - 0.1, share + 0.1))}
+    draw_scores(statistics, profiles, np.array([0.0, 1, 2]), "title", "subtitle", Path("unused.png"))
+    (figure,) = figures
+    aggregates, shares = figure.axes
+    assert figure.get_figwidth() * figure.dpi <= 1100
+    assert [text.get_text() for text in aggregates.get_yticklabels()] == ["IQM", "mean"]
+    drawn = [line.get_xdata().tolist() for line in aggregates.lines if line.get_linestyle() != "--"]
+    assert drawn == [[-0.5], [1.5, 2.25], [2]] * 2
+    heights = [line.get_ydata()[0] for line in aggregates.lines if line.get_marker() == "o"]
+    assert heights == sorted(heights)  # no two in one place
+    assert len(set(heights)) == 4
+    assert aggregates.get_xlim()[0] < -0.5
+    assert [line.get_ydata().tolist() for line in shares.lines if line.get_linestyle() != "--"] == [share.tolist()] * 2
+    assert len(shares.collections) == 1
+    assert [text.get_text() for text in _legend(figure)[0]] == ["DQN", "PQN"]
