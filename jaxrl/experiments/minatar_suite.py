@@ -171,13 +171,16 @@ def draw_normalised(trials: pl.DataFrame, curves: pl.DataFrame, title: str, subt
 
 
 def aggregate_table(trials: pl.DataFrame) -> pl.DataFrame:
-    """The statistics of normalised scores over all games, as text: a row for each algorithm."""
+    """The statistics of normalised scores over all games, and the cost, as text: a row for each algorithm."""
     rows = []
     for algorithm, games in normalised_scores(trials).items():
-        steps = trials.filter(algorithm=algorithm)["env_steps"].to_numpy().max()
+        own = trials.filter(algorithm=algorithm)
+        steps = max(own["env_steps"].to_list())
+        minutes = sum(own.unique(("group", "chunk"))["seconds"].to_list()) / 60
         runs = f"{sum(map(len, games))} in {format_count(len(games), 'game')}"
-        rows.append([algorithm, f"{steps:,}", runs, *(as_text(estimate(each, games)) for each in STATISTICS.values())])
-    columns = ["over all games", "environment steps", "runs", *(f"{name} score" for name in STATISTICS)]
+        statistics = [as_text(estimate(each, games)) for each in STATISTICS.values()]
+        rows.append([algorithm, f"{steps:,}", runs, *statistics, f"{minutes:,.1f}"])
+    columns = ["over all games", "environment steps", "runs", *(f"{name} score" for name in STATISTICS), "minutes"]
     return pl.DataFrame(rows, columns, orient="row")
 
 

@@ -53,11 +53,14 @@ def draw_games(
 ) -> None:
     """Draws the returns of all algorithms, a panel for each game; both frames have a column `algorithm`.
 
-    The returns are those of evaluations while training or, where there are none, of the training itself. A dashed line
-    shows the `reference` of a game.
+    The returns are those of evaluations, while training and at the end, or of the training if none were made meanwhile.
+    A dashed line shows the `reference` of a game.
     """
-    evaluated = EVAL_RETURN in curves.columns and curves[EVAL_RETURN].is_finite().any()
-    measure = EVAL_RETURN if evaluated else "episode_return"
+    measure = "episode_return"
+    if EVAL_RETURN in curves.columns and curves[EVAL_RETURN].is_finite().any():
+        measure, key = EVAL_RETURN, ("algorithm", "agent", "env_steps")
+        both = pl.concat([frame.select(*key, measure) for frame in (curves, trials)], how="vertical_relaxed")
+        curves = both.unique(key, keep="last", maintain_order=True).sort(key)
     games = trials["env"].unique(maintain_order=True)
     colours = line_colours(trials["algorithm"].unique(maintain_order=True))
     figure, panels = new_panels(len(games), (3.0, 2.5), title, subtitle, MEASURES[measure], sharey=False)
@@ -69,7 +72,7 @@ def draw_games(
                 draw_mean(axes, steps, returns, colours[algorithm], None)
                 seen += [returns.min(), returns.max()]
             else:
-                missing.append(f"{algorithm}: no {'evaluation' if evaluated else 'episode ended'}")
+                missing.append(f"{algorithm}: no episode ended")
         if game in reference:
             axes.axhline(reference[game], color="gray", linewidth=1, linestyle="--", zorder=1)
             seen.append(reference[game])

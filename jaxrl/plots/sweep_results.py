@@ -25,6 +25,7 @@ from jaxrl.plots.learning_curve import (
     split_curves,
     words,
 )
+from jaxrl.training.loggers import EVAL_RETURN
 from jaxrl.types import unit_of
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def agent_curves(curves: pl.DataFrame, measure: str | None = None) -> dict[int, 
     """A column of each agent that has values there; by default, the training returns, or what `measure_of` finds."""
     measure = measure or measure_of(curves.columns)
     split = split_curves(curves, "agent", measure) if measure else {}
-    return {agent: drop_short_row(curve) for agent, curve in split.items()}
+    return split if measure == EVAL_RETURN else {agent: drop_short_row(curve) for agent, curve in split.items()}
 
 
 def draw_curves(

@@ -175,7 +175,8 @@ def page(
 Rules: {made["rules"]}.
 {steps} environment steps a seed, {f"{seeds} seeds" if seeds > 1 else "one seed"} each.{left_out}
 The evaluation return is the mean of {episodes} episodes at the end of each seed{epsilons(finished)}{spread}.
-Environment steps/s are those of all agents that train together, which share the minutes equally.
+Environment steps/s are those of all agents that train together, which share the minutes equally. Both are those of the
+training, without evaluations, on the machine below.
 
 {shown}
 

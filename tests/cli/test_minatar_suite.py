@@ -7,6 +7,7 @@ from PIL import Image
 import jaxrl
 from jaxrl.experiments import minatar_suite
 from jaxrl.runs.options import flatten
+from jaxrl.sweeps import execute
 
 
 @pytest.mark.slow
@@ -28,11 +29,36 @@ def test_it_trains_draws_and_records(run_main, tmp_path) -> None:
     ]
     page = (tmp_path / "b" / "README.md").read_text()
     assert "| PQN on Breakout |" in page
-    assert "| over all games | environment steps | runs | IQM score | median score | mean score |" in page
+    assert "| over all games | environment steps | runs | IQM score | median score | mean score | minutes |" in page
     assert "| DQN (Young & Tian 2019) | 10 | original; 5M frames" in page
     assert "DQN (Young & Tian 2019) on Breakout (10; at best, PQN " in page
-    assert "jaxrl.experiments.pqn_minatar --total-steps 8192 --num-seeds 2 --log-every 4096" in page
-    assert "--hparams.learning-rate-decay-steps 8192" in page
+    options = "--total-steps 8192 --num-seeds 2 --log-every 4096 --eval-every 4096"
+    assert f"jaxrl.experiments.pqn_minatar --hparams.learning-rate-decay-steps 8192.0 {options}\n" in page
+
+
+@pytest.mark.slow
+def test_what_is_finished_survives_an_interruption(run_main, monkeypatch, tmp_path) -> None:
+    """A signal stops the second algorithm; --resume trains it, and neither trains nor changes the first."""
+    arguments = ["--games", "Breakout", "--algorithms", "pqn", "ppo", "--total-steps", "8192", "--num-seeds", "1"]
+    arguments += ["--eval-every", "0", "--out", "a", "--record", "b"]
+    train_chunk, trained = execute.train_chunk, []
+
+    def stopped(group, *others) -> bool:
+        trained.append(group.spec.experiment.algorithm)
+        return group.spec.experiment.algorithm == "PQN" and train_chunk(group, *others)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(execute, "train_chunk", stopped)
+        code, lines, errors = run_main(minatar_suite.main, *arguments)
+    assert (code, errors, trained) == (0, [], ["PQN", "PPO"])
+    assert any("--resume" in line for line in lines)
+    first = {path: path.read_bytes() for path in (tmp_path / "a" / "pqn").rglob("*.parquet")}
+    assert len(first) == 4  # of the sweep and of its chunk
+    assert not list((tmp_path / "b").iterdir())
+    code, _, errors = run_main(minatar_suite.main, *arguments, "--resume")
+    assert (code, errors) == (0, [])
+    assert {path: path.read_bytes() for path in first} == first
+    assert pl.read_parquet("b/results.parquet")["algorithm"].to_list() == ["PQN", "PPO"]
 
 
 def test_its_sweeps_vary_the_games() -> None:
@@ -61,6 +87,9 @@ TRIALS = pl.DataFrame(
         "seed": [0, 0, 1, 0, 0],
         "eval_return": [100.0, 17.0, 34.0, 50.0, 0.0],
         "env_steps": [9_000] * 3 + [2_000] * 2,
+        "group": [0, 1, 1, 0, 1],
+        "chunk": 0,
+        "seconds": [60.0, 120.0, 120.0, 6.0, 6.0],
     }
 )
 
@@ -72,13 +101,13 @@ def test_scores_are_returns_divided_by_those_of_the_published_dqn() -> None:
         "DQN": [[1.0], [0.0]],
     }
     assert minatar_suite.aggregate_table(TRIALS).rows() == [
-        ("PQN", "9,000", "3 in 2 games", "1.67", "1.75", "1.75"),
-        ("DQN", "2,000", "2 in 2 games", "0.50", "0.50", "0.50"),
+        ("PQN", "9,000", "3 in 2 games", "1.67", "1.75", "1.75", "3.0"),
+        ("DQN", "2,000", "2 in 2 games", "0.50", "0.50", "0.50", "0.2"),
     ]
 
 
 def test_intervals_need_five_seeds() -> None:
-    rows = [("PQN", "Asterix-MinAtar", seed, 17.0 * (1 + seed), 1_000) for seed in range(5)]
+    rows = [("PQN", "Asterix-MinAtar", seed, 17.0 * (1 + seed), 1_000, 0, 0, 60.0) for seed in range(5)]
     trials = pl.DataFrame(rows, TRIALS.schema, orient="row")
     assert minatar_suite.aggregate_table(trials)["mean score"].to_list() == ["3.00 (1.80 to 4.20)"]
     assert minatar_suite.aggregate_table(trials.head(4))["mean score"].to_list() == ["2.50"]

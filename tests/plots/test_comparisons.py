@@ -81,20 +81,22 @@ def test_games(figures) -> None:
 
 
 def test_games_show_the_evaluations_while_training(figures) -> None:
-    """Instead of the training returns, if an algorithm has some. Each algorithm has a colour of its own."""
+    """Instead of the training returns, and those at the end. Each algorithm has a colour of its own."""
     trials, curves = games_frames(("DQN", "PQN", "PPO"))
-    is_evaluated = (pl.col("env_steps") == 2000) & (pl.col("algorithm") != "PPO")
+    is_evaluated = (pl.col("env_steps") == 1000) & (pl.col("algorithm") != "PPO")
     curves = curves.with_columns(eval_return=pl.when(is_evaluated).then(7.0 + pl.col("agent")).otherwise(float("nan")))
+    trials = trials.with_columns(env_steps=pl.when(pl.col("algorithm") == "PQN").then(1000).otherwise(1200))
     draw_games(trials, curves, "title", "subtitle", Path("unused.png"), {}, "")
     (figure,) = figures
     for agent, axes in enumerate(figure.axes):
-        assert [line.get_xydata().tolist() for line in axes.lines] == [[[2000, 7 + agent]]] * 2
-        assert len({line.get_color() for line in axes.lines}) == 2
-        assert axes.texts[0].get_text() == "PPO: no evaluation"
+        meanwhile, final = [1000, 7 + agent], 30 * agent
+        lines = [line.get_xydata().tolist() for line in axes.lines]
+        assert lines == [[meanwhile, [1200, final]], [[1000, final]], [[1200, final]]]
+        assert len({line.get_color() for line in axes.lines}) == 3
     assert figure.axes[0].get_ylabel() == "evaluation return"
     names = {text.get_text(): line.get_color() for text, line in zip(*_legend(figure), strict=True)}
     assert list(names) == ["DQN", "PQN", "PPO"]
-    assert [line.get_color() for line in figure.axes[0].lines] == [names["DQN"], names["PQN"]]
+    assert [line.get_color() for line in figure.axes[0].lines] == list(names.values())
 
 
 def _legend(figure) -> tuple[list, list]:
