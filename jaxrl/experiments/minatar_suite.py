@@ -57,7 +57,6 @@ GAMES: tuple[Game, ...] = ("Asterix", "Breakout", "Freeway", "Seaquest", "SpaceI
 GAME = pl.col("env").str.strip_suffix("-MinAtar")
 LABEL = pl.col("algorithm") + " on " + GAME
 
-
 # Of two numbers, the lowest and the highest of several.
 PUBLISHED = (
     Published(
@@ -164,9 +163,7 @@ def draw_normalised(trials: pl.DataFrame, curves: pl.DataFrame, title: str, subt
     profile = performance_profile(thresholds)
     profiles = {name: estimate(profile, games, resamples=2_000) for name, games in scores.items()}
     with_interval = all(found.interval is not None for found in profiles.values())
-    subtitle = (
-        f"dashed: 1, the published {PUBLISHED[0].name}" + "; 95 % intervals of a stratified bootstrap" * with_interval
-    )
+    subtitle = f"dashed: published {PUBLISHED[0].name}" + "; 95 % intervals of a stratified bootstrap" * with_interval
     draw_scores(statistics, profiles, thresholds, f"{title}: scores over all games", subtitle, picture)
 
 
