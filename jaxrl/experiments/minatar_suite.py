@@ -155,7 +155,7 @@ def normalised_scores(trials: pl.DataFrame) -> dict[str, list[np.ndarray]]:
 def draw_normalised(trials: pl.DataFrame, curves: pl.DataFrame, title: str, subtitle: str, picture: Path) -> None:
     """Draws the statistics of normalised scores over all games, and their profiles."""
     scores = normalised_scores(trials)
-    thresholds = np.linspace(0, max(1.0, *(x.max() for games in scores.values() for x in games)), 201)
+    thresholds = np.linspace(0, 1.05 * max(1.0, *(x.max() for games in scores.values() for x in games)), 201)
     statistics = {
         label: {name: estimate(statistic, games) for name, games in scores.items()}
         for label, statistic in STATISTICS.items()
