@@ -66,7 +66,7 @@ PUBLISHED = (
         algorithm="DQN",
     ),
     Published(
-        "AC(λ) (the same)",
+        "AC(λ) (Young & Tian 2019)",
         {"Asterix": (19,), "Breakout": (17.5,), "Freeway": (47,), "Seaquest": (16,), "SpaceInvaders": (185,)},
         "the same",
     ),
