@@ -43,11 +43,12 @@ EXPERIMENTS = {
 
 def own_settings(algorithm: str, steps: int) -> dict[str, Any]:
     """Where an algorithm that trains for some steps differs from its command: by path, for all games."""
+    decay = {"hparams.learning_rate_decay_steps": steps}
     every: dict[str, dict[str, Any]] = {
         "dqn": {},
         "rainbow": {},
-        "pqn": {"hparams.learning_rate_decay_steps": steps},
-        "ppo": {"hparams.learning_rate_decay_steps": steps},
+        "pqn": decay | {"config.conv_features": 32, "config.hidden_sizes": [256]},
+        "ppo": decay | {"config.hidden_sizes": [256, 256], "hparams.learning_rate": 2.5e-3},
     }
     return every[algorithm]
 
@@ -98,7 +99,7 @@ class SuiteOptions(ComparisonOptions):
     """Environment steps of one agent, except Rainbow's."""
     rainbow_steps: Annotated[int, Gt(0)] = 1_000_000
     """Environment steps of one agent of Rainbow, which is slower than the others."""
-    eval_every: Annotated[int, Interval(ge=0, lt=2**31)] = 250_000
+    eval_every: Annotated[int, Interval(ge=0, lt=2**31)] = 500_000
     """Environment steps between evaluations while training, 0 for none."""
     seed: Annotated[int, Interval(ge=0, lt=2**31)] = 0
     """Random seed; with several seeds, the first."""

@@ -66,7 +66,7 @@ def test_its_sweeps_vary_the_games() -> None:
     spec = minatar_suite.make_spec(options, "pqn")
     assert [values["env"] for values in spec.draws] == ["Freeway-MinAtar", "Asterix-MinAtar"]
     assert (spec.experiment.algorithm, spec.seeds, spec.options.budget.seed) == ("PQN", 2, 3)
-    assert (spec.options.budget.total_steps, spec.options.budget.eval_every) == (9_000, 250_000)
+    assert (spec.options.budget.total_steps, spec.options.budget.eval_every) == (9_000, 500_000)
 
 
 @pytest.mark.parametrize("algorithm", minatar_suite.EXPERIMENTS)
