@@ -163,7 +163,7 @@ def _stagger(env: Environment, params: Any, num_envs: int) -> Callable[[PyTree, 
         limit = env.time_limit(params)
         if limit is None:
             return env_states, *_seen(env, params, env_states)
-        steps = jax.random.randint(key, (num_envs,), 0, jnp.where(limit < LONG, limit, 1))
+        steps = jax.random.randint(key, (num_envs,), 0, jnp.where(limit < LONG, limit, 1), jnp.int32)
         env_states = env.elapse(env_states, steps)
         return env_states, *_seen(env, params, env_states)
 

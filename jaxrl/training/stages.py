@@ -61,9 +61,14 @@ def init(stages: Stages, key: Array, hparams: Hparams, constants: PyTree = ()) -
     """`Trainer.init`, with the warm-up."""
     del constants
     env_key, keys = stages.split(as_keys(key))
-    env_states = stages.envs.stagger(stages.envs.reset(env_key), jax.random.fold_in(env_key, 1))
-    state, plan = stages.start(keys, as_arrays(hparams), env_states)
+    state, plan = stages.start(keys, as_arrays(hparams), _begin(stages.envs, env_key))
     return state if plan is None else _warm_up(stages, state, plan)
+
+
+def _begin(envs: VectorEnv, key: Array) -> VectorState:
+    """The first states, at random times of their episodes: environments that end together give data of one phase."""
+    reset_key, stagger_key = jax.random.split(key)
+    return envs.stagger(envs.reset(reset_key), stagger_key)
 
 
 def _warm_up(stages: Stages, state: TrainState, plan: Plan) -> TrainState:
