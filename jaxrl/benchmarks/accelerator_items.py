@@ -254,7 +254,7 @@ def learn(name: str, score: float, changes: dict[str, Any], sizes: Sizes) -> Cal
 
 
 def population(name: str, agents: int, changes: dict[str, Any], sizes: Sizes) -> Callable[[], Figures]:
-    """The speed of agents that learn side by side, and the kernels of one iteration."""
+    """The speed of agents that learn side by side, and the memory of their program."""
     learner = _learner(name, changes, agents)
     advance = learner.program.compiled()
 
@@ -333,14 +333,8 @@ def resume(sizes: Sizes) -> Callable[[], Figures]:
         with tempfile.TemporaryDirectory() as directory:
             whole, halves = Path(directory, "whole"), Path(directory, "halves")
             seconds = [command(whole, steps), command(halves, steps // 2), command(halves, steps, "--resume")]
-            one, two = (jax.tree.leaves(load(path).params) for path in (whole, halves))
-        different = sum(int((np.asarray(x) != np.asarray(y)).sum()) for x, y in zip(one, two, strict=True))
-        return {
-            "steps": steps,
-            "parameters": sum(x.size for x in one),
-            "different": different,
-            "seconds of the commands": seconds,
-        }
+            found = differences(*(load(path).params for path in (whole, halves)))
+        return {"steps": steps, **found, "seconds of the commands": seconds}
 
     found = figures()
     return lambda: found
