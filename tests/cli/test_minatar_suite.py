@@ -32,8 +32,11 @@ def test_it_trains_draws_and_records(run_main, tmp_path) -> None:
     assert "| over all games | environment steps | runs | IQM score | median score | mean score | minutes |" in page
     assert "| DQN (Young & Tian 2019) | 10 | original; 5M frames" in page
     assert "DQN (Young & Tian 2019) on Breakout (10; at best, PQN " in page
-    options = "--total-steps 8192 --num-seeds 2 --log-every 4096 --eval-every 4096"
-    assert f"jaxrl.experiments.pqn_minatar --hparams.learning-rate-decay-steps 8192.0 {options}\n" in page
+    (line,) = [line for line in page.splitlines() if "jaxrl.experiments.pqn_minatar" in line]
+    assert line.endswith(" --total-steps 8192 --num-seeds 2 --log-every 4096 --eval-every 4096")
+    for path in minatar_suite.own_settings("pqn", 8192):
+        assert f" --{path.replace('_', '-')} " in line
+    assert " --hparams.learning-rate-decay-steps 8192.0 " in line
 
 
 @pytest.mark.slow
