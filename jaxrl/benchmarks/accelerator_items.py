@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrl.benchmarks import kernels
+from jaxrl.benchmarks import profiles
 from jaxrl.benchmarks.measure_envs import from_jaxrl, random_rollout
 from jaxrl.benchmarks.timing import TimedLoop, time_loops
 from jaxrl.envs import GAMES, describe_rules, make, rollout, vectorize
@@ -283,7 +283,7 @@ def kernels_of(name: str, sizes: Sizes) -> Callable[[], Figures]:
     def call() -> Figures:
         loop = TimedLoop(lambda *carry: compiled(*carry, learner.program.constants), learner.start(), 0.0)
         (timing,) = time_loops([loop], sizes.seconds, 3)
-        profiled = kernels.profile(lambda: loop.run(iterations))
+        profiled = profiles.profile(lambda: loop.run(iterations))
         return {
             "kernels": sum(x.runs for x in profiled) / iterations,
             "ms in kernels": sum(x.seconds for x in profiled) / iterations * 1e3,

@@ -21,8 +21,8 @@ import jax.numpy as jnp
 import numpy as np
 import polars as pl
 
-from jaxrl.benchmarks import kernels
-from jaxrl.benchmarks.operations import Kernel, Product, Shape, count_kernels
+from jaxrl.benchmarks import profiles
+from jaxrl.benchmarks.kernel_counts import Kernel, Product, Shape, count_kernels
 from jaxrl.benchmarks.pages import Rows
 from jaxrl.benchmarks.timing import TimedLoop, time_loops
 from jaxrl.formatting import markdown_table
@@ -77,7 +77,7 @@ def measure(experiment: Experiment, agents: int, seconds: float, repeats: int) -
 
 def _longest(run: TimedLoop, number: int = 8) -> list[str]:
     """The kernels that take most of a profile, with their share."""
-    profiled = kernels.profile(lambda: run.run(3))
+    profiled = profiles.profile(lambda: run.run(3))
     total = sum(kernel.seconds for kernel in profiled)
     return [f"{kernel.name} {100 * kernel.seconds / total:.0f} %" for kernel in profiled[:number]]
 

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from jaxrl.benchmarks import accelerator_items, kernels, measure_accelerator
+from jaxrl.benchmarks import accelerator_items, measure_accelerator, profiles
 from jaxrl.benchmarks.accelerator_items import SMALL, Item
 from jaxrl.experiments import benchmark
 from tests.integration.commands import command
@@ -95,7 +95,7 @@ def test_the_record_and_the_exit_status(tmp_path, monkeypatch) -> None:
 def test_kernels_of_a_call() -> None:
     product = jax.jit(lambda x: jnp.sin(x @ x)).lower(jnp.ones((512, 512))).compile()
     x = jnp.ones((512, 512))
-    found = kernels.profile(lambda: [product(x).block_until_ready() for _ in range(5)])
+    found = profiles.profile(lambda: [product(x).block_until_ready() for _ in range(5)])
     assert [kernel.runs for kernel in found if "sin" in kernel.name or "dot" in kernel.name] != []
     assert all(kernel.runs % 5 == 0 for kernel in found if "dot" in kernel.name)
     assert found == sorted(found, key=lambda kernel: -kernel.seconds)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jaxrl.benchmarks import measure_limits
-from jaxrl.benchmarks.operations import Kernel, Product, Shape, count_kernels
+from jaxrl.benchmarks.kernel_counts import Kernel, Product, Shape, count_kernels
 from jaxrl.experiments import benchmark
 from tests.integration.commands import command
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import jax
 
 
-class Kernel(NamedTuple):
+class ProfiledKernel(NamedTuple):
     """All executions of the kernels of one name.
 
     Attributes:
@@ -24,7 +24,7 @@ class Kernel(NamedTuple):
     seconds: float
 
 
-def profile(call: Callable[[], object]) -> list[Kernel]:
+def profile(call: Callable[[], object]) -> list[ProfiledKernel]:
     """Profiles a call that waits for its result, and returns its kernels on the first device, longest first.
 
     On a CPU these are XLA's operations, of all threads. While a profile is taken, a GPU launches each kernel by itself.
@@ -40,7 +40,7 @@ CONTAINERS = ("while", "conditional", "call", "ThunkExecutor", "end: ")
 """What a CPU's profile has beside operations: loops around them, waiting, and their ends."""
 
 
-def _read(file: Path) -> list[Kernel]:
+def _read(file: Path) -> list[ProfiledKernel]:
     device = jax.local_devices()[0]
     plane_name = "/host:CPU" if device.platform == "cpu" else f"/device:{device.platform.upper()}:{device.id}"
     counts: collections.Counter[str] = collections.Counter()
@@ -57,4 +57,4 @@ def _read(file: Path) -> list[Kernel]:
                 name = re.sub(r"[._]\d+", "", event.name)
                 counts[name] += 1
                 nanoseconds[name] += event.duration_ns
-    return [Kernel(name, counts[name], time / 1e9) for name, time in nanoseconds.most_common()]
+    return [ProfiledKernel(name, counts[name], time / 1e9) for name, time in nanoseconds.most_common()]
