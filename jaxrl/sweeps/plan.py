@@ -96,7 +96,7 @@ def plan_group(group: Group, devices: Sequence[jax.Device], limits: Limits) -> G
     """
     agents, most = len(group.trials), max_chunk_size(group, devices, limits)
     while True:
-        at_once = choose_chunk_size(agents, most, len(devices), devices[0].platform)
+        at_once = choose_chunk_size(agents, most, len(devices))
         program = group.program(at_once, devices)
         memory = program.memory() * local_copies(program.mesh)
         if memory <= limits.memory:
@@ -111,17 +111,17 @@ def plan_group(group: Group, devices: Sequence[jax.Device], limits: Limits) -> G
     return GroupPlan(agents, at_once, memory, bytes_of(state_shapes(group, at_once)), seconds, constants)
 
 
-def choose_chunk_size(agents: int, most: int, devices: int, platform: str) -> int:
-    """How many agents to train at once: the fewest chunks, all of one size, which the platform's devices divide."""
+def choose_chunk_size(agents: int, most: int, devices: int) -> int:
+    """How many agents to train at once: the fewest chunks, all of one size, which the devices divide."""
     chunks = -(-agents // (most - most % devices))
-    each = -(-agents // (chunks * devices))
-    better = next(size for size in range(each, 2 * each + 2) if size == 1 or block_size(size, platform) > 1)
-    return devices * (better if better * devices <= most else each)
+    return devices * -(-agents // (chunks * devices))
 
 
 def seconds_per_iteration(group: Group, size: int, devices: Sequence[jax.Device]) -> float:
-    """Times one iteration of a chunk. On a CPU, where agents take turns, it runs two agents a device."""
-    few = size if block_size(size, devices[0].platform) == size else min(size, 2 * len(devices))
+    """Times one iteration of a chunk. On a CPU, where blocks of agents take turns, it runs one, or two agents."""
+    each = size // len(devices)
+    block = block_size(each, bytes_of(state_shapes(group, 1)), devices[0].platform)
+    few = len(devices) * min(each, max(2, block))
     program = group.program(few, devices)
     advance, run_state = program.compiled(), program.init(*group.inputs(pad(group.trials, few)))
     iterations, seconds = 1, 0.0

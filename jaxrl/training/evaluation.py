@@ -14,8 +14,8 @@ from jaxrl.envs import HostEnvironment, VectorEnv, source
 from jaxrl.envs.host_source import Act, actor, begin, no_settling
 from jaxrl.envs.source import Policy, Source
 from jaxrl.random import as_keys, key_stream
-from jaxrl.training.devices import platform_of, shard_along, to_devices, to_host
-from jaxrl.training.population import block_size
+from jaxrl.training.devices import bytes_of, platform_of, shard_along, to_devices, to_host
+from jaxrl.training.population import block_size, map_blocks
 from jaxrl.types import Agent, Array, PyTree
 
 
@@ -92,8 +92,9 @@ def evaluate_agents(agent: Agent, envs: VectorEnv, max_steps: int) -> EvaluateAg
         return evaluate(partial(agent.policy, agent_state), envs, key, max_steps, memory)
 
     def evaluate_some(platform: str, agent_states: PyTree, key_data: Array) -> Evaluation:
-        size = block_size(len(key_data), platform)
-        return jax.lax.map(lambda x: evaluate_one(*x), (agent_states, key_data), batch_size=size)
+        agents = len(key_data)
+        size = block_size(agents, bytes_of(agent_states) / agents, platform)
+        return map_blocks(lambda x: evaluate_one(*x), (agent_states, key_data), size)
 
     @partial(jax.jit, static_argnums=2)
     def on_each_device(agent_states: PyTree, key_data: Array, mesh: Mesh) -> Evaluation:

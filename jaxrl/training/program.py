@@ -16,7 +16,7 @@ from jaxrl.memory import check_fits
 from jaxrl.random import as_keys
 from jaxrl.training.devices import bytes_of, local_copies, mesh_of, platform_of, shard_along, shard_envs, to_devices
 from jaxrl.training.hparams import as_arrays
-from jaxrl.training.population import RUN_STATE_AXES, RunState, block_size, map_agents, replace_iteration
+from jaxrl.training.population import RUN_STATE_AXES, RunState, map_agents, map_blocks, replace_iteration
 from jaxrl.types import Array, Hparams, Metrics, PyTree, StateT, Trainer, TrainState
 
 
@@ -202,10 +202,8 @@ class Program(Generic[StateT]):
         return jax.lax.with_sharding_constraint(run_state, self._shardings(run_state))
 
     def _init_agents(self, keys: Array, hparams: Hparams, constants: PyTree) -> RunState:
-        batch = block_size(len(keys), platform_of(self.mesh))
-        run_state = jax.lax.map(
-            lambda x: init_run_state(self.trainer, x[0], x[1], constants), (keys, hparams), batch_size=batch
-        )
+        size = 1 if platform_of(self.mesh) == "cpu" else len(keys)
+        run_state = map_blocks(lambda x: init_run_state(self.trainer, x[0], x[1], constants), (keys, hparams), size)
         return replace_iteration(run_state, run_state.state.iteration[0])
 
     def _advance(self, run_state: RunState, iterations: Array, constants: PyTree) -> RunState:

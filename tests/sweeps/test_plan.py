@@ -27,7 +27,6 @@ from jaxrl.sweeps.plan import (
 from jaxrl.sweeps.spec import read_spec
 from jaxrl.sweeps.trials import Group, make_groups
 from jaxrl.training.devices import bytes_of
-from jaxrl.training.population import block_size
 from jaxrl.training.program import Program
 
 DQN = """
@@ -77,30 +76,12 @@ def test_chunks_are_few_and_equal_and_fit() -> None:
     for devices in (1, 2, 3, 8):
         for most in range(devices, 41):
             for agents in range(1, 100):
-                size = choose_chunk_size(agents, most, devices, "cpu")
+                size = choose_chunk_size(agents, most, devices)
                 chunks = -(-agents // size)
                 assert size % devices == 0
                 assert size <= most
                 assert chunks == -(-agents // (most - most % devices))  # as if all were as large as can be
-                assert size * chunks - agents < 2 * chunks * devices  # at most one a device more than rounding up needs
-
-
-def test_a_chunk_is_of_whole_blocks_where_that_costs_one_agent_more() -> None:
-    """On a CPU agents work in twos or threes; alone they take longer."""
-    assert [choose_chunk_size(agents, 100, 1, "cpu") for agents in (1, 2, 3, 4, 5, 7, 9, 11)] == [
-        1,
-        2,
-        3,
-        4,
-        6,
-        8,
-        9,
-        12,
-    ]
-    assert block_size(5, "cpu") == 1
-    assert choose_chunk_size(5, 5, 1, "cpu") == 5  # six would not fit
-    assert choose_chunk_size(10, 100, 2, "cpu") == 12
-    assert choose_chunk_size(13, 7, 1, "cpu") == 7
+                assert size * chunks - agents < chunks * devices
 
 
 @pytest.mark.parametrize("devices", [1, 2])

@@ -18,7 +18,7 @@ from jaxrl.networks import QNetwork
 from jaxrl.replay.buffer import read, write
 from jaxrl.training import DivergedError, Program, repeat, run
 from jaxrl.training.devices import mesh_of, shard_along, shard_envs
-from jaxrl.training.population import block_size, population
+from jaxrl.training.population import block_size, map_blocks, population
 from tests.compiling import AS_USERS_DO
 from tests.conftest import SMALL
 
@@ -163,9 +163,25 @@ def test_leaves_that_do_not_count_environments_are_on_every_device(trainers, mon
     assert own == {"shared": shard_along(mesh, None), "table": shard_along(mesh, None), "own": shard_along(mesh, 1)}
 
 
-def test_blocks_are_small_on_a_cpu() -> None:
-    assert [block_size(agents, "cpu") for agents in (1, 2, 3, 4, 5, 6, 9, 64)] == [1, 2, 3, 2, 1, 2, 3, 2]
-    assert [block_size(agents, "gpu") for agents in (1, 5, 64)] == [1, 5, 64]
+def test_blocks_of_agents_fit_into_the_cache_of_a_cpu() -> None:
+    kib = 1024
+    assert [block_size(agents, 110 * kib, "cpu") for agents in (1, 2, 5, 9, 64)] == [1, 2, 3, 3, 4]
+    assert [block_size(agents, 1, "cpu") for agents in (5, 64, 100)] == [5, 64, 50]
+    assert block_size(64, 1024 * kib, "cpu") == 1
+    assert [block_size(agents, 1024 * kib, "gpu") for agents in (1, 5, 64)] == [1, 5, 64]
+
+
+@pytest.mark.parametrize("size", range(1, 8))
+def test_blocks_of_any_size_map_each_row_once(size: int) -> None:
+    rows = {"key": jax.random.split(jax.random.key(0), 7), "x": jnp.arange(14.0).reshape(7, 2)}
+
+    def function(row):
+        assert row["x"].shape == (2,)
+        return {"draw": jax.random.bits(row["key"]), "x": 2 * row["x"]}
+
+    mapped = map_blocks(function, rows, size)
+    np.testing.assert_array_equal(mapped["draw"], jax.vmap(jax.random.bits)(rows["key"]))
+    np.testing.assert_array_equal(mapped["x"], 2 * rows["x"])
 
 
 def test_a_ring_among_others_is_written_and_read_like_one_alone() -> None:
