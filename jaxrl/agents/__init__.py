@@ -3,6 +3,7 @@
 from jaxrl.agents.a2c import A2CHparams, a2c
 from jaxrl.agents.behaviour_cloning import BehaviourCloningHparams, behaviour_cloning
 from jaxrl.agents.dqn import DQNHparams, RainbowHparams, dqn
+from jaxrl.agents.gail import DiscriminatorHparams, GAILConfig, GAILHparams, gail
 from jaxrl.agents.iqn import IQNConfig, IQNHparams, iqn
 from jaxrl.agents.minibatches import MinibatchConfig
 from jaxrl.agents.normalised import normalised

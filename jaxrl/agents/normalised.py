@@ -44,7 +44,7 @@ def normalised(agent: Agent[StateT], limit: float = 10.0) -> Agent[NormalisedSta
     scale = partial(_scale_all, limit)
 
     def init(key: Array, hparams: Hparams, observation: PyTree) -> NormalisedState:
-        statistics = jax.tree.map(_nothing, observation)
+        statistics = jax.tree.map(no_statistics, observation)
         return NormalisedState(agent.init(key, hparams, observation), statistics)
 
     def of_input(state: NormalisedState, given: Input) -> Input:
@@ -61,7 +61,8 @@ def normalised(agent: Agent[StateT], limit: float = 10.0) -> Agent[NormalisedSta
         scaled = of_batch(state, steps)
         given = batch._replace(transitions=scaled) if isinstance(batch, Sample) else scaled
         learned, metrics, errors = agent.update(state.agent, given, key, env_steps, constants)
-        return NormalisedState(learned, jax.tree.map(_add, steps.observation, state.statistics)), metrics, errors
+        statistics = jax.tree.map(add_observations, steps.observation, state.statistics)
+        return NormalisedState(learned, statistics), metrics, errors
 
     outputs = agent.outputs
     other: Agent = agent  # its functions take another state
@@ -76,17 +77,19 @@ def normalised(agent: Agent[StateT], limit: float = 10.0) -> Agent[NormalisedSta
     )
 
 
-def _nothing(x: Array) -> Statistics | None:
+def no_statistics(x: Array) -> Statistics | None:
+    """Those of an observation that was never seen; None for integers and booleans."""
     if not jnp.issubdtype(jnp.result_type(x), jnp.floating):
         return None
     return Statistics(jnp.float32(0), jnp.zeros(jnp.shape(x), jnp.float32), jnp.zeros(jnp.shape(x), jnp.float32))
 
 
 def _scale_all(limit: float, state: NormalisedState, observations: PyTree) -> PyTree:
-    return jax.tree.map(lambda x, seen: _scale(x, seen, limit), observations, state.statistics)
+    return jax.tree.map(lambda x, seen: normalise(x, seen, limit), observations, state.statistics)
 
 
-def _scale(x: Array, seen: Statistics | None, limit: float) -> Array:
+def normalise(x: Array, seen: Statistics | None, limit: float) -> Array:
+    """Observations `[..., *observation]` with mean 0 and standard deviation 1, clipped to [-limit, limit]."""
     if seen is None:
         return x
     deviation = jnp.sqrt(seen.squares / jnp.maximum(seen.count, 1.0) + 1e-8)  # as in gymnasium
@@ -94,7 +97,7 @@ def _scale(x: Array, seen: Statistics | None, limit: float) -> Array:
     return jnp.where(seen.count > 0, jnp.clip(scaled, -limit, limit), x)
 
 
-def _add(x: Array, seen: Statistics | None) -> Statistics | None:
+def add_observations(x: Array, seen: Statistics | None) -> Statistics | None:
     """Adds observations `[..., *observation]` (Chan et al. 1983, https://doi.org/10.2307/2683386)."""
     if seen is None:
         return None

@@ -1,6 +1,6 @@
 """Networks as flax modules, and adapters for those of other libraries. Only this package imports flax."""
 
-from jaxrl.networks.actor_critic import ActorCritic, PolicyNetwork, actor_critic, policy_network
+from jaxrl.networks.actor_critic import ActorCritic, Discriminator, PolicyNetwork, actor_critic, policy_network
 from jaxrl.networks.adapters import from_equinox, from_nnx
 from jaxrl.networks.layers import Dense, NoisyDense
 from jaxrl.networks.network import Network, example_of

@@ -78,6 +78,17 @@ class PolicyNetwork(nn.Module):
         return policy_of(self, self.action_space, actor(x))
 
 
+class Discriminator(nn.Module):
+    """Whose a pair of state and action is: features `[N, F]` to the logit of a probability, `[N]`, as in `gail`."""
+
+    hidden_sizes: Sequence[int] = (64, 64)
+    activation: Literal["tanh", "relu"] = "tanh"
+
+    @nn.compact
+    def __call__(self, features: Array) -> Array:
+        return MLP(self.hidden_sizes, 1, 1.0, self.activation)(features)[:, 0]
+
+
 def num_outputs(space: Discrete | Box) -> int:
     """How many numbers an actor has for each observation."""
     return space.num_actions if isinstance(space, Discrete) else len(space.low)

@@ -1,16 +1,72 @@
 """Demonstrations: files of recorded transitions that agents imitate in an environment."""
 
+import dataclasses
 import functools
 import os
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from annotated_types import Interval
 
 from jaxrl.arguments import ArgumentError, renaming
 from jaxrl.envs import action_space_of, vectorize
 from jaxrl.replay.datasets import Dataset, load_dataset, num_actions_seen
+from jaxrl.runs import run_directory
+from jaxrl.runs.options import default_hint
 from jaxrl.types import Discrete, PyTree, Transition
+
+
+@dataclasses.dataclass(frozen=True)
+class Demonstrations:
+    """Which transitions to imitate."""
+
+    dataset: Annotated[str, default_hint("none: it is needed", "FILE")] = ""
+    """Recorded transitions, as `python -m jaxrl.experiments.record` writes them."""
+    num_episodes: Annotated[int, Interval(ge=0, lt=2**31)] = 0
+    """Episodes of the dataset to imitate, the first ones; 0 for all of it."""
+    subsample: Annotated[int, Interval(gt=0, lt=2**31)] = 1
+    """Imitate one in so many transitions of each episode, beginning with the first."""
+
+
+def read_demonstrations(config: Demonstrations, env: Any, env_params: Any) -> Transition:
+    """The transitions to imitate, which must be those of the environment.
+
+    Raises:
+        ArgumentError: the file cannot be read, holds transitions of another environment, or too few episodes.
+    """
+    transitions = read_dataset(config.dataset, env, env_params)
+    rows = chosen_rows(transitions.terminated | transitions.truncated, config.num_episodes, config.subsample)
+    return jax.tree.map(lambda x: x[rows], transitions)
+
+
+def chosen_rows(ends: np.ndarray, num_episodes: int, subsample: int) -> np.ndarray:
+    """The rows of the first episodes, or of all if `num_episodes` is 0, and of them one in `subsample` of each.
+
+    Args:
+        ends: whether an episode ends with each row, bool `[M]`.
+        num_episodes, subsample: as of `Demonstrations`.
+
+    Raises:
+        ArgumentError: there are fewer episodes.
+    """
+    if num_episodes > (ended := int(ends.sum())):
+        raise ArgumentError("num_episodes", f"must be at most {ended}, the episodes of the dataset", num_episodes)
+    begins = np.append(True, ends[:-1])
+    episode, row = np.cumsum(begins) - 1, np.arange(len(ends))
+    step = row - np.flatnonzero(begins)[episode]
+    chosen = step % subsample == 0
+    return np.flatnonzero(chosen & (episode < num_episodes) if num_episodes else chosen)
+
+
+def report_expert(env: Any, env_params: Any, agent_states: PyTree, directory: Path) -> dict[str, Any]:
+    """The mean return of the whole dataset's episodes, if it says so, for the summary of a run that imitates it."""
+    del env, env_params, agent_states
+    about = _load(run_directory.read_config(directory)["options"]["config.dataset"]).about
+    mean = about.get("episode_return_mean")
+    return {"expert_return_mean": float(mean)} if isinstance(mean, int | float) else {}
 
 
 def read_dataset(path: str, env: Any, env_params: Any) -> Transition:
@@ -18,15 +74,18 @@ def read_dataset(path: str, env: Any, env_params: Any) -> Transition:
     if not path:
         rule = "must be a file of recorded transitions, as python -m jaxrl.experiments.record writes"
         raise ArgumentError("dataset", rule, path, got="none")
-    with renaming(path="dataset"):
-        changed = os.stat(path).st_mtime_ns if os.path.exists(path) else 0
-        transitions, about = _read(path, changed)
+    transitions, about = _load(path)
     num_actions = about.get("num_actions")
     if num_actions is not None and type(num_actions) is not int:
         rule = f"must give a whole number as num_actions of the transitions in {path}"
         raise ArgumentError("dataset", rule, num_actions)
     check_is_of_env(transitions, env, env_params, num_actions)
     return transitions
+
+
+def _load(path: str) -> Dataset:
+    with renaming(path="dataset"):
+        return _read(path, os.stat(path).st_mtime_ns if os.path.exists(path) else 0)
 
 
 @functools.lru_cache(maxsize=1)

@@ -8,19 +8,17 @@ from annotated_types import Gt
 from jaxrl.agents import behaviour_cloning
 from jaxrl.envs import action_space_of
 from jaxrl.networks import example_of, policy_network
-from jaxrl.recipes.demonstrations import dataset_shapes, read_dataset
+from jaxrl.recipes.demonstrations import Demonstrations, dataset_shapes, read_demonstrations
 from jaxrl.runs.experiment import ignored_settings
-from jaxrl.runs.options import Options, default_hint
+from jaxrl.runs.options import Options
 from jaxrl.training import OfflineConfig, offline
 from jaxrl.types import Agent, Trainer, Transition
 
 
 @dataclasses.dataclass(frozen=True)
-class BehaviourCloning(OfflineConfig):
+class BehaviourCloning(Demonstrations, OfflineConfig):
     """Static configuration of behaviour cloning."""
 
-    dataset: Annotated[str, default_hint("none: it is needed", "FILE")] = ""
-    """Recorded transitions, as `python -m jaxrl.experiments.record` writes them."""
     hidden_sizes: tuple[Annotated[int, Gt(0)], ...] = (64, 64)
     """Units of each dense layer of the policy network."""
     activation: Literal["tanh", "relu"] = "tanh"
@@ -33,7 +31,7 @@ def build_cloning(env: Any, env_params: Any, config: BehaviourCloning) -> tuple[
     Raises:
         ArgumentError: the file cannot be read, or holds transitions of another environment.
     """
-    return _build(env, env_params, config, read_dataset(config.dataset, env, env_params))
+    return _build(env, env_params, config, read_demonstrations(config, env, env_params))
 
 
 def build_cloning_to_load(env: Any, env_params: Any, config: BehaviourCloning) -> tuple[Agent, Trainer]:

@@ -1,0 +1,26 @@
+"""GAIL imitates recorded transitions of a cart-pole with the help of a discriminator, and never sees a reward."""
+
+from jaxrl.agents import GAILHparams
+from jaxrl.cli.command import main
+from jaxrl.recipes.adversarial import GAIL, build_gail, build_gail_to_load, ignored_by_gail
+from jaxrl.recipes.demonstrations import report_expert
+from jaxrl.runs import Budget, Execution, Experiment, Options, Task
+
+experiment = Experiment(
+    name="gail_cartpole",
+    algorithm="GAIL",
+    build=build_gail,
+    defaults=Options(
+        task=Task("CartPole-v1"),
+        hparams=GAILHparams(learning_rate=1e-3),
+        config=GAIL(num_envs=32, rollout_length=128),
+        budget=Budget(500_000),
+        execution=Execution(sequential=True),
+    ),
+    report=report_expert,
+    ignored=ignored_by_gail,
+    build_to_load=build_gail_to_load,
+)
+
+if __name__ == "__main__":
+    main(experiment)
