@@ -9,7 +9,7 @@ visit, and the value of the game is 2 JS(ρ_π, ρ_E) − log 4. So the policy i
 with D. (The paper's D is 1 − D here.) Both of the usual rewards have a bias (Kostrikov et al. 2019,
 https://arxiv.org/abs/1809.02925): −log(1 − D) ≥ 0 favours policies that survive, and log D ≤ 0 those that end the
 episode, whatever the expert does. With absorbing states, an episode that terminates goes on for ever in a state of its
-own, which the discriminator judges like all others and whose reward is a part of the return.
+own, which the discriminator partss like all others and whose reward is a part of the return.
 """
 
 import dataclasses
@@ -100,29 +100,19 @@ def default_optimizer(hparams: DiscriminatorHparams, env_steps: Array) -> optax.
     return adam(hparams.discriminator_learning_rate, 10.0)
 
 
-class _Judge(NamedTuple):
-    """What the discriminator is made of.
+class _Parts(NamedTuple):
+    """The arguments of `gail`, and how many states or actions each leaf of a pair numbers, 0 for arrays."""
 
-    Attributes:
-        network: from features `[N, F]` to logits `[N]`.
-        counts: of the states or actions that each leaf of a pair numbers, 0 for arrays.
-        config: of GAIL.
-        optimizer: of the network's parameters.
-    """
-
+    agent: Agent
     network: Network
-    counts: tuple[int, ...]
     config: GAILConfig
     optimizer: Optimizer
+    counts: tuple[int, ...]
 
     def features(self, statistics: PyTree, pairs: PyTree) -> Array:
         """Of pairs `(observations, actions)` `[N, ...]`: `[N, F]`, the last of which is 0 with absorbing states."""
         features = as_features(jax.tree.map(partial(normalise, limit=LIMIT), pairs, statistics), self.counts)
         return jnp.pad(features, ((0, 0), (0, int(self.config.absorbing))))
-
-    def logits(self, params: PyTree, features: Array) -> Array:
-        """log D − log(1 − D) of features `[N, F]`: `[N]`."""
-        return self.network.apply(params, features)
 
 
 def gail(
@@ -168,19 +158,17 @@ def gail(
     check_optimizer(optimizer)
     check_observation(observation)
     dataset = check_dataset(dataset)
-    _check_actions(dataset, action_space)
+    num_actions = _check_actions(dataset, action_space)
     counts = num_states_of(observation)
-    num_actions = action_space.num_actions if isinstance(action_space, Discrete) else 0
     counts = (*(counts if isinstance(counts, tuple) else (counts,)), num_actions)
-    judge = _Judge(network, counts, config, optimizer)
     constants = GAILConstants(dataset, _statistics_of((dataset.observation, dataset.action)), agent.constants)
-    outputs = agent.outputs
+    parts, outputs = _Parts(agent, network, config, optimizer, counts), agent.outputs
     other: Agent = agent  # its functions take another state
     return other._replace(
-        init=partial(_init, agent, judge, constants),
+        init=partial(_init, parts, constants),
         act=lambda state, *inputs: agent.act(state.agent, *inputs),
         policy=lambda state, *inputs: agent.policy(state.agent, *inputs),
-        update=partial(_update, agent, judge),
+        update=partial(_update, parts),
         memory=lambda state, num_envs: agent.memory(state.agent, num_envs),
         prepare=same_extras,  # later, with the discriminator's rewards
         constants=constants,
@@ -189,41 +177,36 @@ def gail(
 
 
 def _init(
-    agent: Agent, judge: _Judge, constants: GAILConstants, key: Array, hparams: DiscriminatorHparams, example: PyTree
+    parts: _Parts, constants: GAILConstants, key: Array, hparams: DiscriminatorHparams, example: PyTree
 ) -> GAILState:
-    check_kind("hparams", hparams, DiscriminatorHparams, ", and of that of the agent, such as GAILHparams")
+    check_kind("hparams", hparams, DiscriminatorHparams, " and of that of the agent, such as GAILHparams")
     here = jax.tree.map(lambda x: f"{x.dtype}{list(x.shape)}", example)
-    there = jax.tree.map(lambda x: f"{x.dtype}{list(x.shape[1:])}", constants.dataset.observation)
+    recorded = constants.dataset.observation, constants.dataset.action
+    there = jax.tree.map(lambda x: f"{x.dtype}{list(x.shape[1:])}", recorded[0])
     if here != there:
         raise ArgumentError("dataset", f"must have the observation of this environment, {here}", got=str(there))
     agent_key, key = jax.random.split(key)
-    recorded = constants.dataset.observation, constants.dataset.action
     pair = jax.tree.map(lambda x: jax.ShapeDtypeStruct((2, *x.shape[1:]), x.dtype), recorded)
-    features = jax.eval_shape(judge.features, constants.statistics, pair)
-    params = initial_params(judge.network, key, jnp.zeros(features.shape[1:]))
-    logits = jax.eval_shape(judge.logits, params, features)
+    features = jax.eval_shape(parts.features, constants.statistics, pair)
+    params = initial_params(parts.network, key, jnp.zeros(features.shape[1:]))
+    logits = jax.eval_shape(parts.network.apply, params, features)
     if getattr(logits, "shape", None) != (2,):
         raise ArgumentError("network", "must return logits [N], here [2]", logits)
-    discriminator = PolicyGradientState(params, judge.optimizer(hparams, jnp.float32(0)).init(params), hparams)
-    return GAILState(agent.init(agent_key, hparams, example), discriminator)
+    discriminator = PolicyGradientState(params, parts.optimizer(hparams, jnp.float32(0)).init(params), hparams)
+    return GAILState(parts.agent.init(agent_key, hparams, example), discriminator)
 
 
 def _update(
-    agent: Agent,
-    judge: _Judge,
-    state: GAILState,
-    batch: Transition,
-    key: Array,
-    env_steps: Array,
-    constants: GAILConstants,
+    parts: _Parts, state: GAILState, batch: Transition, key: Array, env_steps: Array, constants: PyTree = ()
 ) -> tuple[GAILState, Metrics, PyTree]:
     check_rollout(batch)
     check_kind("constants", constants, GAILConstants, ", as Agent.constants are")
+    agent, constants = parts.agent, jax.tree.map(jnp.asarray, constants)
     discriminator_key, agent_key = jax.random.split(inline(key))
     discriminator, metrics = train_discriminator(
-        judge, state.discriminator, batch, constants, discriminator_key, env_steps
+        parts, state.discriminator, batch, constants, discriminator_key, env_steps
     )
-    batch = batch._replace(reward=imitation_rewards(judge, discriminator, batch, constants.statistics))
+    batch = batch._replace(reward=imitation_rewards(parts, discriminator, batch, constants.statistics))
     batch = batch._replace(extras=agent.prepare(state.agent, batch))
     learned, own, errors = agent.update(state.agent, batch, ordinary(agent_key), env_steps, constants.agent)
     reward = Mean(batch.reward.sum(), jnp.int32(batch.reward.size))
@@ -231,18 +214,21 @@ def _update(
 
 
 def train_discriminator(
-    judge: _Judge,
+    parts: _Parts,
     state: PolicyGradientState,
     batch: Transition,
     constants: GAILConstants,
     key: Array,
     env_steps: Array,
 ) -> tuple[PolicyGradientState, Metrics]:
-    """The gradient steps on one rollout `[T, N]`: the mean of −log D over the expert's pairs and −log(1 − D) over the
-    policy's, and the gradient penalty."""
-    optimizer = judge.optimizer(state.hparams, env_steps)
+    """The gradient steps on one rollout `[T, N]`.
+
+    Their loss is the mean of −log D over pairs of the expert, that of −log(1 − D) over pairs of the policy, and the
+    gradient penalty at random places between them.
+    """
+    optimizer = parts.optimizer(state.hparams, env_steps)
     policy = merge_time(batch._replace(extras=()))
-    draw = partial(draw_features, judge, constants.statistics)
+    draw = partial(draw_features, parts, constants.statistics)
 
     def step(state: PolicyGradientState, key: Array) -> tuple[PolicyGradientState, Metrics]:
         expert_key, policy_key, mix_key = jax.random.split(key, 3)
@@ -250,30 +236,30 @@ def train_discriminator(
         between = jax.random.uniform(mix_key, (len(ours), 1))
 
         def loss(params: PyTree) -> tuple[Array, dict[str, Array]]:
-            logits = judge.logits(params, jnp.concatenate([theirs, ours])).reshape(2, -1)
+            logits = parts.network.apply(params, jnp.concatenate([theirs, ours])).reshape(2, -1)
             game = jax.nn.softplus(-logits[0]).mean() + jax.nn.softplus(logits[1]).mean()
             accuracy = ((logits[0] > 0).mean() + (logits[1] < 0).mean()) / 2
-            penalty = gradient_penalty(judge, params, between * theirs + (1 - between) * ours)
+            penalty = gradient_penalty(parts, params, between * theirs + (1 - between) * ours)
             metrics = {"discriminator_loss": game, "discriminator_accuracy": accuracy}
             return game + state.hparams.gradient_penalty * penalty, metrics
 
         return gradient_step(state, loss, optimizer)
 
-    keys = jax.random.split(key, judge.config.discriminator_steps)
+    keys = jax.random.split(key, parts.config.discriminator_steps)
     state, metrics = jax.lax.scan(step, state, keys)
     return state, total(metrics)
 
 
-def draw_features(judge: _Judge, statistics: PyTree, steps: Transition, key: Array) -> Array:
+def draw_features(parts: _Parts, statistics: PyTree, steps: Transition, key: Array) -> Array:
     """Features of pairs drawn uniformly from transitions `[M, ...]`, with replacement: `[B, F]`.
 
     With absorbing states, each transition that terminated is followed by one pair more, of the absorbing state.
     """
-    config, size = judge.config, len(steps.reward)
+    config, size = parts.config, len(steps.reward)
     absorbed = steps.terminated.sum(dtype=jnp.int32) if config.absorbing else 0
     rows = jax.random.randint(key, (config.discriminator_batch_size,), 0, size + absorbed, jnp.int32)
     pairs = jax.tree.map(lambda x: x[jnp.minimum(rows, size - 1)], (steps.observation, steps.action))
-    features = judge.features(statistics, shard_batch(pairs, axis=0))
+    features = parts.features(statistics, shard_batch(pairs, axis=0))
     return jnp.where((rows >= size)[:, None], absorbing_features(features), features)
 
 
@@ -282,30 +268,30 @@ def absorbing_features(features: Array) -> Array:
     return jnp.zeros(features.shape[-1]).at[-1].set(1)
 
 
-def gradient_penalty(judge: _Judge, params: PyTree, features: Array) -> Array:
+def gradient_penalty(parts: _Parts, params: PyTree, features: Array) -> Array:
     """The mean of (‖∇_x logit‖ − 1)² at features x `[B, F]` (Gulrajani et al. 2017, https://arxiv.org/abs/1704.00028)."""
-    gradients = jax.grad(lambda x: judge.logits(params, x).sum())(features)
+    gradients = jax.grad(lambda x: parts.network.apply(params, x).sum())(features)
     norm = jnp.sqrt(jnp.maximum(jnp.square(gradients).sum(-1), TINY))
     return jnp.square(norm - 1).mean()
 
 
-def imitation_rewards(judge: _Judge, state: PolicyGradientState, batch: Transition, statistics: PyTree) -> Array:
+def imitation_rewards(parts: _Parts, state: PolicyGradientState, batch: Transition, statistics: PyTree) -> Array:
     """The rewards of a rollout, `[T, N]`.
 
     With absorbing states, a transition that terminated also earns what follows: γ / (1 − γ) times the reward of the
     absorbing state.
     """
-    reward = REWARDS[judge.config.reward]
+    reward = REWARDS[parts.config.reward]
 
     def of_pairs(pairs: PyTree) -> Array:
-        return reward(judge.logits(state.params, judge.features(statistics, pairs)))
+        return reward(parts.network.apply(state.params, parts.features(statistics, pairs)))
 
     rewards = apply_in_chunks(of_pairs, (batch.observation, batch.action))
-    if not judge.config.absorbing:
+    if not parts.config.absorbing:
         return rewards
     pair = jax.tree.map(lambda x: x[0, :1], (batch.observation, batch.action))
-    features = absorbing_features(judge.features(statistics, pair))
-    absorbing = reward(judge.logits(state.params, features[None]))[0]
+    features = absorbing_features(parts.features(statistics, pair))
+    absorbing = reward(parts.network.apply(state.params, features[None]))[0]
     discount = state.hparams.discount
     return rewards + jnp.where(batch.terminated, discount / (1 - discount) * absorbing, 0.0)
 
@@ -317,13 +303,17 @@ def _statistics_of(pairs: PyTree) -> PyTree:
     return jax.tree.map(lambda x: add_observations(x, no_statistics(x[0])), pairs)
 
 
-def _check_actions(dataset: Transition, action_space: Discrete | Box) -> None:
-    """Raises `ArgumentError` if the dataset has actions that the environment lacks."""
-    action, discrete = dataset.action, isinstance(action_space, Discrete)
-    shape = () if discrete else action_space.low.shape
-    if jnp.issubdtype(action.dtype, jnp.integer) != discrete or action.shape[1:] != shape:
+def _check_actions(dataset: Transition, space: Discrete | Box) -> int:
+    """Returns the number of discrete actions, 0 for a box.
+
+    Raises:
+        ArgumentError: the dataset has actions that the environment lacks.
+    """
+    action, num_actions = dataset.action, space.num_actions if isinstance(space, Discrete) else 0
+    shape = space.low.shape if isinstance(space, Box) else ()
+    if jnp.issubdtype(action.dtype, jnp.integer) != bool(num_actions) or action.shape[1:] != shape:
         got = f"{action.dtype}{list(action.shape[1:])}"
-        raise ArgumentError("dataset", f"must have the actions of this environment, {action_space}", got=got)
-    if discrete and (seen := num_actions_seen(dataset)) > action_space.num_actions:
-        rule = f"must have the actions of this environment, of which there are {action_space.num_actions}"
-        raise ArgumentError("dataset", rule, seen)
+        raise ArgumentError("dataset", f"must have actions of this environment, {space}", got=got)
+    if (seen := num_actions_seen(dataset)) > num_actions:
+        raise ArgumentError("dataset", f"must have actions of this environment, of which there are {num_actions}", seen)
+    return num_actions

@@ -38,7 +38,8 @@ def read_demonstrations(config: Demonstrations, env: Any, env_params: Any) -> Tr
         ArgumentError: the file cannot be read, holds transitions of another environment, or too few episodes.
     """
     transitions = read_dataset(config.dataset, env, env_params)
-    rows = chosen_rows(transitions.terminated | transitions.truncated, config.num_episodes, config.subsample)
+    ends = np.asarray(transitions.terminated | transitions.truncated)
+    rows = chosen_rows(ends, config.num_episodes, config.subsample)
     return jax.tree.map(lambda x: x[rows], transitions)
 
 
