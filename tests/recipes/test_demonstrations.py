@@ -5,7 +5,14 @@ import numpy as np
 import pytest
 
 from jaxrl import ArgumentError, BehaviourCloningHparams, make, save_dataset
-from jaxrl.recipes.demonstrations import check_is_of_env, dataset_shapes, read_dataset
+from jaxrl.recipes.demonstrations import (
+    Demonstrations,
+    check_is_of_env,
+    chosen_rows,
+    dataset_shapes,
+    read_dataset,
+    read_demonstrations,
+)
 from jaxrl.recipes.imitation import BehaviourCloning, build_cloning_to_load
 from tests.agents.doors import LEGAL, Doors
 from tests.replay.test_datasets import M, cart_pole
@@ -77,3 +84,34 @@ def test_a_file_of_other_actions(num_actions, message: str, tmp_path) -> None:
     with pytest.raises(ArgumentError) as error:
         read_dataset(str(path), *make("CartPole-v1"))
     assert str(error.value) == message.format(path=path)
+
+
+ENDS = np.array([0, 0, 1, 1, 0, 0, 0, 1, 0], bool)
+"""Episodes of 3, 1 and 4 transitions, and one that has not ended."""
+
+
+@pytest.mark.parametrize(
+    ("num_episodes", "subsample", "rows"),
+    [
+        (0, 1, range(9)),
+        (0, 2, [0, 2, 3, 4, 6, 8]),
+        (0, 100, [0, 3, 4, 8]),
+        (1, 1, [0, 1, 2]),
+        (2, 1, [0, 1, 2, 3]),
+        (3, 3, [0, 3, 4, 7]),
+    ],
+)
+def test_episodes_and_one_in_so_many_of_their_transitions(num_episodes: int, subsample: int, rows) -> None:
+    assert chosen_rows(ENDS, num_episodes, subsample).tolist() == list(rows)
+
+
+def test_too_few_episodes() -> None:
+    with pytest.raises(ArgumentError, match=r"^num_episodes must be at most 3, the episodes of the dataset, got 4$"):
+        chosen_rows(ENDS, 4, 1)
+
+
+def test_demonstrations_are_the_chosen_rows_of_the_file(tmp_path) -> None:
+    path, data = tmp_path / "data.npz", cart_pole(terminated=np.arange(M) == 3, truncated=np.zeros(M, bool))
+    save_dataset(path, data)
+    given = read_demonstrations(Demonstrations(str(path), num_episodes=1, subsample=2), *make("CartPole-v1"))
+    jax.tree.map(lambda x, y: np.testing.assert_array_equal(x, y[[0, 2]]), given, data)
