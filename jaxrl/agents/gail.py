@@ -55,9 +55,6 @@ class DiscriminatorHparams:
 class GAILHparams(DiscriminatorHparams, PPOHparams):
     """Hyperparameters of GAIL with PPO."""
 
-    discount: Annotated[float, Interval(ge=0, lt=1)] = 0.99
-    """Discount factor γ per step, in [0, 1)."""
-
 
 @dataclasses.dataclass(frozen=True)
 class GAILConfig:
@@ -134,7 +131,7 @@ def gail(
         network: the discriminator, from features `[N, F]` of states and actions to the logit of D, `[N]`, such as
             `jaxrl.networks.Discriminator()`. Observations are scaled by the mean and the standard deviation of the
             expert's, and clipped to [-10, 10]; discrete actions are one-hot. With absorbing states, the last feature is
-            1 in the absorbing state, where all others are 0, and 0 elsewhere.
+            10 in the absorbing state, where all others are 0, and 0 elsewhere.
         observation: an example, as from `jaxrl.networks.example_of(env, env_params)`.
         action_space: of the environment.
         dataset: the expert's transitions `[M, ...]`, such as `load_dataset(path).transitions`.
@@ -264,8 +261,12 @@ def draw_features(parts: _Parts, statistics: PyTree, steps: Transition, key: Arr
 
 
 def absorbing_features(features: Array) -> Array:
-    """The features of the absorbing state, `[F]`."""
-    return jnp.zeros(features.shape[-1]).at[-1].set(1)
+    """The features of the absorbing state, `[F]`.
+
+    It is as far from all others as the largest scaled observation, since the gradient penalty bounds by the distance
+    how much the logits of two states differ.
+    """
+    return jnp.zeros(features.shape[-1]).at[-1].set(LIMIT)
 
 
 def gradient_penalty(parts: _Parts, params: PyTree, features: Array) -> Array:
@@ -278,8 +279,8 @@ def gradient_penalty(parts: _Parts, params: PyTree, features: Array) -> Array:
 def imitation_rewards(parts: _Parts, state: PolicyGradientState, batch: Transition, statistics: PyTree) -> Array:
     """The rewards of a rollout, `[T, N]`.
 
-    With absorbing states, a transition that terminated also earns what follows: γ / (1 − γ) times the reward of the
-    absorbing state.
+    With absorbing states, they are minus the absorbing state's reward r. Where an episode terminates, r / (1 − γ) would
+    follow; if each step earns r less, this is 0, all advantages are the same, and all values are r / (1 − γ) less.
     """
     reward = REWARDS[parts.config.reward]
 
@@ -291,9 +292,7 @@ def imitation_rewards(parts: _Parts, state: PolicyGradientState, batch: Transiti
         return rewards
     pair = jax.tree.map(lambda x: x[0, :1], (batch.observation, batch.action))
     features = absorbing_features(parts.features(statistics, pair))
-    absorbing = reward(parts.network.apply(state.params, features[None]))[0]
-    discount = state.hparams.discount
-    return rewards + jnp.where(batch.terminated, discount / (1 - discount) * absorbing, 0.0)
+    return rewards - reward(parts.network.apply(state.params, features[None]))[0]
 
 
 def _statistics_of(pairs: PyTree) -> PyTree:

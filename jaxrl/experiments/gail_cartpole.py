@@ -14,7 +14,7 @@ experiment = Experiment(
         task=Task("CartPole-v1"),
         hparams=GAILHparams(learning_rate=1e-3),
         config=GAIL(num_envs=32, rollout_length=128),
-        budget=Budget(500_000),
+        budget=Budget(300_000),
         execution=Execution(sequential=True),
     ),
     report=report_expert,

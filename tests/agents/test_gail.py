@@ -12,6 +12,7 @@ from gymnax.environments import spaces
 
 from jaxrl import A2CHparams, ArgumentError, GAILConfig, GAILHparams, OnPolicyConfig, Transition, a2c, gail, on_policy
 from jaxrl.agents import DiscriminatorHparams, PPOHparams, ppo, reinforce
+from jaxrl.agents.gail import LIMIT, _Parts, draw_features
 from jaxrl.agents.policy_gradient import generalized_advantages
 from jaxrl.envs import rollout
 from jaxrl.networks import Discriminator, actor_critic
@@ -95,7 +96,7 @@ class PairTable(Linear):
 
     def apply(self, params, features, *, rngs=None):
         pairs = features[:, :S, None] * features[:, None, S : S + A]
-        return jnp.concatenate([pairs.reshape(-1, S * A), features[:, -1:]], 1) @ params
+        return jnp.concatenate([pairs.reshape(-1, S * A), features[:, -1:] / LIMIT], 1) @ params
 
 
 @pytest.fixture(scope="module")
@@ -148,6 +149,16 @@ def test_the_discriminator_of_a_tabular_mdp_is_exact(demonstrations) -> None:
     assert late["discriminator_accuracy"] == pytest.approx(right, abs=0.01)
 
 
+def test_an_absorbing_state_follows_each_termination_once() -> None:
+    """Of three pairs and one termination, all four rows are drawn equally often."""
+    parts = _Parts(echo(), Linear(), GAILConfig(absorbing=True, discriminator_batch_size=40_000), freeze, (S, A))
+    draw = quick_jit(partial(draw_features, parts, (None, None)))
+    features = np.asarray(draw(EXPERT_PAIRS, jax.random.key(0)))
+    rows, counts = np.unique(features, axis=0, return_counts=True)
+    assert rows.tolist() == [[0, 0, 0, 0, 0, LIMIT], [0, 0, 1, 1, 0, 0], [0, 1, 0, 0, 1, 0], [1, 0, 0, 0, 1, 0]]
+    np.testing.assert_allclose(counts / 40_000, 1 / 4, atol=0.01)
+
+
 def pairs(states, actions, terminated=False, truncated=False) -> Transition:
     """Transitions of numbered states `[...]`, with rewards of NaN."""
     states, actions = jnp.asarray(states, jnp.int32), jnp.asarray(actions, jnp.int32)
@@ -186,7 +197,7 @@ def learn(batch: Transition, dataset: Transition, network=None, config=None, opt
 
 
 EXPERT_PAIRS = pairs([0, 1, 2], [1, 1, 0], terminated=[False, False, True])
-WEIGHTS = [np.log(3), -np.log(4), 0, 0, np.log(2), np.log(7)]
+WEIGHTS = [np.log(3), -np.log(4), 0, 0, np.log(2), np.log(7) / LIMIT]
 """Of the states 0, 1 and 2, of the actions 0 and 1, and of the absorbing state: D = 3/4, 1/5, … and there 7/8."""
 
 
@@ -207,29 +218,25 @@ def test_rewards_by_hand(reward, rewards) -> None:
     assert metrics["imitation_reward"].value() == pytest.approx(rewards.mean(), rel=1e-5)
     assert float(metrics["own"].value()) == 7
 
-    state, _ = learn(batch, EXPERT_PAIRS, Linear(WEIGHTS), GAILConfig(reward, absorbing=True), discount=0.75)
+    state, _ = learn(batch, EXPERT_PAIRS, Linear(WEIGHTS), GAILConfig(reward, absorbing=True))
     absorbing = np.log(8) if reward == "positive" else np.log(7 / 8)
-    rewards[1, 0] += 3 * absorbing  # 0.75 + 0.75² + … = 3, where it terminated; truncated episodes go on
-    np.testing.assert_allclose(state.agent[0], rewards, rtol=1e-5)
+    np.testing.assert_allclose(state.agent[0], rewards - absorbing, rtol=1e-5)
 
 
 def test_the_absorbing_state_is_a_part_of_the_return() -> None:
-    """The advantages and returns are those of an episode to which a long stay there is appended."""
-    batch = pairs([[0], [1], [2], [0]], [[0], [0], [1], [1]], [[0], [0], [1], [0]])
-    config, discount = GAILConfig(absorbing=True), 0.9
-    state, _ = learn(batch, EXPERT_PAIRS, Linear(WEIGHTS), config, discount=discount)
-    v_tm1, v_t = jnp.array([[1.0], [2], [3], [4]]), jnp.array([[2.0], [3], [-9], [5]])
-    ours = generalized_advantages(batch._replace(reward=state.agent[0]), v_tm1, v_t, discount, 0.8)
-    long = 500
+    """Advantages are those of an episode to which an endless stay there is appended, and returns less what it earns."""
+    batch, discount = pairs([[0], [1], [2], [0]], [[0], [0], [1], [1]], [[0], [0], [1], [0]]), 0.9
+    state, _ = learn(batch, EXPERT_PAIRS, Linear(WEIGHTS), GAILConfig(absorbing=True))
     plain, _ = learn(batch, EXPERT_PAIRS, Linear(WEIGHTS[:-1]))
-    rewards = jnp.concatenate([plain.agent[0][:3], jnp.full((long, 1), np.log(8))])
-    # The value of the absorbing state, a single number, is exact; it bootstraps from itself.
-    worth = jnp.full((long, 1), np.log(8) / (1 - discount))
-    values = jnp.concatenate([v_tm1[:3], worth])
-    whole = pairs(*jnp.zeros((2, 3 + long, 1)))._replace(reward=rewards)
-    theirs = generalized_advantages(whole, values, jnp.concatenate([values[1:], worth[:1]]), discount, 0.8)
-    for own, expected in zip(ours, theirs, strict=True):
-        np.testing.assert_allclose(own[:3], expected[:3], rtol=1e-5)
+    stay, worth = 500, np.log(8) / (1 - discount)
+    v_tm1, v_t = jnp.array([[11.0], [2], [33], [4]]), jnp.array([[2.0], [33], [-9], [5]])
+    ours = generalized_advantages(batch._replace(reward=state.agent[0]), v_tm1 - worth, v_t - worth, discount, 0.8)
+    values = jnp.concatenate([v_tm1[:3], jnp.full((stay + 1, 1), worth)])
+    rewards = jnp.concatenate([plain.agent[0][:3], jnp.full((stay, 1), np.log(8))])
+    endless = pairs(*jnp.zeros((2, 3 + stay, 1)))._replace(reward=rewards)
+    advantages, returns = generalized_advantages(endless, values[:-1], values[1:], discount, 0.8)
+    np.testing.assert_allclose(ours[0][:3], advantages[:3], rtol=1e-4)
+    np.testing.assert_allclose(ours[1][:3], returns[:3] - worth, rtol=1e-4)
 
 
 def test_one_step_of_the_discriminator_by_hand() -> None:
@@ -289,6 +296,11 @@ def test_the_penalty_is_between_the_pairs_and_the_scales_are_the_experts() -> No
     assert moved[0] - moved[1] == pytest.approx(2 * length**2 / 3 - length, rel=0.02)
 
 
+class Drawn(Linear):
+    def init(self, key, features):
+        return jax.random.normal(key, features.shape[1:])
+
+
 def test_no_key_is_used_twice() -> None:
     """The expert's pairs, the policy's, the places between them, and the agent."""
     batch = pairs(np.zeros((2, 3), int), np.zeros((2, 3), int))
@@ -302,7 +314,7 @@ def test_no_key_is_used_twice() -> None:
         inside = Agent(lambda key, *_: log.use(key, "init"), None, None, update)
         config = GAILConfig(discriminator_steps=2, discriminator_batch_size=2)
         dataset = EXPERT_PAIRS._replace(reward=np.zeros(3))
-        agent = gail(inside, Linear(), STATES, ACTIONS, dataset, config)
+        agent = gail(inside, Drawn(), STATES, ACTIONS, dataset, config)
         keys = jax.random.split(jax.random.key(0))
         state = agent.init(keys[0], GAILHparams(), FIXED())
         quick_jit(agent.update)(state, batch, keys[1], jnp.float32(5), agent.constants)
