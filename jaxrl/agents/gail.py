@@ -9,7 +9,7 @@ visit, and the value of the game is 2 JS(ρ_π, ρ_E) − log 4. So the policy i
 with D. (The paper's D is 1 − D here.) Both of the usual rewards have a bias (Kostrikov et al. 2019,
 https://arxiv.org/abs/1809.02925): −log(1 − D) ≥ 0 favours policies that survive, and log D ≤ 0 those that end the
 episode, whatever the expert does. With absorbing states, an episode that terminates goes on for ever in a state of its
-own, which the discriminator partss like all others and whose reward is a part of the return.
+own, which the discriminator judges like all others and whose rewards are a part of the return.
 """
 
 import dataclasses
@@ -122,6 +122,10 @@ def gail(
     optimizer: Optimizer = default_optimizer,
 ) -> Agent[GAILState[StateT]]:
     """The same agent, which imitates an expert instead of earning the environment's rewards.
+
+        example, space = example_of(env, env_params), action_space_of(env, env_params)
+        agent = gail(ppo(actor_critic(example, space)), Discriminator(), example, space, dataset)
+        trainer = on_policy(agent, env, env_params, OnPolicyConfig())  # with hyperparameters GAILHparams()
 
     Each update trains the discriminator on pairs of the rollout and of the expert, and then the agent on the rollout
     with the discriminator's rewards. The dataset is a constant: a population shares it, and no checkpoint holds it.

@@ -11,7 +11,7 @@ import pytest
 
 from jaxrl import load, make, rollout, save_dataset
 from jaxrl.cli.command import main
-from jaxrl.experiments import sweep
+from jaxrl.experiments import gail_minatar, sweep
 from jaxrl.experiments.gail_cartpole import experiment
 from tests.cli.test_bc_cartpole import demos as balancing  # noqa: F401
 from tests.cli.test_bc_cartpole import folder  # noqa: F401
@@ -73,6 +73,13 @@ def test_a_run(run_main, folder: Path, demos) -> None:  # noqa: F811
     Path("demos.npz").unlink()
     assert load("run")(jnp.zeros(4), jax.random.key(0)).shape == ()
     assert set(load("run").params["params"]) == {"actor", "critic"}
+
+
+def test_only_floats_are_normalised() -> None:
+    board, vector = jax.ShapeDtypeStruct((10, 10, 4), bool), jax.ShapeDtypeStruct((4,), np.float32)
+    reason = "env Breakout-MinAtar, which shows no floats"
+    assert gail_minatar.experiment.ignored(gail_minatar.experiment.defaults, board) == {"config.normalise": reason}
+    assert experiment.ignored(experiment.defaults, vector) == {}
 
 
 def push_left(given, key):
