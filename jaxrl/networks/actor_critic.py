@@ -9,7 +9,8 @@ import numpy as np
 from flax import linen as nn
 
 from jaxrl.distributions import Categorical, Distribution, Normal
-from jaxrl.networks.network import as_features, check_observation, num_states_of
+from jaxrl.networks.layers import BoardConv, check_conv_features, is_board
+from jaxrl.networks.network import check_observation, features_of, num_states_of
 from jaxrl.types import Array, Box, Discrete, PyTree
 
 ACTIVATIONS = {"tanh": jnp.tanh, "relu": jax.nn.relu}
@@ -48,16 +49,20 @@ class ActorCritic(nn.Module):
     range of each action around the middle; its standard deviation is a parameter that does not depend on the state.
     uint8 images are divided by 255. With `num_states`, observations `[N]` are indices of states, and become one-hot.
     If observations are a tree, its leaves are joined, and `num_states` has one number for each.
+
+    With `conv_features`, boards `[N, H, W, C]` of at least 3 × 3 cells first pass through a convolution with so many
+    features and ReLU, which both networks share.
     """
 
     action_space: Discrete | Box
     hidden_sizes: Sequence[int] = (64, 64)
     activation: Literal["tanh", "relu"] = "tanh"
     num_states: int | Sequence[int] = 0
+    conv_features: int = 0
 
     @nn.compact
     def __call__(self, observations: PyTree) -> tuple[Distribution, Array]:
-        x = as_features(observations, self.num_states)
+        x = inputs_of(observations, self.num_states, self.conv_features)
         actor = MLP(self.hidden_sizes, num_outputs(self.action_space), 0.01, self.activation, name="actor")
         critic = MLP(self.hidden_sizes, 1, 1.0, self.activation, name="critic")
         return policy_of(self, self.action_space, actor(x)), critic(x)[:, 0]
@@ -70,10 +75,11 @@ class PolicyNetwork(nn.Module):
     hidden_sizes: Sequence[int] = (64, 64)
     activation: Literal["tanh", "relu"] = "tanh"
     num_states: int | Sequence[int] = 0
+    conv_features: int = 0
 
     @nn.compact
     def __call__(self, observations: PyTree) -> Distribution:
-        x = as_features(observations, self.num_states)
+        x = inputs_of(observations, self.num_states, self.conv_features)
         actor = MLP(self.hidden_sizes, num_outputs(self.action_space), 0.01, self.activation, name="actor")
         return policy_of(self, self.action_space, actor(x))
 
@@ -87,6 +93,17 @@ class Discriminator(nn.Module):
     @nn.compact
     def __call__(self, features: Array) -> Array:
         return MLP(self.hidden_sizes, 1, 1.0, self.activation)(features)[:, 0]
+
+
+def inputs_of(observations: PyTree, num_states: int | Sequence[int], conv_features: int) -> Array:
+    """What the dense layers take: `[N, inputs]`. The module that calls it has the weights of the convolutions."""
+
+    def flat(x: Array) -> Array:
+        if conv_features and is_board(x.shape[1:]):
+            x = jnp.moveaxis(jax.nn.relu(BoardConv(conv_features)(jnp.moveaxis(x, 0, -1))), -1, 0)
+        return x.reshape(x.shape[0], -1).astype(jnp.float32)
+
+    return jnp.concatenate([flat(x) for x in features_of(observations, num_states)], axis=-1)
 
 
 def num_outputs(space: Discrete | Box) -> int:
@@ -109,6 +126,7 @@ def actor_critic(
     action_space: Discrete | Box,
     hidden_sizes: Sequence[int] = (64, 64),
     activation: Literal["tanh", "relu"] = "tanh",
+    conv_features: int = 0,
 ) -> ActorCritic:
     """The default policy and value networks for an observation.
 
@@ -121,12 +139,14 @@ def actor_critic(
         action_space: of the environment.
         hidden_sizes: units of each dense layer.
         activation: after each hidden layer.
+        conv_features: of a convolution before them, for boards; 0 for none.
 
     Raises:
-        ArgumentError: the observation is something else.
+        ArgumentError: the observation is something else, or it has no board but `conv_features` are given.
     """
     check_observation(observation)
-    return ActorCritic(action_space, tuple(hidden_sizes), activation, num_states_of(observation))
+    check_conv_features(conv_features, observation)
+    return ActorCritic(action_space, tuple(hidden_sizes), activation, num_states_of(observation), conv_features)
 
 
 def policy_network(
@@ -134,6 +154,7 @@ def policy_network(
     action_space: Discrete | Box,
     hidden_sizes: Sequence[int] = (64, 64),
     activation: Literal["tanh", "relu"] = "tanh",
+    conv_features: int = 0,
 ) -> PolicyNetwork:
     """The default policy network for an observation, without values. The arguments are those of `actor_critic`.
 
@@ -141,4 +162,5 @@ def policy_network(
         ArgumentError: the observation is something else.
     """
     check_observation(observation)
-    return PolicyNetwork(action_space, tuple(hidden_sizes), activation, num_states_of(observation))
+    check_conv_features(conv_features, observation)
+    return PolicyNetwork(action_space, tuple(hidden_sizes), activation, num_states_of(observation), conv_features)

@@ -8,6 +8,7 @@ import numpy as np
 from flax import linen as nn
 from jax.typing import ArrayLike
 
+from jaxrl.arguments import ArgumentError
 from jaxrl.types import Array, PyTree
 from jaxrl.xla.fusion import no_fuse
 
@@ -110,3 +111,10 @@ def is_board(shape: tuple[int, ...]) -> bool:
 def has_board(observation: PyTree) -> bool:
     """Whether an observation, without a batch axis, is a board or contains one."""
     return any(is_board(getattr(x, "shape", ())) for x in jax.tree.leaves(observation))
+
+
+def check_conv_features(conv_features: int, observation: PyTree) -> None:
+    """Raises `ArgumentError` if there are features of a convolution but no board for it."""
+    if conv_features and not has_board(observation):
+        shapes = jax.tree.map(lambda x: list(x.shape), observation)
+        raise ArgumentError("conv_features", f"must not be given for observations {shapes}, no boards", conv_features)

@@ -4,12 +4,10 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxrl.arguments import ArgumentError
-from jaxrl.networks.layers import BoardConv, Dense, LayerNorm, NoisyDense, has_board, is_board
+from jaxrl.networks.layers import BoardConv, Dense, LayerNorm, NoisyDense, check_conv_features, is_board
 from jaxrl.networks.network import check_observation, features_of, num_states_of
 from jaxrl.types import Array, PyTree
 
@@ -88,7 +86,5 @@ def q_network(observation: PyTree, num_actions: int, hidden_sizes: Sequence[int]
         ArgumentError: the observation is something else, or it has no board but `conv_features` are given.
     """
     check_observation(observation)
-    if "conv_features" in options and not has_board(observation):
-        features, shapes = options["conv_features"], jax.tree.map(lambda x: list(x.shape), observation)
-        raise ArgumentError("conv_features", f"must not be given for observations {shapes}, no boards", features)
+    check_conv_features(options.get("conv_features", 0), observation)
     return QNetwork(num_actions, tuple(hidden_sizes), num_states=num_states_of(observation), **options)

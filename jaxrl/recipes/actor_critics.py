@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Annotated, Any, Literal
 
-from annotated_types import Gt
+from annotated_types import Gt, Interval
 
 from jaxrl.agents import (
     MinibatchConfig,
@@ -17,6 +17,7 @@ from jaxrl.agents import (
 )
 from jaxrl.envs import action_space_of
 from jaxrl.networks import Network, actor_critic, example_of
+from jaxrl.networks.layers import has_board
 from jaxrl.networks.network import check_observation, num_states_of
 from jaxrl.networks.recurrent import RecurrentActorCritic
 from jaxrl.runs.experiment import ignored_settings
@@ -33,6 +34,8 @@ class A2C(OnPolicyConfig):
     """Units of each dense layer, of the policy network and of the value network."""
     activation: Literal["tanh", "relu"] = "tanh"
     """Activation function of these layers."""
+    conv_features: Annotated[int, Interval(ge=0, lt=2**16)] = 0
+    """Channels of a 3 × 3 convolution before both, 0 for none (image observations only)."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,14 +65,14 @@ class Reinforce(ReinforceConfig, A2C):
 
 def default_network(env: Any, env_params: Any, config: A2C) -> Network:
     """The default policy and value networks for the environment's observations and actions."""
-    space = action_space_of(env, env_params)
-    return actor_critic(example_of(env, env_params), space, config.hidden_sizes, config.activation)
+    space, example = action_space_of(env, env_params), example_of(env, env_params)
+    conv_features = config.conv_features if has_board(example) else 0
+    return actor_critic(example, space, config.hidden_sizes, config.activation, conv_features)
 
 
 def ignored_by_policy_gradient(options: Options, observation: Any) -> dict[str, str]:
     """The settings that A2C, PPO or REINFORCE ignores, and why."""
-    del observation
-    config = options.config
+    config, board = options.config, has_board(observation)
     is_reinforce = isinstance(config, Reinforce)
     weight = config.weight if is_reinforce else "baseline"
     one_step = isinstance(config, PPO) and config.num_epochs == config.num_minibatches == 1
@@ -77,6 +80,7 @@ def ignored_by_policy_gradient(options: Options, observation: Any) -> dict[str, 
         (config.rollout_length == 1 and not is_reinforce, "config.rollout_length 1", ("hparams.gae_lambda",)),
         (not config.hidden_sizes, "config.hidden_sizes of no layers", ("config.activation",)),
         (weight != "baseline", f"config.weight {weight}", ("hparams.value_coef",)),
+        (not board, f"env {options.task.env}, which shows no board", ("config.conv_features",)),
         (one_step, "config.num_epochs and num_minibatches 1", ("hparams.clip",)),
     )
 

@@ -75,7 +75,7 @@ def block_size(agents: int, agent_bytes: float, platform: str) -> int:
     """
     if platform != "cpu":
         return agents
-    most = max(1, min(MAX_BLOCK, int(BLOCK_BYTES / agent_bytes)))
+    most = max(1, min(MAX_BLOCK, int(BLOCK_BYTES / max(1, agent_bytes))))
     blocks = -(-agents // most)
     return -(-agents // blocks)
 

@@ -4,8 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as nn
 from gymnax.environments import spaces
 
+from jaxrl.arguments import ArgumentError
 from jaxrl.distributions import Categorical, Normal
 from jaxrl.networks import ActorCritic, Network, PolicyNetwork, actor_critic, policy_network
 from jaxrl.types import Box, Discrete
@@ -89,3 +91,28 @@ def test_images_and_numbered_states() -> None:
     network = actor_critic(spaces.Discrete(4), Discrete(2), (4,))
     of_one_hot = apply(params, jnp.eye(4).reshape(4, 2, 2))[1]
     np.testing.assert_allclose(quick_jit(network.apply)(params, jnp.arange(4))[1], of_one_hot, rtol=1e-5)
+
+
+@pytest.mark.parametrize("make", [actor_critic, policy_network])
+def test_boards_pass_through_a_convolution_that_both_share(make) -> None:
+    """Against flax's own convolution and the same networks without one."""
+    boards = np.random.default_rng(1).integers(0, 2, (6, 5, 4, 3)).astype(bool)
+    beside = np.random.default_rng(2).normal(size=(6, 2)).astype(np.float32)
+    example = {"board": boards[0], "speed": beside[0]}
+    network = make(example, Discrete(3), (8,), "relu", conv_features=7)
+    params = network.init(jax.random.key(0), {"board": boards, "speed": beside})
+    own = dict(params["params"])
+    kernel, bias = (own["BoardConv_0"]["Dense_0"][name] for name in ("kernel", "bias"))
+    assert own.pop("BoardConv_0").keys() == {"Dense_0"}
+    conv = nn.Conv(7, (3, 3), padding="VALID")
+    features = conv.apply({"params": {"kernel": kernel.reshape(3, 3, 3, 7), "bias": bias}}, boards.astype(np.float32))
+    flat = jnp.moveaxis(jax.nn.relu(features), -1, 1).reshape(6, -1)
+    dense = make(jnp.zeros(flat.shape[1] + 2), Discrete(3), (8,), "relu")
+    expected = dense.apply({"params": own}, jnp.concatenate([flat, beside], axis=1))
+    outputs = network.apply(params, {"board": boards, "speed": beside})
+    for got, want in zip(jax.tree.leaves(outputs), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(got, want, atol=1e-6)
+    with pytest.raises(
+        ArgumentError, match=r"^conv_features must not be given for observations \[4\], no boards, got 7$"
+    ):
+        make(jnp.zeros(4), Discrete(3), conv_features=7)

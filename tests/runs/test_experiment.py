@@ -101,6 +101,7 @@ IGNORED = [
     (pqn_cartpole, {"config.conv_features": 8}, "env CartPole-v1, which shows no board"),
     (pqn_cartpole, {"hparams.q_lambda": 0.5, "config.rollout_length": 1}, "config.rollout_length 1"),
     (pqn_cartpole, {"hparams.epsilon_decay_steps": 5.0, "hparams.epsilon_start": 0.2}, "equal to its end"),
+    (ppo_cartpole, {"config.conv_features": 8}, "env CartPole-v1, which shows no board"),
     (a2c_cartpole, {"hparams.gae_lambda": 0.5, "config.rollout_length": 1}, "config.rollout_length 1"),
     (ppo_cartpole, {"config.activation": "relu", "config.hidden_sizes": []}, "config.hidden_sizes of no layers"),
     (ppo_cartpole, {"hparams.clip": 0.1, "config.num_epochs": 1, "config.num_minibatches": 1}, "num_minibatches 1"),
