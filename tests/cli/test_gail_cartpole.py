@@ -94,7 +94,7 @@ def test_a_fool_is_imitated_with_absorbing_states_alone(run_main, folder: Path, 
     fool = rollout(env, push_left, jax.random.key(0), 100, 1, params)
     save_dataset("left.npz", jax.tree.map(lambda x: np.asarray(x)[:, 0], fool), {"num_actions": 2})
     demonstrations = ("--config.dataset", "left.npz", "--config.num-episodes", "1")
-    flags = ["--config.absorbing", "--total-steps", "200000"] if absorbing else []
+    flags = ["--config.absorbing", "--total-steps", "200000"] if absorbing else ["--total-steps", "500000"]
     code, _, err = run_main(train, *demonstrations, "--num-seeds", "7", "--out", "run", *flags)
     assert code == 0, err
     returns = json.loads(Path("run/summary.json").read_text())["eval_return_per_seed"]
