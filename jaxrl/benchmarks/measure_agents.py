@@ -17,6 +17,7 @@ from jaxrl.runs.options import Options
 from jaxrl.runs.task import make_env
 from jaxrl.training.hparams import repeat
 from jaxrl.training.program import Program
+from jaxrl.types import Trainer
 
 PICTURE = "agents.png"
 TEXT = """# Speed of populations
@@ -35,18 +36,10 @@ def measure(
     experiment: Experiment, options: Options, agents: int, devices: Sequence[jax.Device], seconds: float, repeats: int
 ) -> dict[str, Any]:
     """Measures a population, on as many of the devices as divide it, and one agent in turns, and returns one row."""
-    env, env_params = make_env(options.task)
-    _, trainer = experiment.build(env, env_params, options.config)
-    used = devices[: max(n for n in range(1, len(devices) + 1) if agents % n == 0)]
-
-    def build(key: jax.Array, hparams: Any, devices: Sequence[jax.Device]) -> tuple[Program, TimedLoop]:
-        program = Program(trainer, key, hparams, devices=devices, sequential=options.execution.sequential)
-        advance = program.compiled()
-        return program, TimedLoop(advance, program.init(key, hparams), program.compile_seconds)
-
-    key = jax.random.key(0)
-    _, one = build(key, options.hparams, devices[:1])
-    program, many = build(jax.random.split(key, agents), repeat(options.hparams, agents), used)
+    _, trainer = experiment.build(*make_env(options.task), options.config)
+    used = devices_of(agents, devices)
+    _, one = compile_program(trainer, options, None, devices[:1])
+    program, many = compile_program(trainer, options, agents, used)
     alone, together = time_loops([one, many], seconds, repeats)
     speed = together.steps_per_second * trainer.steps_per_iteration * agents
     speed_alone = alone.steps_per_second * trainer.steps_per_iteration
@@ -61,6 +54,23 @@ def measure(
         **together._asdict(),
         "seconds_alone": alone.seconds,
     }
+
+
+def devices_of(agents: int, devices: Sequence[jax.Device]) -> Sequence[jax.Device]:
+    """As many of the devices as divide the agents."""
+    return devices[: max(n for n in range(1, len(devices) + 1) if agents % n == 0)]
+
+
+def compile_program(
+    trainer: Trainer, options: Options, agents: int | None, devices: Sequence[jax.Device]
+) -> tuple[Program, TimedLoop]:
+    """The compiled program of a population on the devices, or of a single agent if `agents` is None."""
+    key, hparams = jax.random.key(0), options.hparams
+    if agents is not None:
+        key, hparams = jax.random.split(key, agents), repeat(hparams, agents)
+    program = Program(trainer, key, hparams, devices=devices, sequential=options.execution.sequential)
+    advance = program.compiled()
+    return program, TimedLoop(advance, program.init(key, hparams), program.compile_seconds)
 
 
 def tabulate(rows: Rows) -> pl.DataFrame:

@@ -3,7 +3,7 @@
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import numpy as np
@@ -30,6 +30,19 @@ class Timing(NamedTuple):
     @property
     def steps_per_second(self) -> float:
         return self.num_steps / statistics.median(self.seconds)
+
+
+class Loop(Protocol):
+    """What `time_loops` times.
+
+    Attributes:
+        compile_seconds: the time that compiling took.
+    """
+
+    compile_seconds: float
+
+    def run(self, num_steps: int) -> float:
+        """Runs `num_steps` more steps, and returns the seconds that they took."""
 
 
 class TimedLoop:
@@ -63,7 +76,7 @@ def compile_loop(init: Callable[[Array], PyTree], run: Callable[[PyTree, Array],
     return TimedLoop(compiled, carry, time.perf_counter() - start)
 
 
-def time_loops(loops: Sequence[TimedLoop], seconds: float, repeats: int) -> list[Timing]:
+def time_loops(loops: Sequence[Loop], seconds: float, repeats: int) -> list[Timing]:
     """Times each loop `repeats` times for about `seconds`, and for at least `MIN_STEPS` steps.
 
     The loops take turns, so that a slow moment of the machine affects all.

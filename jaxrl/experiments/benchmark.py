@@ -1,4 +1,4 @@
-"""Measures the speed of environments, of prioritised sampling, of populations of agents, and of accelerators."""
+"""Measures the speed of environments, of prioritised sampling, of training, and of accelerators."""
 
 import dataclasses
 import itertools
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import jax
+import platformdirs
 import polars as pl
 import tyro
 from annotated_types import Gt, Interval
@@ -17,14 +18,18 @@ from jaxrl.arguments import ArgumentError, renaming
 from jaxrl.arguments import check as check_bounds
 from jaxrl.benchmarks import (
     accelerator_items,
+    baseline_process,
     env_tables,
     measure_accelerator,
     measure_agents,
     measure_envs,
     measure_limits,
     measure_replay,
+    measure_train,
     pages,
+    rejax_settings,
 )
+from jaxrl.benchmarks.baseline_process import BaselineError
 from jaxrl.cli.command import check_platform, prepare_jax, screen
 from jaxrl.cli.errors import errors_in_one_line, fail
 from jaxrl.cli.parse import parse
@@ -94,6 +99,29 @@ class Agents(Benchmark):
 
 
 @dataclasses.dataclass(frozen=True)
+class Train(Benchmark):
+    """Training speed of one agent and of populations, compared with rejax at the same settings."""
+
+    seconds: Annotated[float, Interval(gt=0, le=3600)] = 2.0
+    """Approximate duration of one timed run. A run has at least 8 iterations."""
+    experiments: tuple[str, ...] = (
+        "dqn_cartpole", "pqn_cartpole", "ppo_cartpole", "a2c_cartpole",
+        "dqn_minatar", "rainbow_minatar", "pqn_minatar", "ppo_minatar",
+    )  # fmt: skip
+    """The experiments to measure with one agent."""
+    populations: Annotated[
+        tuple[str, ...], tyro.conf.arg(help_behavior_hint="(default: the first four, on CartPole)")
+    ] = experiments[:4]
+    """The experiments to measure with a population."""
+    num_agents: Size = 64
+    """Number of agents in a population."""
+    baselines: bool = True
+    """Also measure rejax, which pip installs into a virtual environment of its own at the first time."""
+    cache: Annotated[Path | None, run_options.default_hint("in the user's cache folder", "DIR")] = None
+    """Directory of this virtual environment."""
+
+
+@dataclasses.dataclass(frozen=True)
 class Accelerator:
     """What works on this machine's accelerator, whether it is right there, and how fast, in a few minutes."""
 
@@ -119,11 +147,12 @@ class Limits(Benchmark):
     """Numbers of agents in one program."""
 
 
-BENCHMARKS = ("envs", "replay", "agents", "limits", "accelerator")
+BENCHMARKS = ("envs", "replay", "agents", "train", "limits", "accelerator")
 Options = (
     Annotated[Envs, tyro.conf.subcommand("envs")]
     | Annotated[Replay, tyro.conf.subcommand("replay")]
     | Annotated[Agents, tyro.conf.subcommand("agents")]
+    | Annotated[Train, tyro.conf.subcommand("train")]
     | Annotated[Limits, tyro.conf.subcommand("limits")]
     | Annotated[Accelerator, tyro.conf.subcommand("accelerator")]
 )
@@ -137,7 +166,7 @@ def check(options: Benchmark | Accelerator) -> None:
     """
     check_bounds(options)
     for field in dataclasses.fields(options):
-        if getattr(options, field.name) == () and field.name != "config":
+        if getattr(options, field.name) == () and field.name not in ("config", "populations"):
             raise ArgumentError(field.name, "must have at least one value", got="none")
     if options.record is not None:
         make_directory(options.record, "record")
@@ -196,6 +225,41 @@ def benchmark_agents(options: Agents, console: Console) -> None:
             text = measure_agents.describe(rows, options.config)
             pages.write(options.record, rows, started, text, measure_agents.PICTURE, measure_agents.draw)
     show(measure_agents.tabulate(rows), console)
+
+
+def benchmark_train(options: Train, console: Console) -> None:
+    """Measures all experiments. It records each at once, so that stopping early loses little."""
+    check(options)
+    prepare_jax(num_cpu_devices=None)
+    names = [("experiments", name, 1) for name in options.experiments]
+    names += [("populations", name, options.num_agents) for name in options.populations]
+    runs = []
+    for option, name, agents in names:
+        with renaming(experiment=option):
+            runs.append((find_experiment(name), agents))
+    with console.status("installing rejax"):
+        python = install_rejax(options)
+    started, rows, devices = provenance.now(), [], local_devices(None)
+    for experiment, agents in runs:
+        with console.status(f"{experiment.name}, {agents:,} agents"):
+            rows += measure_train.measure(experiment, agents, devices, python, options.seconds, options.repeats)
+        if options.record is not None:
+            pages.write(options.record, rows, started, measure_train.describe(rows, options.repeats))
+    show(measure_train.tabulate(rows), console)
+    for line in measure_train.failures(rows):
+        console.print(f"note: rejax is not measured on {line}", soft_wrap=True)
+
+
+def install_rejax(options: Train) -> Path | BaselineError:
+    """The Python that has rejax, or why there is none."""
+    if not options.baselines:
+        return BaselineError("--no-baselines")
+    cache = options.cache or Path(platformdirs.user_cache_dir("jaxrl")) / "baselines"
+    make_directory(cache, "cache")
+    try:
+        return baseline_process.install(cache, rejax_settings.REQUIREMENTS)
+    except BaselineError as error:
+        return error
 
 
 def benchmark_limits(options: Limits, console: Console) -> None:
@@ -262,12 +326,13 @@ def main() -> None:
     if sys.argv[1:2] and not sys.argv[1].startswith("-") and sys.argv[1] not in BENCHMARKS:
         fail(f"the benchmark must be one of {', '.join(BENCHMARKS)}, got {sys.argv[1]!r}", 2)
     options: Any = parse(Options, __doc__, prog="python -m jaxrl.experiments.benchmark")
-    if not isinstance(options, Agents | Accelerator):  # which configure jax before it looks at its devices
+    if not isinstance(options, Agents | Train | Accelerator):  # which configure jax before it looks at its devices
         check_platform()
     run: Any = {
         Envs: benchmark_envs,
         Replay: benchmark_replay,
         Agents: benchmark_agents,
+        Train: benchmark_train,
         Limits: benchmark_limits,
         Accelerator: benchmark_accelerator,
     }[type(options)]

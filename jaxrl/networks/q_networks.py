@@ -23,7 +23,7 @@ class QNetwork(nn.Module):
     Attributes:
         num_actions: of the environment.
         hidden_sizes: units of each dense layer.
-        conv_features: features of the convolution.
+        conv_features: features of the convolution; without any, 0, boards are flattened too.
         outputs: shape of the outputs for one action: `()` for Q(s, a), `(K,)` for a distribution of returns.
         layer_norm: whether to normalise before each ReLU, as PQN needs.
         dueling: whether the last hidden layer splits into two streams, Q = V + A − mean_a A (Wang et al. 2016,
@@ -55,8 +55,8 @@ class QNetwork(nn.Module):
 
     def inputs(self, x: Array) -> Array:
         """What the dense layers take of one leaf: `[N, ...]` to `[inputs, N]`."""
-        board, x = is_board(x.shape[1:]), jnp.moveaxis(x, 0, -1)
-        if board:
+        convolve, x = self.conv_features > 0 and is_board(x.shape[1:]), jnp.moveaxis(x, 0, -1)
+        if convolve:
             x = self.activate(BoardConv(self.conv_features)(x))
         return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
 

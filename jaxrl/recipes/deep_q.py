@@ -33,8 +33,8 @@ from jaxrl.types import Agent, Trainer
 class NetworkConfig:
     hidden_sizes: tuple[Annotated[int, Gt(0)], ...] = (128,)
     """Units of each dense layer."""
-    conv_features: Annotated[int, Interval(gt=0, lt=2**16)] = 16
-    """Channels of the 3 × 3 convolution (image observations only)."""
+    conv_features: Annotated[int, Interval(ge=0, lt=2**16)] = 16
+    """Channels of the 3 × 3 convolution (image observations only); 0 for none."""
     layer_norm: bool = False
     """Normalise the features of each layer."""
 
@@ -134,7 +134,7 @@ def ignored_by_dqn(options: Options, observation: Any) -> dict[str, str]:
 def ignored_by_iqn(options: Options, observation: Any) -> dict[str, str]:
     """The settings that implicit quantile networks ignore, and why."""
     copied = options.hparams.tau == options.hparams.target_update_period == 1
-    only_features = not has_board(observation) and len(options.config.hidden_sizes) == 1
+    only_features = not _convolves(options.config, observation) and len(options.config.hidden_sizes) == 1
     return (
         ignored_by_network(options, observation)
         | ignored_by_replay(options)
@@ -173,10 +173,15 @@ def ignored_by_replay(options: Options) -> dict[str, str]:
 def ignored_by_network(options: Options, observation: Any) -> dict[str, str]:
     """The settings of the network and of ε that are ignored, and why."""
     board, config = has_board(observation), options.config
+    no_layers = not _convolves(config, observation) and not config.hidden_sizes
     return ignored_by_exploration(options) | ignored_settings(
         (not board, f"env {options.task.env}, which shows no board", ("config.conv_features",)),
-        (not board and not config.hidden_sizes, "config.hidden_sizes of no layers", ("config.layer_norm",)),
+        (no_layers, "config.hidden_sizes of no layers", ("config.layer_norm",)),
     )
+
+
+def _convolves(config: NetworkConfig, observation: Any) -> bool:
+    return config.conv_features > 0 and has_board(observation)
 
 
 def ignored_by_exploration(options: Options) -> dict[str, str]:

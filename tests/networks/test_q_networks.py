@@ -42,6 +42,15 @@ def test_bytes_of_an_image_are_scaled_and_a_board_is_not() -> None:
     np.testing.assert_allclose(apply(params, board), apply(params, jnp.float32(board)), rtol=1e-4)
 
 
+def test_a_board_without_a_convolution_is_flattened() -> None:
+    boards = np.random.default_rng(0).random((3, 4, 5, 2)) < 0.5
+    network = q_network(boards[0], 2, (8,), conv_features=0)
+    params = quick_jit(network.init)(jax.random.key(0), boards)
+    assert jax.tree.map(jnp.shape, params["params"]["Dense_0"]) == {"kernel": (40, 8), "bias": (8,)}
+    flat = quick_jit(QNetwork(2, (8,)).apply)(params, boards.reshape(3, -1))
+    np.testing.assert_allclose(quick_jit(network.apply)(params, boards), flat, rtol=1e-6)
+
+
 def test_numbered_states_are_one_hot() -> None:
     """If a space has their number."""
     network = q_network(gymnax.Discrete(5), 2, (4,))

@@ -97,6 +97,7 @@ IGNORED = [
     (dqn_cartpole, {"config.num_atoms": 7}, "config.values expected"),
     (dqn_cartpole, {"config.conv_features": 8}, "env CartPole-v1, which shows no board"),
     (dqn_cartpole, {"config.layer_norm": True, "config.hidden_sizes": []}, "config.hidden_sizes of no layers"),
+    (pqn_minatar, {"config.layer_norm": False, "config.hidden_sizes": [], "config.conv_features": 0}, "no layers"),
     (dqn_cartpole, {"config.double": True, "hparams.tau": 1.0}, "hparams.tau 1"),
     (pqn_cartpole, {"config.conv_features": 8}, "env CartPole-v1, which shows no board"),
     (pqn_cartpole, {"hparams.q_lambda": 0.5, "config.rollout_length": 1}, "config.rollout_length 1"),
