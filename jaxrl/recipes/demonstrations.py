@@ -2,31 +2,41 @@
 
 import functools
 import os
+from collections.abc import Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from jaxrl.arguments import ArgumentError, renaming
-from jaxrl.envs import action_space_of, vectorize
+from jaxrl.envs import action_space_of, describe_env, vectorize
 from jaxrl.replay.datasets import Dataset, load_dataset, num_actions_seen
 from jaxrl.types import Discrete, PyTree, Transition
 
 
 def read_dataset(path: str, env: Any, env_params: Any) -> Transition:
     """The transitions in a file, which must be those of the environment. Its errors name the option `dataset`."""
-    if not path:
-        rule = "must be a file of recorded transitions, as python -m jaxrl.experiments.record writes"
-        raise ArgumentError("dataset", rule, path, got="none")
-    with renaming(path="dataset"):
-        changed = os.stat(path).st_mtime_ns if os.path.exists(path) else 0
-        transitions, about = _read(path, changed)
+    transitions, about = _dataset(path)
+    check_same_env(about, env, env_params)
     num_actions = about.get("num_actions")
     if num_actions is not None and type(num_actions) is not int:
         rule = f"must give a whole number as num_actions of the transitions in {path}"
         raise ArgumentError("dataset", rule, num_actions)
     check_is_of_env(transitions, env, env_params, num_actions)
     return transitions
+
+
+def read_about(path: str) -> dict[str, Any]:
+    """What a file says about its transitions. Its errors name the option `dataset`."""
+    return _dataset(path).about
+
+
+def _dataset(path: str) -> Dataset:
+    if not path:
+        rule = "must be a file of recorded transitions, as python -m jaxrl.experiments.record writes"
+        raise ArgumentError("dataset", rule, path, got="none")
+    with renaming(path="dataset"):
+        return _read(path, os.stat(path).st_mtime_ns if os.path.exists(path) else 0)
 
 
 @functools.lru_cache(maxsize=1)
@@ -44,6 +54,22 @@ def dataset_shapes(env: Any, env_params: Any, size: int = 1) -> Transition:
     else:
         actions = jnp.zeros((size, *space.low.shape), jnp.float32)
     return jax.eval_shape(lambda key: envs.decode(envs.step(envs.reset(key), actions, key)[1]), jax.random.key(0))
+
+
+def check_same_env(about: Mapping[str, Any], env: Any, env_params: Any) -> None:
+    """Checks that what is known about transitions, or about an expert, is not of another environment.
+
+    Args:
+        about: with `env_name` and `rules_text`, as from `jaxrl.envs.describe_env`; what is missing is not checked.
+        env, env_params: the environment.
+
+    Raises:
+        ArgumentError: it is of another one, or of the same with other rules or parameters.
+    """
+    for key, here in describe_env(env, env_params).items():
+        if about.get(key, here) != here:
+            word = "environment" if key == "env_name" else "rules"
+            raise ArgumentError("dataset", f"must be of the {word} {here!r}", got=repr(about[key]))
 
 
 def check_is_of_env(dataset: Transition, env: Any, env_params: Any, num_actions: int | None = None) -> None:
