@@ -60,16 +60,19 @@ def check_same_env(about: Mapping[str, Any], env: Any, env_params: Any) -> None:
     """Checks that what is known about transitions, or about an expert, is not of another environment.
 
     Args:
-        about: with `env_name` and `rules_text`, as from `jaxrl.envs.describe_env`; what is missing is not checked.
+        about: with `env_name` and `rules_text`, as from `jaxrl.envs.describe_env`. What is missing is not checked, but
+            for a name that `jaxrl.make` knows as `env`.
         env, env_params: the environment.
 
     Raises:
         ArgumentError: it is of another one, or of the same with other rules or parameters.
     """
+    known = {"env_name": about["env"]} if ":" not in str(about.get("env", ":")) else {}
+    known |= about
     for key, here in describe_env(env, env_params).items():
-        if about.get(key, here) != here:
+        if known.get(key, here) != here:
             word = "environment" if key == "env_name" else "rules"
-            raise ArgumentError("dataset", f"must be of the {word} {here!r}", got=repr(about[key]))
+            raise ArgumentError("dataset", f"must be of the {word} {here!r}", got=repr(known[key]))
 
 
 def check_is_of_env(dataset: Transition, env: Any, env_params: Any, num_actions: int | None = None) -> None:
