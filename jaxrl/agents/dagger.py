@@ -88,8 +88,8 @@ def dagger(
         label = expert.policy(given.constants, given._replace(constants=()), expert_key).action
         action = cloning.act(state, given, learner_key, env_steps).action
         label = _as_action(label, action)
-        beta = beta_at(state.hparams, env_steps)
-        by_expert = jax.random.bernoulli(beta_key, beta, (len(label), *(1,) * (label.ndim - 1)))
+        drawn = jax.random.uniform(beta_key, (len(label), *(1,) * (label.ndim - 1)), jnp.float32)
+        by_expert = drawn < beta_at(state.hparams, env_steps)
         return Decision(jnp.where(by_expert, label, action), extras=label)
 
     def update(

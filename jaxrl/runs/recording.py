@@ -44,7 +44,7 @@ def record_dataset(
         Transitions `[M, ...]`, and about them: the `env`, its `rules` and `env_options`, as of a task; `env_name` and
         `rules_text`; the `experiment` and `algorithm` that trained the policy; `num_actions`, None for a box;
         `num_steps`, `num_envs` and `record_seed`; `episodes`, how many ended, and their mean undiscounted return,
-        `episode_return_mean`.
+        `episode_return_mean`. Of few steps only short episodes end, so that their mean is not that of the policy.
 
     Raises:
         ArgumentError: a number is not a whole one of at least 1, there are fewer steps than environments, or both

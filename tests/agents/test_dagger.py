@@ -16,6 +16,7 @@ from jaxrl.envs import Environment, vectorize
 from jaxrl.envs.source import Source
 from jaxrl.training.collect import collect
 from tests.compiling import quick_jit
+from tests.instruments import watching
 
 ROAD, DITCH = 0, 1
 ON, OUT = 0, 1
@@ -235,6 +236,16 @@ def test_labels_are_the_experts_and_the_ring_holds_the_newest() -> None:
     np.testing.assert_array_equal(metrics["right"].sum, 1)
     assert metrics["oldest"].sum.max() == capacity
     assert jax.tree.map(jnp.shape, last) == jax.tree.map(jnp.shape, first)
+
+
+def test_learner_expert_and_who_acts_draw_with_keys_of_their_own() -> None:
+    expert = EXPERT._replace(policy=lambda state, given, key: EXPERT.act(state, given, key, 0.0))
+    agent = jaxrl.dagger(Linear(), expert, EXPERT_STATE)
+    with watching() as log:
+        state = learner_of(agent, DAggerHparams(beta_start=0.5))
+        agent.act(state, Input(jnp.ones((4, 2)), constants=EXPERT_STATE), jax.random.key(1), jnp.float32(0))
+    log.check()
+    assert len(log.uses) == 4
 
 
 def test_continuous_actions() -> None:
