@@ -117,6 +117,7 @@ def test_whole_episodes(policy, monkeypatch, first_steps: int) -> None:
     for n, rows in enumerate(own):
         np.testing.assert_array_equal(steps.observation[rows], many.observation[64 * n :][: len(rows)])
     assert record_dataset(policy, num_envs=8, num_episodes=2)[1]["num_envs"] == 2
+    assert record_dataset(policy, num_envs=4, num_episodes=5)[1]["episodes"] == 5  # 2, 2, 1 and none
 
 
 def test_without_a_whole_episode(policy) -> None:
