@@ -1,6 +1,7 @@
 """Behaviour cloning: its likelihood and gradient in closed form, and the frequencies that it converges to."""
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -123,7 +124,7 @@ def test_a_normal_policy_becomes_the_most_likely_one() -> None:
     space = Box(np.float32([-1, 0]), np.float32([3, 1]))
     network = policy_network(jax.ShapeDtypeStruct((S,), jnp.float32), space, hidden_sizes=())
     params, _ = update(network, sample(x, jnp.float32(actions)), times=3000, rate=0.05)
-    learned = network.apply(params, jnp.float32(x))
+    learned: Any = network.apply(params, jnp.float32(x))
     features = np.c_[x, np.ones(64)]
     fitted = features @ np.linalg.lstsq(features, actions, rcond=None)[0]
     np.testing.assert_allclose(learned.mode(), fitted, atol=1e-4)

@@ -105,6 +105,9 @@ def test_a_run_and_a_recording_of_it(run_main, folder: Path, demos) -> None:
     assert run_main(record.main, "run", "--out", "again.npz")[2] == [
         "error: --out must be a new file in a directory that exists, got again.npz"
     ]
+    assert run_main(record.main, "run", "--num-steps", "9", "--num-episodes", "2")[2] == [
+        "error: --num-episodes must be given without --num-steps, got 2"
+    ]
     assert run_main(record.main, "run", "--num-envs", "2e9")[2] == [
         "error: --num-envs must be <= 1000000, got 2000000000"
     ]
