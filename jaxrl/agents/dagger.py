@@ -65,8 +65,8 @@ def dagger(
     Returns:
         An agent for `jaxrl.off_policy`, with hyperparameters `DAggerHparams`. In each step and environment the expert
         acts with probability β, and else the learner, who samples from its policy. The transitions' extras are what
-        the expert would do, `[N]` or `[N, D]`. The replay buffer is D: its capacity bounds how many labels
-        the learner remembers. Metrics are those of behaviour cloning, and `beta`.
+        the expert would do, `[N]` or `[N, D]`. The replay buffer is D: its capacity bounds how many labels the learner
+        remembers. Metrics are those of behaviour cloning, and `beta`.
 
     Raises:
         ArgumentError: not a network, or the expert has a memory; from `init`, other outputs or hyperparameters; from
