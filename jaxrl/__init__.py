@@ -14,6 +14,7 @@ from jaxrl.agents import (
     A2CHparams,
     BehaviourCloningHparams,
     BurnInConfig,
+    DAggerHparams,
     DiscriminatorHparams,
     DQNHparams,
     GAILConfig,
@@ -31,6 +32,7 @@ from jaxrl.agents import (
     SequenceConfig,
     a2c,
     behaviour_cloning,
+    dagger,
     dqn,
     gail,
     iqn,
@@ -99,16 +101,17 @@ _LAZY = {
 
 __all__ = [
     "MDP", "A2CHparams", "Agent", "ArgumentError", "BehaviourCloningHparams", "Budget", "BurnInConfig",
-    "CheckpointError", "Checkpoints", "DQNHparams", "Dataset", "Decision", "DiscriminatorHparams", "DivergedError",
-    "Environment", "Execution", "Experiment", "GAILConfig", "GAILHparams", "IQNConfig", "IQNHparams", "Input", "Logger",
-    "Mean", "MinibatchConfig", "Network", "OffPolicyConfig", "OfflineConfig", "OnPolicyConfig", "Options", "PPOHparams",
-    "PQNHparams", "Program", "QLearningHparams", "RainbowHparams", "RecurrentDQNHparams", "ReinforceConfig",
-    "ReinforceHparams", "RunInfo", "Sample", "SequenceConfig", "SweepResult", "SweepSpec", "Task", "TrainState",
-    "TrainedPolicy", "Trainer", "Transition", "a2c", "action_space_of", "actor_critic", "behaviour_cloning",
-    "distributions", "dqn", "evaluate", "gail", "iqn", "load", "load_dataset", "make", "networks", "normalised",
-    "off_policy", "offline", "on_policy", "ops", "planning", "policy_network", "population", "ppo", "pqn", "q_learning",
-    "q_network", "read_spec", "record_dataset", "recurrent_dqn", "recurrent_ppo", "reinforce", "render", "render_state",
-    "render_values", "repeat", "rollout", "run", "save_dataset", "save_video", "sweep", "vectorize",
+    "CheckpointError", "Checkpoints", "DAggerHparams", "DQNHparams", "Dataset", "Decision", "DiscriminatorHparams",
+    "DivergedError", "Environment", "Execution", "Experiment", "GAILConfig", "GAILHparams", "IQNConfig", "IQNHparams",
+    "Input", "Logger", "Mean", "MinibatchConfig", "Network", "OffPolicyConfig", "OfflineConfig", "OnPolicyConfig",
+    "Options", "PPOHparams", "PQNHparams", "Program", "QLearningHparams", "RainbowHparams", "RecurrentDQNHparams",
+    "ReinforceConfig", "ReinforceHparams", "RunInfo", "Sample", "SequenceConfig", "SweepResult", "SweepSpec", "Task",
+    "TrainState", "TrainedPolicy", "Trainer", "Transition", "a2c", "action_space_of", "actor_critic",
+    "behaviour_cloning", "dagger", "distributions", "dqn", "evaluate", "gail", "iqn", "load", "load_dataset", "make",
+    "networks", "normalised", "off_policy", "offline", "on_policy", "ops", "planning", "policy_network", "population",
+    "ppo", "pqn", "q_learning", "q_network", "read_spec", "record_dataset", "recurrent_dqn", "recurrent_ppo",
+    "reinforce", "render", "render_state", "render_values", "repeat", "rollout", "run", "save_dataset", "save_video",
+    "sweep", "vectorize",
 ]  # fmt: skip
 
 

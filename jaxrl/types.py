@@ -79,12 +79,14 @@ class Input(NamedTuple):
             environment does not say, since all are.
         memory: what the agent remembers, `[N, ...]`, such as the state of a recurrent network; see `Agent.memory`.
         env_states: the states of the environments, for agents that plan with them; `()` if unknown.
+        constants: `Agent.constants` in training, for `Agent.act`; `()` in evaluation, where a policy has none.
     """
 
     observation: PyTree
     legal: Array | None = None
     memory: PyTree = ()
     env_states: PyTree = ()
+    constants: PyTree = ()
 
 
 class Decision(NamedTuple):
@@ -202,8 +204,8 @@ class Agent(NamedTuple, Generic[StateT]):
         memory: `(state, num_envs) -> memory [N, ...]` at the start of an episode. Agents without one have `()`.
         prepare: `(state, Transition [T, N]) -> extras [T, N, ...]`: called once for what was collected, before it is
             stored or learned, as for returns or search targets. By default it keeps the extras.
-        constants: arrays that `update` reads and never changes, such as a dataset or an expert's parameters. They are
-            neither copied for each agent of a population nor saved.
+        constants: arrays that `update` and `act` read and never change, such as a dataset or an expert's parameters.
+            They are neither copied for each agent of a population nor saved.
         outputs: `(state, observations[N]) -> Q(s, ·) [N, num_actions]`, or a `jaxrl.distributions.Distribution`.
             Optional; trainers use it to refuse an agent with another number of actions than the environment.
         whole_episodes: whether every rollout must begin with an episode, as with `OnPolicyConfig.reset_each_rollout`.

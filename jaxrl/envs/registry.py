@@ -71,6 +71,11 @@ def describe_rules(env: Any, params: Any) -> str:
     return describe_params(params, getattr(env, "default_params", None))
 
 
+def describe_env(env: Any, params: Any) -> dict[str, str]:
+    """What distinguishes an environment from others with the same arrays: its `env_name` and its `rules_text`."""
+    return {"env_name": getattr(env, "name", type(env).__name__), "rules_text": describe_rules(env, params)}
+
+
 def _is_hashable(x: Any) -> bool:
     try:
         hash(x)

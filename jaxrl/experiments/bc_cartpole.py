@@ -2,7 +2,7 @@
 
 from jaxrl.agents import BehaviourCloningHparams
 from jaxrl.cli.command import main
-from jaxrl.recipes.demonstrations import report_expert
+from jaxrl.recipes.demonstrations import report_recorded
 from jaxrl.recipes.imitation import BehaviourCloning, build_cloning, build_cloning_to_load, ignored_by_cloning
 from jaxrl.runs import Budget, Execution, Experiment, Options, Task
 
@@ -17,7 +17,7 @@ experiment = Experiment(
         budget=Budget(10_000, log_every=500),
         execution=Execution(sequential=True),
     ),
-    report=report_expert,
+    report=report_recorded,
     ignored=ignored_by_cloning,
     build_to_load=build_cloning_to_load,
 )

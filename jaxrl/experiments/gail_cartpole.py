@@ -3,7 +3,7 @@
 from jaxrl.agents import GAILHparams
 from jaxrl.cli.command import main
 from jaxrl.recipes.adversarial import GAIL, build_gail, build_gail_to_load, ignored_by_gail
-from jaxrl.recipes.demonstrations import report_expert
+from jaxrl.recipes.demonstrations import report_recorded
 from jaxrl.runs import Budget, Execution, Experiment, Options, Task
 
 experiment = Experiment(
@@ -17,7 +17,7 @@ experiment = Experiment(
         budget=Budget(300_000),
         execution=Execution(sequential=True),
     ),
-    report=report_expert,
+    report=report_recorded,
     ignored=ignored_by_gail,
     build_to_load=build_gail_to_load,
 )

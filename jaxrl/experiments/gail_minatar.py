@@ -3,7 +3,7 @@
 from jaxrl.agents import GAILHparams
 from jaxrl.cli.command import main
 from jaxrl.recipes.adversarial import GAIL, build_gail, build_gail_to_load, ignored_by_gail
-from jaxrl.recipes.demonstrations import report_expert
+from jaxrl.recipes.demonstrations import report_recorded
 from jaxrl.runs import Budget, Experiment, Options, Task
 
 experiment = Experiment(
@@ -16,7 +16,7 @@ experiment = Experiment(
         config=GAIL(num_envs=64, rollout_length=128, num_minibatches=8, activation="relu"),
         budget=Budget(1_000_000),
     ),
-    report=report_expert,
+    report=report_recorded,
     ignored=ignored_by_gail,
     build_to_load=build_gail_to_load,
 )

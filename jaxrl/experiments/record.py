@@ -31,10 +31,12 @@ class Options:
     """Directory of the run or the sweep."""
     out: Annotated[Path, tyro.conf.arg(metavar="FILE")] = Path("demos.npz")
     """The file to write. It must not exist yet."""
-    num_steps: Annotated[int, Interval(gt=0, lt=2**31)] = 10_000
+    num_steps: Annotated[Annotated[int, Interval(gt=0, lt=2**31)] | None, default_hint("10000")] = None
     """Transitions to record, of all environments together."""
+    num_episodes: Annotated[Annotated[int, Interval(gt=0, le=1_000_000)] | None, default_hint("none")] = None
+    """Whole episodes to record, in place of so many transitions."""
     num_envs: Annotated[int, Interval(gt=0, le=1_000_000)] = 8
-    """Environments side by side. Each begins with a new episode, and its last one is cut."""
+    """Environments side by side. Each begins with a new episode, and its last one is cut if transitions are counted."""
     seed: Annotated[int | None, default_hint("the first")] = None
     """Which seed of a run."""
     agent: Annotated[int | None, default_hint("the best")] = None
@@ -47,19 +49,22 @@ class Options:
 def main() -> None:
     options = parse(Options, __doc__, prog=f"python -m {MODULE}")
     check(options)
+    if options.num_steps and options.num_episodes:
+        raise ArgumentError("num_episodes", "must be given without --num-steps", options.num_episodes)
     if options.out.exists() or not options.out.parent.is_dir():
         raise ArgumentError("out", "must be a new file in a directory that exists", options.out)
     prepare_jax()
     with renaming(directory="RUN"):
         trained = load(options.run, options.seed, options.agent)
-    transitions, about = record_dataset(trained, options.num_steps, options.num_envs, options.record_seed)
+    num_steps = options.num_steps or (None if options.num_episodes else 10_000)
+    transitions, about = record_dataset(trained, num_steps, options.num_envs, options.record_seed, options.num_episodes)
     with renaming(path="out"):
         save_dataset(options.out, transitions, about | {"run": str(options.run), **provenance.describe(MODULE)})
     if trained.name:
         print(trained.name)
     print(f"{about['env']} ({about['rules_text']})")
     mean, episodes = about["episode_return_mean"], format_count(about["episodes"], "whole episode")
-    print(f"{format_count(options.num_steps, 'transition')}, {episodes}" + (
+    print(f"{format_count(about['num_steps'], 'transition')}, {episodes}" + (
         "" if mean is None else f" with the mean return {format_return(mean)}"
     ))  # fmt: skip
     print(f"written to {options.out} ({format_bytes(options.out.stat().st_size)})")

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +13,7 @@ import numpy as np
 from annotated_types import Interval
 
 from jaxrl.arguments import ArgumentError, renaming
-from jaxrl.envs import action_space_of, vectorize
+from jaxrl.envs import action_space_of, describe_env, vectorize
 from jaxrl.replay.datasets import Dataset, load_dataset, num_actions_seen
 from jaxrl.runs import run_directory
 from jaxrl.runs.options import default_hint
@@ -62,20 +63,18 @@ def chosen_rows(ends: np.ndarray, num_episodes: int, subsample: int) -> np.ndarr
     return np.flatnonzero(chosen & (episode < num_episodes) if num_episodes else chosen)
 
 
-def report_expert(env: Any, env_params: Any, agent_states: PyTree, directory: Path) -> dict[str, Any]:
+def report_recorded(env: Any, env_params: Any, agent_states: PyTree, directory: Path) -> dict[str, Any]:
     """The mean return of the whole dataset's episodes, if it says so, for the summary of a run that imitates it."""
     del env, env_params, agent_states
-    about = _load(run_directory.read_config(directory)["options"]["config.dataset"]).about
+    about = _dataset(run_directory.read_config(directory)["options"]["config.dataset"]).about
     mean = about.get("episode_return_mean")
     return {"expert_return_mean": float(mean)} if isinstance(mean, int | float) else {}
 
 
 def read_dataset(path: str, env: Any, env_params: Any) -> Transition:
     """The transitions in a file, which must be those of the environment. Its errors name the option `dataset`."""
-    if not path:
-        rule = "must be a file of recorded transitions, as python -m jaxrl.experiments.record writes"
-        raise ArgumentError("dataset", rule, path, got="none")
-    transitions, about = _load(path)
+    transitions, about = _dataset(path)
+    check_same_env(about, env, env_params)
     num_actions = about.get("num_actions")
     if num_actions is not None and type(num_actions) is not int:
         rule = f"must give a whole number as num_actions of the transitions in {path}"
@@ -84,7 +83,10 @@ def read_dataset(path: str, env: Any, env_params: Any) -> Transition:
     return transitions
 
 
-def _load(path: str) -> Dataset:
+def _dataset(path: str) -> Dataset:
+    if not path:
+        rule = "must be a file of recorded transitions, as python -m jaxrl.experiments.record writes"
+        raise ArgumentError("dataset", rule, path, got="none")
     with renaming(path="dataset"):
         return _read(path, os.stat(path).st_mtime_ns if os.path.exists(path) else 0)
 
@@ -104,6 +106,25 @@ def dataset_shapes(env: Any, env_params: Any, size: int = 1) -> Transition:
     else:
         actions = jnp.zeros((size, *space.low.shape), jnp.float32)
     return jax.eval_shape(lambda key: envs.decode(envs.step(envs.reset(key), actions, key)[1]), jax.random.key(0))
+
+
+def check_same_env(about: Mapping[str, Any], env: Any, env_params: Any) -> None:
+    """Checks that what is known about transitions, or about an expert, is not of another environment.
+
+    Args:
+        about: with `env_name` and `rules_text`, as from `jaxrl.envs.describe_env`. What is missing is not checked, but
+            for a name that `jaxrl.make` knows as `env`.
+        env, env_params: the environment.
+
+    Raises:
+        ArgumentError: it is of another one, or of the same with other rules or parameters.
+    """
+    known = {"env_name": about["env"]} if ":" not in str(about.get("env", ":")) else {}
+    known |= about
+    for key, here in describe_env(env, env_params).items():
+        if known.get(key, here) != here:
+            word = "environment" if key == "env_name" else "rules"
+            raise ArgumentError("dataset", f"must be of the {word} {here!r}", got=repr(known[key]))
 
 
 def check_is_of_env(dataset: Transition, env: Any, env_params: Any, num_actions: int | None = None) -> None:

@@ -19,6 +19,8 @@ from jaxrl.types import Agent, PyTree, Trainer
 
 EXPERIMENTS = "jaxrl.experiments"
 """The package of the experiments that have short names. They import this module, so it finds them by name."""
+CONSTANTS = {"dataset", "expert"}
+"""The settings that name a trainer's constants."""
 
 
 class Experiment(NamedTuple):
@@ -104,8 +106,8 @@ def naming_options(experiment: Experiment, options: Options) -> Iterator[None]:
     except ArgumentError as error:
         if error.name == "agents":
             error.name = "num_seeds"
-        elif error.name == "constants" and hasattr(options.config, "dataset"):
-            error.name = "config.dataset"
+        elif error.name == "constants" and (given := CONSTANTS & {*vars(options.config)}):
+            error.name = f"config.{given.pop()}"
         elif hasattr(options.config, error.name):
             error.name = f"config.{error.name}"
         elif error.name not in ("env", "num_devices"):

@@ -53,7 +53,8 @@ def page(config: dict[str, Any], summary: dict[str, Any], pictures: Sequence[str
     }
     shown = "".join(f"![{words.get(name, Path(name).stem)}]({name})\n\n" for name in pictures)
     episodes = f"{summary['eval_episodes']} episodes at the end{with_epsilon(summary.get('eval_epsilon'))}"
-    unit = unit_of(summary)
+    unit, expert = unit_of(summary), summary.get("expert_return_mean")
+    imitates = "" if expert is None else f"Mean return of the expert: {format_mean([expert])}.\n"
     return f"""# {summary["algorithm"]} on {summary["env"]}
 
 ```
@@ -63,7 +64,7 @@ def page(config: dict[str, Any], summary: dict[str, Any], pictures: Sequence[str
 Rules: {summary["rules"]}.
 {summary[unit.column]:,} {unit.words} a seed. Mean return of {episodes},
 {summary["eval_truncated"]} of them truncated: **{describe_return(summary)}**.
-
+{imitates}
 | seed | evaluation return |
 |---|---|
 {rows}

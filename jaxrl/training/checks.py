@@ -50,7 +50,8 @@ def init_agent(
     agent_state = agent.init(key, hparams, jax.tree.map(lambda x: x[0], observations))
     memory = agent.memory(agent_state, envs.num_envs)
     given = source.seen(envs, source.Source(env_states, memory))
-    check_decision("act", jax.eval_shape(agent.act, agent_state, given, key, 0.0), memory, space, envs.num_envs)
+    training = given._replace(constants=agent.constants)
+    check_decision("act", jax.eval_shape(agent.act, agent_state, training, key, 0.0), memory, space, envs.num_envs)
     evaluated = jax.eval_shape(agent.policy, agent_state, given, key)  # else refused only after training
     check_decision("policy", evaluated, memory, space, envs.num_envs)
     if not agent.outputs or not isinstance(space, Discrete):

@@ -9,7 +9,13 @@ from jaxrl.xla.threefry import ordinary
 
 
 def collect(
-    agent: Agent, envs: VectorEnv, agent_state: PyTree, start: Source, keys: Array, env_steps: Array
+    agent: Agent,
+    envs: VectorEnv,
+    agent_state: PyTree,
+    start: Source,
+    keys: Array,
+    env_steps: Array,
+    constants: PyTree = (),
 ) -> tuple[Source, Transition, Metrics]:
     """Acts for T steps in N environments.
 
@@ -18,6 +24,7 @@ def collect(
         envs, start: in what, and where it is.
         keys: two for each step, `[T, 2]`.
         env_steps: the clock at each step, float32 `[T]`.
+        constants: `Agent.constants`.
 
     Returns:
         The source, transitions `[T, N]` with observations in stored form, and the sums of the metrics.
@@ -26,7 +33,8 @@ def collect(
 
     def body(at: Source, x: tuple[Array, Array]) -> tuple[Source, tuple[Transition, Metrics]]:
         (act_key, env_key), clock = x
-        decision = agent.act(agent_state, source.seen(envs, at), ordinary(act_key), clock)
+        given = source.seen(envs, at)._replace(constants=constants)
+        decision = agent.act(agent_state, given, ordinary(act_key), clock)
         at, transition, metrics = source.step(envs, at, decision, initial_memory, env_key)
         return at, (transition, metrics)
 

@@ -215,7 +215,7 @@ class HostProgram(Generic[StateT]):
         keys, clocks = jax.device_get(acting)
 
         def act(given: Input, done: np.ndarray, t: int) -> Decision:
-            return self._act(agent_state, given, done, keys[t], clocks[t])
+            return self._act(agent_state, given, done, keys[t], clocks[t], self.constants)
 
         start = time.perf_counter()
         results = host_source.collect(source, act, len(keys), partial(self._settled, agent_state), overlap)
@@ -284,18 +284,20 @@ class HostProgram(Generic[StateT]):
 
     @cached_property
     def _act(self) -> Any:
-        """`(agent_state, Input, done, key, env_steps) -> Decision`."""
+        """`(agent_state, Input, done, key, env_steps, constants) -> Decision`."""
         agent, num_envs = self.stages.agent, self.trainer.num_envs
 
-        def act(agent_state: PyTree, given: Input, done: Array, key: Array, env_steps: Array) -> Decision:
+        def act(
+            agent_state: PyTree, given: Input, done: Array, key: Array, env_steps: Array, constants: PyTree
+        ) -> Decision:
             memory = reset_memory(given.memory, agent.memory(agent_state, num_envs), done)
-            return agent.act(agent_state, given._replace(memory=memory), ordinary(key), env_steps)
+            return agent.act(agent_state, given._replace(memory=memory, constants=constants), ordinary(key), env_steps)
 
         state, done = self._one.state, jax.ShapeDtypeStruct((num_envs,), bool)
         given = Input(state.source.envs.observation, state.source.envs.legal, state.source.memory)
         given = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), given)
         key, clock = jax.ShapeDtypeStruct((2,), jnp.uint32), jax.ShapeDtypeStruct((), jnp.float32)
-        return self._compile(act, state.agent, given, done, key, clock)
+        return self._compile(act, state.agent, given, done, key, clock, self.constants)
 
     @cached_property
     def _settle(self) -> Any:
@@ -321,10 +323,11 @@ class HostProgram(Generic[StateT]):
             run_state = record(run_state, after, metrics | learning, self.freeze_diverged)
             return run_state, *self._planned(run_state.state)
 
-        def collected(state: TrainState, plan: Plan) -> tuple[Transition, Metrics]:
-            return collect(stages.agent, stages.envs, state.agent, state.source, plan.keys, plan.env_steps)[1:]
+        def collected(state: TrainState, plan: Plan, constants: PyTree) -> tuple[Transition, Metrics]:
+            agent, envs = stages.agent, stages.envs
+            return collect(agent, envs, state.agent, state.source, plan.keys, plan.env_steps, constants)[1:]
 
-        shapes = jax.eval_shape(collected, state, self._plan_shapes)
+        shapes = jax.eval_shape(collected, state, self._plan_shapes, self.constants)
         return self._compile(learn, self._one, self._plan_shapes, *shapes, self.constants, donate_argnums=0)
 
     @cached_property

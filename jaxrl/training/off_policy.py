@@ -152,11 +152,11 @@ def _start(parts: _Parts, keys: PyTree, hparams: Hparams, env_states: VectorStat
     warmup_keys = jax.random.split(inline(warmup_key), (parts.warmup_rows, 2))
     plan = Plan(warmup_keys, _env_steps(parts, jnp.int32(0), parts.warmup_rows))
 
-    def one_row() -> Transition:
-        _, transitions, _ = collect(agent, envs, agent_state, source, plan.keys[:1], plan.env_steps[:1])
+    def one_row(constants: PyTree) -> Transition:
+        _, transitions, _ = collect(agent, envs, agent_state, source, plan.keys[:1], plan.env_steps[:1], constants)
         return _prepare(parts, agent_state, transitions)
 
-    stored = _buffer(parts, jax.eval_shape(one_row)).init(hparams)
+    stored = _buffer(parts, jax.eval_shape(one_row, agent.constants)).init(hparams)
     return TrainState(jnp.int32(0), run_key, agent_state, source, stored), plan
 
 

@@ -59,10 +59,9 @@ class Stages(NamedTuple):
 
 def init(stages: Stages, key: Array, hparams: Hparams, constants: PyTree = ()) -> TrainState:
     """`Trainer.init`, with the warm-up."""
-    del constants
     env_key, keys = stages.split(as_keys(key))
     state, plan = stages.start(keys, as_arrays(hparams), _begin(stages.envs, env_key))
-    return state if plan is None else _warm_up(stages, state, plan)
+    return state if plan is None else _warm_up(stages, state, plan, constants)
 
 
 def _begin(envs: VectorEnv, key: Array) -> VectorState:
@@ -71,14 +70,14 @@ def _begin(envs: VectorEnv, key: Array) -> VectorState:
     return envs.stagger(envs.reset(reset_key), stagger_key)
 
 
-def _warm_up(stages: Stages, state: TrainState, plan: Plan) -> TrainState:
+def _warm_up(stages: Stages, state: TrainState, plan: Plan, constants: PyTree) -> TrainState:
     """Adds each row as it comes, since all of them may be as large as the replay."""
     agent, envs, store = stages.agent, stages.envs, stages.store
     assert store is not None
 
     def body(carry: PyTree, x: PyTree) -> tuple[PyTree, None]:
         (source, replay), (row, keys, clock) = carry, x
-        source, transitions, _ = collect(agent, envs, state.agent, source, keys[None], clock[None])
+        source, transitions, _ = collect(agent, envs, state.agent, source, keys[None], clock[None], constants)
         return (source, store(state.agent, replay, transitions, row)), None
 
     rows = jnp.arange(len(plan.keys), dtype=jnp.int32)
@@ -91,6 +90,6 @@ def step(stages: Stages, state: TrainState, constants: PyTree = ()) -> tuple[Tra
     agent, envs, plan, source = stages.agent, stages.envs, stages.plan(state), state.source
     if plan.reset_key is not None:
         source = Source(envs.reset(plan.reset_key), agent.memory(state.agent, envs.num_envs))
-    source, transitions, acting = collect(agent, envs, state.agent, source, plan.keys, plan.env_steps)
+    source, transitions, acting = collect(agent, envs, state.agent, source, plan.keys, plan.env_steps, constants)
     state, learning = stages.learn(state._replace(source=source), plan, transitions, constants)
     return state, acting | learning

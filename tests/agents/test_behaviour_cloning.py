@@ -1,13 +1,17 @@
 """Behaviour cloning: its likelihood and gradient in closed form, and the frequencies that it converges to."""
 
+import dataclasses
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 
-from jaxrl import ArgumentError, BehaviourCloningHparams, Input, Sample, Transition, behaviour_cloning
+from jaxrl import ArgumentError, BehaviourCloningHparams, Input, Sample, Transition, behaviour_cloning, policy_network
 from jaxrl.distributions import Categorical, Normal
+from jaxrl.types import Box
 from tests.agents.doors import LEGAL, Table
 from tests.compiling import quick_jit
 
@@ -43,7 +47,7 @@ def sgd(hparams, env_steps):
     return optax.sgd(hparams.learning_rate)
 
 
-def update(network, batch: Sample, times: int = 1):
+def update(network, batch: Sample, times: int = 1, rate: float = HPARAMS.learning_rate):
     """The parameters after some updates, and the first metrics."""
     agent = behaviour_cloning(network, sgd)
 
@@ -52,7 +56,9 @@ def update(network, batch: Sample, times: int = 1):
 
     @quick_jit
     def train():
-        state = agent.init(jax.random.key(0), HPARAMS, batch.transitions.observation[0, 0])
+        state = agent.init(
+            jax.random.key(0), dataclasses.replace(HPARAMS, learning_rate=rate), batch.transitions.observation[0, 0]
+        )
         return jax.lax.scan(body, state, length=times)
 
     state, metrics = jax.device_get(train())
@@ -108,6 +114,21 @@ def test_a_tabular_policy_becomes_the_frequencies_of_the_actions() -> None:
     np.add.at(counts, (states, actions), 1)
     params, _ = update(Linear(np.zeros((S, A))), sample(np.eye(S)[states], actions), times=2000)
     np.testing.assert_allclose(softmax(params), counts / counts.sum(1, keepdims=True), atol=1e-5)
+
+
+def test_a_normal_policy_becomes_the_most_likely_one() -> None:
+    """Its mean is the least-squares fit of a linear expert, and its deviation that of what is left."""
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(64, S))
+    actions = x @ rng.normal(size=(S, 2)) + [0.5, -1] + rng.normal(size=(64, 2)) * [0.8, 1.2]
+    space = Box(np.float32([-1, 0]), np.float32([3, 1]))
+    network = policy_network(jax.ShapeDtypeStruct((S,), jnp.float32), space, hidden_sizes=())
+    params, _ = update(network, sample(x, jnp.float32(actions)), times=3000, rate=0.05)
+    learned: Any = network.apply(params, jnp.float32(x))
+    features = np.c_[x, np.ones(64)]
+    fitted = features @ np.linalg.lstsq(features, actions, rcond=None)[0]
+    np.testing.assert_allclose(learned.mode(), fitted, atol=1e-4)
+    np.testing.assert_allclose(np.exp(learned.log_std[0]), ((actions - fitted) ** 2).mean(0) ** 0.5, rtol=1e-4)
 
 
 def test_it_samples_when_it_acts_and_takes_the_mode_in_evaluation() -> None:

@@ -12,8 +12,10 @@ import pytest
 
 from jaxrl import load, load_dataset, make, rollout, save_dataset
 from jaxrl.cli.command import main
+from jaxrl.envs import describe_env
 from jaxrl.experiments import evaluate, record, sweep
 from jaxrl.experiments.bc_cartpole import experiment
+from jaxrl.replay.datasets import NEEDED
 
 train = partial(main, experiment)
 SMALL = [
@@ -103,6 +105,9 @@ def test_a_run_and_a_recording_of_it(run_main, folder: Path, demos) -> None:
     assert run_main(record.main, "run", "--out", "again.npz")[2] == [
         "error: --out must be a new file in a directory that exists, got again.npz"
     ]
+    assert run_main(record.main, "run", "--num-steps", "9", "--num-episodes", "2")[2] == [
+        "error: --num-episodes must be given without --num-steps, got 2"
+    ]
     assert run_main(record.main, "run", "--num-envs", "2e9")[2] == [
         "error: --num-envs must be <= 1000000, got 2000000000"
     ]
@@ -149,6 +154,16 @@ BAD = [
         "dataset must have finite numbers, got nan in reward, transition 0 (nan.npz)",
     ),
     (
+        "--config.dataset half.npz",
+        "dataset must be a file of recorded transitions, as jaxrl.save_dataset writes (it is no NumPy archive), got",
+    ),
+    ("--config.dataset none_in_it.npz", "dataset must have transitions, got none (none_in_it.npz)"),
+    (
+        "--config.dataset other_rules.npz --env-options max_steps_in_episode=9",
+        "dataset must be of the rules 'default rules, 9-step cap', got 'default rules, 500-step cap'",
+    ),
+    ("--config.dataset other_env.npz", "dataset must be of the environment 'CartPole-v1', got 'Other-v1'"),
+    (
         "--config.dataset demos.npz --config.hidden-sizes --config.activation relu",
         "activation has no effect with config.hidden_sizes of no layers, got 'relu'",
     ),
@@ -160,6 +175,11 @@ def test_bad_input(refused, folder: Path, demos, arguments: str, message: str) -
     save_dataset("three.npz", demos, {"num_actions": 3})
     np.savez("nan.npz", about="{}", **{name: np.full_like(x, np.nan) if name == "reward" else x
              for name, x in demos._asdict().items() if isinstance(x, np.ndarray)})  # fmt: skip
+    nothing = jax.tree.map(lambda x: x[:0], demos)._asdict()
+    np.savez("none_in_it.npz", about="{}", **{name: nothing[name] for name in NEEDED})
+    Path("half.npz").write_bytes(Path("demos.npz").read_bytes()[:-100])
+    save_dataset("other_env.npz", demos, {"env": "Other-v1"})
+    save_dataset("other_rules.npz", demos, describe_env(*make("CartPole-v1")))
     code, err = refused(*arguments.split(), experiment=experiment)
     assert (code, len(err)) == (2, 1)
     assert err[0].startswith(f"error: --config.{message}")

@@ -5,9 +5,11 @@ import numpy as np
 import pytest
 
 from jaxrl import ArgumentError, BehaviourCloningHparams, make, save_dataset
+from jaxrl.envs import describe_env
 from jaxrl.recipes.demonstrations import (
     Demonstrations,
     check_is_of_env,
+    check_same_env,
     chosen_rows,
     dataset_shapes,
     read_dataset,
@@ -57,6 +59,30 @@ def test_transitions_of_another_environment(env: str, fields: dict, message: str
     with pytest.raises(ArgumentError) as error:
         check_is_of_env(cart_pole(**fields), *make(env))
     assert str(error.value).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("about", "message"),
+    [
+        ({"env": "Asterix-MinAtar"}, "the environment 'Breakout-MinAtar', got 'Asterix-MinAtar'"),
+        (describe_env(*make("Asterix-MinAtar")), "the environment 'Breakout-MinAtar', got 'Asterix-MinAtar'"),
+        (
+            describe_env(*make("Breakout-MinAtar", rules="gymnax")),
+            "the rules 'original: 6 actions, sticky actions 0.1, difficulty ramping, no step cap', got 'gymnax: "
+            "3 actions, no sticky actions, difficulty ramping, 1000-step cap'",
+        ),
+        ({"env": "my_games:breakout"}, None),
+        ({"env": "my_games:breakout", **describe_env(*make("Breakout-MinAtar"))}, None),
+        ({}, None),
+    ],
+)
+def test_another_game_with_the_same_arrays(about: dict, message: str | None) -> None:
+    game = make("Breakout-MinAtar")
+    if message is None:
+        return check_same_env(about, *game)
+    with pytest.raises(ArgumentError) as error:
+        check_same_env(about, *game)
+    assert str(error.value) == f"dataset must be of {message}"
 
 
 @pytest.mark.parametrize("activation", ["tanh", "relu"])

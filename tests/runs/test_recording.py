@@ -6,6 +6,7 @@ import pytest
 
 from jaxrl import ArgumentError, TrainedPolicy, Transition, make, record_dataset
 from jaxrl.experiments import bc_cartpole
+from jaxrl.runs import recording
 from jaxrl.runs.options import with_values
 from jaxrl.runs.recording import episode_returns
 
@@ -55,6 +56,7 @@ def test_what_is_known_about_them(recorded) -> None:
         "env": "CartPole-v1",
         "rules": None,
         "env_options": ["max_steps_in_episode=9"],
+        "env_name": "CartPole-v1",
         "rules_text": "default rules, 9-step cap",
         "experiment": "bc_cartpole",
         "algorithm": "behaviour cloning",
@@ -90,15 +92,32 @@ def test_it_acts_with_the_parameters_of_its_environment(policy) -> None:
     np.testing.assert_array_equal(np.flatnonzero(steps.truncated), [2, 5, 8, 11])
 
 
-def test_an_episode_does_not_go_on_in_another_environment() -> None:
-    """Rewards 1, 2, 4, …; the first environment ends its second step, the second one its first and third."""
-    ends = np.array([0, 1, 0, 1, 0, 1], bool)
-    rewards = 2.0 ** np.arange(6)
+def test_the_returns_of_whole_episodes() -> None:
+    """Rewards 1, 2, 4, …; the last step belongs to none."""
+    ends = np.array([0, 1, 0, 1, 1, 0], bool)
     nothing = np.zeros((6, 1))
-    steps = Transition(nothing, nothing, rewards, ends, ~ends & False, nothing)
-    assert episode_returns(steps, length=3) == [1 + 2, 8, 16 + 32]
-    assert episode_returns(steps._replace(terminated=~ends & False, truncated=ends), length=3) == [1 + 2, 8, 16 + 32]
-    assert episode_returns(steps._replace(terminated=ends & False), length=3) == []
+    steps = Transition(nothing, nothing, 2.0 ** np.arange(6), ends, ~ends & False, nothing)
+    assert episode_returns(steps) == [1 + 2, 4 + 8, 16]
+    assert episode_returns(steps._replace(terminated=~ends & False, truncated=ends)) == [1 + 2, 4 + 8, 16]
+    assert episode_returns(steps._replace(terminated=ends & False)) == []
+
+
+@pytest.mark.parametrize("first_steps", [4, 256])
+def test_whole_episodes(policy, monkeypatch, first_steps: int) -> None:
+    """Seven, of three environments: the first three of two of them, and the first of the last, as in longer steps."""
+    monkeypatch.setattr(recording, "FIRST_STEPS", first_steps)
+    steps, about = record_dataset(policy, num_envs=ENVS, num_episodes=7)
+    ends = steps.terminated | steps.truncated
+    assert (ends.sum(), ends[-1], about["episodes"], about["num_steps"]) == (7, True, 7, len(ends))
+    lengths = np.diff(np.flatnonzero(ends), prepend=-1)
+    assert about["episode_return_mean"] == pytest.approx(lengths.mean())
+    assert (steps.truncated == (ends & ~steps.terminated)).all()
+    many, _ = record_dataset(policy, 3 * 64, ENVS)
+    own = np.split(np.arange(len(ends)), 1 + np.flatnonzero(ends)[[2, 5]])
+    for n, rows in enumerate(own):
+        np.testing.assert_array_equal(steps.observation[rows], many.observation[64 * n :][: len(rows)])
+    assert record_dataset(policy, num_envs=8, num_episodes=2)[1]["num_envs"] == 2
+    assert record_dataset(policy, num_envs=4, num_episodes=5)[1]["episodes"] == 5  # 2, 2, 1 and none
 
 
 def test_without_a_whole_episode(policy) -> None:
@@ -114,8 +133,16 @@ def test_bad_numbers(policy) -> None:
         record_dataset(policy, 7, 0)
     with pytest.raises(ArgumentError, match=r"^num_steps must be a whole number >= 1, got 7.5$"):
         record_dataset(policy, 7.5, 1)
+    with pytest.raises(ArgumentError, match=r"^num_steps must be a whole number >= 1, got None$"):
+        record_dataset(policy)
+    with pytest.raises(ArgumentError, match=r"^num_episodes must be a whole number >= 1, got 0$"):
+        record_dataset(policy, num_episodes=0)
+    with pytest.raises(ArgumentError, match=r"^num_steps must be None if num_episodes are given, got 7$"):
+        record_dataset(policy, 7, num_episodes=3)
 
 
 def test_more_steps_than_memory(policy) -> None:
-    with pytest.raises(MemoryError, match=r"^the transitions take .* GiB, but only .* is free; fewer steps need less$"):
+    with pytest.raises(
+        MemoryError, match=r"^the transitions take .* GiB, but only .* is free; fewer of them need less$"
+    ):
         record_dataset(policy, 2**31 - 1)

@@ -61,18 +61,22 @@ SEQUENCES = SequenceConfig(num_epochs=2, num_minibatches=1, sequence_length=2)
 
 
 def clockwork() -> Agent:
-    """Its actions say what it remembers, the steps of the episode so far, and what the clock is."""
+    """Its actions say what it remembers, the steps of the episode so far, and what the clock is. It adds a constant."""
 
-    def act(state, given, key, env_steps=0.0):
+    def policy(state, given, key, env_steps=0.0):
         action = (given.memory + env_steps / N).astype(jnp.int32) // 2 % 2
-        return Decision(action, given.memory + 1, extras=given.memory)
+        return Decision(action, given.memory + 1)
+
+    def act(state, given, key, env_steps):
+        return policy(state, given, key, env_steps)._replace(extras=given.memory + given.constants)
 
     def update(state, batch, key, env_steps, constants):
         steps = batch.transitions if isinstance(batch, Sample) else batch
-        wrong = (steps.extras != steps.observation[..., 1]).sum()
+        wrong = (steps.extras != steps.observation[..., 1] + constants).sum()
         return state, {"wrong": Mean(wrong, jnp.int32(1))}, ()
 
-    return Agent(lambda *_: (), act, act, update, lambda state, num_envs: jnp.zeros(num_envs, jnp.int32))
+    constants = np.int32(7)
+    return Agent(lambda *_: (), act, policy, update, lambda state, n: jnp.zeros(n, jnp.int32), constants=constants)
 
 
 TRAINERS: dict[str, Any] = {
@@ -109,10 +113,10 @@ def snapshot(run_state: RunState) -> RunState:
 def scanned(kind: str, masked: bool) -> list[RunState]:
     """The state after each iteration, from the compiled program of pure functions."""
     trainer, hparams = trainer_of(kind, Corridor(masked))
-    run_state = quick_jit(partial(init_run_state, trainer))(KEY, hparams, ())
+    run_state = quick_jit(partial(init_run_state, trainer))(KEY, hparams, trainer.constants)
     step, states = quick_jit(partial(iterate, trainer)), [snapshot(run_state)]
     for _ in range(ITERATIONS):
-        run_state = step(run_state, ())
+        run_state = step(run_state, trainer.constants)
         states.append(snapshot(run_state))
     return states
 
