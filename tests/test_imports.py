@@ -11,7 +11,7 @@ LAYERS = (
     "random",
     "xla",
     "ops planning",
-    "distributions envs networks replay",
+    "distributions envs games networks replay",
     "agents",
     "training",
     "plots",
