@@ -9,9 +9,10 @@ from jaxrl import interrupt  # noqa: F401
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from jaxrl import distributions, networks, ops, planning
+from jaxrl import distributions, games, networks, ops, planning, search
 from jaxrl.agents import (
     A2CHparams,
+    AlphaZeroHparams,
     BehaviourCloningHparams,
     BurnInConfig,
     DQNHparams,
@@ -25,8 +26,10 @@ from jaxrl.agents import (
     RecurrentDQNHparams,
     ReinforceConfig,
     ReinforceHparams,
+    SearchConfig,
     SequenceConfig,
     a2c,
+    alphazero,
     behaviour_cloning,
     dqn,
     iqn,
@@ -94,17 +97,18 @@ _LAZY = {
 """The module of each name that is imported when it is first used, because it needs plots or a command line."""
 
 __all__ = [
-    "MDP", "A2CHparams", "Agent", "ArgumentError", "BehaviourCloningHparams", "Budget", "BurnInConfig",
-    "CheckpointError", "Checkpoints", "DQNHparams", "Dataset", "Decision", "DivergedError", "Environment",
-    "Execution", "Experiment", "IQNConfig", "IQNHparams", "Input", "Logger", "Mean", "MinibatchConfig", "Network",
-    "OffPolicyConfig", "OfflineConfig", "OnPolicyConfig", "Options", "PPOHparams", "PQNHparams", "Program",
-    "QLearningHparams", "RainbowHparams", "RecurrentDQNHparams", "ReinforceConfig", "ReinforceHparams", "RunInfo",
-    "Sample", "SequenceConfig", "SweepResult", "SweepSpec", "Task", "TrainState", "TrainedPolicy", "Trainer",
-    "Transition", "a2c", "action_space_of", "actor_critic", "behaviour_cloning", "distributions", "dqn", "evaluate",
-    "iqn", "load", "load_dataset", "make", "networks", "normalised", "off_policy", "offline", "on_policy", "ops",
-    "planning", "policy_network", "population", "ppo", "pqn", "q_learning", "q_network", "read_spec",
-    "record_dataset", "recurrent_dqn", "recurrent_ppo", "reinforce", "render", "render_state", "render_values",
-    "repeat", "rollout", "run", "save_dataset", "save_video", "sweep", "vectorize",
+    "A2CHparams", "Agent", "AlphaZeroHparams", "ArgumentError", "BehaviourCloningHparams", "Budget",
+    "BurnInConfig", "CheckpointError", "Checkpoints", "DQNHparams", "Dataset", "Decision", "DivergedError",
+    "Environment", "Execution", "Experiment", "IQNConfig", "IQNHparams", "Input", "Logger", "MDP", "Mean",
+    "MinibatchConfig", "Network", "OffPolicyConfig", "OfflineConfig", "OnPolicyConfig", "Options", "PPOHparams",
+    "PQNHparams", "Program", "QLearningHparams", "RainbowHparams", "RecurrentDQNHparams", "ReinforceConfig",
+    "ReinforceHparams", "RunInfo", "Sample", "SearchConfig", "SequenceConfig", "SweepResult", "SweepSpec", "Task",
+    "TrainState", "TrainedPolicy", "Trainer", "Transition", "a2c", "action_space_of", "actor_critic", "alphazero",
+    "behaviour_cloning", "distributions", "dqn", "evaluate", "games", "iqn", "load", "load_dataset", "make",
+    "networks", "normalised", "off_policy", "offline", "on_policy", "ops", "planning", "policy_network",
+    "population", "ppo", "pqn", "q_learning", "q_network", "read_spec", "record_dataset", "recurrent_dqn",
+    "recurrent_ppo", "reinforce", "render", "render_state", "render_values", "repeat", "rollout", "run",
+    "save_dataset", "save_video", "search", "sweep", "vectorize",
 ]  # fmt: skip
 
 

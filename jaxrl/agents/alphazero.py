@@ -145,12 +145,11 @@ def _search(
         return Expansion(rewards, discounts, logits, values), states
 
     states = jax.tree.map(lambda x: jnp.moveaxis(x, -1, 0), given.env_states)
-    root = Root(*evaluate(given.observation, given.legal), states)
+    legal = jax.vmap(game.legal_actions)(states)
+    root = Root(*evaluate(given.observation, legal), states)
     if config.search == "gumbel":
-        return gumbel_search(key, root, model, given.legal, config.num_simulations, gumbel_scale=noise)
-    return puct_search(
-        key, root, model, given.legal, config.num_simulations, noise_fraction=0.25 * noise, temperature=noise
-    )
+        return gumbel_search(key, root, model, legal, config.num_simulations, gumbel_scale=noise)
+    return puct_search(key, root, model, legal, config.num_simulations, 0.25 * noise, temperature=noise)
 
 
 def _update(
