@@ -97,9 +97,9 @@ _LAZY = {
 """The module of each name that is imported when it is first used, because it needs plots or a command line."""
 
 __all__ = [
-    "A2CHparams", "Agent", "AlphaZeroHparams", "ArgumentError", "BehaviourCloningHparams", "Budget",
+    "MDP", "A2CHparams", "Agent", "AlphaZeroHparams", "ArgumentError", "BehaviourCloningHparams", "Budget",
     "BurnInConfig", "CheckpointError", "Checkpoints", "DQNHparams", "Dataset", "Decision", "DivergedError",
-    "Environment", "Execution", "Experiment", "IQNConfig", "IQNHparams", "Input", "Logger", "MDP", "Mean",
+    "Environment", "Execution", "Experiment", "IQNConfig", "IQNHparams", "Input", "Logger", "Mean",
     "MinibatchConfig", "Network", "OffPolicyConfig", "OfflineConfig", "OnPolicyConfig", "Options", "PPOHparams",
     "PQNHparams", "Program", "QLearningHparams", "RainbowHparams", "RecurrentDQNHparams", "ReinforceConfig",
     "ReinforceHparams", "RunInfo", "Sample", "SearchConfig", "SequenceConfig", "SweepResult", "SweepSpec", "Task",
