@@ -3,6 +3,8 @@
 from abc import ABC, abstractmethod
 from typing import Any
 
+import numpy as np
+
 from jaxrl.types import Array
 
 
@@ -50,5 +52,5 @@ class BoardGame(ABC):
         """The position in uint32 words `[K]`: equal for equal positions only, whatever moves led to them."""
 
     @abstractmethod
-    def text(self, state: Any) -> str:
-        """The board for a terminal: X moves first, O second."""
+    def board(self, observation: np.ndarray) -> np.ndarray:
+        """Who has each cell of an observed position: 1 who moved first, 2 the other one, 0 nobody; int `[H, W]`."""

@@ -82,10 +82,10 @@ class LineGame(BoardGame):
         cells = (state.stones[:, :, None] >> jnp.arange(self.rows, dtype=jnp.uint8)) & 1
         return packed(cells.reshape(-1))
 
-    def text(self, state: LineState) -> str:
-        first, second = np.asarray(self.observe(state._replace(player=jnp.int32(0)))).transpose(2, 0, 1)
-        signs = np.where(first, "X", np.where(second, "O", "."))
-        return "\n".join(" ".join(row) for row in signs)
+    def board(self, observation: np.ndarray) -> np.ndarray:
+        own, other = np.asarray(observation).transpose(2, 0, 1)
+        first, second = (own, other) if own.sum() == other.sum() else (other, own)  # each move adds a stone
+        return np.where(first, 1, np.where(second, 2, 0))
 
 
 @dataclasses.dataclass(frozen=True)
