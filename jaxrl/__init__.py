@@ -9,9 +9,10 @@ from jaxrl import interrupt  # noqa: F401
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from jaxrl import distributions, networks, ops, planning
+from jaxrl import distributions, games, networks, ops, planning, search
 from jaxrl.agents import (
     A2CHparams,
+    AlphaZeroHparams,
     BehaviourCloningHparams,
     BurnInConfig,
     DAggerHparams,
@@ -29,8 +30,10 @@ from jaxrl.agents import (
     RecurrentDQNHparams,
     ReinforceConfig,
     ReinforceHparams,
+    SearchConfig,
     SequenceConfig,
     a2c,
+    alphazero,
     behaviour_cloning,
     dagger,
     dqn,
@@ -100,17 +103,18 @@ _LAZY = {
 """The module of each name that is imported when it is first used, because it needs plots or a command line."""
 
 __all__ = [
-    "MDP", "A2CHparams", "Agent", "ArgumentError", "BehaviourCloningHparams", "Budget", "BurnInConfig",
-    "CheckpointError", "Checkpoints", "DAggerHparams", "DQNHparams", "Dataset", "Decision", "DiscriminatorHparams",
-    "DivergedError", "Environment", "Execution", "Experiment", "GAILConfig", "GAILHparams", "IQNConfig", "IQNHparams",
-    "Input", "Logger", "Mean", "MinibatchConfig", "Network", "OffPolicyConfig", "OfflineConfig", "OnPolicyConfig",
-    "Options", "PPOHparams", "PQNHparams", "Program", "QLearningHparams", "RainbowHparams", "RecurrentDQNHparams",
-    "ReinforceConfig", "ReinforceHparams", "RunInfo", "Sample", "SequenceConfig", "SweepResult", "SweepSpec", "Task",
-    "TrainState", "TrainedPolicy", "Trainer", "Transition", "a2c", "action_space_of", "actor_critic",
-    "behaviour_cloning", "dagger", "distributions", "dqn", "evaluate", "gail", "iqn", "load", "load_dataset", "make",
-    "networks", "normalised", "off_policy", "offline", "on_policy", "ops", "planning", "policy_network", "population",
-    "ppo", "pqn", "q_learning", "q_network", "read_spec", "record_dataset", "recurrent_dqn", "recurrent_ppo",
-    "reinforce", "render", "render_state", "render_values", "repeat", "rollout", "run", "save_dataset", "save_video",
+    "MDP", "A2CHparams", "Agent", "AlphaZeroHparams", "ArgumentError", "BehaviourCloningHparams", "Budget",
+    "BurnInConfig", "CheckpointError", "Checkpoints", "DAggerHparams", "DQNHparams", "Dataset", "Decision",
+    "DiscriminatorHparams", "DivergedError", "Environment", "Execution", "Experiment", "GAILConfig", "GAILHparams",
+    "IQNConfig", "IQNHparams", "Input", "Logger", "Mean", "MinibatchConfig", "Network", "OffPolicyConfig",
+    "OfflineConfig", "OnPolicyConfig", "Options", "PPOHparams", "PQNHparams", "Program", "QLearningHparams",
+    "RainbowHparams", "RecurrentDQNHparams", "ReinforceConfig", "ReinforceHparams", "RunInfo", "Sample",
+    "SearchConfig", "SequenceConfig", "SweepResult", "SweepSpec", "Task", "TrainState", "TrainedPolicy", "Trainer",
+    "Transition", "a2c", "action_space_of", "actor_critic", "alphazero", "behaviour_cloning", "dagger",
+    "distributions", "dqn", "evaluate", "gail", "games", "iqn", "load", "load_dataset", "make", "networks",
+    "normalised", "off_policy", "offline", "on_policy", "ops", "planning", "policy_network", "population", "ppo",
+    "pqn", "q_learning", "q_network", "read_spec", "record_dataset", "recurrent_dqn", "recurrent_ppo", "reinforce",
+    "render", "render_state", "render_values", "repeat", "rollout", "run", "save_dataset", "save_video", "search",
     "sweep", "vectorize",
 ]  # fmt: skip
 

@@ -4,12 +4,13 @@ import dataclasses
 import importlib
 import inspect
 from collections.abc import Callable, Iterable
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Annotated, Any
 
 from annotated_types import Interval
 
 from jaxrl.arguments import ArgumentError, check_value, suggest
+from jaxrl.envs import game
 from jaxrl.envs.base import Environment, EnvParams, describe_params
 from jaxrl.envs.cart_pole import CartPole
 from jaxrl.envs.foreign import check_interface
@@ -34,7 +35,8 @@ def make(env_id: str, rules: str | None = None, **options: Any) -> tuple[Any, An
         observation, state = env.reset(jax.random.key(0), params)
 
     Args:
-        env_id: a name in `NAMES`, any name that gymnax knows, `"gymnasium:NAME"` for an environment of gymnasium, which
+        env_id: a name in `NAMES`, any name that gymnax knows, `"game:NAME"` for a game of two players, which one agent
+            plays for both (see `jaxrl.games`), `"gymnasium:NAME"` for an environment of gymnasium, which
             steps on the host, or `"module:factory"` for a function that returns an environment with gymnax 1.0's
             interface, or such an environment and its parameters.
         rules: for MinAtar's games, "original" (the default: 6 actions, sticky 0.1, ramping, no cap) or "gymnax"
@@ -104,6 +106,8 @@ def _find_factory(env_id: str, rules: str | None) -> Callable[..., Any]:
         return lambda: MinAtar(GAMES[env_id], "gymnax" if rules == "gymnax" else "original")
     if env_id in OWN:
         return OWN[env_id]
+    if env_id.startswith(game.PREFIX):
+        return partial(game.game_environment, env_id.removeprefix(game.PREFIX))
     if env_id.startswith(f"{PREFIX}:"):
         return find_gymnasium(env_id.removeprefix(f"{PREFIX}:"))
     if ":" not in env_id:

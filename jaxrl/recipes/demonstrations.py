@@ -17,7 +17,7 @@ from jaxrl.envs import action_space_of, describe_env, vectorize
 from jaxrl.replay.datasets import Dataset, load_dataset, num_actions_seen
 from jaxrl.runs import run_directory
 from jaxrl.runs.options import default_hint
-from jaxrl.types import Discrete, PyTree, Transition
+from jaxrl.types import Agent, Discrete, PyTree, Transition
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,9 +63,9 @@ def chosen_rows(ends: np.ndarray, num_episodes: int, subsample: int) -> np.ndarr
     return np.flatnonzero(chosen & (episode < num_episodes) if num_episodes else chosen)
 
 
-def report_recorded(env: Any, env_params: Any, agent_states: PyTree, directory: Path) -> dict[str, Any]:
+def report_recorded(agent: Agent, env: Any, env_params: Any, agent_states: PyTree, directory: Path) -> dict[str, Any]:
     """The mean return of the whole dataset's episodes, if it says so, for the summary of a run that imitates it."""
-    del env, env_params, agent_states
+    del agent, env, env_params, agent_states
     about = _dataset(run_directory.read_config(directory)["options"]["config.dataset"]).about
     mean = about.get("episode_return_mean")
     return {"expert_return_mean": float(mean)} if isinstance(mean, int | float) else {}

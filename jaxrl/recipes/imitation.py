@@ -112,9 +112,9 @@ def _network(env: Any, env_params: Any, config: PolicyConfig) -> Network:
     return policy_network(example, space, config.hidden_sizes, config.activation, conv_features)
 
 
-def report_expert(env: Any, env_params: Any, agent_states: PyTree, directory: Path) -> dict[str, Any]:
+def report_expert(agent: Agent, env: Any, env_params: Any, agent_states: PyTree, directory: Path) -> dict[str, Any]:
     """The mean return of the expert, in as many episodes as the learner's."""
-    del agent_states
+    del agent, agent_states
     options = run_directory.read_config(directory)["options"]
     expert = _load_expert(options["config.expert"])
     play = evaluate_agents(

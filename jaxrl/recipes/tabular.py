@@ -34,11 +34,14 @@ def build(env: Any, env_params: Any, config: OnPolicyConfig) -> tuple[Agent, Tra
     return agent, on_policy(agent, env, env_params, config)
 
 
-def report(env: GridWorld, env_params: GridWorldParams, agent_states: MeasuredState, directory: Path) -> dict[str, Any]:
+def report(
+    agent: Agent, env: GridWorld, env_params: GridWorldParams, agent_states: MeasuredState, directory: Path
+) -> dict[str, Any]:
     """The error of each seed's table, over the actions of all cells where the agent may act.
 
     Draws the first seed's table beside Q*, and the errors during training.
     """
+    del agent
     learner, best = jax.device_get(agent_states)
     acts = np.asarray(acting_states(env.mdp(env_params)))
     errors = abs(learner.q_values - best)[:, acts].max((1, 2))

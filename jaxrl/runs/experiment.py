@@ -33,9 +33,9 @@ class Experiment(NamedTuple):
         build_to_load: the same without files that only training reads, such as a dataset, of which the shapes are
             enough; by default, `build`. `jaxrl.load` calls it.
         defaults: the default options.
-        report: `(env, env_params, agent_states, directory) -> entries`, or None. It adds entries to `summary.json`
-            about the trained agents of all seeds, leaves `[A, ...]`; single numbers are also printed. It may read
-            the run's `metrics.csv`, and it draws `pictures`.
+        report: `(agent, env, env_params, agent_states, directory) -> entries`, or None. It adds entries to
+            `summary.json` about the trained agents of all seeds, leaves `[A, ...]`; single numbers are also printed. It
+            may read the run's `metrics.csv`, and it draws `pictures`.
         pictures: the names of the files that `report` writes into the directory.
         ignored: `(options, observation) -> {path: reason}`: the settings that a run with these options ignores, and
             why, such as `{"hparams.priority_exponent": "config.replay uniform"}`. `observation` has the shape and
@@ -46,7 +46,7 @@ class Experiment(NamedTuple):
     algorithm: str
     build: Callable[[Any, Any, Any], tuple[Agent, Trainer]]
     defaults: Options
-    report: Callable[[Any, Any, PyTree, Path], dict[str, Any]] | None = None
+    report: Callable[[Agent, Any, Any, PyTree, Path], dict[str, Any]] | None = None
     pictures: tuple[str, ...] = ()
     ignored: Callable[[Options, Any], dict[str, str]] = lambda options, observation: {}
     build_to_load: Callable[[Any, Any, Any], tuple[Agent, Trainer]] | None = None

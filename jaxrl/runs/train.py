@@ -221,7 +221,8 @@ def report(
     experiment, options = setup.experiment, setup.options
     agent_states = jax.tree.map(lambda x: x if options.budget.num_seeds > 1 else x[None], to_host(result.state.agent))
     summary = summarize(setup, result, evaluate(setup, agent_states))
-    entries = experiment.report(setup.env, setup.env_params, agent_states, directory) if experiment.report else {}
+    own = experiment.report
+    entries = own(setup.agent, setup.env, setup.env_params, agent_states, directory) if own else {}
     if options.execution.keep_best:
         entries |= summarize_best(setup, agent_states, directory)
     summary |= entries

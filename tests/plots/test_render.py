@@ -24,6 +24,15 @@ def test_a_board_is_drawn_cell_by_cell() -> None:
     assert picture.getpixel((20, 20)) == BACKGROUND
 
 
+def test_stones_keep_the_colours_of_their_players() -> None:
+    env, _ = make("game:connect_four", rows=4, columns=4)
+    state, middles = env.game.initial(), [350, 250, 150, 50]
+    for move in range(3):  # all into the first column
+        state, _ = env.game.step(state, jax.numpy.int32(0))
+        pixels = [render_state(env, state).getpixel((50, y)) for y in middles]
+        assert pixels == [PALETTE[i % 2] if i <= move else BACKGROUND for i in range(4)]
+
+
 def test_of_two_channels_in_a_cell_the_later_one_is_a_dot() -> None:
     observation = np.zeros((10, 10, 4), bool)
     observation[5, 5, [0, 2, 3]] = True

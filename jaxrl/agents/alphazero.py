@@ -1,0 +1,177 @@
+"""AlphaZero (Silver et al. 2018, https://doi.org/10.1126/science.aar6404): search that improves its own network.
+
+An agent plays both sides of a game. Before each move it searches, with the rules as a model and its network as prior
+and value. The network then learns what the search found,
+
+    min_θ −Σ_a π′(a | s) log π_θ(a | s) + c (v_θ(s) − z)²,
+
+with π′ the policy of the search and z the outcome of the game for who moves. By default the search is that of Gumbel
+AlphaZero (Danihelka et al. 2022), and z a λ-return of the searches' values: outcomes alone (λ = 1) vary more.
+"""
+
+import dataclasses
+from functools import partial
+from typing import Annotated, Any, Literal
+
+import jax
+import jax.numpy as jnp
+import optax
+from annotated_types import Ge, Gt, Interval
+
+from jaxrl import ops
+from jaxrl.agents.minibatches import merge_time
+from jaxrl.agents.optimizers import Optimizer, adam, check_optimizer, learning_rate_at
+from jaxrl.agents.policy_gradient import PolicyGradientState, Updated, gradient_step
+from jaxrl.arguments import check, check_kind
+from jaxrl.distributions import Distribution, masked
+from jaxrl.games import BoardGame
+from jaxrl.networks.network import Network, check_network, initial_params
+from jaxrl.search import Expansion, Root, Searched, gumbel_search, puct_search
+from jaxrl.types import Agent, Array, Decision, Input, PyTree, Sample, Transition
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class AlphaZeroHparams:
+    """Hyperparameters of AlphaZero."""
+
+    learning_rate: Annotated[float, Interval(gt=0, lt=1e30)] = 1e-3
+    """Initial learning rate of Adam, > 0."""
+    learning_rate_decay_steps: Annotated[float, Ge(0)] = 0.0
+    """Moves over which the learning rate decays linearly to zero; 0 keeps it constant."""
+    value_coef: Annotated[float, Ge(0)] = 1.0
+    """Coefficient of the value loss."""
+    value_lambda: Annotated[float, Interval(ge=0, le=1)] = 0.5
+    """λ of the returns that the value learns: 1 for outcomes of games, less to trust the searches' values."""
+    max_grad_norm: Annotated[float, Gt(0)] = 10.0
+    """Maximum global norm of the gradients, > 0; larger gradients are scaled down to it."""
+
+
+@dataclasses.dataclass(frozen=True)
+class SearchConfig:
+    """The search before each move, static."""
+
+    search: Literal["gumbel", "puct"] = "gumbel"
+    """Gumbel search improves the policy with few simulations; PUCT is that of the original AlphaZero."""
+    num_simulations: Annotated[int, Interval(ge=2, lt=2**16)] = 32
+    """Simulations of each search."""
+
+
+def default_optimizer(hparams: AlphaZeroHparams, env_steps: Array) -> optax.GradientTransformation:
+    """Adam after a clip of the gradient's norm."""
+    return adam(learning_rate_at(hparams, env_steps), hparams.max_grad_norm)
+
+
+def alphazero(
+    network: Network, game: BoardGame, config: SearchConfig | None = None, optimizer: Optimizer = default_optimizer
+) -> Agent[PolicyGradientState]:
+    """AlphaZero with any network, for `jaxrl.envs.game.GameEnvironment`.
+
+    Args:
+        network: maps observations `[N, ...]` to a `jaxrl.distributions.Categorical` over actions and values `[N]`,
+            which pass through tanh.
+        game: the rules.
+        config: the search.
+        optimizer: of the parameters; by default, Adam after a clip of the gradient's norm.
+
+    Returns:
+        An agent for a `Sample` `[n, B]` of the positions of its own games, with hyperparameters `AlphaZeroHparams`. Its
+        `policy` searches without noise; its `outputs` are the policy without a search. Its metrics are `policy_loss`
+        and `value_loss`.
+
+    Raises:
+        ArgumentError: an argument is of the wrong kind.
+    """
+    config = config or SearchConfig()
+    check_network(network)
+    check_optimizer(optimizer)
+    check_kind("game", game, BoardGame)
+    check_kind("config", config, SearchConfig)
+    check(config)
+
+    def init(key: Array, hparams: AlphaZeroHparams, observation: PyTree) -> PolicyGradientState:
+        check_kind("hparams", hparams, AlphaZeroHparams)
+        params = initial_params(network, key, observation)
+        return PolicyGradientState(params, optimizer(hparams, jnp.float32(0)).init(params), hparams)
+
+    searched = partial(_search, network, game, config)
+
+    def act(state: PolicyGradientState, given: Input, key: Array, env_steps: Array) -> Decision:
+        del env_steps
+        found = searched(state.params, given, key, 1.0)
+        return Decision(found.action, extras=(found.policy, found.value))
+
+    def policy(state: PolicyGradientState, given: Input, key: Array) -> Decision:
+        return Decision(searched(state.params, given, key, 0.0).action)
+
+    def prepare(state: PolicyGradientState, transitions: Transition) -> PyTree:
+        policies, values = transitions.extras
+        return policies, value_targets(transitions, values, state.hparams.value_lambda)
+
+    def outputs(state: PolicyGradientState, observations: PyTree) -> Distribution:
+        return network.apply(state.params, observations)[0]
+
+    update = partial(_update, network, optimizer)
+    return Agent(init, act, policy, update, prepare=prepare, outputs=outputs, needs_env_states=True)
+
+
+def value_targets(transitions: Transition, values: Array, value_lambda: Array) -> Array:
+    """λ-returns `[T, N]` of games in which the players take turns, each for who moves.
+
+    Args:
+        transitions: moves `[T, N]`, with rewards for who moves.
+        values: of the positions before them, `[T, N]`. Games that go on after the last row take the last one.
+        value_lambda: λ, scalar.
+    """
+    discount = jnp.where(transitions.terminated, 0.0, -1.0)
+    following = jnp.concatenate([values[1:], -values[-1:]])
+    returns = jax.vmap(partial(ops.lambda_returns, lambda_=value_lambda), in_axes=1, out_axes=1)
+    return returns(transitions.reward, discount, following)
+
+
+def _search(
+    network: Network, game: BoardGame, config: SearchConfig, params: PyTree, given: Input, key: Array, noise: float
+) -> Searched:
+    """Searches from the positions of N environments."""
+
+    def evaluate(observations: Array, legal: Array) -> tuple[Array, Array]:
+        distribution, values = network.apply(params, observations)
+        return masked(distribution.logits, legal), jnp.tanh(values)
+
+    def model(states: PyTree, actions: Array) -> tuple[Expansion, PyTree]:
+        states, rewards = jax.vmap(game.step)(states, actions)
+        logits, values = evaluate(jax.vmap(game.observe)(states), jax.vmap(game.legal_actions)(states))
+        discounts = jnp.where(states.terminated, 0.0, -1.0)
+        return Expansion(rewards, discounts, logits, values), states
+
+    states = jax.tree.map(lambda x: jnp.moveaxis(x, -1, 0), given.env_states)
+    legal = jax.vmap(game.legal_actions)(states)
+    root = Root(*evaluate(given.observation, legal), states)
+    if config.search == "gumbel":
+        return gumbel_search(key, root, model, legal, config.num_simulations, gumbel_scale=noise)
+    return puct_search(key, root, model, legal, config.num_simulations, 0.25 * noise, temperature=noise)
+
+
+def _update(
+    network: Network,
+    optimizer: Optimizer,
+    state: PolicyGradientState,
+    batch: Sample,
+    key: Array,
+    env_steps: Array,
+    constants: PyTree = (),
+) -> Updated:
+    del key, constants
+    check_kind("batch", batch, Sample, ", as in jaxrl.off_policy")
+    steps: Any = merge_time(batch.transitions)
+    policies, targets = steps.extras
+
+    def loss(params: PyTree) -> tuple[Array, dict[str, Array]]:
+        distribution, values = network.apply(params, steps.observation)
+        log_probs = jax.nn.log_softmax(masked(distribution.logits, steps.legal))
+        policy_loss = -jnp.where(policies > 0, policies * log_probs, 0.0).sum(-1).mean()
+        value_loss = jnp.square(jnp.tanh(values) - targets).mean()
+        metrics = {"policy_loss": policy_loss, "value_loss": value_loss}
+        return policy_loss + state.hparams.value_coef * value_loss, metrics
+
+    return *gradient_step(state, loss, optimizer(state.hparams, env_steps)), ()

@@ -1,0 +1,122 @@
+"""A two-player game as an environment, in which one agent moves for both players."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Annotated, Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from annotated_types import Interval
+
+from jaxrl import games
+from jaxrl.arguments import check
+from jaxrl.envs.base import Environment, EnvParams
+from jaxrl.games import BoardGame
+from jaxrl.games.lines import packed
+from jaxrl.types import Array, PyTree
+
+PREFIX = "game:"
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class GameParams(EnvParams):
+    """A game ends by its own rules."""
+
+
+class GameState(NamedTuple):
+    """The state of a game, `[..., N]`."""
+
+    game: PyTree
+
+
+@dataclasses.dataclass(frozen=True)
+class GameEnvironment(Environment):
+    """A game of which every move is a step. Observations and rewards are those of the player who moves.
+
+    Self-play from the first position alone sees ever fewer positions as it becomes better. With `random_moves`, a game
+    begins after a random number of random moves, from none to so many, but never with its end.
+
+    Attributes:
+        game: which.
+        random_moves: the most random moves before a game.
+    """
+
+    game: BoardGame
+    random_moves: Annotated[int, Interval(ge=0, le=1000)] = 0
+
+    def __post_init__(self) -> None:
+        check(self)
+
+    @property
+    def name(self) -> str:
+        return f"{PREFIX}{self.game.name}"
+
+    @property
+    def num_actions(self) -> int:  # type: ignore[override]
+        return self.game.num_actions
+
+    @property
+    def random_words(self) -> int:  # type: ignore[override]
+        return 1 + self.random_moves
+
+    @property
+    def default_params(self) -> GameParams:
+        return GameParams()
+
+    def describe_rules(self, params: Any) -> str:
+        begins = f", beginning with 0 to {self.random_moves} random moves" if self.random_moves else ""
+        return f"{self.game}{begins}; one agent moves for both players"
+
+    def initial(self, bits: Array, params: Any) -> PyTree:
+        del params
+        return self._each(self._begin)(bits)
+
+    def _begin(self, bits: Array) -> PyTree:
+        """The first position, from the words `[W]`."""
+        moves = bits[0] % (self.random_moves + 1)
+
+        def move(i: Array, state: PyTree) -> PyTree:
+            legal = self.game.legal_actions(state)
+            rank = bits[i + 1] % legal.sum(dtype=jnp.uint32)  # which of the legal actions
+            after, _ = self.game.step(state, (jnp.cumsum(legal) > rank).argmax())
+            goes_on = (i < moves) & ~after.terminated
+            return jax.tree.map(lambda new, old: jnp.where(goes_on, new, old), after, state)
+
+        return jax.lax.fori_loop(0, self.random_moves, move, self.game.initial())
+
+    def transition(self, state: PyTree, action: Array, bits: Array, params: Any) -> tuple[PyTree, Array, Array]:
+        del bits, params
+        state, reward = self._each(self.game.step)(state, action)
+        return state, reward, state.terminated
+
+    def encode(self, state: PyTree) -> Array:
+        return self._each(lambda state: packed(self.game.observe(state).reshape(-1)))(state)
+
+    def decode(self, words: Array) -> Array:
+        shape = jax.eval_shape(self.game.observe, self.game.initial()).shape
+        bits = (words[..., None] >> jnp.arange(32, dtype=jnp.uint32)) & 1 == 1
+        return bits.reshape(*words.shape[:-1], -1)[..., : np.prod(shape)].reshape(*words.shape[:-1], *shape)
+
+    def legal_actions(self, state: PyTree, params: Any) -> Array:
+        del params
+        return self._each(self.game.legal_actions)(state)
+
+    def is_truncated(self, state: PyTree, params: Any) -> Array:
+        del params
+        return jnp.zeros_like(state.terminated)
+
+    def _each(self, function: Callable) -> Callable:
+        """Applies a function of one game to one, or to N in the last axis."""
+
+        def apply(*arguments: PyTree) -> PyTree:
+            is_one = jnp.ndim(jax.tree.leaves(arguments)[-1]) == (1 if function == self._begin else 0)
+            return function(*arguments) if is_one else jax.vmap(function, in_axes=-1, out_axes=-1)(*arguments)
+
+        return apply
+
+
+def game_environment(name: str, random_moves: int = 0, **options: Any) -> GameEnvironment:
+    """The environment of a game by its name, without the prefix; `options` are those of the game."""
+    return GameEnvironment(games.make(name, **options), random_moves)

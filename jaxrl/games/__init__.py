@@ -1,0 +1,6 @@
+"""Two-player games as pure functions: `make` one by its name, `solve` it exactly."""
+
+from jaxrl.games.board_game import BoardGame
+from jaxrl.games.lines import ConnectFour, LineState, TicTacToe
+from jaxrl.games.names import make
+from jaxrl.games.solution import ILLEGAL, Solution, solve

@@ -1,0 +1,26 @@
+"""`make`: a game from its name."""
+
+from typing import Any
+
+from jaxrl.arguments import ArgumentError, suggest
+from jaxrl.games.board_game import BoardGame
+from jaxrl.games.lines import ConnectFour, TicTacToe
+
+GAMES: dict[str, type[BoardGame]] = {"tic_tac_toe": TicTacToe, "connect_four": ConnectFour}
+
+
+def make(name: str, **options: Any) -> BoardGame:
+    """A game.
+
+        game = jaxrl.games.make("connect_four", rows=4, columns=5)
+
+    Args:
+        name: one of `GAMES`.
+        options: of the game, such as the size of its board.
+
+    Raises:
+        ArgumentError: an unknown name (the message suggests the nearest), or a board that there cannot be.
+    """
+    if name not in GAMES:
+        raise ArgumentError("name", f"must be a known game ({suggest(name, GAMES)})", name)
+    return GAMES[name](**options)

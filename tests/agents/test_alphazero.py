@@ -1,0 +1,97 @@
+"""AlphaZero, against targets by hand and the exact solution of a small game."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from jaxrl.agents.alphazero import AlphaZeroHparams, SearchConfig, alphazero, value_targets
+from jaxrl.arguments import ArgumentError
+from jaxrl.distributions import Categorical
+from jaxrl.envs import action_space_of, make
+from jaxrl.games import ILLEGAL, TicTacToe, solve
+from jaxrl.networks import actor_critic, example_of
+from jaxrl.training import OffPolicyConfig, Program, off_policy
+from jaxrl.types import Sample, Transition
+from tests.compiling import quick_jit
+
+
+def moves(reward, terminated) -> Transition:
+    none = jnp.zeros_like(jnp.asarray(reward, jnp.float32))
+    return Transition(none, none, none + jnp.asarray(reward), jnp.asarray(terminated), none != 0, none)
+
+
+def test_outcomes_change_their_sign_with_the_player() -> None:
+    """Three games side by side: a win after four moves, a draw after three, and one that goes on."""
+    reward = jnp.array([[0, 0, 0], [0, 0, 0], [0, 0, 0], [1, 0, 0], [0, 0, 0]], jnp.float32)
+    ended = jnp.array([[0, 0, 0], [0, 0, 0], [0, 1, 0], [1, 0, 0], [0, 0, 0]], bool)
+    values = jnp.array([[0.1, 0.2, 0.3], [0.4, 0.5, 0.6], [0.7, 0.8, 0.9], [0.2, 0.4, 0.6], [0.1, 0.3, 0.5]])
+    outcomes = value_targets(moves(reward, ended), values, 1.0)
+    np.testing.assert_allclose(outcomes[:, 0], [-1, 1, -1, 1, 0.1], rtol=1e-6)
+    np.testing.assert_allclose(outcomes[:, 1], [0, 0, 0, -0.3, 0.3], rtol=1e-6)
+    np.testing.assert_allclose(outcomes[:, 2], [0.5, -0.5, 0.5, -0.5, 0.5], rtol=1e-6)
+    one_step = value_targets(moves(reward, ended), values, 0.0)
+    np.testing.assert_allclose(one_step[:, 0], [-0.4, -0.7, -0.2, 1, 0.1], rtol=1e-6)
+    half = value_targets(moves(reward, ended), values, 0.5)
+    expected = [1.0, 0.1]
+    for value in (0.2, 0.7, 0.4):  # of the positions before the fourth, the third and the second move
+        expected.insert(0, -(0.5 * value + 0.5 * expected[0]))
+    np.testing.assert_allclose(half[:, 0], expected, rtol=1e-6)
+
+
+@pytest.fixture(scope="module")
+def game():
+    return make("game:tic_tac_toe", rows=2, columns=3, random_moves=5)
+
+
+@pytest.mark.parametrize(("search", "most"), [("gumbel", 0), ("puct", 6)])
+def test_a_small_game_is_played_perfectly(game, search: str, most: int) -> None:
+    """The network alone makes no mistake in any of 241 positions, with PUCT a few, and knows who wins."""
+    env, params = game
+    network = actor_critic(example_of(env, params), action_space_of(env, params), (64,), "relu")
+    agent = alphazero(network, env.game, SearchConfig(search, num_simulations=16))
+    config = OffPolicyConfig(num_envs=64, rollout_length=8, updates_per_iteration=8, batch_size=256,
+                             replay_capacity=4096, warmup_steps=512)  # fmt: skip
+    hparams = AlphaZeroHparams(learning_rate=5e-3, learning_rate_decay_steps=100_000.0)
+    program = Program(off_policy(agent, env, params, config), jax.random.key(0), hparams)
+    run_state = program.compiled()(program.init(jax.random.key(0), hparams), 190)
+    solution = solve(env.game)
+    observations, legal = jax.vmap(env.game.observe)(solution.states), solution.action_values != ILLEGAL
+    policy, values = quick_jit(network.apply)(run_state.state.agent.params, observations)
+    actions = np.where(legal, policy.logits, -np.inf).argmax(1)
+    assert solution.mistakes(actions).sum() <= most
+    assert np.abs(np.tanh(values) - solution.values).mean() < 0.1
+
+
+def test_the_network_learns_what_the_search_found(game) -> None:
+    """The gradient of the loss at logits and values, in closed form: π − π′, and 2 c (v − z) (1 − v²)."""
+    env, _ = game
+
+    class Table:
+        def init(self, key, observations):
+            return {"logits": jnp.array([[0.3, -0.2, 0.5, 0.0, 1.0, -1.0]]), "value": jnp.array([0.4])}
+
+        def apply(self, params, observations):
+            return Categorical(params["logits"]), params["value"]
+
+    agent = alphazero(Table(), env.game, optimizer=lambda hparams, env_steps: optax.sgd(1.0))
+    state = agent.init(jax.random.key(0), AlphaZeroHparams(value_coef=0.5), jnp.zeros((2, 3, 2), bool))
+    legal = jnp.array([True, True, False, True, True, True])
+    target = jnp.array([0.1, 0.2, 0.0, 0.3, 0.4, 0.0])
+    step = moves(jnp.zeros((1, 1)), jnp.zeros((1, 1), bool))
+    step = step._replace(legal=legal[None, None], extras=(target[None, None], jnp.array([[-0.6]])))
+    after, metrics, _ = agent.update(state, Sample(step, jnp.ones(1)), jax.random.key(0), jnp.float32(0), ())
+    prior = jax.nn.softmax(jnp.where(legal, state.params["logits"][0], -jnp.inf))
+    np.testing.assert_allclose(state.params["logits"] - after.params["logits"], (prior - target)[None], atol=1e-6)
+    value = np.tanh(0.4)
+    np.testing.assert_allclose(state.params["value"] - after.params["value"], 0.5 * 2 * (value + 0.6) * (1 - value**2))
+    np.testing.assert_allclose(metrics["value_loss"].value(), (value + 0.6) ** 2, rtol=1e-6)
+
+
+def test_what_does_not_fit_is_refused(game) -> None:
+    network = actor_critic(jnp.zeros((2, 3, 2)), action_space_of(*game), (8,))
+    with pytest.raises(ArgumentError, match=r"^game must be"):
+        alphazero(network, "tic_tac_toe")
+    with pytest.raises(ArgumentError, match=r"^num_simulations must be .*got 1"):
+        alphazero(network, TicTacToe(), SearchConfig(num_simulations=1))

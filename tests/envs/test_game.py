@@ -1,0 +1,70 @@
+"""Games as environments."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxrl.arguments import ArgumentError
+from jaxrl.envs import make, vectorize
+from jaxrl.games import ConnectFour, TicTacToe
+from tests.compiling import quick_jit
+
+
+def test_games_are_made_by_their_names() -> None:
+    env, params = make("game:connect_four", rows=4, columns=5, random_moves=3)
+    assert (env.game, env.random_moves, env.num_actions, env.name) == (ConnectFour(4, 5), 3, 5, "game:connect_four")
+    assert env.describe_rules(params).startswith(
+        "ConnectFour(rows=4, columns=5, length=4), beginning with 0 to 3 random"
+    )
+    with pytest.raises(ArgumentError, match=r"the nearest is tic_tac_toe\), got 'tic_tac'"):
+        make("game:tic_tac")
+    with pytest.raises(ArgumentError, match=r"^random_moves must be .*got -1"):
+        make("game:tic_tac_toe", random_moves=-1)
+
+
+def test_many_games_go_as_each_alone() -> None:
+    """Positions, rewards, ends, legal actions and observations, with the next game after each end."""
+    env, params = make("game:connect_four", rows=4, columns=4, length=3)
+    game, envs = env.game, vectorize(env, params, 6)
+    step, key = quick_jit(envs.step), jax.random.key(0)
+    one_step, observe, legal_of = (quick_jit(f) for f in (game.step, game.observe, game.legal_actions))
+    many, alone, ends = quick_jit(envs.reset)(key), [game.initial()] * 6, 0
+    rng = np.random.default_rng(0)
+    for t in range(40):
+        observations, legal = envs.observe(many), np.asarray(many.legal)
+        for i, state in enumerate(alone):
+            np.testing.assert_array_equal(observations[i], observe(state))
+            np.testing.assert_array_equal(legal[i], legal_of(state))
+            jax.tree.map(lambda x, y, i=i: np.testing.assert_array_equal(x[..., i], y), many.env_states, state)
+        actions = [rng.choice(np.flatnonzero(row)) for row in legal]
+        many, moves, _ = step(many, jnp.array(actions), jax.random.fold_in(key, t))
+        moves = envs.decode(moves)
+        for i, action in enumerate(actions):
+            state, reward = one_step(alone[i], jnp.int32(action))
+            assert (float(moves.reward[i]), bool(moves.terminated[i])) == (float(reward), bool(state.terminated))
+            np.testing.assert_array_equal(moves.next_observation[i], observe(state))
+            ends += bool(state.terminated)
+            alone[i] = game.initial() if state.terminated else state
+        assert not moves.truncated.any()
+    assert ends > 10
+
+
+def test_games_begin_after_random_moves() -> None:
+    """From none to as many as asked for, each as often; all first moves as often; never with an end."""
+    env, params = make("game:tic_tac_toe", random_moves=4)
+    bits = jax.random.bits(jax.random.key(0), (env.random_words, 20_000), jnp.uint32)
+    states = quick_jit(env.initial)(bits, params)
+    stones = np.asarray(jnp.bitwise_count(states.stones).sum((0, 1)))
+    np.testing.assert_allclose(np.bincount(stones) / 20_000, np.full(5, 0.2), atol=0.015)
+    np.testing.assert_array_equal(states.player, stones % 2)
+    assert not states.terminated.any()
+    first = np.asarray(env.observe(jax.tree.map(lambda x: x[..., stones == 1], states)))[..., 1].reshape(-1, 9)
+    np.testing.assert_allclose(first.mean(0), np.full(9, 1 / 9), atol=0.015)
+    # With up to nine moves some would end: those games stay before the move that ends them.
+    env, params = make("game:tic_tac_toe", random_moves=9)
+    bits = jax.random.bits(jax.random.key(1), (env.random_words, 2_000), jnp.uint32)
+    states = quick_jit(env.initial)(bits, params)
+    assert not states.terminated.any()
+    assert np.asarray(jnp.bitwise_count(states.stones).sum((0, 1))).max() == 8
+    assert TicTacToe().max_moves == 9

@@ -1,0 +1,77 @@
+"""Exact solutions, against published counts and a search without memory."""
+
+from functools import cache, partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxrl.arguments import ArgumentError
+from jaxrl.games import ILLEGAL, ConnectFour, TicTacToe, solve
+from jaxrl.games.solution import _expand
+from tests.compiling import quick_jit
+
+
+@pytest.fixture(scope="module")
+def tic_tac_toe():
+    return solve(TicTacToe())
+
+
+def test_tic_tac_toe_is_a_draw(tic_tac_toe) -> None:
+    """5,478 positions, of which 958 are ends (https://oeis.org/A008907 and common knowledge)."""
+    assert len(tic_tac_toe.values) == 4520
+    assert tic_tac_toe.values[0] == 0
+    np.testing.assert_array_equal(tic_tac_toe.action_values[0], np.zeros(9))
+
+
+def test_values_are_those_of_a_search(tic_tac_toe) -> None:
+    """A negamax on boards of characters that knows nothing of the game's code."""
+    lines = [(0, 1, 2), (3, 4, 5), (6, 7, 8), (0, 3, 6), (1, 4, 7), (2, 5, 8), (0, 4, 8), (2, 4, 6)]
+
+    @cache
+    def best(board: str, own: str, other: str) -> int:
+        if any(all(board[i] == other for i in line) for line in lines):
+            return -1
+        empty = [i for i in range(9) if board[i] == "."]
+        return max((-best(board[:i] + own + board[i + 1 :], other, own) for i in empty), default=0)
+
+    planes = np.asarray(jax.vmap(TicTacToe().observe)(tic_tac_toe.states)).reshape(4520, 9, 2)
+    for plane, values in zip(planes, tic_tac_toe.action_values, strict=True):
+        board = "".join("X" if own else "O" if other else "." for own, other in plane)
+        for action, value in enumerate(values):
+            after = board[:action] + "X" + board[action + 1 :]
+            assert value == (-best(after, "O", "X") if board[action] == "." else ILLEGAL)
+
+
+def test_a_move_is_a_mistake_if_there_is_a_better_one(tic_tac_toe) -> None:
+    values = tic_tac_toe.action_values
+    assert not tic_tac_toe.mistakes(values.argmax(1)).any()
+    worst = tic_tac_toe.mistakes(values.argmin(1))
+    np.testing.assert_array_equal(worst, values.min(1) < values.max(1))
+    with pytest.raises(ArgumentError, match=r"^actions must be integers of shape \[4520\]"):
+        tic_tac_toe.mistakes(np.zeros(9, np.int32))
+
+
+def test_small_boards_of_connect_four_are_known() -> None:
+    """All positions of 4 × 4 cells, 161,029, and their value, as John Tromp counted (https://tromp.github.io/c4/c4.html).
+
+    By moves, those of 6 × 7 cells are 1, 7, 49, 238, 1120, 4263 (https://oeis.org/A212693).
+    """
+    game = ConnectFour(4, 4)
+    solution = solve(game)
+    assert solution.values[0] == 0
+
+    def ends(state):
+        children, _ = jax.vmap(partial(game.step, state))(jnp.arange(4))
+        return game.legal_actions(state) & children.terminated, jax.vmap(game.key)(children)
+
+    over, keys = map(np.asarray, quick_jit(jax.vmap(ends))(solution.states))
+    assert len(solution.values) + len(np.unique(keys[over], axis=0)) == 161_029
+    game, level, counts = ConnectFour(), jax.tree.map(lambda x: np.asarray(x)[None], ConnectFour().initial()), []
+    for _ in range(6):
+        counts.append(len(level.player))
+        level, _ = _expand(game, level)
+    assert counts == [1, 7, 49, 238, 1120, 4263]
+    with pytest.raises(ArgumentError, match=r"^game must have at most 1000 positions, got connect_four"):
+        solve(game, max_positions=1000)
