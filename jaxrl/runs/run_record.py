@@ -29,9 +29,12 @@ def record(run: Path, directory: Path, pictures: tuple[str, ...] = ()) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     drawn = [name for name in (run_directory.CURVE, run_directory.VIDEO, *pictures) if (run / name).exists()]
     metrics = [run_directory.METRICS] if (run / run_directory.METRICS).exists() else []
-    for name in (run_directory.CONFIG, *metrics, run_directory.SUMMARY, *drawn):
+    for name in (*metrics, run_directory.SUMMARY, *drawn):
         shutil.copyfile(run / name, directory / name)
     config = run_directory.read_config(run)
+    config.pop("started_in", None)  # a record names no folder of a machine
+    config["options"]["out"] = None
+    run_directory.write_json(directory / run_directory.CONFIG, config)
     summary = json.loads((run / run_directory.SUMMARY).read_text())
     (directory / "README.md").write_text(page(config, summary, drawn))
 

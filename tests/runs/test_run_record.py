@@ -35,6 +35,9 @@ def test_a_record_says_how_it_was_made(tmp_path: Path) -> None:
     for name in ("metrics.csv", "learning_curve.png", "policy.gif"):
         (run / name).write_text(name)
     record(run, kept)
+    recorded = json.loads((kept / "config.json").read_text())
+    assert "started_in" not in recorded
+    assert recorded["options"] == config["options"] | {"out": None}
     written = (kept / "README.md").read_text()
     for text in (
         "python -m x --seed 3",
