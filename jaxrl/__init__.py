@@ -9,7 +9,7 @@ from jaxrl import interrupt  # noqa: F401
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from jaxrl import distributions, networks, ops, planning
+from jaxrl import distributions, inverse, networks, ops, planning
 from jaxrl.agents import (
     A2CHparams,
     BehaviourCloningHparams,
@@ -101,8 +101,8 @@ __all__ = [
     "QLearningHparams", "RainbowHparams", "RecurrentDQNHparams", "ReinforceConfig", "ReinforceHparams", "RunInfo",
     "Sample", "SequenceConfig", "SweepResult", "SweepSpec", "Task", "TrainState", "TrainedPolicy", "Trainer",
     "Transition", "a2c", "action_space_of", "actor_critic", "behaviour_cloning", "distributions", "dqn", "evaluate",
-    "iqn", "load", "load_dataset", "make", "networks", "normalised", "off_policy", "offline", "on_policy", "ops",
-    "planning", "policy_network", "population", "ppo", "pqn", "q_learning", "q_network", "read_spec",
+    "inverse", "iqn", "load", "load_dataset", "make", "networks", "normalised", "off_policy", "offline", "on_policy",
+    "ops", "planning", "policy_network", "population", "ppo", "pqn", "q_learning", "q_network", "read_spec",
     "record_dataset", "recurrent_dqn", "recurrent_ppo", "reinforce", "render", "render_state", "render_values",
     "repeat", "rollout", "run", "save_dataset", "save_video", "sweep", "vectorize",
 ]  # fmt: skip
