@@ -10,7 +10,7 @@ LAYERS = (
     "types arguments interrupt precision memory formatting",
     "random",
     "xla",
-    "ops planning",
+    "ops planning inverse",
     "distributions envs networks replay",
     "agents",
     "training",

@@ -11,7 +11,13 @@ Many rewards explain one policy. `R = 0` makes all policies optimal, and `R + γ
 of `R` for every potential `Φ` (Ng, Harada & Russell 1999). Compare policies and their values, not rewards.
 """
 
-from jaxrl.inverse.linear_program import LinearProgram, linear_program, optimality_margins, sampled_linear_program
+from jaxrl.inverse.linear_program import (
+    LinearProgram,
+    critical_l1_penalty,
+    linear_program,
+    optimality_margins,
+    sampled_linear_program,
+)
 from jaxrl.inverse.max_entropy import MaxEntropy, max_entropy, negative_log_likelihood
 from jaxrl.inverse.soft_planning import SoftPlan, occupancy, soft_value_iteration
 from jaxrl.inverse.trajectories import Trajectories, sample_trajectories, trajectory_occupancy

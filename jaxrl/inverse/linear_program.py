@@ -7,6 +7,7 @@ optimal are a cone. It contains `R = 0`. The program chooses the one that sets �
 These functions run on the host, in float64, and are not for `jit` or `vmap`.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -96,18 +97,46 @@ def linear_program(
         raise ArgumentError("l1_penalty", "must be >= 0 and finite", l1_penalty)
     features = np.asarray(state_features(mdp) if features is None else features, np.float64)
     margins = optimality_margins(mdp, policy, features)
-    states, actions, number = margins.shape
-    other = (np.asarray(policy) == 0) & ~np.asarray(mdp.terminal)[:, None]
-    # Variables: the positive and the negative parts of the weights, and a margin of each state.
-    least = np.where(other[..., None], np.eye(states)[:, None], 0)
-    rows = np.concatenate([-margins, margins, least], axis=2).reshape(states * actions, -1)
-    rows = rows[abs(rows).max(1) > 1e-12]
-    cost = np.concatenate([np.full(2 * number, l1_penalty), np.where(other.any(1), -1.0, 0.0)])
-    bounds = [(0, max_reward)] * (2 * number) + [(0, None if some else 0) for some in other.any(1)]
-    solution = _solve(cost, rows, bounds)
+    rows, gain, least = _constraints(mdp, policy, margins)
+    number = features.shape[-1]
+    cost = np.concatenate([np.full(2 * number, l1_penalty), -gain])
+    solution = _solve(cost, rows, np.zeros(len(rows)), [(0, max_reward)] * (2 * number) + least)
     weights = solution[:number] - solution[number : 2 * number]
     reward = np.where(np.asarray(mdp.terminal)[:, None], 0, features @ weights)
     return LinearProgram(weights, reward, margins @ weights)
+
+
+def critical_l1_penalty(mdp: MDP, policy: ArrayLike, features: ArrayLike | None = None) -> float:
+    """The `λ` from which on `linear_program` finds no reward but zero.
+
+    Just below it the reward is simplest, and the paper advises to choose it there. It is the largest
+    `Σ_s min_a (V^π(s) - Q^π(s, a))` of all rewards with `Σ_i |w_i| = 1` for which π is optimal.
+
+    Arguments and errors are those of `optimality_margins`.
+    """
+    margins = optimality_margins(mdp, policy, features)
+    rows, gain, least = _constraints(mdp, policy, margins)
+    number = margins.shape[-1]
+    size = np.concatenate([np.ones(2 * number), 0 * gain])
+    bounds = np.append(np.zeros(len(rows)), SCALE)
+    cost = np.append(np.zeros(2 * number), -gain)
+    return float(-cost @ _solve(cost, np.vstack([rows, SCALE * size]), bounds, [(0, None)] * (2 * number) + least))
+
+
+def _constraints(
+    mdp: MDP, policy: ArrayLike, margins: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, list[tuple[float, float | None]]]:
+    """What says that π is optimal: rows whose products with the variables must not be positive.
+
+    The variables are the positive and the negative parts of the weights, and the smallest margin of each state. Also
+    returned are what these count in the objective, `[S]`, and their bounds.
+    """
+    other = (np.asarray(policy) == 0) & ~np.asarray(mdp.terminal)[:, None]
+    states, actions, _ = margins.shape
+    least = np.where(other[..., None], np.eye(states)[:, None], 0)
+    rows = np.concatenate([-margins, margins, least], axis=2).reshape(states * actions, -1)
+    counts = other.any(1)
+    return SCALE * rows[abs(rows).max(1) > 1e-12], 1.0 * counts, [(0, None if some else 0) for some in counts]
 
 
 def sampled_linear_program(expert: ArrayLike, others: ArrayLike) -> np.ndarray:
@@ -136,17 +165,16 @@ def sampled_linear_program(expert: ArrayLike, others: ArrayLike) -> np.ndarray:
     # Variables: the weights, and p of each other policy, which is the smaller one of x and 2 x.
     rows = np.concatenate([np.concatenate([scale * better, each], axis=1) for scale in (1, 2)])
     cost = np.concatenate([np.zeros(expert.size), -np.ones(len(others))])
-    return _solve(cost, rows, [(-1, 1)] * expert.size + [(None, None)] * len(others))[: expert.size]
+    bounds = [(-1, 1)] * expert.size + [(None, None)] * len(others)
+    return _solve(cost, rows, np.zeros(len(rows)), bounds)[: expert.size]
 
 
-def _solve(cost: np.ndarray, rows: np.ndarray, bounds: list[tuple[float | None, float | None]]) -> np.ndarray:
-    """The `x` with the smallest `cost @ x` for which no entry of `rows @ x` is positive."""
+def _solve(cost: np.ndarray, rows: np.ndarray, limits: np.ndarray, bounds: Sequence[tuple]) -> np.ndarray:
+    """The `x` with the smallest `cost @ x` for which no entry of `rows @ x` exceeds that of `limits`."""
     from scipy.optimize import linprog
 
     options = {"primal_feasibility_tolerance": TOLERANCE, "dual_feasibility_tolerance": TOLERANCE}
-    solution = linprog(
-        cost, A_ub=SCALE * rows, b_ub=np.zeros(len(rows)), bounds=bounds, method="highs", options=options
-    )
+    solution = linprog(cost, A_ub=rows, b_ub=limits, bounds=bounds, method="highs", options=options)
     if solution.x is None:  # x = 0 is feasible and the cost bounded, so that only numbers can be at fault
         raise ArgumentError("mdp", f"must have numbers that the solver can handle ({solution.message})", got="")
     return solution.x

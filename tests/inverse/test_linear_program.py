@@ -26,7 +26,7 @@ def optimal_policy(mdp: MDP) -> np.ndarray:
 def suboptimality(mdp: MDP, policy: np.ndarray, reward: np.ndarray) -> float:
     """The largest difference between the best value of a state and its value under a policy."""
     rewarded = mdp._replace(reward=jnp.asarray(reward))
-    return abs(planning.policy_iteration(rewarded).values - planning.policy_evaluation(rewarded, policy)).max()
+    return float(abs(planning.policy_iteration(rewarded).values - planning.policy_evaluation(rewarded, policy)).max())
 
 
 def check_random_grid_worlds(number: int) -> None:
@@ -73,6 +73,15 @@ def test_the_papers_grid(paper: MDP) -> None:
         assert suboptimality(paper, policy, np.repeat(weights[:, None], 4, 1)) < 1e-9
     larger = inverse.linear_program(paper, policy, l1_penalty=3, max_reward=10)
     np.testing.assert_allclose(larger.weights, 10 * np.eye(25)[4], atol=1e-8)
+
+
+def test_the_critical_penalty_separates_rewards_from_zero(paper: MDP) -> None:
+    for mdp in (paper, grid_world(3, 4, 0.1, 0.9)):
+        policy = optimal_policy(mdp)
+        critical = inverse.critical_l1_penalty(mdp, policy)
+        below, above = (inverse.linear_program(mdp, policy, l1_penalty=scale * critical) for scale in (0.999, 1.001))
+        assert abs(below.weights).max() > 0.99
+        assert abs(above.weights).max() < 1e-9
 
 
 def test_every_policy_is_optimal_without_reward(paper: MDP) -> None:

@@ -1,6 +1,7 @@
 """Maximum entropy inverse reinforcement learning: its gradient, what it finds, and how fast it gets there."""
 
 import re
+import time
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +11,8 @@ import pytest
 
 from jaxrl import inverse
 from jaxrl.arguments import ArgumentError
+from jaxrl.envs.grid_world import GridWorldParams, grid_mdp
+from jaxrl.envs.maps import Grid
 from tests.inverse.problems import all_trajectories, grid_world
 
 HORIZON = 5
@@ -34,12 +37,12 @@ def test_the_gradient_is_that_of_the_log_likelihood_and_the_sum_over_all_traject
     paths = all_trajectories(mdp, teacher)
     probabilities = paths.luck * np.exp(paths.log_policy)
     np.testing.assert_allclose(probabilities.sum(), 1, rtol=1e-12)
-    time = visits_by_time(mdp, teacher)
+    by_time = visits_by_time(mdp, teacher)
 
     def log_likelihood(weights):
         """Σ_t γ^t E log π_t(a_t | s_t) of the expert's steps, by its definition."""
         policy = inverse.soft_value_iteration(mdp._replace(reward=features @ weights), HORIZON).policy
-        return (time * jnp.log(policy)).sum()
+        return (by_time * jnp.log(policy)).sum()
 
     def loss(weights):
         return inverse.negative_log_likelihood(mdp._replace(reward=features @ weights), expert, HORIZON)
@@ -60,9 +63,9 @@ def test_the_gradient_is_that_of_the_log_likelihood_and_the_sum_over_all_traject
 def visits_by_time(mdp, policy) -> np.ndarray:
     """γ^t p(s_t, a_t), `[T, S, A]`, zero in terminal states."""
     visits, rows = np.asarray(mdp.initial), []
-    for time, now in enumerate(policy):
+    for step, now in enumerate(policy):
         visits = np.where(mdp.terminal, 0, visits)
-        rows.append(float(mdp.discount) ** time * visits[:, None] * now)
+        rows.append(float(mdp.discount) ** step * visits[:, None] * now)
         visits = np.einsum("s,sa,sat->t", visits, now, mdp.transition)
     return np.array(rows)
 
@@ -141,6 +144,76 @@ def test_tables_linear_rewards_and_networks_reproduce_the_expert() -> None:
         assert abs(difference).max() < 1e-3, name
         assert (losses[:, -1] < losses[:, 0]).all()
         assert (reward[np.asarray(mdps.terminal)] == 0).all()
+
+
+@pytest.mark.slow
+def test_the_value_difference_falls_with_the_root_of_the_number_of_demonstrations() -> None:
+    """The features of N demonstrations have an error of 1 / √N, and the soft policy reproduces it."""
+    horizon, repeats, numbers = 12, 128, (30, 100, 300, 1000, 3000)
+    mdp = grid_world(1, 4, 0.1, 0.9)
+    mdp = mdp._replace(reward=jnp.where(mdp.terminal[:, None], 0, mdp.reward.mean(1, keepdims=True)) * jnp.ones(4))
+    policy = inverse.soft_value_iteration(mdp, horizon).policy
+    expert = inverse.occupancy(mdp, policy, horizon)
+
+    def difference(key, number):
+        seen = inverse.trajectory_occupancy(mdp, inverse.sample_trajectories(mdp, policy, key, number, horizon))
+        found = inverse.max_entropy(
+            mdp,
+            seen,
+            lambda rewards: rewards,
+            jnp.zeros((16, 1)),
+            horizon=horizon,
+            optimizer=optax.adam(0.1),
+            num_steps=300,
+        )
+        return value_difference(mdp, expert, found, horizon)
+
+    errors = []
+    for number in numbers:
+        keys = jax.random.split(jax.random.key(number), repeats)
+        differences = jax.jit(lambda keys, number=number: jax.lax.map(lambda key: difference(key, number), keys))(keys)
+        errors.append(np.sqrt((differences**2).mean()))
+    slope = np.polyfit(np.log(numbers), np.log(errors), 1)[0]
+    print(errors, slope)
+    assert -0.56 < slope < -0.44, (slope, errors)
+    assert errors[0] < 0.5
+
+
+@pytest.mark.slow
+def test_ten_thousand_grid_worlds_in_one_call() -> None:
+    """8 × 8 cells, each with its own walls, rewards and slips, in at most a minute on two cores."""
+    horizon, size = 20, 8
+
+    def solve(key):
+        walls, rewards, slips = jax.random.split(key, 3)
+        wall = jax.random.bernoulli(walls, 0.15, (size, size)).at[-1, -1].set(False)
+        terminal = jnp.zeros((size, size), bool).at[-1, -1].set(True)
+        grid = Grid(wall, terminal, jnp.zeros_like(wall), ~wall & ~terminal)
+        slip_probability = jax.random.uniform(slips, maxval=0.3)
+
+        def mdp_of(reward):
+            return grid_mdp(grid, GridWorldParams(reward, slip_probability, 0.9, 100))
+
+        mdp = mdp_of(-jax.random.uniform(rewards, (size, size), minval=0.5, maxval=3))
+        entered = jax.jacfwd(lambda reward: mdp_of(reward).reward)(jnp.zeros((size, size))).reshape(64, 4, 64)
+        expert = inverse.occupancy(mdp, inverse.soft_value_iteration(mdp, horizon).policy, horizon)
+        found = inverse.max_entropy(
+            mdp, expert, lambda r: entered @ r, jnp.zeros(64), horizon=horizon, optimizer=optax.adam(0.3), num_steps=100
+        )
+        return value_difference(mdp, expert, found, horizon) / (expert * mdp.reward).sum()
+
+    with jax.enable_x64(False):
+        keys = jax.random.split(jax.random.key(0), 10_000)
+        mapped = jax.jit(lambda keys: jax.lax.map(solve, keys, batch_size=8)).lower(keys)
+        options = {"xla_backend_optimization_level": 3, "xla_cpu_use_fusion_emitters": True}  # as users compile
+        program = mapped.compile(compiler_options=options)
+        before = time.perf_counter()
+        differences = abs(np.asarray(program(keys)))
+        seconds = time.perf_counter() - before
+    print(seconds, np.median(differences), differences.max())
+    assert np.median(differences) < 2e-3
+    assert differences.max() < 2e-2
+    assert seconds < 60
 
 
 def test_trajectories_are_of_the_policy() -> None:
