@@ -58,7 +58,7 @@ def deep_reward(
     network = q_network(features[0], 1, hidden_sizes=(64, 64))
 
     def cells(params: PyTree) -> Array:
-        return jnp.ravel(network.apply(params, features))
+        return jnp.ravel(jnp.asarray(network.apply(params, features)))
 
     params = network.init(key, features)
     fitted = _fit(mdp, seen, lambda params: entered @ cells(params), params, learning_rate, num_steps)
