@@ -46,7 +46,7 @@ def optimality_margins(mdp: MDP, policy: ArrayLike, features: ArrayLike | None =
     """The part of each feature in `V^π(s) - Q^π(s, a)`, `[S, A, F]`.
 
     Its product with weights `[F]` has no negative entry if and only if π is optimal for the reward
-    `R(s, a) = features @ weights`. With a reward for each state it is γ times the matrix of the paper's equation 4,
+    `R(s, a) = features @ weights`. With a reward for each state it is γ times the matrix of the paper's theorem 3,
     `(P_π - P_a) (I - γ P_π)^-1`.
 
     Args:

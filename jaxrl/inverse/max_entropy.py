@@ -5,7 +5,7 @@ Let `R_θ` be a reward, `V` the soft values of a horizon of `T` steps, and `ρ_E
     L(θ) = Σ_s p(s_0 = s) V_0(s; θ) - Σ_{s,a} ρ_E(s, a) R_θ(s, a)
 
 is convex in the reward. Its gradient is `Σ_{s,a} (ρ_θ - ρ_E) ∂R_θ / ∂θ`: for a linear reward, the expected features of
-the soft policy less those of the expert (Ziebart et al. 2008, equation 6; Ziebart 2010, theorem 6.4). The derivative
+the soft policy less those of the expert (Ziebart et al. 2008; Ziebart 2010). The derivative
 through the backward scan of soft value iteration is the forward scan of visits, so that nothing else has to be written.
 
 If `ρ_E` is the occupancy of a policy in this MDP, then `L` is exactly its negative discounted log-likelihood,
@@ -14,9 +14,9 @@ If `ρ_E` is the occupancy of a policy in this MDP, then `L` is exactly its nega
 The reward is any function of parameters: a table, `features @ weights`, or a network of the features of each state
 (Wulfmeier et al. 2015, https://arxiv.org/abs/1507.04888).
 
-    plan = soft_value_iteration(mdp, horizon=30)
-    expert = occupancy(mdp, plan.policy, horizon=30)
-    found = max_entropy(mdp, expert, lambda table: table, jnp.zeros((S, A)), horizon=30)
+    plan = inverse.soft_value_iteration(mdp, horizon=30)
+    expert = inverse.occupancy(mdp, plan.policy, horizon=30)
+    found = inverse.max_entropy(mdp, expert, lambda table: table, jnp.zeros((S, A)), horizon=30)
     planning.value_iteration(mdp._replace(reward=found.reward))
 """
 

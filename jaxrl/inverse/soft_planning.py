@@ -1,7 +1,8 @@
 """Exact planning for an expert who prefers better trajectories, but not only the best: softmax in place of max.
 
-Maximum causal entropy (Ziebart 2010, chapter 5, https://doi.org/10.1184/R1/6720692): of all policies with the same
-return, choose the one with the largest entropy. With a horizon of `T` steps, it is found backwards from `V_T = 0`,
+Maximum causal entropy (Ziebart 2010, Modeling Purposeful Adaptive Behavior with the Principle of Maximum Causal
+Entropy): of all policies with the same return, choose the one with the largest entropy. With a horizon of `T` steps, it
+is found backwards from `V_T = 0`,
 
     Q_t(s, a) = R(s, a) + γ Σ_s' P(s' | s, a) V_{t+1}(s'),    V_t(s) = log Σ_a exp Q_t(s, a),    π_t = exp(Q_t - V_t).
 
