@@ -17,6 +17,7 @@ The temperature is 1: an expert with a larger reward is nearer to optimal. The e
 that their value is 0, and no choice there adds entropy.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -59,7 +60,11 @@ def soft_value_iteration(mdp: MDP, horizon: int, causal: bool = True) -> SoftPla
         ArgumentError: the horizon is below 1, or a shape does not fit.
     """
     _check(mdp, horizon)
+    return _soft_value_iteration(mdp, int(horizon), causal)
 
+
+@partial(jax.jit, static_argnums=(1, 2))
+def _soft_value_iteration(mdp: MDP, horizon: int, causal: bool) -> SoftPlan:
     def backup(values: Array, _: None) -> tuple[Array, tuple[Array, Array]]:
         if causal:
             q = planning.bellman_backup(mdp, values)
@@ -91,13 +96,17 @@ def occupancy(mdp: MDP, policy: Array, horizon: int) -> Array:
     if np.shape(policy) not in ((states, actions), (horizon, states, actions)):
         rule = f"must be of shape [{states}, {actions}] or [{horizon}, {states}, {actions}], [S, A] or [T, S, A]"
         raise ArgumentError("policy", rule, np.shape(policy))
+    return _occupancy(mdp, jnp.asarray(policy), int(horizon))
 
+
+@partial(jax.jit, static_argnums=2)
+def _occupancy(mdp: MDP, policy: Array, horizon: int) -> Array:
     def forward(visits: Array, policy: Array) -> tuple[Array, Array]:
         taken = jnp.where(mdp.terminal, 0, visits)[:, None] * policy
         follows = jnp.einsum("sa,sat->t", taken, mdp.transition, precision=jax.lax.Precision.HIGHEST)
         return mdp.discount * follows, taken
 
-    policies = jnp.broadcast_to(policy, (horizon, states, actions))
+    policies = jnp.broadcast_to(policy, (horizon, *mdp.reward.shape))
     return jax.lax.scan(forward, mdp.initial.astype(planning.dtype_of(mdp)), policies)[1].sum(0)
 
 

@@ -1,5 +1,6 @@
 """Demonstrations in an MDP given as tables: sampling them, and counting what they do."""
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -42,7 +43,11 @@ def sample_trajectories(mdp: MDP, policy: Array, key: Array, num_trajectories: i
     for name, number in (("num_trajectories", num_trajectories), ("horizon", horizon)):
         if number < 1:
             raise ArgumentError(name, "must be >= 1", number)
+    return _sample(mdp, jnp.asarray(policy), key, num_trajectories, horizon)
 
+
+@partial(jax.jit, static_argnums=(3, 4))
+def _sample(mdp: MDP, policy: Array, key: Array, num_trajectories: int, horizon: int) -> Trajectories:
     def draw(key: Array, probabilities: Array) -> Array:
         return jax.random.categorical(key, jnp.log(probabilities)).astype(jnp.int32)
 
@@ -55,7 +60,7 @@ def sample_trajectories(mdp: MDP, policy: Array, key: Array, num_trajectories: i
     def one(key: Array) -> Trajectories:
         first, later = jax.random.split(key)
         keys = jax.random.split(later, horizon)
-        policies = jnp.broadcast_to(policy, (horizon, states, actions))
+        policies = jnp.broadcast_to(policy, (horizon, *mdp.reward.shape))
         return Trajectories(*jax.lax.scan(step, draw(first, mdp.initial), (keys, policies))[1])
 
     return jax.vmap(one)(jax.random.split(key, num_trajectories))
