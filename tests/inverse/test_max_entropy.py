@@ -211,7 +211,7 @@ def test_ten_thousand_grid_worlds_in_one_call() -> None:
         differences = abs(np.asarray(program(keys)))
         seconds = time.perf_counter() - before
     print(seconds, np.median(differences), differences.max())
-    assert np.median(differences) < 2e-3
+    assert np.median(differences) < 3e-3
     assert differences.max() < 2e-2
     assert seconds < 60
 
