@@ -9,7 +9,7 @@ from jaxrl import interrupt  # noqa: F401
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from jaxrl import distributions, games, networks, ops, planning, search
+from jaxrl import distributions, games, inverse, networks, ops, planning, search
 from jaxrl.agents import (
     A2CHparams,
     AlphaZeroHparams,
@@ -111,7 +111,7 @@ __all__ = [
     "RainbowHparams", "RecurrentDQNHparams", "ReinforceConfig", "ReinforceHparams", "RunInfo", "Sample",
     "SearchConfig", "SequenceConfig", "SweepResult", "SweepSpec", "Task", "TrainState", "TrainedPolicy", "Trainer",
     "Transition", "a2c", "action_space_of", "actor_critic", "alphazero", "behaviour_cloning", "dagger",
-    "distributions", "dqn", "evaluate", "gail", "games", "iqn", "load", "load_dataset", "make", "networks",
+    "distributions", "dqn", "evaluate", "gail", "games", "inverse", "iqn", "load", "load_dataset", "make", "networks",
     "normalised", "off_policy", "offline", "on_policy", "ops", "planning", "policy_network", "population", "ppo",
     "pqn", "q_learning", "q_network", "read_spec", "record_dataset", "recurrent_dqn", "recurrent_ppo", "reinforce",
     "render", "render_state", "render_values", "repeat", "rollout", "run", "save_dataset", "save_video", "search",

@@ -77,7 +77,7 @@ def q_value_iteration(
     Raises:
         ArgumentError: a number is not positive, or a shape does not fit.
     """
-    _check(mdp, tolerance, max_iterations)
+    check_mdp(mdp, tolerance, max_iterations)
     start = jnp.zeros(mdp.reward.shape) if initial_q is None else jnp.asarray(initial_q)
     _check_shape("initial_q", start, mdp.reward.shape, "[S, A]")
     return _q_value_iteration(mdp, tolerance, max_iterations, start)
@@ -90,7 +90,7 @@ def value_iteration(
 
     Arguments and errors are those of `q_value_iteration`, with `V_0` `[S]` in place of `Q_0`.
     """
-    _check(mdp, tolerance, max_iterations)
+    check_mdp(mdp, tolerance, max_iterations)
     start = jnp.zeros(mdp.reward.shape[:1]) if initial_values is None else jnp.asarray(initial_values)
     _check_shape("initial_values", start, mdp.reward.shape[:1], "[S]")
     return _value_iteration(mdp, tolerance, max_iterations, start)
@@ -112,7 +112,7 @@ def policy_iteration(mdp: MDP, max_iterations: int = 1000, initial_policy: Array
     Raises:
         ArgumentError: a number is not positive, or a shape does not fit.
     """
-    _check(mdp, max_iterations=max_iterations)
+    check_mdp(mdp, max_iterations=max_iterations)
     shape = mdp.reward.shape
     policy = jnp.full(shape, 1 / shape[1]) if initial_policy is None else jnp.asarray(initial_policy)
     _check_shape("initial_policy", policy, shape, "[S, A]")
@@ -132,7 +132,7 @@ def policy_evaluation(mdp: MDP, policy: Array) -> Array:
     Raises:
         ArgumentError: a shape does not fit.
     """
-    _check(mdp)
+    check_mdp(mdp)
     _check_shape("policy", policy, mdp.reward.shape, "[S, A]")
     return _policy_evaluation(mdp, policy)
 
@@ -172,7 +172,7 @@ def _value_iteration(mdp: MDP, tolerance: Array, max_iterations: Array, start: A
 
 @jax.jit
 def _policy_iteration(mdp: MDP, max_iterations: Array, policy: Array) -> Plan:
-    eps = jnp.finfo(_dtype(mdp)).eps
+    eps = jnp.finfo(dtype_of(mdp)).eps
 
     def improve(loop: tuple) -> tuple:
         policy, values, best, iterations, _ = loop
@@ -188,7 +188,7 @@ def _policy_iteration(mdp: MDP, max_iterations: Array, policy: Array) -> Plan:
         *_, iterations, gains = loop
         return gains & (iterations < max_iterations)
 
-    policy = policy.astype(_dtype(mdp))
+    policy = policy.astype(dtype_of(mdp))
     values = _policy_evaluation(mdp, policy)
     start = policy, values, values, jnp.int32(1), jnp.bool(True)
     _, values, _, iterations, _ = jax.lax.while_loop(improves, improve, start)
@@ -231,7 +231,7 @@ def _iterate(
         _, iterations, error_bound, moves = loop
         return (iterations < max_iterations) & (error_bound > tolerance) & moves
 
-    dtype = _dtype(mdp)
+    dtype = dtype_of(mdp)
     first = start.astype(dtype), jnp.int32(0), jnp.asarray(jnp.inf, dtype), jnp.bool(True)
     return jax.lax.while_loop(continues, body, first)[:3]
 
@@ -244,7 +244,7 @@ def _certifier(mdp: MDP) -> Callable[[Array, Array], Array]:
     last place of the sum of their sizes (Higham 2002, section 3.1); the product with γ and the sum with R add two more.
     Counting whole units leaves room for the rounding errors of this bound itself.
     """
-    eps = jnp.finfo(_dtype(mdp)).eps
+    eps = jnp.finfo(dtype_of(mdp)).eps
     roundings = (2 + (mdp.transition != 0).sum(-1).max()) * eps
     modulus = mdp.discount * mdp.transition.sum(-1).max() * (1 + roundings)  # probabilities may not add up to one
 
@@ -256,11 +256,11 @@ def _certifier(mdp: MDP) -> Callable[[Array, Array], Array]:
     return certify
 
 
-def _dtype(mdp: MDP) -> np.dtype[Any]:
+def dtype_of(mdp: MDP) -> np.dtype[Any]:
     return jnp.result_type(mdp.transition, mdp.reward, mdp.discount)
 
 
-def _check(mdp: MDP, tolerance: Any = 1, max_iterations: Any = 1) -> None:
+def check_mdp(mdp: MDP, tolerance: Any = 1, max_iterations: Any = 1) -> None:
     if np.ndim(mdp.reward) != 2:
         raise ArgumentError("mdp.reward", "must be of shape [S, A]", np.shape(mdp.reward))
     states, actions = mdp.reward.shape

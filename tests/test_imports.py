@@ -10,7 +10,7 @@ LAYERS = (
     "types arguments interrupt precision memory formatting",
     "random",
     "xla",
-    "ops planning search",
+    "ops planning inverse search",
     "distributions envs games networks replay",
     "agents",
     "training",

@@ -57,7 +57,12 @@ def grid_board(env: GridWorld, observation: np.ndarray) -> tuple[Image.Image, li
 
 
 def render_values(
-    env: GridWorld, values: Any, policy: Any = None, title: str = "", limits: tuple[float, float] | None = None
+    env: GridWorld,
+    values: Any,
+    policy: Any = None,
+    title: str = "",
+    limits: tuple[float, float] | None = None,
+    of_all_cells: bool = False,
 ) -> Image.Image:
     """Draws the values of all cells as colours and numbers, and a policy as arrows.
 
@@ -68,6 +73,7 @@ def render_values(
             the actions with the largest `Q(s, a)`, within 1e-4 of the range of the values; `V` has no arrows.
         title: one line above the picture.
         limits: the values with the darkest and the lightest colour, by default the smallest and the largest value.
+        of_all_cells: whether goals, holes and cliffs have values too, as the reward for entering them.
 
     Raises:
         ArgumentError: a shape is none of these, or a value to draw is not finite.
@@ -80,7 +86,7 @@ def render_values(
     if policy is not None and np.shape(policy) != (kinds.size, 4):
         raise ArgumentError("policy", f"must be of shape [{kinds.size}, 4]", np.shape(policy))
     best = values.max(1) if values.ndim == 2 else values
-    acts = ~np.isin(kinds, list("#GHC"))
+    acts = ~np.isin(kinds, list("#" if of_all_cells else "#GHC"))
     if not np.isfinite(best[acts]).all():
         raise ArgumentError("values", "must be finite where the agent acts", best[acts & ~np.isfinite(best)][0])
     low, span = best[acts].min(), np.ptp(best[acts])

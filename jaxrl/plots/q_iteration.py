@@ -128,16 +128,19 @@ def draw_convergence(solution: Solution, gamma: float, tolerance: float, heading
     figure.savefig(picture)
 
 
-def arrange(heading: str, panels: list[tuple[str, Image.Image]], most: int = 2400) -> Image.Image:
+def arrange(
+    heading: str, panels: list[tuple[str, Image.Image]], most: int = 2400, columns: int | None = None
+) -> Image.Image:
     """Arranges pictures of one size in rows below a heading, each with a title that may contain formulas.
 
-    The result is at most `most` pixels wide.
+    The result is at most `most` pixels wide. By default, its shape decides the number of `columns`.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     width, height = max(panels[0][1].width, 270) + GAP, panels[0][1].height + TITLE + GAP
-    shapes = [(-(-len(panels) // columns), columns) for columns in range(1, len(panels) + 1)]
+    numbers = range(1, len(panels) + 1) if columns is None else (columns,)
+    shapes = [(-(-len(panels) // columns), columns) for columns in numbers]
     rows, columns = min(shapes, key=lambda shape: abs(np.log(shape[1] * width / (shape[0] * height) / 1.5)))  # 3 : 2
     size = max(columns * width, 600) + GAP, rows * height + TITLE
     background, ink = ("#{:02x}{:02x}{:02x}".format(*colour) for colour in (BACKGROUND, INK))

@@ -18,6 +18,7 @@ from jaxrl.experiments import (
     benchmark,
     dqn_minatar,
     evaluate,
+    irl_gridworld,
     minatar_suite,
     play,
     ppo_cartpole,
@@ -89,7 +90,14 @@ def test_options_are_explained_in_one_line_each() -> None:
         sweep.SweepOptions,
         minatar_suite.SuiteOptions,
     }
-    records |= {q_iteration_gridworld.Options, benchmark.Envs, benchmark.Replay, benchmark.Agents, benchmark.Train}
+    records |= {
+        q_iteration_gridworld.Options,
+        irl_gridworld.Options,
+        benchmark.Envs,
+        benchmark.Replay,
+        benchmark.Agents,
+        benchmark.Train,
+    }
     explained = 0
     for kind in {base for record in records for base in record.__mro__ if dataclasses.is_dataclass(base)}:
         body = ast.parse(inspect.getsource(kind)).body[0].body  # type: ignore[attr-defined]
