@@ -104,15 +104,17 @@ def alphazero(
     def policy(state: PolicyGradientState, given: Input, key: Array) -> Decision:
         return Decision(searched(state.params, given, key, 0.0).action)
 
-    def prepare(state: PolicyGradientState, transitions: Transition) -> PyTree:
-        policies, values = transitions.extras
-        return policies, value_targets(transitions, values, state.hparams.value_lambda)
-
     def outputs(state: PolicyGradientState, observations: PyTree) -> Distribution:
         return network.apply(state.params, observations)[0]
 
     update = partial(_update, network, optimizer)
-    return Agent(init, act, policy, update, prepare=prepare, outputs=outputs, needs_env_states=True)
+    return Agent(init, act, policy, update, prepare=_prepare, outputs=outputs, needs_env_states=True)
+
+
+def _prepare(state: PolicyGradientState, transitions: Transition) -> PyTree:
+    """The policies of the searches, and in place of their values what the network's values learn."""
+    policies, values = transitions.extras
+    return policies, value_targets(transitions, values, state.hparams.value_lambda)
 
 
 def value_targets(transitions: Transition, values: Array, value_lambda: Array) -> Array:

@@ -143,7 +143,7 @@ BAD_PQN = [
         r"--config.num-minibatches must divide the 4096 transitions of a rollout, got 3",
     ),
     ("--config.num-envs 0", "--config.num-envs must be > 0, got 0"),
-    ("--config.conv-features 0", "--config.conv-features must be > 0, got 0"),
+    ("--config.conv-features -1", "--config.conv-features must be >= 0, got -1"),
     ("--env Pendulum-v1", "--env must have discrete actions, got Pendulum-v1"),
 ]
 

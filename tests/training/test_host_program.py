@@ -65,7 +65,7 @@ def clockwork() -> Agent:
 
     def policy(state, given, key, env_steps=0.0):
         action = (given.memory + env_steps / N).astype(jnp.int32) // 2 % 2
-        return Decision(action, given.memory + 1)
+        return Decision(action, given.memory + 1, extras=given.memory)
 
     def act(state, given, key, env_steps):
         return policy(state, given, key, env_steps)._replace(extras=given.memory + given.constants)
