@@ -2,7 +2,7 @@
 
 from jaxrl.agents import AlphaZeroHparams
 from jaxrl.cli.command import main
-from jaxrl.recipes.self_play import AlphaZero, build_alphazero, report
+from jaxrl.recipes.self_play import AlphaZero, build_alphazero, ignored_by_alphazero, report
 from jaxrl.runs import Budget, Experiment, Options, Task
 
 experiment = Experiment(
@@ -16,6 +16,7 @@ experiment = Experiment(
         budget=Budget(500_000),
     ),
     report=report,
+    ignored=ignored_by_alphazero,
 )
 
 if __name__ == "__main__":

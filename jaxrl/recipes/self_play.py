@@ -16,6 +16,8 @@ from jaxrl.envs.game import GameEnvironment
 from jaxrl.games import ILLEGAL, BoardGame, Solution, solve
 from jaxrl.networks import actor_critic, example_of
 from jaxrl.networks.layers import has_board
+from jaxrl.runs.experiment import ignored_settings
+from jaxrl.runs.options import Options
 from jaxrl.training import OffPolicyConfig, off_policy
 from jaxrl.types import Agent, Input, PyTree, Trainer
 
@@ -53,7 +55,15 @@ def build_alphazero(env: Any, env_params: Any, config: AlphaZero) -> tuple[Agent
     conv_features = config.conv_features if has_board(example) else 0
     network = actor_critic(example, action_space_of(env, env_params), config.hidden_sizes, "relu", conv_features)
     agent = alphazero(network, env.game, config)
-    return agent, off_policy(agent, env, env_params, config)
+    return agent, off_policy(agent, env, env_params, dataclasses.replace(config, n_step=1, replay="uniform"))
+
+
+def ignored_by_alphazero(options: Options, observation: Any) -> dict[str, str]:
+    """The settings that AlphaZero ignores, and why."""
+    return ignored_settings(
+        (not has_board(observation), f"env {options.task.env} of fewer than 3 × 3 cells", ("config.conv_features",)),
+        (True, "AlphaZero, which learns from one position at a time", ("config.n_step", "config.replay")),
+    )
 
 
 def report(

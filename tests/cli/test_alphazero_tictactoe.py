@@ -34,6 +34,7 @@ def test_a_run_counts_its_mistakes(run_main, tmp_path, monkeypatch) -> None:
     assert any(line.startswith("mistake rate search") for line in out)
     trained = load(tmp_path / "run", seed=1)
     states = self_play.solve(trained.env.game)
+    monkeypatch.setattr(self_play, "BATCH", 100)  # the last one is smaller
     raw = self_play.mistakes(trained.agent, trained.agent_state, trained.env.game, states, search=False)
     assert raw.sum() == summary["mistakes_per_seed"][1]
 
@@ -51,3 +52,19 @@ def test_other_environments_are_refused(run_main, tmp_path) -> None:
     message = "error: --env must be a game of two players, such as game:connect_four, got 'CartPole'"
     assert (code, err) == (2, [message])
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (("--config.n-step", "3"), "AlphaZero, which learns from one position at a time, got 3"),
+        (("--config.replay", "prioritised"), "AlphaZero, which learns from one position at a time, got 'prioritised'"),
+        (
+            ("--config.conv-features", "8", "--env-options", "rows=2", "columns=3"),
+            "env game:tic_tac_toe of fewer than 3 × 3 cells, got 8",
+        ),
+    ],
+)
+def test_settings_without_effect_are_refused(run_main, tmp_path, arguments: tuple[str, ...], reason: str) -> None:
+    code, _, err = run_main(partial(main, experiment), *arguments, "--out", str(tmp_path / "run"))
+    assert (code, err) == (2, [f"error: {arguments[0]} has no effect with {reason}"])
