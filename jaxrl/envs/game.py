@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
@@ -23,12 +23,6 @@ PREFIX = "game:"
 @dataclasses.dataclass(frozen=True)
 class GameParams(EnvParams):
     """A game ends by its own rules."""
-
-
-class GameState(NamedTuple):
-    """The state of a game, `[..., N]`."""
-
-    game: PyTree
 
 
 @dataclasses.dataclass(frozen=True)
