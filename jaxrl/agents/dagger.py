@@ -6,8 +6,8 @@ learner imitates all that the expert has said so far (algorithm 3.1):
     π_i = β_i π* + (1 − β_i) π̂_i   visits states s,
     D ← D ∪ {(s, π*(s))},   π̂_{i+1} = argmax_θ E[log π_θ(a | s)]   over (s, a) in D.
 
-So it learns what to do where its own mistakes lead. An error rate ε per step costs O(ε T) of the return of T steps
-(theorem 3.2), where behaviour cloning may lose O(ε T²).
+So it learns what to do where its own mistakes lead. An error rate ε per step costs O(u ε T) of the return of T steps,
+if the expert makes good a mistake at a cost of at most u (theorem 3.2). Behaviour cloning may lose O(ε T²) even then.
 """
 
 import dataclasses

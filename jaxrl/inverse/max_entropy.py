@@ -5,8 +5,8 @@ Let `R_θ` be a reward, `V` the soft values of a horizon of `T` steps, and `ρ_E
     L(θ) = Σ_s p(s_0 = s) V_0(s; θ) - Σ_{s,a} ρ_E(s, a) R_θ(s, a)
 
 is convex in the reward. Its gradient is `Σ_{s,a} (ρ_θ - ρ_E) ∂R_θ / ∂θ`: for a linear reward, the expected features of
-the soft policy less those of the expert (Ziebart et al. 2008; Ziebart 2010). The derivative
-through the backward scan of soft value iteration is the forward scan of visits, so that nothing else has to be written.
+the soft policy less those of the expert (Ziebart et al. 2008; Ziebart 2010). The derivative through the backward scan
+of soft value iteration is the forward scan of visits, so that nothing else has to be written.
 
 If `ρ_E` is the occupancy of a policy in this MDP, then `L` is exactly its negative discounted log-likelihood,
 `-E_E Σ_t γ^t log π_t(a_t | s_t)`. So it is for demonstrations in a deterministic MDP that starts where they start.

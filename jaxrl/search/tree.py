@@ -106,7 +106,7 @@ class Searched(NamedTuple):
     Attributes:
         action: to take, int32 `[B]`.
         policy: the policy that the search recommends to learn, `[B, A]`.
-        value: the mean outcome of all simulations, `[B]`.
+        value: of the root: the mean of the model's value and of the outcomes of all simulations, `[B]`.
         tree: what was searched.
     """
 
