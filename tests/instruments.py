@@ -22,7 +22,7 @@ from jaxrl.random import as_keys
 from jaxrl.types import Agent, Decision, Sample
 from jaxrl.xla.threefry import inline
 
-USES = ("bits", "categorical", "choice", "gumbel", "normal", "permutation", "randint", "split", "uniform")
+USES = ("bits", "categorical", "choice", "gumbel", "loggamma", "normal", "permutation", "randint", "split", "uniform")
 """Functions of `jax.random` that use up a key. `fold_in` does not, but a key is either folded or used up."""
 
 

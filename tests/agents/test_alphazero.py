@@ -1,19 +1,21 @@
 """AlphaZero, against targets by hand and the exact solution of a small game."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 
-from jaxrl.agents.alphazero import AlphaZeroHparams, SearchConfig, alphazero, value_targets
+from jaxrl.agents.alphazero import AlphaZeroHparams, SearchConfig, _search, alphazero, value_targets
 from jaxrl.arguments import ArgumentError
 from jaxrl.distributions import Categorical
-from jaxrl.envs import action_space_of, make
+from jaxrl.envs import action_space_of, make, vectorize
 from jaxrl.games import ILLEGAL, TicTacToe, solve
 from jaxrl.networks import actor_critic, example_of
 from jaxrl.training import OffPolicyConfig, Program, off_policy
-from jaxrl.types import Sample, Transition
+from jaxrl.types import Input, Sample, Transition
 from tests.compiling import quick_jit
 
 
@@ -87,6 +89,63 @@ def test_the_network_learns_what_the_search_found(game) -> None:
     value = np.tanh(0.4)
     np.testing.assert_allclose(state.params["value"] - after.params["value"], 0.5 * 2 * (value + 0.6) * (1 - value**2))
     np.testing.assert_allclose(metrics["value_loss"].value(), (value + 0.6) ** 2, rtol=1e-6)
+
+
+def begin(game, config: SearchConfig):
+    """A network, its agent with initial parameters, and 64 positions to move in."""
+    env, params = game
+    network = actor_critic(example_of(env, params), action_space_of(env, params), (8,))
+    agent, envs = alphazero(network, env.game, config), vectorize(env, params, 64)
+    begun = quick_jit(envs.reset)(jax.random.key(0))
+    observations = envs.observe(begun)
+    state = agent.init(jax.random.key(1), AlphaZeroHparams(), observations[0])
+    return network, agent, state, Input(observations, begun.legal, env_states=begun.env_states)
+
+
+@pytest.mark.parametrize("search", ["gumbel", "puct"])
+def test_it_explores_in_training_alone(game, search: str) -> None:
+    """`act` draws, among legal moves; `policy` does the same with every key."""
+    _, agent, state, given = begin(game, SearchConfig(search, num_simulations=4))
+    act, policy = quick_jit(agent.act), quick_jit(agent.policy)
+    acted, played = (
+        np.stack([decide(jax.random.key(i)).action for i in range(4)])
+        for decide in (lambda key: act(state, given, key, jnp.float32(0)), lambda key: policy(state, given, key))
+    )
+    assert (acted != acted[0]).any(0).mean() > 0.3
+    np.testing.assert_array_equal(played, np.broadcast_to(played[0], played.shape))
+    for actions in (*acted, *played):
+        assert np.asarray(given.legal)[np.arange(64), actions].all()
+
+
+@pytest.mark.parametrize("search", ["gumbel", "puct"])
+def test_its_search_knows_the_rules_and_its_network(game, search: str) -> None:
+    """Every node has the network's view of its position, no worth behind an end, and else the other player's."""
+    rules, config = game[0].game, SearchConfig(search, num_simulations=16)
+    network, agent, state, given = begin(game, config)
+
+    @quick_jit
+    def look(key):
+        found = [_search(network, rules, config, state.params, given, key, noise) for noise in (0.0, 1.0)]
+        nodes = found[0].tree.embedding
+        outputs = jax.vmap(partial(network.apply, state.params))(jax.vmap(jax.vmap(rules.observe))(nodes))
+        legal = jax.vmap(jax.vmap(rules.legal_actions))(nodes)
+        return found, agent.act(state, given, key, jnp.float32(0)), outputs, legal
+
+    (quiet, noisy), decision, (distribution, values), legal = look(jax.random.key(2))
+    tree = quiet.tree
+    assert tree.parent.shape == (64, 17)
+    over = np.asarray(tree.embedding.terminated)[:, 1:]
+    assert over.any()
+    np.testing.assert_array_equal(tree.discount[:, 1:], np.where(over, 0, -1))
+    np.testing.assert_allclose(tree.nodes.raw_value, np.tanh(values), atol=1e-6)
+    prior = np.asarray(jax.nn.softmax(jnp.where(legal, distribution.logits, -jnp.inf)))
+    np.testing.assert_allclose(tree.nodes.prior, prior, atol=1e-6)
+    np.testing.assert_array_equal(decision.action, noisy.action)
+    np.testing.assert_allclose(decision.extras[0], noisy.policy, atol=1e-6)
+    np.testing.assert_allclose(decision.extras[1], noisy.tree.root.value, atol=1e-6)
+    if search == "puct":  # a quarter of the prior is noise, and the most visited action is not always the one
+        assert (noisy.tree.root.prior > 0.75 * prior[:, 0] - 1e-6).all()
+        assert (noisy.action != noisy.tree.root.visits.argmax(1)).any()
 
 
 def test_what_does_not_fit_is_refused(game) -> None:

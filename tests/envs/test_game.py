@@ -68,3 +68,25 @@ def test_games_begin_after_random_moves() -> None:
     assert not states.terminated.any()
     assert np.asarray(jnp.bitwise_count(states.stones).sum((0, 1))).max() == 8
     assert TicTacToe().max_moves == 9
+
+
+def test_all_random_moves_are_drawn_by_themselves() -> None:
+    """Of two moves, each pair of columns is as frequent: neither tells of the other, or of how many moves there are."""
+    env, params = make("game:connect_four", random_moves=2)
+    bits = jax.random.bits(jax.random.key(2), (env.random_words, 30_000), jnp.uint32)
+    stones = np.asarray(quick_jit(env.initial)(bits, params).stones)
+    first, second = stones[:, :, (stones != 0).sum((0, 1)) == 2].argmax(1)
+    pairs = np.bincount(7 * first + second, minlength=49) / len(first)
+    np.testing.assert_allclose(pairs, np.full(49, 1 / 49), atol=0.007)
+
+
+def test_observations_of_large_boards_have_several_words() -> None:
+    env, params = make("game:connect_four", rows=6, columns=7, random_moves=30)
+    bits = jax.random.bits(jax.random.key(3), (env.random_words, 20), jnp.uint32)
+    states = quick_jit(env.initial)(bits, params)
+    words = quick_jit(env.encode)(states)
+    assert words.shape == (3, 20)
+    alone = jax.tree.map(lambda x: jnp.moveaxis(x, -1, 0), states)
+    seen = quick_jit(env.decode)(jnp.moveaxis(words, 0, -1))
+    np.testing.assert_array_equal(seen, jax.vmap(env.game.observe)(alone))
+    assert np.asarray(seen).any((0, 3)).sum() > 32

@@ -13,6 +13,7 @@ from jaxrl.games import ILLEGAL, Solution, TicTacToe, solve
 from jaxrl.search import Expansion, Root, gumbel_search, puct_search
 from jaxrl.search.gumbel import visit_schedule
 from tests.compiling import quick_jit
+from tests.instruments import watching
 
 BATCH, ACTIONS, STATES = 24, 5, 300
 
@@ -164,6 +165,14 @@ def test_root_noise_and_temperature_of_puct() -> None:
     np.testing.assert_allclose(np.bincount(found.action, minlength=4) / 4000, shares / shares.sum(), atol=0.03)
     greedy = quick_jit(partial(search, noise_fraction=0.0, temperature=0.0))()
     np.testing.assert_array_equal(greedy.action, np.argmax(greedy.policy, 1))
+
+
+def test_puct_draws_noise_and_action_with_keys_of_their_own() -> None:
+    root, legal = one_root(2, [True] * 4)
+    with watching() as log:
+        puct_search(jax.random.key(0), root, nothing_happens, legal, 1)
+    log.check()
+    assert len(log.uses) == 3
 
 
 def test_too_few_simulations_are_refused() -> None:
