@@ -92,10 +92,7 @@ def occupancy(mdp: MDP, policy: Array, horizon: int) -> Array:
         ArgumentError: the horizon is below 1, or a shape does not fit.
     """
     _check(mdp, horizon)
-    states, actions = mdp.reward.shape
-    if np.shape(policy) not in ((states, actions), (horizon, states, actions)):
-        rule = f"must be of shape [{states}, {actions}] or [{horizon}, {states}, {actions}], [S, A] or [T, S, A]"
-        raise ArgumentError("policy", rule, np.shape(policy))
+    check_policy(mdp, policy, horizon)
     return _occupancy(mdp, jnp.asarray(policy), int(horizon))
 
 
@@ -114,3 +111,11 @@ def _check(mdp: MDP, horizon: int) -> None:
     planning.check_mdp(mdp)
     if isinstance(horizon, bool) or not isinstance(horizon, int | np.integer) or horizon < 1:
         raise ArgumentError("horizon", "must be a whole number >= 1", horizon)
+
+
+def check_policy(mdp: MDP, policy: Array, horizon: int) -> None:
+    """Checks the shape of a policy, `[S, A]` or `[T, S, A]`."""
+    states, actions = mdp.reward.shape
+    if np.shape(policy) not in ((states, actions), (horizon, states, actions)):
+        rule = f"must be of shape [{states}, {actions}] or [{horizon}, {states}, {actions}], [S, A] or [T, S, A]"
+        raise ArgumentError("policy", rule, np.shape(policy))

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrl.arguments import ArgumentError
+from jaxrl.inverse.soft_planning import check_policy
 from jaxrl.types import MDP, Array
 
 
@@ -36,10 +37,7 @@ def sample_trajectories(mdp: MDP, policy: Array, key: Array, num_trajectories: i
     Raises:
         ArgumentError: a shape does not fit, or a number is below 1.
     """
-    states, actions = mdp.reward.shape
-    if np.shape(policy) not in ((states, actions), (horizon, states, actions)):
-        rule = f"must be of shape [{states}, {actions}] or [{horizon}, {states}, {actions}], [S, A] or [T, S, A]"
-        raise ArgumentError("policy", rule, np.shape(policy))
+    check_policy(mdp, policy, horizon)
     for name, number in (("num_trajectories", num_trajectories), ("horizon", horizon)):
         if number < 1:
             raise ArgumentError(name, "must be >= 1", number)
