@@ -10,7 +10,26 @@ import optax
 import pytest
 
 from jaxrl import ArgumentError
-from jaxrl.agents import a2c, behaviour_cloning, dqn, iqn, optimizers, ppo, pqn, recurrent_dqn, recurrent_ppo, reinforce
+from jaxrl.agents import (
+    AlphaZeroHparams,
+    BehaviourCloningHparams,
+    a2c,
+    alphazero,
+    behaviour_cloning,
+    dqn,
+    iqn,
+    optimizers,
+    ppo,
+    pqn,
+    recurrent_dqn,
+    recurrent_ppo,
+    reinforce,
+)
+from jaxrl.agents.alphazero import default_optimizer as alphazero_optimizer
+from jaxrl.agents.behaviour_cloning import default_optimizer as cloning_optimizer
+from jaxrl.agents.gail import DiscriminatorHparams
+from jaxrl.agents.gail import default_optimizer as gail_optimizer
+from jaxrl.games import TicTacToe
 from jaxrl.networks import q_network
 from jaxrl.networks.recurrent import RecurrentQNetwork
 
@@ -22,6 +41,7 @@ AGENTS: dict[str, Callable] = {
     **{agent.__name__: agent for agent in (a2c, behaviour_cloning, dqn, ppo, pqn, reinforce)},
     **{agent.__name__: agent for agent in (recurrent_dqn, recurrent_ppo)},
     "iqn": lambda network, optimizer: iqn(network, 2, optimizer=optimizer),
+    "alphazero": lambda network, optimizer: alphazero(network, TicTacToe(), optimizer=optimizer),
 }
 STEPS = 8
 """In the first five, RAdam uses the mean of the gradients."""
@@ -71,6 +91,27 @@ def test_the_derivative_of_the_end_by_the_step_size(name: str) -> None:
         expected = (more - less) / 2e-6
     assert expected < -1
     np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+DECAYING = {"learning_rate": 0.4, "learning_rate_decay_steps": 100.0, "max_grad_norm": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("default", "hparams", "rate", "clip"),
+    [
+        (alphazero_optimizer, AlphaZeroHparams(**DECAYING), 0.1, 0.5),
+        (cloning_optimizer, BehaviourCloningHparams(**DECAYING), 0.1, 0.5),
+        (gail_optimizer, DiscriminatorHparams(discriminator_learning_rate=0.3), 0.3, 10.0),
+    ],
+)
+def test_default_optimizers_follow_their_hyperparameters(default, hparams, rate: float, clip: float) -> None:
+    """The clip, and the learning rate after three quarters of its decay; the first gradients are clipped."""
+
+    def gradient_of(params, i):
+        return jnp.where(i < 3, 100.0, 0.01) * jnp.arange(30.0)
+
+    ours, theirs = (walk(o, gradient_of)[0] for o in (default(hparams, jnp.float32(75)), THEIRS["adam"](rate, clip)))
+    np.testing.assert_allclose(ours, theirs, rtol=1e-6)
 
 
 @pytest.mark.parametrize("agent", AGENTS)
