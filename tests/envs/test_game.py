@@ -71,7 +71,7 @@ def test_games_begin_after_random_moves() -> None:
 
 
 def test_all_random_moves_are_drawn_by_themselves() -> None:
-    """Of two moves, each pair of columns is as frequent: neither tells of the other, or of how many moves there are."""
+    """Of two moves, each pair of columns is as frequent: both are independent, also of how many moves there are."""
     env, params = make("game:connect_four", random_moves=2)
     bits = jax.random.bits(jax.random.key(2), (env.random_words, 30_000), jnp.uint32)
     stones = np.asarray(quick_jit(env.initial)(bits, params).stones)
