@@ -97,3 +97,10 @@ def test_positions_in_two_words_differ() -> None:
         counts.append(len(level.player))
         level, _ = _expand(game, level)
     assert counts == [1, 18, 18 * 17, 18 * 17 // 2 * 16]
+
+
+def test_as_many_positions_as_allowed_are_solved() -> None:
+    game = TicTacToe(1, 3, 3)
+    assert len(solve(game, max_positions=1 + 3 + 3 * 2).values) == 10
+    with pytest.raises(ArgumentError, match=r"^game must have at most 9 positions"):
+        solve(game, max_positions=9)
