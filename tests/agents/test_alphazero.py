@@ -154,3 +154,12 @@ def test_what_does_not_fit_is_refused(game) -> None:
         alphazero(network, "tic_tac_toe")
     with pytest.raises(ArgumentError, match=r"^num_simulations must be .*got 1"):
         alphazero(network, TicTacToe(), SearchConfig(num_simulations=1))
+
+
+@pytest.mark.parametrize("value_lambda", [0.0, 1.0])
+def test_targets_are_those_of_its_hyperparameter(game, value_lambda: float) -> None:
+    _, agent, state, _ = begin(game, SearchConfig())
+    state = state._replace(hparams=AlphaZeroHparams(value_lambda=value_lambda))
+    played, values = moves(jnp.zeros((3, 1)), jnp.zeros((3, 1), bool)), jnp.array([[0.1], [0.2], [0.4]])
+    _, targets = agent.prepare(state, played._replace(extras=(values, values)))
+    np.testing.assert_allclose(targets, value_targets(played, values, value_lambda), rtol=1e-6)
