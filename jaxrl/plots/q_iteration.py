@@ -129,16 +129,21 @@ def draw_convergence(solution: Solution, gamma: float, tolerance: float, heading
 
 
 def arrange(
-    heading: str, panels: list[tuple[str, Image.Image]], most: int = 2400, columns: int | None = None
+    heading: str,
+    panels: list[tuple[str, Image.Image]],
+    most: int = 2400,
+    columns: int | None = None,
+    least: int = 270,
 ) -> Image.Image:
     """Arranges pictures of one size in rows below a heading, each with a title that may contain formulas.
 
-    The result is at most `most` pixels wide. By default, its shape decides the number of `columns`.
+    The result is at most `most` pixels wide. By default, its shape decides the number of `columns`, each of which is at
+    least `least` pixels wide, for its title.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    width, height = max(panels[0][1].width, 270) + GAP, panels[0][1].height + TITLE + GAP
+    width, height = max(panels[0][1].width, least) + GAP, panels[0][1].height + TITLE + GAP
     numbers = range(1, len(panels) + 1) if columns is None else (columns,)
     shapes = [(-(-len(panels) // columns), columns) for columns in numbers]
     rows, columns = min(shapes, key=lambda shape: abs(np.log(shape[1] * width / (shape[0] * height) / 1.5)))  # 3 : 2

@@ -37,4 +37,4 @@ def draw_recovered(
         (r"expert:  $V^\pi(s)$, true reward", render_values(env, values[0], policies[0], limits=limits)),
         (r"agent:  $V^\pi(s)$, true reward", render_values(env, values[1], policies[1], limits=limits)),
     ]
-    arrange(heading, panels, columns=2).save(picture)
+    arrange(heading, panels, columns=2, least=400).save(picture)
