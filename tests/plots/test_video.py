@@ -64,7 +64,7 @@ def test_a_video_of_a_pytree(tmp_path: Path) -> None:
 
 
 def test_how_long_a_video_shows_a_step(tmp_path: Path) -> None:
-    """Slowly in Grid World, and twice as long at the end of an episode."""
+    """Slowly in Grid World and in games of two players, and twice as long at the end of an episode."""
     env, _ = make("GridWorld")
     observations = np.zeros((4, 4, 4, 3), np.float32)
     observations[range(4), range(4), 1, 0] = 1
@@ -77,6 +77,7 @@ def test_how_long_a_video_shows_a_step(tmp_path: Path) -> None:
             frames.seek(frame)
             times.append(frames.info["duration"])
     assert times == [400, 400, 400, 800]
+    assert frame_time(make("game:tic_tac_toe")[0], np.zeros((3, 3, 3, 2))) == 400
     assert frame_time(make("CartPole-v1")[0], np.zeros((3, 4))) == 20
     assert frame_time(make("Breakout-MinAtar")[0], np.zeros((3, 10, 10, 4))) == 70
 
