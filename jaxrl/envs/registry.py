@@ -19,6 +19,7 @@ from jaxrl.envs.gymnasium_env import PREFIX, find_gymnasium
 from jaxrl.envs.host import HostEnvironment
 from jaxrl.envs.maps import map_text
 from jaxrl.envs.minatar import GAMES, MinAtar
+from jaxrl.games.names import GAMES as BOARD_GAMES
 
 RULES = ("original", "gymnax")
 STEPS = Annotated[int, Interval(ge=1, lt=2**31)]
@@ -107,7 +108,11 @@ def _find_factory(env_id: str, rules: str | None) -> Callable[..., Any]:
     if env_id in OWN:
         return OWN[env_id]
     if env_id.startswith(game.PREFIX):
-        return partial(game.game_environment, env_id.removeprefix(game.PREFIX))
+        name = env_id.removeprefix(game.PREFIX)
+        if name not in BOARD_GAMES:
+            prefixed = [game.PREFIX + known for known in BOARD_GAMES]
+            raise ArgumentError("env_id", f"must be a known game ({suggest(env_id, prefixed)})", env_id)
+        return partial(game.game_environment, name)
     if env_id.startswith(f"{PREFIX}:"):
         return find_gymnasium(env_id.removeprefix(f"{PREFIX}:"))
     if ":" not in env_id:
