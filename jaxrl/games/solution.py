@@ -48,7 +48,9 @@ class Solution(NamedTuple):
         """
         actions = np.asarray(actions)
         if actions.shape != (shape := self.action_values.shape[:1]) or not np.issubdtype(actions.dtype, np.integer):
-            raise ArgumentError("actions", f"must be integers of shape {list(shape)}", got=f"{actions.dtype}")
+            raise ArgumentError(
+                "actions", f"must be integers of shape {list(shape)}", got=f"{actions.dtype}{list(actions.shape)}"
+            )
         return self.action_values[np.arange(len(actions)), actions] < self.values
 
 
