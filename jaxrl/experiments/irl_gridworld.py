@@ -102,6 +102,7 @@ def run(options: Options, console: Console) -> None:
     """
     if options.method == "lp" and options.dataset is not None:
         raise ArgumentError("dataset", "cannot be used with --method lp, which needs the policy", options.dataset)
+    check_effective(options)
     check_record(options.record, options.out)
     problem = make_problem(options)
     seen = demonstrate(problem, options)
@@ -126,6 +127,21 @@ def run(options: Options, console: Console) -> None:
         show(summary, directory, console)
         if options.record is not None:
             record(summary, directory, options.record)
+
+
+def check_effective(options: Options) -> None:
+    """Checks that every option that is given has an effect.
+
+    Raises:
+        ArgumentError: one has none.
+    """
+    of_others = ("learning_rate", "num_steps") if options.method == "lp" else ("l1_penalty",)
+    rules = dict.fromkeys(of_others, f"has no effect with --method {options.method}")
+    if options.dataset is not None:
+        rules["num_demonstrations"] = "has no effect with --dataset"
+    for name, rule in rules.items():
+        if (value := getattr(options, name)) != getattr(Options, name):
+            raise ArgumentError(name, rule, value)
 
 
 def make_problem(options: Options) -> Problem:

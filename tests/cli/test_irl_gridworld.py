@@ -16,7 +16,7 @@ from jaxrl.experiments import irl_gridworld as command
 from jaxrl.recipes import reward_recovery
 
 MAP = "S..\n.#.\n..G\nmove = -1\nG = 2\n"
-SMALL = ("--map", MAP, "--discount", "0.9", "--horizon", "12", "--num-steps", "100")
+SMALL = ("--map", MAP, "--discount", "0.9", "--horizon", "12")
 
 
 @pytest.fixture
@@ -27,7 +27,9 @@ def call(run_main):
 @pytest.mark.parametrize("method", ["maxent", "deep", "lp"])
 def test_planning_on_the_recovered_reward_is_optimal(call, tmp_path: Path, method: str) -> None:
     extra = ("--rl-steps", "5000") if method == "maxent" else ("--rl-steps", "0")
-    code, out, err = call(*SMALL, "--method", method, *extra, "--out", "run", "--record", "page")
+    steps = () if method == "lp" else ("--num-steps", "100")
+    steps = () if method == "lp" else ("--num-steps", "100")
+    code, out, err = call(*SMALL, "--method", method, *extra, *steps, "--out", "run", "--record", "page")
     assert (code, err) == (0, [])
     run = tmp_path / "run"
     assert sorted(path.name for path in run.iterdir()) == ["rewards.npz", "rewards.png", "summary.json"]
@@ -104,6 +106,10 @@ BAD = [
     ("--num-demonstrations 0", "--num-demonstrations must be >= 1, got 0"),
     ("--horizon 0", "--horizon must be >= 1, got 0"),
     ("--learning-rate nan", "--learning-rate must be > 0, got nan"),
+    ("--l1-penalty 2", "--l1-penalty has no effect with --method maxent, got 2.0"),
+    ("--method lp --learning-rate 1", "--learning-rate has no effect with --method lp, got 1.0"),
+    ("--method lp --num-steps 9", "--num-steps has no effect with --method lp, got 9"),
+    ("--dataset demos.npz --num-demonstrations 9", "--num-demonstrations has no effect with --dataset, got 9"),
     ("--l1-penalty -1", "--l1-penalty must be >= 0, got -1"),
     ("--dataset nosuch.npz", "--dataset must be a file of recorded transitions, .*No such file.*, got 'nosuch.npz'"),
     ("--dataset demos.npz --method lp", "--dataset cannot be used with --method lp, which needs the policy, got demos"),
