@@ -83,6 +83,11 @@ def read_dataset(path: str, env: Any, env_params: Any) -> Transition:
     return transitions
 
 
+def describe_dataset(path: str) -> Mapping[str, Any]:
+    """Where the transitions in a file come from. Its errors name the option `dataset`."""
+    return _dataset(path).about
+
+
 def _dataset(path: str) -> Dataset:
     if not path:
         rule = "must be a file of recorded transitions, as python -m jaxrl.experiments.record writes"

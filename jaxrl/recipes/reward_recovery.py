@@ -3,6 +3,7 @@
 A reward is one number for entering each cell, as in the environment's own parameters.
 """
 
+import re
 from collections.abc import Callable
 from functools import partial
 from typing import Literal
@@ -18,7 +19,7 @@ from jaxrl.arguments import ArgumentError
 from jaxrl.envs.grid_world import GridWorld, GridWorldParams
 from jaxrl.inverse import Trajectories
 from jaxrl.networks import q_network
-from jaxrl.recipes.demonstrations import read_dataset
+from jaxrl.recipes.demonstrations import describe_dataset, read_dataset
 from jaxrl.training import OnPolicyConfig, on_policy
 from jaxrl.types import MDP, Array, PyTree
 
@@ -95,11 +96,15 @@ def _fit(
 def trajectories_from(path: str, env: GridWorld, params: GridWorldParams, horizon: int) -> Trajectories:
     """The episodes in a file of recorded transitions, cut after `horizon` steps.
 
-    An episode that was cut earlier is left out, because what the expert would have done next is unknown.
+    An episode that was cut earlier is left out, because what the expert would have done next is unknown. The
+    cap on its steps may differ from that of the environment.
 
     Raises:
         ArgumentError: the file cannot be read, holds transitions of another environment or map, or no such episode.
     """
+    cap = re.search(r"(\d+)-step cap$", str(describe_dataset(path).get("rules_text")))
+    if cap:  # any will do
+        params = params.replace(max_steps_in_episode=int(cap[1]))
     transitions = read_dataset(path, env, params)
     height, width = env.grid.wall.shape
     expected = np.stack([env.grid.wall, env.grid.terminal], axis=-1)

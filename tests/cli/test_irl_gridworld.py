@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 import jaxrl
+from jaxrl.envs import describe_env
 from jaxrl.experiments import irl_gridworld as command
 from jaxrl.recipes import reward_recovery
 
@@ -65,7 +66,7 @@ def test_features_of_entered_cells_give_the_reward_of_the_tables() -> None:
     assert (entered[5] == 0).all()
 
 
-def save_episodes(path: Path, cap: int = 200) -> None:
+def save_episodes(path: Path, cap: int = 200, rules: bool = False) -> None:
     """40 steps of a policy that goes down and then right, and is at the goal after four moves."""
     env, params = jaxrl.make("GridWorld", map=MAP, max_steps_in_episode=cap)
 
@@ -73,7 +74,8 @@ def save_episodes(path: Path, cap: int = 200) -> None:
         return jnp.where(env.state_of(given.observation) < 6, 3, 0)
 
     steps = jaxrl.rollout(env, down_then_right, jax.random.key(0), num_steps=40, num_envs=1, env_params=params)
-    jaxrl.save_dataset(path, jax.tree.map(lambda x: x[:, 0], steps), {"env": "GridWorld"})
+    about = {"env": "GridWorld"} | (describe_env(env, params) if rules else {})
+    jaxrl.save_dataset(path, jax.tree.map(lambda x: x[:, 0], steps), about)
 
 
 def test_trajectories_of_a_file(tmp_path: Path) -> None:
@@ -87,7 +89,8 @@ def test_trajectories_of_a_file(tmp_path: Path) -> None:
 
 
 def test_demonstrations_from_a_file(call, tmp_path: Path) -> None:
-    save_episodes(tmp_path / "demos.npz")
+    """Also under a cap, which the tables do not have."""
+    save_episodes(tmp_path / "demos.npz", rules=True)
     code, _, err = call(*SMALL, "--dataset", "demos.npz", "--slip-probability", "0", "--rl-steps", "0", "--out", "run")
     assert (code, err) == (0, [])
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
