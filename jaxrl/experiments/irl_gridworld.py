@@ -196,7 +196,10 @@ def learn(problem: Problem, cells: np.ndarray, options: Options) -> dict[str, Ar
 
 
 def mean_return(mdp: MDP, seen: Trajectories) -> float:
-    """The mean undiscounted return of demonstrations under the true reward."""
+    """The mean of the demonstrations' true rewards, summed and not discounted.
+
+    Each is the expected reward of an action, R(s, a), so that the luck of a step plays no part.
+    """
     return float(mdp.reward[seen.states, seen.actions].sum(1).mean())
 
 
@@ -257,8 +260,9 @@ def show(summary: dict[str, Any], directory: Path, console: Console) -> None:
             f"{numbers['optimal_return']} (optimal policy), {numbers['random_return']} (random policy)",
         ),
         (
-            "mean return of an episode",
-            f"{numbers['expert_return_mean']} (expert), {numbers['eval_return_mean']} (planning)",
+            "rewards of an episode",
+            f"{numbers['expert_return_mean']} (expert), {numbers['eval_return_mean']} (planning), as expected from "
+            "the actions",
         ),
     ]
     files = (PICTURE, REWARD, run_directory.SUMMARY)

@@ -51,8 +51,12 @@ def main() -> None:
     check(options)
     if options.num_steps and options.num_episodes:
         raise ArgumentError("num_episodes", "must be given without --num-steps", options.num_episodes)
-    if options.out.exists() or not options.out.parent.is_dir():
-        raise ArgumentError("out", "must be a new file in a directory that exists", options.out)
+    if not options.run.is_dir():
+        raise ArgumentError("RUN", "must be the directory of a run or a sweep", options.run)
+    if options.out.exists():
+        raise ArgumentError("out", "must be a new file", got=f"{options.out}, which exists")
+    if not options.out.parent.is_dir():
+        raise ArgumentError("out", "must be a file in a directory that exists", options.out)
     prepare_jax()
     with renaming(directory="RUN"):
         trained = load(options.run, options.seed, options.agent)

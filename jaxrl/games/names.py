@@ -1,12 +1,13 @@
 """`make`: a game from its name."""
 
+import dataclasses
 from typing import Any
 
 from jaxrl.arguments import ArgumentError, suggest
 from jaxrl.games.board_game import BoardGame
 from jaxrl.games.lines import ConnectFour, TicTacToe
 
-GAMES: dict[str, type[BoardGame]] = {"tic_tac_toe": TicTacToe, "connect_four": ConnectFour}
+GAMES: dict[str, Any] = {"tic_tac_toe": TicTacToe, "connect_four": ConnectFour}
 
 
 def make(name: str, **options: Any) -> BoardGame:
@@ -19,8 +20,13 @@ def make(name: str, **options: Any) -> BoardGame:
         options: of the game, such as the size of its board.
 
     Raises:
-        ArgumentError: an unknown name (the message suggests the nearest), or a board that there cannot be.
+        ArgumentError: an unknown name (the message suggests the nearest), an option that the game does not have, or a
+            board that there cannot be.
     """
     if name not in GAMES:
         raise ArgumentError("name", f"must be a known game ({suggest(name, GAMES)})", name)
+    known = [field.name for field in dataclasses.fields(GAMES[name])]
+    for option, value in options.items():
+        if option not in known:
+            raise ArgumentError(option, f"is not an option of {name}, which has {', '.join(known)}", value)
     return GAMES[name](**options)

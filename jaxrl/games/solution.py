@@ -51,7 +51,9 @@ class Solution(NamedTuple):
             raise ArgumentError(
                 "actions", f"must be integers of shape {list(shape)}", got=f"{actions.dtype}{list(actions.shape)}"
             )
-        return self.action_values[np.arange(len(actions)), actions] < self.values
+        known = (actions >= 0) & (actions < self.action_values.shape[1])
+        worth = self.action_values[np.arange(len(actions)), np.where(known, actions, 0)]
+        return ~known | (worth < self.values)
 
 
 def solve(game: BoardGame, max_positions: int = 10_000_000) -> Solution:

@@ -103,7 +103,7 @@ def test_a_run_and_a_recording_of_it(run_main, folder: Path, demos) -> None:
     assert len(transitions.reward) == 100
     assert (about["run"], about["command"][:34]) == ("run", "python -m jaxrl.experiments.record")
     assert run_main(record.main, "run", "--out", "again.npz")[2] == [
-        "error: --out must be a new file in a directory that exists, got again.npz"
+        "error: --out must be a new file, got again.npz, which exists"
     ]
     assert run_main(record.main, "run", "--num-steps", "9", "--num-episodes", "2")[2] == [
         "error: --num-episodes must be given without --num-steps, got 2"

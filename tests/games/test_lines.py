@@ -79,6 +79,8 @@ def test_games_have_names_and_sizes() -> None:
         ArgumentError, match=r"^name must be a known game \(the nearest is connect_four\), got 'conect_four'"
     ):
         make("conect_four")
+    with pytest.raises(ArgumentError, match=r"^foo is not an option of connect_four, which has rows, columns, length"):
+        make("connect_four", foo=9)
     with pytest.raises(ArgumentError, match=r"^rows must be .*<= 8, got 9"):
         ConnectFour(rows=9)
     with pytest.raises(ArgumentError, match=r"^length must fit into a row or a column of a board of 3 × 3, got 4"):

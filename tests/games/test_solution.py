@@ -60,6 +60,8 @@ def test_a_move_is_a_mistake_if_there_is_a_better_one(tic_tac_toe) -> None:
     assert not tic_tac_toe.mistakes(values.argmax(1)).any()
     worst = tic_tac_toe.mistakes(values.argmin(1))
     np.testing.assert_array_equal(worst, values.min(1) < values.max(1))
+    assert tic_tac_toe.mistakes(np.full(4520, 9)).all()
+    assert tic_tac_toe.mistakes(np.full(4520, -1)).all()
     with pytest.raises(ArgumentError, match=r"^actions must be integers of shape \[4520\], got int32\[9\]$"):
         tic_tac_toe.mistakes(np.zeros(9, np.int32))
 
