@@ -17,7 +17,7 @@ def test_games_are_made_by_their_names() -> None:
     assert env.describe_rules(params).startswith(
         "ConnectFour(rows=4, columns=5, length=4), beginning with 0 to 3 random"
     )
-    with pytest.raises(ArgumentError, match=r"the nearest is tic_tac_toe\), got 'tic_tac'"):
+    with pytest.raises(ArgumentError, match=r"the nearest is game:tic_tac_toe\), got 'game:tic_tac'"):
         make("game:tic_tac")
     with pytest.raises(ArgumentError, match=r"^random_moves must be .*got -1"):
         make("game:tic_tac_toe", random_moves=-1)
