@@ -65,7 +65,7 @@ class GameEnvironment(Environment):
 
     def initial(self, bits: Array, params: Any) -> PyTree:
         del params
-        return self._each(self._begin)(bits)
+        return self._each(self._begin, 1)(bits)
 
     def _begin(self, bits: Array) -> PyTree:
         """The first position, from the words `[W]`."""
@@ -101,11 +101,11 @@ class GameEnvironment(Environment):
         del params
         return jnp.zeros_like(state.terminated)
 
-    def _each(self, function: Callable) -> Callable:
-        """Applies a function of one game to one, or to N in the last axis."""
+    def _each(self, function: Callable, axes: int = 0) -> Callable:
+        """Applies a function to one game, whose last leaf has so many axes, or to N in one axis more, the last."""
 
         def apply(*arguments: PyTree) -> PyTree:
-            is_one = jnp.ndim(jax.tree.leaves(arguments)[-1]) == (1 if function == self._begin else 0)
+            is_one = jnp.ndim(jax.tree.leaves(arguments)[-1]) == axes
             return function(*arguments) if is_one else jax.vmap(function, in_axes=-1, out_axes=-1)(*arguments)
 
         return apply
