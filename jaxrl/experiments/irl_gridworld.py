@@ -296,8 +296,8 @@ def record(summary: dict[str, Any], run: Path, directory: Path) -> None:
 | expected value difference of planning on the recovered reward | {summary["expected_value_difference"]:.4g} |
 {by_learning}| expected discounted return of the optimal policy | {summary["optimal_return"]:.4g} |
 | of the random policy | {summary["random_return"]:.4g} |
-| mean return of the expert's episodes | {summary["expert_return_mean"]:.4g} |
-| of {summary["eval_episodes"]:,} episodes of planning on the recovered reward | {summary["eval_return_mean"]:.4g} |
+| mean rewards of the expert's episodes, as expected from its actions | {summary["expert_return_mean"]:.4g} |
+| of {summary["eval_episodes"]:,} episodes of planning on it, likewise | {summary["eval_return_mean"]:.4g} |
 
 ![true reward, recovered reward and the policies]({PICTURE})
 

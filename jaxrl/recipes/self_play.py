@@ -1,6 +1,7 @@
 """The recipe of AlphaZero, whose players are measured against perfect play where a game can be solved."""
 
 import dataclasses
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -77,11 +78,11 @@ def report(
         return {}  # too large: nobody knows the perfect moves
     count = len(solution.values)
     some = np.random.default_rng(0).permutation(count)[:SEARCHED]
+    part = Solution(jax.tree.map(lambda x: x[some], solution.states), solution.action_values[some])
     raw, searched = [], []
     for i in range(len(jax.tree.leaves(agent_states)[0])):
         state = jax.tree.map(lambda x, i=i: x[i], agent_states)
         raw.append(int(mistakes(agent, state, env.game, solution, search=False).sum()))
-        part = Solution(jax.tree.map(lambda x: x[some], solution.states), solution.action_values[some])
         searched.append(float(mistakes(agent, state, env.game, part, search=True).mean()))
     return {
         "positions": count,
@@ -95,19 +96,23 @@ def report(
 
 def mistakes(agent: Agent, agent_state: PyTree, game: BoardGame, solution: Solution, search: bool) -> np.ndarray:
     """Whether a player's move is a mistake, in each position of a solution: bool `[P]`."""
-
-    @jax.jit
-    def act(states: PyTree, legal: jax.Array) -> jax.Array:
-        observations = jax.vmap(game.observe)(states)
-        if not search:
-            logits = agent.outputs(agent_state, observations).logits  # type: ignore[misc]
-            return jnp.where(legal, logits, -jnp.inf).argmax(1)
-        last = jax.tree.map(lambda x: jnp.moveaxis(x, 0, -1), states)
-        return agent.policy(agent_state, Input(observations, legal, env_states=last), jax.random.key(0)).action
-
     count, actions = len(solution.values), []
     for start in range(0, count, BATCH):
         rows = np.minimum(np.arange(start, start + BATCH), count - 1)
         states = jax.tree.map(lambda x, rows=rows: x[rows], solution.states)
-        actions.append(np.asarray(act(states, solution.action_values[rows] != ILLEGAL)))
+        legal = solution.action_values[rows] != ILLEGAL
+        actions.append(np.asarray(_moves(agent, game, search, agent_state, states, legal)))
     return solution.mistakes(np.concatenate(actions)[:count])
+
+
+@partial(jax.jit, static_argnums=(0, 1, 2))  # compiled once for all seeds
+def _moves(
+    agent: Agent, game: BoardGame, search: bool, agent_state: PyTree, states: PyTree, legal: jax.Array
+) -> jax.Array:
+    """The moves of a player in many positions, `[P]`: those of its network alone, or with its search."""
+    observations = jax.vmap(game.observe)(states)
+    if not search:
+        logits = agent.outputs(agent_state, observations).logits  # type: ignore[misc]
+        return jnp.where(legal, logits, -jnp.inf).argmax(1)
+    last = jax.tree.map(lambda x: jnp.moveaxis(x, 0, -1), states)
+    return agent.policy(agent_state, Input(observations, legal, env_states=last), jax.random.key(0)).action
