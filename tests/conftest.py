@@ -14,6 +14,7 @@ os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false --xla_ba
 
 import jax
 import pytest
+from jax._src.lru_cache import LRUCache
 
 from jaxrl import DQNHparams, OffPolicyConfig, dqn, make, off_policy
 from jaxrl.cli.command import prepare_jax
@@ -21,6 +22,8 @@ from jaxrl.networks import QNetwork
 
 jax.config.update("jax_num_cpu_devices", 8)
 prepare_jax()
+# Before each entry that jax writes it adds up the sizes of all others: a tenth of the time, for a limit never reached.
+LRUCache._evict_if_needed = lambda *_, **__: None  # type: ignore[method-assign]
 
 SMALL = OffPolicyConfig(num_envs=4, batch_size=8, replay_capacity=64, warmup_steps=16, rollout_length=2)
 
