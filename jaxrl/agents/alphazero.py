@@ -6,15 +6,18 @@ and value. The network then learns what the search found,
     min_θ −Σ_a π′(a | s) log π_θ(a | s) + c (v_θ(s) − z)²,
 
 with π′ the policy of the search and z the outcome of the game for who moves. By default the search is that of Gumbel
-AlphaZero (Danihelka et al. 2022), and z a λ-return of the searches' values: outcomes alone (λ = 1) vary more.
+AlphaZero (Danihelka et al. 2022), and z a λ-return of the searches' values: outcomes alone (λ = 1) vary more. As in
+AlphaGo Zero, positions are learned with all symmetries of the game.
 """
 
 import dataclasses
+import itertools
 from functools import partial
 from typing import Annotated, Any, Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from annotated_types import Ge, Gt, Interval
 
@@ -107,7 +110,7 @@ def alphazero(
     def outputs(state: PolicyGradientState, observations: PyTree) -> Distribution:
         return network.apply(state.params, observations)[0]
 
-    update = partial(_update, network, optimizer)
+    update = partial(_update, network, game, optimizer)
     return Agent(init, act, policy, update, prepare=_prepare, outputs=outputs, needs_env_states=True)
 
 
@@ -154,8 +157,27 @@ def _search(
     return puct_search(key, root, model, legal, config.num_simulations, 0.25 * noise, temperature=noise)
 
 
+def symmetric(game: BoardGame, observations: Array, *of_actions: Array) -> tuple[Array, ...]:
+    """A batch in which each symmetry of the game changed an equal share.
+
+    Args:
+        game: the rules.
+        observations: `[B, H, W, C]`.
+        of_actions: arrays with one entry for each action, `[B, A]`.
+    """
+    symmetries = game.symmetries()
+    bounds = np.ceil(np.linspace(0, len(observations), len(symmetries) + 1)).astype(int)
+
+    def parts(x: Array) -> zip:
+        return zip(symmetries, (x[i:j] for i, j in itertools.pairwise(bounds)), strict=True)
+
+    boards = jnp.concatenate([symmetry.turn(part) for symmetry, part in parts(observations)])
+    return boards, *(jnp.concatenate([part[:, x.actions] for x, part in parts(each)]) for each in of_actions)
+
+
 def _update(
     network: Network,
+    game: BoardGame,
     optimizer: Optimizer,
     state: PolicyGradientState,
     batch: Sample,
@@ -167,10 +189,11 @@ def _update(
     check_kind("batch", batch, Sample, ", as in jaxrl.off_policy")
     steps: Any = merge_time(batch.transitions)
     policies, targets = steps.extras
+    observations, policies, legal = symmetric(game, steps.observation, policies, steps.legal)
 
     def loss(params: PyTree) -> tuple[Array, dict[str, Array]]:
-        distribution, values = network.apply(params, steps.observation)
-        log_probs = jax.nn.log_softmax(masked(distribution.logits, steps.legal))
+        distribution, values = network.apply(params, observations)
+        log_probs = jax.nn.log_softmax(masked(distribution.logits, legal))
         policy_loss = -jnp.where(policies > 0, policies * log_probs, 0.0).sum(-1).mean()
         value_loss = jnp.square(jnp.tanh(values) - targets).mean()
         metrics = {"policy_loss": policy_loss, "value_loss": value_loss}

@@ -8,6 +8,7 @@ from typing import Any
 
 from jaxrl.formatting import describe_spread, format_mean
 from jaxrl.runs import run_directory
+from jaxrl.training.measure import RETURN
 from jaxrl.types import unit_of
 
 
@@ -57,6 +58,7 @@ def page(config: dict[str, Any], summary: dict[str, Any], pictures: Sequence[str
     shown = "".join(f"![{words.get(name, Path(name).stem)}]({name})\n\n" for name in pictures)
     episodes = f"{summary['eval_episodes']} episodes at the end{with_epsilon(summary.get('eval_epsilon'))}"
     unit, expert = unit_of(summary), summary.get("expert_return_mean")
+    measure = summary.get("eval_measure", RETURN)
     imitates = "" if expert is None else f"Mean return of the expert: {format_mean([expert])}.\n"
     return f"""# {summary["algorithm"]} on {summary["env"]}
 
@@ -65,10 +67,10 @@ def page(config: dict[str, Any], summary: dict[str, Any], pictures: Sequence[str
 ```
 
 Rules: {summary["rules"]}.
-{summary[unit.column]:,} {unit.words} a seed. Mean return of {episodes},
+{summary[unit.column]:,} {unit.words} a seed. Mean {measure.removeprefix("evaluation ")} of {episodes},
 {summary["eval_truncated"]} of them truncated: **{describe_return(summary)}**.
 {imitates}
-| seed | evaluation return |
+| seed | {measure} |
 |---|---|
 {rows}
 

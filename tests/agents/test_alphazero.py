@@ -8,7 +8,7 @@ import numpy as np
 import optax
 import pytest
 
-from jaxrl.agents.alphazero import AlphaZeroHparams, SearchConfig, _search, alphazero, value_targets
+from jaxrl.agents.alphazero import AlphaZeroHparams, SearchConfig, _search, alphazero, symmetric, value_targets
 from jaxrl.arguments import ArgumentError
 from jaxrl.distributions import Categorical
 from jaxrl.envs import action_space_of, make, vectorize
@@ -89,6 +89,34 @@ def test_the_network_learns_what_the_search_found(game) -> None:
     value = np.tanh(0.4)
     np.testing.assert_allclose(state.params["value"] - after.params["value"], 0.5 * 2 * (value + 0.6) * (1 - value**2))
     np.testing.assert_allclose(metrics["value_loss"].value(), (value + 0.6) ** 2, rtol=1e-6)
+    # Of four positions, each is learned with a symmetry of its own, here all of the same one.
+    four = jax.tree.map(lambda x: jnp.repeat(x, 4, 1), step)
+    after, _, _ = agent.update(state, Sample(four, jnp.ones(4)), jax.random.key(0), jnp.float32(0), ())
+    cells = np.arange(6).reshape(2, 3)
+    orders = [cells.ravel(), cells[:, ::-1].ravel(), cells[::-1].ravel(), cells[::-1, ::-1].ravel()]
+    priors = [jax.nn.softmax(jnp.where(legal[order], state.params["logits"][0], -jnp.inf)) for order in orders]
+    gradient = np.mean([prior - target[order] for prior, order in zip(priors, orders, strict=True)], axis=0)
+    np.testing.assert_allclose(state.params["logits"] - after.params["logits"], gradient[None], atol=1e-6)
+
+
+def test_each_symmetry_changes_an_equal_share_of_a_batch() -> None:
+    game, (rows, columns) = TicTacToe(), (3, 3)
+    boards = jax.random.bernoulli(jax.random.key(0), 0.5, (16, rows, columns, 2))
+    policies = jax.random.uniform(jax.random.key(1), (16, 9))
+    seen, learned = symmetric(game, boards, policies)
+    sides = [lambda x, i=i: np.rot90(x, i) for i in range(4)]
+    sides += [lambda x, i=i: np.rot90(x, i)[:, ::-1] for i in range(4)]
+    which = []
+    for i in range(16):
+        before = np.asarray(boards[i]), np.asarray(policies[i]).reshape(3, 3)
+        pairs = [tuple(side(x) for x in before) for side in sides]
+        same = [(board == seen[i]).all() and (policy.ravel() == learned[i]).all() for board, policy in pairs]
+        (found,) = np.flatnonzero(same)
+        which.append(found)
+    assert sorted(which) == [n for n in range(8) for _ in range(2)]
+    assert which[0] == which[1] == 0
+    few, _ = symmetric(game, boards[:1], policies[:1])
+    np.testing.assert_array_equal(few, boards[:1])
 
 
 def begin(game, config: SearchConfig):
