@@ -59,11 +59,12 @@ def text(game: BoardGame, state: Any, legal: np.ndarray) -> str:
     board = game.board(np.asarray(game.observe(state)))
     (height, width), digits = board.shape, len(str(game.num_actions - 1))
     marks = np.array([STONES[player] for player in board.reshape(-1)], dtype=object)
-    if game.num_actions >= board.size:  # actions are cells; those beyond, such as to pass, have none
+    by_cell = game.num_actions >= board.size  # those beyond, such as to pass, have no cell
+    if by_cell:
         free = legal[: board.size]
         marks[free] = np.flatnonzero(free)
     rows = marks.reshape(height, width).tolist()
-    if game.num_actions == width:
+    if not by_cell and game.num_actions == width:
         rows.append(list(range(width)))
     return "\n".join(" ".join(f"{mark:>{digits}}" for mark in row) for row in rows)
 

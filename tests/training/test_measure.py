@@ -26,7 +26,7 @@ def by_number(searches: bool = False) -> Agent:
         return Decision(scores.argmax(1))
 
     def outputs(state, observations):
-        return Categorical(jnp.broadcast_to(state * jnp.arange(6.0), (len(observations), 6)))
+        return Categorical(jnp.broadcast_to(state * jnp.arange(9.0), (len(observations), 9)))
 
     return Agent(lambda *_: (), lambda *_: Decision(0), policy, lambda *_: ((), {}, ()), outputs=outputs,
                  needs_env_states=searches)  # fmt: skip
@@ -42,13 +42,13 @@ def evaluated(found, states=STATES, keys=KEYS):
 @pytest.mark.parametrize("searches", [False, True])
 def test_moves_of_the_network_alone_are_judged(searches: bool) -> None:
     """In a sample of positions; the search, which takes the first legal action, plays no part."""
-    env, params = make("game:tic_tac_toe", rows=2, columns=3, random_moves=5)
+    env, params = make("game:tic_tac_toe", random_moves=5)
     agent, part = by_number(searches), judge(env.game).sample(100)
     found = measure_of(agent, env, params, 100, 50)
     assert found.words == NO_MISTAKES
     result = evaluated(found)
     legal = part.action_values != ILLEGAL
-    chosen = np.stack([5 - legal[:, ::-1].argmax(1), legal.argmax(1)])
+    chosen = np.stack([8 - legal[:, ::-1].argmax(1), legal.argmax(1)])
     expected = np.stack([~part.mistakes(actions) for actions in chosen])
     assert 0.4 < expected.mean() < 0.9
     np.testing.assert_array_equal(result.episode_return, expected)
@@ -60,8 +60,8 @@ def test_moves_of_the_network_alone_are_judged(searches: bool) -> None:
 
 
 def test_many_positions_are_judged_in_chunks(monkeypatch) -> None:
-    env, _ = make("game:tic_tac_toe", rows=2, columns=3)
-    solution, agent = judge(env.game), by_number()
+    env, _ = make("game:tic_tac_toe")
+    solution, agent = judge(env.game).sample(250), by_number()
     at_once = mistakes(agent, STATES[0], env.game, solution)
     monkeypatch.setattr(measure, "CHUNK", 100)  # the last one is smaller
     np.testing.assert_array_equal(mistakes(agent, STATES[0], env.game, solution), at_once)
