@@ -8,7 +8,7 @@ import dataclasses
 from collections.abc import Sequence
 from functools import partial
 from itertools import product
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -117,7 +117,7 @@ class TicTacToe(LineGame):
     def symmetries(self) -> Sequence[Symmetry]:
         cells = np.arange(self.num_actions).reshape(self.rows, self.columns, 1)
         turns = turns_of(self.rows, self.columns)
-        return [Symmetry(turn, np.asarray(turn(cells)).reshape(-1)) for turn in turns]
+        return [Symmetry(turn, turn(cells).reshape(-1)) for turn in turns]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,14 +149,14 @@ class ConnectFour(LineGame):
         return [Symmetry(turned, columns), Symmetry(partial(turned, left=True), columns[::-1])]
 
 
-def turned(x: Array, transpose: bool = False, up: bool = False, left: bool = False) -> Array:
+def turned(x: Any, transpose: bool = False, up: bool = False, left: bool = False) -> Any:
     """Boards `[..., H, W, C]`, transposed, upside down, or with left and right exchanged, in this order."""
-    x = jnp.swapaxes(x, -3, -2) if transpose else x
-    x = jnp.flip(x, -3) if up else x
-    return jnp.flip(x, -2) if left else x
+    x = x.swapaxes(-3, -2) if transpose else x
+    x = x[..., ::-1, :, :] if up else x
+    return x[..., ::-1, :] if left else x
 
 
-def turns_of(rows: int, columns: int) -> list[partial[Array]]:
+def turns_of(rows: int, columns: int) -> list[partial]:
     """The rotations and reflections of a board, the identity first: 8 of a square, 4 of another."""
     both = (False, True)
     choices = product(both if rows == columns else (False,), both, both)

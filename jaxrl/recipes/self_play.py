@@ -8,13 +8,11 @@ import jax
 import numpy as np
 from annotated_types import Gt, Interval
 
-from jaxrl.agents import SearchConfig, alphazero
+from jaxrl.agents import SearchConfig, alphazero, averaged
 from jaxrl.arguments import ArgumentError
-from jaxrl.envs import action_space_of
 from jaxrl.envs.game import GameEnvironment
 from jaxrl.games import UnsolvedError, judge
-from jaxrl.networks import actor_critic, example_of
-from jaxrl.networks.layers import has_board
+from jaxrl.networks import board_network, example_of
 from jaxrl.runs.experiment import ignored_settings
 from jaxrl.runs.options import Options
 from jaxrl.training import OffPolicyConfig, off_policy
@@ -35,9 +33,13 @@ class AlphaZero(SearchConfig, OffPolicyConfig):
     batch_size: Annotated[int, Interval(gt=0, lt=2**31)] = 1024
     replay_capacity: Annotated[int, Interval(gt=0, lt=2**31)] = 120_000
     hidden_sizes: tuple[Annotated[int, Gt(0)], ...] = (256,)
-    """Units of each dense layer, of the policy and of the value."""
-    conv_features: Annotated[int, Interval(ge=0, lt=2**16)] = 64
-    """Channels of the 3 × 3 convolution before both, 0 for none."""
+    """Units of each dense layer, which the policy and the value share."""
+    conv_features: Annotated[int, Interval(ge=0, lt=2**16)] = 128
+    """Channels of the convolution before them, 0 for none."""
+    window: Annotated[int, Interval(gt=0, lt=2**16)] = 4
+    """Height and width of the convolution, at most those of the board."""
+    average_decay: Annotated[float, Interval(ge=0, lt=1)] = 0.99
+    """How much of the mean of the parameters, with which it plays, each gradient step keeps; 0 plays with the last."""
 
 
 def build_alphazero(env: Any, env_params: Any, config: AlphaZero) -> tuple[Agent, Trainer]:
@@ -49,19 +51,18 @@ def build_alphazero(env: Any, env_params: Any, config: AlphaZero) -> tuple[Agent
     if not isinstance(env, GameEnvironment):
         raise ArgumentError("env", "must be a game of two players, such as game:connect_four", type(env).__name__)
     if env.opponent != "itself":
-        rule = "must be itself, since AlphaZero moves for both players"
-        raise ArgumentError("env_options.opponent", rule, env.opponent)
+        raise ArgumentError("env", "must be a game in which one agent moves for both players", env, got="an opponent")
     example = example_of(env, env_params)
-    conv_features = config.conv_features if has_board(example) else 0
-    network = actor_critic(example, action_space_of(env, env_params), config.hidden_sizes, "relu", conv_features)
-    agent = alphazero(network, env.game, config)
+    network = board_network(example, env.num_actions, config.hidden_sizes, config.conv_features, config.window)
+    agent = averaged(alphazero(network, env.game, config), config.average_decay)
     return agent, off_policy(agent, env, env_params, dataclasses.replace(config, n_step=1, replay="uniform"))
 
 
 def ignored_by_alphazero(options: Options, observation: Any) -> dict[str, str]:
     """The settings that AlphaZero ignores, and why."""
+    del observation
     return ignored_settings(
-        (not has_board(observation), f"env {options.task.env} of fewer than 3 × 3 cells", ("config.conv_features",)),
+        (not options.config.conv_features, "config.conv_features of 0", ("config.window",)),
         (True, "AlphaZero, which learns from one position at a time", ("config.n_step", "config.replay")),
     )
 

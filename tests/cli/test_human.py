@@ -75,9 +75,9 @@ def test_moves_are_numbered_by_column_or_by_cell() -> None:
     state, _ = game.step(game.initial(), jnp.int32(5))
     shown = human.text(game, state, np.asarray(game.legal_actions(state)))
     assert shown == " 0  1  2  3\n 4  X  6  7\n 8  9 10 11"
-    game = ConnectFour(4, 5)
-    state, _ = game.step(game.initial(), jnp.int32(2))
-    assert human.text(game, state, np.asarray(game.legal_actions(state))).endswith("\n. . X . .\n0 1 2 3 4")
+    four = ConnectFour(4, 5)
+    state, _ = four.step(four.initial(), jnp.int32(2))
+    assert human.text(four, state, np.asarray(four.legal_actions(state))).endswith("\n. . X . .\n0 1 2 3 4")
 
 
 def test_the_command_plays_against_a_random_policy(run_main, typed, tmp_path) -> None:
