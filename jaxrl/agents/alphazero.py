@@ -57,7 +57,9 @@ class SearchConfig:
     search: Literal["gumbel", "puct"] = "gumbel"
     """Gumbel search improves the policy with few simulations; PUCT is that of the original AlphaZero."""
     num_simulations: Annotated[int, Interval(ge=2, lt=2**16)] = 32
-    """Simulations of each search."""
+    """Simulations of each search while it learns."""
+    play_simulations: Annotated[int, Interval(ge=2, lt=2**16)] = 64
+    """Simulations of each search when it plays as well as it can: in evaluations, in videos, and against you."""
 
 
 def default_optimizer(hparams: AlphaZeroHparams, env_steps: Array) -> optax.GradientTransformation:
@@ -98,6 +100,7 @@ def alphazero(
         return PolicyGradientState(params, optimizer(hparams, jnp.float32(0)).init(params), hparams)
 
     searched = partial(_search, network, game, config)
+    played = partial(_search, network, game, dataclasses.replace(config, num_simulations=config.play_simulations))
 
     def act(state: PolicyGradientState, given: Input, key: Array, env_steps: Array) -> Decision:
         del env_steps
@@ -105,7 +108,7 @@ def alphazero(
         return Decision(found.action, extras=(found.policy, found.value))
 
     def policy(state: PolicyGradientState, given: Input, key: Array) -> Decision:
-        return Decision(searched(state.params, given, key, 0.0).action)
+        return Decision(played(state.params, given, key, 0.0).action)
 
     def outputs(state: PolicyGradientState, observations: PyTree) -> Distribution:
         return network.apply(state.params, observations)[0]

@@ -85,23 +85,21 @@ class LayerNorm(nn.Module):
 
 
 class BoardConv(nn.Module):
-    """A convolution without padding, by default of 3 × 3 cells: `[H, W, C, N]` to `[features, H - 2, W - 2, N]`.
+    """A 3 × 3 convolution without padding: `[H, W, C, N]` to `[features, H - 2, W - 2, N]`.
 
-    Shifted slices, nine of 3 × 3, and one matrix product. `lax.conv` is several times slower on small boards, and
-    becomes a grouped convolution in a population, where this stays a batched matrix product. With the batch last, every
-    slice copies long rows, which makes a gradient step a quarter faster than with the batch first.
+    Nine shifted slices and one matrix product. `lax.conv` is several times slower on small boards, and becomes a
+    grouped convolution in a population, where this stays a batched matrix product. With the batch last, every slice
+    copies long rows, which makes a gradient step a quarter faster than with the batch first.
     """
 
     features: int
-    size: tuple[int, int] = (3, 3)
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
-        rows, columns = self.size
-        height, width, channels, n = x.shape[0] - rows + 1, x.shape[1] - columns + 1, *x.shape[2:]
+        height, width, channels, n = x.shape[0] - 2, x.shape[1] - 2, *x.shape[2:]
         x = jnp.moveaxis(x, 2, 0)
-        shifted = [x[:, i : i + height, j : j + width] for i in range(rows) for j in range(columns)]
-        patches = jnp.concatenate(shifted).reshape(rows * columns * channels, height * width * n)
+        shifted = [x[:, i : i + height, j : j + width] for i in range(3) for j in range(3)]
+        patches = jnp.concatenate(shifted).reshape(9 * channels, height * width * n)
         return Dense(self.features)(patches).reshape(self.features, height, width, n)
 
 

@@ -13,6 +13,7 @@ from jaxrl.arguments import ArgumentError
 from jaxrl.envs.game import GameEnvironment
 from jaxrl.games import UnsolvedError, judge
 from jaxrl.networks import board_network, example_of
+from jaxrl.networks.layers import has_board
 from jaxrl.runs.experiment import ignored_settings
 from jaxrl.runs.options import Options
 from jaxrl.training import OffPolicyConfig, off_policy
@@ -32,12 +33,10 @@ class AlphaZero(SearchConfig, OffPolicyConfig):
     updates_per_iteration: Annotated[int, Interval(gt=0, lt=2**31)] = 32
     batch_size: Annotated[int, Interval(gt=0, lt=2**31)] = 1024
     replay_capacity: Annotated[int, Interval(gt=0, lt=2**31)] = 120_000
-    hidden_sizes: tuple[Annotated[int, Gt(0)], ...] = (256,)
+    hidden_sizes: tuple[Annotated[int, Gt(0)], ...] = (512, 512)
     """Units of each dense layer, which the policy and the value share."""
-    conv_features: Annotated[int, Interval(ge=0, lt=2**16)] = 128
-    """Channels of the convolution before them, 0 for none."""
-    window: Annotated[int, Interval(gt=0, lt=2**16)] = 4
-    """Height and width of the convolution, at most those of the board."""
+    conv_features: Annotated[int, Interval(ge=0, lt=2**16)] = 0
+    """Channels of a 3 × 3 convolution before them, 0 for none."""
     average_decay: Annotated[float, Interval(ge=0, lt=1)] = 0.99
     """How much of the mean of the parameters, with which it plays, each gradient step keeps; 0 plays with the last."""
 
@@ -53,16 +52,16 @@ def build_alphazero(env: Any, env_params: Any, config: AlphaZero) -> tuple[Agent
     if env.opponent != "itself":
         raise ArgumentError("env", "must be a game in which one agent moves for both players", env, got="an opponent")
     example = example_of(env, env_params)
-    network = board_network(example, env.num_actions, config.hidden_sizes, config.conv_features, config.window)
+    conv_features = config.conv_features if has_board(example) else 0
+    network = board_network(example, env.num_actions, config.hidden_sizes, conv_features)
     agent = averaged(alphazero(network, env.game, config), config.average_decay)
     return agent, off_policy(agent, env, env_params, dataclasses.replace(config, n_step=1, replay="uniform"))
 
 
 def ignored_by_alphazero(options: Options, observation: Any) -> dict[str, str]:
     """The settings that AlphaZero ignores, and why."""
-    del observation
     return ignored_settings(
-        (not options.config.conv_features, "config.conv_features of 0", ("config.window",)),
+        (not has_board(observation), f"env {options.task.env} of fewer than 3 × 3 cells", ("config.conv_features",)),
         (True, "AlphaZero, which learns from one position at a time", ("config.n_step", "config.replay")),
     )
 

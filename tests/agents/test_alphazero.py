@@ -14,6 +14,7 @@ from jaxrl.distributions import Categorical
 from jaxrl.envs import action_space_of, make, vectorize
 from jaxrl.games import ILLEGAL, TicTacToe, solve
 from jaxrl.networks import actor_critic, example_of
+from jaxrl.search import Searched
 from jaxrl.training import OffPolicyConfig, Program, off_policy
 from jaxrl.types import Input, Sample, Transition
 from tests.compiling import quick_jit
@@ -144,6 +145,20 @@ def test_it_explores_in_training_alone(game, search: str) -> None:
     np.testing.assert_array_equal(played, np.broadcast_to(played[0], played.shape))
     for actions in (*acted, *played):
         assert np.asarray(given.legal)[np.arange(64), actions].all()
+
+
+def test_it_plays_with_more_simulations_and_without_noise(game, monkeypatch) -> None:
+    calls = []
+
+    def record(key, root, model, legal, num_simulations, gumbel_scale):
+        calls.append((num_simulations, gumbel_scale))
+        return Searched(root.value, root.logits, root.value, None)
+
+    monkeypatch.setattr("jaxrl.agents.alphazero.gumbel_search", record)
+    _, agent, state, given = begin(game, SearchConfig(num_simulations=5, play_simulations=7))
+    agent.act(state, given, jax.random.key(0), jnp.float32(0))
+    agent.policy(state, given, jax.random.key(0))
+    assert calls == [(5, 1.0), (7, 0.0)]
 
 
 @pytest.mark.parametrize("search", ["gumbel", "puct"])

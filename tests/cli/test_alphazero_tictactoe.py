@@ -18,7 +18,16 @@ from jaxrl.training.measure import mistakes, without_search
 
 SMALL = [
     *("--env-options", "rows=2", "columns=3", "random_moves=5", "--total-steps", "2112", "--num-seeds", "2"),
-    *("--config.num-simulations", "4", "--config.num-envs", "16", "--config.rollout-length", "8"),
+    *(
+        "--config.num-simulations",
+        "4",
+        "--config.play-simulations",
+        "4",
+        "--config.num-envs",
+        "16",
+        "--config.rollout-length",
+        "8",
+    ),
     *("--config.batch-size", "32", "--config.replay-capacity", "1024", "--config.warmup-steps", "64"),
     *("--config.updates-per-iteration", "2", "--config.hidden-sizes", "16", "--eval-episodes", "500"),
     *("--log-every", "500", "--eval-every", "500", "--keep-best"),
@@ -90,9 +99,12 @@ def test_other_environments_are_refused(run_main, tmp_path) -> None:
     [
         (("--config.n-step", "3"), "AlphaZero, which learns from one position at a time, got 3"),
         (("--config.replay", "prioritised"), "AlphaZero, which learns from one position at a time, got 'prioritised'"),
-        (("--config.conv-features", "0", "--config.window", "3"), "config.conv_features of 0, got 3"),
+        (
+            ("--config.conv-features", "8", "--env-options", "rows=2", "columns=3"),
+            "env game:tic_tac_toe of fewer than 3 × 3 cells, got 8",
+        ),
     ],
 )
 def test_settings_without_effect_are_refused(run_main, tmp_path, arguments: tuple[str, ...], reason: str) -> None:
     code, _, err = run_main(partial(main, experiment), *arguments, "--out", str(tmp_path / "run"))
-    assert (code, err) == (2, [f"error: {arguments[-2]} has no effect with {reason}"])
+    assert (code, err) == (2, [f"error: {arguments[0]} has no effect with {reason}"])
