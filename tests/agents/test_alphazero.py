@@ -154,7 +154,7 @@ def test_it_plays_with_more_simulations_and_without_noise(game, monkeypatch) -> 
         calls.append((num_simulations, gumbel_scale))
         return Searched(root.value, root.logits, root.value, None)
 
-    monkeypatch.setattr("jaxrl.agents.alphazero.gumbel_search", record)
+    monkeypatch.setitem(alphazero.__globals__, "gumbel_search", record)
     _, agent, state, given = begin(game, SearchConfig(num_simulations=5, play_simulations=7))
     agent.act(state, given, jax.random.key(0), jnp.float32(0))
     agent.policy(state, given, jax.random.key(0))

@@ -57,7 +57,7 @@ def axes_of(tmp_path: Path, monkeypatch):
 
 @pytest.mark.parametrize("evaluated", [NO_MISTAKES, AGAINST_RANDOM])
 def test_what_evaluations_of_games_measure_is_the_curve(evaluated: str, tmp_path: Path, monkeypatch) -> None:
-    """Of two seeds and their mean; mistakes in percent, on an axis that also has 0. Self-play's returns are left out."""
+    """Of two seeds and their mean; mistakes in percent, on an axis that also has 0. Training returns are left out."""
     from matplotlib.figure import Figure
 
     drawn: list[Figure] = []
