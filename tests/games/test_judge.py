@@ -86,6 +86,8 @@ def test_the_book_is_as_its_package_documents(book) -> None:
 def test_values_are_those_of_a_search(book, openings) -> None:
     """Who wins within three moves, by our own rules, is who the book says, and in as many moves."""
     states = jax.tree.map(lambda x: x[:1500:12], after_12_moves(openings))
+    book = book.copy()
+    book["value"][-1] = -80  # no position here, so it stands for none that is missing
     values = values_of(book, GAME, states)
     keys = [book_key(side) for side in (states.stones, states.stones[..., ::-1])]
     entries = dict(zip(book["position"].tolist(), book["value"].tolist(), strict=True))
@@ -114,6 +116,8 @@ def test_openings_are_judged_by_what_follows(openings) -> None:
     assert (states.player == 1).all()
     assert not states.terminated.any()
     assert len(np.unique(states.stones.reshape(2_000, -1), axis=0)) == 2_000
+    heights = np.bitwise_count(states.stones).sum(1).mean(0)  # as of random moves, not the first of a sorted list
+    np.testing.assert_allclose(heights, np.full(7, 11 / 7), atol=0.1)
     np.testing.assert_array_equal(states.stones, solve_openings(2_000).states.stones)
     np.testing.assert_array_equal(values != ILLEGAL, jax.vmap(GAME.legal_actions)(states))
     some = jax.tree.map(lambda x: x[:200], states)
