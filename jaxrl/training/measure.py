@@ -93,8 +93,9 @@ CHUNK = 4_000
 def mistakes(agent: Agent, agent_state: PyTree, game: BoardGame, solution: Solution) -> np.ndarray:
     """Whether an agent's move is a mistake, in each position of a solution: bool `[P]`."""
     count, actions = len(solution.action_values), []
-    for start in range(0, count, CHUNK):
-        rows = np.minimum(np.arange(start, start + CHUNK), count - 1)
+    size = min(CHUNK, count)
+    for start in range(0, count, size):
+        rows = np.minimum(np.arange(start, start + size), count - 1)
         states = jax.tree.map(lambda x, rows=rows: x[rows], solution.states)
         legal = solution.action_values[rows] != ILLEGAL
         actions.append(np.asarray(_moves(agent, game, agent_state, states, legal, jax.random.key(0))))
