@@ -2,6 +2,7 @@
 
 from jaxrl.agents.a2c import A2CHparams, a2c
 from jaxrl.agents.alphazero import AlphaZeroHparams, SearchConfig, alphazero
+from jaxrl.agents.averaged import averaged
 from jaxrl.agents.behaviour_cloning import BehaviourCloningHparams, behaviour_cloning
 from jaxrl.agents.dagger import DAggerHparams, dagger
 from jaxrl.agents.dqn import DQNHparams, RainbowHparams, dqn

@@ -6,15 +6,18 @@ and value. The network then learns what the search found,
     min_θ −Σ_a π′(a | s) log π_θ(a | s) + c (v_θ(s) − z)²,
 
 with π′ the policy of the search and z the outcome of the game for who moves. By default the search is that of Gumbel
-AlphaZero (Danihelka et al. 2022), and z a λ-return of the searches' values: outcomes alone (λ = 1) vary more.
+AlphaZero (Danihelka et al. 2022), and z a λ-return of the searches' values: outcomes alone (λ = 1) vary more. As in
+AlphaGo Zero, positions are learned with all symmetries of the game.
 """
 
 import dataclasses
+import itertools
 from functools import partial
 from typing import Annotated, Any, Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from annotated_types import Ge, Gt, Interval
 
@@ -54,7 +57,9 @@ class SearchConfig:
     search: Literal["gumbel", "puct"] = "gumbel"
     """Gumbel search improves the policy with few simulations; PUCT is that of the original AlphaZero."""
     num_simulations: Annotated[int, Interval(ge=2, lt=2**16)] = 32
-    """Simulations of each search."""
+    """Simulations of each search while it learns."""
+    play_simulations: Annotated[int, Interval(ge=2, lt=2**16)] = 64
+    """Simulations of each search when it plays as well as it can: in evaluations, in videos, and against you."""
 
 
 def default_optimizer(hparams: AlphaZeroHparams, env_steps: Array) -> optax.GradientTransformation:
@@ -95,6 +100,7 @@ def alphazero(
         return PolicyGradientState(params, optimizer(hparams, jnp.float32(0)).init(params), hparams)
 
     searched = partial(_search, network, game, config)
+    played = partial(_search, network, game, dataclasses.replace(config, num_simulations=config.play_simulations))
 
     def act(state: PolicyGradientState, given: Input, key: Array, env_steps: Array) -> Decision:
         del env_steps
@@ -102,12 +108,12 @@ def alphazero(
         return Decision(found.action, extras=(found.policy, found.value))
 
     def policy(state: PolicyGradientState, given: Input, key: Array) -> Decision:
-        return Decision(searched(state.params, given, key, 0.0).action)
+        return Decision(played(state.params, given, key, 0.0).action)
 
     def outputs(state: PolicyGradientState, observations: PyTree) -> Distribution:
         return network.apply(state.params, observations)[0]
 
-    update = partial(_update, network, optimizer)
+    update = partial(_update, network, game, optimizer)
     return Agent(init, act, policy, update, prepare=_prepare, outputs=outputs, needs_env_states=True)
 
 
@@ -154,8 +160,27 @@ def _search(
     return puct_search(key, root, model, legal, config.num_simulations, 0.25 * noise, temperature=noise)
 
 
+def symmetric(game: BoardGame, observations: Array, *of_actions: Array) -> tuple[Array, ...]:
+    """A batch in which each symmetry of the game changed an equal share.
+
+    Args:
+        game: the rules.
+        observations: `[B, H, W, C]`.
+        of_actions: arrays with one entry for each action, `[B, A]`.
+    """
+    symmetries = game.symmetries()
+    bounds = np.ceil(np.linspace(0, len(observations), len(symmetries) + 1)).astype(int)
+
+    def parts(x: Array) -> zip:
+        return zip(symmetries, (x[i:j] for i, j in itertools.pairwise(bounds)), strict=True)
+
+    boards = jnp.concatenate([symmetry.turn(part) for symmetry, part in parts(observations)])
+    return boards, *(jnp.concatenate([part[:, x.actions] for x, part in parts(each)]) for each in of_actions)
+
+
 def _update(
     network: Network,
+    game: BoardGame,
     optimizer: Optimizer,
     state: PolicyGradientState,
     batch: Sample,
@@ -167,10 +192,11 @@ def _update(
     check_kind("batch", batch, Sample, ", as in jaxrl.off_policy")
     steps: Any = merge_time(batch.transitions)
     policies, targets = steps.extras
+    observations, policies, legal = symmetric(game, steps.observation, policies, steps.legal)
 
     def loss(params: PyTree) -> tuple[Array, dict[str, Array]]:
-        distribution, values = network.apply(params, steps.observation)
-        log_probs = jax.nn.log_softmax(masked(distribution.logits, steps.legal))
+        distribution, values = network.apply(params, observations)
+        log_probs = jax.nn.log_softmax(masked(distribution.logits, legal))
         policy_loss = -jnp.where(policies > 0, policies * log_probs, 0.0).sum(-1).mean()
         value_loss = jnp.square(jnp.tanh(values) - targets).mean()
         metrics = {"policy_loss": policy_loss, "value_loss": value_loss}

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +13,7 @@ from jaxrl import games
 from jaxrl.arguments import check
 from jaxrl.envs.base import Environment, EnvParams
 from jaxrl.games import BoardGame
+from jaxrl.games.board_game import random_move
 from jaxrl.games.lines import packed
 from jaxrl.types import Array, PyTree
 
@@ -29,16 +30,20 @@ class GameParams(EnvParams):
 class GameEnvironment(Environment):
     """A game of which every move is a step. Observations and rewards are those of the player who moves.
 
+    An agent moves for both players, or its opponent answers each of its moves in the same step.
+
     Self-play from the first position alone sees ever fewer positions as it becomes better. With `random_moves`, a game
     begins after a random number of random moves, from none to so many, but never with its end.
 
     Attributes:
         game: which.
         random_moves: the most random moves before a game.
+        opponent: who answers: the agent itself, or a player whose moves are uniformly random.
     """
 
     game: BoardGame
     random_moves: Annotated[int, Interval(ge=0, le=1000)] = 0
+    opponent: Literal["itself", "random"] = "itself"
 
     def __post_init__(self) -> None:
         check(self)
@@ -53,7 +58,7 @@ class GameEnvironment(Environment):
 
     @property
     def random_words(self) -> int:  # type: ignore[override]
-        return 1 + self.random_moves
+        return 1 + self.random_moves + (self.opponent == "random")
 
     @property
     def default_params(self) -> GameParams:
@@ -61,7 +66,12 @@ class GameEnvironment(Environment):
 
     def describe_rules(self, params: Any) -> str:
         begins = f", beginning with 0 to {self.random_moves} random moves" if self.random_moves else ""
-        return f"{self.game}{begins}; one agent moves for both players"
+        who = "one agent moves for both players" if self.opponent == "itself" else "against a random player"
+        return f"{self.game}{begins}; {who}"
+
+    def against_random(self) -> "GameEnvironment":
+        """The same game against a random player, who begins half of the games."""
+        return dataclasses.replace(self, random_moves=1, opponent="random")
 
     def initial(self, bits: Array, params: Any) -> PyTree:
         del params
@@ -72,18 +82,23 @@ class GameEnvironment(Environment):
         moves = bits[0] % (self.random_moves + 1)
 
         def move(i: Array, state: PyTree) -> PyTree:
-            legal = self.game.legal_actions(state)
-            rank = bits[i + 1] % legal.sum(dtype=jnp.uint32)  # which of the legal actions
-            after, _ = self.game.step(state, (jnp.cumsum(legal) > rank).argmax())
+            after, _ = self.game.step(state, random_move(self.game, state, bits[i + 1]))
             goes_on = (i < moves) & ~after.terminated
             return jax.tree.map(lambda new, old: jnp.where(goes_on, new, old), after, state)
 
         return jax.lax.fori_loop(0, self.random_moves, move, self.game.initial())
 
     def transition(self, state: PyTree, action: Array, bits: Array, params: Any) -> tuple[PyTree, Array, Array]:
-        del bits, params
+        del params
         state, reward = self._each(self.game.step)(state, action)
+        if self.opponent == "random":
+            state, lost = self._each(self._answer)(state, bits[-1])
+            reward = reward - lost
         return state, reward, state.terminated
+
+    def _answer(self, state: PyTree, word: Array) -> tuple[PyTree, Array]:
+        """The state after a random move, which changes nothing if the game is over, and the reward of who moved."""
+        return self.game.step(state, random_move(self.game, state, word))
 
     def encode(self, state: PyTree) -> Array:
         return self._each(lambda state: packed(self.game.observe(state).reshape(-1)))(state)
@@ -111,6 +126,8 @@ class GameEnvironment(Environment):
         return apply
 
 
-def game_environment(name: str, random_moves: int = 0, **options: Any) -> GameEnvironment:
+def game_environment(
+    name: str, random_moves: int = 0, opponent: Literal["itself", "random"] = "itself", **options: Any
+) -> GameEnvironment:
     """The environment of a game by its name, without the prefix; `options` are those of the game."""
-    return GameEnvironment(games.make(name, **options), random_moves)
+    return GameEnvironment(games.make(name, **options), random_moves, opponent)

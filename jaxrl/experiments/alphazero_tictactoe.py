@@ -13,7 +13,7 @@ experiment = Experiment(
         task=Task("game:tic_tac_toe", env_options=("random_moves=8",)),
         hparams=AlphaZeroHparams(learning_rate=2e-3, learning_rate_decay_steps=5e5),
         config=AlphaZero(num_simulations=24, updates_per_iteration=64),
-        budget=Budget(500_000),
+        budget=Budget(500_000, eval_every=20_000, eval_episodes=4_520),
     ),
     report=report,
     ignored=ignored_by_alphazero,

@@ -1,24 +1,26 @@
-"""Plays an environment: with random actions, with a trained policy, or by keyboard."""
+"""Plays an environment: with random actions, with a trained policy, by keyboard, or a game against a policy."""
 
 import dataclasses
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import tyro
 from annotated_types import Interval
 
 from jaxrl.arguments import ArgumentError, renaming
-from jaxrl.cli import keyboard
+from jaxrl.cli import human, keyboard
 from jaxrl.cli.command import prepare_jax
 from jaxrl.cli.errors import errors_in_one_line
 from jaxrl.cli.parse import parse
 from jaxrl.distributions import epsilon_greedy
 from jaxrl.envs import HostEnvironment, action_space_of, describe_rules, num_discrete_actions
+from jaxrl.envs.game import GameEnvironment
 from jaxrl.formatting import format_mean, format_return
 from jaxrl.loading import load
 from jaxrl.plots.video import play, save_video
@@ -36,8 +38,10 @@ MOST_RETURNS = 20
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    policy: str = "random"
+    policy: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="POLICY")] = "random"
     """Who plays: random, keyboard (you, in this terminal), or the directory of a run or a sweep."""
+    human: Annotated[Literal["first", "second"] | None, default_hint("the policy plays alone")] = None
+    """Play a game against the policy in this terminal, and move first or second."""
     env: Annotated[str | None, default_hint("the run's, or Breakout-MinAtar")] = None
     """A MinAtar game such as Seaquest-MinAtar, CartPole-v1, GridWorld, a gymnax environment, or your module:factory."""
     seed: Annotated[int | None, default_hint("the first")] = None
@@ -70,7 +74,9 @@ def main() -> None:
         if options.policy in ("random", "keyboard") and getattr(options, name) not in (None, False):
             rule = "is for the directory of a run or a sweep; --play-seed changes the random numbers"
             raise ArgumentError(name, rule, got="")
-    if options.policy == "keyboard":
+    if options.human is not None:
+        play_against(options)
+    elif options.policy == "keyboard":
         play_by_keyboard(options)
     else:
         record_video(options)
@@ -79,9 +85,9 @@ def main() -> None:
 def play_by_keyboard(options: Options) -> None:
     """Plays in the terminal."""
     if options.out is not None:
-        raise ArgumentError("out", "is for videos, and --policy keyboard makes none", options.out)
+        raise ArgumentError("out", "is for videos, and the keyboard makes none", options.out)
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        raise ArgumentError("policy", "can only be keyboard in a terminal; random makes a video", got="")
+        raise ArgumentError("POLICY", "can only be keyboard in a terminal; random makes a video", got="")
     env_id = options.env or DEFAULT_ENV
     env, env_params = make_env(Task(env_id, options.rules, options.env_options))
     num_discrete_actions(env, env_params)
@@ -96,16 +102,7 @@ def record_video(options: Options) -> None:
     path = options.out or Path("play.gif")
     if path.suffix != ".gif" or path.is_dir():
         raise ArgumentError("out", "must be a file that ends in .gif", path)
-    policy: Callable[[PyTree, Input, Array], Any]
-    memory: PyTree = ()
-    if options.policy == "random":
-        env_id, agent_state = options.env or DEFAULT_ENV, ()
-        env, env_params = make_env(Task(env_id, options.rules, options.env_options))
-        policy = partial(random_actions, action_space_of(env, env_params))
-    else:
-        trained = load_trained(options)
-        env_id, env, env_params = trained.options.task.env, trained.env, trained.env_params
-        policy, agent_state, memory = trained.agent.policy, trained.agent_state, trained.memory(1)
+    env_id, env, env_params, policy, agent_state, memory = player(options)
     make_directory(path.parent, "out")
 
     key, steps = key_stream(options.play_seed, "play"), options.steps or 400
@@ -113,8 +110,40 @@ def record_video(options: Options) -> None:
     save_video(env, trajectory, path, env_id, pictures)
     ends = np.flatnonzero(trajectory.terminated | trajectory.truncated) + 1
     returns = [rewards.sum() for rewards in np.split(trajectory.reward[:, 0], ends)[:-1]]
-    print_returns(f"{env_id} ({describe_rules(env, env_params)})", returns)
+    heading = f"{env_id} ({describe_rules(env, env_params)})"
+    if isinstance(env, GameEnvironment) and env.opponent == "itself":
+        drawn = sum(score == 0 for score in returns)
+        print(f"{heading}\ngames that ended: {len(returns)}, of which {drawn} were drawn")
+    else:
+        print_returns(heading, returns)
     print(f"written to {path}")
+
+
+def play_against(options: Options) -> None:
+    """Plays a game between a person and a policy."""
+    if options.out is not None:
+        raise ArgumentError("out", "is for videos, and a game against you makes none", options.out)
+    if options.policy == "keyboard":
+        raise ArgumentError("POLICY", "must be random, or the directory of a run, to play against", got="keyboard")
+    env_id, env, _, policy, agent_state, memory = player(options)
+    if not isinstance(env, GameEnvironment):
+        raise ArgumentError("human", "is for games of two players, such as --env game:connect_four", got=env_id)
+    print(f"{env_id} ({env.game})")
+    key, first = key_stream(options.play_seed, "play"), options.human == "first"
+    human.play(env.game, partial(policy, agent_state), memory, key, 0 if first else 1, Path(options.policy).name)
+
+
+def player(options: Options) -> tuple[str, Any, Any, Callable[[PyTree, Input, Array], Any], PyTree, PyTree]:
+    """The environment's name, itself and its parameters; the random or trained policy, its state and its memory."""
+    if options.policy == "random":
+        env_id = options.env or DEFAULT_ENV
+        env, env_params = make_env(Task(env_id, options.rules, options.env_options))
+        return env_id, env, env_params, partial(random_actions, action_space_of(env, env_params)), (), ()
+    trained = load_trained(options)
+    return (
+        trained.options.task.env, trained.env, trained.env_params,
+        trained.agent.policy, trained.agent_state, trained.memory(1),
+    )  # fmt: skip
 
 
 def random_actions(space: Discrete | Box, agent_state: PyTree, given: Input, key: Array) -> Array:
@@ -133,8 +162,8 @@ def load_trained(options: Options) -> TrainedPolicy:
         ArgumentError: there is no such run, or `env`, `rules` or `env_options` contradicts it.
     """
     if not Path(options.policy).is_dir():
-        raise ArgumentError("policy", "must be random, keyboard, or the directory of a run or a sweep", options.policy)
-    with renaming(directory="policy"):
+        raise ArgumentError("POLICY", "must be random, keyboard, or the directory of a run or a sweep", options.policy)
+    with renaming(directory="POLICY"):
         trained = load(options.policy, options.seed, options.agent, options.best)
     if trained.name:
         print(trained.name)

@@ -1,6 +1,7 @@
 """Two-player games as pure functions: `make` one by its name, `solve` it exactly."""
 
 from jaxrl.games.board_game import BoardGame
+from jaxrl.games.judge import judge
 from jaxrl.games.lines import ConnectFour, LineState, TicTacToe
 from jaxrl.games.names import make
-from jaxrl.games.solution import ILLEGAL, Solution, solve
+from jaxrl.games.solution import ILLEGAL, Solution, UnsolvedError, solve

@@ -1,11 +1,25 @@
 """The interface of games: two players move in turn, see everything, and one wins what the other loses."""
 
 from abc import ABC, abstractmethod
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 
 from jaxrl.types import Array
+
+
+class Symmetry(NamedTuple):
+    """A change of the board that leaves the game the same, such as to its mirror image.
+
+    Attributes:
+        turn: maps observations `[..., H, W, C]` to those of the changed board.
+        actions: which action becomes each action of the changed board, int `[A]`: a policy `p` becomes `p[actions]`.
+    """
+
+    turn: Callable[[Any], Any]
+    actions: np.ndarray
 
 
 class BoardGame(ABC):
@@ -54,3 +68,14 @@ class BoardGame(ABC):
     @abstractmethod
     def board(self, observation: np.ndarray) -> np.ndarray:
         """Who has each cell of an observed position: 1 who moved first, 2 the other one, 0 nobody; int `[H, W]`."""
+
+    def symmetries(self) -> Sequence[Symmetry]:
+        """The symmetries of the game, first that which changes nothing."""
+        return [Symmetry(lambda x: x, np.arange(self.num_actions))]
+
+
+def random_move(game: BoardGame, state: Any, word: Array) -> Array:
+    """A legal action, each as likely, from a random word: int32 scalar from uint32."""
+    legal = game.legal_actions(state)
+    rank = word % legal.sum(dtype=jnp.uint32)  # which of the legal actions
+    return (jnp.cumsum(legal) > rank).argmax().astype(jnp.int32)

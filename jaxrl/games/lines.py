@@ -5,7 +5,10 @@ below. Lines then are a few shifts of whole columns, and a board of any width ta
 """
 
 import dataclasses
-from typing import Annotated, NamedTuple
+from collections.abc import Sequence
+from functools import partial
+from itertools import product
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +16,7 @@ import numpy as np
 from annotated_types import Interval
 
 from jaxrl.arguments import ArgumentError, check
-from jaxrl.games.board_game import BoardGame
+from jaxrl.games.board_game import BoardGame, Symmetry
 from jaxrl.types import Array
 
 SIDE = Annotated[int, Interval(ge=1, le=8)]
@@ -111,6 +114,11 @@ class TicTacToe(LineGame):
     def legal_actions(self, state: LineState) -> Array:
         return state.terminated | ~self.observe(state).any(-1).reshape(-1)
 
+    def symmetries(self) -> Sequence[Symmetry]:
+        cells = np.arange(self.num_actions).reshape(self.rows, self.columns, 1)
+        turns = turns_of(self.rows, self.columns)
+        return [Symmetry(turn, turn(cells).reshape(-1)) for turn in turns]
+
 
 @dataclasses.dataclass(frozen=True)
 class ConnectFour(LineGame):
@@ -135,6 +143,24 @@ class ConnectFour(LineGame):
 
     def legal_actions(self, state: LineState) -> Array:
         return state.terminated | ((state.stones[0] | state.stones[1]) >> (self.rows - 1) == 0)
+
+    def symmetries(self) -> Sequence[Symmetry]:
+        columns = np.arange(self.columns)
+        return [Symmetry(turned, columns), Symmetry(partial(turned, left=True), columns[::-1])]
+
+
+def turned(x: Any, transpose: bool = False, up: bool = False, left: bool = False) -> Any:
+    """Boards `[..., H, W, C]`, transposed, upside down, or with left and right exchanged, in this order."""
+    x = x.swapaxes(-3, -2) if transpose else x
+    x = x[..., ::-1, :, :] if up else x
+    return x[..., ::-1, :] if left else x
+
+
+def turns_of(rows: int, columns: int) -> list[partial]:
+    """The rotations and reflections of a board, the identity first: 8 of a square, 4 of another."""
+    both = (False, True)
+    choices = product(both if rows == columns else (False,), both, both)
+    return [partial(turned, transpose=transpose, up=up, left=left) for transpose, up, left in choices]
 
 
 def has_line(stones: Array, length: int) -> Array:

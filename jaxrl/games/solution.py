@@ -20,8 +20,12 @@ CHUNK = 2**14
 """Positions that are expanded at once: one shape, and one compilation, for all."""
 
 
+class UnsolvedError(ArgumentError):
+    """Nobody knows here what the moves of a game are worth."""
+
+
 class Solution(NamedTuple):
-    """All positions of a game in which there is a move to make, and the value of each move.
+    """Positions of a game, and the value of each move: of `solve`, all in which there is a move to make.
 
     Attributes:
         states: the positions, `[P, ...]`, in the order of the number of moves.
@@ -55,6 +59,11 @@ class Solution(NamedTuple):
         worth = self.action_values[np.arange(len(actions)), np.where(known, actions, 0)]
         return ~known | (worth < self.values)
 
+    def sample(self, size: int) -> "Solution":
+        """Some of the positions, drawn at random without replacement, always the same; all if there are not so many."""
+        rows = np.random.default_rng(0).permutation(len(self.action_values))[:size]
+        return Solution(jax.tree.map(lambda x: x[rows], self.states), self.action_values[rows])
+
 
 def solve(game: BoardGame, max_positions: int = 10_000_000) -> Solution:
     """Solves a game completely.
@@ -67,14 +76,14 @@ def solve(game: BoardGame, max_positions: int = 10_000_000) -> Solution:
         max_positions: give up beyond.
 
     Raises:
-        ArgumentError: the game has more positions.
+        UnsolvedError: the game has more positions.
     """
     level = jax.tree.map(lambda x: np.asarray(x)[None], game.initial())
     levels, moves, total = [], [], 0
     while len(jax.tree.leaves(level)[0]):
         total += len(jax.tree.leaves(level)[0])
         if total > max_positions:
-            raise ArgumentError("game", f"must have at most {max_positions} positions", game, got=game.name)
+            raise UnsolvedError("game", f"must have at most {max_positions} positions", game, got=game.name)
         following, found = _expand(game, level)
         levels.append(level)
         moves.append(found)
@@ -95,9 +104,7 @@ def _expand(game: BoardGame, level: PyTree) -> tuple[PyTree, tuple[np.ndarray, n
 
     The number is −1 where the game is over.
     """
-    count = len(jax.tree.leaves(level)[0])
-    parts = [_children(game, jax.tree.map(partial(_rows, start=i), level)) for i in range(0, count, CHUNK)]
-    children, keys, legal, reward = jax.tree.map(lambda *x: np.concatenate(x)[:count], *parts)
+    children, keys, legal, reward = expand(game, level)
     goes_on = legal & ~children.terminated
     words = np.ascontiguousarray(keys[goes_on])
     # One number for each position, if its words fit into one: sorting rows of words takes several times as long.
@@ -106,6 +113,16 @@ def _expand(game: BoardGame, level: PyTree) -> tuple[PyTree, tuple[np.ndarray, n
     child = np.full(legal.shape, -1)
     child[goes_on] = number.reshape(-1)
     return jax.tree.map(lambda x: x[goes_on][first], children), (legal, reward, child)
+
+
+def expand(game: BoardGame, states: PyTree) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray]:
+    """The states after each action in positions `[P, ...]`, `[P, A, ...]`, and their keys, `[P, A, K]`.
+
+    Also which actions are legal, bool `[P, A]`, and their rewards, int8 `[P, A]`.
+    """
+    count = len(jax.tree.leaves(states)[0])
+    parts = [_children(game, jax.tree.map(partial(_rows, start=i), states)) for i in range(0, count, CHUNK)]
+    return jax.tree.map(lambda *x: np.concatenate(x)[:count], *parts)
 
 
 def _rows(x: np.ndarray, start: int) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from jaxrl.networks.actor_critic import ActorCritic, Discriminator, PolicyNetwork, actor_critic, policy_network
 from jaxrl.networks.adapters import from_equinox, from_nnx
+from jaxrl.networks.board_network import BoardNetwork, board_network
 from jaxrl.networks.layers import Dense, NoisyDense
 from jaxrl.networks.network import Network, example_of
 from jaxrl.networks.q_networks import QNetwork, q_network

@@ -9,6 +9,7 @@ import numpy as np
 from jaxrl.formatting import FEW_SEEDS, format_mean, interval_95
 from jaxrl.plots.figures import label_steps, new_figure
 from jaxrl.training.loggers import CLOCK_COLUMNS, EVAL_RETURN
+from jaxrl.training.measure import NO_MISTAKES, RETURN
 from jaxrl.types import unit_of
 
 if TYPE_CHECKING:
@@ -109,10 +110,13 @@ def words(measure: str) -> str:
     return measure.replace("eval_", "evaluation_").replace("_", " ")
 
 
-def draw_learning_curve(metrics: Path, picture: Path, title: str, subtitle: str, final: Sequence[float]) -> None:
+def draw_learning_curve(
+    metrics: Path, picture: Path, title: str, subtitle: str, final: Sequence[float], evaluated: str = RETURN
+) -> None:
     """Draws the training return against environment steps, and that of evaluations, if there are some.
 
-    Of an offline run, it is the return of evaluations or else the loss, against gradient steps.
+    Of an offline run, it is the return of evaluations or else the loss, against gradient steps. Of a game in which one
+    agent moves for both players, it is what evaluations measure.
 
     Args:
         metrics: a run's `metrics.csv`. Several seeds are drawn as their mean with its 95 % interval, a few as their
@@ -121,10 +125,14 @@ def draw_learning_curve(metrics: Path, picture: Path, title: str, subtitle: str,
         title: the algorithm and the environment.
         subtitle: the environment's rules.
         final: the mean evaluation return of each seed, drawn at the end of a curve of returns; may be empty.
+        evaluated: what evaluations measure, `Measure.words`.
     """
     import polars as pl
 
     columns = pl.read_csv(metrics, n_rows=0).columns
+    if evaluated != RETURN and EVAL_RETURN in columns:
+        draw_measure(metrics, picture, title, subtitle, evaluated)
+        return
     measure = measure_of(columns) or "metric"
     figure, axes = new_figure(title, subtitle, unit_of(columns).words, words(measure))
     label_steps(axes.xaxis)
@@ -158,6 +166,30 @@ def draw_learning_curve(metrics: Path, picture: Path, title: str, subtitle: str,
         nothing = "no episode ended" if measure == "episode_return" else f"no {measure} was logged"
         axes.text(0.5, 0.5, f"{nothing}\n{evaluation}", transform=axes.transAxes, ha="center", color="gray")
         axes.set(xticks=[], yticks=[])
+    figure.savefig(picture)
+
+
+def draw_measure(metrics: Path, picture: Path, title: str, subtitle: str, evaluated: str) -> None:
+    """Draws what the evaluations in a run's `metrics.csv` measure against environment steps; mistakes, as their share.
+
+    Each seed, and the mean of several.
+    """
+    curves = read_curves(metrics, EVAL_RETURN).values()
+    steps, values = align_curves(curves) if curves else (np.array([0]), np.full((1, 1), np.nan))
+    label, several = evaluated, f"; {len(values)} seeds and their mean" if len(values) > 1 else ""
+    if evaluated == NO_MISTAKES:
+        label, values = "mistakes of the network alone", 100 * (1 - values)
+    figure, axes = new_figure(title, subtitle + several, "environment steps", label)
+    label_steps(axes.xaxis)
+    marker = "o" if len(steps) <= FEW_ROWS else None
+    axes.plot(steps, values.T, color="tab:blue", linewidth=0.8 if several else 1.5, alpha=0.4 if several else 1.0,
+              marker=None if several else marker)  # fmt: skip
+    if several:
+        axes.plot(steps, values.mean(0), color="tab:blue", marker=marker)
+    if evaluated == NO_MISTAKES and (values > 0).any():
+        axes.set_yscale("symlog", linthresh=values[values > 0].min())  # below is 0
+        axes.yaxis.set_major_formatter(lambda x, _: f"{x:g} %")
+        axes.set_ylim(0, 1.2 * values.max())
     figure.savefig(picture)
 
 

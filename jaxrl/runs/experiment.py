@@ -34,8 +34,8 @@ class Experiment(NamedTuple):
             enough; by default, `build`. `jaxrl.load` calls it.
         defaults: the default options.
         report: `(agent, env, env_params, agent_states, directory) -> entries`, or None. It adds entries to
-            `summary.json` about the trained agents of all seeds, leaves `[A, ...]`; single numbers are also printed. It
-            may read the run's `metrics.csv`, and it draws `pictures`.
+            `summary.json` about the trained agents of all seeds, leaves `[A, ...]`; single numbers and texts are also
+            printed. It may read the run's `metrics.csv`, and it draws `pictures`.
         pictures: the names of the files that `report` writes into the directory.
         ignored: `(options, observation) -> {path: reason}`: the settings that a run with these options ignores, and
             why, such as `{"hparams.priority_exponent": "config.replay uniform"}`. `observation` has the shape and

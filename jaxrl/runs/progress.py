@@ -5,7 +5,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from jaxrl.formatting import format_number, format_si
-from jaxrl.training.loggers import Logger, Row
+from jaxrl.training.loggers import EVAL_RETURN, Logger, Row
 
 
 class ProgressLine:
@@ -55,7 +55,7 @@ class ScreenLogger(Logger):
 
     def write(self, row: Row) -> None:
         parts = []
-        for name, label in (("episode_return", "return"), ("loss", "loss")):
+        for name, label in (("episode_return", "return"), (EVAL_RETURN, "evaluation"), ("loss", "loss")):
             x = np.asarray(row.get(name, np.nan), float)
             if not np.isnan(x).all():
                 parts.append(f"{label} {format_number(np.nanmean(x))}")

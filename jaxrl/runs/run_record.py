@@ -8,12 +8,16 @@ from typing import Any
 
 from jaxrl.formatting import describe_spread, format_mean
 from jaxrl.runs import run_directory
+from jaxrl.training.measure import NO_MISTAKES, RETURN
 from jaxrl.types import unit_of
 
 
 def describe_return(summary: dict[str, Any]) -> str:
     """The mean evaluation return, with the spread over seeds, or over the episodes of a single one."""
     returns = summary["eval_return_per_seed"]
+    if summary.get("eval_measure") == NO_MISTAKES:
+        spread = describe_spread(len(returns))
+        return f"{format_mean([100 * x for x in returns])} %" + (f", {spread}" if spread else "")
     spread = describe_spread(len(returns)) or f"standard deviation over episodes {summary['eval_return_std']:.2f}"
     return f"{format_mean(returns)}, {spread}"
 
@@ -57,7 +61,13 @@ def page(config: dict[str, Any], summary: dict[str, Any], pictures: Sequence[str
     shown = "".join(f"![{words.get(name, Path(name).stem)}]({name})\n\n" for name in pictures)
     episodes = f"{summary['eval_episodes']} episodes at the end{with_epsilon(summary.get('eval_epsilon'))}"
     unit, expert = unit_of(summary), summary.get("expert_return_mean")
-    imitates = "" if expert is None else f"Mean return of the expert: {format_mean([expert])}.\n"
+    measure = summary.get("eval_measure", RETURN)
+    measured = "Mean return of" if measure == RETURN else f"{measure.capitalize()} in"
+    also = "" if expert is None else f"Mean return of the expert: {format_mean([expert])}.\n"
+    if "mistakes" in summary:
+        alone, searched = summary["mistake_rate"], summary["mistake_rate_search"]
+        also += f"Mistakes in {summary['positions']:,} positions: {alone:.2%} by the network alone, "
+        also += f"{searched:.2%} with its search.\n"
     return f"""# {summary["algorithm"]} on {summary["env"]}
 
 ```
@@ -65,10 +75,10 @@ def page(config: dict[str, Any], summary: dict[str, Any], pictures: Sequence[str
 ```
 
 Rules: {summary["rules"]}.
-{summary[unit.column]:,} {unit.words} a seed. Mean return of {episodes},
+{summary[unit.column]:,} {unit.words} a seed. {measured} {episodes},
 {summary["eval_truncated"]} of them truncated: **{describe_return(summary)}**.
-{imitates}
-| seed | evaluation return |
+{also}
+| seed | {measure} |
 |---|---|
 {rows}
 

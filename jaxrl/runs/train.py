@@ -11,7 +11,7 @@ import numpy as np
 from rich.console import Console
 
 from jaxrl.arguments import ArgumentError
-from jaxrl.envs import HostEnvironment, describe_rules, vectorize
+from jaxrl.envs import HostEnvironment, describe_rules
 from jaxrl.formatting import format_bytes, format_number, format_rows, interval_95
 from jaxrl.memory import available_memory
 from jaxrl.plots.learning_curve import draw_learning_curve
@@ -20,18 +20,19 @@ from jaxrl.plots.video import play, save_video
 from jaxrl.random import key_streams
 from jaxrl.runs import provenance, run_directory
 from jaxrl.runs.experiment import Experiment, build, check_effective, naming_options, trace
-from jaxrl.runs.options import Budget, Options, check_options, flatten, untrained_steps, with_values
+from jaxrl.runs.options import Options, check_options, flatten, untrained_steps, with_values
 from jaxrl.runs.progress import ScreenLogger
 from jaxrl.runs.run_record import describe_return, record, with_epsilon
 from jaxrl.runs.task import make_env, with_map
 from jaxrl.training.best import Best
 from jaxrl.training.checkpoint import CheckpointError, Checkpoints
 from jaxrl.training.devices import bytes_of, local_copies, local_devices, mesh_of, to_host
-from jaxrl.training.evaluation import EvaluateAgents, Evaluation, evaluate_agents, evaluation_while_training
+from jaxrl.training.evaluation import Evaluation, evaluation_while_training
 from jaxrl.training.host_loop import RunResult, check_constants, run
 from jaxrl.training.host_program import HostProgram, make_program
 from jaxrl.training.hparams import repeat
 from jaxrl.training.loggers import Profiler, RunInfo, make_loggers
+from jaxrl.training.measure import Measure, measure_of
 from jaxrl.training.program import DivergedError, Program
 from jaxrl.types import Agent, Array, Hparams, PyTree, unit_of
 
@@ -50,7 +51,7 @@ class Setup(NamedTuple):
     program: Program | HostProgram
     key: Array
     hparams: Hparams
-    evaluate_all: EvaluateAgents
+    measure: Measure
     eval_keys: Array
     video_key: Array
     devices: Sequence[jax.Device]
@@ -110,9 +111,9 @@ def prepare(experiment: Experiment, options: Options, console: Console) -> Setup
             check_constants(run_directory.checkpoints(out).info().get("constants"), trainer, out)
         program = make_program(trainer, key, hparams, devices=devices, sequential=options.execution.sequential)
     run_directory.check_disk(options.execution.out or Path("runs"), program.shapes)
-    evaluate_all = evaluator(agent, env, env_params, options.budget)
+    measure = measure_of(agent, env, env_params, options.budget.eval_episodes, options.budget.eval_max_steps)
     return Setup(
-        experiment, options, env, env_params, rules, agent, program, key, hparams, evaluate_all, eval_keys,
+        experiment, options, env, env_params, rules, agent, program, key, hparams, measure, eval_keys,
         video_keys[0], devices,
     )  # fmt: skip
 
@@ -186,7 +187,7 @@ def learn(setup: Setup, directory: Path, resume: bool, console: Console) -> tupl
             options.budget.total_steps,
             log_every=options.budget.log_every,
             eval_every=options.budget.eval_every,
-            evaluate=evaluation_while_training(setup.evaluate_all, options.budget.seeds),
+            evaluate=evaluation_while_training(setup.measure.evaluate, options.budget.seeds),
             best=best_of(directory) if options.execution.keep_best else None,
             loggers=loggers,
             info=RunInfo(directory, flatten(options), options.budget.seeds),
@@ -238,15 +239,10 @@ def report(
     return summary
 
 
-def evaluator(agent: Agent, env: Any, env_params: Any, budget: Budget) -> EvaluateAgents:
-    """What evaluates the agents, while they train and at the end. It compiles when it is first called."""
-    return evaluate_agents(agent, vectorize(env, env_params, budget.eval_episodes), budget.eval_max_steps)
-
-
 def evaluate(setup: Setup, agent_states: PyTree) -> Evaluation:
     """Evaluations `[A, episodes]` of all seeds, whose states are `[A, ...]`."""
     mesh = mesh_of(setup.devices if len(setup.eval_keys) > 1 else None, setup.eval_keys.shape)
-    return setup.evaluate_all(agent_states, setup.eval_keys, mesh)
+    return setup.measure.evaluate(agent_states, setup.eval_keys, mesh)
 
 
 def summarize(setup: Setup, result: RunResult, evaluation: Evaluation) -> dict[str, Any]:
@@ -261,6 +257,7 @@ def summarize(setup: Setup, result: RunResult, evaluation: Evaluation) -> dict[s
         "num_seeds": budget.num_seeds,
         "seeds": list(budget.seeds),
         column: result.steps,
+        "eval_measure": setup.measure.words,
         "eval_return_mean": float(per_seed.mean()),
         "eval_return_std": float(evaluation.episode_return.std()),
         "eval_return_interval_95": float(interval_95(per_seed)) if budget.num_seeds > 1 else None,
@@ -292,7 +289,7 @@ def draw_curve(setup: Setup, directory: Path, final_returns: list[float]) -> Non
     if metrics.exists():
         title = f"{setup.experiment.algorithm} on {setup.options.task.env}"
         with errors_as_notes(picture):
-            draw_learning_curve(metrics, picture, title, setup.rules, final_returns)
+            draw_learning_curve(metrics, picture, title, setup.rules, final_returns, setup.measure.words)
 
 
 def record_video(setup: Setup, agent_state: PyTree, directory: Path) -> None:
@@ -307,15 +304,17 @@ def record_video(setup: Setup, agent_state: PyTree, directory: Path) -> None:
 def show(
     summary: dict[str, Any], entries: dict[str, Any], pictures: tuple[str, ...], directory: Path, console: Console
 ) -> None:
-    """Prints the summary, the numbers among the experiment's own entries, and the paths of the files."""
+    """Prints the summary, the numbers and texts among the experiment's own entries, and the paths of the files."""
     seeds, seconds, unit = summary["num_seeds"], summary["train_seconds"], unit_of(summary)
     episodes = f"{summary['eval_episodes']}{with_epsilon(summary['eval_epsilon'])}"
     rows = [
-        ("evaluation return", describe_return(summary)),
+        (summary["eval_measure"], describe_return(summary)),
         ("evaluation episodes", f"{episodes}, {summary['eval_truncated']} truncated"),
     ]
     for name, value in entries.items():
-        if isinstance(value, int | float):
+        if isinstance(value, str):
+            rows.append((name.replace("_", " "), value))
+        elif isinstance(value, int | float):
             rows.append((name.replace("_", " "), f"{value:,}" if isinstance(value, int) else format_number(value)))
     rows += [
         (unit.words, f"{summary[unit.column]:,}" + (f" a seed, {seeds} seeds" if seeds > 1 else "")),

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrl.arguments import ArgumentError
-from jaxrl.search.tree import Model, Root, Searched, Statistics, search
+from jaxrl.search.tree import Model, Root, Searched, Statistics, check_legal, search
 from jaxrl.types import Array
 
 
@@ -38,10 +38,11 @@ def gumbel_search(
         gumbel_scale: of the noise: 1 in self-play, 0 to play as well as possible.
 
     Raises:
-        ArgumentError: too few simulations.
+        ArgumentError: too few simulations, or a mask of another shape than the logits.
     """
     if num_simulations < 2:
         raise ArgumentError("num_simulations", "must be at least 2", num_simulations)
+    check_legal(legal, root)
     logits = jnp.where(legal, root.logits, jnp.finfo(root.logits.dtype).min)
     noise = gumbel_scale * jax.random.gumbel(key, logits.shape, logits.dtype)
     considered = min(max_considered, logits.shape[1])

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxrl.arguments import ArgumentError
-from jaxrl.search.tree import Model, Root, Searched, Statistics, search
+from jaxrl.search.tree import Model, Root, Searched, Statistics, check_legal, search
 from jaxrl.types import Array
 
 
@@ -39,10 +39,11 @@ def puct_search(
         temperature: actions are drawn in proportion to visits^(1 / temperature); 0 takes the most visited one.
 
     Raises:
-        ArgumentError: no simulations.
+        ArgumentError: no simulations, or a mask of another shape than the logits.
     """
     if num_simulations < 1:
         raise ArgumentError("num_simulations", "must be at least 1", num_simulations)
+    check_legal(legal, root)
     noise_key, action_key = jax.random.split(key)
     logits = jnp.where(legal, root.logits, -jnp.inf)
     gamma = jax.random.loggamma(noise_key, jnp.full(logits.shape, noise_concentration, logits.dtype))

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxrl.arguments import ArgumentError
 from jaxrl.types import Array, PyTree
 
 UNVISITED = -1
@@ -118,6 +119,14 @@ class Searched(NamedTuple):
 
 Select = Callable[[Statistics], Array]
 """`(Statistics) -> action`, int32 scalar, of one node."""
+
+
+def check_legal(legal: Array, root: Root) -> None:
+    """Raises an `ArgumentError` if a mask of actions does not have the shape of the logits at the roots."""
+    if (shape := jnp.shape(legal)) != (expected := jnp.shape(root.logits)):
+        raise ArgumentError(
+            "legal", f"must have the shape of root.logits, {list(expected)}", legal, got=str(list(shape))
+        )
 
 
 def search(

@@ -10,14 +10,15 @@ import numpy as np
 import polars as pl
 
 from jaxrl.arguments import ArgumentError, errors_in
-from jaxrl.envs import observation_of, vectorize
+from jaxrl.envs import observation_of
 from jaxrl.random import key_streams
 from jaxrl.runs.experiment import build, trace
 from jaxrl.runs.options import flatten
 from jaxrl.runs.task import make_env
 from jaxrl.sweeps.spec import SweepSpec
-from jaxrl.training.evaluation import EvaluateAt, Evaluation, evaluate_agents, evaluation_while_training
+from jaxrl.training.evaluation import EvaluateAt, Evaluation, evaluation_while_training
 from jaxrl.training.host_program import HostProgram, make_program
+from jaxrl.training.measure import measure_of
 from jaxrl.training.program import Program
 from jaxrl.types import Array, Hparams, PyTree
 
@@ -92,8 +93,9 @@ class Group:
 
     @cached_property
     def _evaluate(self) -> Any:
-        envs = vectorize(self.env, self.env_params, self.options.budget.eval_episodes)
-        return evaluate_agents(self.agent, envs, self.options.budget.eval_max_steps)
+        budget = self.options.budget
+        measure = measure_of(self.agent, self.env, self.env_params, budget.eval_episodes, budget.eval_max_steps)
+        return measure.evaluate
 
     def while_training(self, trials: pl.DataFrame) -> EvaluateAt:
         """Evaluates some trials in the middle of their run."""

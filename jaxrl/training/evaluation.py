@@ -91,6 +91,12 @@ def evaluate_agents(agent: Agent, envs: VectorEnv, max_steps: int) -> EvaluateAg
         memory = agent.memory(agent_state, envs.num_envs)
         return evaluate(partial(agent.policy, agent_state), envs, key, max_steps, memory)
 
+    return for_each_agent(evaluate_one)
+
+
+def for_each_agent(evaluate_one: Callable[[PyTree, Array], Evaluation]) -> EvaluateAgents:
+    """The evaluation of a population from that of one agent, `(agent_state, key data) -> Evaluation`."""
+
     def evaluate_some(platform: str, agent_states: PyTree, key_data: Array) -> Evaluation:
         agents = len(key_data)
         size = block_size(agents, bytes_of(agent_states) / agents, platform)

@@ -8,12 +8,13 @@ import numpy as np
 import optax
 import pytest
 
-from jaxrl.agents.alphazero import AlphaZeroHparams, SearchConfig, _search, alphazero, value_targets
+from jaxrl.agents.alphazero import AlphaZeroHparams, SearchConfig, _search, alphazero, symmetric, value_targets
 from jaxrl.arguments import ArgumentError
 from jaxrl.distributions import Categorical
 from jaxrl.envs import action_space_of, make, vectorize
 from jaxrl.games import ILLEGAL, TicTacToe, solve
 from jaxrl.networks import actor_critic, example_of
+from jaxrl.search import Searched
 from jaxrl.training import OffPolicyConfig, Program, off_policy
 from jaxrl.types import Input, Sample, Transition
 from tests.compiling import quick_jit
@@ -82,13 +83,42 @@ def test_the_network_learns_what_the_search_found(game) -> None:
     legal = jnp.array([True, True, False, True, True, True])
     target = jnp.array([0.1, 0.2, 0.0, 0.3, 0.4, 0.0])
     step = moves(jnp.zeros((1, 1)), jnp.zeros((1, 1), bool))
-    step = step._replace(legal=legal[None, None], extras=(target[None, None], jnp.array([[-0.6]])))
+    board = jnp.zeros((1, 1, 2, 3, 2), bool)
+    step = step._replace(observation=board, legal=legal[None, None], extras=(target[None, None], jnp.array([[-0.6]])))
     after, metrics, _ = agent.update(state, Sample(step, jnp.ones(1)), jax.random.key(0), jnp.float32(0), ())
     prior = jax.nn.softmax(jnp.where(legal, state.params["logits"][0], -jnp.inf))
     np.testing.assert_allclose(state.params["logits"] - after.params["logits"], (prior - target)[None], atol=1e-6)
     value = np.tanh(0.4)
     np.testing.assert_allclose(state.params["value"] - after.params["value"], 0.5 * 2 * (value + 0.6) * (1 - value**2))
     np.testing.assert_allclose(metrics["value_loss"].value(), (value + 0.6) ** 2, rtol=1e-6)
+    # Of four positions, each is learned with a symmetry of its own, here all of the same one.
+    four = jax.tree.map(lambda x: jnp.repeat(x, 4, 1), step)
+    after, _, _ = agent.update(state, Sample(four, jnp.ones(4)), jax.random.key(0), jnp.float32(0), ())
+    cells = np.arange(6).reshape(2, 3)
+    orders = [cells.ravel(), cells[:, ::-1].ravel(), cells[::-1].ravel(), cells[::-1, ::-1].ravel()]
+    priors = [jax.nn.softmax(jnp.where(legal[order], state.params["logits"][0], -jnp.inf)) for order in orders]
+    gradient = np.mean([prior - target[order] for prior, order in zip(priors, orders, strict=True)], axis=0)
+    np.testing.assert_allclose(state.params["logits"] - after.params["logits"], gradient[None], atol=1e-6)
+
+
+def test_each_symmetry_changes_an_equal_share_of_a_batch() -> None:
+    game, (rows, columns) = TicTacToe(), (3, 3)
+    boards = jax.random.bernoulli(jax.random.key(0), 0.5, (16, rows, columns, 2))
+    policies = jax.random.uniform(jax.random.key(1), (16, 9))
+    seen, learned = symmetric(game, boards, policies)
+    sides = [lambda x, i=i: np.rot90(x, i) for i in range(4)]
+    sides += [lambda x, i=i: np.rot90(x, i)[:, ::-1] for i in range(4)]
+    which = []
+    for i in range(16):
+        before = np.asarray(boards[i]), np.asarray(policies[i]).reshape(3, 3)
+        pairs = [tuple(side(x) for x in before) for side in sides]
+        same = [(board == seen[i]).all() and (policy.ravel() == learned[i]).all() for board, policy in pairs]
+        (found,) = np.flatnonzero(same)
+        which.append(found)
+    assert sorted(which) == [n for n in range(8) for _ in range(2)]
+    assert which[0] == which[1] == 0
+    few, _ = symmetric(game, boards[:1], policies[:1])
+    np.testing.assert_array_equal(few, boards[:1])
 
 
 def begin(game, config: SearchConfig):
@@ -115,6 +145,20 @@ def test_it_explores_in_training_alone(game, search: str) -> None:
     np.testing.assert_array_equal(played, np.broadcast_to(played[0], played.shape))
     for actions in (*acted, *played):
         assert np.asarray(given.legal)[np.arange(64), actions].all()
+
+
+def test_it_plays_with_more_simulations_and_without_noise(game, monkeypatch) -> None:
+    calls = []
+
+    def record(key, root, model, legal, num_simulations, gumbel_scale):
+        calls.append((num_simulations, gumbel_scale))
+        return Searched(root.value, root.logits, root.value, None)
+
+    monkeypatch.setitem(alphazero.__globals__, "gumbel_search", record)
+    _, agent, state, given = begin(game, SearchConfig(num_simulations=5, play_simulations=7))
+    agent.act(state, given, jax.random.key(0), jnp.float32(0))
+    agent.policy(state, given, jax.random.key(0))
+    assert calls == [(5, 1.0), (7, 0.0)]
 
 
 @pytest.mark.parametrize("search", ["gumbel", "puct"])

@@ -64,9 +64,9 @@ def test_continuous_actions_can_be_played(call) -> None:
 
 
 BAD = [
-    ("--policy nobody", "--policy must be random, keyboard, or the directory of a run or a sweep, got 'nobody'"),
-    ("--policy keyboard", "--policy can only be keyboard in a terminal"),
-    ("--policy keyboard --out x.gif", "--out is for videos, .*, got x.gif"),
+    ("nobody", "POLICY must be random, keyboard, or the directory of a run or a sweep, got 'nobody'"),
+    ("keyboard", "POLICY can only be keyboard in a terminal"),
+    ("keyboard --out x.gif", "--out is for videos, .*, got x.gif"),
     ("--env Breakout", "--env must be a known name"),
     ("--env CartPole-v1 --rules gymnax", "--rules .*, got rules='gymnax' for 'CartPole-v1'"),
     ("--env CartPole-v1 --env-options tau=0", "--env-options tau must be > 0, got 0"),
@@ -107,7 +107,7 @@ class Session:
         self.terminal, inside = pty.openpty()
         self.before = termios.tcgetattr(self.terminal)
         termios.tcsetwinsize(self.terminal, (24, 80))
-        command = [sys.executable, "-m", "jaxrl.experiments.play", "--policy", "keyboard", *arguments]
+        command = [sys.executable, "-m", "jaxrl.experiments.play", "keyboard", *arguments]
         env = os.environ | {"TERM": "xterm-256color"}
         self.process = subprocess.Popen(command, stdin=inside, stdout=inside, stderr=inside, env=env)
         self.inside, self.shown = inside, ""

@@ -70,6 +70,33 @@ def test_games_begin_after_random_moves() -> None:
     assert TicTacToe().max_moves == 9
 
 
+def test_a_random_player_answers() -> None:
+    """Each move by the rules, then a legal one, all as often; rewards are the agent's, and ends need no answer."""
+    env, params = make("game:tic_tac_toe", rows=2, columns=2, length=2, opponent="random", random_moves=1)
+    assert env.describe_rules(params).endswith("beginning with 0 to 1 random moves; against a random player")
+    bits = jax.random.bits(jax.random.key(4), (2, env.random_words, 6_000), jnp.uint32)
+    first = quick_jit(env.initial)(bits[0], params)
+    begun = np.asarray(jnp.bitwise_count(first.stones).sum((0, 1)))
+    np.testing.assert_allclose(np.bincount(begun) / 6_000, [0.5, 0.5], atol=0.02)
+    np.testing.assert_array_equal(first.player, begun)
+    step = quick_jit(env.transition)
+    legal = np.asarray(env.legal_actions(first, params))
+    state, reward, terminated = step(first, jnp.asarray(legal.argmax(0)), bits[1], params)
+    # On 2 × 2 cells, any two stones are a line. Who has begun wins with the second move, here the other player.
+    np.testing.assert_array_equal(terminated, begun == 1)
+    np.testing.assert_array_equal(reward, np.where(begun == 1, -1, 0))
+    answers = np.asarray(state.stones[1])[:, begun == 0]
+    assert (np.bitwise_count(answers).sum(0) == 1).all()
+    cells = np.array([[(answers[column] >> row & 1).mean() for column in range(2)] for row in (1, 0)])
+    np.testing.assert_allclose(cells, [[0, 1 / 3], [1 / 3, 1 / 3]], atol=0.03)
+    goes_on = jax.tree.map(lambda x: x[..., begun == 0], state)
+    legal = np.asarray(env.legal_actions(goes_on, params))
+    state, reward, terminated = step(goes_on, jnp.asarray(legal.argmax(0)), bits[1][:, begun == 0], params)
+    assert terminated.all()
+    assert (reward == 1).all()
+    assert (np.asarray(jnp.bitwise_count(state.stones).sum((0, 1))) == 3).all()  # nobody answers
+
+
 def test_all_random_moves_are_drawn_by_themselves() -> None:
     """Of two moves, each pair of columns is as frequent: both are independent, also of how many moves there are."""
     env, params = make("game:connect_four", random_moves=2)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jaxrl.arguments import ArgumentError
-from jaxrl.games import ILLEGAL, ConnectFour, TicTacToe, solve
+from jaxrl.games import ILLEGAL, ConnectFour, TicTacToe, UnsolvedError, solve
 from jaxrl.games.solution import _expand
 from tests.compiling import quick_jit
 
@@ -86,7 +86,7 @@ def test_small_boards_of_connect_four_are_known() -> None:
         counts.append(len(level.player))
         level, _ = _expand(game, level)
     assert counts == [1, 7, 49, 238, 1120, 4263]
-    with pytest.raises(ArgumentError, match=r"^game must have at most 1000 positions, got connect_four"):
+    with pytest.raises(UnsolvedError, match=r"^game must have at most 1000 positions, got connect_four"):
         solve(game, max_positions=1000)
 
 
@@ -104,5 +104,5 @@ def test_positions_in_two_words_differ() -> None:
 def test_as_many_positions_as_allowed_are_solved() -> None:
     game = TicTacToe(1, 3, 3)
     assert len(solve(game, max_positions=1 + 3 + 3 * 2).values) == 10
-    with pytest.raises(ArgumentError, match=r"^game must have at most 9 positions"):
+    with pytest.raises(UnsolvedError, match=r"^game must have at most 9 positions"):
         solve(game, max_positions=9)

@@ -137,10 +137,10 @@ def test_evaluate_again(finished: Path, call) -> None:
 
 @pytest.mark.parametrize("name", ["evaluate", "play"])
 def test_a_seed_of_a_run_is_chosen_alike(finished: Path, call, name: str) -> None:
-    main, words = (evaluate.main, []) if name == "evaluate" else (play.main, ["--policy"])
-    code, _, err = call(main, *words, str(finished), "--seed", "5")
+    main = evaluate.main if name == "evaluate" else play.main
+    code, _, err = call(main, str(finished), "--seed", "5")
     assert (code, err) == (2, "error: --seed must be in 3 .. 4, got 5\n")
-    code, _, err = call(main, *words, str(finished), "--agent", "5")
+    code, _, err = call(main, str(finished), "--agent", "5")
     assert (code, err.splitlines()[0]) == (2, f"error: --agent is for sweeps, and {finished} holds none, got 5")
 
 
@@ -178,14 +178,14 @@ def test_an_environment_that_is_not_here(finished: Path, tmp_path: Path, call) -
 
 def test_play_records_a_video_of_a_run(finished: Path, tmp_path: Path, call) -> None:
     video = tmp_path / "videos" / "video.gif"
-    code, out, err = command("play", "--policy", str(finished), "--steps", "60", "--out", str(video))
+    code, out, err = command("play", str(finished), "--steps", "60", "--out", str(video))
     assert code == 0, err
     assert out.startswith(f"Breakout-MinAtar ({RULES}")
     assert out.endswith(f"written to {video}\n")
     with GifImageFile(video) as frames:
         assert frames.n_frames >= 60
     for name, value in (("--env", "CartPole-v1"), ("--rules", "gymnax"), ("--env-options", "a=1")):
-        code, _, err = call(play.main, "--policy", str(finished), name, value)
+        code, _, err = call(play.main, str(finished), name, value)
         assert (code, len(err.splitlines())) == (2, 1)
         assert re.match(f"error: {name} must be .*, as in {finished}, got ", err)
         assert err.endswith(f"got {value}\n")

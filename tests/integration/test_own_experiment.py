@@ -81,7 +81,7 @@ def test_its_runs_are_used_and_resumed_as_any(folder: Path, call, monkeypatch) -
     assert load("run").experiment.algorithm == "My DQN"
     code, out, err = call(evaluate.main, "run", "--episodes", "2", "--max-steps", "5")
     assert (code, out.splitlines()[0]) == (0, "CartPole-v1 (default rules, 500-step cap)"), err
-    code, out, err = call(play.main, "--policy", "run", "--steps", "3")
+    code, out, err = call(play.main, "run", "--steps", "3")
     assert (code, out.splitlines()[-1]) == (0, "written to play.gif"), err
     experiment = importlib.import_module("my_module").experiment
     monkeypatch.setattr("jaxrl.runs.train.VIDEO_STEPS", 5)

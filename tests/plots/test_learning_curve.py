@@ -11,6 +11,7 @@ from jaxrl.formatting import interval_95
 from jaxrl.plots.figures import new_figure
 from jaxrl.plots.learning_curve import draw_learning_curve, spread
 from jaxrl.training.loggers import CSVLogger, RunInfo
+from jaxrl.training.measure import AGAINST_RANDOM, NO_MISTAKES
 
 
 def test_a_learning_curve_of_rows_without_episodes(tmp_path: Path) -> None:
@@ -52,6 +53,30 @@ def axes_of(tmp_path: Path, monkeypatch):
         return drawn[-1].axes[0]
 
     return axes_of
+
+
+@pytest.mark.parametrize("evaluated", [NO_MISTAKES, AGAINST_RANDOM])
+def test_what_evaluations_of_games_measure_is_the_curve(evaluated: str, tmp_path: Path, monkeypatch) -> None:
+    """Of two seeds and their mean; mistakes in percent, on an axis that also has 0. Training returns are left out."""
+    from matplotlib.figure import Figure
+
+    drawn: list[Figure] = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, path: drawn.append(figure))
+    rows = ["seed,env_steps,episode_return,eval_return"]
+    for seed, curve in ((0, (0.6, 0.9, 1.0)), (1, (0.8, 0.7, 0.98))):
+        rows += [f"{seed},{10 * (i + 1)},{0.1 * i},{x}" for i, x in enumerate(curve)] + [f"{seed},40,0.5,"]
+    (tmp_path / "metrics.csv").write_text("\n".join(rows))
+    draw_learning_curve(tmp_path / "metrics.csv", tmp_path / "curve.png", "title", "rules", [1.0, 0.98], evaluated)
+    axes = drawn[0].axes[0]
+    curves = [(line.get_xdata().tolist(), line.get_ydata().tolist()) for line in axes.lines]
+    assert [steps for steps, _ in curves] == [[10, 20, 30]] * 3
+    expected = np.array([[0.6, 0.9, 1.0], [0.8, 0.7, 0.98], [0.7, 0.8, 0.99]])
+    mistakes = evaluated == NO_MISTAKES
+    np.testing.assert_allclose([values for _, values in curves], 100 * (1 - expected) if mistakes else expected)
+    assert axes.get_ylabel() == ("mistakes of the network alone" if mistakes else evaluated)
+    assert (axes.get_yscale() == "symlog") == mistakes
+    if mistakes:
+        assert axes.get_ylim()[0] == 0
 
 
 def test_evaluations_while_training_are_a_curve_of_their_own(tmp_path: Path, monkeypatch) -> None:

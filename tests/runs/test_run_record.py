@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from jaxrl.runs.run_record import describe_return, page, record, with_epsilon
+from jaxrl.training.measure import NO_MISTAKES
 
 
 def test_what_is_said_of_the_epsilon_that_plays() -> None:
@@ -54,6 +55,14 @@ def test_a_record_says_how_it_was_made(tmp_path: Path) -> None:
     assert sorted(path.name for path in kept.iterdir()) == sorted([*(path.name for path in run.iterdir()), "README.md"])
     imitator = page(config, summary | {"expert_return_mean": 3.25}, ())
     assert "range of 2 seeds**.\nMean return of the expert: 3.25.\n" in imitator
+    judged = {"eval_measure": NO_MISTAKES, "positions": 4520, "mistakes": 9.5, "mistake_rate": 0.0021,
+              "mistake_rate_search": 0.0, "eval_return_per_seed": [0.998, 0.9978]}  # fmt: skip
+    player = page(config, summary | judged, ())
+    assert "Moves without a mistake in 8 episodes at the end,\n" in player
+    assert (
+        "**99.79 (99.78 to 99.80) %, range of 2 seeds**.\nMistakes in 4,520 positions: 0.21% by the network" in player
+    )
+    assert "alone, 0.00% with its search.\n" in player
     (run / "policy.gif").unlink()  # it could not be drawn
     record(run, tmp_path / "again", ("error.png",))
     again = (tmp_path / "again" / "README.md").read_text()

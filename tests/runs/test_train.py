@@ -15,21 +15,20 @@ from rich.console import Console
 
 from jaxrl import ArgumentError, Decision, load, make
 from jaxrl.experiments import ppo_cartpole
-from jaxrl.runs import Budget
 from jaxrl.runs.options import with_values
 from jaxrl.runs.recording import record_dataset
-from jaxrl.runs.train import evaluate, evaluator, train
+from jaxrl.runs.train import evaluate, train
+from jaxrl.training.measure import measure_of
 from jaxrl.types import no_memory
 
 
 def test_the_evaluation_ends_after_the_steps_it_may_take() -> None:
     env, env_params = make("CartPole-v1")
-    budget = Budget(total_steps=1, log_every=1, eval_episodes=3, eval_max_steps=2)
     agent: Any = SimpleNamespace(
         policy=lambda state, given, key: Decision(jnp.zeros(len(given.observation), jnp.int32)), memory=no_memory
     )
     setup: Any = SimpleNamespace(
-        evaluate_all=evaluator(agent, env, env_params, budget),
+        measure=measure_of(agent, env, env_params, episodes=3, max_steps=2),
         eval_keys=jax.random.split(jax.random.key(0), 2),
         devices=jax.devices()[:1],
     )

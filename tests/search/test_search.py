@@ -181,3 +181,11 @@ def test_too_few_simulations_are_refused() -> None:
         gumbel_search(jax.random.key(0), root, nothing_happens, legal, 1)
     with pytest.raises(ArgumentError, match=r"^num_simulations must be at least 1, got 0$"):
         puct_search(jax.random.key(0), root, nothing_happens, legal, 0)
+
+
+@pytest.mark.parametrize("search", [gumbel_search, puct_search])
+@pytest.mark.parametrize("shape", [(4,), (1, 4), (2, 3)])
+def test_a_mask_of_another_shape_is_refused(search, shape: tuple[int, ...]) -> None:
+    root, _ = one_root(2, [True] * 4)
+    with pytest.raises(ArgumentError, match=r"^legal must have the shape of root.logits, \[2, 4\], got \[.*\]$"):
+        search(jax.random.key(0), root, nothing_happens, jnp.ones(shape, bool), 2)

@@ -407,10 +407,10 @@ def test_evaluate_and_play_an_agent(whole, tmp_path, monkeypatch) -> None:
     code, lines, _ = call(evaluate.main, whole.directory, "--agent", "1", "--episodes", "4", "--max-steps", "50")
     assert code == 0
     assert any(re.match(r"mean return .* over 4 episodes with ε = 0.001, ", line) for line in lines)
-    code, lines, _ = call(play.main, "--policy", whole.directory, "--steps", "5", "--out", "a.gif")
+    code, lines, _ = call(play.main, whole.directory, "--steps", "5", "--out", "a.gif")
     assert (code, lines[-1]) == (0, "written to a.gif")
-    for command, name in ((evaluate, ()), (play, ("--policy",))):
-        code, _, errors = call(command.main, *name, whole.directory, "--agent", "10")
+    for command in (evaluate, play):
+        code, _, errors = call(command.main, whole.directory, "--agent", "10")
         assert code == 2
         assert len(errors) == 1
         assert "agent must be in 0 .. 9" in errors[0]

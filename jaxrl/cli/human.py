@@ -1,0 +1,92 @@
+"""A game between a person and a policy, in lines of text that may also come from a pipe."""
+
+from collections.abc import Callable, Sequence
+from itertools import groupby
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxrl.envs.source import decide_on
+from jaxrl.games import BoardGame
+from jaxrl.types import Array, Input, PyTree
+
+STONES = ".XO"
+"""A cell that is empty, that of the player who moves first, and of the other."""
+
+
+def play(
+    game: BoardGame, policy: Callable[[Input, Array], Any], memory: PyTree, key: Array, human: int, opponent: str
+) -> None:
+    """Plays one game, in which the person is asked for each move until the input ends.
+
+    Args:
+        game: which.
+        policy: the other player, `(Input [1], key) -> Decision [1]`, or actions `[1]`.
+        memory: what it remembers at first, `[1, ...]`.
+        key: a random key for it.
+        human: which player the person is: 0 moves first.
+        opponent: how to call the policy.
+    """
+    decide = jax.jit(lambda given, key: decide_on(policy, given, 1, key))
+    step, state, reward, number = jax.jit(game.step), game.initial(), 0.0, 0
+    print(f"You are {STONES[1 + human]}, {opponent} is {STONES[2 - human]}.")
+    mover = 0
+    while not state.terminated:
+        mover, legal = int(state.player), np.asarray(game.legal_actions(state))
+        if mover == human:
+            print(f"\n{text(game, state, legal)}\n")
+            action = ask(legal)
+            if action is None:
+                print("The game is not finished.")
+                return
+        else:
+            last = jax.tree.map(lambda x: jnp.asarray(x)[..., None], state)  # as environments have their states
+            given = Input(game.observe(state)[None], jnp.asarray(legal)[None], memory, last)
+            decision = decide(given, jax.random.fold_in(key, number))
+            action, memory = int(decision.action[0]), decision.memory
+            print(f"{opponent} plays {action}")
+        state, reward = step(state, jnp.int32(action))
+        number += 1
+    print(f"\n{text(game, state, np.zeros(game.num_actions, bool))}\n")
+    won = float(reward) * (1 if mover == human else -1)
+    print("You win." if won > 0 else "You lose." if won < 0 else "It is a draw.")
+
+
+def text(game: BoardGame, state: Any, legal: np.ndarray) -> str:
+    """The board in lines, with the numbers of the moves: below the columns, or in the empty cells."""
+    board = game.board(np.asarray(game.observe(state)))
+    (height, width), digits = board.shape, len(str(game.num_actions - 1))
+    marks = np.array([STONES[player] for player in board.reshape(-1)], dtype=object)
+    by_cell = game.num_actions >= board.size  # those beyond, such as to pass, have no cell
+    if by_cell:
+        free = legal[: board.size]
+        marks[free] = np.flatnonzero(free)
+    rows = marks.reshape(height, width).tolist()
+    if not by_cell and game.num_actions == width:
+        rows.append(list(range(width)))
+    return "\n".join(" ".join(f"{mark:>{digits}}" for mark in row) for row in rows)
+
+
+def ask(legal: np.ndarray) -> int | None:
+    """A legal move, or None to quit."""
+    allowed = np.flatnonzero(legal).tolist()
+    while True:
+        try:
+            answer = input(f"your move ({ranges(allowed)}; q quits): ").strip()
+        except EOFError:
+            print()
+            return None
+        if answer.lower() == "q":
+            return None
+        if answer.isdecimal() and int(answer) in allowed:
+            return int(answer)
+        print(f"{answer!r} is not a legal move")
+
+
+def ranges(numbers: Sequence[int]) -> str:
+    """Ascending numbers in words: "0, 2 to 4"."""
+    groups = groupby(enumerate(numbers), lambda pair: pair[1] - pair[0])
+    runs = [[number for _, number in run] for _, run in groups]
+    return ", ".join(f"{run[0]} to {run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)

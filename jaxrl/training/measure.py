@@ -1,0 +1,105 @@
+"""What evaluations measure: the return of episodes, or how well one plays who plays against itself."""
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxrl.distributions import masked
+from jaxrl.envs import vectorize
+from jaxrl.envs.game import GameEnvironment
+from jaxrl.games import ILLEGAL, BoardGame, Solution, UnsolvedError, judge
+from jaxrl.random import as_keys
+from jaxrl.training.evaluation import EvaluateAgents, Evaluation, evaluate_agents, for_each_agent
+from jaxrl.types import Agent, Array, Decision, Input, PyTree
+
+RETURN = "evaluation return"
+NO_MISTAKES = "moves without a mistake"
+AGAINST_RANDOM = "return against a random player"
+
+
+class Measure(NamedTuple):
+    """What evaluations measure, the more the better.
+
+    Attributes:
+        words: what it is: `RETURN`, `NO_MISTAKES` or `AGAINST_RANDOM`.
+        evaluate: evaluates agents. The measure is their mean `Evaluation.episode_return`.
+    """
+
+    words: str
+    evaluate: EvaluateAgents
+
+
+def measure_of(agent: Agent, env: Any, env_params: Any, episodes: int, max_steps: int) -> Measure:
+    """What evaluations of an agent measure.
+
+    It is the return of episodes, but not in a game in which the agent moves for both players: that return falls as both
+    learn to defend. There it is the share of moves that are no mistakes, in positions of the game's `judge`; without a
+    judge, the return of games against a uniformly random player. The agent moves without its search, if it has one:
+    what its network has learned shows early, and a search hides it.
+
+    Args:
+        agent: whose states are evaluated.
+        env, env_params: what it learns in.
+        episodes: how many; or positions, of a judge.
+        max_steps: after so many, an unfinished episode counts with its return so far.
+    """
+    if not (isinstance(env, GameEnvironment) and env.opponent == "itself"):
+        return Measure(RETURN, evaluate_agents(agent, vectorize(env, env_params, episodes), max_steps))
+    alone = without_search(agent)
+    try:
+        solution = judge(env.game).sample(episodes)
+    except UnsolvedError:
+        envs = vectorize(env.against_random(), env_params, episodes)
+        return Measure(AGAINST_RANDOM, evaluate_agents(alone, envs, max_steps))
+    return Measure(NO_MISTAKES, for_each_agent(partial(judged, alone, env.game, solution)))
+
+
+def without_search(agent: Agent) -> Agent:
+    """The same agent, but what needs the states of environments, a search, is left out of its policy."""
+    outputs = agent.outputs
+    if not agent.needs_env_states or outputs is None:
+        return agent
+
+    def policy(state: PyTree, given: Input, key: Array) -> Decision:
+        del key
+        return Decision(masked(outputs(state, given.observation).logits, given.legal).argmax(-1))
+
+    return agent._replace(policy=policy, needs_env_states=False)
+
+
+def judged(agent: Agent, game: BoardGame, solution: Solution, agent_state: PyTree, key: Array) -> Evaluation:
+    """Moves in each position of a solution: return 1 if there is no better one, else 0."""
+    values = jnp.asarray(solution.action_values)
+    actions = moves(agent, game, agent_state, solution.states, values != ILLEGAL, as_keys(key))
+    right = jnp.take_along_axis(values, actions[:, None], 1)[:, 0] == values.max(1)
+    return Evaluation(right.astype(jnp.float32), jnp.ones(len(right), jnp.int32), jnp.ones(len(right), bool))
+
+
+def moves(agent: Agent, game: BoardGame, agent_state: PyTree, states: PyTree, legal: Array, key: Array) -> Array:
+    """An agent's moves in positions `[P, ...]`: int32 `[P]`."""
+    last = jax.tree.map(lambda x: jnp.moveaxis(x, 0, -1), states)  # as environments have their states
+    memory = agent.memory(agent_state, len(legal))
+    given = Input(jax.vmap(game.observe)(states), legal, memory, last)
+    return agent.policy(agent_state, given, key).action.astype(jnp.int32)
+
+
+CHUNK = 4_000
+"""Positions that an agent moves in at once."""
+
+
+def mistakes(agent: Agent, agent_state: PyTree, game: BoardGame, solution: Solution) -> np.ndarray:
+    """Whether an agent's move is a mistake, in each position of a solution: bool `[P]`."""
+    count, actions = len(solution.action_values), []
+    size = min(CHUNK, count)
+    for start in range(0, count, size):
+        rows = np.minimum(np.arange(start, start + size), count - 1)
+        states = jax.tree.map(lambda x, rows=rows: x[rows], solution.states)
+        legal = solution.action_values[rows] != ILLEGAL
+        actions.append(np.asarray(_moves(agent, game, agent_state, states, legal, jax.random.key(0))))
+    return solution.mistakes(np.concatenate(actions)[:count])
+
+
+_moves = jax.jit(moves, static_argnums=(0, 1))
