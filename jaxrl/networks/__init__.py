@@ -3,5 +3,6 @@
 from jaxrl.networks.actor_critic import ActorCritic, Discriminator, PolicyNetwork, actor_critic, policy_network
 from jaxrl.networks.adapters import from_equinox, from_nnx
 from jaxrl.networks.layers import Dense, NoisyDense
+from jaxrl.networks.learned_model import LearnedModel, learned_model
 from jaxrl.networks.network import Network, example_of
 from jaxrl.networks.q_networks import QNetwork, q_network
