@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from annotated_types import Gt, Interval, MinLen
 
 from jaxrl.agents import MuZeroConfig, muzero
+from jaxrl.arguments import ArgumentError
 from jaxrl.envs import num_discrete_actions
 from jaxrl.envs.game import GameEnvironment
 from jaxrl.networks import example_of, learned_model
@@ -34,7 +35,14 @@ class MuZero(MuZeroConfig, OffPolicyConfig):
 
 
 def build_muzero(env: Any, env_params: Any, config: MuZero) -> tuple[Agent, Trainer]:
-    """MuZero for an environment, or for both players of a game."""
+    """MuZero for an environment, or for both players of a game.
+
+    Raises:
+        ArgumentError: the replay does not hold a sequence.
+    """
+    if config.replay_capacity < (least := config.sequence_length * config.num_envs):
+        rule = f"must be at least {least}, a sequence of each of {config.num_envs} environments"
+        raise ArgumentError("replay_capacity", rule, config.replay_capacity)
     example, actions = example_of(env, env_params), num_discrete_actions(env, env_params)
     conv_features = config.conv_features if has_board(example) else 0
     network = learned_model(example, actions, config.num_atoms, config.state_size, config.hidden_sizes, conv_features)
@@ -44,10 +52,10 @@ def build_muzero(env: Any, env_params: Any, config: MuZero) -> tuple[Agent, Trai
 
 def ignored_by_muzero(options: Options, observation: Any) -> dict[str, str]:
     """The settings that MuZero ignores, and why."""
-    board, length = has_board(observation), options.config.sequence_length
+    follows = "MuZero, whose sequences follow from config.unroll_steps and config.target_steps"
     return ignored_by_replay(options) | ignored_settings(
-        (not board, f"env {options.task.env}, which shows no board", ("config.conv_features",)),
-        (True, f"MuZero, of which unroll-steps and target-steps need sequences of {length}", ("config.n_step",)),
+        (not has_board(observation), f"env {options.task.env}, which shows no board", ("config.conv_features",)),
+        (True, follows, ("config.n_step",)),
     )
 
 

@@ -9,10 +9,10 @@ import optax
 import pytest
 
 from jaxrl import ops
-from jaxrl.agents import alphazero as alphazero_module
-from jaxrl.agents import muzero as muzero_module
 from jaxrl.agents.alphazero import SearchConfig
+from jaxrl.agents.alphazero import _search as search_in_the_game
 from jaxrl.agents.muzero import MuZeroConfig, MuZeroHparams, from_categories, muzero, targets_of, to_categories
+from jaxrl.agents.muzero import _search as search_in_the_model
 from jaxrl.arguments import ArgumentError
 from jaxrl.distributions import Categorical, masked
 from jaxrl.envs import make, vectorize
@@ -213,9 +213,9 @@ def test_the_search_in_a_true_model_is_that_of_alphazero(positions, search: str)
     @quick_jit
     def both(key):
         seen = Input(jax.vmap(game.observe)(states), env_states=jax.tree.map(lambda x: jnp.moveaxis(x, 0, -1), states))
-        theirs = alphazero_module._search(network, game, SearchConfig(search, 24), params, seen, key, 1.0)
+        theirs = search_in_the_game(network, game, SearchConfig(search, 24), params, seen, key, 1.0)
         given = Input(states, legal(states))
-        ours = muzero_module._search(model, config, -1.0, state, given, key, 1.0)
+        ours = search_in_the_model(model, config, -1.0, state, given, key, 1.0)
         return ours, theirs, agent.act(state, given, key, jnp.float32(0))
 
     ours, theirs, decision = both(jax.random.key(2))
@@ -238,7 +238,7 @@ def test_one_player_and_a_discount() -> None:
 
     @quick_jit
     def look(key):
-        found = muzero_module._search(network, CONFIG, 1.0, state, given, key, 1.0)
+        found = search_in_the_model(network, CONFIG, 1.0, state, given, key, 1.0)
         first = network.representation(state.params, given.observation)
         following, reward = network.dynamics(state.params, first, found.tree.action[:, 1])
         distribution, value = network.prediction(state.params, following)
@@ -253,8 +253,10 @@ def test_one_player_and_a_discount() -> None:
     np.testing.assert_allclose(found.tree.reward[:, 1], reward, atol=1e-5)
     np.testing.assert_allclose(found.tree.nodes.raw_value[:, 1], value, atol=1e-5)
     np.testing.assert_allclose(found.tree.nodes.prior[:, 1], jax.nn.softmax(distribution.logits), atol=1e-6)
-    assert (found.policy[:, 1] == 0).all() and (np.stack([*played, *acted]) != 1).all()
-    assert (np.stack(played) == played[0]).all() and (np.stack(acted) != acted[0]).any()
+    assert (found.policy[:, 1] == 0).all()
+    assert (np.stack([*played, *acted]) != 1).all()
+    assert (np.stack(played) == played[0]).all()
+    assert (np.stack(acted) != acted[0]).any()
     assert unmasked.action.shape == (5,)
 
 
