@@ -25,10 +25,9 @@ def signed_parabolic(x: ArrayLike, eps: float = 1e-3) -> Array:
     """The inverse of `signed_hyperbolic`, sign(x) (((√(1 + 4ε (|x| + 1 + ε)) − 1) / 2ε)² − 1), elementwise."""
     x = jnp.asarray(x)
     size = jnp.abs(x)
-    root = jnp.sqrt(1 + 4 * eps * (size + 1 + eps))
-    z = 2 * (size + 1 + eps) / (root + 1)  # (root - 1) / 2ε, as rlax has it, loses the digits of small numbers
-    z_minus_1 = 2 * (size + eps * (1 - z)) / (root + 1)
-    return jnp.sign(x) * z_minus_1 * (z + 1)
+    # What is squared, minus 1, so written that small x keep all their digits.
+    above = 2 * size / (jnp.sqrt(1 + 4 * eps * (size + 1 + eps)) + 1 + 2 * eps)
+    return jnp.sign(x) * above * (above + 2)
 
 
 def transform_to_2hot(scalar: ArrayLike, min_value: float, max_value: float, num_bins: int) -> Array:

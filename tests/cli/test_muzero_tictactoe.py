@@ -19,6 +19,7 @@ SMALL = [
 ]
 
 
+@pytest.mark.slow
 def test_a_run_counts_its_mistakes_and_resumes(run_main, tmp_path, monkeypatch) -> None:
     """In all positions of a small game, of the network and of the search; a saved run plays the same moves again."""
     monkeypatch.setattr("jaxrl.runs.train.record_video", lambda *_: None)
@@ -70,9 +71,12 @@ def test_a_player_alone(run_main, tmp_path, monkeypatch) -> None:
         (("--config.unroll-steps", "0"), "--config.unroll-steps must be > 0, got 0"),
         (
             ("--config.replay-capacity", "256"),
-            "--config.replay-capacity",
+            "--config.replay-capacity must be at least 3584, a sequence of each of 256 environments, got 256",
         ),
-        (("--env", "Pendulum-v1"), "--env"),
+        (
+            ("--env", "Pendulum-v1"),
+            "--env must have discrete actions, got Pendulum-v1, whose actions are a Box",
+        ),
     ],
 )
 def test_bad_input_is_refused_in_one_line(run_main, tmp_path, arguments: tuple[str, ...], message: str) -> None:
