@@ -30,7 +30,7 @@ from jaxrl.agents.optimizers import Optimizer, adam, check_optimizer, learning_r
 from jaxrl.agents.policy_gradient import PolicyGradientState, Updated, gradient_step, next_values
 from jaxrl.agents.recurrent_dqn import n_step_targets
 from jaxrl.arguments import ArgumentError, check, check_kind
-from jaxrl.distributions import Distribution, masked
+from jaxrl.distributions import Distribution
 from jaxrl.networks.learned_model import LearnedModel
 from jaxrl.replay.sampling import PrioritisedHparams
 from jaxrl.search import Expansion, Root, Searched
@@ -206,7 +206,7 @@ def _search(
     states = network.representation(params, given.observation)
     logits, values = evaluate(states)
     legal = jnp.ones_like(logits, bool) if given.legal is None else given.legal
-    return run_search(config, key, Root(masked(logits, legal), values, states), model, legal, noise)
+    return run_search(config, key, Root(logits, values, states), model, legal, noise)
 
 
 def _prepare(
