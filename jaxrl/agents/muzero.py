@@ -5,12 +5,13 @@ that followed it,
 
     s⁰ = h(o),    s^k, r^k = g(s^(k−1), a_k),    p^k, v^k = f(s^k),
 
-it learns to predict the policies of the searches, their values, and the rewards, for K steps (equation 1). Values and
-rewards are categories of the transformed scale h(x), the targets of values n-step returns of the searches' values.
+it learns to predict the policies of the searches, n-step returns of their values, and the rewards, for K steps
+(equation 1). Values and rewards are categories on the scale of `ops.signed_hyperbolic`.
 
-The model does not know which actions are legal: only the root of a search is masked (appendix A). It does not know the
-end of an episode either: the states behind it are absorbing, with reward and value 0, which the model learns (appendix
-B; a search goes on there, and finds nothing). By default the search is that of Gumbel MuZero (Danihelka et al. 2022).
+As in the paper (appendix A), the model knows neither the legal actions nor the end of an episode. Only the root of a
+search is masked; further on, actions that no search has chosen have a small prior. Behind an end, states are absorbing:
+the model learns rewards and values of 0 there, so that a search that goes on finds nothing. A discount that is learned
+would be one network more to be wrong. By default the search is that of Gumbel MuZero (Danihelka et al. 2022).
 
 Differences from the paper: no reanalysed positions, no weight decay, and no network that lags behind.
 """
