@@ -23,6 +23,8 @@ from jaxrl.agents import (
     IQNConfig,
     IQNHparams,
     MinibatchConfig,
+    MuZeroConfig,
+    MuZeroHparams,
     PPOHparams,
     PQNHparams,
     QLearningHparams,
@@ -40,6 +42,7 @@ from jaxrl.agents import (
     dqn,
     gail,
     iqn,
+    muzero,
     normalised,
     ppo,
     pqn,
@@ -50,7 +53,7 @@ from jaxrl.agents import (
 )
 from jaxrl.arguments import ArgumentError
 from jaxrl.envs import Environment, action_space_of, make, rollout, vectorize
-from jaxrl.networks import Network, actor_critic, policy_network, q_network
+from jaxrl.networks import Network, actor_critic, learned_model, policy_network, q_network
 from jaxrl.replay import Dataset, load_dataset, save_dataset
 from jaxrl.training import (
     CheckpointError,
@@ -107,16 +110,16 @@ __all__ = [
     "MDP", "A2CHparams", "Agent", "AlphaZeroHparams", "ArgumentError", "BehaviourCloningHparams", "Budget",
     "BurnInConfig", "CheckpointError", "Checkpoints", "DAggerHparams", "DQNHparams", "Dataset", "Decision",
     "DiscriminatorHparams", "DivergedError", "Environment", "Execution", "Experiment", "GAILConfig", "GAILHparams",
-    "IQNConfig", "IQNHparams", "Input", "Logger", "Mean", "MinibatchConfig", "Network", "OffPolicyConfig",
-    "OfflineConfig", "OnPolicyConfig", "Options", "PPOHparams", "PQNHparams", "Program", "QLearningHparams",
-    "RainbowHparams", "RecurrentDQNHparams", "ReinforceConfig", "ReinforceHparams", "RunInfo", "Sample",
-    "SearchConfig", "SequenceConfig", "SweepResult", "SweepSpec", "Task", "TrainState", "TrainedPolicy", "Trainer",
-    "Transition", "a2c", "action_space_of", "actor_critic", "alphazero", "averaged", "behaviour_cloning", "dagger",
-    "distributions", "dqn", "evaluate", "gail", "games", "inverse", "iqn", "load", "load_dataset", "make", "networks",
-    "normalised", "off_policy", "offline", "on_policy", "ops", "planning", "policy_network", "population", "ppo",
-    "pqn", "q_learning", "q_network", "read_spec", "record_dataset", "recurrent_dqn", "recurrent_ppo", "reinforce",
-    "render", "render_state", "render_values", "repeat", "rollout", "run", "save_dataset", "save_video", "search",
-    "sweep", "vectorize",
+    "IQNConfig", "IQNHparams", "Input", "Logger", "Mean", "MinibatchConfig", "MuZeroConfig", "MuZeroHparams",
+    "Network", "OffPolicyConfig", "OfflineConfig", "OnPolicyConfig", "Options", "PPOHparams", "PQNHparams", "Program",
+    "QLearningHparams", "RainbowHparams", "RecurrentDQNHparams", "ReinforceConfig", "ReinforceHparams", "RunInfo",
+    "Sample", "SearchConfig", "SequenceConfig", "SweepResult", "SweepSpec", "Task", "TrainState", "TrainedPolicy",
+    "Trainer", "Transition", "a2c", "action_space_of", "actor_critic", "alphazero", "averaged", "behaviour_cloning",
+    "dagger", "distributions", "dqn", "evaluate", "gail", "games", "inverse", "iqn", "learned_model", "load",
+    "load_dataset", "make", "muzero", "networks", "normalised", "off_policy", "offline", "on_policy", "ops",
+    "planning", "policy_network", "population", "ppo", "pqn", "q_learning", "q_network", "read_spec",
+    "record_dataset", "recurrent_dqn", "recurrent_ppo", "reinforce", "render", "render_state", "render_values",
+    "repeat", "rollout", "run", "save_dataset", "save_video", "search", "sweep", "vectorize",
 ]  # fmt: skip
 
 

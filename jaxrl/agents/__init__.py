@@ -9,6 +9,7 @@ from jaxrl.agents.dqn import DQNHparams, RainbowHparams, dqn
 from jaxrl.agents.gail import DiscriminatorHparams, GAILConfig, GAILHparams, gail
 from jaxrl.agents.iqn import IQNConfig, IQNHparams, iqn
 from jaxrl.agents.minibatches import MinibatchConfig
+from jaxrl.agents.muzero import MuZeroConfig, MuZeroHparams, muzero
 from jaxrl.agents.normalised import normalised
 from jaxrl.agents.ppo import PPOHparams, ppo
 from jaxrl.agents.pqn import PQNHparams, pqn

@@ -29,7 +29,7 @@ from jaxrl.arguments import check, check_kind
 from jaxrl.distributions import Distribution, masked
 from jaxrl.games import BoardGame
 from jaxrl.networks.network import Network, check_network, initial_params
-from jaxrl.search import Expansion, Root, Searched, gumbel_search, puct_search
+from jaxrl.search import Expansion, Model, Root, Searched, gumbel_search, puct_search
 from jaxrl.types import Agent, Array, Decision, Input, PyTree, Sample, Transition
 
 
@@ -155,6 +155,11 @@ def _search(
     states = jax.tree.map(lambda x: jnp.moveaxis(x, -1, 0), given.env_states)
     legal = jax.vmap(game.legal_actions)(states)
     root = Root(*evaluate(given.observation, legal), states)
+    return run_search(config, key, root, model, legal, noise)
+
+
+def run_search(config: SearchConfig, key: Array, root: Root, model: Model, legal: Array, noise: float) -> Searched:
+    """The search of a configuration, with the noise of self-play (1) or without (0)."""
     if config.search == "gumbel":
         return gumbel_search(key, root, model, legal, config.num_simulations, gumbel_scale=noise)
     return puct_search(key, root, model, legal, config.num_simulations, 0.25 * noise, temperature=noise)

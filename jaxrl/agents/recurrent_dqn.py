@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from annotated_types import Ge, Interval
+from jax.typing import ArrayLike
 
 from jaxrl import ops
 from jaxrl.agents.dqn import DQNState, RainbowHparams, gradient_step
@@ -172,10 +173,13 @@ def value_of(q: Array, actions: Array) -> Array:
     return jnp.take_along_axis(q, actions[..., None], axis=-1)[..., 0]
 
 
-def n_step_targets(steps: Transition, v_t: Array, discount: Array, n: int) -> Array:
-    """n-step returns `[L, B]` within sequences, given the values `v_t` `[L, B]` of next observations."""
+def n_step_targets(steps: Transition, v_t: Array, discount: ArrayLike, n: int, value_lambda: ArrayLike = 1.0) -> Array:
+    """n-step returns `[L, B]` within sequences, given the values `v_t` `[L, B]` of next observations.
+
+    With `value_lambda` below 1 they are λ-returns over n steps.
+    """
     discount_t = jnp.where(steps.terminated, 0.0, discount)
-    lambda_t = jnp.where(steps.terminated | steps.truncated, 0.0, 1.0)
+    lambda_t = jnp.where(steps.terminated | steps.truncated, 0.0, value_lambda)
     returns = partial(ops.n_step_bootstrapped_returns, n=n)
     return jax.vmap(lambda r, d, v, continues: returns(r, d, v, lambda_t=continues), 1, 1)(
         steps.reward, discount_t, v_t, lambda_t
