@@ -211,6 +211,7 @@ class Agent(NamedTuple, Generic[StateT]):
         whole_episodes: whether every rollout must begin with an episode, as with `OnPolicyConfig.reset_each_rollout`.
             Trainers check this.
         needs_env_states: whether `act` and `policy` need `Input.env_states`, which observations alone do not give.
+        searches: whether `policy` searches, with the policy that is in `outputs`.
 
     `env_steps` is the trainer's clock, a float32 scalar: the environment steps of one agent so far, over all its
     environments; in the offline trainer its gradient steps. Schedules depend on it alone, so a run can be extended.
@@ -226,6 +227,7 @@ class Agent(NamedTuple, Generic[StateT]):
     outputs: Callable[[StateT, PyTree], Any] | None = None
     whole_episodes: bool = False
     needs_env_states: bool = False
+    searches: bool = False
 
 
 class TrainState(NamedTuple, Generic[StateT]):

@@ -114,7 +114,7 @@ def alphazero(
         return network.apply(state.params, observations)[0]
 
     update = partial(_update, network, game, optimizer)
-    return Agent(init, act, policy, update, prepare=_prepare, outputs=outputs, needs_env_states=True)
+    return Agent(init, act, policy, update, prepare=_prepare, outputs=outputs, needs_env_states=True, searches=True)
 
 
 def _prepare(state: PolicyGradientState, transitions: Transition) -> PyTree:

@@ -149,7 +149,7 @@ def muzero(
         return network.prediction(state.params, network.representation(state.params, observations))[0]
 
     update, prepare = partial(_update, network, config, sign, optimizer), partial(_prepare, network, config)
-    return Agent(init, act, policy, update, prepare=prepare, outputs=outputs)
+    return Agent(init, act, policy, update, prepare=prepare, outputs=outputs, searches=True)
 
 
 def _check_atoms(network: LearnedModel, config: MuZeroConfig, params: PyTree, observation: PyTree) -> None:

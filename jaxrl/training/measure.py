@@ -58,16 +58,16 @@ def measure_of(agent: Agent, env: Any, env_params: Any, episodes: int, max_steps
 
 
 def without_search(agent: Agent) -> Agent:
-    """The same agent, but what needs the states of environments, a search, is left out of its policy."""
+    """The same agent, but its policy does not search."""
     outputs = agent.outputs
-    if not agent.needs_env_states or outputs is None:
+    if not agent.searches or outputs is None:
         return agent
 
     def policy(state: PyTree, given: Input, key: Array) -> Decision:
         del key
         return Decision(masked(outputs(state, given.observation).logits, given.legal).argmax(-1))
 
-    return agent._replace(policy=policy, needs_env_states=False)
+    return agent._replace(policy=policy, needs_env_states=False, searches=False)
 
 
 def judged(agent: Agent, game: BoardGame, solution: Solution, agent_state: PyTree, key: Array) -> Evaluation:

@@ -29,7 +29,7 @@ def by_number(searches: bool = False) -> Agent:
         return Categorical(jnp.broadcast_to(state * jnp.arange(9.0), (len(observations), 9)))
 
     return Agent(lambda *_: (), lambda *_: Decision(0), policy, lambda *_: ((), {}, ()), outputs=outputs,
-                 needs_env_states=searches)  # fmt: skip
+                 needs_env_states=searches, searches=searches)  # fmt: skip
 
 
 STATES, KEYS = jnp.array([1.0, -1.0]), jax.random.split(jax.random.key(0), 2)
