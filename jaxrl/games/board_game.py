@@ -22,6 +22,8 @@ class BoardGame(ABC):
     num_actions: int
     max_moves: int
     """No game takes more moves."""
+    solvable: bool = True
+    """Each move leads to a position that no shorter game reaches, as placing stones does: `solve` needs that."""
 
     @property
     @abstractmethod

@@ -5,9 +5,18 @@ from typing import Any
 
 from jaxrl.arguments import ArgumentError, suggest
 from jaxrl.games.board_game import BoardGame
+from jaxrl.games.go import Go
+from jaxrl.games.hex import Hex
 from jaxrl.games.lines import ConnectFour, TicTacToe
+from jaxrl.games.othello import Othello
 
-GAMES: dict[str, Any] = {"tic_tac_toe": TicTacToe, "connect_four": ConnectFour}
+GAMES: dict[str, Any] = {
+    "tic_tac_toe": TicTacToe,
+    "connect_four": ConnectFour,
+    "go": Go,
+    "othello": Othello,
+    "hex": Hex,
+}
 
 
 def make(name: str, **options: Any) -> BoardGame:
