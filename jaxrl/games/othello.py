@@ -6,9 +6,9 @@ from typing import Annotated, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from annotated_types import Interval, MultipleOf
+from annotated_types import Interval
 
-from jaxrl.arguments import check
+from jaxrl.arguments import ArgumentError, check
 from jaxrl.games.bits import Bits, bits_of
 from jaxrl.games.grid_game import GridGame
 from jaxrl.types import Array
@@ -39,15 +39,17 @@ class Othello(GridGame):
     has more stones wins.
 
     Attributes:
-        size: rows and columns of the board.
+        size: rows and columns of the board, even.
     """
 
-    size: Annotated[int, Interval(ge=4, le=16), MultipleOf(2)] = 8
+    size: Annotated[int, Interval(ge=4, le=16)] = 8
 
     solvable = False  # a pass leads to a position that another game may reach without passes
 
     def __post_init__(self) -> None:
         check(self)
+        if self.size % 2:
+            raise ArgumentError("size", "must be even", self.size)
 
     @property
     def name(self) -> str:

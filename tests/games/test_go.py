@@ -1,6 +1,5 @@
 """Go against a board of points that are looked at one by one, known positions, and pgx."""
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -8,6 +7,7 @@ import pytest
 from jaxrl.arguments import ArgumentError
 from jaxrl.games import Go, make, solve
 from tests.compiling import quick_jit
+from tests.games.as_in_pgx import same_as_in_pgx
 from tests.games.random_games import play
 
 Point = tuple[int, int]
@@ -197,23 +197,3 @@ def test_games_go_as_in_pgx(size: int) -> None:
     """Hundreds of random games: legal moves, ends and results. Only a tie, which White wins there, is a tie here."""
     pgx = pytest.importorskip("pgx.go", reason="pgx is not installed: pip install pgx")
     same_as_in_pgx(Go(size), pgx.Go(size=size), 300)
-
-
-def same_as_in_pgx(game, env, num_games: int) -> None:
-    """Random games of ours in pgx: the same stones, legal moves, ends and rewards."""
-    games = play(game, num_games, game.max_moves)
-
-    def move(state, taken):
-        action, player = taken
-        after = jax.vmap(env.step)(state, action)
-        mover = jnp.take_along_axis(after.rewards, state.current_player[:, None], 1)[:, 0]
-        return after, (state.legal_action_mask, state.observation[..., :2], mover, after.terminated)
-
-    state = jax.jit(jax.vmap(env.init))(jax.random.split(jax.random.key(0), num_games))
-    legal, seen, reward, terminated = jax.jit(lambda *x: jax.lax.scan(move, *x)[1])(state, (games.action, games.player))
-    goes_on = ~np.concatenate([np.zeros((1, num_games), bool), games.terminated[:-1]])
-    np.testing.assert_array_equal(games.terminated, terminated)
-    np.testing.assert_array_equal(games.legal[goes_on], legal[goes_on])
-    np.testing.assert_array_equal(games.observation[..., :2][goes_on], seen[goes_on])
-    np.testing.assert_array_equal(games.reward[goes_on], reward[goes_on])
-    assert games.terminated[-1].all()
