@@ -36,6 +36,8 @@ class BoardGame(ABC):
     num_actions: int
     max_moves: int
     """No game takes more moves."""
+    solvable: bool = True
+    """Each move leads to a position that no shorter game reaches, as placing stones does: `solve` needs that."""
 
     @property
     @abstractmethod
@@ -59,7 +61,10 @@ class BoardGame(ABC):
 
     @abstractmethod
     def observe(self, state: Any) -> Array:
-        """What the player whose turn it is sees: planes `[H, W, C]`, its own before the other's, bool."""
+        """What the player whose turn it is sees: planes `[H, W, C]`, its own before the other's.
+
+        bool, or float32, where each plane is 0 or one positive number in all its cells that are not 0.
+        """
 
     @abstractmethod
     def key(self, state: Any) -> Array:
@@ -68,6 +73,10 @@ class BoardGame(ABC):
     @abstractmethod
     def board(self, observation: np.ndarray) -> np.ndarray:
         """Who has each cell of an observed position: 1 who moved first, 2 the other one, 0 nobody; int `[H, W]`."""
+
+    def pieces(self, observation: np.ndarray) -> np.ndarray:
+        """The letters of what stands in each cell, in games with several kinds of pieces; str `[H, W]`."""
+        return np.full(np.shape(observation)[:2], "")
 
     def symmetries(self) -> Sequence[Symmetry]:
         """The symmetries of the game, first that which changes nothing."""

@@ -5,9 +5,23 @@ from typing import Any
 
 from jaxrl.arguments import ArgumentError, suggest
 from jaxrl.games.board_game import BoardGame
+from jaxrl.games.go import Go
+from jaxrl.games.hex import Hex
 from jaxrl.games.lines import ConnectFour, TicTacToe
+from jaxrl.games.othello import Othello
+from jaxrl.games.pgx_game import AnimalShogi, Chess, GardnerChess, Shogi
 
-GAMES: dict[str, Any] = {"tic_tac_toe": TicTacToe, "connect_four": ConnectFour}
+GAMES: dict[str, Any] = {
+    "tic_tac_toe": TicTacToe,
+    "connect_four": ConnectFour,
+    "go": Go,
+    "othello": Othello,
+    "hex": Hex,
+    "chess": Chess,
+    "gardner_chess": GardnerChess,
+    "shogi": Shogi,
+    "animal_shogi": AnimalShogi,
+}
 
 
 def make(name: str, **options: Any) -> BoardGame:
@@ -28,5 +42,5 @@ def make(name: str, **options: Any) -> BoardGame:
     known = [field.name for field in dataclasses.fields(GAMES[name])]
     for option, value in options.items():
         if option not in known:
-            raise ArgumentError(option, f"is not an option of {name}, which has {', '.join(known)}", value)
+            raise ArgumentError(option, f"is not an option of {name}, which has {', '.join(known) or 'none'}", value)
     return GAMES[name](**options)

@@ -72,12 +72,15 @@ def solve(game: BoardGame, max_positions: int = 10_000_000) -> Solution:
         solution.values[0]  # 0: the first player can only draw against perfect play
 
     Args:
-        game: each of its moves must lead to a position that no shorter game reaches, as placing stones does.
+        game: with `BoardGame.solvable`: no move leads to a position that a shorter game reaches.
         max_positions: give up beyond.
 
     Raises:
-        UnsolvedError: the game has more positions.
+        UnsolvedError: the game has more positions, or passes or captures.
     """
+    if not game.solvable:
+        rule = "must be one with a solver, in which no move leads back to an earlier position, as captures and passes do"
+        raise UnsolvedError("game", rule, game, got=game.name)
     level = jax.tree.map(lambda x: np.asarray(x)[None], game.initial())
     levels, moves, total = [], [], 0
     while len(jax.tree.leaves(level)[0]):

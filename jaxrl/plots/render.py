@@ -121,7 +121,8 @@ def draw(env: Any, observation: Any) -> tuple[Image.Image, Legend]:
     if isinstance(env, GridWorld) and array.shape == (*env.grid.wall.shape, 3):
         return grid_board(env, array)
     if isinstance(env, GameEnvironment):
-        return _draw_game(env.game.board(array)), [("moved first", _colour(0)), ("moved second", _colour(1))]
+        drawing = _draw_game(env.game.board(array), env.game.pieces(array))
+        return drawing, [("moved first", _colour(0)), ("moved second", _colour(1))]
     if isinstance(env, MinAtar) and array.ndim == 3 and array.shape[-1] == len(env.game.channels):
         return _draw_board(array), [(name, _colour(c)) for c, name in enumerate(env.game.channels)]
     physics = {("CartPole-v1", (4,)): _draw_cart_pole, ("Pendulum-v1", (3,)): _draw_pendulum}
@@ -178,13 +179,15 @@ def _draw_board(observation: np.ndarray) -> Image.Image:
     return board
 
 
-def _draw_game(board: np.ndarray) -> Image.Image:
-    """Draws the stones of two players on a board `[H, W]` of 0, 1 and 2."""
+def _draw_game(board: np.ndarray, pieces: np.ndarray) -> Image.Image:
+    """Draws the stones of two players on a board `[H, W]` of 0, 1 and 2, with letters on them."""
     cell = int(min(cell_size(*board.shape)))
     picture = gapped_cells(np.full((*board.shape, 3), BACKGROUND, np.uint8), cell)
     for y, x in np.argwhere(board > 0):
         middle = ((x + 0.5) * cell - 0.5, (y + 0.5) * cell - 0.5)
         ImageDraw.Draw(picture).circle(middle, 0.38 * cell, _colour(board[y, x] - 1))
+        font = ImageFont.load_default(0.4 * cell)
+        ImageDraw.Draw(picture).text(middle, pieces[y, x], BACKGROUND, font, anchor="mm")
     return picture
 
 
