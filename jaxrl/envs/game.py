@@ -14,6 +14,7 @@ from jaxrl.arguments import check
 from jaxrl.envs.base import Environment, EnvParams
 from jaxrl.games import BoardGame
 from jaxrl.games.lines import packed
+from jaxrl.games.matches import after_random_moves
 from jaxrl.types import Array, PyTree
 
 PREFIX = "game:"
@@ -69,16 +70,7 @@ class GameEnvironment(Environment):
 
     def _begin(self, bits: Array) -> PyTree:
         """The first position, from the words `[W]`."""
-        moves = bits[0] % (self.random_moves + 1)
-
-        def move(i: Array, state: PyTree) -> PyTree:
-            legal = self.game.legal_actions(state)
-            rank = bits[i + 1] % legal.sum(dtype=jnp.uint32)  # which of the legal actions
-            after, _ = self.game.step(state, (jnp.cumsum(legal) > rank).argmax())
-            goes_on = (i < moves) & ~after.terminated
-            return jax.tree.map(lambda new, old: jnp.where(goes_on, new, old), after, state)
-
-        return jax.lax.fori_loop(0, self.random_moves, move, self.game.initial())
+        return after_random_moves(self.game, bits[1:], bits[0] % (self.random_moves + 1))
 
     def transition(self, state: PyTree, action: Array, bits: Array, params: Any) -> tuple[PyTree, Array, Array]:
         del bits, params

@@ -50,13 +50,28 @@ def build_alphazero(env: Any, env_params: Any, config: AlphaZero) -> tuple[Agent
     Raises:
         ArgumentError: the environment is no game.
     """
-    if not isinstance(env, GameEnvironment):
-        raise ArgumentError("env", "must be a game of two players, such as game:connect_four", type(env).__name__)
+    agent = alphazero_agent(env, env_params, config)
+    return agent, self_play(agent, env, env_params, config)
+
+
+def alphazero_agent(env: Any, env_params: Any, config: AlphaZero) -> Agent:
+    """The agent alone."""
+    check_is_game(env)
     example = example_of(env, env_params)
     conv_features = config.conv_features if has_board(example) else 0
     network = actor_critic(example, action_space_of(env, env_params), config.hidden_sizes, "relu", conv_features)
-    agent = alphazero(network, env.game, config)
-    return agent, off_policy(agent, env, env_params, dataclasses.replace(config, n_step=1, replay="uniform"))
+    return alphazero(network, env.game, config)
+
+
+def check_is_game(env: Any) -> None:
+    """Raises `ArgumentError` if an environment is no game."""
+    if not isinstance(env, GameEnvironment):
+        raise ArgumentError("env", "must be a game of two players, such as game:connect_four", type(env).__name__)
+
+
+def self_play(agent: Agent, env: Any, env_params: Any, config: OffPolicyConfig) -> Trainer:
+    """The trainer of an agent that learns from positions of its own games."""
+    return off_policy(agent, env, env_params, dataclasses.replace(config, n_step=1, replay="uniform"))
 
 
 def ignored_by_alphazero(options: Options, observation: Any) -> dict[str, str]:
