@@ -2,7 +2,13 @@
 
 from jaxrl.agents import AlphaGoHparams
 from jaxrl.cli.command import main
-from jaxrl.recipes.alphago import AlphaGo, build_alphago, build_alphago_to_load, ignored_by_alphago, report_alphago
+from jaxrl.recipes.alphago_family import (
+    AlphaGo,
+    build_alphago,
+    build_alphago_to_load,
+    ignored_by_alphago,
+    report_alphago,
+)
 from jaxrl.runs import Budget, Experiment, Options, Task
 
 experiment = Experiment(

@@ -2,7 +2,7 @@
 
 from jaxrl.agents import AlphaZeroHparams
 from jaxrl.cli.command import main
-from jaxrl.recipes.alphago import AlphaGoZero, build_alphago_zero
+from jaxrl.recipes.alphago_family import AlphaGoZero, build_alphago_zero
 from jaxrl.recipes.self_play import ignored_by_alphazero, report
 from jaxrl.runs import Budget, Experiment, Options, Task
 

@@ -46,7 +46,7 @@ def test_from_experts_to_a_match(run_main, tmp_path, monkeypatch) -> None:
     assert run_main(partial(main, alphago_zero), *ALPHAGO_ZERO, "--out", "zero")[0] == 0
     header = (tmp_path / "zero" / "metrics.csv").read_text().splitlines()[0]
     assert {"gate_win_rate", "promoted"} <= set(header.split(","))
-    code, out, _ = run_main(
+    code, _, _ = run_main(
         evaluate.main, "zero", "--episodes", "7", "--against", "perfect", "go", "--opening-moves", "1"
     )
     assert code == 0
@@ -65,7 +65,7 @@ def test_a_match_is_described() -> None:
     match = Match(np.array([[1, 1, 1, 0], [1, -1, 0, 0]]))
     assert evaluate.describe(match) == (
         "4–3–1 (wins–draws–losses; moving first 3–1–0, second 1–2–1), "
-        "score 68.8 % (35.5 to 89.8), Elo +137 (-104 to +378)"
+        "score 68.8 % (35.6 to 89.8), Elo +137 (-103 to +377)"
     )
     won = evaluate.describe(Match(np.ones((2, 5), np.int32)))
     assert won.endswith("score 100.0 % (72.2 to 100.0), Elo +inf (+166 to +inf)")
@@ -73,9 +73,7 @@ def test_a_match_is_described() -> None:
 
 def test_a_player_is_recorded(run_main, tmp_path) -> None:
     """Its file says who it is, and of which game; it ends with as many whole games as asked for."""
-    code, out, _ = run_main(
-        record.main, "greedy", *GAME, "--out", "greedy.npz", "--num-episodes", "30", "--noise", "0.1"
-    )
+    code, _, _ = run_main(record.main, "greedy", *GAME, "--out", "greedy.npz", "--num-episodes", "30", "--noise", "0.1")
     assert code == 0
     transitions, about = load_dataset(tmp_path / "greedy.npz")
     assert (about["env"], about["algorithm"], about["episodes"]) == (
