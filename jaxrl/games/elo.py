@@ -116,4 +116,5 @@ def binomial_interval(successes: ArrayLike, trials: ArrayLike) -> tuple[np.ndarr
     share, spread = successes / trials, Z_95**2 / trials
     middle = (share + spread / 2) / (1 + spread)
     half = np.sqrt(spread * share * (1 - share) + spread**2 / 4) / (1 + spread)
-    return np.clip(middle - half, 0, 1), np.clip(middle + half, 0, 1)
+    low, high = np.where(successes == 0, 0.0, middle - half), np.where(successes == trials, 1.0, middle + half)
+    return low, high
