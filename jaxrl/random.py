@@ -26,6 +26,7 @@ Stream = Literal[
     "initial values",
     "recording",
     "evaluation while training",
+    "match",
 ]
 """The uses of a seed. Their order is part of every recorded result."""
 

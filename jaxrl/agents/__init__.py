@@ -1,6 +1,8 @@
 """The learners, one file an algorithm."""
 
 from jaxrl.agents.a2c import A2CHparams, a2c
+from jaxrl.agents.alphago import AlphaGoConfig, AlphaGoHparams, alphago, clone
+from jaxrl.agents.alphago_zero import GateConfig, gate, gated
 from jaxrl.agents.alphazero import AlphaZeroHparams, SearchConfig, alphazero
 from jaxrl.agents.averaged import averaged
 from jaxrl.agents.behaviour_cloning import BehaviourCloningHparams, behaviour_cloning

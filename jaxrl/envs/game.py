@@ -15,6 +15,7 @@ from jaxrl.envs.base import Environment, EnvParams
 from jaxrl.games import BoardGame
 from jaxrl.games.board_game import random_move
 from jaxrl.games.lines import packed
+from jaxrl.games.matches import after_random_moves
 from jaxrl.types import Array, PyTree
 
 PREFIX = "game:"
@@ -79,14 +80,7 @@ class GameEnvironment(Environment):
 
     def _begin(self, bits: Array) -> PyTree:
         """The first position, from the words `[W]`."""
-        moves = bits[0] % (self.random_moves + 1)
-
-        def move(i: Array, state: PyTree) -> PyTree:
-            after, _ = self.game.step(state, random_move(self.game, state, bits[i + 1]))
-            goes_on = (i < moves) & ~after.terminated
-            return jax.tree.map(lambda new, old: jnp.where(goes_on, new, old), after, state)
-
-        return jax.lax.fori_loop(0, self.random_moves, move, self.game.initial())
+        return after_random_moves(self.game, bits[1:], bits[0] % (self.random_moves + 1))
 
     def transition(self, state: PyTree, action: Array, bits: Array, params: Any) -> tuple[PyTree, Array, Array]:
         del params

@@ -1,4 +1,7 @@
-"""Evaluates the policy of a run, or of an agent of a sweep, in other episodes than the recorded evaluation."""
+"""Evaluates the policy of a run, or of an agent of a sweep, in other episodes than the recorded evaluation.
+
+In games it can also meet opponents, moving first in one half of the games.
+"""
 
 import dataclasses
 from functools import partial
@@ -10,7 +13,8 @@ import numpy as np
 import tyro
 from annotated_types import Interval
 
-from jaxrl.arguments import renaming
+from jaxrl import games
+from jaxrl.arguments import ArgumentError, renaming
 from jaxrl.cli.command import prepare_jax
 from jaxrl.cli.errors import errors_in_one_line
 from jaxrl.cli.parse import parse
@@ -46,6 +50,14 @@ class Options:
     """Number of positions in which mistakes are counted, of a game whose best moves are known."""
     max_steps: Annotated[int, Interval(gt=0, lt=2**31)] = 5_000
     """Steps after which an episode is truncated. Its return so far counts."""
+    against: Annotated[
+        tuple[str, ...], tyro.conf.arg(metavar="[OPPONENT ...]", help_behavior_hint="(default: none)")
+    ] = ()
+    """In games: random, greedy, perfect (where the game can be solved), or the directory of another run."""
+    raw: bool = False
+    """Meet the opponents with the policy network alone, without the search."""
+    opening_moves: Annotated[int, Interval(ge=0, le=1000)] = 2
+    """Random moves before these games, so that they differ; each beginning is played twice, with colours exchanged."""
 
 
 @errors_in_one_line()
@@ -60,6 +72,7 @@ def main() -> None:
     if isinstance(env, GameEnvironment) and env.opponent == "itself":
         env = env.against_random()
         print_mistakes(trained, options.positions)
+    opponents = {name: make_opponent(name, trained) for name in options.against}
     envs = vectorize(env, trained.env_params, options.episodes)
 
     def play(agent_state: PyTree, key: Array) -> Evaluation:
@@ -75,6 +88,59 @@ def main() -> None:
     low, high = format_return(returns.min()), format_return(returns.max())
     print(f"returns {low} to {high}, standard deviation {returns.std():.2f}")
     print(f"mean episode length {np.mean(result.episode_length):.1f}")
+    for name, opponent in opponents.items():
+        print(f"against {name}: {describe(meet(trained, opponent, options))}")
+
+
+def make_opponent(name: str, trained: TrainedPolicy) -> games.Player:
+    """An opponent by its name.
+
+    Raises:
+        ArgumentError: the policy plays no game, or the opponent is not known, or plays another game.
+    """
+    if not isinstance(trained.env, GameEnvironment):
+        raise ArgumentError(
+            "against", "needs a run in a game, such as game:connect_four", trained.env, trained.env.name
+        )
+    if not Path(name).is_dir():
+        with renaming(player="against", game="against perfect"):
+            return games.make_player(name, trained.env.game)
+    with renaming(directory="against"):
+        opponent = load(Path(name))
+    if getattr(opponent.env, "game", None) != trained.env.game:
+        raise ArgumentError("against", f"must be a run of {trained.env.game}", name)
+    return partial(opponent.agent.policy, opponent.agent_state)
+
+
+def meet(trained: TrainedPolicy, opponent: games.Player, options: Options) -> games.Match:
+    """A match of at least `options.episodes` games."""
+    agent, game = trained.agent, trained.env.game
+    openings_key, key = jax.random.split(key_stream(options.eval_seed, "match"))
+    openings = games.random_openings(game, openings_key, -(-options.episodes // 2), options.opening_moves)
+
+    @jax.jit
+    def play(agent_state: PyTree) -> games.Match:
+        if options.raw and agent.outputs is not None:
+            player = games.policy_player(partial(agent.outputs, agent_state))
+        else:
+            player = partial(agent.policy, agent_state)
+        return games.play_match(game, player, opponent, key, openings)
+
+    return play(trained.agent_state)
+
+
+def describe(match: games.Match) -> str:
+    """The counts, the score and the difference of Elo ratings, with 95 % intervals."""
+    counts = np.asarray(match.counts)
+    (points, _), number = np.asarray(match.points), counts.sum()
+    scores = [points / number, *games.binomial_interval(points, number)]
+    mean, low, high = (f"{100 * score:.1f}" for score in scores)
+    elo, least, most = (f"{difference:+.0f}" for difference in games.elo_difference(scores))
+    whole, first, second = ("–".join(map(str, row)) for row in (counts.sum(0), *counts))
+    return (
+        f"{whole} (wins–draws–losses; moving first {first}, second {second}), "
+        f"score {mean} % ({low} to {high}), Elo {elo} ({least} to {most})"
+    )
 
 
 def print_mistakes(trained: TrainedPolicy, positions: int) -> None:

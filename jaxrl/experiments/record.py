@@ -1,4 +1,4 @@
-"""Records what a trained policy does, for agents that learn from its transitions.
+"""Records what a trained policy or a player of games does, for agents that learn from its transitions.
 
 The file holds the transitions as NumPy arrays, and beside them the environment, its rules and options, the policy's
 mean return, and how they were made.
@@ -16,11 +16,12 @@ from jaxrl.cli.command import prepare_jax
 from jaxrl.cli.errors import errors_in_one_line
 from jaxrl.cli.parse import parse
 from jaxrl.formatting import format_bytes, format_count, format_return
+from jaxrl.games.players import PLAYERS
 from jaxrl.loading import load
 from jaxrl.replay import save_dataset
 from jaxrl.runs import provenance
-from jaxrl.runs.options import default_hint
-from jaxrl.runs.recording import record_dataset
+from jaxrl.runs.options import EnvOptions, Task, default_hint
+from jaxrl.runs.recording import game_player, record_dataset
 
 MODULE = "jaxrl.experiments.record"
 
@@ -28,7 +29,7 @@ MODULE = "jaxrl.experiments.record"
 @dataclasses.dataclass(frozen=True)
 class Options:
     run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
-    """Directory of the run or the sweep."""
+    """Directory of a run or a sweep, or a player of games: random, greedy, or perfect (where games can be solved)."""
     out: Annotated[Path, tyro.conf.arg(metavar="FILE")] = Path("demos.npz")
     """The file to write. It must not exist yet."""
     num_steps: Annotated[Annotated[int, Interval(gt=0, lt=2**31)] | None, default_hint("10000")] = None
@@ -43,6 +44,12 @@ class Options:
     """Which agent of a sweep."""
     record_seed: Annotated[int, Interval(ge=0, lt=2**31)] = 0
     """Random seed. It repeats no random numbers of training and evaluation."""
+    env: Annotated[str, default_hint("none")] = ""
+    """The game of such a player, such as game:connect_four."""
+    env_options: EnvOptions = ()
+    """Options of this game, such as rows=4 columns=5 random_moves=8."""
+    noise: Annotated[float, Interval(ge=0, le=1)] = 0.0
+    """Probability of a random move of such a player."""
 
 
 @errors_in_one_line()
@@ -51,15 +58,23 @@ def main() -> None:
     check(options)
     if options.num_steps and options.num_episodes:
         raise ArgumentError("num_episodes", "must be given without --num-steps", options.num_episodes)
-    if not options.run.is_dir():
-        raise ArgumentError("RUN", "must be the directory of a run or a sweep", options.run)
+    is_player = str(options.run) in PLAYERS
+    if not (is_player or options.run.is_dir()):
+        raise ArgumentError("RUN", f"must be the directory of a run or a sweep, or {', '.join(PLAYERS)}", options.run)
+    if not is_player:
+        for name in ("env", "env_options", "noise"):
+            if value := getattr(options, name):
+                raise ArgumentError(name, "is only for players of games, since a run has its own", value)
     if options.out.exists():
         raise ArgumentError("out", "must be a new file", got=f"{options.out}, which exists")
     if not options.out.parent.is_dir():
         raise ArgumentError("out", "must be a file in a directory that exists", options.out)
     prepare_jax()
-    with renaming(directory="RUN"):
-        trained = load(options.run, options.seed, options.agent)
+    with renaming(directory="RUN", game="env"):
+        if is_player:
+            trained = game_player(str(options.run), Task(options.env, env_options=options.env_options), options.noise)
+        else:
+            trained = load(options.run, options.seed, options.agent)
     num_steps = options.num_steps or (None if options.num_episodes else 10_000)
     transitions, about = record_dataset(trained, num_steps, options.num_envs, options.record_seed, options.num_episodes)
     with renaming(path="out"):

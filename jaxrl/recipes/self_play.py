@@ -47,15 +47,30 @@ def build_alphazero(env: Any, env_params: Any, config: AlphaZero) -> tuple[Agent
     Raises:
         ArgumentError: the environment is no game.
     """
+    agent = alphazero_agent(env, env_params, config)
+    return agent, self_play(agent, env, env_params, config)
+
+
+def alphazero_agent(env: Any, env_params: Any, config: AlphaZero) -> Agent:
+    """The agent alone."""
+    check_is_game(env)
+    example = example_of(env, env_params)
+    conv_features = config.conv_features if has_board(example) else 0
+    network = board_network(example, env.num_actions, config.hidden_sizes, conv_features)
+    return averaged(alphazero(network, env.game, config), config.average_decay)
+
+
+def check_is_game(env: Any) -> None:
+    """Raises `ArgumentError` if an environment is no game in which one agent moves for both players."""
     if not isinstance(env, GameEnvironment):
         raise ArgumentError("env", "must be a game of two players, such as game:connect_four", type(env).__name__)
     if env.opponent != "itself":
         raise ArgumentError("env", "must be a game in which one agent moves for both players", env, got="an opponent")
-    example = example_of(env, env_params)
-    conv_features = config.conv_features if has_board(example) else 0
-    network = board_network(example, env.num_actions, config.hidden_sizes, conv_features)
-    agent = averaged(alphazero(network, env.game, config), config.average_decay)
-    return agent, off_policy(agent, env, env_params, dataclasses.replace(config, n_step=1, replay="uniform"))
+
+
+def self_play(agent: Agent, env: Any, env_params: Any, config: OffPolicyConfig) -> Trainer:
+    """The trainer of an agent that learns from positions of its own games."""
+    return off_policy(agent, env, env_params, dataclasses.replace(config, n_step=1, replay="uniform"))
 
 
 def ignored_by_alphazero(options: Options, observation: Any) -> dict[str, str]:

@@ -9,12 +9,18 @@ import numpy as np
 
 from jaxrl.arguments import ArgumentError
 from jaxrl.envs import HostEnvironment, action_space_of, describe_env, rollout
+from jaxrl.envs.game import GameEnvironment
+from jaxrl.games import make_player, noisy_player
+from jaxrl.games.matches import action_of
 from jaxrl.memory import check_fits
 from jaxrl.random import key_stream
 from jaxrl.replay import Dataset
+from jaxrl.runs.experiment import Experiment
 from jaxrl.runs.load import TrainedPolicy
+from jaxrl.runs.options import Budget, Options, Task
+from jaxrl.runs.task import make_env
 from jaxrl.training.devices import bytes_of
-from jaxrl.types import Array, Discrete, PyTree, Transition
+from jaxrl.types import Agent, Array, Decision, Discrete, Input, PyTree, Transition
 
 FIRST_STEPS = 256
 """How long whole episodes are first looked for. If they are longer, for twice as many steps, and so on."""
@@ -76,6 +82,33 @@ def record_dataset(
         "episode_return_mean": float(np.mean(returns)) if returns else None,
     }
     return Dataset(rows, _about(policy) | about)
+
+
+def game_player(name: str, task: Task, noise: float = 0.0) -> TrainedPolicy:
+    """A player of games that was never trained, to be recorded as an expert.
+
+    Args:
+        name: as of `jaxrl.games.make_player`: `random`, `greedy` or `perfect`.
+        task: a game.
+        noise: the probability of a random move, in [0, 1].
+
+    Raises:
+        ArgumentError: the environment is no game, or too large to be solved for perfect play.
+    """
+    env, env_params = make_env(task)
+    if not isinstance(env, GameEnvironment):
+        raise ArgumentError("env", "must be a game of two players, such as game:connect_four", task.env)
+    player = noisy_player(make_player(name, env.game), noise)
+
+    def policy(state: PyTree, given: Input, key: Array) -> Decision:
+        del state
+        return Decision(action_of(player(given, key)))
+
+    agent: Agent = Agent(None, None, policy, None)  # type: ignore[arg-type]  # it only plays
+    title = f"the {name} player" + f" with noise {noise:g}" * (noise > 0)
+    options: Options = Options(task, (), (), Budget(1))
+    experiment = Experiment(title, title, None, options)  # type: ignore[arg-type]
+    return TrainedPolicy(env, env_params, agent, (), experiment, options)
 
 
 def _whole(name: str, number: Any) -> int:

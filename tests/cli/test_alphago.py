@@ -1,0 +1,97 @@
+"""`record perfect`, `alphago_connect_four` and `alphago_zero_connect_four` in a small game, and their matches."""
+
+import json
+from functools import partial
+
+import numpy as np
+import pytest
+
+from jaxrl import load, load_dataset
+from jaxrl.cli.command import main
+from jaxrl.experiments import evaluate, record
+from jaxrl.experiments.alphago_connect_four import experiment as alphago
+from jaxrl.experiments.alphago_zero_connect_four import experiment as alphago_zero
+from jaxrl.games import Match
+
+GAME = ("--env", "game:tic_tac_toe", "--env-options", "rows=2", "columns=3", "random_moves=5")
+ALPHAGO = [
+    *(*GAME, "--total-steps", "768", "--eval-episodes", "4", "--config.num-envs", "32", "--config.pool-size", "2"),
+    *("--config.cloning-steps", "200", "--config.cloning-batch-size", "64", "--config.hidden-sizes", "16"),
+    *("--config.num-simulations", "4"),
+]
+ALPHAGO_ZERO = [
+    *(*GAME, "--total-steps", "1000", "--eval-episodes", "4", "--config.num-simulations", "4"),
+    *("--config.num-envs", "16", "--config.rollout-length", "8", "--config.batch-size", "32"),
+    *("--config.replay-capacity", "1024", "--config.warmup-steps", "64", "--config.updates-per-iteration", "2"),
+    *("--config.hidden-sizes", "16", "--config.gate-every", "3", "--config.gate-games", "8"),
+]
+
+
+@pytest.mark.slow
+def test_from_experts_to_a_match(run_main, tmp_path, monkeypatch) -> None:
+    """A file of perfect play, a run that begins with it, and its search and network against the others."""
+    monkeypatch.setattr("jaxrl.runs.train.record_video", lambda *_: None)
+    code, out, _ = run_main(record.main, "perfect", *GAME, "--out", "experts.npz", "--num-steps", "2000")
+    assert code == 0
+    assert out[1].startswith("2,000 transitions")
+    arguments = (*ALPHAGO, "--config.dataset", "experts.npz", "--out", "go")
+    assert run_main(partial(main, alphago), *arguments)[0] == 0
+    summary = json.loads((tmp_path / "go" / "summary.json").read_text())
+    counts = [summary[f"{name}_against_cloned_policy"] for name in ("wins", "draws", "losses")]
+    assert counts == summary["counts_against_cloned_policy_per_seed"][0]
+    assert sum(counts) == 1000
+    assert summary["mistake_rate"] < 0.15
+    (tmp_path / "experts.npz").unlink()  # what was trained needs no file
+    assert load(tmp_path / "go").agent_state.updates == 4
+    assert run_main(partial(main, alphago_zero), *ALPHAGO_ZERO, "--out", "zero")[0] == 0
+    header = (tmp_path / "zero" / "metrics.csv").read_text().splitlines()[0]
+    assert {"gate_win_rate", "promoted"} <= set(header.split(","))
+    code, _, _ = run_main(
+        evaluate.main, "zero", "--episodes", "7", "--against", "perfect", "go", "--opening-moves", "1"
+    )
+    assert code == 0
+    perfect, other = out[-2:]
+    assert perfect.startswith("against perfect: 0–")
+    assert other.startswith("against go: ")
+    wins, draws, losses = (int(x) for x in other.split()[2].split("–"))
+    assert wins + draws + losses == 8
+    assert f"score {100 * (wins + draws / 2) / 8:.1f} % (" in other
+    code, _, err = run_main(evaluate.main, "zero", "--against", "perfekt")
+    assert (code, err) == (2, ["error: --against must be a known one (the nearest is perfect), got 'perfekt'"])
+
+
+def test_a_match_is_described() -> None:
+    """With Wilson's interval of the score, and the ratings at its ends."""
+    match = Match(np.array([[1, 1, 1, 0], [1, -1, 0, 0]]))
+    assert evaluate.describe(match) == (
+        "4–3–1 (wins–draws–losses; moving first 3–1–0, second 1–2–1), "
+        "score 68.8 % (35.6 to 89.8), Elo +137 (-103 to +377)"
+    )
+    won = evaluate.describe(Match(np.ones((2, 5), np.int32)))
+    assert won.endswith("score 100.0 % (72.2 to 100.0), Elo +inf (+166 to +inf)")
+
+
+def test_a_player_is_recorded(run_main, tmp_path) -> None:
+    """Its file says who it is, and of which game; it ends with as many whole games as asked for."""
+    code, _, _ = run_main(record.main, "greedy", *GAME, "--out", "greedy.npz", "--num-episodes", "30", "--noise", "0.1")
+    assert code == 0
+    transitions, about = load_dataset(tmp_path / "greedy.npz")
+    assert (about["env"], about["algorithm"], about["episodes"]) == (
+        "game:tic_tac_toe", "the greedy player with noise 0.1", 30,
+    )  # fmt: skip
+    assert transitions.terminated.sum() == 30
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("gready", "--env", "game:tic_tac_toe"), "RUN must be the directory of a run or a sweep, or random, greedy, "),
+        (("greedy",), "--env must be a known name (one of "),
+        (("greedy", "--env", "CartPole-v1"), "--env must be a game of two players, such as game:connect_four, got "),
+        (("greedy", "--env", "game:tic_tac_toe", "--noise", "2"), "--noise must be <= 1"),
+    ],
+)
+def test_what_cannot_be_recorded_is_refused(run_main, arguments, message: str) -> None:
+    code, _, err = run_main(record.main, *arguments)
+    assert code == 2
+    assert err[0].startswith(f"error: {message}")
