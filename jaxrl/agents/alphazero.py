@@ -15,12 +15,11 @@ from typing import Annotated, Any, Literal
 
 import jax
 import jax.numpy as jnp
-import optax
 from annotated_types import Ge, Gt, Interval
 
 from jaxrl import ops
 from jaxrl.agents.minibatches import merge_time
-from jaxrl.agents.optimizers import Optimizer, adam, check_optimizer, learning_rate_at
+from jaxrl.agents.optimizers import Optimizer, check_optimizer, default_optimizer
 from jaxrl.agents.policy_gradient import PolicyGradientState, Updated, gradient_step
 from jaxrl.arguments import check, check_kind
 from jaxrl.distributions import Distribution, masked
@@ -55,11 +54,6 @@ class SearchConfig:
     """Gumbel search improves the policy with few simulations; PUCT is that of the original AlphaZero."""
     num_simulations: Annotated[int, Interval(ge=2, lt=2**16)] = 32
     """Simulations of each search."""
-
-
-def default_optimizer(hparams: AlphaZeroHparams, env_steps: Array) -> optax.GradientTransformation:
-    """Adam after a clip of the gradient's norm."""
-    return adam(learning_rate_at(hparams, env_steps), hparams.max_grad_norm)
 
 
 def alphazero(

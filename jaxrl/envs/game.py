@@ -61,7 +61,11 @@ class GameEnvironment(Environment):
 
     def describe_rules(self, params: Any) -> str:
         begins = f", beginning with 0 to {self.random_moves} random moves" if self.random_moves else ""
-        return f"{self.game}{begins}; one agent moves for both players"
+        game: Any = self.game
+        fields = [x.name for x in dataclasses.fields(game)] if dataclasses.is_dataclass(game) else []
+        sizes = [f"{field.replace('_', ' ')} {getattr(game, field)}" for field in fields]
+        name = ", ".join([game.name.replace("_", " "), *sizes])
+        return f"{name}{begins}; one agent moves for both players"
 
     def initial(self, bits: Array, params: Any) -> PyTree:
         del params
