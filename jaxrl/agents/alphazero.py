@@ -18,12 +18,11 @@ from typing import Annotated, Any, Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from annotated_types import Ge, Gt, Interval
 
 from jaxrl import ops
 from jaxrl.agents.minibatches import merge_time
-from jaxrl.agents.optimizers import Optimizer, adam, check_optimizer, learning_rate_at
+from jaxrl.agents.optimizers import Optimizer, check_optimizer, default_optimizer
 from jaxrl.agents.policy_gradient import PolicyGradientState, Updated, gradient_step
 from jaxrl.arguments import check, check_kind
 from jaxrl.distributions import Distribution, masked
@@ -62,11 +61,6 @@ class SearchConfig:
     """Simulations of each search when it plays as well as it can: in evaluations, in videos, and against you."""
 
 
-def default_optimizer(hparams: AlphaZeroHparams, env_steps: Array) -> optax.GradientTransformation:
-    """Adam after a clip of the gradient's norm."""
-    return adam(learning_rate_at(hparams, env_steps), hparams.max_grad_norm)
-
-
 def alphazero(
     network: Network, game: BoardGame, config: SearchConfig | None = None, optimizer: Optimizer = default_optimizer
 ) -> Agent[PolicyGradientState]:
@@ -100,7 +94,6 @@ def alphazero(
         return PolicyGradientState(params, optimizer(hparams, jnp.float32(0)).init(params), hparams)
 
     searched = partial(_search, network, game, config)
-    played = partial(_search, network, game, dataclasses.replace(config, num_simulations=config.play_simulations))
 
     def act(state: PolicyGradientState, given: Input, key: Array, env_steps: Array) -> Decision:
         del env_steps
@@ -108,7 +101,7 @@ def alphazero(
         return Decision(found.action, extras=(found.policy, found.value))
 
     def policy(state: PolicyGradientState, given: Input, key: Array) -> Decision:
-        return Decision(played(state.params, given, key, 0.0).action)
+        return Decision(searched(state.params, given, key, 0.0).action)
 
     def outputs(state: PolicyGradientState, observations: PyTree) -> Distribution:
         return network.apply(state.params, observations)[0]
@@ -159,10 +152,11 @@ def _search(
 
 
 def run_search(config: SearchConfig, key: Array, root: Root, model: Model, legal: Array, noise: float) -> Searched:
-    """The search of a configuration, with the noise of self-play (1) or without (0)."""
+    """The search of a configuration, with the noise of self-play (1), or without (0) to play well."""
+    simulations = config.num_simulations if noise else config.play_simulations
     if config.search == "gumbel":
-        return gumbel_search(key, root, model, legal, config.num_simulations, gumbel_scale=noise)
-    return puct_search(key, root, model, legal, config.num_simulations, 0.25 * noise, temperature=noise)
+        return gumbel_search(key, root, model, legal, simulations, gumbel_scale=noise)
+    return puct_search(key, root, model, legal, simulations, 0.25 * noise, temperature=noise)
 
 
 def symmetric(game: BoardGame, observations: Array, *of_actions: Array) -> tuple[Array, ...]:

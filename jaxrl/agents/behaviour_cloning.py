@@ -14,11 +14,10 @@ from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
-import optax
 from annotated_types import Ge, Gt, Interval
 
 from jaxrl.agents.minibatches import merge_time
-from jaxrl.agents.optimizers import Optimizer, adam, check_optimizer, learning_rate_at
+from jaxrl.agents.optimizers import Optimizer, check_optimizer, default_optimizer
 from jaxrl.agents.policy_gradient import PolicyGradientState, Updated, gradient_step
 from jaxrl.arguments import ArgumentError, check_kind
 from jaxrl.distributions import Distribution, restricted
@@ -38,11 +37,6 @@ class BehaviourCloningHparams:
     """Gradient steps over which the learning rate decays linearly to zero; 0 keeps it constant."""
     max_grad_norm: Annotated[float, Gt(0)] = 1.0
     """Maximum global norm of the gradients, > 0; larger gradients are scaled down to it."""
-
-
-def default_optimizer(hparams: BehaviourCloningHparams, env_steps: Array) -> optax.GradientTransformation:
-    """Adam after a clip of the gradient's norm."""
-    return adam(learning_rate_at(hparams, env_steps), hparams.max_grad_norm)
 
 
 def behaviour_cloning(network: Network, optimizer: Optimizer = default_optimizer) -> Agent[PolicyGradientState]:

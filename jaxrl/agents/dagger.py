@@ -18,8 +18,8 @@ import jax.numpy as jnp
 from annotated_types import Ge, Interval
 
 from jaxrl import ops
-from jaxrl.agents.behaviour_cloning import BehaviourCloningHparams, behaviour_cloning, default_optimizer
-from jaxrl.agents.optimizers import Optimizer
+from jaxrl.agents.behaviour_cloning import BehaviourCloningHparams, behaviour_cloning
+from jaxrl.agents.optimizers import Optimizer, default_optimizer
 from jaxrl.agents.policy_gradient import PolicyGradientState, Updated
 from jaxrl.arguments import ArgumentError, check_kind
 from jaxrl.networks.network import Network

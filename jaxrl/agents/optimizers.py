@@ -49,6 +49,11 @@ def learning_rate_at(hparams: Any, env_steps: ArrayLike) -> Array:
     return hparams.learning_rate * ops.linear_decay(env_steps, hparams.learning_rate_decay_steps)
 
 
+def default_optimizer(hparams: Any, env_steps: Array) -> optax.GradientTransformation:
+    """Adam after a clip of the gradient's norm, from a learning rate, its decay, and the largest norm."""
+    return adam(learning_rate_at(hparams, env_steps), hparams.max_grad_norm)
+
+
 def clip_by_global_norm(max_norm: ArrayLike) -> optax.GradientTransformation:
     """`optax.clip_by_global_norm`, bit for bit."""
 

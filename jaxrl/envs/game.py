@@ -67,8 +67,12 @@ class GameEnvironment(Environment):
 
     def describe_rules(self, params: Any) -> str:
         begins = f", beginning with 0 to {self.random_moves} random moves" if self.random_moves else ""
+        game: Any = self.game
+        fields = [x.name for x in dataclasses.fields(game)] if dataclasses.is_dataclass(game) else []
+        sizes = [f"{field.replace('_', ' ')} {getattr(game, field)}" for field in fields]
+        name = ", ".join([game.name.replace("_", " "), *sizes])
         who = "one agent moves for both players" if self.opponent == "itself" else "against a random player"
-        return f"{self.game}{begins}; {who}"
+        return f"{name}{begins}; {who}"
 
     def against_random(self) -> "GameEnvironment":
         """The same game against a random player, who begins half of the games."""

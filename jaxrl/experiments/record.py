@@ -42,6 +42,8 @@ class Options:
     """Which seed of a run."""
     agent: Annotated[int | None, default_hint("the best")] = None
     """Which agent of a sweep."""
+    best: bool = False
+    """Of a run with --keep-best, record the policy as it was at its best evaluation while training."""
     record_seed: Annotated[int, Interval(ge=0, lt=2**31)] = 0
     """Random seed. It repeats no random numbers of training and evaluation."""
     env: Annotated[str, default_hint("none")] = ""
@@ -74,7 +76,7 @@ def main() -> None:
         if is_player:
             trained = game_player(str(options.run), Task(options.env, env_options=options.env_options), options.noise)
         else:
-            trained = load(options.run, options.seed, options.agent)
+            trained = load(options.run, options.seed, options.agent, options.best)
     num_steps = options.num_steps or (None if options.num_episodes else 10_000)
     transitions, about = record_dataset(trained, num_steps, options.num_envs, options.record_seed, options.num_episodes)
     with renaming(path="out"):

@@ -85,7 +85,7 @@ class Hex(GridGame):
         number = np.arange(self.size)
         rows = np.broadcast_to(number[:, None], (self.size, self.size))
         first, last = (self.grid.pack(rows == number[i]) for i in (0, -1))
-        left, right = (self.grid.pack(rows.T == number[i]) for i in (0, -1))
+        left, right = (self.grid.pack(number[i] == rows.T) for i in (0, -1))
         return (first, last), (left, right)
 
     def legal_actions(self, state: HexState) -> Array:

@@ -64,11 +64,21 @@ def chosen_rows(ends: np.ndarray, num_episodes: int, subsample: int) -> np.ndarr
 
 
 def report_recorded(agent: Agent, env: Any, env_params: Any, agent_states: PyTree, directory: Path) -> dict[str, Any]:
-    """The mean return of the whole dataset's episodes, if it says so, for the summary of a run that imitates it."""
+    """What a run imitated, for its summary."""
     del agent, env, env_params, agent_states
-    about = _dataset(run_directory.read_config(directory)["options"]["config.dataset"]).about
+    options, fields = run_directory.read_config(directory)["options"], dataclasses.fields(Demonstrations)
+    return describe_demonstrations(Demonstrations(*(options[f"config.{field.name}"] for field in fields)))
+
+
+def describe_demonstrations(config: Demonstrations) -> dict[str, Any]:
+    """How many episodes and transitions are imitated, and the mean return of the whole dataset's episodes, if known."""
+    transitions, about = _dataset(config.dataset)
+    ends = np.asarray(transitions.terminated | transitions.truncated)
     mean = about.get("episode_return_mean")
-    return {"expert_return_mean": float(mean)} if isinstance(mean, int | float) else {}
+    return {
+        "demonstrated_episodes": config.num_episodes or int(ends[:-1].sum()) + 1,
+        "demonstrated_transitions": len(chosen_rows(ends, config.num_episodes, config.subsample)),
+    } | ({"expert_return_mean": float(mean)} if isinstance(mean, int | float) else {})
 
 
 def read_dataset(path: str, env: Any, env_params: Any) -> Transition:
@@ -81,11 +91,6 @@ def read_dataset(path: str, env: Any, env_params: Any) -> Transition:
         raise ArgumentError("dataset", rule, num_actions)
     check_is_of_env(transitions, env, env_params, num_actions)
     return transitions
-
-
-def describe_dataset(path: str) -> Mapping[str, Any]:
-    """Where the transitions in a file come from. Its errors name the option `dataset`."""
-    return _dataset(path).about
 
 
 def _dataset(path: str) -> Dataset:

@@ -99,11 +99,10 @@ def _load_expert(directory: str) -> TrainedPolicy:
     if not directory:
         raise ArgumentError("expert", "must be the directory of a run, whose policy is the expert", got="none")
     try:
-        return load_run(Path(directory))
-    except (ArgumentError, CheckpointError) as error:
-        raise ArgumentError(
-            "expert", f"must be the directory of a run that can be loaded ({error})", directory
-        ) from error
+        with renaming(directory="expert"):
+            return load_run(Path(directory))
+    except CheckpointError as error:
+        raise ArgumentError("expert", f"must be a run that can be loaded ({error})", directory) from error
 
 
 def _network(env: Any, env_params: Any, config: PolicyConfig) -> Network:

@@ -1,29 +1,155 @@
-"""The recipe of inverse reinforcement learning in a Grid World: demonstrations, methods, and learning from the result.
+"""The recipe of inverse reinforcement learning in a Grid World: behaviour cloning with a policy that plans.
 
-A reward is one number for entering each cell, as in the environment's own parameters.
+The policy `π_θ(a | s)` is the one that plans on a reward `R_θ` and prefers, of all with the same return, the one with
+the largest causal entropy (Ziebart 2010). To clone demonstrations with it is to find the reward under which they are
+most likely. A reward is one number for entering each cell, as in the environment's own parameters.
 """
 
-import re
+import dataclasses
 from collections.abc import Callable
-from functools import partial
-from typing import Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
+from annotated_types import Interval
 
-from jaxrl import inverse
-from jaxrl.agents import QLearningHparams, q_learning
+from jaxrl import inverse, planning
+from jaxrl.agents import QLearningHparams, behaviour_cloning, q_learning
+from jaxrl.agents.policy_gradient import PolicyGradientState
 from jaxrl.arguments import ArgumentError
+from jaxrl.distributions import Categorical
+from jaxrl.envs import rollout
 from jaxrl.envs.grid_world import GridWorld, GridWorldParams
-from jaxrl.inverse import Trajectories
+from jaxrl.memory import check_fits
 from jaxrl.networks import q_network
-from jaxrl.recipes.demonstrations import describe_dataset, read_dataset
-from jaxrl.training import OnPolicyConfig, on_policy
-from jaxrl.types import MDP, Array, PyTree
+from jaxrl.plots.picture_errors import errors_as_notes
+from jaxrl.plots.recovered_reward import Column, draw_recovered
+from jaxrl.random import key_stream
+from jaxrl.recipes.demonstrations import (
+    Demonstrations,
+    chosen_rows,
+    dataset_shapes,
+    describe_demonstrations,
+    read_demonstrations,
+)
+from jaxrl.runs import run_directory
+from jaxrl.runs.options import default_hint
+from jaxrl.runs.recording import episode_returns
+from jaxrl.training import OfflineConfig, OnPolicyConfig, offline, on_policy
+from jaxrl.training.devices import bytes_of
+from jaxrl.types import MDP, Agent, Array, Input, PyTree, Trainer, Transition
 
-Method = Literal["maxent", "deep", "lp"]
+REWARDS, PICTURE = "rewards.npz", "rewards.png"
+EPISODES, LENGTH = 100, 200
+"""Demonstrations of the best policy, unless their number is given, and the steps after which they are cut."""
+
+
+@dataclasses.dataclass(frozen=True)
+class RewardRecovery(Demonstrations, OfflineConfig):
+    """Static configuration of inverse reinforcement learning."""
+
+    dataset: Annotated[str, default_hint("none: the best policy demonstrates", "FILE")] = ""
+    """Recorded transitions, as `python -m jaxrl.experiments.record` writes them."""
+    num_episodes: Annotated[int, Interval(ge=0, le=1_000_000)] = 0
+    """Episodes to learn from, the first ones of a dataset; 0 for all of it, or for 100 of the best policy."""
+    reward: Literal["table", "network"] = "table"
+    """What the reward is: a number for each cell, or a network that sees where it is and of which kind."""
+    discount: Annotated[float, Interval(gt=0, lt=1)] = 0.9
+    """The discount γ of the expert and of all that learns."""
+    horizon: Annotated[int, Interval(ge=1, le=10_000)] = 50
+    """Steps that the policy plans ahead."""
+    linear_program: bool = True
+    """Also find the reward of Ng & Russell's linear program, which is given the best policy itself."""
+    rl_steps: Annotated[int, Interval(ge=0, lt=2**31)] = 200_000
+    """Steps of Q-learning on the recovered reward of the first seed; 0 leaves it out."""
+
+
+class Planner(NamedTuple):
+    """A network whose policy plans on the reward that its parameters give.
+
+    Attributes:
+        mdp: the problem. Its reward plays no part.
+        entered: see `entered_cells`.
+        state_of: observations `[N, ...]` to states `[N]`.
+        horizon: the steps that it plans ahead.
+        start: the first parameters, from a key.
+        cells: the reward for entering each cell, `[S]`, from the parameters.
+    """
+
+    mdp: MDP
+    entered: np.ndarray
+    state_of: Callable[[Array], Array]
+    horizon: int
+    start: Callable[[Array], PyTree]
+    cells: Callable[[PyTree], Array]
+
+    def init(self, key: Array, observations: PyTree) -> PyTree:
+        del observations
+        return self.start(key)
+
+    def apply(self, params: PyTree, observations: PyTree, *, rngs: dict[str, Array] | None = None) -> Categorical:
+        del rngs
+        mdp = self.mdp._replace(reward=jnp.asarray(self.entered) @ self.cells(params))
+        return Categorical(inverse.soft_value_iteration(mdp, self.horizon).q_values[0][self.state_of(observations)])
+
+
+def build(env: Any, env_params: Any, config: RewardRecovery) -> tuple[Agent, Trainer]:
+    """Inverse reinforcement learning from the transitions in a file, or from those of the best policy.
+
+    Raises:
+        ArgumentError: the environment is not a Grid World, or the file cannot be read, or is of another one.
+    """
+    _check_env(env)
+    return _build(env, env_params, config, demonstrations(env, env_params, config)[0])
+
+
+def build_to_load(env: Any, env_params: Any, config: RewardRecovery) -> tuple[Agent, Trainer]:
+    """The same without the demonstrations."""
+    _check_env(env)
+    return _build(env, env_params, config, dataset_shapes(env, env_params, config.batch_size))
+
+
+def _build(env: GridWorld, params: GridWorldParams, config: RewardRecovery, seen: Transition) -> tuple[Agent, Trainer]:
+    agent = behaviour_cloning(make_planner(env, params, config))
+    return agent, offline(agent, seen, config)
+
+
+def _check_env(env: Any) -> None:
+    if not isinstance(env, GridWorld):
+        raise ArgumentError("env", "must be GridWorld, whose states are numbered for tables", type(env).__name__)
+
+
+def make_planner(env: GridWorld, params: GridWorldParams, config: RewardRecovery) -> Planner:
+    """The policy that plans in a Grid World, whose reward it does not know."""
+    mdp, entered = jax.device_get((env.mdp(params.replace(discount=config.discount)), entered_cells(env, params)))
+    start, cells = _table(env) if config.reward == "table" else _network(env)
+    return Planner(mdp._replace(reward=0 * mdp.reward), entered, env.state_of, config.horizon, start, cells)
+
+
+def _table(env: GridWorld) -> tuple[Callable[[Array], PyTree], Callable[[PyTree], Array]]:
+    """One parameter for each cell, from zero on."""
+    return lambda key: jnp.zeros(env.grid.wall.size), lambda params: params
+
+
+def _network(env: GridWorld) -> tuple[Callable[[Array], PyTree], Callable[[PyTree], Array]]:
+    """A network of the cells' features (Wulfmeier et al. 2015, https://arxiv.org/abs/1507.04888)."""
+    features = cell_features(env)
+    network = q_network(features[0], 1, hidden_sizes=(64, 64))
+
+    def cells(params: PyTree) -> Array:
+        return jnp.ravel(jnp.asarray(network.apply(params, features)))
+
+    return lambda key: network.init(key, features), cells
+
+
+def cell_features(env: GridWorld) -> np.ndarray:
+    """What a network knows of each cell, `[S, F]`: row and column from -1 to 1, and which kinds of cell it is."""
+    grid = env.grid
+    height, width = grid.wall.shape
+    y, x = np.meshgrid(np.linspace(-1, 1, height), np.linspace(-1, 1, width), indexing="ij")
+    return np.stack([y, x, grid.wall, grid.terminal, grid.cliff], axis=-1, dtype=np.float32).reshape(-1, 5)
 
 
 def entered_cells(env: GridWorld, params: GridWorldParams) -> Array:
@@ -38,96 +164,131 @@ def entered_cells(env: GridWorld, params: GridWorldParams) -> Array:
     return jax.jacfwd(reward_of)(jnp.zeros(env.grid.wall.size))
 
 
-def cell_features(env: GridWorld) -> np.ndarray:
-    """What a network knows of each cell, `[S, F]`: row and column from -1 to 1, and which kinds of cell it is."""
-    grid = env.grid
-    height, width = grid.wall.shape
-    y, x = np.meshgrid(np.linspace(-1, 1, height), np.linspace(-1, 1, width), indexing="ij")
-    return np.stack([y, x, grid.wall, grid.terminal, grid.cliff], axis=-1, dtype=np.float32).reshape(-1, 5)
+def demonstrations(
+    env: GridWorld, params: GridWorldParams, config: RewardRecovery
+) -> tuple[Transition, dict[str, Any]]:
+    """The transitions to learn from, and what a summary says of them.
+
+    Raises:
+        ArgumentError: the file cannot be read, or its transitions are of another map.
+    """
+    if not config.dataset:
+        return _demonstrate(env, params, config)
+    seen = read_demonstrations(config, env, params)
+    if (seen.observation[..., 1:] != np.stack([env.grid.wall, env.grid.terminal], axis=-1)).any():
+        raise ArgumentError("dataset", "must be of this map", got="one of another")
+    return seen, describe_demonstrations(config)
 
 
-def maxent_reward(mdp: MDP, seen: Trajectories, entered: Array, learning_rate: float, num_steps: int) -> Array:
-    """The most likely reward of each cell, `[S]`, one parameter for each, from zero on (Ziebart 2010)."""
-    start = jnp.zeros(entered.shape[-1])
-    return _fit(mdp, seen, lambda cells: entered @ cells, start, learning_rate, num_steps)
+def _demonstrate(env: GridWorld, params: GridWorldParams, config: RewardRecovery) -> tuple[Transition, dict[str, Any]]:
+    """Episodes of the best policy, the first one of each environment."""
+    number, length = config.num_episodes or EPISODES, min(LENGTH, int(params.max_steps_in_episode))
+    with np.errstate(divide="ignore"):
+        logits = np.log(best_policy(env, params, config.discount)[1]).astype(np.float32)
+
+    def act(given: Input, key: Array) -> Array:
+        return jax.random.categorical(key, jnp.asarray(logits)[env.state_of(given.observation)])
+
+    def play(key: Array) -> Transition:
+        return rollout(env, act, key, length, number, params)._replace(extras=())
+
+    key = key_stream(0, "recording")
+    check_fits("the demonstrations take", 2 * bytes_of(jax.eval_shape(play, key)), "fewer of them need less")
+    steps = jax.tree.map(lambda x: np.array(x).swapaxes(0, 1), jax.device_get(jax.jit(play)(key)))
+    steps.truncated[:, -1] |= ~steps.terminated[:, -1]
+    ends = steps.terminated | steps.truncated
+    first = np.cumsum(ends, axis=1) - ends == 0
+    seen = jax.tree.map(lambda x: x[first], steps)
+    rows = chosen_rows(seen.terminated | seen.truncated, 0, config.subsample)
+    about = {"demonstrated_episodes": number, "demonstrated_transitions": len(rows)}
+    return jax.tree.map(lambda x: x[rows], seen), about | {"expert_return_mean": float(np.mean(episode_returns(seen)))}
 
 
-def deep_reward(
-    mdp: MDP, seen: Trajectories, entered: Array, features: np.ndarray, key: Array, learning_rate: float, num_steps: int
-) -> Array:
-    """The most likely reward of each cell, `[S]`, as a network of its `features [S, F]` (Wulfmeier et al. 2015)."""
-    network = q_network(features[0], 1, hidden_sizes=(64, 64))
-
-    def cells(params: PyTree) -> Array:
-        return jnp.ravel(jnp.asarray(network.apply(params, features)))
-
-    params = network.init(key, features)
-    fitted = _fit(mdp, seen, lambda params: entered @ cells(params), params, learning_rate, num_steps)
-    return cells(fitted)
+def best_policy(env: GridWorld, params: GridWorldParams, discount: float) -> tuple[MDP, np.ndarray]:
+    """The tables of a Grid World, and the best policy `[S, A]` for its true reward, in float64. Ties share."""
+    with jax.enable_x64(True):
+        mdp = env.mdp(params.replace(discount=discount))
+        plan = planning.policy_iteration(mdp)
+        # Rounding errors hide some ties.
+        best = np.asarray(plan.q_values > plan.values[:, None] - 1e-9 * abs(mdp.reward).max())
+        return mdp, best / best.sum(1, keepdims=True)
 
 
-def simplest_reward(mdp: MDP, policy: Array, entered: Array, l1_penalty: float | None = None) -> np.ndarray:
+def report(
+    agent: Agent, env: GridWorld, env_params: GridWorldParams, agent_states: PolicyGradientState, directory: Path
+) -> dict[str, Any]:
+    """How much less than the best policy those earn that are planned and learned on the recovered rewards.
+
+    Writes the rewards, and draws that of the first seed and the policy planned on it beside the true ones.
+    """
+    del agent
+    options = run_directory.read_config(directory)["options"]
+    fields = [field.name for field in dataclasses.fields(RewardRecovery)]
+    config = RewardRecovery(**{name: options[f"config.{name}"] for name in fields})
+    planner = make_planner(env, env_params, config)
+    mdp, expert = best_policy(env, env_params, config.discount)
+    recovered = np.asarray(jax.vmap(planner.cells)(agent_states.params), np.float64)
+    plans = [plan_on(mdp, planner.entered @ cells) for cells in recovered]
+    losses = [value_difference(mdp, expert, policy) for policy in plans]
+    rewards = {"true": np.ravel(env_params.reward), "recovered": recovered}
+    random = np.full(expert.shape, 1 / expert.shape[1])
+    entries = {
+        "expected_value_difference": float(np.mean(losses)),
+        "expected_value_difference_per_seed": losses,
+        "expected_value_difference_random": value_difference(mdp, expert, random),
+    }
+    columns = [
+        make_column("true reward", mdp, rewards["true"], expert),
+        make_column("recovered", mdp, recovered[0], plans[0]),
+    ]
+    if config.linear_program:
+        cells = simplest_reward(mdp, expert, planner.entered)
+        columns.append(make_column("linear program", mdp, cells, plan_on(mdp, planner.entered @ cells)))
+        loss = value_difference(mdp, expert, columns[-1].policy)
+        entries["expected_value_difference_linear_program"], rewards["linear_program"] = loss, cells
+    if config.rl_steps:
+        key = key_stream(options["seed"], "later evaluation")
+        learned = learn_policy(env, env_params, recovered[0], config.discount, key, config.rl_steps)
+        entries["expected_value_difference_q_learning"] = value_difference(mdp, expert, learned)
+    np.savez(directory / REWARDS, **rewards)  # type: ignore[arg-type]  # numpy's stub takes names for flags
+    heading = f"{env.describe_rules(env_params)}, $\\gamma$ = {config.discount:g}"
+    with errors_as_notes(directory / PICTURE):
+        draw_recovered(env, columns, heading, directory / PICTURE)
+    return demonstrations(env, env_params, config)[1] | entries
+
+
+def plan_on(mdp: MDP, reward: np.ndarray) -> np.ndarray:
+    """The best policy `[S, A]` for another reward `[S, A]`."""
+    with jax.enable_x64(True):
+        return np.asarray(planning.policy_iteration(mdp._replace(reward=jnp.asarray(reward))).policy)
+
+
+def value_difference(mdp: MDP, expert: np.ndarray, policy: np.ndarray) -> float:
+    """How much less than the expert's the expected discounted return of a policy is."""
+    with jax.enable_x64(True):
+        returns = [planning.expected_return(mdp, jnp.asarray(x)) for x in (expert, policy)]
+        return round(float(returns[0] - returns[1]), 12)  # rounding errors are no difference
+
+
+def make_column(title: str, mdp: MDP, reward: np.ndarray, policy: np.ndarray) -> Column:
+    """A column of the picture: a reward `[S]`, and a policy `[S, A]` with its values under the true reward."""
+    with jax.enable_x64(True):
+        return Column(title, reward, policy, np.asarray(planning.policy_evaluation(mdp, jnp.asarray(policy))))
+
+
+def simplest_reward(mdp: MDP, policy: np.ndarray, entered: np.ndarray) -> np.ndarray:
     """The reward of each cell, `[S]`, that sets the policy apart (Ng & Russell 2000); see `inverse.linear_program`.
 
-    By default, λ is 75 % of the one that makes the reward zero.
+    The paper advises to choose λ just below the one that makes the reward zero. It is 75 % of that here.
     """
-    if l1_penalty is None:
-        l1_penalty = 0.75 * inverse.critical_l1_penalty(mdp, policy, entered)
+    l1_penalty = 0.75 * inverse.critical_l1_penalty(mdp, policy, entered)
     weights = inverse.linear_program(mdp, policy, entered, l1_penalty=l1_penalty).weights
     return np.round(weights, 12)  # without what is left of zeros
 
 
-def _fit(
-    mdp: MDP,
-    seen: Trajectories,
-    reward: Callable[[PyTree], Array],
-    params: PyTree,
-    learning_rate: float,
-    num_steps: int,
-) -> PyTree:
-    horizon = seen.states.shape[1]
-    starts = jnp.zeros_like(mdp.initial).at[seen.states[:, 0]].add(1 / len(seen.states))
-    problem = mdp._replace(initial=starts)  # so that where episodes start needs no reward to explain it
-    expert = inverse.trajectory_occupancy(problem, seen)
-    fit = partial(inverse.max_entropy, horizon=horizon, optimizer=optax.adam(learning_rate), num_steps=num_steps)
-    return jax.jit(lambda params: fit(problem, expert, reward, params).params)(params)
-
-
-def trajectories_from(path: str, env: GridWorld, params: GridWorldParams, horizon: int) -> Trajectories:
-    """The episodes in a file of recorded transitions, cut after `horizon` steps.
-
-    An episode that was cut earlier is left out, because what the expert would have done next is unknown. The
-    cap on its steps may differ from that of the environment.
-
-    Raises:
-        ArgumentError: the file cannot be read, holds transitions of another environment or map, or no such episode.
-    """
-    cap = re.search(r"(\d+)-step cap$", str(describe_dataset(path).get("rules_text")))
-    if cap:  # any will do
-        params = params.replace(max_steps_in_episode=int(cap[1]))
-    transitions = read_dataset(path, env, params)
-    height, width = env.grid.wall.shape
-    expected = np.stack([env.grid.wall, env.grid.terminal], axis=-1)
-    if (transitions.observation[..., 1:] != expected).any():
-        raise ArgumentError("dataset", f"must be of this map, {height} × {width}", got="one of another")
-    states, follows = (np.asarray(env.state_of(x)) for x in (transitions.observation, transitions.next_observation))
-    rows: list[tuple[np.ndarray, np.ndarray]] = []
-    first = 0
-    for last in np.flatnonzero(transitions.terminated | transitions.truncated).tolist():
-        seen = np.arange(first, min(last + 1, first + horizon))
-        ended = np.full(horizon - len(seen), follows[last])  # a terminal state repeats
-        if transitions.terminated[last] or not len(ended):
-            rows.append((np.append(states[seen], ended), np.append(transitions.action[seen], 0 * ended)))
-        first = last + 1
-    if not rows:
-        rule = f"must have an episode that ends, or one of at least {horizon} steps"
-        raise ArgumentError("dataset", rule, got="none")
-    return Trajectories(*(jnp.asarray(np.stack(x), jnp.int32) for x in zip(*rows, strict=True)))
-
-
 def learn_policy(
     env: GridWorld, params: GridWorldParams, cells: np.ndarray, discount: float, key: Array, num_steps: int
-) -> Array:
+) -> np.ndarray:
     """The greedy policy `[S, A]` of Q-learning in the environment, with another reward for each cell `[S]`."""
     rewarded = params.replace(reward=np.asarray(cells, np.float32).reshape(env.grid.wall.shape))
     agent = q_learning(env.grid.wall.size, env.num_actions, env.state_of)
@@ -139,6 +300,4 @@ def learn_policy(
         state, _ = jax.lax.scan(lambda state, _: (trainer.step(state)[0], None), state, length=-(-num_steps // 16))
         return state.agent.q_values
 
-    with jax.enable_x64(False):
-        q_values = np.asarray(jax.jit(train)(key))
-    return jax.nn.one_hot(q_values.argmax(1), env.num_actions)
+    return np.eye(env.num_actions)[np.asarray(jax.jit(train)(key)).argmax(1)]

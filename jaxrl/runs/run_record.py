@@ -2,11 +2,11 @@
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jaxrl.formatting import describe_spread, format_mean
+from jaxrl.formatting import describe_spread, format_mean, format_number
 from jaxrl.runs import run_directory
 from jaxrl.training.measure import NO_MISTAKES, RETURN
 from jaxrl.types import unit_of
@@ -22,13 +22,26 @@ def describe_return(summary: dict[str, Any]) -> str:
     return f"{format_mean(returns)}, {spread}"
 
 
-def record(run: Path, directory: Path, pictures: tuple[str, ...] = ()) -> None:
+def describe_entries(entries: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What an experiment adds to its summary, in words: the single numbers and the texts."""
+
+    def text(value: str | int | float) -> str:
+        return f"{value:,}" if isinstance(value, int) else value if isinstance(value, str) else format_number(value, 4)
+
+    single = {name: value for name, value in entries.items() if isinstance(value, str | int | float)}
+    return [(name.replace("_", " "), text(value)) for name, value in single.items()]
+
+
+def record(
+    run: Path, directory: Path, pictures: tuple[str, ...] = (), entries: Mapping[str, Any] | None = None
+) -> None:
     """Copies the results of a finished run, without checkpoints, to `directory`, and writes its `README.md`.
 
     Args:
         run: the directory of the run.
         directory: the directory of the record.
         pictures: the names of the experiment's own pictures.
+        entries: what the experiment adds to its summary.
     """
     directory.mkdir(parents=True, exist_ok=True)
     drawn = [name for name in (run_directory.CURVE, run_directory.VIDEO, *pictures) if (run / name).exists()]
@@ -40,7 +53,7 @@ def record(run: Path, directory: Path, pictures: tuple[str, ...] = ()) -> None:
     config["options"]["out"] = None
     run_directory.write_json(directory / run_directory.CONFIG, config)
     summary = json.loads((run / run_directory.SUMMARY).read_text())
-    (directory / "README.md").write_text(page(config, summary, drawn))
+    (directory / "README.md").write_text(page(config, summary, drawn, entries or {}))
 
 
 def with_epsilon(*epsilons: float | None) -> str:
@@ -49,7 +62,7 @@ def with_epsilon(*epsilons: float | None) -> str:
     return f" with ε = {high:g}" if 0 < low == high else f" with ε = {low:g} to {high:g}" if high else ""
 
 
-def page(config: dict[str, Any], summary: dict[str, Any], pictures: Sequence[str]) -> str:
+def page(config: dict[str, Any], summary: dict[str, Any], pictures: Sequence[str], entries: Mapping[str, Any]) -> str:
     """The page in Markdown, with the pictures that exist."""
     returns = dict(zip(summary["seeds"], summary["eval_return_per_seed"], strict=True))
     rows = "\n".join(f"| {seed} | {format_mean([value])} |" for seed, value in returns.items())
@@ -60,14 +73,10 @@ def page(config: dict[str, Any], summary: dict[str, Any], pictures: Sequence[str
     }
     shown = "".join(f"![{words.get(name, Path(name).stem)}]({name})\n\n" for name in pictures)
     episodes = f"{summary['eval_episodes']} episodes at the end{with_epsilon(summary.get('eval_epsilon'))}"
-    unit, expert = unit_of(summary), summary.get("expert_return_mean")
-    measure = summary.get("eval_measure", RETURN)
+    unit, measure = unit_of(summary), summary.get("eval_measure", RETURN)
     measured = "Mean return of" if measure == RETURN else f"{measure.capitalize()} in"
-    also = "" if expert is None else f"Mean return of the expert: {format_mean([expert])}.\n"
-    if "mistakes" in summary:
-        alone, searched = summary["mistake_rate"], summary["mistake_rate_search"]
-        also += f"Mistakes in {summary['positions']:,} positions: {alone:.2%} by the network alone, "
-        also += f"{searched:.2%} with its search.\n"
+    own = "".join(f"| {name} | {number} |\n" for name, number in describe_entries(entries))
+    own = f"| | |\n|---|---|\n{own}\n" if own else ""
     return f"""# {summary["algorithm"]} on {summary["env"]}
 
 ```
@@ -77,12 +86,12 @@ def page(config: dict[str, Any], summary: dict[str, Any], pictures: Sequence[str
 Rules: {summary["rules"]}.
 {summary[unit.column]:,} {unit.words} a seed. {measured} {episodes},
 {summary["eval_truncated"]} of them truncated: **{describe_return(summary)}**.
-{also}
+
 | seed | {measure} |
 |---|---|
 {rows}
 
-{shown}{summary["train_seconds"]:.0f} s of training after {summary["compile_seconds"]:.0f} s of compiling:
+{own}{shown}{summary["train_seconds"]:.0f} s of training after {summary["compile_seconds"]:.0f} s of compiling:
 {summary[f"{unit.column}_per_second"]:,.0f} {unit.words}/s, all seeds together, on {summary["device"]}.
 Run on {config["started"][:10]} at commit {config["commit"] or "none (an installed package)"}, with {versions}.
 """

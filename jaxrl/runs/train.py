@@ -12,7 +12,7 @@ from rich.console import Console
 
 from jaxrl.arguments import ArgumentError
 from jaxrl.envs import HostEnvironment, describe_rules
-from jaxrl.formatting import format_bytes, format_number, format_rows, interval_95
+from jaxrl.formatting import format_bytes, format_rows, interval_95
 from jaxrl.memory import available_memory
 from jaxrl.plots.learning_curve import draw_learning_curve
 from jaxrl.plots.picture_errors import errors_as_notes
@@ -22,7 +22,7 @@ from jaxrl.runs import provenance, run_directory
 from jaxrl.runs.experiment import Experiment, build, check_effective, naming_options, trace
 from jaxrl.runs.options import Options, check_options, flatten, untrained_steps, with_values
 from jaxrl.runs.progress import ScreenLogger
-from jaxrl.runs.run_record import describe_return, record, with_epsilon
+from jaxrl.runs.run_record import describe_entries, describe_return, record, with_epsilon
 from jaxrl.runs.task import make_env, with_map
 from jaxrl.training.best import Best
 from jaxrl.training.checkpoint import CheckpointError, Checkpoints
@@ -234,7 +234,7 @@ def report(
     draw_curve(setup, directory, summary["eval_return_per_seed"])
     record_video(setup, jax.tree.map(lambda x: x[0], agent_states), directory)
     if options.execution.record is not None and not problems:
-        record(directory, options.execution.record, experiment.pictures)
+        record(directory, options.execution.record, experiment.pictures, entries)
     show(summary, entries, experiment.pictures, directory, console)
     return summary
 
@@ -311,12 +311,8 @@ def show(
         (summary["eval_measure"], describe_return(summary)),
         ("evaluation episodes", f"{episodes}, {summary['eval_truncated']} truncated"),
     ]
-    for name, value in entries.items():
-        if isinstance(value, str):
-            rows.append((name.replace("_", " "), value))
-        elif isinstance(value, int | float):
-            rows.append((name.replace("_", " "), f"{value:,}" if isinstance(value, int) else format_number(value)))
     rows += [
+        *describe_entries(entries),
         (unit.words, f"{summary[unit.column]:,}" + (f" a seed, {seeds} seeds" if seeds > 1 else "")),
         ("training time", f"{seconds:.1f} s, {summary[f'{unit.column}_per_second']:,.0f} steps/s"),
         ("compile time", f"{summary['compile_seconds']:.1f} s"),

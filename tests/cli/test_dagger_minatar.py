@@ -123,12 +123,11 @@ BAD = [
     ("--config.expert=", "expert must be the directory of a run, whose policy is the expert, got none"),
     (
         "--config.expert nowhere",
-        "expert must be the directory of a run that can be loaded (directory must be the directory of a run or a sweep "
-        "(config.json: No such file or directory), got nowhere), got 'nowhere'",
+        "expert must be the directory of a run or a sweep (config.json: No such file or directory), got nowhere",
     ),
     (
         "--config.expert empty",
-        "expert must be the directory of a run that can be loaded (no usable checkpoint in ",
+        "expert must be a run that can be loaded (no usable checkpoint in ",
     ),
     ("--env Acrobot-v1", "expert must be of the environment 'Acrobot-v1', got 'CartPole-v1'"),
     (

@@ -9,7 +9,8 @@ import pytest
 from jaxrl import load
 from jaxrl.cli.command import main
 from jaxrl.experiments.muzero_tictactoe import experiment
-from jaxrl.recipes import self_play
+from jaxrl.games import solve
+from jaxrl.training.measure import mistakes, without_search
 
 SMALL = [
     *("--config.num-simulations", "4", "--config.num-envs", "16", "--config.rollout-length", "8"),
@@ -31,10 +32,10 @@ def test_a_run_counts_its_mistakes_and_resumes(run_main, tmp_path, monkeypatch) 
     assert summary["positions"] == 241
     assert 0 <= summary["mistake_rate_search"] < 0.5
     trained = load(tmp_path / "run")
-    solution = self_play.solve(trained.env.game)
-    raw = self_play.mistakes(trained.agent, trained.agent_state, trained.env.game, solution, search=False)
+    solution = solve(trained.env.game)
+    raw = mistakes(without_search(trained.agent), trained.agent_state, trained.env.game, solution)
     assert raw.sum() == summary["mistakes"]
-    searched = self_play.mistakes(trained.agent, trained.agent_state, trained.env.game, solution, search=True)
+    searched = mistakes(trained.agent, trained.agent_state, trained.env.game, solution)
     assert np.mean(searched) == pytest.approx(summary["mistake_rate_search"])
 
 

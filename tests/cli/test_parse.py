@@ -18,7 +18,7 @@ from jaxrl.experiments import (
     benchmark,
     dqn_minatar,
     evaluate,
-    irl_gridworld,
+    irl_mountain_car,
     minatar_suite,
     play,
     ppo_cartpole,
@@ -92,7 +92,7 @@ def test_options_are_explained_in_one_line_each() -> None:
     }
     records |= {
         q_iteration_gridworld.Options,
-        irl_gridworld.Options,
+        irl_mountain_car.Options,
         benchmark.Envs,
         benchmark.Replay,
         benchmark.Agents,

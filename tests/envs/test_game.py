@@ -15,7 +15,7 @@ def test_games_are_made_by_their_names() -> None:
     env, params = make("game:connect_four", rows=4, columns=5, random_moves=3)
     assert (env.game, env.random_moves, env.num_actions, env.name) == (ConnectFour(4, 5), 3, 5, "game:connect_four")
     assert env.describe_rules(params).startswith(
-        "ConnectFour(rows=4, columns=5, length=4), beginning with 0 to 3 random"
+        "connect four, rows 4, columns 5, length 4, beginning with 0 to 3 random"
     )
     with pytest.raises(ArgumentError, match=r"the nearest is game:tic_tac_toe\), got 'game:tic_tac'"):
         make("game:tic_tac")

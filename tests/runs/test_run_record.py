@@ -51,18 +51,18 @@ def test_a_record_says_how_it_was_made(tmp_path: Path) -> None:
         assert text in written
     assert "![the policy of seed 3 playing](policy.gif)" in written
     five = summary | {"seeds": [3, 4, 5, 6, 7], "eval_return_per_seed": [2.0, 3.0, 2.5, 2.0, 3.0]}
-    assert "**2.50 ± 0.62, 95 % interval over 5 seeds**." in page(config, five, ())
+    assert "**2.50 ± 0.62, 95 % interval over 5 seeds**." in page(config, five, (), {})
     assert sorted(path.name for path in kept.iterdir()) == sorted([*(path.name for path in run.iterdir()), "README.md"])
-    imitator = page(config, summary | {"expert_return_mean": 3.25}, ())
-    assert "range of 2 seeds**.\nMean return of the expert: 3.25.\n" in imitator
-    judged = {"eval_measure": NO_MISTAKES, "positions": 4520, "mistakes": 9.5, "mistake_rate": 0.0021,
-              "mistake_rate_search": 0.0, "eval_return_per_seed": [0.998, 0.9978]}  # fmt: skip
-    player = page(config, summary | judged, ())
+    assert "| | |" not in written
+    entries = {"expert_return_mean": 3.25, "demonstrated_transitions": 1200, "losses_per_seed": [1.0]}
+    record(run, tmp_path / "imitator", (), entries)
+    imitator = (tmp_path / "imitator" / "README.md").read_text()
+    assert "| | |\n|---|---|\n| expert return mean | 3.25 |\n| demonstrated transitions | 1,200 |\n\n![" in imitator
+    judged = {"eval_measure": NO_MISTAKES, "eval_return_per_seed": [0.998, 0.9978]}
+    player = page(config, summary | judged, (), {"not_judged": "game has no judge"})
     assert "Moves without a mistake in 8 episodes at the end,\n" in player
-    assert (
-        "**99.79 (99.78 to 99.80) %, range of 2 seeds**.\nMistakes in 4,520 positions: 0.21% by the network" in player
-    )
-    assert "alone, 0.00% with its search.\n" in player
+    assert "**99.79 (99.78 to 99.80) %, range of 2 seeds**." in player
+    assert "| not judged | game has no judge |" in player
     (run / "policy.gif").unlink()  # it could not be drawn
     record(run, tmp_path / "again", ("error.png",))
     again = (tmp_path / "again" / "README.md").read_text()
