@@ -174,6 +174,8 @@ def draw_measure(metrics: Path, picture: Path, title: str, subtitle: str, evalua
 
     Each seed, and the mean of several.
     """
+    from matplotlib.ticker import SymmetricalLogLocator
+
     curves = read_curves(metrics, EVAL_RETURN).values()
     steps, values = align_curves(curves) if curves else (np.array([0]), np.full((1, 1), np.nan))
     label, several = evaluated, f"; {len(values)} seeds and their mean" if len(values) > 1 else ""
@@ -187,7 +189,9 @@ def draw_measure(metrics: Path, picture: Path, title: str, subtitle: str, evalua
     if several:
         axes.plot(steps, values.mean(0), color="tab:blue", marker=marker)
     if evaluated == NO_MISTAKES and (values > 0).any():
-        axes.set_yscale("symlog", linthresh=values[values > 0].min())  # below is 0
+        decade = 10.0 ** np.floor(np.log10(values[values > 0].min()))  # below, the axis is linear down to 0
+        axes.set_yscale("symlog", linthresh=decade, linscale=0.3)
+        axes.yaxis.set_major_locator(SymmetricalLogLocator(base=10, linthresh=decade, subs=(1, 2, 5)))
         axes.yaxis.set_major_formatter(lambda x, _: f"{x:g} %")
         axes.set_ylim(0, 1.2 * values.max())
     figure.savefig(picture)

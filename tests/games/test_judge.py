@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jaxrl.arguments import ArgumentError
-from jaxrl.games import ILLEGAL, BoardGame, ConnectFour, TicTacToe, UnsolvedError, judge, solve
+from jaxrl.games import ILLEGAL, ConnectFour, TicTacToe, UnsolvedError, judge, solve
 from jaxrl.games.lines import LineState
 from jaxrl.games.opening_book import book_key, read_book, solve_openings, values_of
 from jaxrl.games.solution import _expand, expand
@@ -52,14 +52,15 @@ def after_12_moves(openings) -> PyTree:
     return jax.tree.map(lambda x: x[goes_on], children)
 
 
-def within(game: BoardGame, states: PyTree, depth: int) -> np.ndarray:
-    """1 or −1 for positions that the mover wins or loses in at most `depth` moves, else 0: `[P]`."""
-    children, _, legal, reward = expand(game, states)
-    worth = reward.astype(int)
+def within(states: PyTree, depth: int) -> np.ndarray:
+    """What the book says of positions `[P, ...]`, for those that end in at most `depth` moves; 0 for others."""
+    children, _, legal, reward = expand(GAME, states)
+    worth = 99 * reward.astype(int)
     goes_on = legal & ~children.terminated
     if depth > 1:
-        worth[goes_on] = -within(game, jax.tree.map(lambda x: x[goes_on], children), depth - 1)
-    return np.where(legal, worth, ILLEGAL).max(1)
+        after = within(jax.tree.map(lambda x: x[goes_on], children), depth - 1)
+        worth[goes_on] = np.sign(after) - after  # one move later, for the other player
+    return np.where(legal, worth, -100).max(1)
 
 
 def test_the_book_is_as_its_package_documents(book) -> None:
@@ -86,21 +87,16 @@ def test_the_book_is_as_its_package_documents(book) -> None:
 def test_values_are_those_of_a_search(book, openings) -> None:
     """Who wins within three moves, by our own rules, is who the book says, and in as many moves."""
     states = jax.tree.map(lambda x: x[:1500:12], after_12_moves(openings))
+    found = np.full(len(states.player), 99)  # absent: the mover wins at once
+    for side in (states.stones, states.stones[..., ::-1]):
+        at = np.searchsorted(book["position"], key := book_key(side)).clip(max=len(book) - 1)
+        found = np.where(book["position"][at] == key, book["value"][at], found)
+    known = within(states, 3)
+    np.testing.assert_array_equal(known, np.where(np.abs(found) >= 97, found, 0))
+    assert {99, -98, 97, 0} == set(known)
     book = book.copy()
     book["value"][-1] = -80  # no position here, so it stands for none that is missing
-    values = values_of(book, GAME, states)
-    keys = [book_key(side) for side in (states.stones, states.stones[..., ::-1])]
-    entries = dict(zip(book["position"].tolist(), book["value"].tolist(), strict=True))
-    found = [entries.get(a, entries.get(b)) for a, b in zip(*(key.tolist() for key in keys), strict=True)]
-    seen = set()
-    for depth in range(1, 4):
-        known = within(GAME, states, depth)
-        assert (values[known != 0] == known[known != 0]).all()
-        for entry, value in zip(found, known, strict=True):
-            by_then = entry is None or (entry != 0 and 100 - abs(entry) <= depth)
-            assert by_then == (value != 0)
-            seen.add((depth, int(value)))
-    assert {(1, 1), (2, -1), (3, 1)} <= seen
+    np.testing.assert_array_equal(values_of(book, GAME, states), np.sign(found))
 
 
 def test_a_position_that_the_book_lacks_is_an_error(book, openings) -> None:
@@ -122,9 +118,9 @@ def test_openings_are_judged_by_what_follows(openings) -> None:
     np.testing.assert_array_equal(values != ILLEGAL, jax.vmap(GAME.legal_actions)(states))
     some = jax.tree.map(lambda x: x[:200], states)
     children, _, legal, reward = expand(GAME, some)
-    worth = np.where(reward > 0, 1, 0)
+    worth = reward.astype(int)
     goes_on = legal & ~children.terminated
-    worth[goes_on] = -within(GAME, jax.tree.map(lambda x: x[goes_on], children), 2)
+    worth[goes_on] = -np.sign(within(jax.tree.map(lambda x: x[goes_on], children), 2))
     assert (worth == -1).sum() > 50
     assert (values[:200][worth != 0] == worth[worth != 0]).all()
     legal = values != ILLEGAL

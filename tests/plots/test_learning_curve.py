@@ -68,8 +68,8 @@ def test_what_evaluations_of_games_measure_is_the_curve(evaluated: str, tmp_path
     (tmp_path / "metrics.csv").write_text("\n".join(rows))
     draw_learning_curve(tmp_path / "metrics.csv", tmp_path / "curve.png", "title", "rules", [1.0, 0.98], evaluated)
     axes = drawn[0].axes[0]
-    curves = [(list(line.get_xdata()), list(line.get_ydata())) for line in axes.lines]
-    assert [steps for steps, _ in curves] == [[10, 20, 30]] * 3
+    curves = [(np.asarray(line.get_xdata()), np.asarray(line.get_ydata())) for line in axes.lines]
+    np.testing.assert_array_equal([steps for steps, _ in curves], [[10, 20, 30]] * 3)
     expected = np.array([[0.6, 0.9, 1.0], [0.8, 0.7, 0.98], [0.7, 0.8, 0.99]])
     mistakes = evaluated == NO_MISTAKES
     np.testing.assert_allclose([values for _, values in curves], 100 * (1 - expected) if mistakes else expected)
