@@ -82,11 +82,9 @@ class Hex(GridGame):
     @cached_property
     def _edges(self) -> tuple[tuple[Bits, Bits], tuple[Bits, Bits]]:
         """The first and the last row, and the first and the last column."""
-        number = np.arange(self.size)
-        rows = np.broadcast_to(number[:, None], (self.size, self.size))
-        first, last = (self.grid.pack(rows == number[i]) for i in (0, -1))
-        left, right = (self.grid.pack(rows.T == number[i]) for i in (0, -1))
-        return (first, last), (left, right)
+        rows = np.indices((self.size, self.size))[0]
+        first, last = rows == 0, rows == self.size - 1
+        return (self.grid.pack(first), self.grid.pack(last)), (self.grid.pack(first.T), self.grid.pack(last.T))
 
     def legal_actions(self, state: HexState) -> Array:
         own, other = self._sides(state)

@@ -166,7 +166,9 @@ def test_a_snapback_is_no_ko() -> None:
     assert drawn(state) == "X..X. OXXX. ..... ..... ....."
 
 
-@pytest.mark.parametrize(("player", "komi", "reward"), [(0, -1.0, 0), (1, -1.0, 0), (0, -1.5, 1), (1, -0.5, 1), (0, 0.0, -1)])
+@pytest.mark.parametrize(
+    ("player", "komi", "reward"), [(0, -1.0, 0), (1, -1.0, 0), (0, -1.5, 1), (1, -0.5, 1), (0, 0.0, -1)]
+)
 def test_stones_and_surrounded_points_count(player: int, komi: float, reward: float) -> None:
     """Black has 9 stones and 2 points, White 9 stones and 3 points; both reach the other two."""
     game = Go(5, komi)
