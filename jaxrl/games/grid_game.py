@@ -6,7 +6,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrl.games.bits import Bits, Grid, bits_of
+from jaxrl.games.bit_boards import Bits, Grid, bits_of
 from jaxrl.games.board_game import BoardGame
 from jaxrl.types import Array
 

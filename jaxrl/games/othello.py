@@ -9,7 +9,7 @@ import numpy as np
 from annotated_types import Interval
 
 from jaxrl.arguments import ArgumentError, check
-from jaxrl.games.bits import Bits
+from jaxrl.games.bit_boards import Bits
 from jaxrl.games.grid_game import GridGame
 from jaxrl.types import Array
 
