@@ -1,25 +1,14 @@
 """The interface of games: two players move in turn, see everything, and one wins what the other loses."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
+from jaxrl.games.symmetries import Symmetry
 from jaxrl.types import Array
-
-
-class Symmetry(NamedTuple):
-    """A change of the board that leaves the game the same, such as to its mirror image.
-
-    Attributes:
-        turn: maps observations `[..., H, W, C]` to those of the changed board.
-        actions: which action becomes each action of the changed board, int `[A]`: a policy `p` becomes `p[actions]`.
-    """
-
-    turn: Callable[[Any], Any]
-    actions: np.ndarray
 
 
 class BoardGame(ABC):

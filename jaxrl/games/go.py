@@ -19,7 +19,7 @@ import numpy as np
 from annotated_types import Interval
 
 from jaxrl.arguments import check
-from jaxrl.games.bits import Bits, bits_of, flood
+from jaxrl.games.bit_boards import Bits, bits_of, flood
 from jaxrl.games.grid_game import GridGame
 from jaxrl.types import Array
 

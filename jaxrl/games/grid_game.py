@@ -1,13 +1,15 @@
 """What games with stones of two colours on a square board have in common."""
 
+from collections.abc import Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrl.games.bits import Bits, Grid, bits_of
+from jaxrl.games.bit_boards import Bits, Grid, bits_of
 from jaxrl.games.board_game import BoardGame
+from jaxrl.games.symmetries import Symmetry, Turn, symmetries_of_cells, turns_of
 from jaxrl.types import Array
 
 
@@ -36,6 +38,12 @@ class GridGame(BoardGame):
         the player moves first in the game."""
         own, other = (self.grid.unpack(side) for side in self._sides(state))
         return jnp.stack([own, other, jnp.full(own.shape, state.player == 0)], axis=-1)
+
+    turns: ClassVar[Sequence[Turn]] = turns_of(1, 1)
+    """Those that leave the game the same: by default, all of a square."""
+
+    def symmetries(self) -> Sequence[Symmetry]:
+        return symmetries_of_cells(self.turns, self.size, self.size, self.num_actions)
 
     def board(self, observation: np.ndarray) -> np.ndarray:
         own, other, moves_first = np.asarray(observation).transpose(2, 0, 1)[:3]

@@ -1,7 +1,7 @@
 """Hex, as bit boards."""
 
 import dataclasses
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Annotated, NamedTuple
 
 import jax
@@ -10,8 +10,9 @@ import numpy as np
 from annotated_types import Interval
 
 from jaxrl.arguments import check
-from jaxrl.games.bits import Bits, bits_of, flood
+from jaxrl.games.bit_boards import Bits, bits_of, flood
 from jaxrl.games.grid_game import GridGame
+from jaxrl.games.symmetries import turned
 from jaxrl.types import Array
 
 
@@ -44,6 +45,8 @@ class Hex(GridGame):
 
     size: Annotated[int, Interval(ge=2, le=19)] = 11
     swap: bool = True
+
+    turns = (turned, partial(turned, up=True, left=True))  # others exchange the players' edges
 
     def __post_init__(self) -> None:
         check(self)
@@ -82,11 +85,9 @@ class Hex(GridGame):
     @cached_property
     def _edges(self) -> tuple[tuple[Bits, Bits], tuple[Bits, Bits]]:
         """The first and the last row, and the first and the last column."""
-        number = np.arange(self.size)
-        rows = np.broadcast_to(number[:, None], (self.size, self.size))
-        first, last = (self.grid.pack(rows == number[i]) for i in (0, -1))
-        left, right = (self.grid.pack(number[i] == rows.T) for i in (0, -1))
-        return (first, last), (left, right)
+        rows = np.indices((self.size, self.size))[0]
+        first, last = rows == 0, rows == self.size - 1
+        return (self.grid.pack(first), self.grid.pack(last)), (self.grid.pack(first.T), self.grid.pack(last.T))
 
     def legal_actions(self, state: HexState) -> Array:
         own, other = self._sides(state)

@@ -7,8 +7,7 @@ below. Lines then are a few shifts of whole columns, and a board of any width ta
 import dataclasses
 from collections.abc import Sequence
 from functools import partial
-from itertools import product
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +15,8 @@ import numpy as np
 from annotated_types import Interval
 
 from jaxrl.arguments import ArgumentError, check
-from jaxrl.games.board_game import BoardGame, Symmetry
+from jaxrl.games.board_game import BoardGame
+from jaxrl.games.symmetries import Symmetry, symmetries_of_cells, turned, turns_of
 from jaxrl.types import Array
 
 SIDE = Annotated[int, Interval(ge=1, le=8)]
@@ -115,9 +115,7 @@ class TicTacToe(LineGame):
         return state.terminated | ~self.observe(state).any(-1).reshape(-1)
 
     def symmetries(self) -> Sequence[Symmetry]:
-        cells = np.arange(self.num_actions).reshape(self.rows, self.columns, 1)
-        turns = turns_of(self.rows, self.columns)
-        return [Symmetry(turn, turn(cells).reshape(-1)) for turn in turns]
+        return symmetries_of_cells(turns_of(self.rows, self.columns), self.rows, self.columns, self.num_actions)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,20 +145,6 @@ class ConnectFour(LineGame):
     def symmetries(self) -> Sequence[Symmetry]:
         columns = np.arange(self.columns)
         return [Symmetry(turned, columns), Symmetry(partial(turned, left=True), columns[::-1])]
-
-
-def turned(x: Any, transpose: bool = False, up: bool = False, left: bool = False) -> Any:
-    """Boards `[..., H, W, C]`, transposed, upside down, or with left and right exchanged, in this order."""
-    x = x.swapaxes(-3, -2) if transpose else x
-    x = x[..., ::-1, :, :] if up else x
-    return x[..., ::-1, :] if left else x
-
-
-def turns_of(rows: int, columns: int) -> list[partial]:
-    """The rotations and reflections of a board, the identity first: 8 of a square, 4 of another."""
-    both = (False, True)
-    choices = product(both if rows == columns else (False,), both, both)
-    return [partial(turned, transpose=transpose, up=up, left=left) for transpose, up, left in choices]
 
 
 def has_line(stones: Array, length: int) -> Array:

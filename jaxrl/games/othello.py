@@ -1,6 +1,7 @@
 """Othello (Reversi), as bit boards."""
 
 import dataclasses
+from functools import partial
 from typing import Annotated, NamedTuple
 
 import jax
@@ -9,8 +10,9 @@ import numpy as np
 from annotated_types import Interval
 
 from jaxrl.arguments import ArgumentError, check
-from jaxrl.games.bits import Bits
+from jaxrl.games.bit_boards import Bits
 from jaxrl.games.grid_game import GridGame
+from jaxrl.games.symmetries import turned
 from jaxrl.types import Array
 
 
@@ -44,6 +46,8 @@ class Othello(GridGame):
 
     size: Annotated[int, Interval(ge=4, le=16)] = 8
 
+    # Those that keep the first position.
+    turns = tuple(partial(turned, transpose=a, up=b, left=b) for a in (False, True) for b in (False, True))
     solvable = False  # a pass leads to a position that another game may reach without passes
 
     def __post_init__(self) -> None:

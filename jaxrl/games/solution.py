@@ -79,7 +79,7 @@ def solve(game: BoardGame, max_positions: int = 10_000_000) -> Solution:
         UnsolvedError: the game has more positions, or passes or captures.
     """
     if not game.solvable:
-        rule = "must be one with a solver, in which no move leads back to an earlier position, as captures do"
+        rule = "must be one with a solver, in which no move leads back, as captures and passes may"
         raise UnsolvedError("game", rule, game, got=game.name)
     level = jax.tree.map(lambda x: np.asarray(x)[None], game.initial())
     levels, moves, total = [], [], 0

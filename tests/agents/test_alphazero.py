@@ -164,7 +164,7 @@ def test_it_plays_with_more_simulations_and_without_noise(game, monkeypatch) -> 
 @pytest.mark.parametrize("search", ["gumbel", "puct"])
 def test_its_search_knows_the_rules_and_its_network(game, search: str) -> None:
     """Every node has the network's view of its position, no worth behind an end, and else the other player's."""
-    rules, config = game[0].game, SearchConfig(search, num_simulations=16)
+    rules, config = game[0].game, SearchConfig(search, num_simulations=16, play_simulations=16)
     network, agent, state, given = begin(game, config)
 
     @quick_jit
