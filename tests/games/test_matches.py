@@ -94,6 +94,18 @@ def test_an_illegal_move_loses() -> None:
         play_match(game, lowest, lambda given, key: jnp.zeros(4), jax.random.key(1), openings)
 
 
+def test_every_move_has_a_key_of_its_own() -> None:
+    game, keys = TicTacToe(1, 3, 3), []
+
+    def spy(given, key):
+        keys.append(tuple(jax.random.key_data(key).tolist()))
+        return lowest(given, key)
+
+    with jax.disable_jit():
+        play_match(game, spy, spy, jax.random.key(0), random_openings(game, jax.random.key(0), 1, moves=0))
+    assert len(set(keys)) == len(keys) == 6  # three moves in both games
+
+
 def test_openings_have_as_many_moves_as_asked_for() -> None:
     game = TicTacToe()
     states = random_openings(game, jax.random.key(0), 50, moves=3)
