@@ -36,10 +36,15 @@ from jaxrl.runs.train import train
 
 NAME = "alphago_ladder"
 Name = Literal["alphazero", "alphago_zero", "alphago"]
+NETWORK = {"config.conv_features": 32, "config.hidden_sizes": [128]}
+SELF_PLAY = NETWORK | {"config.num_envs": 128, "config.batch_size": 512, "config.replay_capacity": 40_000}
+GATE = {"config.gate_every": 3, "config.gate_games": 100}
+CLONING = {"config.cloning_steps": 1500, "config.cloning_batch_size": 256}
+POOL = {"config.num_envs": 32, "config.pool_size": 4, "config.pool_every": 25, "hparams.learning_rate": 2e-3}
 STAGES: dict[Name, tuple[Experiment, dict[str, Any]]] = {
-    "alphazero": (alphazero_connect_four.experiment, {}),
-    "alphago_zero": (alphago_zero_connect_four.experiment, {}),
-    "alphago": (alphago_connect_four.experiment, {}),
+    "alphazero": (alphazero_connect_four.experiment, SELF_PLAY),
+    "alphago_zero": (alphago_zero_connect_four.experiment, SELF_PLAY | GATE),
+    "alphago": (alphago_connect_four.experiment, NETWORK | CLONING | POOL),
 }
 """The experiment of each stage, and where it differs from its defaults. The first decides how many games there are."""
 EXPERTS = "experts.npz"
@@ -51,21 +56,21 @@ PICTURE = "ladder.png"
 class LadderOptions:
     env: str = "game:connect_four"
     """A game that can be solved."""
-    env_options: EnvOptions = ("rows=4", "columns=5", "random_moves=10")
+    env_options: EnvOptions = ("rows=3", "columns=5", "length=3", "random_moves=8")
     """Options of the game."""
     stages: tuple[Name, ...] = tuple(STAGES)
     """The stages to train."""
-    moves: Annotated[int, Interval(gt=0, lt=2**31)] = 500_000
+    moves: Annotated[int, Interval(gt=0, lt=2**31)] = 100_000
     """Moves of AlphaZero's self-play. AlphaGo plays as many games, so more moves: its rows go on after a game."""
-    num_simulations: Annotated[int, Interval(ge=2, lt=2**16)] = 16
+    num_simulations: Annotated[int, Interval(ge=2, lt=2**16)] = 8
     """Simulations of each search, of all stages."""
-    expert_games: Annotated[int, Gt(0)] = 3_000
+    expert_games: Annotated[int, Gt(0)] = 500
     """Games of the experts that AlphaGo clones, who play perfectly but for random moves."""
     expert_noise: Annotated[float, Interval(ge=0, le=1)] = 0.2
     """Probability of a random move of the experts."""
-    match_games: Annotated[int, Interval(ge=2, lt=2**20)] = 400
+    match_games: Annotated[int, Interval(ge=2, lt=2**20)] = 200
     """Games between each two players, half with each colour."""
-    opening_moves: Annotated[int, Interval(ge=0, le=1000)] = 4
+    opening_moves: Annotated[int, Interval(ge=0, le=1000)] = 3
     """Random moves before each of them."""
     seed: Annotated[int, Interval(ge=0, lt=2**31)] = 0
     """Random seed."""

@@ -102,6 +102,7 @@ def make_opponent(name: str, trained: TrainedPolicy) -> games.Player:
         raise ArgumentError(
             "against", "needs a run in a game, such as game:connect_four", trained.env, trained.env.name
         )
+    check_remembers_nothing(trained)
     if not Path(name).is_dir():
         with renaming(player="against", game="against perfect"):
             return games.make_player(name, trained.env.game)
@@ -109,7 +110,14 @@ def make_opponent(name: str, trained: TrainedPolicy) -> games.Player:
         opponent = load(Path(name))
     if getattr(opponent.env, "game", None) != trained.env.game:
         raise ArgumentError("against", f"must be a run of {trained.env.game}", name)
+    check_remembers_nothing(opponent)
     return partial(opponent.agent.policy, opponent.agent_state)
+
+
+def check_remembers_nothing(trained: TrainedPolicy) -> None:
+    """Raises `ArgumentError` if a policy has a memory, which a match does not keep."""
+    if jax.tree.leaves(trained.memory(1)):
+        raise ArgumentError("against", "needs policies without a memory", got=trained.experiment.name)
 
 
 def meet(trained: TrainedPolicy, opponent: games.Player, options: Options) -> games.Match:

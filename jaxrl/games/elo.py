@@ -57,7 +57,6 @@ def elo_ratings(points: ArrayLike, anchor: int = 0, prior_draws: float = 0.0) ->
         raise ArgumentError("anchor", f"must be one of {len(table)} players", anchor)
     if not prior_draws >= 0:
         raise ArgumentError("prior_draws", "must be >= 0", prior_draws)
-    table = table * (1 - np.eye(len(table)))
     games = table + table.T
     table = table + prior_draws / 2 * (games > 0)
     _check_is_finite(table, anchor)

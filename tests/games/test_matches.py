@@ -43,27 +43,34 @@ def always(action: int, given, key):
 
 
 def test_matches_go_as_games_one_by_one() -> None:
-    """With both colours, and games of different lengths that end in wins, draws and losses."""
+    """With both colours, and games that end in wins and losses after even and odd numbers of moves."""
     game = ConnectFour(4, 4, 3)
-    openings = quick_jit(partial(random_openings, game, number=12, moves=3))(jax.random.key(0))
-    match = quick_jit(partial(play_match, game, lowest, most_stones))(jax.random.key(1), openings)
-    assert match.outcomes.shape == (2, 12)
-    step = quick_jit(game.step)
-    for seat in range(2):
-        for i, outcome in enumerate(np.asarray(match.outcomes)[seat]):
-            state, turn, reward = jax.tree.map(lambda x, i=i: x[i], openings), seat, 0.0
-            while not state.terminated:
-                given = Input(game.observe(state)[None], game.legal_actions(state)[None])
-                action = lowest(given, None).action if turn == 0 else most_stones(given, None)
-                state, reward = step(state, action[0])
-                turn = 1 - turn
-            assert outcome == (reward if turn == 1 else -reward)  # who moved last won, if anyone
-    counts = np.asarray(match.counts)
-    assert (counts.sum(1) == 12).all()
-    np.testing.assert_array_equal(counts[:, 0], (np.asarray(match.outcomes) == 1).sum(1))
-    assert (counts.sum(0) > 0).sum() > 1
-    wins, draws, losses = counts.sum(0)
-    np.testing.assert_allclose(match.points, [wins + draws / 2, losses + draws / 2])
+    play = quick_jit(partial(play_match, game, lowest, most_stones))
+    step, legal, observe = (quick_jit(f) for f in (game.step, game.legal_actions, game.observe))
+    longest, total = set(), np.zeros((2, 3), int)
+    every = random_openings(game, jax.random.key(0), 12, moves=3)
+    for pair in range(6):
+        openings = jax.tree.map(lambda x, pair=pair: x[2 * pair : 2 * pair + 2], every)
+        match, lengths = play(jax.random.key(1), openings), []
+        assert match.outcomes.shape == (2, 2)
+        for seat in range(2):
+            for i, outcome in enumerate(np.asarray(match.outcomes)[seat]):
+                state, turn, reward, length = jax.tree.map(lambda x, i=i: x[i], openings), seat, 0.0, 0
+                while not state.terminated:
+                    given = Input(observe(state)[None], legal(state)[None])
+                    action = lowest(given, None).action if turn == 0 else most_stones(given, None)
+                    state, reward = step(state, action[0])
+                    turn, length = 1 - turn, length + 1
+                assert outcome == (reward if turn == 1 else -reward)  # who moved last won, if anyone
+                lengths.append(length)
+        longest.add(max(lengths) % 2)
+        total += np.asarray(match.counts)
+        np.testing.assert_array_equal(match.counts[:, 0], (np.asarray(match.outcomes) == 1).sum(1))
+        wins, draws, losses = np.asarray(match.counts).sum(0)
+        np.testing.assert_allclose(match.points, [wins + draws / 2, losses + draws / 2])
+    assert longest == {0, 1}  # whose turn it was when the last game ended
+    assert (total.sum(1) == 12).all()
+    assert (total.sum(0)[[0, 2]] > 0).all()
 
 
 def test_random_games_end_as_often_as_they_must() -> None:
@@ -78,13 +85,25 @@ def test_random_games_end_as_often_as_they_must() -> None:
 
 def test_an_illegal_move_loses() -> None:
     """Once, and for who made it, whatever the number of the action."""
-    game = TicTacToe(2, 3, 3)
-    openings = random_openings(game, jax.random.key(0), 4, moves=1)
-    for action in (7, -1):
+    game = TicTacToe(1, 1, 1)  # whose only move wins
+    openings = random_openings(game, jax.random.key(0), 4, moves=0)
+    for action in (1, -1):
         match = quick_jit(partial(play_match, game, partial(always, action), lowest))
         np.testing.assert_array_equal(match(jax.random.key(1), openings).outcomes, np.full((2, 4), -1))
     with pytest.raises(ArgumentError, match=r"^player must return .*of shape \[4\], got float32\[4\]"):
         play_match(game, lowest, lambda given, key: jnp.zeros(4), jax.random.key(1), openings)
+
+
+def test_every_move_has_a_key_of_its_own() -> None:
+    game, keys = TicTacToe(1, 3, 3), []
+
+    def spy(given, key):
+        keys.append(tuple(jax.random.key_data(key).tolist()))
+        return lowest(given, key)
+
+    with jax.disable_jit():
+        play_match(game, spy, spy, jax.random.key(0), random_openings(game, jax.random.key(0), 1, moves=0))
+    assert len(set(keys)) == len(keys) == 6  # three moves in both games
 
 
 def test_openings_have_as_many_moves_as_asked_for() -> None:
