@@ -10,7 +10,7 @@ import numpy as np
 from annotated_types import Interval
 
 from jaxrl import games
-from jaxrl.arguments import check
+from jaxrl.arguments import check, renaming
 from jaxrl.envs.base import Environment, EnvParams
 from jaxrl.games import BoardGame
 from jaxrl.games.board_game import random_move
@@ -141,4 +141,5 @@ def game_environment(
     name: str, random_moves: int = 0, opponent: Literal["itself", "random"] = "itself", **options: Any
 ) -> GameEnvironment:
     """The environment of a game by its name, without the prefix; `options` are those of the game."""
-    return GameEnvironment(games.make(name, **options), random_moves, opponent)
+    with renaming(name="env_id"):
+        return GameEnvironment(games.make(name, **options), random_moves, opponent)

@@ -94,7 +94,7 @@ class Board:
 
 @pytest.mark.parametrize(
     ("size", "komi", "num_games", "last", "every"),
-    [(2, 1.0, 60, 0.3, 1), (3, 0.0, 40, 1.0, 1), (5, 1.5, 8, 1.0, 2), (6, 7.5, 4, 2.0, 3), (9, 7.0, 4, 1.0, 9)],
+    [(2, 1.0, 40, 0.3, 1), (3, 0.0, 20, 1.0, 1), (5, 1.5, 5, 1.0, 3), (9, 7.0, 2, 1.0, 15)],
 )
 def test_games_go_by_the_rules(size: int, komi: float, num_games: int, last: float, every: int) -> None:
     """Random games against a board without bits: legal moves, captures, the ko, repetitions, ends, results."""
@@ -194,6 +194,7 @@ def test_it_has_no_solver() -> None:
         Go(20)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [2, 5, 9])
 def test_games_go_as_in_pgx(size: int) -> None:
     """Hundreds of random games: legal moves, ends and results. Only a tie, which White wins there, is a tie here."""

@@ -25,7 +25,7 @@ def turned(board: np.ndarray, row: int, column: int, player: int) -> list[tuple[
     return found if board[row, column] == 0 else []
 
 
-@pytest.mark.parametrize(("size", "num_games"), [(4, 60), (8, 6)])
+@pytest.mark.parametrize(("size", "num_games"), [(4, 60), (8, 3)])
 def test_games_go_as_on_a_board(size: int, num_games: int) -> None:
     """Random games: moves, turned stones, passes, ends and results."""
     game, ends = Othello(size), set()
@@ -82,6 +82,7 @@ def test_it_has_no_solver() -> None:
         Othello(5)
 
 
+@pytest.mark.slow
 def test_games_go_as_in_pgx() -> None:
     pgx = pytest.importorskip("pgx.othello", reason="pgx is not installed: pip install pgx")
     same_as_in_pgx(Othello(), pgx.Othello(), 300)
