@@ -19,6 +19,7 @@ from jaxrl.formatting import format_bytes, format_count, format_return
 from jaxrl.games.players import PLAYERS
 from jaxrl.loading import load
 from jaxrl.replay import save_dataset
+from jaxrl.replay.datasets import MINARI
 from jaxrl.runs import provenance
 from jaxrl.runs.options import EnvOptions, Task, default_hint
 from jaxrl.runs.recording import game_player, record_dataset
@@ -31,7 +32,7 @@ class Options:
     run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     """Directory of a run or a sweep, or a player of games: random, greedy, or perfect (where games can be solved)."""
     out: Annotated[Path, tyro.conf.arg(metavar="FILE")] = Path("demos.npz")
-    """The file to write. It must not exist yet."""
+    """The file to write, which must not exist yet, or minari:NAME for a Minari dataset."""
     num_steps: Annotated[Annotated[int, Interval(gt=0, lt=2**31)] | None, default_hint("10000")] = None
     """Transitions to record, of all environments together."""
     num_episodes: Annotated[Annotated[int, Interval(gt=0, le=1_000_000)] | None, default_hint("none")] = None
@@ -69,7 +70,8 @@ def main() -> None:
                 raise ArgumentError(name, "is only for players of games, since a run has its own", value)
     if options.out.exists():
         raise ArgumentError("out", "must be a new file", got=f"{options.out}, which exists")
-    if not options.out.parent.is_dir():
+    to_file = not str(options.out).startswith(MINARI)
+    if to_file and not options.out.parent.is_dir():
         raise ArgumentError("out", "must be a file in a directory that exists", options.out)
     prepare_jax()
     with renaming(directory="RUN", game="env"):
@@ -88,7 +90,7 @@ def main() -> None:
     print(f"{format_count(about['num_steps'], 'transition')}, {episodes}" + (
         "" if mean is None else f" with the mean return {format_return(mean)}"
     ))  # fmt: skip
-    print(f"written to {options.out} ({format_bytes(options.out.stat().st_size)})")
+    print(f"written to {options.out}" + (f" ({format_bytes(options.out.stat().st_size)})" if to_file else ""))
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ class Demonstrations:
     """Which transitions to imitate."""
 
     dataset: Annotated[str, default_hint("none: it is needed", "FILE")] = ""
-    """Recorded transitions, as `python -m jaxrl.experiments.record` writes them."""
+    """Recorded transitions, as `python -m jaxrl.experiments.record` writes them, or minari:NAME."""
     num_episodes: Annotated[int, Interval(ge=0, lt=2**31)] = 0
     """Episodes of the dataset to imitate, the first ones; 0 for all of it."""
     subsample: Annotated[int, Interval(gt=0, lt=2**31)] = 1

@@ -98,6 +98,8 @@ def _build_dagger(
 def _load_expert(directory: str) -> TrainedPolicy:
     if not directory:
         raise ArgumentError("expert", "must be the directory of a run, whose policy is the expert", got="none")
+    if (Path(directory) / run_directory.SWEEP).exists():
+        raise ArgumentError("expert", "must be the directory of a run", got=f"{directory}, that of a sweep")
     try:
         with renaming(directory="expert"):
             return load_run(Path(directory))

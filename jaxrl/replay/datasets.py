@@ -20,6 +20,8 @@ from jaxrl.xla.threefry import inline
 
 ABOUT = "about"
 """The entry of a file that is no field: what is known about the transitions, as JSON."""
+MINARI = "minari:"
+"""What precedes the name of a Minari dataset, in place of a path."""
 NEEDED = Transition._fields[:6]
 """The fields that no dataset lacks."""
 ONE_NUMBER = {"reward": ("float", jnp.floating), "terminated": ("bool", jnp.bool_), "truncated": ("bool", jnp.bool_)}
@@ -42,7 +44,7 @@ def save_dataset(path: str | Path, transitions: Transition, about: Mapping[str, 
     """Writes a dataset as a compressed NumPy archive, which is complete or absent.
 
     Args:
-        path: the file, usually `*.npz`.
+        path: the file, usually `*.npz`, or `minari:NAME` for a new Minari dataset.
         transitions: `[M, ...]`. Observations are arrays, or dicts of them.
         about: where they come from, in JSON's types.
 
@@ -54,6 +56,10 @@ def save_dataset(path: str | Path, transitions: Transition, about: Mapping[str, 
     except (TypeError, ValueError) as error:
         rule = f"must be a dict of JSON's types ({str(error).partition(chr(10))[0]})"
         raise ArgumentError("about", rule, about, got=type(about).__name__) from error
+    if str(path).startswith(MINARI):
+        from jaxrl.replay import minari_files  # here, because its package is optional
+
+        return minari_files.write(str(path).removeprefix(MINARI), check_dataset(transitions), dict(about or {}))
     path = Path(path)
     for keys, x in jax.tree_util.tree_leaves_with_path(check_dataset(transitions)._asdict()):
         names = [key.key for key in keys if isinstance(key, DictKey) and isinstance(key.key, str)]
@@ -72,12 +78,16 @@ def save_dataset(path: str | Path, transitions: Transition, about: Mapping[str, 
 
 
 def load_dataset(path: str | Path) -> Dataset:
-    """Reads what `save_dataset` wrote.
+    """Reads what `save_dataset` wrote, or a Minari dataset, `minari:NAME`.
 
     Raises:
         ArgumentError: the file cannot be read or holds something else, or its transitions are empty, have NaNs or lack
             a field.
     """
+    if str(path).startswith(MINARI):
+        from jaxrl.replay import minari_files  # here, because its package is optional
+
+        return _checked(*minari_files.read(str(path).removeprefix(MINARI)), path)
     rule = "must be a file of recorded transitions, as jaxrl.save_dataset writes"
     try:
         arrays = _read_arrays(path)
@@ -88,7 +98,10 @@ def load_dataset(path: str | Path) -> Dataset:
         raise ArgumentError("path", f"{rule} ({why})", path) from error
     if unknown := fields.keys() - set(Transition._fields):
         raise ArgumentError("path", f"{rule} (it has {', '.join(sorted(unknown))})", path)
-    transitions = Transition(**dict.fromkeys(NEEDED, ()) | fields)
+    return _checked(Transition(**dict.fromkeys(NEEDED, ()) | fields), about, path)
+
+
+def _checked(transitions: Transition, about: dict[str, Any], path: str | Path) -> Dataset:
     try:
         return Dataset(check_dataset(transitions), about)
     except ArgumentError as error:

@@ -125,6 +125,7 @@ BAD = [
         "--config.expert nowhere",
         "expert must be the directory of a run or a sweep (config.json: No such file or directory), got nowhere",
     ),
+    ("--config.expert swept", "expert must be the directory of a run, got swept, that of a sweep"),
     (
         "--config.expert empty",
         "expert must be a run that can be loaded (no usable checkpoint in ",
@@ -142,6 +143,8 @@ BAD = [
 def test_bad_input(refused, folder: Path) -> None:
     shutil.copytree("expert", "empty")
     shutil.rmtree("empty/checkpoints")
+    Path("swept").mkdir()
+    Path("swept/sweep.json").write_text("{}")
     files = sorted(path.name for path in folder.iterdir())
     for arguments, message in BAD:
         code, err = refused(*SMALL, *arguments.split(), "--out", "bad", experiment=experiment)

@@ -55,6 +55,7 @@ def test_a_run(run_main, folder: Path, demos) -> None:  # noqa: F811
     assert any(line.startswith("expert return mean") for line in out)
     summary = json.loads(Path("run/summary.json").read_text())
     assert (summary["expert_return_mean"], summary["env_steps"]) == (250.5, 64)
+    assert (summary["demonstrated_episodes"], summary["demonstrated_transitions"]) == (1, 50)
     resume = ["--total-steps", "128", "--out", "run", "--resume"]
     code, _, err = run_main(train, *SMALL, "--config.subsample", "6", *resume)
     assert (code, len(err)) == (2, 1)
