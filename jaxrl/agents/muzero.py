@@ -31,7 +31,7 @@ from jaxrl.agents.optimizers import Optimizer, adam, check_optimizer, learning_r
 from jaxrl.agents.policy_gradient import PolicyGradientState, Updated, gradient_step, next_values
 from jaxrl.agents.recurrent_dqn import n_step_targets
 from jaxrl.arguments import ArgumentError, check, check_kind
-from jaxrl.distributions import Distribution
+from jaxrl.distributions import Distribution, epsilon_greedy
 from jaxrl.networks.learned_model import LearnedModel
 from jaxrl.replay.sampling import PrioritisedHparams
 from jaxrl.search import Expansion, Root, Searched
@@ -53,6 +53,8 @@ class MuZeroHparams(PrioritisedHparams):
     """Coefficient of the value loss."""
     value_lambda: Annotated[float, Interval(ge=0, le=1)] = 1.0
     """λ of the n-step returns that the value learns: less than 1 to trust the searches' values."""
+    epsilon: Annotated[float, Interval(ge=0, le=1)] = 0.0
+    """Probability of a random legal action in training, from which the model learns what no search would try."""
     max_grad_norm: Annotated[float, Gt(0)] = 10.0
     """Maximum global norm of the gradients, > 0; larger gradients are scaled down to it."""
 
@@ -139,8 +141,12 @@ def muzero(
 
     def act(state: PolicyGradientState, given: Input, key: Array, env_steps: Array) -> Decision:
         del env_steps
-        found = searched(state, given, key, 1.0)
-        return Decision(found.action, extras=(found.policy, found.value))
+        search_key, random_key, action_key = jax.random.split(key, 3)
+        found = searched(state, given, search_key, 1.0)
+        is_random = jax.random.bernoulli(random_key, state.hparams.epsilon, found.action.shape)
+        anything = epsilon_greedy(found.policy, 1.0, given.legal).sample(action_key)
+        action = jnp.where(is_random, anything, found.action)
+        return Decision(action, extras=(found.policy, found.value, is_random))
 
     def policy(state: PolicyGradientState, given: Input, key: Array) -> Decision:
         return Decision(searched(state, given, key, 0.0).action)
@@ -214,12 +220,12 @@ def _prepare(
     network: LearnedModel, config: MuZeroConfig, state: PolicyGradientState, transitions: Transition
 ) -> PyTree:
     """The policies and values of the searches, and the model's value of what followed, where nobody searched."""
-    policies, values = transitions.extras
+    policies, values, is_random = transitions.extras
 
     def value(params: PyTree, observations: PyTree) -> Array:
         return from_categories(config, network.prediction(params, network.representation(params, observations))[1])
 
-    return policies, values, next_values(value, state.params, transitions, values)
+    return policies, values, is_random, next_values(value, state.params, transitions, values)
 
 
 def targets_of(config: MuZeroConfig, steps: Transition, discount: Array, value_lambda: Array) -> Targets:
@@ -235,11 +241,16 @@ def targets_of(config: MuZeroConfig, steps: Transition, discount: Array, value_l
         discount: γ, or −γ if the player changes with each step, scalar.
         value_lambda: λ, scalar.
     """
-    policies, values, next_values = steps.extras
+    policies, values, is_random, next_values = steps.extras
     done = steps.terminated | steps.truncated
     v_t = jnp.where(steps.truncated, next_values, jnp.roll(values, -1, 0))  # the last row has none, and needs none
-    trained = jax.tree.map(lambda x: x[:-1], steps._replace(extras=()))
-    returns = n_step_targets(trained, v_t[:-1], discount, config.target_steps, value_lambda)
+    # A return ends before a random action: the search's value of the state stands for it.
+    played = steps._replace(
+        reward=jnp.where(is_random, values, steps.reward), terminated=steps.terminated | is_random, extras=()
+    )
+    played, v_t = jax.tree.map(lambda x: x[:-1], (played, v_t))
+    returns = n_step_targets(played, v_t, discount, config.target_steps, value_lambda)
+
     count = config.unroll_steps + 1
     ended = jnp.concatenate([jnp.zeros_like(done[:1]), jnp.cumsum(done, 0)[: count - 1] > 0])
     last = done[: count - 1] & ~ended[:-1]  # the first end in the sequence

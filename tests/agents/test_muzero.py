@@ -35,7 +35,8 @@ def random_steps(seed: int = 0) -> Transition:
     policies = rng.dirichlet(np.ones(ACTIONS), size=(LENGTH, BATCH))
     reward, values, next_values = rng.normal(size=(3, LENGTH, BATCH))
     observation = rng.normal(size=(LENGTH, BATCH, 2))
-    extras = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), (policies, values, next_values))
+    learned, found, following = (jnp.asarray(x, jnp.float32) for x in (policies, values, next_values))
+    extras = learned, found, jnp.asarray(rng.random((LENGTH, BATCH)) < 0.2), following
     return Transition(
         jnp.asarray(observation, jnp.float32), jnp.asarray(rng.integers(ACTIONS, size=(LENGTH, BATCH))),
         jnp.asarray(reward, jnp.float32), jnp.asarray(ends % 2 == 1), jnp.asarray(ends >= 2),
@@ -45,10 +46,12 @@ def random_steps(seed: int = 0) -> Transition:
 
 def by_hand(steps: Transition, b: int, discount: float, value_lambda: float):
     """The targets of one sequence: for each k the policy, the value, the reward before, and what has a loss."""
-    policies, values, next_values = (np.asarray(x)[:, b] for x in steps.extras)
+    policies, values, is_random, next_values = (np.asarray(x)[:, b] for x in steps.extras)
     reward, terminated, truncated = (np.asarray(x)[:, b] for x in (steps.reward, steps.terminated, steps.truncated))
 
     def value(k: int, n: int) -> float:
+        if is_random[k]:
+            return values[k]
         if terminated[k]:
             return reward[k]
         if truncated[k]:
@@ -97,7 +100,13 @@ def test_in_a_game_the_sign_changes_with_each_move() -> None:
     values = zeros + jnp.array([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8])[:, None]
     policies = jnp.full((LENGTH, 1, ACTIONS), 1 / 3)
     steps = Transition(
-        zeros, zeros, zeros.at[3].set(1), (zeros.at[3].set(1) > 0), zeros > 0, zeros, extras=(policies, values, zeros)
+        zeros,
+        zeros,
+        zeros.at[3].set(1),
+        (zeros.at[3].set(1) > 0),
+        zeros > 0,
+        zeros,
+        extras=(policies, values, zeros > 0, zeros),
     )
     targets = targets_of(CONFIG, steps, jnp.float32(-1), jnp.float32(1))
     np.testing.assert_allclose(targets.values[:, 0], [-1, 1, -1, 1])
@@ -217,9 +226,11 @@ def test_the_search_in_a_true_model_is_that_of_alphazero(positions, search: str)
     @quick_jit
     def both(key):
         seen = Input(jax.vmap(game.observe)(states), env_states=jax.tree.map(lambda x: jnp.moveaxis(x, 0, -1), states))
-        theirs = search_in_the_game(network, game, SearchConfig(search, 24), params, seen, key, 1.0)
+        theirs = search_in_the_game(
+            network, game, SearchConfig(search, 24), params, seen, jax.random.split(key, 3)[0], 1.0
+        )
         given = Input(states, legal(states))
-        ours = search_in_the_model(model, config, -1.0, state, given, key, 1.0)
+        ours = search_in_the_model(model, config, -1.0, state, given, jax.random.split(key, 3)[0], 1.0)
         return ours, theirs, agent.act(state, given, key, jnp.float32(0))
 
     ours, theirs, decision = both(jax.random.key(2))
@@ -271,10 +282,9 @@ def test_a_truncated_episode_has_the_value_of_its_last_observation() -> None:
     """Elsewhere, and where it terminated, the search's values stand."""
     network, agent, state = make_small()
     steps = random_steps()
-    collected = steps._replace(extras=steps.extras[:2], next_observation=steps.observation + 1)
-    policies, values, following = quick_jit(agent.prepare)(state, collected)
-    np.testing.assert_array_equal(policies, steps.extras[0])
-    np.testing.assert_array_equal(values, steps.extras[1])
+    collected = steps._replace(extras=steps.extras[:3], next_observation=steps.observation + 1)
+    *kept, following = quick_jit(agent.prepare)(state, collected)
+    jax.tree.map(np.testing.assert_array_equal, tuple(kept), steps.extras[:3])
     model_values = from_categories(
         CONFIG,
         network.prediction(
