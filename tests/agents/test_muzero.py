@@ -260,21 +260,31 @@ def test_one_player_and_a_discount() -> None:
         distribution, value = network.prediction(state.params, following)
         keys = jax.random.split(key, 400)  # values decide, and noise rarely does
         played = jax.vmap(lambda key: agent.policy(state, given, key).action)(keys)
-        acted = jax.vmap(lambda key: agent.act(state, given, key, jnp.float32(0)).action)(keys)
+        curious = state._replace(hparams=MuZeroHparams(epsilon=0.5))
+        acted, tried = (
+            jax.vmap(lambda key, state=state: agent.act(state, given, key, jnp.float32(0)))(keys)
+            for state in (state, curious)
+        )
         unmasked = agent.policy(state, given._replace(legal=None), key)
         values = from_categories(CONFIG, reward), from_categories(CONFIG, value)
-        return found, values, distribution, played, acted, unmasked
+        return found, values, distribution, played, acted, tried, unmasked
 
-    found, (reward, value), distribution, played, acted, unmasked = look(jax.random.key(0))
+    found, (reward, value), distribution, played, acted, tried, unmasked = look(jax.random.key(0))
     np.testing.assert_allclose(found.tree.discount[:, 1:], 0.9)
     np.testing.assert_allclose(found.tree.reward[:, 1], reward, atol=1e-5)
     np.testing.assert_allclose(found.tree.nodes.raw_value[:, 1], value, atol=1e-5)
     np.testing.assert_allclose(found.tree.nodes.prior[:, 1], jax.nn.softmax(distribution.logits), atol=1e-6)
     assert (found.policy[:, 1] == 0).all()
     assert (played != 1).all()
-    assert (acted != 1).all()
     assert (played == played[0]).all()
-    assert (acted != acted[0]).any()
+    assert (acted.action != 1).all()
+    assert 0 < (acted.action != played).mean() < 0.2
+    assert not acted.extras[2].any()
+    is_random = tried.extras[2]  # half of the actions, of which half are those of the search all the same
+    assert is_random.mean() == pytest.approx(0.5, abs=0.05)
+    assert (tried.action != 1).all()
+    assert (tried.action != played)[is_random].mean() == pytest.approx(0.5, abs=0.06)
+    assert (tried.action != played)[~is_random].mean() < 0.2
     assert unmasked.action.shape == (5,)
 
 
