@@ -486,7 +486,7 @@ MUTANTS = [
     ),
     (
         test_evaluation_of_agents,
-        "jaxrl.training.evaluation:evaluate_agents",
+        "jaxrl.training.evaluation:for_each_agent",
         [("all agents have one key", "(agent_states, key_data),", "(agent_states, 0 * key_data),")],
     ),
 ]
