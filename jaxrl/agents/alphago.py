@@ -7,14 +7,15 @@ In four steps, the first of which is `clone`:
    REINFORCE, Σ_t ∇ log p_ρ(a_t | s_t) (z − v_θ(s_t)), with z the outcome of the game for p_ρ.
 3. A value network v_θ learns the outcomes, (v_θ(s) − z)², from one position of each game: those of one game share z.
 4. To play, it searches by PUCT with the prior p_σ. A new position is worth (1 − λ) v_θ(s) + λ z_π, with z_π the outcome
-   of a game that p_π plays from there for both sides. Of the two policies, the paper found p_σ to be the better prior.
+   of a game that p_π plays from there for both sides. Of the two policies, the paper found p_σ to be the better prior;
+   `AlphaGoConfig.prior` may also be p_ρ.
 
 Steps 2 and 3 share their games here, where the paper's value network learned afterwards from games of its own.
 """
 
 import dataclasses
 from functools import partial
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -64,6 +65,8 @@ class AlphaGoConfig:
 
     num_simulations: Annotated[int, Interval(gt=0, lt=2**16)] = 32
     """Simulations of each search."""
+    prior: Literal["cloned", "improved"] = "cloned"
+    """The policy that guides the search: as cloned, as in the paper, or as improved by its games."""
     pool_size: Annotated[int, Interval(gt=0, lt=2**16)] = 8
     """Past policies to play against; each plays an equal share of the games."""
     pool_every: Annotated[int, Interval(gt=0, lt=2**31)] = 50
@@ -279,11 +282,11 @@ def _policy(parts: _Parts, state: AlphaGoState, given: Input, key: Array) -> Dec
 
 def _search(parts: _Parts, state: AlphaGoState, given: Input, key: Array) -> Searched:
     """Searches from the positions of N environments."""
-    game, weight = parts.game, state.agent.hparams.rollout_weight
+    game, weight, prior = parts.game, state.agent.hparams.rollout_weight, prior_of(parts.config, state)
 
     def evaluate(states: Any, seeds: Array) -> tuple[Array, Array]:
         observations, legal = jax.vmap(game.observe)(states), jax.vmap(game.legal_actions)(states)
-        logits = parts.network.apply(state.prior, observations)[0].logits
+        logits = parts.network.apply(prior, observations)[0].logits
         values = jnp.tanh(parts.network.apply(state.agent.params["value"], observations)[1])
         outcomes = play_out(parts, state.rollout, states, seeds)
         return masked(logits, legal), (1 - weight) * values + weight * outcomes
@@ -301,6 +304,11 @@ def _search(parts: _Parts, state: AlphaGoState, given: Input, key: Array) -> Sea
     root, legal = Root(*evaluate(states, seeds), (states, seeds)), jax.vmap(game.legal_actions)(states)
     simulations = parts.config.num_simulations
     return puct_search(search_key, root, model, legal, simulations, noise_fraction=0.0, temperature=0.0)
+
+
+def prior_of(config: AlphaGoConfig, state: AlphaGoState) -> PyTree:
+    """The parameters of the policy that guides the search."""
+    return state.prior if config.prior == "cloned" else state.agent.params["policy"]
 
 
 def _fold_in(seed: Array, number: Array) -> Array:

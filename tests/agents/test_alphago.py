@@ -10,11 +10,11 @@ import optax
 import pytest
 
 from jaxrl.agents import AlphaGoConfig, AlphaGoHparams, alphago, clone
-from jaxrl.agents.alphago import _Parts, _search, default_optimizer, play_out
+from jaxrl.agents.alphago import _Parts, _search, default_optimizer, play_out, prior_of
 from jaxrl.arguments import ArgumentError
 from jaxrl.distributions import Categorical
 from jaxrl.envs import action_space_of, make, rollout, vectorize
-from jaxrl.games import TicTacToe, perfect_player, random_openings, solve
+from jaxrl.games import ConnectFour, TicTacToe, perfect_player, play_match, random_openings, random_player, solve
 from jaxrl.networks import actor_critic, example_of, policy_network
 from jaxrl.training import OnPolicyConfig, on_policy
 from jaxrl.types import Input, Transition
@@ -135,24 +135,43 @@ def test_past_policies_are_replaced_in_turn() -> None:
         np.testing.assert_array_equal(state.pool["logits"], np.stack(expected))
 
 
+class Uniform:
+    """A policy that prefers none of its actions."""
+
+    def __init__(self, num_actions: int) -> None:
+        self.num_actions = num_actions
+
+    def apply(self, params, observations):
+        return Categorical(jnp.zeros((len(observations), self.num_actions)))
+
+
+def outcomes_of_rollouts(game, moves: int, games: int = 5000):
+    """Of random play, for who moves first after some random moves."""
+    parts: Any = _Parts(None, Uniform(game.num_actions), game, None, None)
+    seeds = jax.random.bits(jax.random.key(1), (games, 2), jnp.uint32)
+    openings = random_openings(game, jax.random.key(2), games, moves)
+    play = quick_jit(partial(play_out, parts, ()))
+    over = play(openings._replace(terminated=jnp.ones(games, bool)), seeds)
+    np.testing.assert_array_equal(over, 0)
+    return play(openings, seeds)
+
+
 def test_rollouts_end_as_often_as_random_games_must() -> None:
-    """From the first position of tic-tac-toe, 737/1260 − 121/420; after a move, the same for the other player."""
-    game = TicTacToe()
-    parts = _Parts(None, policy_network(jnp.zeros((3, 3, 2)), action_space_of(*make("game:tic_tac_toe")), ()), game,
-                   None, None)  # fmt: skip
-    params = jax.tree.map(jnp.zeros_like, parts.fast.init(jax.random.key(0), jnp.zeros((1, 3, 3, 2))))
-    play = quick_jit(partial(play_out, parts, params))
-    seeds = jax.random.bits(jax.random.key(1), (6000, 2), jnp.uint32)
-    first = random_openings(game, jax.random.key(2), 6000, moves=0)
-    second = random_openings(game, jax.random.key(2), 6000, moves=1)
+    """From the first position of tic-tac-toe, 737/1260 − 121/420; after a move, the same for the other player.
+
+    In Connect Four, where a column may be taken twice, as often as a match of random players.
+    """
     expected = 737 / 1260 - 121 / 420
-    outcomes = play(first, seeds)
+    outcomes = outcomes_of_rollouts(TicTacToe(), 0)
     assert set(np.unique(outcomes)) == {-1, 0, 1}
     np.testing.assert_allclose(outcomes.mean(), expected, atol=0.04)
-    np.testing.assert_allclose(play(second, seeds).mean(), -expected, atol=0.04)
-    np.testing.assert_array_equal(play(first, seeds), outcomes)
-    over = first._replace(terminated=jnp.ones(6000, bool))
-    np.testing.assert_array_equal(play(over, seeds), 0)
+    np.testing.assert_allclose(outcomes_of_rollouts(TicTacToe(), 1).mean(), -expected, atol=0.04)
+    game = ConnectFour(3, 3, 3)
+    openings = random_openings(game, jax.random.key(2), 5000, moves=0)
+    match = quick_jit(partial(play_match, game, random_player, random_player))(jax.random.key(3), openings)
+    outcomes = outcomes_of_rollouts(game, 0)
+    shares = [(outcomes == outcome).mean() for outcome in (1, 0, -1)]
+    np.testing.assert_allclose(shares, match.counts[0] / 5000, atol=0.03)
 
 
 def test_a_position_is_worth_the_value_and_a_rollout() -> None:
@@ -167,6 +186,7 @@ def test_a_position_is_worth_the_value_and_a_rollout() -> None:
     state = agent.init(jax.random.key(1), AlphaGoHparams(), given.observation[0])
     state = state._replace(prior=network.init(jax.random.key(5), given.observation))  # another one than p_ρ
     parts = _Parts(network, fast, GAME, AlphaGoConfig(num_simulations=8), default_optimizer)
+    assert prior_of(AlphaGoConfig(prior="improved"), state) is state.agent.params["policy"]
 
     @quick_jit
     def look(weight):

@@ -1,0 +1,73 @@
+"""`alphago_ladder`: what it reports of matches, and bad input; slowly, a whole ladder in a small game."""
+
+import json
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from jaxrl.experiments import alphago_ladder
+from jaxrl.experiments.alphago_ladder import Ladder, LadderOptions, all_matches, report
+from jaxrl.games import TicTacToe, greedy_player, random_player
+
+
+def test_it_reports_ratings_and_relations(tmp_path, capsys) -> None:
+    names = ["random", "AlphaGo: cloned policy", "AlphaGo: policy", "AlphaGo: search", "AlphaZero: search"]
+    counts = np.zeros((5, 5, 3), int)
+    for i in range(5):
+        for j in range(i):
+            counts[i, j], counts[j, i] = (80, 0, 20), (20, 0, 80)
+    names.insert(4, "AlphaZero: policy")  # as strong as AlphaGo's search
+    counts = np.insert(np.insert(counts, 4, counts[3], 0), 4, counts[:, 3][[0, 1, 2, 3, 3, 4]], 1)
+    counts[3, 4] = counts[4, 3] = (50, 0, 50)
+    ladder = Ladder(names, counts, {"AlphaGo: policy": 0.05}, {"games": 7})
+    options = LadderOptions(out=tmp_path, record=tmp_path / "record")
+    report(ladder, options, Console(width=160))
+    found = json.loads((tmp_path / "ladder.json").read_text())
+    assert found["players"] == names
+    assert found["elo"][0] == 0
+    assert np.all(np.diff(found["elo"])[[0, 1, 2, 4]] > 50)
+    assert abs(found["elo"][4] - found["elo"][3]) < 5
+    text = (tmp_path / "record" / "README.md").read_text()
+    assert "| AlphaGo: policy against AlphaGo: cloned policy | 80, 0, 20 | 80.0% (71.1% to 86.7%) |" in text
+    assert "| AlphaZero: search against AlphaGo: search | 80, 0, 20 |" in text
+    assert "| AlphaGo: search against AlphaGo: policy | 80, 0, 20 |" in text
+    assert "| AlphaGo: policy | 5.00% |" in text
+    assert (tmp_path / "record" / "ladder.png").read_bytes() == (tmp_path / "ladder.png").read_bytes()
+    assert "AlphaGo: policy" in capsys.readouterr().out
+
+
+def test_all_players_meet_all_others() -> None:
+    options = LadderOptions(match_games=40, opening_moves=1)
+    counts = all_matches(TicTacToe(), [random_player, greedy_player(TicTacToe())], options)
+    assert (counts.sum(2) == [[0, 40], [40, 0]]).all()
+    np.testing.assert_array_equal(counts[0, 1], counts[1, 0][::-1])
+    assert counts[1, 0, 0] > 25
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--stages", "alphago", "alphago"), "--stages must be one or more different ones, got alphago alphago"),
+        (("--out", "x", "--record", "x"), "--record must be another directory than that of the run, got x"),
+        (("--match-games", "1"), "--match-games must be >= 2, got 1"),
+    ],
+)
+def test_bad_options_are_refused(run_main, arguments, message: str) -> None:
+    assert run_main(alphago_ladder.main, *arguments)[::2] == (2, [f"error: {message}"])
+
+
+@pytest.mark.slow
+def test_a_whole_ladder(run_main, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("jaxrl.runs.train.record_video", lambda *_: None)
+    for stage in ("alphazero", "alphago_zero", "alphago"):
+        experiment, values = alphago_ladder.STAGES[stage]
+        small = {"config.hidden_sizes": [16], "config.conv_features": 0}
+        monkeypatch.setitem(alphago_ladder.STAGES, stage, (experiment, values | small))
+    arguments = ("--env", "game:tic_tac_toe", "--env-options", "rows=2", "columns=3", "random_moves=3", "--out", "up")
+    more = ("--moves", "9000", "--match-games", "20", "--opening-moves", "1", "--num-simulations", "4")
+    assert run_main(alphago_ladder.main, *arguments, *more)[0] == 0
+    found = json.loads((tmp_path / "up" / "ladder.json").read_text())
+    assert len(found["players"]) == 9
+    assert len(found["mistakes"]) == 6
+    assert abs(found["games of AlphaGo"] - found["games of AlphaZero"]) < 33
