@@ -48,7 +48,7 @@ def draw_recovered(env: GridWorld, columns: Sequence[Column], heading: str, pict
         )
         for i, column in enumerate(columns)
     ]
-    arrange(heading, rewards + policies, columns=len(columns), least=300).save(picture)
+    arrange(heading, rewards + policies, columns=len(columns), least=400).save(picture)
 
 
 def draw_along_positions(positions: np.ndarray, true: np.ndarray, recovered: np.ndarray, picture: Path) -> None:

@@ -59,7 +59,9 @@ def save_dataset(path: str | Path, transitions: Transition, about: Mapping[str, 
     if str(path).startswith(MINARI):
         from jaxrl.replay import minari_files  # here, because its package is optional
 
-        return minari_files.write(str(path).removeprefix(MINARI), check_dataset(transitions), dict(about or {}))
+        transitions, about = check_dataset(transitions), dict(about or {})
+        number = about.get("num_actions") or num_actions_seen(transitions)
+        return minari_files.write(str(path).removeprefix(MINARI), transitions, about, number)
     path = Path(path)
     for keys, x in jax.tree_util.tree_leaves_with_path(check_dataset(transitions)._asdict()):
         names = [key.key for key in keys if isinstance(key, DictKey) and isinstance(key.key, str)]

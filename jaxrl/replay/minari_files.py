@@ -15,7 +15,6 @@ import jax
 import numpy as np
 
 from jaxrl.arguments import ArgumentError
-from jaxrl.replay import datasets
 from jaxrl.types import Transition
 
 ABOUT = "jaxrl"
@@ -57,10 +56,10 @@ def _array(x: Any) -> Any:
     return np.asarray(x)
 
 
-def write(name: str, transitions: Transition, about: Mapping[str, Any]) -> None:
+def write(name: str, transitions: Transition, about: Mapping[str, Any], num_actions: int) -> None:
     """Writes transitions `[M, ...]` as a new Minari dataset, whose last episode is truncated if it has not ended.
 
-    Legal actions and extras are left out, which the format lacks.
+    Legal actions and extras are left out, which the format lacks. `num_actions` is 0 for continuous actions.
 
     Raises:
         ArgumentError: there is one of that name, or it is no name.
@@ -69,8 +68,6 @@ def write(name: str, transitions: Transition, about: Mapping[str, Any]) -> None:
     steps = transitions._replace(legal=None, next_legal=None, extras=())
     ends = np.flatnonzero(steps.terminated | steps.truncated) + 1
     bounds = np.unique(np.concatenate([[0], ends, [len(steps.reward)]]))
-    action = steps.action
-    number = about.get("num_actions") or datasets.num_actions_seen(transitions)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # about authors and links that are not given
         try:
@@ -78,7 +75,7 @@ def write(name: str, transitions: Transition, about: Mapping[str, Any]) -> None:
                 name,
                 [_buffer(jax.tree.map(lambda x, a=a, b=b: x[a:b], steps)) for a, b in itertools.pairwise(bounds)],
                 algorithm_name=about.get("algorithm"),
-                action_space=_space(action, number),
+                action_space=_space(steps.action, num_actions),
                 observation_space=_space(steps.observation),
                 jpeg_encoding=False,
             )

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from functools import partial
 from pathlib import Path
 
@@ -70,7 +71,8 @@ def test_a_run_and_a_recording_of_it(run_main, folder: Path, demos) -> None:
     """Trained, resumed and recorded; the dataset is needed to train, and only that one."""
     code, out, err = run_main(train, *SMALL, "--total-steps", "300", "--out", "run")
     assert code == 0, err
-    assert "gradient steps       300" in out
+    shown = dict(re.split(r" {2,}", line, maxsplit=1) for line in out if re.search(r" {2,}", line.strip()))
+    assert (shown["gradient steps"], shown["demonstrated transitions"]) == ("300", "1,000")
 
     save_dataset("demos.npz", demos._replace(reward=demos.reward + 1))
     resume = [*SMALL, "--total-steps", "600", "--out", "run", "--resume"]
@@ -107,6 +109,9 @@ def test_a_run_and_a_recording_of_it(run_main, folder: Path, demos) -> None:
     ]
     assert run_main(record.main, "run", "--num-steps", "9", "--num-episodes", "2")[2] == [
         "error: --num-episodes must be given without --num-steps, got 2"
+    ]
+    assert run_main(record.main, "run", "--out", "best.npz", "--best")[2] == [
+        "error: --best must be of a run with --keep-best that has evaluated its agents, got run"
     ]
     assert run_main(record.main, "run", "--num-envs", "2e9")[2] == [
         "error: --num-envs must be <= 1000000, got 2000000000"
