@@ -14,6 +14,7 @@ from jax.tree_util import DictKey
 
 from jaxrl.arguments import ArgumentError, check_kind
 from jaxrl.precision import SINGLE
+from jaxrl.replay import minari_files
 from jaxrl.types import Array, Sample, Transition
 from jaxrl.xla.sharding import shard_batch
 from jaxrl.xla.threefry import inline
@@ -57,8 +58,6 @@ def save_dataset(path: str | Path, transitions: Transition, about: Mapping[str, 
         rule = f"must be a dict of JSON's types ({str(error).partition(chr(10))[0]})"
         raise ArgumentError("about", rule, about, got=type(about).__name__) from error
     if str(path).startswith(MINARI):
-        from jaxrl.replay import minari_files  # here, because its package is optional
-
         transitions, about = check_dataset(transitions), dict(about or {})
         number = about.get("num_actions") or num_actions_seen(transitions)
         return minari_files.write(str(path).removeprefix(MINARI), transitions, about, number)
@@ -87,8 +86,6 @@ def load_dataset(path: str | Path) -> Dataset:
             a field.
     """
     if str(path).startswith(MINARI):
-        from jaxrl.replay import minari_files  # here, because its package is optional
-
         return _checked(*minari_files.read(str(path).removeprefix(MINARI)), path)
     rule = "must be a file of recorded transitions, as jaxrl.save_dataset writes"
     try:
