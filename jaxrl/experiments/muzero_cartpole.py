@@ -11,18 +11,19 @@ experiment = Experiment(
     build=build_muzero,
     defaults=Options(
         task=Task("CartPole-v1"),
-        hparams=MuZeroHparams(learning_rate=2e-3, learning_rate_decay_steps=2e5, discount=0.99, value_coef=0.5),
+        hparams=MuZeroHparams(
+            learning_rate=1e-3, learning_rate_decay_steps=2e5, discount=0.99, value_coef=0.5, epsilon=0.1
+        ),
         config=MuZero(
             num_envs=32,
             rollout_length=8,
-            updates_per_iteration=8,
-            replay_capacity=50_000,
+            updates_per_iteration=12,
+            replay_capacity=200_000,
             warmup_steps=2_000,
-            num_simulations=8,
+            num_simulations=16,
             target_steps=10,
             max_value=100.0,
             state_size=64,
-            hidden_sizes=(64,),
         ),
         budget=Budget(200_000, log_every=10_000),
     ),

@@ -24,8 +24,8 @@ from jaxrl.types import Discrete, Input, Sample, Transition
 from tests.compiling import quick_jit
 
 BATCH, ACTIONS = 64, 3
-CONFIG = MuZeroConfig(unroll_steps=3, target_steps=4, num_atoms=11, max_value=20.0, num_simulations=4)
-K, N, LENGTH = 3, 4, 8
+CONFIG = MuZeroConfig(unroll_steps=2, target_steps=4, num_atoms=11, max_value=20.0, num_simulations=4)
+K, N, LENGTH = 2, 4, 7
 
 
 def random_steps(seed: int = 0) -> Transition:
@@ -97,7 +97,7 @@ def test_targets_are_those_by_hand(discount: float, value_lambda: float) -> None
 def test_in_a_game_the_sign_changes_with_each_move() -> None:
     """The second player wins after four moves; nobody searches behind the end, and then a new game begins."""
     zeros = jnp.zeros((LENGTH, 1))
-    values = zeros + jnp.array([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8])[:, None]
+    values = zeros + jnp.array([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7])[:, None]
     policies = jnp.full((LENGTH, 1, ACTIONS), 1 / 3)
     steps = Transition(
         zeros,
@@ -109,15 +109,15 @@ def test_in_a_game_the_sign_changes_with_each_move() -> None:
         extras=(policies, values, zeros > 0, zeros),
     )
     targets = targets_of(CONFIG, steps, jnp.float32(-1), jnp.float32(1))
-    np.testing.assert_allclose(targets.values[:, 0], [-1, 1, -1, 1])
+    np.testing.assert_allclose(targets.values[:, 0], [-1, 1, -1])
     late = jax.tree.map(lambda x: jnp.roll(x, -2, 0), steps)
     targets = targets_of(CONFIG, late, jnp.float32(-1), jnp.float32(1))
-    np.testing.assert_allclose(targets.values[:, 0], [-1, 1, 0, 0])
-    np.testing.assert_allclose(targets.rewards[:, 0], [0, 1, 0])
-    np.testing.assert_allclose(targets.policies.sum(-1)[:, 0], [1, 1, 0, 0], atol=1e-6)
+    np.testing.assert_allclose(targets.values[:, 0], [-1, 1, 0])
+    np.testing.assert_allclose(targets.rewards[:, 0], [0, 1])
+    np.testing.assert_allclose(targets.policies.sum(-1)[:, 0], [1, 1, 0], atol=1e-6)
     assert targets.known.all()
     fifth = jax.tree.map(lambda x: jnp.roll(x, -4, 0), steps)  # no end within four steps
-    np.testing.assert_allclose(targets_of(CONFIG, fifth, jnp.float32(-1), jnp.float32(1)).values[0, 0], 0.1)
+    np.testing.assert_allclose(targets_of(CONFIG, fifth, jnp.float32(-1), jnp.float32(1)).values[0, 0], 0.2)
 
 
 def test_values_and_rewards_return_from_their_categories() -> None:
@@ -203,7 +203,7 @@ def positions():
     return game, states, network, jax.tree.map(lambda x: 3 * x, params)
 
 
-@pytest.mark.parametrize("search", ["gumbel", "puct"])
+@pytest.mark.parametrize("search", ["gumbel", pytest.param("puct", marks=pytest.mark.slow)])
 def test_the_search_in_a_true_model_is_that_of_alphazero(positions, search: str) -> None:
     """With the rules as dynamics and the same network. Ends are absorbing there, and have no discount."""
     game, states, network, params = positions
@@ -260,16 +260,16 @@ def test_one_player_and_a_discount() -> None:
         distribution, value = network.prediction(state.params, following)
         keys = jax.random.split(key, 400)  # values decide, and noise rarely does
         played = jax.vmap(lambda key: agent.policy(state, given, key).action)(keys)
-        curious = state._replace(hparams=MuZeroHparams(epsilon=0.5))
-        acted, tried = (
-            jax.vmap(lambda key, state=state: agent.act(state, given, key, jnp.float32(0)))(keys)
-            for state in (state, curious)
-        )
-        unmasked = agent.policy(state, given._replace(legal=None), key)
-        values = from_categories(CONFIG, reward), from_categories(CONFIG, value)
-        return found, values, distribution, played, acted, tried, unmasked
 
-    found, (reward, value), distribution, played, acted, tried, unmasked = look(jax.random.key(0))
+        def act(key, epsilon):
+            return agent.act(state._replace(hparams=MuZeroHparams(epsilon=epsilon)), given, key, jnp.float32(0))
+
+        acted = jax.vmap(jax.vmap(act, (0, None)), (None, 0))(keys, jnp.array([0.0, 0.5]))
+        values = from_categories(CONFIG, reward), from_categories(CONFIG, value)
+        return found, values, distribution, played, acted
+
+    found, (reward, value), distribution, played, decisions = look(jax.random.key(0))
+    acted, tried = (jax.tree.map(lambda x, i=i: x[i], decisions) for i in range(2))
     np.testing.assert_allclose(found.tree.discount[:, 1:], 0.9)
     np.testing.assert_allclose(found.tree.reward[:, 1], reward, atol=1e-5)
     np.testing.assert_allclose(found.tree.nodes.raw_value[:, 1], value, atol=1e-5)
@@ -285,7 +285,6 @@ def test_one_player_and_a_discount() -> None:
     assert (tried.action != 1).all()
     assert (tried.action != played)[is_random].mean() == pytest.approx(0.5, abs=0.06)
     assert (tried.action != played)[~is_random].mean() < 0.2
-    assert unmasked.action.shape == (5,)
 
 
 def test_a_truncated_episode_has_the_value_of_its_last_observation() -> None:
@@ -323,20 +322,14 @@ def test_a_small_game_is_learned_with_its_rules() -> None:
     assert solution.mistakes(np.asarray(action)).sum() == 0
 
 
-def test_it_learns_with_a_prioritised_replay() -> None:
-    """For one player, from sequences of the right length; priorities are those of its errors."""
-    env, params = make("CartPole-v1")
-    config = MuZero(
-        num_envs=4, rollout_length=2, batch_size=4, replay_capacity=64, warmup_steps=32, num_simulations=2, num_atoms=5,
-        state_size=4, hidden_sizes=(4,), unroll_steps=2, target_steps=2, max_value=10.0, replay="prioritised",
-    )  # fmt: skip
-    _, trainer = build_muzero(env, params, config)
-    state = quick_jit(trainer.init)(jax.random.key(0), MuZeroHparams(priority_exponent=1.0))
-    before = jax.tree.leaves(state.replay.sampler)
-    state, metrics = quick_jit(trainer.step)(state)
-    assert all(np.isfinite(x.value()) for x in metrics.values() if x.count)
-    learned = jax.tree.leaves(state.replay.sampler)
-    assert any((x != y).any() for x, y in zip(before, learned, strict=True))
+def test_it_fits_the_trainer() -> None:
+    """With a prioritised replay, for one player whose actions are all legal: its shapes and errors fit."""
+    config = MuZero(num_envs=4, batch_size=4, num_simulations=2, max_value=10.0, replay="prioritised")
+    _, trainer = build_muzero(*make("CartPole-v1"), config)
+    state = jax.eval_shape(trainer.init, jax.random.key(0), MuZeroHparams())
+    after, metrics = jax.eval_shape(trainer.step, state)
+    assert jax.tree.map(lambda x: (x.shape, x.dtype), after) == jax.tree.map(lambda x: (x.shape, x.dtype), state)
+    assert {"policy_loss", "value_loss", "reward_loss"} < set(metrics)
 
 
 def test_what_does_not_fit_is_refused() -> None:
@@ -346,7 +339,7 @@ def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(ArgumentError, match=r"^num_atoms must be what the network has.*got 13$"):
         muzero(network, MuZeroConfig(num_atoms=13)).init(jax.random.key(0), MuZeroHparams(), jnp.zeros(2))
     short = jax.tree.map(lambda x: x[:-1], random_steps())
-    with pytest.raises(ArgumentError, match=r"^n_step must be unroll_steps \+ target_steps \+ 1 = 8.*got 7$"):
+    with pytest.raises(ArgumentError, match=r"^n_step must be unroll_steps \+ target_steps \+ 1 = 7.*got 6$"):
         agent.update(state, Sample(short, jnp.ones(BATCH)), jax.random.key(0), jnp.float32(0), ())
     with pytest.raises(ArgumentError, match=r"^batch must be"):
         agent.update(state, short, jax.random.key(0), jnp.float32(0), ())

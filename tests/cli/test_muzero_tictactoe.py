@@ -72,7 +72,7 @@ def test_a_player_alone(run_main, tmp_path, monkeypatch) -> None:
         (("--config.unroll-steps", "0"), "--config.unroll-steps must be > 0, got 0"),
         (
             ("--config.replay-capacity", "256"),
-            "--config.replay-capacity must be at least 3584, a sequence of each of 256 environments, got 256",
+            "--config.replay-capacity must be at least 3072, a sequence of each of 256 environments, got 256",
         ),
         (
             ("--env", "Pendulum-v1"),
