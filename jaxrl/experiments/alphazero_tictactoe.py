@@ -12,7 +12,7 @@ experiment = Experiment(
     defaults=Options(
         task=Task("game:tic_tac_toe", env_options=("random_moves=8",)),
         hparams=AlphaZeroHparams(learning_rate=2e-3, learning_rate_decay_steps=5e5),
-        config=AlphaZero(num_simulations=24, updates_per_iteration=64),
+        config=AlphaZero(num_simulations=24, updates_per_iteration=64, hidden_sizes=(256, 128)),
         budget=Budget(500_000, eval_every=20_000, eval_episodes=4_520),
     ),
     report=report,
