@@ -48,6 +48,7 @@ STAGES: dict[Name, tuple[Experiment, dict[str, Any]]] = {
     "alphago": (alphago_connect_four.experiment, NETWORK | CLONING | POOL | PRIOR),
 }
 """The experiment of each stage, and where it differs from its defaults. The first decides how many games there are."""
+AGAINST_CLONED = "AlphaGo's policy against the cloned one, drawing moves from the first position: wins, draws, losses"
 EXPERTS = "experts.npz"
 RESULTS = "ladder.json"
 PICTURE = "ladder.png"
@@ -168,7 +169,7 @@ def measure(options: LadderOptions) -> Ladder:
             state = trained.agent_state
             cloned = state._replace(agent=state.agent._replace(params=state.agent.params | {"policy": state.prior}))
             players[f"{title}: cloned policy"] = games.policy_player(partial(outputs, cloned))
-            facts |= {key: value for key, value in summary.items() if key.endswith("_against_cloned_policy")}
+            facts[AGAINST_CLONED] = summary["counts_against_cloned_policy_per_seed"][0]
         players[f"{title}: policy"] = games.policy_player(partial(outputs, trained.agent_state))
         players[f"{title}: search"] = partial(trained.agent.policy, trained.agent_state)
         mistakes[f"{title}: policy"] = summary["mistake_rate"]
@@ -250,16 +251,18 @@ def relate(ladder: Ladder) -> list[tuple[str, str, str]]:
 def page(title: str, subtitle: str, ladder: Ladder, table: pl.DataFrame, relations: pl.DataFrame) -> str:
     """The page of the record, in Markdown."""
     about = provenance.describe(f"jaxrl.experiments.{NAME}")
-    facts = "\n".join(f"- {name.replace('_', ' ')}: {value}" for name, value in ladder.facts.items())
+    facts = "\n".join(f"- {name}: {value}" for name, value in ladder.facts.items())
     return f"""# {title}
 
 ```
 {about["command"]}
 ```
 
-{subtitle}. Mistakes are moves for which a better one is known: of the policy in all positions, of the search in 20,000.
+{subtitle}.
+Mistakes are moves for which a better one is known: of the policy in all positions, of the search in 20,000 of them.
 Elo ratings are relative to the random player, with 95 % intervals, from all matches between the players; a draw is half
-a point, and one draw more between each two players keeps ratings finite.
+a point, and one draw more between each two players keeps ratings finite. Each opening is played with both colours, so
+two players without mistakes score 50 %, whoever wins from there: strong players differ more in mistakes than in Elo.
 
 {markdown_table(table)}
 

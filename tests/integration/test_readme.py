@@ -23,7 +23,7 @@ def test_the_examples_run(capsys, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     pattern = r"<!-- The tests run this example\. -->\n```python\n(.*?)```"
     examples = re.findall(pattern, README.read_text(), re.DOTALL)
-    assert len(examples) == 8
+    assert len(examples) == 9
     for long, short in SHORTER.items():
         assert sum(long in example for example in examples) == 1
         examples = [example.replace(long, short) for example in examples]
@@ -38,6 +38,7 @@ def test_the_examples_run(capsys, tmp_path: Path, monkeypatch) -> None:
     assert float(said.split("return of the last episodes: ")[1].split()[0]) > 5
     assert float(said.split("return of my agent: ")[1].split()[0]) > 50  # 22 at random
     assert int(said.split("a search that only knows the rules: ")[1].split()[0]) < 300  # a random mover makes 1,900
+    assert "Elo above a random player: Ratings(elo=array([  0" in said
     assert said.count("resuming at 5,632 environment steps") == 1
 
 
