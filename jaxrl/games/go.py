@@ -114,7 +114,7 @@ class Go(GridGame):
         empty = self.grid.all - stones[0] - stones[1]
         seeds = (self.grid.beside(stones) & empty[None]).where(ends)  # no game that goes on is waited for
         reached = flood(seeds, [empty[None]], self.grid.straight)
-        points = (stones | (reached - reached[::-1])).count()
+        points = (stones | reached).count()  # what both reach counts for both
         return points[0] - points[1] - jnp.float32(self.komi)
 
     def legal_actions(self, state: GoState) -> Array:

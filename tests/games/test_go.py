@@ -1,5 +1,6 @@
 """Go against a board of points that are looked at one by one, known positions, and pgx."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -164,6 +165,28 @@ def test_a_snapback_is_no_ko() -> None:
     assert LEGAL(state)[0]
     state, _ = STEP(state, jnp.int32(0))
     assert drawn(state) == "X..X. OXXX. ..... ..... ....."
+
+
+def test_two_liberties_are_enough() -> None:
+    """Black has all points but two, any two: White may play there only if they are beside each other."""
+    pairs = np.stack(np.triu_indices(25, 1), 1)
+    cells = np.zeros((25, len(pairs), 2), bool)
+    cells[..., 0] = (np.arange(25)[:, None, None] != pairs).all(-1)
+    stones = FIVE.grid.pack(cells.reshape(5, 5, -1, 2)).stack()
+    white = FIVE.initial()._replace(player=jnp.int32(1))
+    legal = quick_jit(jax.vmap(lambda stones: FIVE.legal_actions(white._replace(stones=stones)), 1))(stones)
+    rows, columns = np.divmod(pairs, 5)
+    beside = np.abs(np.diff(rows)) + np.abs(np.diff(columns)) == 1
+    np.testing.assert_array_equal(np.asarray(legal)[:, :25], ~cells[..., 0].T & beside)
+
+
+def test_one_stone_may_be_taken_after_two() -> None:
+    """A lone stone captures two, and is captured at once: no position repeats."""
+    state, _ = STEP(position(FIVE, "OO.O. XXO.. ..... ..... .....", 0), jnp.int32(2))
+    assert drawn(state) == "..XO. XXO.. ..... ..... ....."
+    assert LEGAL(state)[1]
+    state, _ = STEP(state, jnp.int32(1))
+    assert drawn(state) == ".O.O. XXO.. ..... ..... ....."
 
 
 @pytest.mark.parametrize(
