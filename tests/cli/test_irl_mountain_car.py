@@ -14,7 +14,16 @@ from jaxrl import ArgumentError, make, save_dataset
 from jaxrl.envs import describe_env, rollout
 from jaxrl.experiments import irl_mountain_car
 from jaxrl.recipes import mountain_car
-from jaxrl.recipes.mountain_car import Car, expected_features, first_episodes, follow, not_at_goal, recorded_episodes
+from jaxrl.recipes.mountain_car import (
+    Car,
+    Plan,
+    expected_features,
+    first_episodes,
+    follow,
+    look_ahead,
+    not_at_goal,
+    recorded_episodes,
+)
 from jaxrl.types import Transition
 
 
@@ -48,9 +57,20 @@ def test_the_goal_lasts_for_ever(swings: Transition) -> None:
     lengths = np.flatnonzero(swings.terminated[:, 0])[0] + 1, np.flatnonzero(swings.terminated[:, 1])[0] + 1
     assert returns.tolist() == [-length for length in lengths]
     # The step that reaches the goal counts as being there.
-    expected = np.mean([(1 - 0.9 ** (length - 1)) / (1 - 0.9) for length in lengths])
-    assert expected_features(not_at_goal, positions, 0.9) == pytest.approx([expected], rel=1e-5)
-    assert expected_features(lambda x: np.ones((*np.shape(x), 1)), positions, 0.9) == pytest.approx([10])
+    expected = np.mean([(1 - 0.999 ** (length - 1)) / (1 - 0.999) for length in lengths])
+    assert expected_features(not_at_goal, positions, 0.999) == pytest.approx([expected], rel=1e-5)
+    assert expected_features(lambda x: np.ones((*np.shape(x), 1)), positions, 0.999) == pytest.approx([1000])
+
+
+def test_looking_ahead() -> None:
+    """One step and the values after it, interpolated; where the episode ends, the goal's reward for ever."""
+    car = Car(*make("MountainCar-v0"), 0.9)
+    positions, _ = np.meshgrid(np.linspace(-1.2, 0.6, 128), np.linspace(-0.07, 0.07, 64), indexing="ij")
+    plan = Plan(jnp.float32([-1.0]), jnp.asarray(3 * positions))
+    observations = jnp.float32([[-0.3, 0.01], [0.49, 0.03]])
+    after, _ = follow(car, observations)
+    q_values = look_ahead(car, lambda x: 1 + not_at_goal(x), plan, observations)
+    np.testing.assert_allclose(q_values, [-2 + 0.9 * 3 * after[0, :, 0], [-1 / (1 - 0.9)] * 3], rtol=1e-5)
 
 
 def test_recorded_episodes_are_those_that_reach_the_goal(swings: Transition) -> None:
