@@ -11,17 +11,15 @@ experiment = Experiment(
     build=build_muzero,
     defaults=Options(
         task=Task("CartPole-v1"),
-        hparams=MuZeroHparams(
-            learning_rate=1e-3, learning_rate_decay_steps=2e5, discount=0.99, value_coef=0.5, epsilon=0.1
-        ),
+        hparams=MuZeroHparams(learning_rate=2e-3, learning_rate_decay_steps=2e5, discount=0.99, value_coef=0.5),
         config=MuZero(
             num_envs=32,
             rollout_length=8,
-            updates_per_iteration=12,
-            replay_capacity=200_000,
+            updates_per_iteration=8,
+            replay_capacity=16_000,  # more would hold values of worse policies
             warmup_steps=2_000,
             num_simulations=16,
-            target_steps=10,
+            target_steps=20,
             max_value=100.0,
             state_size=64,
         ),

@@ -11,7 +11,7 @@ experiment = Experiment(
     build=build_muzero,
     defaults=Options(
         task=Task("Breakout-MinAtar"),
-        hparams=MuZeroHparams(learning_rate=1e-3, learning_rate_decay_steps=5e5, discount=0.99, value_coef=0.5),
+        hparams=MuZeroHparams(learning_rate=1e-3, learning_rate_decay_steps=2e5, discount=0.99, value_coef=0.5),
         config=MuZero(
             num_envs=64,
             rollout_length=8,
@@ -20,7 +20,7 @@ experiment = Experiment(
             target_steps=10,
             max_value=50.0,
         ),
-        budget=Budget(500_000, eval_episodes=32),
+        budget=Budget(200_000, eval_episodes=32),
     ),
     report=report,
     ignored=ignored_by_muzero,

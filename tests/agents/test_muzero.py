@@ -35,8 +35,8 @@ def random_steps(seed: int = 0) -> Transition:
     policies = rng.dirichlet(np.ones(ACTIONS), size=(LENGTH, BATCH))
     reward, values, next_values = rng.normal(size=(3, LENGTH, BATCH))
     observation = rng.normal(size=(LENGTH, BATCH, 2))
-    learned, found, following = (jnp.asarray(x, jnp.float32) for x in (policies, values, next_values))
-    extras = learned, found, jnp.asarray(rng.random((LENGTH, BATCH)) < 0.2), following
+    searched = [jnp.asarray(x, jnp.float32) for x in (policies, values)]
+    extras = *searched, jnp.asarray(rng.random((LENGTH, BATCH)) < 0.2), jnp.asarray(next_values, jnp.float32)
     return Transition(
         jnp.asarray(observation, jnp.float32), jnp.asarray(rng.integers(ACTIONS, size=(LENGTH, BATCH))),
         jnp.asarray(reward, jnp.float32), jnp.asarray(ends % 2 == 1), jnp.asarray(ends >= 2),
