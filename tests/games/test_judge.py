@@ -158,7 +158,8 @@ def test_values_after_8_moves_are_those_of_another_book(book) -> None:
     """By our own rules, from the values after 12 moves. The book of 8 moves lacks what the first player wins."""
     from bitbully_databases import BitBullyDatabases
 
-    rng, states = np.random.default_rng(5), []
+    rng = np.random.default_rng(5)
+    states: list[PyTree] = []
     while len(states) < 12:
         state = GAME.initial()
         for _ in range(8):
