@@ -1,9 +1,9 @@
 """The judge of Connect Four on 6 × 7 cells: the book's code, its values, and who has none."""
 
 import sys
-from functools import partial
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -11,10 +11,12 @@ from jaxrl.arguments import ArgumentError
 from jaxrl.games import ILLEGAL, ConnectFour, TicTacToe, UnsolvedError, judge, solve
 from jaxrl.games.lines import LineState
 from jaxrl.games.opening_book import book_key, read_book, solve_openings, values_of
-from jaxrl.games.solution import _expand, expand
+from jaxrl.games.solution import expand
 from jaxrl.types import PyTree
+from tests.compiling import quick_jit
 
 GAME = ConnectFour()
+STEP = quick_jit(GAME.step)
 
 DOCUMENTED = {
     "...1... .1.2... .2.1.2. .1.2.1. .2.1.2.": 71,
@@ -152,27 +154,29 @@ def test_a_sample_of_a_solution_is_part_of_it() -> None:
     assert len(solution.sample(1000).values) == len(solution.values)
 
 
-@pytest.mark.slow
-def test_the_first_player_wins_from_the_centre_alone(book) -> None:
-    """As Allis and Allen found in 1988: by column, the first move loses, loses, draws, wins, and so on."""
-    level = jax.tree.map(lambda x: np.asarray(x)[None], GAME.initial())
-    moves = []
-    for _ in range(11):
-        level, found = _expand(GAME, level)
-        moves.append(found)
-    values = np.concatenate([_best(book, jax.tree.map(lambda x, i=i: x[i : i + 2**17], level))
-                             for i in range(0, len(level.player), 2**17)])  # fmt: skip
-    for legal, reward, child in reversed(moves):
-        worth = reward.copy()
-        worth[child >= 0] = -values[child[child >= 0]]
-        action_values = np.where(legal, worth, ILLEGAL)
-        values = action_values.max(1)
-    assert action_values.tolist() == [[-1, -1, 0, 1, 0, -1, -1]]
+def test_values_after_8_moves_are_those_of_another_book(book) -> None:
+    """By our own rules, from the values after 12 moves. The book of 8 moves lacks what the first player wins."""
+    from bitbully_databases import BitBullyDatabases
+
+    rng = np.random.default_rng(5)
+    states: list[PyTree] = []
+    while len(states) < 12:
+        state = GAME.initial()
+        for _ in range(8):
+            state, _ = STEP(state, jnp.int32(rng.choice(np.flatnonzero(GAME.legal_actions(state)))))
+        states += [] if state.terminated else [state]
+    other = BitBullyDatabases("8-ply")
+    boards = [GAME.board(np.asarray(GAME.observe(state))).tolist() for state in states]
+    expected = [np.sign(other.get_book_value(board)) for board in boards]
+    assert len(set(expected)) > 1
+    np.testing.assert_array_equal(_value(book, jax.tree.map(lambda *x: np.stack(x), *states), 4), expected)
 
 
-def _best(book: np.ndarray, states: PyTree) -> np.ndarray:
-    """The value of positions after 11 moves."""
+def _value(book: np.ndarray, states: PyTree, moves: int) -> np.ndarray:
+    """The values of positions from which so many moves lead to those of the book: `[P]`."""
+    if moves == 0:
+        return values_of(book, GAME, states)
     children, _, legal, reward = expand(GAME, states)
     goes_on, worth = legal & ~children.terminated, reward.copy()
-    worth[goes_on] = -values_of(book, GAME, jax.tree.map(partial(lambda keep, x: x[keep], goes_on), children))
+    worth[goes_on] = -_value(book, jax.tree.map(lambda x: x[goes_on], children), moves - 1)
     return np.where(legal, worth, ILLEGAL).max(1)
