@@ -140,7 +140,8 @@ class Go(GridGame):
 
     def observe(self, state: GoState) -> Array:
         """Planes `[size, size, 5]`: own stones, the other's, and in all cells whether the player moves first in the
-        game; where the ko forbids a stone; in all cells whether the other one has just passed."""
+        game; where the ko forbids a stone; in all cells whether the other one has just passed. Earlier boards, which
+        repetitions depend on, are left to a search."""
         ko = self.grid.unpack(bits_of(state.ko))
         passed = jnp.full(ko.shape, state.passed)
         return jnp.concatenate([self._colours(state), ko[..., None], passed[..., None]], axis=-1)
