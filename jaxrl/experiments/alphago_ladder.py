@@ -262,7 +262,7 @@ def page(title: str, subtitle: str, ladder: Ladder, table: pl.DataFrame, relatio
 Mistakes are moves for which a better one is known: of the policy in all positions, of the search in 20,000 of them.
 Elo ratings are relative to the random player, with 95 % intervals, from all matches between the players; a draw is half
 a point, and one draw more between each two players keeps ratings finite. Each opening is played with both colours, so
-two players without mistakes score 50 %, no matter who wins from there: strong players differ more in mistakes than in Elo.
+two players without mistakes score 50 %, whatever the opening is worth. Strong players differ in mistakes, not in Elo.
 
 {markdown_table(table)}
 

@@ -114,10 +114,12 @@ def noisy_player(player: Player, probability: float) -> Player:
     return play
 
 
+MOST_POSITIONS = 4_000_000
+"""Games with more are not solved for perfect play."""
 PLAYERS: dict[str, Callable[[BoardGame], Player]] = {
     "random": lambda game: random_player,
     "greedy": greedy_player,
-    "perfect": lambda game: perfect_player(game, solve(game)),
+    "perfect": lambda game: perfect_player(game, solve(game, MOST_POSITIONS)),
 }
 
 
