@@ -124,7 +124,9 @@ def climb(options: LadderOptions, console: Console) -> bool:
             continue
         experiment, values = STAGES[name]
         values = {"config.num_simulations": options.num_simulations} | values
-        if name == "alphago":
+        if name != "alphago":
+            values["config.play_simulations"] = options.num_simulations
+        else:
             values["config.dataset"] = str(write_experts(options, task))
             steps = games_played(options.out / "alphazero", options.moves // env.game.max_moves) * env.game.max_moves
         values["hparams.learning_rate_decay_steps"] = float(steps)
