@@ -211,7 +211,6 @@ def test_a_position_is_worth_the_value_and_a_rollout() -> None:
     assert over.any()
 
 
-@pytest.mark.slow
 def test_it_begins_with_clones() -> None:
     """Of perfect play: p_σ explains the moves best, p_π better than chance; at first all policies are p_σ."""
     env, params = make("game:tic_tac_toe", rows=2, columns=3, random_moves=5)

@@ -46,7 +46,7 @@ def test_from_experts_to_a_match(run_main, tmp_path, monkeypatch) -> None:
     assert run_main(partial(main, alphago_zero), *ALPHAGO_ZERO, "--out", "zero")[0] == 0
     header = (tmp_path / "zero" / "metrics.csv").read_text().splitlines()[0]
     assert {"gate_win_rate", "promoted"} <= set(header.split(","))
-    code, _, _ = run_main(
+    code, out, _ = run_main(
         evaluate.main, "zero", "--episodes", "7", "--against", "perfect", "go", "--opening-moves", "1"
     )
     assert code == 0

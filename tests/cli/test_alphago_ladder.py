@@ -62,9 +62,9 @@ def test_a_whole_ladder(run_main, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr("jaxrl.runs.train.record_video", lambda *_: None)
     for stage in ("alphazero", "alphago_zero", "alphago"):
         experiment, values = alphago_ladder.STAGES[stage]
-        small = {"config.hidden_sizes": [16], "config.conv_features": 0}
+        small = {"config.hidden_sizes": [16], "config.conv_features": 8}
         monkeypatch.setitem(alphago_ladder.STAGES, stage, (experiment, values | small))
-    arguments = ("--env", "game:tic_tac_toe", "--env-options", "rows=2", "columns=3", "random_moves=3", "--out", "up")
+    arguments = ("--env", "game:tic_tac_toe", "--env-options", "random_moves=5", "--out", "up")
     more = ("--moves", "9000", "--match-games", "20", "--opening-moves", "1", "--num-simulations", "4")
     assert run_main(alphago_ladder.main, *arguments, *more)[0] == 0
     found = json.loads((tmp_path / "up" / "ladder.json").read_text())

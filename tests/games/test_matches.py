@@ -151,7 +151,6 @@ def test_the_perfect_player_draws_among_the_best_moves(solved) -> None:
         perfect_player(TicTacToe(), solution)
 
 
-@pytest.mark.slow
 def test_words_are_compared_from_the_first() -> None:
     """Positions of 18 cells have two words; a wrong order would find other rows."""
     game = TicTacToe(3, 6, 6)
