@@ -16,10 +16,9 @@ from jaxrl.agents.muzero import _search as search_in_the_model
 from jaxrl.arguments import ArgumentError
 from jaxrl.distributions import Categorical, masked
 from jaxrl.envs import make, vectorize
-from jaxrl.games import ILLEGAL, TicTacToe, solve
+from jaxrl.games import TicTacToe
 from jaxrl.networks import LearnedModel, actor_critic, learned_model
 from jaxrl.recipes.model_based import MuZero, build_muzero
-from jaxrl.training import Program
 from jaxrl.types import Discrete, Input, Sample, Transition
 from tests.compiling import quick_jit
 
@@ -302,24 +301,6 @@ def test_a_truncated_episode_has_the_value_of_its_last_observation() -> None:
     ).reshape(LENGTH, BATCH)
     cut = np.asarray(steps.truncated & ~steps.terminated)
     np.testing.assert_allclose(following[cut], model_values[cut], atol=1e-5)
-
-
-@pytest.mark.slow
-def test_a_small_game_is_learned_with_its_rules() -> None:
-    """The search in the learned model makes no mistake in any of 241 positions, and the model ends games."""
-    env, params = make("game:tic_tac_toe", rows=2, columns=3, random_moves=5)
-    config = MuZero(
-        num_envs=64, rollout_length=8, updates_per_iteration=8, batch_size=128, replay_capacity=4096, warmup_steps=1024,
-        num_simulations=12, state_size=32, hidden_sizes=(64,), unroll_steps=3, target_steps=5, num_atoms=11,
-    )  # fmt: skip
-    agent, trainer = build_muzero(env, params, config)
-    hparams = MuZeroHparams(learning_rate=5e-3, learning_rate_decay_steps=80_000.0, discount=1.0, value_lambda=0.5)
-    program = Program(trainer, jax.random.key(0), hparams)
-    state = program.compiled()(program.init(jax.random.key(0), hparams), 150).state.agent
-    solution = solve(env.game)
-    observations, legal = jax.vmap(env.game.observe)(solution.states), solution.action_values != ILLEGAL
-    action = quick_jit(agent.policy)(state, Input(observations, legal), jax.random.key(0)).action
-    assert solution.mistakes(np.asarray(action)).sum() == 0
 
 
 def test_it_fits_the_trainer() -> None:
