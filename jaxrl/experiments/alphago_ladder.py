@@ -1,4 +1,4 @@
-"""From AlphaGo to AlphaZero at equal games of self-play, on a board that is solved: mistakes and Elo ratings.
+"""From AlphaGo to MuZero at equal games of self-play, on a board that is solved: mistakes and Elo ratings.
 
 Trains each stage in OUT/STAGE, and lets all of them meet, with their search and with their policy alone.
 """
@@ -21,7 +21,12 @@ from jaxrl.arguments import ArgumentError, check
 from jaxrl.cli.command import prepare_jax, screen
 from jaxrl.cli.errors import errors_in_one_line
 from jaxrl.cli.parse import parse
-from jaxrl.experiments import alphago_connect_four, alphago_zero_connect_four, alphazero_connect_four
+from jaxrl.experiments import (
+    alphago_connect_four,
+    alphago_zero_connect_four,
+    alphazero_connect_four,
+    muzero_connect_four,
+)
 from jaxrl.formatting import markdown_table, screen_table
 from jaxrl.games.matches import action_of
 from jaxrl.plots.ladder import draw_ladder
@@ -35,19 +40,22 @@ from jaxrl.runs.task import make_env
 from jaxrl.runs.train import train
 
 NAME = "alphago_ladder"
-Name = Literal["alphazero", "alphago_zero", "alphago"]
+Name = Literal["muzero", "alphazero", "alphago_zero", "alphago"]
 NETWORK = {"config.conv_features": 32, "config.hidden_sizes": [128]}
 SELF_PLAY = NETWORK | {"config.num_envs": 128, "config.batch_size": 512, "config.replay_capacity": 40_000}
 GATE = {"config.gate_every": 3, "config.gate_games": 100}
 CLONING = {"config.cloning_steps": 1500, "config.cloning_batch_size": 256}
 POOL = {"config.num_envs": 32, "config.pool_size": 4, "config.pool_every": 25, "hparams.learning_rate": 2e-3}
 PRIOR = {"config.prior": "improved"}  # with which its search makes fewer mistakes here than with the cloned one
+LEARNED = {"config.state_size": 64, "config.target_steps": 8, "config.conv_features": 32}
+LEARNED |= {"config.num_envs": 128, "config.batch_size": 256, "config.replay_capacity": 80_000}
 STAGES: dict[Name, tuple[Experiment, dict[str, Any]]] = {
+    "muzero": (muzero_connect_four.experiment, LEARNED),
     "alphazero": (alphazero_connect_four.experiment, SELF_PLAY),
     "alphago_zero": (alphago_zero_connect_four.experiment, SELF_PLAY | GATE),
     "alphago": (alphago_connect_four.experiment, NETWORK | CLONING | POOL | PRIOR),
 }
-"""The experiment of each stage, and where it differs from its defaults. The first decides how many games there are."""
+"""The experiment of each stage, and where it differs from its defaults. AlphaZero decides how many games AlphaGo plays."""
 AGAINST_CLONED = "AlphaGo's policy against the cloned one, drawing moves from the first position: wins, draws, losses"
 EXPERTS = "experts.npz"
 RESULTS = "ladder.json"
@@ -223,7 +231,7 @@ def report(ladder: Ladder, options: LadderOptions, console: Console) -> None:
         "counts": ladder.counts.tolist(), "mistakes": ladder.mistakes, **ladder.facts,
     }  # fmt: skip
     run_directory.write_json(options.out / RESULTS, found)
-    title = f"From AlphaGo to AlphaZero: {options.env} {' '.join(options.env_options)}"
+    title = f"From AlphaGo to MuZero: {options.env} {' '.join(options.env_options)}"
     subtitle = f"{options.moves:,} moves of self-play, searches of {options.num_simulations} simulations, one seed"
     draw_ladder(ladder.names, ladder.mistakes, ratings, title, subtitle, options.out / PICTURE)
     console.print(f"picture: {options.out / PICTURE}", soft_wrap=True)

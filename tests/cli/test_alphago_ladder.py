@@ -60,7 +60,7 @@ def test_bad_options_are_refused(run_main, arguments, message: str) -> None:
 @pytest.mark.slow
 def test_a_whole_ladder(run_main, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr("jaxrl.runs.train.record_video", lambda *_: None)
-    for stage in ("alphazero", "alphago_zero", "alphago"):
+    for stage in alphago_ladder.STAGES:
         experiment, values = alphago_ladder.STAGES[stage]
         small = {"config.hidden_sizes": [16], "config.conv_features": 8}
         monkeypatch.setitem(alphago_ladder.STAGES, stage, (experiment, values | small))
@@ -68,6 +68,6 @@ def test_a_whole_ladder(run_main, tmp_path, monkeypatch) -> None:
     more = ("--moves", "9000", "--match-games", "20", "--opening-moves", "1", "--num-simulations", "4")
     assert run_main(alphago_ladder.main, *arguments, *more)[0] == 0
     found = json.loads((tmp_path / "up" / "ladder.json").read_text())
-    assert len(found["players"]) == 9
-    assert len(found["mistakes"]) == 6
+    assert len(found["players"]) == 11
+    assert len(found["mistakes"]) == 8
     assert abs(found["games of AlphaGo"] - found["games of AlphaZero"]) < 33
