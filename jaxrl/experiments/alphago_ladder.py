@@ -55,7 +55,7 @@ STAGES: dict[Name, tuple[Experiment, dict[str, Any]]] = {
     "alphago_zero": (alphago_zero_connect_four.experiment, SELF_PLAY | GATE),
     "alphago": (alphago_connect_four.experiment, NETWORK | CLONING | POOL | PRIOR),
 }
-"""The experiment of each stage, and where it differs from its defaults. AlphaZero decides how many games AlphaGo plays."""
+"""The experiment of each stage, and where it differs from its defaults. AlphaGo plays as many games as AlphaZero."""
 AGAINST_CLONED = "AlphaGo's policy against the cloned one, drawing moves from the first position: wins, draws, losses"
 EXPERTS = "experts.npz"
 RESULTS = "ladder.json"
