@@ -81,11 +81,7 @@ def test_own_environments_do_without_gymnax() -> None:
             None,
             "env_id must be a known name (the nearest is Breakout-MinAtar), got",
         ),
-        (
-            "game:chess",
-            None,
-            "env_id must be a known game (one of game:tic_tac_toe, game:connect_four), got 'game:chess'",
-        ),
+        ("game:ches", None, "env_id must be a known game (the nearest is game:chess), got 'game:ches'"),
         ("GridWord", None, "env_id must be a known name (the nearest is GridWorld), got 'GridWord'"),
         ("GridWorld", "original", "got rules='original' for 'GridWorld'"),
         ("Breakout-MinAtar", "atari", "rules must be one of original, gymnax, got 'atari'"),

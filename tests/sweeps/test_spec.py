@@ -343,7 +343,7 @@ BAD_TOP_LEVEL = [
     ),
     (GRID.replace("dqn_cartpole", "ablation"), r"experiment must be one that trains .*, got 'ablation'"),
     (GRID.replace("dqn_cartpole", "__main__"), r"experiment must be one that trains .*, got '__main__'"),
-    (GRID.replace("dqn_cartpole", ""), r"experiment must be one .* \(one of a2c_cartpole, alphazero_.*\).*, got ''"),
+    (GRID.replace("dqn_cartpole", ""), r"experiment must be one .* \(one of a2c_cartpole, alphago_.*\).*, got ''"),
     (RANDOM.replace("random", "bayes"), "search must be one of grid, random, sobol, list, got 'bayes'"),
     (RANDOM.replace('"random"', "[]"), r"search must be one of grid, random, sobol, list, got \[\]"),
     (RANDOM.replace("search", "serch"), r"serch is not known \(the nearest is search\), got 'random'"),
