@@ -145,7 +145,7 @@ def _first(name: str) -> tuple[Any, Any]:
 
     with jax.ensure_compile_time_eval():
         env = pgx.make(name)
-        return env, env.init(jax.random.key(0))
+        return env, jax.jit(env.init)(jax.random.key(0))
 
 
 def _bare(state: Any) -> Any:

@@ -48,7 +48,7 @@ def game():
     return make("game:tic_tac_toe", rows=2, columns=3, random_moves=5)
 
 
-@pytest.mark.parametrize(("search", "most"), [("gumbel", 0), ("puct", 6)])
+@pytest.mark.parametrize(("search", "most"), [("gumbel", 0), pytest.param("puct", 6, marks=pytest.mark.slow)])
 def test_a_small_game_is_played_perfectly(game, search: str, most: int) -> None:
     """The network alone makes no mistake in any of 241 positions, with PUCT a few, and knows who wins."""
     env, params = game

@@ -91,7 +91,11 @@ def trainer_of(name: str) -> tuple[jaxrl.Trainer, Any]:
     return on_policy(make_agent(), ENV, ENV.default_params, config), exploring(hparams(), 0.5)
 
 
-@pytest.mark.parametrize("name", AGENTS)
+SLOW = ("double dqn", "c51", "qr-dqn", "a2c", "reinforce")  # as others, but for what they learn
+TRAINED = [pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in AGENTS]
+
+
+@pytest.mark.parametrize("name", TRAINED)
 def test_training_and_evaluation_never_meet_a_closed_door(name: str) -> None:
     """And all that is learned is finite, though the last state of an episode has no legal action."""
     trainer, hparams = trainer_of(name)

@@ -1,5 +1,6 @@
 """Symmetries of games: the changed moves lead to the changed board."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -16,17 +17,20 @@ GAMES = [
 @pytest.mark.parametrize(("game", "count"), GAMES, ids=str)
 def test_symmetries_leave_a_game_the_same(game, count: int) -> None:
     """The changed moves lead to the changed board, with the changed legal actions, through a whole game."""
-    rng, step = np.random.default_rng(2), quick_jit(game.step)
+    rng, step = np.random.default_rng(2), quick_jit(jax.vmap(game.step))
+    look = quick_jit(lambda states: (jax.vmap(game.observe)(states), jax.vmap(game.legal_actions)(states)))
     symmetries = game.symmetries()
-    states, boards = [game.initial()] * count, set()
+    states = jax.tree.map(lambda x: jnp.stack([x] * count), game.initial())
     np.testing.assert_array_equal(symmetries[0].actions, np.arange(game.num_actions))
+    observations, legal = map(np.asarray, look(states))
+    most = 0
     for _ in range(game.max_moves - 3):
-        action = rng.choice(np.flatnonzero(game.legal_actions(states[0])))
+        action = rng.choice(np.flatnonzero(legal[0]))
         moves = [int(np.flatnonzero(symmetry.actions == action)[0]) for symmetry in symmetries]
-        states = [step(state, jnp.int32(move))[0] for state, move in zip(states, moves, strict=True)]
-        observation, legal = game.observe(states[0]), game.legal_actions(states[0])
-        for state, symmetry in zip(states, symmetries, strict=True):
-            np.testing.assert_array_equal(game.observe(state), symmetry.turn(observation))
-            np.testing.assert_array_equal(game.legal_actions(state), legal[symmetry.actions])
-        boards |= {len({np.asarray(game.observe(state)).tobytes() for state in states})}
-    assert max(boards) == count
+        states, _ = step(states, jnp.array(moves))
+        observations, legal = map(np.asarray, look(states))
+        for i, symmetry in enumerate(symmetries):
+            np.testing.assert_array_equal(observations[i], symmetry.turn(observations[0]))
+            np.testing.assert_array_equal(legal[i], legal[0][symmetry.actions])
+        most = max(most, len({board.tobytes() for board in observations}))
+    assert most == count

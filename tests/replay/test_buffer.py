@@ -11,6 +11,7 @@ import pytest
 from jaxrl import replay
 from jaxrl.envs import make, vectorize
 from jaxrl.training.devices import mesh_of
+from tests.compiling import quick_jit
 
 DTYPES = [bool, jnp.uint8, jnp.int8, jnp.int16, jnp.bfloat16, jnp.float16, jnp.int32, jnp.uint32, jnp.float32]
 OTHERS = [jnp.float8_e4m3fn, jnp.float8_e5m2, jnp.complex64]
@@ -71,14 +72,26 @@ def test_everything_packs(name: str) -> None:
     """One element, under `vmap`, and with one and two batch axes."""
     tree, num_words = trees()[name]
     layout = replay.packing(jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[2:], x.dtype), tree))
-    words = jax.jit(layout.pack)(tree)
+
+    parts = [jax.tree.map(lambda x, at=at: x[at], tree) for at in ((1, 2), (1,))]
+
+    @quick_jit
+    def pack(tree, parts):
+        return layout.pack(tree), jax.vmap(jax.vmap(layout.pack))(tree), [layout.pack(part) for part in parts]
+
+    @quick_jit
+    def unpack(words):
+        whole = layout.unpack(words), jax.vmap(layout.unpack, 1, 1)(words)
+        return whole, (layout.unpack(words[1, 2]), layout.unpack(words[1]))
+
+    words, mapped, found = pack(tree, parts)
+    unpacked, backs = unpack(words)
     assert (words.shape, words.dtype) == ((2, 3, num_words), jnp.uint32)
-    one, row = jax.tree.map(lambda x: x[1, 2], tree), jax.tree.map(lambda x: x[1], tree)
-    for x, packed in ((one, words[1, 2]), (row, words[1])):
-        np.testing.assert_array_equal(layout.pack(x), packed)
-        assert jax.tree.map(bits, layout.unpack(packed)) == jax.tree.map(bits, x)
-    np.testing.assert_array_equal(jax.vmap(jax.vmap(layout.pack))(tree), words)
-    for back in (jax.jit(layout.unpack)(words), jax.vmap(layout.unpack, 1, 1)(words)):
+    for part, packed, back, expected in zip(parts, found, backs, (words[1, 2], words[1]), strict=True):
+        np.testing.assert_array_equal(packed, expected)
+        assert jax.tree.map(bits, back) == jax.tree.map(bits, part)
+    np.testing.assert_array_equal(mapped, words)
+    for back in unpacked:
         assert jax.tree.map(lambda x: (x.shape, x.dtype), back) == jax.tree.map(lambda x: (x.shape, x.dtype), tree)
         assert jax.tree.map(bits, back) == jax.tree.map(bits, tree)
 
