@@ -236,10 +236,11 @@ def report(ladder: Ladder, options: LadderOptions, console: Console) -> None:
     draw_ladder(ladder.names, ladder.mistakes, ratings, title, subtitle, options.out / PICTURE)
     console.print(f"picture: {options.out / PICTURE}", soft_wrap=True)
     if options.record is not None:
+        text = page(title, subtitle, ladder, table, relations)  # names the commit, without what is written below
         options.record.mkdir(parents=True, exist_ok=True)
         for name in (RESULTS, PICTURE):
             shutil.copyfile(options.out / name, options.record / name)
-        (options.record / "README.md").write_text(page(title, subtitle, ladder, table, relations))
+        (options.record / "README.md").write_text(text)
 
 
 def relate(ladder: Ladder) -> list[tuple[str, str, str]]:
