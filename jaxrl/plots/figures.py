@@ -1,5 +1,6 @@
 """The style of all figures with axes."""
 
+import textwrap
 from typing import TYPE_CHECKING
 
 from jaxrl.formatting import format_number, format_si
@@ -35,12 +36,15 @@ def new_panels(
 
     rows = -(-number // columns)
     columns = -(-number // rows)  # rows of equal length
-    width, height = max(8, size[0] * columns), 1.1 + size[1] * rows + below
+    width = max(8, size[0] * columns)
+    lines = textwrap.wrap(subtitle, int(13.5 * width)) or [""]  # a letter is some 1/14 inch wide
+    extra = 0.15 * (len(lines) - 1)
+    height = 1.1 + extra + size[1] * rows + below
     figure = Figure(figsize=(width, height), dpi=120)
-    top, bottom = 0.6 / height, below / height  # room for the titles, and below
+    top, bottom = (0.6 + extra) / height, below / height  # room for the titles, and below
     figure.set_layout_engine("constrained", rect=(0, bottom, 1, 1 - top - bottom))
     figure.text(0.1 / width, 1 - 0.1 / height, title, va="top", fontsize="large", fontweight="bold")
-    figure.text(0.1 / width, 1 - 0.36 / height, subtitle, va="top", color="gray", fontsize=9)
+    figure.text(0.1 / width, 1 - 0.36 / height, "\n".join(lines), va="top", color="gray", fontsize=9)
     panels = figure.subplots(rows, columns, sharey=sharey, squeeze=False).ravel().tolist()
     for axes in panels[number:]:
         axes.remove()

@@ -9,6 +9,7 @@ from PIL import Image
 
 from jaxrl.formatting import interval_95
 from jaxrl.plots.figures import new_figure
+from jaxrl.plots.figures import new_figure
 from jaxrl.plots.learning_curve import draw_learning_curve, spread
 from jaxrl.training.loggers import CSVLogger, RunInfo
 from jaxrl.training.measure import AGAINST_RANDOM, NO_MISTAKES
@@ -210,3 +211,15 @@ def test_intervals_are_clipped_to_the_data() -> None:
     half = interval_95(values[:, 0])
     np.testing.assert_allclose(spread(values, (-1e9, 1e9))[1], [200 + half, 1])
     np.testing.assert_array_equal(spread(values[1:4], (0, 500)), [[0, 1], [500, 1]])
+
+
+def test_a_long_subtitle_has_several_lines() -> None:
+    rules = (
+        "tic tac toe, rows 3, columns 3, length 3, beginning with 0 to 8 random moves; one agent moves for both players"
+    )
+    figure, _ = new_figure("title", f"{rules}; {rules}", "x", "y")
+    title, subtitle = figure.texts
+    assert subtitle.get_text().count("\n") == 2
+    assert subtitle.get_window_extent().x1 < figure.bbox.x1
+    assert subtitle.get_window_extent().y1 < title.get_window_extent().y0
+    assert figure.get_size_inches()[1] > new_figure("title", rules[:50], "x", "y")[0].get_size_inches()[1]
