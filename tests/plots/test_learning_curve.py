@@ -9,7 +9,6 @@ from PIL import Image
 
 from jaxrl.formatting import interval_95
 from jaxrl.plots.figures import new_figure
-from jaxrl.plots.figures import new_figure
 from jaxrl.plots.learning_curve import draw_learning_curve, spread
 from jaxrl.training.loggers import CSVLogger, RunInfo
 from jaxrl.training.measure import AGAINST_RANDOM, NO_MISTAKES
