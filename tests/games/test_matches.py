@@ -14,6 +14,7 @@ from jaxrl.games import (
     ConnectFour,
     TicTacToe,
     greedy_player,
+    make,
     make_player,
     noisy_player,
     perfect_player,
@@ -92,6 +93,15 @@ def test_an_illegal_move_loses() -> None:
         np.testing.assert_array_equal(match(jax.random.key(1), openings).outcomes, np.full((2, 4), -1))
     with pytest.raises(ArgumentError, match=r"^player must return .*of shape \[4\], got float32\[4\]"):
         play_match(game, lowest, lambda given, key: jnp.zeros(4), jax.random.key(1), openings)
+
+
+def test_an_illegal_move_ends_a_game_of_pgx() -> None:
+    """Though pgx knows nothing of it."""
+    pytest.importorskip("pgx")
+    game = make("animal_shogi")
+    openings = random_openings(game, jax.random.key(0), 2, moves=0)
+    match = quick_jit(partial(play_match, game, lambda given, key: given.legal.argmin(1), lowest))
+    np.testing.assert_array_equal(match(jax.random.key(1), openings).outcomes, np.full((2, 2), -1))
 
 
 def test_every_move_has_a_key_of_its_own() -> None:
