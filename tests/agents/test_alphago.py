@@ -211,6 +211,15 @@ def test_a_position_is_worth_the_value_and_a_rollout() -> None:
     assert over.any()
 
 
+def test_a_rollout_is_the_same_with_any_default_generator() -> None:
+    parts: Any = _Parts(None, Uniform(6), GAME, None, None)
+    states = random_openings(GAME, jax.random.key(0), 8, moves=1)
+    seeds = jax.random.bits(jax.random.key(1), (8, 2), jnp.uint32)
+    expected = play_out(parts, (), states, seeds)
+    with jax.default_prng_impl("rbg"):
+        np.testing.assert_array_equal(play_out(parts, (), states, seeds), expected)
+
+
 def test_it_begins_with_clones() -> None:
     """Of perfect play: p_σ explains the moves best, p_π better than chance; at first all policies are p_σ."""
     env, params = make("game:tic_tac_toe", rows=2, columns=3, random_moves=5)
