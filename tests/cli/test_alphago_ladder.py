@@ -1,6 +1,7 @@
 """`alphago_ladder`: what it reports of matches, and bad input; slowly, a whole ladder in a small game."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,6 +10,8 @@ from rich.console import Console
 from jaxrl.experiments import alphago_ladder
 from jaxrl.experiments.alphago_ladder import Ladder, LadderOptions, all_matches, report
 from jaxrl.games import TicTacToe, greedy_player, random_player
+from jaxrl.runs import run_directory
+from jaxrl.runs.options import flatten
 
 
 def test_it_reports_ratings_and_relations(tmp_path, capsys) -> None:
@@ -55,6 +58,34 @@ def test_all_players_meet_all_others() -> None:
 )
 def test_bad_options_are_refused(run_main, arguments, message: str) -> None:
     assert run_main(alphago_ladder.main, *arguments)[::2] == (2, [f"error: {message}"])
+
+
+def test_stages_of_other_options_are_refused(run_main, tmp_path, monkeypatch) -> None:
+    """A stage that is there is kept, but not for another number of moves or simulations."""
+    trained = []
+
+    def train(experiment, options, console):
+        directory = options.execution.out
+        directory.mkdir(parents=True)
+        run_directory.write_json(
+            directory / "config.json", {"experiment": experiment.name, "options": flatten(options)}
+        )
+        run_directory.write_json(directory / "summary.json", {})
+        trained.append(experiment.name)
+        return None, {}
+
+    monkeypatch.setattr(alphago_ladder, "train", train)
+    monkeypatch.setattr(alphago_ladder, "measure", lambda options: None)
+    monkeypatch.setattr(alphago_ladder, "report", lambda *_: None)
+    monkeypatch.setattr(run_directory, "checkpoints", lambda directory: SimpleNamespace(steps=lambda: [1]))
+    arguments = ("--stages", "alphazero", "--out", "up", "--moves", "9000")
+    for _ in range(2):
+        assert run_main(alphago_ladder.main, *arguments)[0] == 0
+    assert trained == ["alphazero_connect_four"]
+    for other, option in (("--moves", "learning-rate-decay-steps"), ("--num-simulations", "num-simulations")):
+        code, _, err = run_main(alphago_ladder.main, *arguments, other, "8500")
+        assert code == 2
+        assert f"{option} must stay" in err[0]
 
 
 @pytest.mark.slow
