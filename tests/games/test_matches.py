@@ -32,6 +32,10 @@ def lowest(given, key):
     return Decision(given.legal.argmax(1))
 
 
+def illegal(given, key):
+    return given.legal.argmin(1)
+
+
 def most_stones(given, key):
     """Depends on who has which stones: the legal action whose number is nearest to that of its own stones, doubled."""
     stones = given.observation[..., 0].sum((1, 2))
@@ -100,7 +104,7 @@ def test_an_illegal_move_ends_a_game_of_pgx() -> None:
     pytest.importorskip("pgx")
     game = make("animal_shogi")
     openings = random_openings(game, jax.random.key(0), 2, moves=0)
-    match = quick_jit(partial(play_match, game, lambda given, key: given.legal.argmin(1), lowest))
+    match = quick_jit(partial(play_match, game, illegal, lowest))
     np.testing.assert_array_equal(match(jax.random.key(1), openings).outcomes, np.full((2, 2), -1))
 
 
