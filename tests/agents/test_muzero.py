@@ -187,6 +187,11 @@ def test_gradients_are_those_of_backpropagation_by_hand() -> None:
     assert all(np.abs(x).max() > 1e-4 for x in jax.tree.leaves(expected))
     np.testing.assert_allclose(errors, np.abs(steps.extras[1][0] - values[0]), atol=1e-5)
     assert set(metrics) == {"policy_loss", "value_loss", "reward_loss"}
+    assert agent.searches
+    assert agent.outputs is not None
+    first = network.representation(state.params, steps.observation[0])
+    logits = agent.outputs(state, steps.observation[0]).logits
+    np.testing.assert_array_equal(logits, network.prediction(state.params, first)[0].logits)
 
 
 @pytest.fixture(scope="module")

@@ -1,17 +1,25 @@
 """`record perfect`, `alphago_connect_four` and `alphago_zero_connect_four` in a small game, and their matches."""
 
+import dataclasses
 import json
 from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrl import load, load_dataset
+from jaxrl import load, load_dataset, make
+from jaxrl.arguments import ArgumentError
 from jaxrl.cli.command import main
+from jaxrl.distributions import Categorical
 from jaxrl.experiments import evaluate, record
 from jaxrl.experiments.alphago_connect_four import experiment as alphago
 from jaxrl.experiments.alphago_zero_connect_four import experiment as alphago_zero
-from jaxrl.games import Match
+from jaxrl.games import Match, random_player
+from jaxrl.types import Agent, Decision
 
 GAME = ("--env", "game:tic_tac_toe", "--env-options", "rows=2", "columns=3", "random_moves=5")
 ALPHAGO = [
@@ -58,6 +66,50 @@ def test_from_experts_to_a_match(run_main, tmp_path, monkeypatch) -> None:
     assert f"score {100 * (wins + draws / 2) / 8:.1f} % (" in other
     code, _, err = run_main(evaluate.main, "zero", "--against", "perfekt")
     assert (code, err) == (2, ["error: --against must be a known one (the nearest is perfect), got 'perfekt'"])
+
+
+def trained_by_hand(env):
+    """Its search takes the first legal action, its network prefers the last one."""
+    agent: Agent = Agent(
+        lambda *_: (), lambda *_: Decision(0), lambda state, given, key: Decision(given.legal.argmax(1)),
+        lambda *_: ((), {}, ()), outputs=lambda state, x: Categorical(jnp.tile(jnp.arange(3.0), (len(x), 1))),
+        searches=True,
+    )  # fmt: skip
+    return SimpleNamespace(env=env, agent=agent, agent_state=(), memory=lambda number: ())
+
+
+def test_a_match_is_that_of_the_options() -> None:
+    """With the network alone, the last cells; other seeds are other games."""
+    env, _ = make("game:tic_tac_toe", rows=1, columns=3, length=2)
+    options = evaluate.Options(Path("run"), episodes=1, opening_moves=0)
+    trained: Any = trained_by_hand(env)
+
+    def lowest(given, key):
+        return given.legal.argmax(1)
+
+    assert evaluate.meet(trained, lowest, options).outcomes.tolist() == [[0], [0]]
+    raw = dataclasses.replace(options, raw=True)
+    assert evaluate.meet(trained, lowest, raw).outcomes.tolist() == [[1], [-1]]
+    first, second = (
+        evaluate.meet(trained, random_player, dataclasses.replace(options, episodes=40, eval_seed=seed)).outcomes
+        for seed in range(2)
+    )
+    assert first.shape == (2, 20)
+    assert (first != second).any()
+
+
+def test_opponents_that_do_not_fit_are_refused(tmp_path, monkeypatch) -> None:
+    env, _ = make("game:tic_tac_toe", rows=1, columns=3, length=2)
+    trained: Any = trained_by_hand(env)
+    other: Any = trained_by_hand(make("game:tic_tac_toe")[0])
+    monkeypatch.setattr(evaluate, "load", lambda path: other)
+    with pytest.raises(ArgumentError, match=r"^against must be a run of TicTacToe\(rows=1, columns=3, length=2\)"):
+        evaluate.make_opponent(str(tmp_path), trained)
+    trained.memory, trained.experiment = (lambda number: jnp.zeros((number, 1))), SimpleNamespace(name="recurrent")
+    with pytest.raises(ArgumentError, match=r"^against needs policies without a memory, got recurrent"):
+        evaluate.make_opponent("random", trained)
+    with pytest.raises(ArgumentError, match=r"^against needs a run in a game"):
+        evaluate.make_opponent("random", SimpleNamespace(env=make("CartPole-v1")[0]))
 
 
 def test_a_match_is_described() -> None:
