@@ -7,11 +7,14 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from jaxrl import load, load_dataset, make
+from jaxrl.agents.alphago import AlphaGoState
+from jaxrl.agents.policy_gradient import PolicyGradientState
 from jaxrl.arguments import ArgumentError
 from jaxrl.cli.command import main
 from jaxrl.distributions import Categorical
@@ -19,6 +22,7 @@ from jaxrl.experiments import evaluate, record
 from jaxrl.experiments.alphago_connect_four import experiment as alphago
 from jaxrl.experiments.alphago_zero_connect_four import experiment as alphago_zero
 from jaxrl.games import Match, random_player
+from jaxrl.recipes import alphago_family
 from jaxrl.types import Agent, Decision
 
 GAME = ("--env", "game:tic_tac_toe", "--env-options", "rows=2", "columns=3", "random_moves=5")
@@ -110,6 +114,26 @@ def test_opponents_that_do_not_fit_are_refused(tmp_path, monkeypatch) -> None:
         evaluate.make_opponent("random", trained)
     with pytest.raises(ArgumentError, match=r"^against needs a run in a game"):
         evaluate.make_opponent("random", SimpleNamespace(env=make("CartPole-v1")[0]))
+
+
+def test_the_improved_policy_meets_the_cloned_one(monkeypatch) -> None:
+    """It takes the middle cell, and wins if it moves first; the other one takes the first cell. Two seeds."""
+    monkeypatch.setattr(alphago_family, "report", lambda *_: {"mistakes": 3})
+    env, params = make("game:tic_tac_toe", rows=1, columns=3, length=2)
+    prior, policy = 50.0 * jnp.array([[2, 1, 0], [1, 2, 0]])
+    learner = PolicyGradientState({"policy": policy, "value": prior}, (), ())
+    states = jax.tree.map(lambda x: jnp.stack([x, x]), AlphaGoState(learner, prior, (), (), jnp.int32(0)))
+
+    def outputs(state, x):
+        return Categorical(jnp.tile(state.agent.params["policy"], (len(x), 1)))
+
+    found = alphago_family.report_alphago(SimpleNamespace(outputs=outputs), env, params, states, Path())  # type: ignore[arg-type]
+    assert found["counts_against_cloned_policy_per_seed"] == [[500, 500, 0]] * 2
+    assert (found["mistakes"], found["wins_against_cloned_policy"], found["losses_against_cloned_policy"]) == (
+        3,
+        500,
+        0,
+    )
 
 
 def test_a_match_is_described() -> None:

@@ -203,7 +203,7 @@ def test_the_greedy_player_wins_and_blocks(solved) -> None:
     assert {(False, 1), (True, 1), (False, 0)} <= seen
 
 
-def test_policies_and_noise(solved) -> None:
+def test_policies_and_noise(solved, monkeypatch) -> None:
     game, _, given = solved
     logits = jnp.array([3.0, 2.0, 1.0, 0.0, -1.0, -2.0])
 
@@ -215,5 +215,14 @@ def test_policies_and_noise(solved) -> None:
     np.testing.assert_allclose(share, jax.nn.softmax(logits), atol=0.1)
     noisy = chosen(noisy_player(lowest, 0.3), given)[0] / 200
     np.testing.assert_allclose(noisy, [0.7 + 0.3 / 6] + [0.3 / 6] * 5, atol=0.1)
+    keys: list[list[int]] = []
+
+    def spy(given, key):
+        keys.append(jax.random.key_data(key).tolist())
+        return lowest(given, key).action
+
+    monkeypatch.setattr("jaxrl.games.players.random_player", spy)
+    noisy_player(spy, 0.3)(given, jax.random.key(0))
+    assert keys[0] != keys[1]
     with pytest.raises(ArgumentError, match=r"^player must be a known one \(the nearest is greedy\), got 'gredy'"):
         make_player("gredy", game)
