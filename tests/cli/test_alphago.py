@@ -74,8 +74,12 @@ def test_from_experts_to_a_match(run_main, tmp_path, monkeypatch) -> None:
 
 def trained_by_hand(env):
     """Its search takes the first legal action, its network prefers the last one."""
+
+    def policy(state, given, key):
+        return Decision(given.legal.argmax(1))
+
     agent: Agent = Agent(
-        lambda *_: (), lambda *_: Decision(0), lambda state, given, key: Decision(given.legal.argmax(1)),
+        lambda *_: (), lambda *_: Decision(0), policy,
         lambda *_: ((), {}, ()), outputs=lambda state, x: Categorical(jnp.tile(jnp.arange(3.0), (len(x), 1))),
         searches=True,
     )  # fmt: skip
@@ -127,7 +131,7 @@ def test_the_improved_policy_meets_the_cloned_one(monkeypatch) -> None:
     def outputs(state, x):
         return Categorical(jnp.tile(state.agent.params["policy"], (len(x), 1)))
 
-    found = alphago_family.report_alphago(SimpleNamespace(outputs=outputs), env, params, states, Path())  # type: ignore[arg-type]
+    found = alphago_family.report_alphago(SimpleNamespace(outputs=outputs), env, params, states, Path())
     assert found["counts_against_cloned_policy_per_seed"] == [[500, 500, 0]] * 2
     assert (found["mistakes"], found["wins_against_cloned_policy"], found["losses_against_cloned_policy"]) == (
         3,

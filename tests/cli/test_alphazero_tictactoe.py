@@ -74,7 +74,12 @@ def test_a_run_counts_its_mistakes(run_main, tmp_path, monkeypatch) -> None:
 
 def test_it_plays_with_averaged_parameters(monkeypatch) -> None:
     decays = []
-    monkeypatch.setattr(self_play, "averaged", lambda agent, decay: decays.append(decay) or agent)
+
+    def averaged(agent, decay):
+        decays.append(decay)
+        return agent
+
+    monkeypatch.setattr(self_play, "averaged", averaged)
     self_play.build_alphazero(*make("game:tic_tac_toe"), self_play.AlphaZero(average_decay=0.5, hidden_sizes=(4,)))
     assert decays == [0.5]
 
