@@ -31,6 +31,7 @@ from jaxrl.arguments import ArgumentError, check, check_kind
 from jaxrl.distributions import Categorical, Distribution, masked
 from jaxrl.games import BoardGame
 from jaxrl.networks.network import Network, check_network, initial_params
+from jaxrl.random import as_keys
 from jaxrl.replay.datasets import sample_dataset
 from jaxrl.search import Expansion, Root, Searched, puct_search
 from jaxrl.types import Agent, Array, Decision, Input, Mean, Metrics, PyTree, Trainer, TrainState, Transition
@@ -311,8 +312,13 @@ def prior_of(config: AlphaGoConfig, state: AlphaGoState) -> PyTree:
     return state.prior if config.prior == "cloned" else state.agent.params["policy"]
 
 
+def with_cloned_policy(state: AlphaGoState) -> AlphaGoState:
+    """The state in which p_ρ is p_σ again, which it was at first."""
+    return state._replace(agent=state.agent._replace(params=state.agent.params | {"policy": state.prior}))
+
+
 def _fold_in(seed: Array, number: Array) -> Array:
-    return jax.random.key_data(jax.random.fold_in(jax.random.wrap_key_data(seed, impl="threefry2x32"), number))
+    return jax.random.key_data(jax.random.fold_in(as_keys(seed), number))
 
 
 def play_out(parts: _Parts, params: PyTree, states: Any, seeds: Array) -> Array:
@@ -333,7 +339,7 @@ def play_out(parts: _Parts, params: PyTree, states: Any, seeds: Array) -> Array:
         t, states, outcomes = at
         logits = parts.fast.apply(params, jax.vmap(game.observe)(states)).logits
         logits = masked(logits, jax.vmap(game.legal_actions)(states))
-        keys = jax.vmap(jax.random.wrap_key_data)(jax.vmap(_fold_in, (0, None))(seeds, game.num_actions + t))
+        keys = as_keys(jax.vmap(_fold_in, (0, None))(seeds, game.num_actions + t))
         after, rewards = jax.vmap(game.step)(states, jax.vmap(jax.random.categorical)(keys, logits))
         return t + 1, after, outcomes + jnp.where(states.player == first, rewards, -rewards)
 

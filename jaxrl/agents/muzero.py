@@ -110,8 +110,9 @@ def muzero(
     Args:
         network: such as from `jaxrl.learned_model`, with `num_atoms` as in the configuration.
         config: the search, the unroll and the categories.
-        two_players: whether the players of a game take turns, as in `jaxrl.envs.game.GameEnvironment`. Observations,
-            rewards and values are those of who moves, and values change their sign with each move.
+        two_players: whether the agent moves for both players of a game in turn, as in
+            `jaxrl.envs.game.GameEnvironment`, unless it has an opponent. Observations, rewards and values are those of
+            who moves, and values change their sign with each move.
         optimizer: of the parameters; by default, Adam after a clip of the gradient's norm.
 
     Returns:

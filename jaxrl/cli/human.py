@@ -13,7 +13,7 @@ from jaxrl.games import BoardGame
 from jaxrl.types import Array, Input, PyTree
 
 STONES = ".XO"
-"""A cell that is empty, that of the player who moves first, and of the other."""
+"""A cell that is empty, that of the player who moves first, and of the other. Kinds of pieces have letters instead."""
 
 
 def play(
@@ -31,7 +31,9 @@ def play(
     """
     decide = jax.jit(lambda given, key: decide_on(policy, given, 1, key))
     step, state, reward, number = jax.jit(game.step), game.initial(), 0.0, 0
-    print(f"You are {STONES[1 + human]}, {opponent} is {STONES[2 - human]}.")
+    has_letters = (game.pieces(np.asarray(game.observe(state))) != "").any()
+    sides = ("large letters", "small letters") if has_letters else STONES[1:]
+    print(f"You are {sides[human]}, {opponent} is {sides[1 - human]}.")
     mover = 0
     while not state.terminated:
         mover, legal = int(state.player), np.asarray(game.legal_actions(state))
@@ -55,11 +57,17 @@ def play(
 
 
 def text(game: BoardGame, state: Any, legal: np.ndarray) -> str:
-    """The board in lines, with the numbers of the moves: below the columns, or in the empty cells."""
-    board = game.board(np.asarray(game.observe(state)))
-    (height, width), digits = board.shape, len(str(game.num_actions - 1))
-    marks = np.array([STONES[player] for player in board.reshape(-1)], dtype=object)
-    by_cell = game.num_actions >= board.size  # those beyond, such as to pass, have no cell
+    """The board in lines, with the numbers of the moves, where they are columns or cells: below, or in empty cells.
+
+    The letters of pieces are large for the player who moves first, and small for the other one.
+    """
+    observation = np.asarray(game.observe(state))
+    board, pieces = game.board(observation), game.pieces(observation).reshape(-1)
+    height, width = board.shape
+    digits = max(map(len, pieces.tolist())) or len(str(game.num_actions - 1))
+    who = zip(pieces.tolist(), board.reshape(-1), strict=True)
+    marks = np.array([(x.lower() if player == 2 else x) or STONES[player] for x, player in who], dtype=object)
+    by_cell = board.size <= game.num_actions <= board.size + 1  # one beyond, such as to pass, has no cell
     if by_cell:
         free = legal[: board.size]
         marks[free] = np.flatnonzero(free)

@@ -71,8 +71,13 @@ class GameEnvironment(Environment):
         fields = [x.name for x in dataclasses.fields(game)] if dataclasses.is_dataclass(game) else []
         sizes = [f"{field.replace('_', ' ')} {getattr(game, field)}" for field in fields]
         name = ", ".join([game.name.replace("_", " "), *sizes])
-        who = "one agent moves for both players" if self.opponent == "itself" else "against a random player"
+        who = "one agent moves for both players" if self.is_self_play else "against a random player"
         return f"{name}{begins}; {who}"
+
+    @property
+    def is_self_play(self) -> bool:
+        """Whether one agent moves for both players."""
+        return self.opponent == "itself"
 
     def against_random(self) -> "GameEnvironment":
         """The same game against a random player, who begins half of the games."""

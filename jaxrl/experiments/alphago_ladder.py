@@ -17,6 +17,7 @@ from annotated_types import Gt, Interval
 from rich.console import Console
 
 from jaxrl import games
+from jaxrl.agents.alphago import with_cloned_policy
 from jaxrl.arguments import ArgumentError, check
 from jaxrl.cli.command import prepare_jax, screen
 from jaxrl.cli.errors import errors_in_one_line
@@ -123,13 +124,15 @@ def main() -> None:
 
 
 def climb(options: LadderOptions, console: Console) -> bool:
-    """Trains all stages; whether none was interrupted."""
+    """Trains all stages; whether none was interrupted.
+
+    Raises:
+        ArgumentError: a stage that is there already was trained with other options.
+    """
     task = Task(options.env, env_options=options.env_options)
     env, _ = make_env(task)
     for name in (stage for stage in STAGES if stage in options.stages):
         directory, steps = options.out / name, options.moves
-        if (directory / run_directory.SUMMARY).exists():
-            continue
         experiment, values = STAGES[name]
         values = {"config.num_simulations": options.num_simulations} | values
         if name != "alphago":
@@ -142,6 +145,9 @@ def climb(options: LadderOptions, console: Console) -> bool:
             with_values(experiment.defaults, values), task=task, budget=Budget(steps, seed=options.seed),
             execution=Execution(out=directory, resume=True),
         )  # fmt: skip
+        if (directory / run_directory.SUMMARY).exists():
+            run_directory.check_out(experiment, every)  # of the same options
+            continue
         if train(experiment, every, console)[1] is None:
             console.print(f"continue with the same command, --out {options.out}", soft_wrap=True)
             return False
@@ -176,8 +182,7 @@ def measure(options: LadderOptions) -> Ladder:
         outputs: Any = trained.agent.outputs
         title = trained.experiment.algorithm
         if name == "alphago":
-            state = trained.agent_state
-            cloned = state._replace(agent=state.agent._replace(params=state.agent.params | {"policy": state.prior}))
+            cloned = with_cloned_policy(trained.agent_state)
             players[f"{title}: cloned policy"] = games.policy_player(partial(outputs, cloned))
             facts[AGAINST_CLONED] = summary["counts_against_cloned_policy_per_seed"][0]
         players[f"{title}: policy"] = games.policy_player(partial(outputs, trained.agent_state))

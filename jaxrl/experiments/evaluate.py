@@ -69,7 +69,7 @@ def main() -> None:
     if trained.name:
         print(trained.name)
     env = trained.env
-    if isinstance(env, GameEnvironment) and env.opponent == "itself":
+    if isinstance(env, GameEnvironment) and env.is_self_play:
         env = env.against_random()
         print_mistakes(trained, options.positions)
     opponents = {name: make_opponent(name, trained) for name in options.against}
@@ -122,17 +122,13 @@ def check_remembers_nothing(trained: TrainedPolicy) -> None:
 
 def meet(trained: TrainedPolicy, opponent: games.Player, options: Options) -> games.Match:
     """A match of at least `options.episodes` games."""
-    agent, game = trained.agent, trained.env.game
+    agent, game = without_search(trained.agent) if options.raw else trained.agent, trained.env.game
     openings_key, key = jax.random.split(key_stream(options.eval_seed, "match"))
     openings = games.random_openings(game, openings_key, -(-options.episodes // 2), options.opening_moves)
 
     @jax.jit
     def play(agent_state: PyTree) -> games.Match:
-        if options.raw and agent.outputs is not None:
-            player = games.policy_player(partial(agent.outputs, agent_state))
-        else:
-            player = partial(agent.policy, agent_state)
-        return games.play_match(game, player, opponent, key, openings)
+        return games.play_match(game, partial(agent.policy, agent_state), opponent, key, openings)
 
     return play(trained.agent_state)
 

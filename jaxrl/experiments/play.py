@@ -111,7 +111,7 @@ def record_video(options: Options) -> None:
     ends = np.flatnonzero(trajectory.terminated | trajectory.truncated) + 1
     returns = [rewards.sum() for rewards in np.split(trajectory.reward[:, 0], ends)[:-1]]
     heading = f"{env_id} ({describe_rules(env, env_params)})"
-    if isinstance(env, GameEnvironment) and env.opponent == "itself":
+    if isinstance(env, GameEnvironment) and env.is_self_play:
         drawn = sum(score == 0 for score in returns)
         print(f"{heading}\ngames that ended: {len(returns)}, of which {drawn} were drawn")
     else:

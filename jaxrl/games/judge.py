@@ -10,6 +10,7 @@ from jaxrl.games.solution import Solution, UnsolvedError, solve
 MOST_MOVES = 20
 """Longer games have too many positions to solve."""
 MOST_POSITIONS = 4_000_000
+"""Games with more are not solved, here and for perfect play."""
 
 
 @lru_cache(maxsize=1)

@@ -76,7 +76,8 @@ class PgxGame(BoardGame):
         """pgx's state, in which all actions are legal: pgx ends a game in which an illegal one is taken."""
         leaves, tree = jax.tree.flatten(_bare(_first(self.name)[1]))
         kept = iter(state.arrays)
-        return jax.tree.unflatten(tree, [jnp.ones_like(x) if self._is_mask(x) else next(kept) for x in leaves])
+        env_state = jax.tree.unflatten(tree, [jnp.ones_like(x) if self._is_mask(x) else next(kept) for x in leaves])
+        return env_state.replace(terminated=state.terminated)  # also if an illegal move has ended a match
 
     def _is_mask(self, leaf: Array) -> bool:
         return leaf.shape == (self.num_actions,) and leaf.dtype == bool

@@ -10,6 +10,7 @@ import numpy as np
 from jaxrl.arguments import ArgumentError, suggest
 from jaxrl.distributions import Distribution, restricted
 from jaxrl.games.board_game import BoardGame
+from jaxrl.games.judge import MOST_POSITIONS
 from jaxrl.games.matches import Player, action_of
 from jaxrl.games.solution import Solution, solve
 from jaxrl.types import Array, Input, PyTree
@@ -114,8 +115,6 @@ def noisy_player(player: Player, probability: float) -> Player:
     return play
 
 
-MOST_POSITIONS = 4_000_000
-"""Games with more are not solved for perfect play."""
 PLAYERS: dict[str, Callable[[BoardGame], Player]] = {
     "random": lambda game: random_player,
     "greedy": greedy_player,

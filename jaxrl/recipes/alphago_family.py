@@ -10,6 +10,7 @@ import numpy as np
 from annotated_types import Gt, Interval
 
 from jaxrl.agents import AlphaGoConfig, GateConfig, alphago, clone, gate, gated
+from jaxrl.agents.alphago import with_cloned_policy
 from jaxrl.envs import action_space_of
 from jaxrl.envs.game import GameEnvironment
 from jaxrl.games import play_match, policy_player, random_openings
@@ -97,9 +98,9 @@ def report_alphago(
     openings = random_openings(env.game, jax.random.key(0), MATCH_GAMES // 2, moves=0)
 
     def meet(state: PyTree) -> jax.Array:
-        cloned = state._replace(agent=state.agent._replace(params=state.agent.params | {"policy": state.prior}))
         outputs: Any = agent.outputs
-        improved, first = (policy_player(partial(outputs, x), sample=True) for x in (state, cloned))
+        both = (state, with_cloned_policy(state))
+        improved, first = (policy_player(partial(outputs, x), sample=True) for x in both)
         return play_match(env.game, improved, first, key_stream(0, "match"), openings).counts.sum(0)
 
     counts = np.asarray(jax.lax.map(meet, agent_states))

@@ -46,7 +46,7 @@ def measure_of(agent: Agent, env: Any, env_params: Any, episodes: int, max_steps
         episodes: how many; or positions, of a judge.
         max_steps: after so many, an unfinished episode counts with its return so far.
     """
-    if not (isinstance(env, GameEnvironment) and env.opponent == "itself"):
+    if not (isinstance(env, GameEnvironment) and env.is_self_play):
         return Measure(RETURN, evaluate_agents(agent, vectorize(env, env_params, episodes), max_steps))
     alone = without_search(agent)
     try:
@@ -98,7 +98,7 @@ def mistakes(agent: Agent, agent_state: PyTree, game: BoardGame, solution: Solut
         rows = np.minimum(np.arange(start, start + size), count - 1)
         states = jax.tree.map(lambda x, rows=rows: x[rows], solution.states)
         legal = solution.action_values[rows] != ILLEGAL
-        actions.append(np.asarray(_moves(agent, game, agent_state, states, legal, jax.random.key(0))))
+        actions.append(np.asarray(_moves(agent, game, agent_state, states, legal, as_keys(0))))
     return solution.mistakes(np.concatenate(actions)[:count])
 
 

@@ -10,7 +10,7 @@ import optax
 import pytest
 
 from jaxrl.agents import AlphaGoConfig, AlphaGoHparams, alphago, clone
-from jaxrl.agents.alphago import _Parts, _search, default_optimizer, play_out, prior_of
+from jaxrl.agents.alphago import _Parts, _search, default_optimizer, play_out, prior_of, with_cloned_policy
 from jaxrl.arguments import ArgumentError
 from jaxrl.distributions import Categorical
 from jaxrl.envs import action_space_of, make, rollout, vectorize
@@ -187,6 +187,12 @@ def test_a_position_is_worth_the_value_and_a_rollout() -> None:
     state = state._replace(prior=network.init(jax.random.key(5), given.observation))  # another one than p_ρ
     parts = _Parts(network, fast, GAME, AlphaGoConfig(num_simulations=8), default_optimizer)
     assert prior_of(AlphaGoConfig(prior="improved"), state) is state.agent.params["policy"]
+    assert agent.searches
+    cloned = with_cloned_policy(state)
+    assert agent.outputs is not None
+    np.testing.assert_array_equal(
+        agent.outputs(cloned, given.observation).logits, network.apply(state.prior, given.observation)[0].logits
+    )
 
     @quick_jit
     def look(weight):
@@ -209,6 +215,17 @@ def test_a_position_is_worth_the_value_and_a_rollout() -> None:
     over = np.asarray(none.embedding[0].terminated)[:, 1:]
     np.testing.assert_array_equal(none.discount[:, 1:], np.where(over, 0, -1))
     assert over.any()
+    seeds = np.asarray(full.embedding[1])  # each position has a seed of its own
+    assert all(len(np.unique(rows, axis=0)) == len(rows) for rows in seeds)
+
+
+def test_a_rollout_is_the_same_with_any_default_generator() -> None:
+    parts: Any = _Parts(None, Uniform(6), GAME, None, None)
+    states = random_openings(GAME, jax.random.key(0), 8, moves=1)
+    seeds = jax.random.bits(jax.random.key(1), (8, 2), jnp.uint32)
+    expected = play_out(parts, (), states, seeds)
+    with jax.default_prng_impl("rbg"):
+        np.testing.assert_array_equal(play_out(parts, (), states, seeds), expected)
 
 
 def test_it_begins_with_clones() -> None:

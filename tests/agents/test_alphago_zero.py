@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxrl.agents import AlphaZeroHparams, GateConfig, SearchConfig, alphazero, gate, gated
-from jaxrl.agents.alphago_zero import passes
+from jaxrl.agents.alphago_zero import GatedState, passes
 from jaxrl.arguments import ArgumentError
 from jaxrl.envs import action_space_of, make
 from jaxrl.games import TicTacToe, greedy_player, random_player, solve
@@ -63,6 +63,37 @@ def test_the_best_player_plays_until_another_one_wins() -> None:
     np.testing.assert_array_equal(np.isnan(rates), [True, True, False] * 2)
     assert rates[2] > 0.75
     assert rates[5] < 0.25
+
+
+def test_the_best_player_acts_and_prepares() -> None:
+    def shown(state, *rest):
+        return state
+
+    def decide(state, *rest):
+        return Decision(state)
+
+    agent: Agent = Agent(shown, decide, decide, lambda state, *rest: (f"new {state}", {}, ()), memory=shown,
+                         prepare=shown, outputs=shown)  # fmt: skip
+    player, state = gated(agent), GatedState("best", "learner")
+    assert player.outputs is not None
+    seen = [player.act(state, None, None, 0).action, player.policy(state, None, None).action]
+    seen += [player.memory(state, 4), player.prepare(state, None), player.outputs(state, None)]
+    assert seen == ["best"] * 5
+    assert player.update(state, None, None, 0, ())[0] == GatedState("best", "new learner")
+    assert gated(agent._replace(outputs=None)).outputs is None
+
+
+def test_each_match_has_games_of_its_own() -> None:
+    agent = spy()
+    trainer = Trainer(None, lambda state, constants=(): (state._replace(iteration=state.iteration + 1), {}),
+                      1, 0, 100, 1, None)  # fmt: skip
+    one = quick_jit(gate(trainer, agent, GAME, GateConfig(gate_every=1, gate_games=60)).step)
+    random = GatedState(jnp.int32(0), jnp.int32(0))
+    rates = [
+        float(one(TrainState(jnp.int32(i), jax.random.key(0), random, ()))[1]["gate_win_rate"].value())
+        for i in range(4)
+    ]
+    assert len(set(rates)) > 2
 
 
 @pytest.mark.slow

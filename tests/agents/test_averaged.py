@@ -16,14 +16,14 @@ class State(NamedTuple):
 
 
 def counting() -> Agent:
-    """Its parameters become 1, 2, 3 …; everything else shows them."""
+    """Its parameters are 4, and become 5, 6, 7 …; everything else shows them."""
 
     def update(state, batch, key, env_steps, constants):
         x = state.params["x"] + 1
         return State({"x": x}, [*state.seen, float(x)]), {"loss": batch}, "errors"
 
     return Agent(
-        init=lambda key, hparams, observation: State({"x": jnp.float32(0)}, []),
+        init=lambda key, hparams, observation: State({"x": jnp.float32(4)}, []),
         act=lambda state, given, key, env_steps: Decision(state.params["x"]),
         policy=lambda state, given, key: Decision(state.params["x"]),
         update=update,
@@ -40,8 +40,8 @@ def test_the_mean_acts_and_the_newest_learns() -> None:
     for _ in range(3):
         state, metrics, errors = agent.update(state, "batch", None, 0, ())
     assert (metrics, errors) == ({"loss": "batch"}, "errors")
-    assert state.agent.seen == [1, 2, 3]
-    mean = 0.75 * (0.75 * 0.25 * 1 + 0.25 * 2) + 0.25 * 3
+    assert state.agent.seen == [5, 6, 7]
+    mean = 0.75 * (0.75 * (0.75 * 4 + 0.25 * 5) + 0.25 * 6) + 0.25 * 7
     assert float(state.params["x"]) == pytest.approx(mean)
     shown = agent.act(state, None, None, 0).action, agent.policy(state, None, None).action, agent.memory(state, 4)[0]
     assert agent.outputs is not None

@@ -187,6 +187,11 @@ def test_gradients_are_those_of_backpropagation_by_hand() -> None:
     assert all(np.abs(x).max() > 1e-4 for x in jax.tree.leaves(expected))
     np.testing.assert_allclose(errors, np.abs(steps.extras[1][0] - values[0]), atol=1e-5)
     assert set(metrics) == {"policy_loss", "value_loss", "reward_loss"}
+    assert agent.searches
+    assert agent.outputs is not None
+    first = network.representation(state.params, steps.observation[0])
+    logits = agent.outputs(state, steps.observation[0]).logits
+    np.testing.assert_array_equal(logits, network.prediction(state.params, first)[0].logits)
 
 
 @pytest.fixture(scope="module")
@@ -311,6 +316,24 @@ def test_it_fits_the_trainer() -> None:
     after, metrics = jax.eval_shape(trainer.step, state)
     assert jax.tree.map(lambda x: (x.shape, x.dtype), after) == jax.tree.map(lambda x: (x.shape, x.dtype), state)
     assert {"policy_loss", "value_loss", "reward_loss"} < set(metrics)
+
+
+@pytest.mark.parametrize(("opponent", "sign"), [("itself", -1.0), ("random", 1.0)])
+def test_with_an_opponent_no_sign_changes(opponent: str, sign: float) -> None:
+    """The agent then makes every move that it learns from."""
+    config = MuZero(num_envs=4, num_simulations=2, num_atoms=3, state_size=4, hidden_sizes=(4,))
+    env, params = make("game:tic_tac_toe", rows=1, columns=2, length=2, opponent=opponent)
+    agent, _ = build_muzero(env, params, config)
+    state = agent.init(jax.random.key(0), MuZeroHparams(discount=1.0), jnp.zeros((1, 2, 2), bool))
+    zeros, one = jnp.zeros((LENGTH, 1)), jnp.ones(1)
+    values = zeros + 0.5
+    extras = jnp.full((LENGTH, 1, 2), 0.5), values, zeros > 0, zeros
+    boards = jnp.zeros((config.sequence_length, 1, 1, 2, 2), bool)
+    steps = Transition(zeros, zeros.astype(int), zeros, zeros > 0, zeros > 0, zeros, extras=extras)
+    steps = jax.tree.map(lambda x: jnp.resize(x, (config.sequence_length, *x.shape[1:])), steps)
+    steps = steps._replace(observation=boards, next_observation=boards)
+    errors = agent.update(state, Sample(steps, one), jax.random.key(0), jnp.float32(0), ())[2]
+    np.testing.assert_allclose(errors, abs(0.5 - sign**config.target_steps * 0.5), atol=1e-6)
 
 
 def test_what_does_not_fit_is_refused() -> None:

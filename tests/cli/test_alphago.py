@@ -1,17 +1,29 @@
 """`record perfect`, `alphago_connect_four` and `alphago_zero_connect_four` in a small game, and their matches."""
 
+import dataclasses
 import json
 from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrl import load, load_dataset
+from jaxrl import load, load_dataset, make
+from jaxrl.agents.alphago import AlphaGoState
+from jaxrl.agents.policy_gradient import PolicyGradientState
+from jaxrl.arguments import ArgumentError
 from jaxrl.cli.command import main
+from jaxrl.distributions import Categorical
 from jaxrl.experiments import evaluate, record
 from jaxrl.experiments.alphago_connect_four import experiment as alphago
 from jaxrl.experiments.alphago_zero_connect_four import experiment as alphago_zero
-from jaxrl.games import Match
+from jaxrl.games import Match, random_player
+from jaxrl.recipes import alphago_family
+from jaxrl.types import Agent, Decision
 
 GAME = ("--env", "game:tic_tac_toe", "--env-options", "rows=2", "columns=3", "random_moves=5")
 ALPHAGO = [
@@ -58,6 +70,74 @@ def test_from_experts_to_a_match(run_main, tmp_path, monkeypatch) -> None:
     assert f"score {100 * (wins + draws / 2) / 8:.1f} % (" in other
     code, _, err = run_main(evaluate.main, "zero", "--against", "perfekt")
     assert (code, err) == (2, ["error: --against must be a known one (the nearest is perfect), got 'perfekt'"])
+
+
+def trained_by_hand(env):
+    """Its search takes the first legal action, its network prefers the last one."""
+
+    def policy(state, given, key):
+        return Decision(given.legal.argmax(1))
+
+    agent: Agent = Agent(
+        lambda *_: (), lambda *_: Decision(0), policy,
+        lambda *_: ((), {}, ()), outputs=lambda state, x: Categorical(jnp.tile(jnp.arange(3.0), (len(x), 1))),
+        searches=True,
+    )  # fmt: skip
+    return SimpleNamespace(env=env, agent=agent, agent_state=(), memory=lambda number: ())
+
+
+def test_a_match_is_that_of_the_options() -> None:
+    """With the network alone, the last cells; other seeds are other games."""
+    env, _ = make("game:tic_tac_toe", rows=1, columns=3, length=2)
+    options = evaluate.Options(Path("run"), episodes=1, opening_moves=0)
+    trained: Any = trained_by_hand(env)
+
+    def lowest(given, key):
+        return given.legal.argmax(1)
+
+    assert evaluate.meet(trained, lowest, options).outcomes.tolist() == [[0], [0]]
+    raw = dataclasses.replace(options, raw=True)
+    assert evaluate.meet(trained, lowest, raw).outcomes.tolist() == [[1], [-1]]
+    first, second = (
+        evaluate.meet(trained, random_player, dataclasses.replace(options, episodes=40, eval_seed=seed)).outcomes
+        for seed in range(2)
+    )
+    assert first.shape == (2, 20)
+    assert (first != second).any()
+
+
+def test_opponents_that_do_not_fit_are_refused(tmp_path, monkeypatch) -> None:
+    env, _ = make("game:tic_tac_toe", rows=1, columns=3, length=2)
+    trained: Any = trained_by_hand(env)
+    other: Any = trained_by_hand(make("game:tic_tac_toe")[0])
+    monkeypatch.setattr(evaluate, "load", lambda path: other)
+    with pytest.raises(ArgumentError, match=r"^against must be a run of TicTacToe\(rows=1, columns=3, length=2\)"):
+        evaluate.make_opponent(str(tmp_path), trained)
+    trained.memory, trained.experiment = (lambda number: jnp.zeros((number, 1))), SimpleNamespace(name="recurrent")
+    with pytest.raises(ArgumentError, match=r"^against needs policies without a memory, got recurrent"):
+        evaluate.make_opponent("random", trained)
+    with pytest.raises(ArgumentError, match=r"^against needs a run in a game"):
+        evaluate.make_opponent("random", SimpleNamespace(env=make("CartPole-v1")[0]))
+
+
+def test_the_improved_policy_meets_the_cloned_one(monkeypatch) -> None:
+    """It takes the middle cell, and wins if it moves first; the other one takes the first cell. Two seeds."""
+    monkeypatch.setattr(alphago_family, "report", lambda *_: {"mistakes": 3})
+    env, params = make("game:tic_tac_toe", rows=1, columns=3, length=2)
+    prior, policy = 50.0 * jnp.array([[2, 1, 0], [1, 2, 0]])
+    learner = PolicyGradientState({"policy": policy, "value": prior}, (), ())
+    states = jax.tree.map(lambda x: jnp.stack([x, x]), AlphaGoState(learner, prior, (), (), jnp.int32(0)))
+
+    def outputs(state, x):
+        return Categorical(jnp.tile(state.agent.params["policy"], (len(x), 1)))
+
+    found = alphago_family.report_alphago(SimpleNamespace(outputs=outputs), env, params, states, Path())
+    assert found["counts_against_cloned_policy_per_seed"] == [[500, 500, 0]] * 2
+    assert (found["mistakes"], found["wins_against_cloned_policy"], found["losses_against_cloned_policy"]) == (
+        3,
+        500,
+        0,
+    )
 
 
 def test_a_match_is_described() -> None:

@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from jaxrl import load
+from jaxrl import load, make
 from jaxrl.cli.command import main
 from jaxrl.experiments import evaluate
 from jaxrl.experiments.alphazero_connect_four import experiment as connect_four
@@ -70,6 +70,18 @@ def test_a_run_counts_its_mistakes(run_main, tmp_path, monkeypatch) -> None:
     assert out[0].endswith(f" with its search, {rate} network alone")
     assert out[1].endswith("beginning with 0 to 1 random moves; against a random player)")
     assert out[2].startswith("mean return ")
+
+
+def test_it_plays_with_averaged_parameters(monkeypatch) -> None:
+    decays = []
+
+    def averaged(agent, decay):
+        decays.append(decay)
+        return agent
+
+    monkeypatch.setattr(self_play, "averaged", averaged)
+    self_play.build_alphazero(*make("game:tic_tac_toe"), self_play.AlphaZero(average_decay=0.5, hidden_sizes=(4,)))
+    assert decays == [0.5]
 
 
 def test_games_that_nobody_judges_are_named() -> None:

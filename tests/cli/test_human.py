@@ -11,7 +11,7 @@ import pytest
 
 from jaxrl.cli import human
 from jaxrl.experiments import play
-from jaxrl.games import ConnectFour, TicTacToe
+from jaxrl.games import ConnectFour, Go, TicTacToe, make
 from jaxrl.types import Decision
 
 
@@ -78,6 +78,21 @@ def test_moves_are_numbered_by_column_or_by_cell() -> None:
     four = ConnectFour(4, 5)
     state, _ = four.step(four.initial(), jnp.int32(2))
     assert human.text(four, state, np.asarray(four.legal_actions(state))).endswith("\n. . X . .\n0 1 2 3 4")
+
+
+def test_who_passes_names_no_cell() -> None:
+    game = Go(2)
+    state, _ = game.step(game.initial(), jnp.int32(0))
+    assert human.text(game, state, np.asarray(game.legal_actions(state))) == "X 1\n2 3"
+
+
+def test_pieces_have_letters_and_no_numbers(capsys, typed) -> None:
+    """Large ones of who moves first; actions of such games are no cells."""
+    pytest.importorskip("pgx")
+    typed("q")
+    lines = played(capsys, make("animal_shogi"), first=True)
+    assert lines[0] == "You are large letters, the policy is small letters."
+    assert lines[2:6] == ["g l e", ". c .", ". C .", "E L G"]
 
 
 def test_the_command_plays_against_a_random_policy(run_main, typed, tmp_path) -> None:

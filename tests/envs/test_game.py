@@ -7,6 +7,7 @@ import pytest
 
 from jaxrl.arguments import ArgumentError
 from jaxrl.envs import make, vectorize
+from jaxrl.envs.game import GameEnvironment
 from jaxrl.games import ConnectFour, TicTacToe
 from tests.compiling import quick_jit
 
@@ -117,3 +118,23 @@ def test_observations_of_large_boards_have_several_words() -> None:
     seen = quick_jit(env.decode)(jnp.moveaxis(words, 0, -1))
     np.testing.assert_array_equal(seen, jax.vmap(env.game.observe)(alone))
     assert np.asarray(seen).any((0, 3)).sum() > 32
+
+
+class Fractions(TicTacToe):
+    """Planes of one number each, another one for each player and number of moves."""
+
+    def observe(self, state):
+        planes = super().observe(state)
+        moves = planes.sum(dtype=jnp.float32)
+        return planes * jnp.stack([1 / (3 + moves), 0.3 + moves])
+
+
+def test_planes_of_fractions_are_exact() -> None:
+    env = GameEnvironment(Fractions(), random_moves=6)
+    bits = jax.random.bits(jax.random.key(0), (env.random_words, 30), jnp.uint32)
+    states = quick_jit(lambda bits: env.initial(bits, None))(bits)
+    seen = quick_jit(env.observe)(states)
+    alone = jax.vmap(env.game.observe, in_axes=-1)(states)
+    assert seen.dtype == jnp.float32
+    np.testing.assert_array_equal(seen, alone)
+    assert len(np.unique(seen)) > 8

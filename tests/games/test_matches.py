@@ -14,6 +14,7 @@ from jaxrl.games import (
     ConnectFour,
     TicTacToe,
     greedy_player,
+    make,
     make_player,
     noisy_player,
     perfect_player,
@@ -29,6 +30,10 @@ from tests.compiling import quick_jit
 
 def lowest(given, key):
     return Decision(given.legal.argmax(1))
+
+
+def illegal(given, key):
+    return given.legal.argmin(1)
 
 
 def most_stones(given, key):
@@ -92,6 +97,15 @@ def test_an_illegal_move_loses() -> None:
         np.testing.assert_array_equal(match(jax.random.key(1), openings).outcomes, np.full((2, 4), -1))
     with pytest.raises(ArgumentError, match=r"^player must return .*of shape \[4\], got float32\[4\]"):
         play_match(game, lowest, lambda given, key: jnp.zeros(4), jax.random.key(1), openings)
+
+
+def test_an_illegal_move_ends_a_game_of_pgx() -> None:
+    """Though pgx knows nothing of it."""
+    pytest.importorskip("pgx")
+    game = make("animal_shogi")
+    openings = random_openings(game, jax.random.key(0), 2, moves=0)
+    match = quick_jit(partial(play_match, game, illegal, lowest))
+    np.testing.assert_array_equal(match(jax.random.key(1), openings).outcomes, np.full((2, 2), -1))
 
 
 def test_every_move_has_a_key_of_its_own() -> None:
@@ -189,7 +203,7 @@ def test_the_greedy_player_wins_and_blocks(solved) -> None:
     assert {(False, 1), (True, 1), (False, 0)} <= seen
 
 
-def test_policies_and_noise(solved) -> None:
+def test_policies_and_noise(solved, monkeypatch) -> None:
     game, _, given = solved
     logits = jnp.array([3.0, 2.0, 1.0, 0.0, -1.0, -2.0])
 
@@ -201,5 +215,14 @@ def test_policies_and_noise(solved) -> None:
     np.testing.assert_allclose(share, jax.nn.softmax(logits), atol=0.1)
     noisy = chosen(noisy_player(lowest, 0.3), given)[0] / 200
     np.testing.assert_allclose(noisy, [0.7 + 0.3 / 6] + [0.3 / 6] * 5, atol=0.1)
+    keys: list[list[int]] = []
+
+    def spy(given, key):
+        keys.append(jax.random.key_data(key).tolist())
+        return lowest(given, key).action
+
+    monkeypatch.setattr("jaxrl.games.players.random_player", spy)
+    noisy_player(spy, 0.3)(given, jax.random.key(0))
+    assert keys[0] != keys[1]
     with pytest.raises(ArgumentError, match=r"^player must be a known one \(the nearest is greedy\), got 'gredy'"):
         make_player("gredy", game)

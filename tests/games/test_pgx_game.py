@@ -6,10 +6,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import struct
 
 from jaxrl.arguments import ArgumentError
 from jaxrl.envs.game import GameEnvironment
 from jaxrl.games import make, solve
+from jaxrl.games.pgx_game import AnimalShogi, Chess, GardnerChess, PgxGame, Shogi
 from tests.compiling import quick_jit
 from tests.games.random_games import play
 
@@ -89,3 +91,65 @@ def test_games_are_counted(name: str, counts: list[int]) -> None:
         if found[-1] <= 1000:
             states = step(jax.tree.map(lambda x, rows=rows: x[rows], states), actions)
     assert found == counts
+
+
+@struct.dataclass
+class FakeState:
+    """As of pgx: player 1 begins, by lot."""
+
+    current_player: jax.Array
+    rewards: jax.Array
+    terminated: jax.Array
+    legal_action_mask: jax.Array
+    observation: jax.Array
+
+
+class FakeEnv:
+    """Who takes action 2 wins."""
+
+    def step(self, state, action):
+        wins = (action == 2) & ~state.terminated
+        rewards = jnp.where(wins, jnp.array([-1.0, 1.0]) * jnp.where(state.current_player == 1, 1, -1), 0)
+        return state.replace(current_player=1 - state.current_player, rewards=rewards,
+                             terminated=state.terminated | wins)  # fmt: skip
+
+    def observe(self, state):
+        return jnp.zeros((1, 2, 4))
+
+
+class FakeGame(PgxGame):
+    name, max_moves = "fake", 9
+    letters, first_of_other, turns = ("A", "B"), 2, False
+
+
+def test_who_moves_first_is_player_0_and_rewards_are_those_of_who_moved(monkeypatch) -> None:
+    first = FakeState(jnp.int32(1), jnp.zeros(2), jnp.bool(False), jnp.ones(3, bool), jnp.zeros(1))
+    monkeypatch.setattr("jaxrl.games.pgx_game.find_spec", lambda name: name)
+    monkeypatch.setattr("jaxrl.games.pgx_game._first", lambda name: (FakeEnv(), first))
+    game = FakeGame()
+    state = game.initial()
+    for player in range(3):
+        assert state.player == player % 2
+        assert game.observe(state)[0, :, -1].tolist() == [1 - player % 2] * 2
+        assert game.step(state, jnp.int32(2))[1] == 1
+        state, reward = game.step(state, jnp.int32(0))
+        assert reward == 0
+    over, _ = game.step(state, jnp.int32(2))
+    assert over.terminated
+    assert game.step(over, jnp.int32(2))[1] == 0
+
+
+def test_the_second_player_sees_the_board_mirrored_or_turned(monkeypatch) -> None:
+    monkeypatch.setattr("jaxrl.games.pgx_game.find_spec", lambda name: name)
+    monkeypatch.setattr("jaxrl.games.pgx_game._first", lambda name: None)
+    seen = np.zeros((2, 2, 5))
+    seen[0, 0, 1] = seen[1, 0, 2] = 1  # its own B above the other's A
+    game = FakeGame()
+    assert game.board(seen).tolist() == [[1, 0], [2, 0]]
+    assert game.pieces(seen).tolist() == [["A", ""], ["B", ""]]
+    monkeypatch.setattr(FakeGame, "turns", True)
+    assert game.board(seen).tolist() == [[0, 1], [0, 2]]
+    seen[..., -1] = 1
+    assert game.board(seen).tolist() == [[1, 0], [2, 0]]
+    assert game.pieces(seen).tolist() == [["B", ""], ["A", ""]]
+    assert [kind.turns for kind in (Chess, GardnerChess, Shogi, AnimalShogi)] == [False, False, True, True]

@@ -88,3 +88,27 @@ def test_other_environments_have_returns() -> None:
     assert measure_of(by_number(), env, params, 4, 50).words == RETURN
     cart, cart_params = make("CartPole-v1")
     assert measure_of(by_number(), cart, cart_params, 4, 50).words == RETURN
+
+
+def test_a_random_player_meets_the_network_alone(monkeypatch) -> None:
+    met: list[Agent] = []
+
+    def nobody(game):
+        raise UnsolvedError("game", "has no judge")
+
+    monkeypatch.setattr(measure, "judge", nobody)
+    monkeypatch.setattr(measure, "evaluate_agents", lambda agent, envs, max_steps: met.append(agent))
+    measure_of(by_number(searches=True), *make("game:tic_tac_toe"), 4, 50)
+    assert not met[0].searches
+
+
+def test_an_agent_that_is_judged_has_its_memory() -> None:
+    env, _ = make("game:tic_tac_toe")
+    part = judge(env.game).sample(20)
+
+    def policy(state, given, key):
+        return Decision(jnp.where(given.memory[:, 0] == state, given.legal.argmax(1), -1))
+
+    agent = by_number()._replace(policy=policy, memory=lambda state, number: jnp.full((number, 1), state))
+    first = (part.action_values != ILLEGAL).argmax(1)
+    np.testing.assert_array_equal(mistakes(agent, STATES[0], env.game, part), part.mistakes(first))
