@@ -17,9 +17,10 @@ class AveragedState(NamedTuple):
 
 
 def averaged(agent: Agent, decay: Annotated[float, Interval(ge=0, lt=1)] = 0.99) -> Agent[AveragedState]:
-    """The same agent, which acts with an exponential mean of its parameters, as Polyak & Juditsky (1992) average them.
+    """The same agent, which acts with an exponential mean of its parameters.
 
-    The noise of single gradient steps cancels out in the mean, as it would with a smaller learning rate.
+    The noise of single gradient steps cancels out in the mean (Polyak & Juditsky 1992, with equal weights). The mean
+    begins with the initial parameters.
 
     Args:
         agent: any agent whose state has `params`.

@@ -1,4 +1,4 @@
-"""From AlphaGo to MuZero at equal games of self-play, on a board that is solved: mistakes and Elo ratings.
+"""From AlphaGo to MuZero at about equally many games of self-play, on a solved board: mistakes and Elo ratings.
 
 Trains each stage in OUT/STAGE, and lets all of them meet, with their search and with their policy alone.
 """

@@ -57,7 +57,10 @@ class BoardGame(ABC):
 
     @abstractmethod
     def key(self, state: Any) -> Array:
-        """The position in uint32 words `[K]`: equal for equal positions only, whatever moves led to them."""
+        """The position in uint32 words `[K]`: equal for equal positions only.
+
+        In games that can be solved, it does not depend on the moves that led to the position.
+        """
 
     @abstractmethod
     def board(self, observation: np.ndarray) -> np.ndarray:
