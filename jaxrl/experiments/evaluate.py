@@ -89,7 +89,9 @@ def main() -> None:
     print(f"returns {low} to {high}, standard deviation {returns.std():.2f}")
     print(f"mean episode length {np.mean(result.episode_length):.1f}")
     for name, opponent in opponents.items():
-        print(f"against {name}: {describe(meet(trained, opponent, options))}")
+        who = "its network alone " if options.raw else ""
+        print(f"{who}against {name}, after {options.opening_moves} random moves: "
+              f"{describe(meet(trained, opponent, options))}")  # fmt: skip
 
 
 def make_opponent(name: str, trained: TrainedPolicy) -> games.Player:
@@ -124,7 +126,8 @@ def meet(trained: TrainedPolicy, opponent: games.Player, options: Options) -> ga
     """A match of at least `options.episodes` games."""
     agent, game = without_search(trained.agent) if options.raw else trained.agent, trained.env.game
     openings_key, key = jax.random.split(key_stream(options.eval_seed, "match"))
-    openings = games.random_openings(game, openings_key, -(-options.episodes // 2), options.opening_moves)
+    with renaming(moves="opening_moves"):
+        openings = games.random_openings(game, openings_key, -(-options.episodes // 2), options.opening_moves)
 
     @jax.jit
     def play(agent_state: PyTree) -> games.Match:

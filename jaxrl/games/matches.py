@@ -99,7 +99,13 @@ def action_of(decision: Decision | Array) -> Array:
 
 
 def random_openings(game: BoardGame, key: Array, number: int, moves: int) -> PyTree:
-    """Positions after so many random moves, `[N, ...]`: fewer where a move would end the game."""
+    """Positions after so many random moves, `[N, ...]`: fewer where a move would end the game.
+
+    Raises:
+        ArgumentError: no game is that long.
+    """
+    if not 0 <= moves <= game.max_moves:
+        raise ArgumentError("moves", f"must be from 0 to the {game.max_moves} moves of the longest game", moves)
     words = jax.random.bits(key, (number, moves), jnp.uint32)
     return jax.vmap(partial(after_random_moves, game, moves=moves))(words)
 

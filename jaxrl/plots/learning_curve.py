@@ -138,10 +138,11 @@ def draw_learning_curve(
     label_steps(axes.xaxis)
     curves = read_curves(metrics, measure).values() if measure in columns else ()
     evaluations = np.array([x for x in final if np.isfinite(x)])
-    evaluation = f"final evaluation, {format_mean(evaluations)}" if len(evaluations) else ""
+    words_of_final = "final evaluation" if evaluated == RETURN else f"{evaluated} at the end"
+    evaluation = f"{words_of_final}, {format_mean(evaluations)}" if len(evaluations) else ""
     if curves:
         steps, returns = align_curves([drop_short_row(curve) for curve in curves])
-        of_returns = measure in ("episode_return", EVAL_RETURN)
+        of_returns = measure in ("episode_return", EVAL_RETURN) and evaluated == RETURN
         between = read_curves(metrics, EVAL_RETURN).values() if EVAL_RETURN in columns and of_returns else ()
         seen_between = [values for _, values in between]
         everything = np.concatenate([returns.ravel(), *seen_between, evaluations if of_returns else []])

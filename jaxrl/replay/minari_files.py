@@ -6,6 +6,7 @@ MINARI_DATASETS_PATH names, by default `~/.minari/datasets`. Nothing is download
 
 import itertools
 import json
+import re
 import warnings
 from collections.abc import Mapping
 from types import ModuleType
@@ -17,6 +18,8 @@ import numpy as np
 from jaxrl.arguments import ArgumentError
 from jaxrl.types import Transition
 
+NAME = re.compile(r"([\w.-]+/)*[\w.-]+-v\d+")
+"""Names of datasets, which end with a version."""
 ABOUT = "jaxrl"
 """The entry of the metadata that holds what is known about the transitions, as JSON."""
 
@@ -113,6 +116,14 @@ def _space(x: Any, num_actions: int = 0) -> Any:
 
 
 def _package(name: str) -> ModuleType:
+    """Minari, for a dataset of this name.
+
+    Raises:
+        ArgumentError: it is no name, or Minari is not installed.
+    """
+    if not NAME.fullmatch(name):
+        rule = "must be minari:NAME with a version at its end, such as minari:cartpole/expert-v0"
+        raise ArgumentError("path", rule, name, got=f"minari:{name}")
     try:
         import minari
     except ImportError as error:

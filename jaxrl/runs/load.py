@@ -54,6 +54,9 @@ class TrainedPolicy:
         """
         if isinstance(observations, Input):
             self._check_memory(observations)
+            if self.agent.needs_env_states and not jax.tree.leaves(observations.env_states):
+                rule = "must have env_states, the environments' states with their axis last, since this policy searches"
+                raise ArgumentError("observations", rule, None, got="none")
             return self.agent.policy(self.agent_state, observations, key)
         if self.agent.needs_env_states or self._has_memory:
             rule = "must be a jaxrl.Input, since this policy has a memory or plans with the environment's states"

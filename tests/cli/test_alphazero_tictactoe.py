@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from jaxrl import load, make
+from jaxrl import ArgumentError, Input, load, make
 from jaxrl.cli.command import main
 from jaxrl.experiments import evaluate
 from jaxrl.experiments.alphazero_connect_four import experiment as connect_four
@@ -49,6 +49,8 @@ def test_a_run_counts_its_mistakes(run_main, tmp_path, monkeypatch) -> None:
     assert 0 <= summary["mistake_rate_search"] < summary["mistake_rate"] < 0.5
     assert any(line.startswith("mistake rate search") for line in out)
     trained = load(tmp_path / "run", seed=1)
+    with pytest.raises(ArgumentError, match=r"^observations must have env_states, .* axis last, since this policy sea"):
+        trained(Input(np.zeros((1, 2, 3, 2), bool)), None)
     game, alone = trained.env.game, without_search(trained.agent)
     raw = mistakes(alone, trained.agent_state, game, judge(game))
     assert raw.sum() == summary["mistakes_per_seed"][1]

@@ -124,6 +124,8 @@ def test_openings_have_as_many_moves_as_asked_for() -> None:
     game = TicTacToe()
     states = random_openings(game, jax.random.key(0), 50, moves=3)
     np.testing.assert_array_equal(jnp.bitwise_count(states.stones).sum((1, 2)), np.full(50, 3))
+    with pytest.raises(ArgumentError, match=r"^moves must be from 0 to the 9 moves of the longest game, got 10$"):
+        random_openings(game, jax.random.key(0), 50, moves=10)
     late = random_openings(game, jax.random.key(0), 50, moves=9)
     assert not late.terminated.any()
     assert len(np.unique(jax.vmap(game.key)(states))) > 30

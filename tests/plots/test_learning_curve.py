@@ -55,6 +55,19 @@ def axes_of(tmp_path: Path, monkeypatch):
     return axes_of
 
 
+def test_what_the_end_measures_is_no_point_among_returns(tmp_path: Path, monkeypatch) -> None:
+    """Of a game without evaluations while training: the share of moves without a mistake is in the legend alone."""
+    from matplotlib.figure import Figure
+
+    drawn: list[Figure] = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, path: drawn.append(figure))
+    (tmp_path / "metrics.csv").write_text("seed,env_steps,episode_return\n0,10,0.9\n0,20,0.8\n0,30,0.7\n")
+    draw_learning_curve(tmp_path / "metrics.csv", tmp_path / "curve.png", "title", "rules", [0.25], NO_MISTAKES)
+    (axes,) = drawn[0].axes
+    assert [text.get_text() for text in drawn[0].legends[0].get_texts()][-1] == f"{NO_MISTAKES} at the end, 0.25"
+    assert axes.get_ylim()[0] > 0.5
+
+
 @pytest.mark.parametrize("evaluated", [NO_MISTAKES, AGAINST_RANDOM])
 def test_what_evaluations_of_games_measure_is_the_curve(evaluated: str, tmp_path: Path, monkeypatch) -> None:
     """Of two seeds and their mean; mistakes in percent, on an axis that also has 0. Training returns are left out."""

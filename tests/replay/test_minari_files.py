@@ -50,14 +50,16 @@ def test_what_is_written_is_read(observation, fields) -> None:
     assert [len(episode) for episode in episodes] == [2, M - 2]
 
 
-def test_what_cannot_be_used() -> None:
+def test_what_cannot_be_used(tmp_path) -> None:
     """None of that name, a name that is none, and one that exists."""
     steps = consecutive(np.ones((M, 4), np.float32))
     rule = r"^path must be a Minari dataset that can be used "
     with pytest.raises(ArgumentError, match=rule + r"\(Dataset nosuch-v0 not found .*, got 'minari:nosuch-v0'$"):
         load_dataset("minari:nosuch-v0")
-    with pytest.raises(ArgumentError, match=rule + r"\(Malformed dataset ID: no name"):
-        save_dataset("minari:no name", steps)
+    for name in ("no name", "cartpole", "a/b-vX", "a/b-v0/"):
+        with pytest.raises(ArgumentError, match=rf"^path must be minari:NAME with a version .*, got 'minari:{name}'$"):
+            save_dataset(f"minari:{name}", steps)
+    assert not list(tmp_path.iterdir())
     save_dataset("minari:tests/car-v0", steps)
     with pytest.raises(ArgumentError, match=rule + r"\(.*already exists"):
         save_dataset("minari:tests/car-v0", steps)
