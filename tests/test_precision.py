@@ -112,7 +112,7 @@ def test_every_agent_has_the_same_dtypes(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [name if name in ("c51", "ppo") else pytest.param(name, marks=pytest.mark.slow) for name in AGENTS]
+    "name", [name if name == "ppo" else pytest.param(name, marks=pytest.mark.slow) for name in AGENTS]
 )
 def test_every_agent_learns_the_same(name: str) -> None:
     """Prioritised sampling, noise, and minibatches. All other agents draw like one of these."""

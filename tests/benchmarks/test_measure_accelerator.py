@@ -29,6 +29,7 @@ def run(items, minutes: float = 60.0, workers: int = 2, monkeypatch=None) -> lis
     return rows
 
 
+@pytest.mark.slow
 def test_the_items_and_their_page(monkeypatch) -> None:
     """A game is the same on the CPU as on the CPU, and every speed is a number."""
     rows = run(QUICK, monkeypatch=monkeypatch)

@@ -12,6 +12,7 @@ from jaxrl.experiments import benchmark
 from tests.integration.commands import command
 
 
+@pytest.mark.slow
 def test_the_record(tmp_path) -> None:
     sizes = "--experiment ppo_cartpole --num-agents 1 2 --config num_envs=2 rollout_length=32 --num-devices 2"
     options = [*sizes.split(), "--seconds", "0.01", "--repeats", "3"]

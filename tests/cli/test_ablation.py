@@ -28,6 +28,7 @@ def call(run_main, monkeypatch):
     return lambda *arguments: run_main(ablation.main, *SMALL, *arguments)
 
 
+@pytest.mark.slow
 def test_it_trains_draws_records_and_goes_on(call, tmp_path, monkeypatch) -> None:
     """A group that fails is left out and trained by --resume; what is finished stays as it is."""
     arguments = ["--variants", "dqn", "no-target-network", "n-step", "--out", "a", "--record", "b"]

@@ -234,6 +234,7 @@ def test_sigint_saves_and_says_how_to_resume(tmp_path: Path) -> None:
     assert len(steps_on_disk(run)) == 1
 
 
+@pytest.mark.slow
 def test_a_full_disk_stops_the_run_and_leaves_the_last_checkpoint(finished: Path, tmp_path: Path) -> None:
     """For a process it is the same: no file may grow beyond a limit that the checkpoints exceed.
 
@@ -284,6 +285,7 @@ def test_nobody_reads_what_is_printed() -> None:
     assert not err
 
 
+@pytest.mark.slow
 def test_a_run_that_nobody_reads_ends_with_all_its_files(finished: Path, tmp_path: Path) -> None:
     """As after `| head -1`."""
     process = commands.start("dqn_minatar", *SHORT, *CHOSEN, "--out", str(tmp_path / "run"))

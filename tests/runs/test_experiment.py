@@ -20,8 +20,11 @@ from jaxrl.runs.experiment import build, check_effective, find_experiment, known
 from jaxrl.runs.options import check_options, with_values
 from jaxrl.runs.task import make_env
 
+SISTERS = ("alphazero_chess", "alphazero_shogi", "muzero_connect_four", "muzero_tictactoe", "alphago_zero_connect_four")
+NAMES = [pytest.param(name, marks=[pytest.mark.slow] if name in SISTERS else []) for name in known_experiments()]
 
-@pytest.mark.parametrize("name", known_experiments())
+
+@pytest.mark.parametrize("name", NAMES)
 def test_the_defaults_can_run(name: str) -> None:
     """Their options are within bounds, and their program can be traced; of one that needs a file, without it."""
     experiment = find_experiment(name)

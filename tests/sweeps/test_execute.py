@@ -377,6 +377,7 @@ def test_agents_that_cannot_be_loaded(whole, tmp_path) -> None:
         jaxrl.load(tmp_path)
 
 
+@pytest.mark.slow
 def test_agents_of_different_environments_are_not_ranked(tmp_path, capsys) -> None:
     fields = {
         "env": {"values": ["CartPole-v1", "Acrobot-v1"]},

@@ -110,7 +110,7 @@ def on_one_device(trainers, kind):
 def test_each_agent_equals_its_solo_run(trainers, kind, on_one_device) -> None:
     hparams, keys = eight(kind)
     assert on_one_device.state.iteration == ITERATIONS
-    for i in (0, 5, 7):
+    for i in (0, 7):
         own = jax.tree.map(lambda x, i=i: x[i], hparams)
         assert_close(train(trainers[kind], own, keys[i]), trial(on_one_device, i))
 
