@@ -123,7 +123,7 @@ def _package(name: str) -> ModuleType:
     """
     if not NAME.fullmatch(name):
         rule = "must be minari:NAME with a version at its end, such as minari:cartpole/expert-v0"
-        raise ArgumentError("path", rule, name, got=f"minari:{name}")
+        raise ArgumentError("path", rule, f"minari:{name}")
     try:
         import minari
     except ImportError as error:
