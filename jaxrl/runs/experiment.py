@@ -13,7 +13,7 @@ from jaxrl.arguments import ArgumentError, suggest
 from jaxrl.envs import observation_of
 from jaxrl.memory import check_fits
 from jaxrl.runs.options import Options, flatten
-from jaxrl.training.checks import check_eval_every, check_total_steps
+from jaxrl.training.checks import check_total_steps
 from jaxrl.training.devices import bytes_of
 from jaxrl.types import Agent, PyTree, Trainer
 
@@ -120,7 +120,6 @@ def build(experiment: Experiment, env: Any, env_params: Any, options: Options) -
     with naming_options(experiment, options):
         agent, trainer = experiment.build(env, env_params, options.config)
     check_total_steps(trainer, options.budget.total_steps)
-    check_eval_every(options.budget.eval_every, options.budget.total_steps)
     return agent, trainer
 
 

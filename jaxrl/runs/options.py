@@ -53,7 +53,7 @@ class Budget:
     log_every: Annotated[int, Interval(gt=0, lt=2**31)] = 20_000
     """Environment steps (offline, gradient steps) between two rows of metrics. Rounded to whole iterations."""
     eval_every: Annotated[int, Interval(ge=0, lt=2**31)] = 0
-    """Steps between evaluations while training, 0 for none. Rounded to whole rows of metrics, at least one."""
+    """Steps between evaluations while training, 0 for none (as in a shorter run). Rounded to whole rows of metrics."""
     eval_episodes: Annotated[int, Interval(gt=0, le=1_000_000)] = 128
     """Episodes of each evaluation, which run in parallel; positions, if the moves of a game are judged."""
     eval_max_steps: Annotated[int, Interval(gt=0, lt=2**31)] = 5_000

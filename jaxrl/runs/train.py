@@ -28,7 +28,7 @@ from jaxrl.training.best import Best
 from jaxrl.training.checkpoint import CheckpointError, Checkpoints
 from jaxrl.training.devices import bytes_of, local_copies, local_devices, mesh_of, to_host
 from jaxrl.training.evaluation import Evaluation, evaluation_while_training
-from jaxrl.training.host_loop import RunResult, check_constants, run
+from jaxrl.training.host_loop import RunResult, check_constants, check_evaluates, run
 from jaxrl.training.host_program import HostProgram, make_program
 from jaxrl.training.hparams import repeat
 from jaxrl.training.loggers import Profiler, RunInfo, make_loggers
@@ -84,14 +84,15 @@ def train(experiment: Experiment, options: Options, console: Console) -> tuple[P
 def prepare(experiment: Experiment, options: Options, console: Console) -> Setup:
     """Checks everything that can be checked before anything compiles or is written, the fastest checks first."""
     check_options(options)
-    if options.execution.keep_best and not options.budget.eval_every:
-        raise ArgumentError("eval_every", "must be given with --keep-best", 0, got="none")
     make_loggers(options.execution.loggers)
     options = dataclasses.replace(options, task=with_map(options.task))
     resumes = run_directory.check_out(experiment, options)
     run_directory.check_record(options.execution.record, options.execution.out)
     env, env_params = make_env(options.task)
     agent, trainer = build(experiment, env, env_params, options)
+    if options.execution.keep_best:
+        budget = options.budget
+        check_evaluates(trainer, budget.total_steps, budget.log_every, budget.eval_every)
     if not resumes:
         check_effective(experiment, env, env_params, options)
     if isinstance(env, HostEnvironment) and options.execution.debug_nans:

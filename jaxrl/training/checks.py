@@ -145,13 +145,3 @@ def check_total_steps(trainer: Trainer, total_steps: int) -> None:
     too_many = trainer.warmup_steps + (trainer.max_iterations + 1) * trainer.steps_per_iteration
     if total_steps >= too_many:
         raise ArgumentError("total_steps", f"must be less than {too_many}, where counters overflow", total_steps)
-
-
-def check_eval_every(eval_every: int, total_steps: int) -> None:
-    """Checks the steps between two evaluations while training; 0 stands for none.
-
-    Raises:
-        ArgumentError: it is negative, or longer than the run.
-    """
-    if not isinstance(eval_every, Real) or not 0 <= eval_every <= total_steps:
-        raise ArgumentError("eval_every", f"must be from 0 (none) to the {total_steps} steps of the run", eval_every)

@@ -19,7 +19,7 @@ from jaxrl.arguments import ArgumentError, check
 from jaxrl.envs import HostError
 from jaxrl.training.best import Best
 from jaxrl.training.checkpoint import CheckpointError, Checkpoints, fingerprint_of_constants
-from jaxrl.training.checks import check_eval_every, check_total_steps
+from jaxrl.training.checks import check_total_steps
 from jaxrl.training.debug_nans import step_by_step
 from jaxrl.training.devices import all_reduce_max, mesh_of, to_devices, to_host
 from jaxrl.training.evaluation import EvaluateAt
@@ -89,7 +89,7 @@ def run(
             run, only their shapes matter.
         total_steps: steps of one agent, counted in `Trainer.unit`, rounded down to whole iterations.
         log_every: steps between two rows of metrics, rounded to whole iterations.
-        eval_every: steps between two evaluations, rounded to whole rows; 0 for none.
+        eval_every: steps between two evaluations, rounded to whole rows; 0 for none. A shorter run has none either.
         evaluate: evaluates the agents, from `jaxrl.training.evaluation_while_training`. Its result is in the
             metric `eval_return` of the row that ends there. It changes no bit of the training.
         best: keeps each agent as it was at its best evaluation; by default, nowhere.
@@ -125,11 +125,12 @@ def run(
             raise ValueError(f"{where} already holds checkpoints; pass resume=True or another directory")
         of_one = trainer if isinstance(trainer, Trainer) else trainer.trainer
         check_total_steps(of_one, total_steps)
-        check_eval_every(eval_every, total_steps)
+        if not isinstance(eval_every, Real) or eval_every < 0:
+            raise ArgumentError("eval_every", "must be a number ≥ 0", eval_every)
         if eval_every and evaluate is None:
             raise ArgumentError("evaluate", "must be given with eval_every", got="none")
-        if best is not None and not eval_every:
-            raise ArgumentError("eval_every", "must be given with best", got="none")
+        if best is not None:
+            check_evaluates(of_one, total_steps, log_every, eval_every)
         if resume and checkpoints is not None:
             check_constants(checkpoints.info().get("constants"), of_one, checkpoints.directory.parent)
         program = make_program(trainer, key, hparams) if isinstance(trainer, Trainer) else trainer
@@ -153,6 +154,24 @@ def run(
 def row_length(trainer: Trainer, log_every: int) -> int:
     """Iterations between two rows of metrics."""
     return max(1, round(log_every / trainer.steps_per_iteration))
+
+
+def eval_length(trainer: Trainer, log_every: int, eval_every: int) -> int:
+    """Iterations between two evaluations: whole rows."""
+    rows = row_length(trainer, log_every)
+    return rows * max(1, round(eval_every / (rows * trainer.steps_per_iteration)))
+
+
+def check_evaluates(trainer: Trainer, total_steps: int, log_every: int, eval_every: int) -> None:
+    """Checks that a run has at least one evaluation while training, to keep the best agents.
+
+    Raises:
+        ArgumentError: it has none.
+    """
+    first = trainer.warmup_steps + eval_length(trainer, log_every, eval_every) * trainer.steps_per_iteration
+    if not eval_every or first > total_steps:
+        rule = f"must be given with keep_best, and fit into the {total_steps} steps of the run in whole rows of metrics"
+        raise ArgumentError("eval_every", rule, eval_every)
 
 
 def row_ends(trainer: Trainer, log_every: int, iteration: int) -> range:
@@ -212,8 +231,7 @@ class _Loop:
         self.iteration = int(self.run_state.state.iteration)
         self.total_iterations = (self.total_steps - trainer.warmup_steps) // trainer.steps_per_iteration
         self.row_iterations = row_length(trainer, self.log_every)
-        row_steps = self.row_iterations * trainer.steps_per_iteration
-        self.eval_iterations = self.row_iterations * max(1, round(self.eval_every / row_steps))
+        self.eval_iterations = eval_length(trainer, self.log_every, self.eval_every)
         self.row_start = (self.iteration, time.perf_counter())
         self.train_seconds = time.perf_counter() - self.start
 

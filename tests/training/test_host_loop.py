@@ -348,13 +348,16 @@ def test_the_best_agents_are_kept(train, tmp_path, hparams, agents: int) -> None
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        ({"best": Best(Checkpoints("never"))}, "eval_every must be given with best, got none"),
+        (
+            {"best": Best(Checkpoints("never"))},
+            f"eval_every must be given with keep_best, and fit into the {TOTAL} steps .*, got 0$",
+        ),
         ({"eval_every": 10}, "evaluate must be given with eval_every, got none"),
         (
-            {"eval_every": TOTAL + 1},
-            f"eval_every must be from 0 .none. to the {TOTAL} steps of the run, got {TOTAL + 1}",
+            {"best": Best(Checkpoints("never")), "evaluate": print, "eval_every": 2 * TOTAL},
+            f"eval_every must be given with keep_best, and fit into the {TOTAL} steps .*, got {2 * TOTAL}$",
         ),
-        ({"eval_every": -1}, "eval_every must be from 0"),
+        ({"eval_every": -1}, "eval_every must be a number ≥ 0, got -1"),
     ],
 )
 def test_evaluations_that_cannot_be(train, more, message: str) -> None:
