@@ -13,6 +13,7 @@ from jaxrl.envs.base import Environment
 from jaxrl.envs.game import GameEnvironment
 from jaxrl.envs.grid_world import GridWorld
 from jaxrl.envs.minatar import MinAtar
+from jaxrl.plots.game_boards import draw_position, players
 from jaxrl.plots.grid_values import grid_board
 from jaxrl.plots.palette import (
     BACKGROUND,
@@ -38,7 +39,7 @@ MOST_BARS, MOST_TILES = 100, 36
 """A longer vector is drawn in groups; an observation of more arrays is drawn as one vector."""
 
 
-def render(env: Any, observation: Any, caption: Sequence[str] = ()) -> Image.Image:
+def render(env: Any, observation: Any, caption: Sequence[str] = (), before: Any = None) -> Image.Image:
     """Draws one observation: a board, an image, a cart-pole, a pendulum, or bars for anything else.
 
     Args:
@@ -46,8 +47,9 @@ def render(env: Any, observation: Any, caption: Sequence[str] = ()) -> Image.Ima
         observation: `[H, W, C]`, `[H, W]`, `[features]`, any other array, which is flattened, or a pytree of arrays,
             which are drawn side by side. Infinite numbers are drawn at the edge, and NaN as zero.
         caption: short lines for the side panel.
+        before: the observation one step before, if there was one, of a game: its last move is marked.
     """
-    return frame(*draw(env, observation), caption)
+    return frame(*draw(env, observation, before), caption)
 
 
 def frame(drawing: Image.Image, legend: Legend, caption: Sequence[str]) -> Image.Image:
@@ -112,8 +114,11 @@ def to_numpy(leaf: Any) -> np.ndarray:
     return np.asarray(leaf)
 
 
-def draw(env: Any, observation: Any) -> tuple[Image.Image, Legend]:
-    """Draws an observation alone, at most `BOARD` pixels wide and high, and names its colours."""
+def draw(env: Any, observation: Any, before: Any = None) -> tuple[Image.Image, Legend]:
+    """Draws an observation alone, at most `BOARD` pixels wide and high, and names its colours.
+
+    Of a game, the move since the observation `before` is marked.
+    """
     arrays = [to_numpy(leaf) for leaf in jax.tree.leaves(observation)]
     if len(arrays) != 1:
         return _draw_several(arrays), []
@@ -121,8 +126,7 @@ def draw(env: Any, observation: Any) -> tuple[Image.Image, Legend]:
     if isinstance(env, GridWorld) and array.shape == (*env.grid.wall.shape, 3):
         return grid_board(env, array)
     if isinstance(env, GameEnvironment):
-        drawing = _draw_game(env.game.board(array), env.game.pieces(array))
-        return drawing, [("moved first", _colour(0)), ("moved second", _colour(1))]
+        return draw_position(env.game, array, None if before is None else to_numpy(before)), players()
     if isinstance(env, MinAtar) and array.ndim == 3 and array.shape[-1] == len(env.game.channels):
         return _draw_board(array), [(name, _colour(c)) for c, name in enumerate(env.game.channels)]
     physics = {("CartPole-v1", (4,)): _draw_cart_pole, ("Pendulum-v1", (3,)): _draw_pendulum}
@@ -177,18 +181,6 @@ def _draw_board(observation: np.ndarray) -> Image.Image:
         corners = (x * cell + inset, y * cell + inset, (x + 1) * cell - 2 - inset, (y + 1) * cell - 2 - inset)
         ImageDraw.Draw(board).rectangle(corners, _colour(channel))
     return board
-
-
-def _draw_game(board: np.ndarray, pieces: np.ndarray) -> Image.Image:
-    """Draws the stones of two players on a board `[H, W]` of 0, 1 and 2, with letters on them."""
-    cell = int(min(cell_size(*board.shape)))
-    picture = gapped_cells(np.full((*board.shape, 3), BACKGROUND, np.uint8), cell)
-    for y, x in np.argwhere(board > 0):
-        middle = ((x + 0.5) * cell - 0.5, (y + 0.5) * cell - 0.5)
-        ImageDraw.Draw(picture).circle(middle, 0.38 * cell, _colour(board[y, x] - 1))
-        font = ImageFont.load_default(0.4 * cell)
-        ImageDraw.Draw(picture).text(middle, pieces[y, x], BACKGROUND, font, anchor="mm")
-    return picture
 
 
 def _draw_image(values: np.ndarray) -> Image.Image:

@@ -15,6 +15,7 @@ from jaxrl.envs.game import GameEnvironment
 from jaxrl.envs.grid_world import GridWorld
 from jaxrl.envs.rollout import host_rollout
 from jaxrl.formatting import format_return
+from jaxrl.plots.game_boards import outcome
 from jaxrl.plots.palette import flat_cells
 from jaxrl.plots.render import frame, render, to_numpy
 from jaxrl.types import Array, Input, PyTree, Transition
@@ -86,26 +87,37 @@ def save_video(
     one = jax.tree.map(lambda x: to_numpy(x)[:, 0] if len(shape) > 1 else to_numpy(x), trajectory)
     title = getattr(env, "name", type(env).__name__) if title is None else title
     duration = frame_time(env, one.observation)
-    frames: list[tuple[PyTree, tuple[str, ...], int]] = []  # what is seen, caption, milliseconds
+    is_self_play = isinstance(env, GameEnvironment) and env.is_self_play
+    frames: list[
+        tuple[PyTree, PyTree, tuple[str, ...], int]
+    ] = []  # what is seen, and was before; caption; milliseconds
     episode, step, score = 1, 0, 0.0
 
-    def add_frame(t: int, ended: bool, action: str, milliseconds: int) -> None:
-        caption = (title, f"episode {episode}", f"step {step}", f"return {format_return(score)}", action)
+    def seen(t: int, ended: bool) -> PyTree:
         observations = one.next_observation if ended else one.observation
-        seen = jax.tree.map(lambda x: x[t], observations) if pictures is None else pictures[t][ended]
-        frames.append((seen, caption, milliseconds))
+        return jax.tree.map(lambda x: x[t], observations) if pictures is None else pictures[t][ended]
+
+    def add_frame(t: int, ended: bool, action: str, milliseconds: int) -> None:
+        total = () if is_self_play else (f"return {format_return(score)}",)
+        before = seen(t if ended else t - 1, False) if step else None
+        frames.append(
+            (seen(t, ended), before, (title, f"episode {episode}", f"step {step}", *total, action), milliseconds)
+        )
 
     def draw_frame(i: int) -> Image.Image:
-        seen, caption, _ = frames[i]
-        return render(env, seen, caption) if pictures is None else frame(flat_cells(seen), [], caption)
+        now, before, caption, _ = frames[i]
+        return render(env, now, caption, before) if pictures is None else frame(flat_cells(now), [], caption)
 
     for t, reward in enumerate(one.reward.tolist()):
         add_frame(t, False, action_text(env, one.action[t]), duration)
         step, score = step + 1, score + reward
         if one.terminated[t] or one.truncated[t]:
-            add_frame(t, True, "", 2 * duration)
+            end = (
+                outcome(env.game, one.observation[t + 1 - step : t + 1], seen(t, True), reward) if is_self_play else ""
+            )
+            add_frame(t, True, end, (5 if is_self_play else 2) * duration)
             episode, step, score = episode + 1, 0, 0.0
-    write_gif(draw_frame, [milliseconds for _, _, milliseconds in frames], path)
+    write_gif(draw_frame, [milliseconds for *_, milliseconds in frames], path)
 
 
 def write_gif(draw: Callable[[int], Image.Image], milliseconds: Sequence[int], path: str | Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from jaxrl.arguments import ArgumentError
 from jaxrl.envs import make
 from jaxrl.plots.palette import BACKGROUND, DETAILED, PALETTE, cell_size
-from jaxrl.plots.render import _draw_game, render, render_state, shorten
+from jaxrl.plots.render import render, render_state, shorten
 
 
 def test_a_board_is_drawn_cell_by_cell() -> None:
@@ -31,15 +31,6 @@ def test_stones_keep_the_colours_of_their_players() -> None:
         state, _ = env.game.step(state, jax.numpy.int32(0))
         pixels = [render_state(env, state).getpixel((50, y)) for y in middles]
         assert pixels == [PALETTE[i % 2] if i <= move else BACKGROUND for i in range(4)]
-
-
-def test_pieces_have_letters() -> None:
-    """A K of the first player and one of the second; a stone without a letter is of one colour."""
-    picture = _draw_game(np.array([[1, 2], [1, 0]]), np.array([["K", "K"], ["", ""]]))
-    corners = ((80, 80), (280, 80), (80, 280), (280, 280))
-    colours = [set(map(tuple, np.asarray(picture)[y : y + 40, x : x + 40].reshape(-1, 3).tolist())) for x, y in corners]
-    assert [colour in found for colour, found in zip((PALETTE[0], PALETTE[1]), colours, strict=False)] == [True, True]
-    assert [BACKGROUND in found for found in colours] == [True, True, False, True]
 
 
 def test_of_two_channels_in_a_cell_the_later_one_is_a_dot() -> None:
