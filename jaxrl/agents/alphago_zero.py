@@ -39,11 +39,11 @@ class GatedState(NamedTuple, Generic[StateT]):
     """Two states of one agent.
 
     Attributes:
-        agent: of the best player so far, who plays.
+        best: of the best player so far, who plays.
         learner: of the one that learns.
     """
 
-    agent: StateT
+    best: StateT
     learner: StateT
 
 
@@ -62,12 +62,12 @@ def gated(agent: Agent[StateT]) -> Agent[GatedState[StateT]]:
     other: Agent = agent  # its functions take another state
     return other._replace(
         init=init,
-        act=lambda state, *inputs: agent.act(state.agent, *inputs),
-        policy=lambda state, *inputs: agent.policy(state.agent, *inputs),
+        act=lambda state, *inputs: agent.act(state.best, *inputs),
+        policy=lambda state, *inputs: agent.policy(state.best, *inputs),
         update=update,
-        memory=lambda state, num_envs: agent.memory(state.agent, num_envs),
-        prepare=lambda state, transitions: agent.prepare(state.agent, transitions),
-        outputs=None if outputs is None else lambda state, x: outputs(state.agent, x),
+        memory=lambda state, num_envs: agent.memory(state.best, num_envs),
+        prepare=lambda state, transitions: agent.prepare(state.best, transitions),
+        outputs=None if outputs is None else lambda state, x: outputs(state.best, x),
     )
 
 
@@ -99,7 +99,7 @@ def gate(
     def play(state: GatedState, key: Array) -> Array:
         openings_key, match_key = jax.random.split(key)
         openings = random_openings(game, openings_key, pairs, config.gate_opening_moves)
-        learner, best = partial(agent.policy, state.learner), partial(agent.policy, state.agent)
+        learner, best = partial(agent.policy, state.learner), partial(agent.policy, state.best)
         return play_match(game, learner, best, match_key, openings).counts.sum(0)
 
     def step(state: TrainState, constants: PyTree = ()) -> tuple[TrainState, Metrics]:
@@ -108,13 +108,13 @@ def gate(
         key = jax.random.fold_in(jax.random.fold_in(state.key, jnp.uint32(GATE)), state.iteration)
         counts = jax.lax.cond(due, play, lambda *_: jnp.zeros(3, jnp.int32), state.agent, key)
         passed = passes(counts, config.gate_threshold)
-        best = jax.tree.map(lambda new, old: jnp.where(passed, new, old), state.agent.learner, state.agent.agent)
+        best = jax.tree.map(lambda new, old: jnp.where(passed, new, old), state.agent.learner, state.agent.best)
         won, decided = counts[0].astype(jnp.float32), counts[0] + counts[2]
         metrics |= {
             "gate_win_rate": Mean(won, decided),
             "promoted": Mean(passed.astype(jnp.float32), due.astype(jnp.int32)),
         }
-        return state._replace(agent=state.agent._replace(agent=best)), metrics
+        return state._replace(agent=state.agent._replace(best=best)), metrics
 
     return trainer._replace(step=step)
 

@@ -55,7 +55,7 @@ def test_the_best_player_plays_until_another_one_wins() -> None:
     seen, rates = [], []
     for _ in range(6):
         state, metrics = one(state)
-        seen.append((int(state.agent.agent), int(state.agent.learner), int(metrics["promoted"].count)))
+        seen.append((int(state.agent.best), int(state.agent.learner), int(metrics["promoted"].count)))
         rates.append(float(metrics["gate_win_rate"].value()))
         assert float(metrics["promoted"].sum) == (len(seen) == 3)
     # The learner is greedy at the first match, in the third iteration, and random at the second.
