@@ -22,6 +22,7 @@ from jaxrl.envs import describe_rules, vectorize
 from jaxrl.envs.game import GameEnvironment
 from jaxrl.formatting import format_return
 from jaxrl.games import UnsolvedError, judge
+from jaxrl.games.engines import ENGINES, Engine, EngineError, make_engine, play_engine
 from jaxrl.loading import load
 from jaxrl.random import key_stream
 from jaxrl.runs.load import TrainedPolicy
@@ -53,7 +54,8 @@ class Options:
     against: Annotated[
         tuple[str, ...], tyro.conf.arg(metavar="[OPPONENT ...]", help_behavior_hint="(default: none)")
     ] = ()
-    """In games: random, greedy, perfect (where the game can be solved), or the directory of another run."""
+    """In games: random, greedy, perfect (where the game can be solved), the directory of another run, or an engine that
+    is installed: "gnugo level=1" in Go, "fairy-stockfish nodes=100" in chess."""
     raw: bool = False
     """Meet the opponents with the policy network alone, without the search."""
     opening_moves: Annotated[int, Interval(ge=0, le=1000)] = 2
@@ -89,12 +91,19 @@ def main() -> None:
     print(f"returns {low} to {high}, standard deviation {returns.std():.2f}")
     print(f"mean episode length {np.mean(result.episode_length):.1f}")
     for name, opponent in opponents.items():
+        try:
+            match = meet(trained, opponent, options)
+        except EngineError as error:
+            print(f"note: no match against {name}: {error}")
+            continue
+        finally:
+            if isinstance(opponent, Engine):
+                opponent.close()
         who = "its network alone " if options.raw else ""
-        print(f"{who}against {name}, after {options.opening_moves} random moves: "
-              f"{describe(meet(trained, opponent, options))}")  # fmt: skip
+        print(f"{who}against {name}, after {options.opening_moves} random moves: {describe(match)}")
 
 
-def make_opponent(name: str, trained: TrainedPolicy) -> games.Player:
+def make_opponent(name: str, trained: TrainedPolicy) -> games.Player | Engine:
     """An opponent by its name.
 
     Raises:
@@ -105,6 +114,9 @@ def make_opponent(name: str, trained: TrainedPolicy) -> games.Player:
             "against", "needs a run in a game, such as game:connect_four", trained.env, trained.env.name
         )
     check_remembers_nothing(trained)
+    if name.partition(" ")[0] in ENGINES:
+        with renaming(engine="against"):
+            return make_engine(name, trained.env.game)
     if not Path(name).is_dir():
         with renaming(player="against", game="against perfect"):
             return games.make_player(name, trained.env.game)
@@ -122,12 +134,16 @@ def check_remembers_nothing(trained: TrainedPolicy) -> None:
         raise ArgumentError("against", "needs policies without a memory", got=trained.experiment.name)
 
 
-def meet(trained: TrainedPolicy, opponent: games.Player, options: Options) -> games.Match:
+def meet(trained: TrainedPolicy, opponent: games.Player | Engine, options: Options) -> games.Match:
     """A match of at least `options.episodes` games."""
     agent, game = without_search(trained.agent) if options.raw else trained.agent, trained.env.game
     openings_key, key = jax.random.split(key_stream(options.eval_seed, "match"))
+    number = -(-options.episodes // 2)
+    if isinstance(opponent, Engine):
+        player = partial(agent.policy, trained.agent_state)
+        return play_engine(game, player, opponent, key, number, options.opening_moves)
     with renaming(moves="opening_moves"):
-        openings = games.random_openings(game, openings_key, -(-options.episodes // 2), options.opening_moves)
+        openings = games.random_openings(game, openings_key, number, options.opening_moves)
 
     @jax.jit
     def play(agent_state: PyTree) -> games.Match:

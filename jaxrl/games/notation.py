@@ -1,0 +1,76 @@
+"""How moves are written in Go and in chess."""
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxrl.games.go import Go
+from jaxrl.games.pgx_game import Chess, GardnerChess
+
+Notation = Callable[[Any], Callable[[int], str]]
+"""`(state) -> (action) -> text`: writes the legal actions of a position, in lower case."""
+
+
+def find(text: str, state: Any, legal: np.ndarray, notation: Notation) -> int | None:
+    """The legal action that is written as `text`, if there is one.
+
+    Args:
+        text: a move.
+        state: the position.
+        legal: which actions are legal, bool `[A]`.
+        notation: of the game.
+    """
+    write = notation(state)
+    return next((action for action in map(int, np.flatnonzero(legal)) if write(action) == text), None)
+
+
+def go_notation(game: Go) -> Notation:
+    """Columns are letters from the left, without i; rows are numbers from below: e5, or pass."""
+
+    def write(action: int) -> str:
+        row, column = divmod(action, game.size)
+        return "pass" if action == game.size**2 else f"{'abcdefghjklmnopqrst'[column]}{game.size - row}"
+
+    return lambda state: write
+
+
+def chess_notation(game: Chess | GardnerChess) -> Notation:
+    """The cell of the piece, the cell where it goes, and what a pawn becomes: e2e4, e7e8q."""
+    size = 8 if isinstance(game, Chess) else 5
+    origin, target, under = _cells(game.name)
+    observe = jax.jit(game.observe)
+
+    def notation(state: Any) -> Callable[[int], str]:
+        pieces, second = game.pieces(np.asarray(observe(state))), bool(state.player)
+
+        def cell(index: int) -> tuple[int, int]:
+            """File and rank, which pgx counts from the player's side of the board."""
+            file, rank = divmod(index, size)
+            return file, size - 1 - rank if second else rank
+
+        def write(action: int) -> str:
+            (file, rank), (to_file, to_rank) = cell(origin[action]), cell(target[action])
+            promotes = pieces[size - 1 - rank, file] == "P" and to_rank in (0, size - 1)
+            becomes = ("rbn"[under[action]] if under[action] >= 0 else "q") if promotes else ""
+            return f"{'abcdefgh'[file]}{rank + 1}{'abcdefgh'[to_file]}{to_rank + 1}{becomes}"
+
+        return write
+
+    return notation
+
+
+@cache
+def _cells(name: str) -> tuple[Sequence[int], Sequence[int], Sequence[int]]:
+    """pgx's table of actions `[A]`: from where, to where, and the number of what a pawn becomes, −1 if a queen."""
+    if name == "chess":
+        from pgx._src.games.chess import Action
+    else:
+        from pgx.gardner_chess import Action
+    count = 64 * 73 if name == "chess" else 25 * 49
+    with jax.ensure_compile_time_eval():
+        actions: Any = jax.vmap(Action._from_label)(jnp.arange(count))
+        return tuple(np.asarray(x).tolist() for x in (actions.from_, actions.to, actions.underpromotion))

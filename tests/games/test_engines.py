@@ -1,0 +1,171 @@
+"""Engines are small programs here, that answer as real ones do; where real ones are installed they play, too."""
+
+import shutil
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxrl import games
+from jaxrl.arguments import ArgumentError
+from jaxrl.games.engines import PLACES, EngineError, GTPEngine, UCIEngine, make_engine, play_engine
+from jaxrl.games.notation import chess_notation, find, go_notation
+
+GO = games.make("go", size=3, komi=0.5)
+GTP = """
+import sys
+moves = 0
+for line in sys.stdin:
+    word, *rest = line.split()
+    answer = ""
+    if word == "clear_board": moves = 0
+    if word == "play":
+        assert rest[0] == "bw"[moves % 2]
+        moves += 1
+    if word == "genmove":
+        assert rest == ["bw"[moves % 2]]
+        answer = {answer}
+    print(f"= {{answer}}\\n", flush=True)
+"""
+
+
+def program(path: Path, answer: str) -> list[str]:
+    path.write_text(GTP.format(answer=answer))
+    return [sys.executable, "-S", str(path)]
+
+
+def passes(given, key):
+    return jnp.full(len(given.legal), 9)
+
+
+@pytest.mark.parametrize(
+    ("answer", "counts"),
+    [
+        ("'PASS'", [[0, 0, 1], [1, 0, 0]]),  # White has the komi
+        ("'B2' if moves < 2 else 'pass'", [[0, 0, 1], [0, 0, 1]]),  # one stone has the board
+        ("'resign'", [[1, 0, 0], [1, 0, 0]]),
+        ("'Z9'", [[1, 0, 0], [1, 0, 0]]),
+    ],
+)
+def test_a_match_against_an_engine(answer: str, counts: list, tmp_path: Path) -> None:
+    """The player always passes: it wins and loses by what the engine does, with both colours."""
+    engine = GTPEngine(program(tmp_path / "gtp.py", answer), GO)
+    match = play_engine(GO, passes, engine, jax.random.key(0), number=1, opening_moves=0)
+    engine.close()
+    np.testing.assert_array_equal(match.counts, counts)
+
+
+def test_openings_are_played_with_both_colours(tmp_path: Path) -> None:
+    """Of a pair of games, the first moves are the same, and the engine knows all of them."""
+    asked: list[list[str]] = []
+
+    class Deaf(GTPEngine):
+        def reply(self, moves) -> str:
+            asked.append(list(moves))
+            return "resign"
+
+    engine = Deaf(program(tmp_path / "gtp.py", "''"), GO)
+    player = lambda given, key: given.legal.argmax(-1)  # noqa: E731
+    match = play_engine(GO, player, engine, jax.random.key(1), number=8, opening_moves=2)
+    engine.close()
+    assert match.outcomes.shape == (2, 8)
+    assert (match.outcomes == 1).all()
+    second = [moves for moves in asked if len(moves) == 2]  # where the engine moves first, it is asked at once
+    first = [moves[:2] for moves in asked if len(moves) == 3]
+    assert (len(asked), second) == (16, first)
+    assert len({tuple(moves) for moves in second}) > 3
+
+
+@pytest.mark.parametrize(
+    ("answer", "timeout", "message"),
+    [
+        ("exit()", 60.0, "ended, or did not answer within 60 s"),
+        ("__import__('time').sleep(60)", 0.5, "ended, or did not answer within 0 s"),
+    ],
+)
+def test_engines_that_end(answer: str, timeout: float, message: str, tmp_path: Path) -> None:
+    engine = GTPEngine(program(tmp_path / "gtp.py", answer), GO, timeout)
+    with pytest.raises(EngineError, match=message):
+        play_engine(GO, passes, engine, jax.random.key(0), 1, 0)
+    with pytest.raises(EngineError, match="ended"):
+        engine.reply([])
+    engine.close()
+
+
+def test_an_engine_that_does_not_accept_a_command() -> None:
+    engine = GTPEngine(
+        [sys.executable, "-S", "-c", "for x in __import__('sys').stdin: print('? no\\n', flush=True)"], GO
+    )
+    with pytest.raises(EngineError, match=r"did not accept 'boardsize 3' \(\? no\)$"):
+        engine.reply([])
+    engine.close()
+
+
+def test_moves_of_go() -> None:
+    write = go_notation(games.make("go", size=9))(None)
+    assert [write(action) for action in (0, 8, 80, 81)] == ["a9", "j9", "j1", "pass"]
+    legal = np.ones(82, bool)
+    assert find("c8", None, legal, go_notation(games.make("go", size=9))) == 11
+    legal[11] = False
+    assert find("c8", None, legal, go_notation(games.make("go", size=9))) is None
+
+
+@pytest.mark.parametrize(
+    ("words", "game", "message"),
+    [
+        ("gnu", "go", "engine must be one of gnugo, fairy-stockfish, got 'gnu'"),
+        ("gnugo", "hex", "engine gnugo plays go, not hex"),
+        ("fairy-stockfish", "go", "engine fairy-stockfish plays chess or gardner_chess, not go"),
+        ("gnugo level", "go", "engine must have options such as level=1, got 'level'"),
+    ],
+)
+def test_engines_that_cannot_be(words: str, game: str, message: str, monkeypatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda *_, **__: "/bin/true")
+    with pytest.raises(ArgumentError, match=f"^{message}$"):
+        make_engine(words, games.make(game))
+    monkeypatch.setattr(shutil, "which", lambda *_, **__: None)
+    with pytest.raises(ArgumentError, match=r"must be installed \(such as apt install gnugo\), got .gnugo.$"):
+        make_engine("gnugo", GO)
+
+
+STOCKFISH = shutil.which("fairy-stockfish", path=PLACES)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(STOCKFISH is None, reason="fairy-stockfish is not installed")
+@pytest.mark.parametrize("name", ["chess", "gardner_chess"])
+def test_legal_moves_are_those_of_an_engine(name: str) -> None:
+    """In every position of random games, with castling, promotions and captures in passing."""
+    pytest.importorskip("pgx")
+    game = games.make(name)
+    engine = make_engine("fairy-stockfish nodes=1", game)
+    assert isinstance(engine, UCIEngine)
+    notation, step, legal_of = chess_notation(game), jax.jit(game.step), jax.jit(game.legal_actions)
+    rng, count = np.random.default_rng(0), 0
+    for _ in range(6):
+        state, moves = game.initial(), list[str]()
+        while not state.terminated and len(moves) < 150:
+            write, legal = notation(state), np.flatnonzero(legal_of(state))
+            position = " ".join(["position startpos", *(["moves", *moves] if moves else [])])
+            *lines, _ = engine.ask(f"{position}\ngo perft 1\n", lambda line: line.startswith("Nodes"))
+            theirs = {line.split(":")[0] for line in lines if ":" in line and not line.startswith("info")}
+            assert {write(int(action)) for action in legal} == theirs, moves
+            action = int(rng.choice(legal))
+            moves.append(write(action))
+            state, count = step(state, action), count + 1
+            state = state[0]
+    engine.close()
+    assert count > 200
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("gnugo", path=PLACES) is None, reason="gnugo is not installed")
+def test_gnu_go_beats_a_random_player() -> None:
+    game = games.make("go", size=5)
+    engine = make_engine("gnugo level=1", game)
+    match = play_engine(game, games.random_player, engine, jax.random.key(0), 4, 2)
+    engine.close()
+    assert match.counts.sum(0)[2] >= 7
