@@ -103,7 +103,7 @@ def test_an_agents_draws() -> None:
     steps = Transition(observations[None], jnp.zeros((1, N), int), jnp.ones((1, N)), ends, ends, observations[None])
     with watching() as log:
         keys = jax.random.split(jax.random.key(0), 4)
-        state = agent.init(keys[0], HPARAMS, observations[0])
+        state = quick_jit(agent.init)(keys[0], HPARAMS, observations[0])
         agent.act(state, Input(observations), keys[1], jnp.float32(0))
         agent.policy(state, Input(observations), keys[2])
         agent.update(state, Sample(steps, jnp.ones(N)), keys[3], jnp.float32(0))
@@ -186,7 +186,7 @@ def test_exploration(agent, record) -> None:
     def share(epsilon_eval=0.0, env_steps=None) -> float:
         """Of actions that are not greedy."""
         hparams = record(epsilon_start=0.8, epsilon_end=0.2, epsilon_decay_steps=100, epsilon_eval=epsilon_eval)
-        state, key = agent.init(jax.random.key(0), hparams, observations[0]), jax.random.key(1)
+        state, key = quick_jit(agent.init)(jax.random.key(0), hparams, observations[0]), jax.random.key(1)
         policy = agent.policy(state, Input(observations), key)
         decision = policy if env_steps is None else agent.act(state, Input(observations), key, jnp.float32(env_steps))
         return float((decision.action == 0).mean())
@@ -200,7 +200,7 @@ def test_a_noisy_network_explores_by_its_noise() -> None:
     """At ε = 0; and in evaluation it has none."""
     agent, observations = dqn(SpyNetwork()), jnp.zeros((N, 1))
     hparams = DQNHparams(epsilon_start=0.0, epsilon_end=0.0, epsilon_eval=0.0)
-    state = agent.init(jax.random.key(0), hparams, observations[0])
+    state = quick_jit(agent.init)(jax.random.key(0), hparams, observations[0])
     keys = jax.random.split(jax.random.key(1), 10)
     acting = {int(agent.act(state, Input(observations), key, jnp.float32(0)).action[0]) for key in keys}
     evaluating = {int(agent.policy(state, Input(observations), key).action[0]) for key in keys}

@@ -17,6 +17,7 @@ from jaxrl.agents.policy_gradient import PolicyGradientState, advantages_and_ret
 from jaxrl.arguments import ArgumentError
 from jaxrl.distributions import Categorical
 from jaxrl.types import Transition
+from tests.compiling import quick_jit
 
 VALUES = np.array([1.0, 2.0, -1.0], np.float32)
 LOGITS = np.array([[0.2, -0.3], [1.0, 0.5], [-0.4, 0.1]], np.float32)
@@ -119,7 +120,7 @@ def adam_mean(state):
 
 
 def updated(agent, hparams, batch=BATCH):
-    state = agent.init(jax.random.key(0), hparams, jnp.int32(0))
+    state = quick_jit(agent.init)(jax.random.key(0), hparams, jnp.int32(0))
     log_probs = jax.vmap(lambda seen, actions: agent.outputs(state, seen).log_prob(actions))
     batch = batch._replace(extras=log_probs(batch.observation, batch.action))  # as PPO stores them
     state, metrics, _ = jax.jit(agent.update)(state, batch, jax.random.key(1), jnp.float32(0))

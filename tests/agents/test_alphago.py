@@ -41,7 +41,7 @@ class Fast(Table):
 
 def table_agent(**config):
     agent = alphago(Table(), Fast(), GAME, AlphaGoConfig(**config), lambda hparams, env_steps: optax.sgd(1.0))
-    return agent, agent.init(jax.random.key(0), AlphaGoHparams(value_coef=0.5), jnp.zeros((2, 3, 2)))
+    return agent, quick_jit(agent.init)(jax.random.key(0), AlphaGoHparams(value_coef=0.5), jnp.zeros((2, 3, 2)))
 
 
 def test_it_moves_in_turn_with_past_policies() -> None:
@@ -183,8 +183,8 @@ def test_a_position_is_worth_the_value_and_a_rollout() -> None:
     envs = vectorize(env, params, 32)
     begun = envs.reset(jax.random.key(0))
     given = Input(envs.observe(begun), begun.legal, env_states=begun.env_states)
-    state = agent.init(jax.random.key(1), AlphaGoHparams(), given.observation[0])
-    state = state._replace(prior=network.init(jax.random.key(5), given.observation))  # another one than p_ρ
+    state = quick_jit(agent.init)(jax.random.key(1), AlphaGoHparams(), given.observation[0])
+    state = state._replace(prior=quick_jit(network.init)(jax.random.key(5), given.observation))  # another one than p_ρ
     parts = _Parts(network, fast, GAME, AlphaGoConfig(num_simulations=8), default_optimizer)
     assert prior_of(AlphaGoConfig(prior="improved"), state) is state.agent.params["policy"]
     assert agent.searches

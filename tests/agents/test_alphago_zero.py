@@ -51,7 +51,7 @@ def test_the_best_player_plays_until_another_one_wins() -> None:
 
     trainer = Trainer(None, step, 1, 0, 100, 1, None)
     one = quick_jit(gate(trainer, agent, GAME, GateConfig(gate_every=3, gate_games=60, gate_opening_moves=1)).step)
-    state = TrainState(jnp.int32(0), jax.random.key(0), player.init(jax.random.key(1), (), None), ())
+    state = TrainState(jnp.int32(0), jax.random.key(0), quick_jit(player.init)(jax.random.key(1), (), None), ())
     seen, rates = [], []
     for _ in range(6):
         state, metrics = one(state)

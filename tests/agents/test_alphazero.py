@@ -79,7 +79,7 @@ def test_the_network_learns_what_the_search_found(game) -> None:
             return Categorical(params["logits"]), params["value"]
 
     agent = alphazero(Table(), env.game, optimizer=lambda hparams, env_steps: optax.sgd(1.0))
-    state = agent.init(jax.random.key(0), AlphaZeroHparams(value_coef=0.5), jnp.zeros((2, 3, 2), bool))
+    state = quick_jit(agent.init)(jax.random.key(0), AlphaZeroHparams(value_coef=0.5), jnp.zeros((2, 3, 2), bool))
     legal = jnp.array([True, True, False, True, True, True])
     target = jnp.array([0.1, 0.2, 0.0, 0.3, 0.4, 0.0])
     step = moves(jnp.zeros((1, 1)), jnp.zeros((1, 1), bool))
@@ -128,7 +128,7 @@ def begin(game, config: SearchConfig):
     agent, envs = alphazero(network, env.game, config), vectorize(env, params, 64)
     begun = quick_jit(envs.reset)(jax.random.key(0))
     observations = envs.observe(begun)
-    state = agent.init(jax.random.key(1), AlphaZeroHparams(), observations[0])
+    state = quick_jit(agent.init)(jax.random.key(1), AlphaZeroHparams(), observations[0])
     return network, agent, state, Input(observations, begun.legal, env_states=begun.env_states)
 
 

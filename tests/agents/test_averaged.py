@@ -8,6 +8,7 @@ import pytest
 from jaxrl.agents.averaged import averaged
 from jaxrl.arguments import ArgumentError
 from jaxrl.types import Agent, Array, Decision
+from tests.compiling import quick_jit
 
 
 class State(NamedTuple):
@@ -36,7 +37,7 @@ def counting() -> Agent:
 
 def test_the_mean_acts_and_the_newest_learns() -> None:
     agent = averaged(counting(), 0.75)
-    state = agent.init(None, (), None)
+    state = quick_jit(agent.init)(None, (), None)
     for _ in range(3):
         state, metrics, errors = agent.update(state, "batch", None, 0, ())
     assert (metrics, errors) == ({"loss": "batch"}, "errors")

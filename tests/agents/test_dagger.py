@@ -115,7 +115,7 @@ def agent_of(**options) -> jaxrl.Agent:
 
 
 def learner_of(agent: jaxrl.Agent, hparams) -> Any:
-    return agent.init(jax.random.key(0), hparams, jnp.zeros(2))._replace(params=LEARNER)
+    return quick_jit(agent.init)(jax.random.key(0), hparams, jnp.zeros(2))._replace(params=LEARNER)
 
 
 def visit(agent: jaxrl.Agent, state, constants=()) -> jaxrl.Transition:
@@ -254,7 +254,7 @@ def test_continuous_actions() -> None:
     state = expert.init(jax.random.key(0), BehaviourCloningHparams(), jnp.zeros(2))._replace(params=jnp.eye(2) * 9)
     agent, hparams, x = jaxrl.dagger(Normals(), expert, state), DAggerHparams(beta_start=0.5), jnp.ones((64, 2))
     decision = agent.act(
-        agent.init(jax.random.key(0), hparams, x[0]), Input(x, constants=state), jax.random.key(1), 0.0
+        quick_jit(agent.init)(jax.random.key(0), hparams, x[0]), Input(x, constants=state), jax.random.key(1), 0.0
     )
     np.testing.assert_array_equal(decision.extras, 9)
     by_expert = np.asarray(decision.action) == 9
@@ -264,8 +264,8 @@ def test_continuous_actions() -> None:
 def test_bad_arguments() -> None:
     agent, x = agent_of(), jnp.zeros((4, 2))
     with pytest.raises(ArgumentError, match=r"hparams must be of the kind DAggerHparams, got BehaviourCloningHparams"):
-        agent.init(jax.random.key(0), BehaviourCloningHparams(), x[0])
-    state = agent.init(jax.random.key(0), DAggerHparams(), x[0])
+        quick_jit(agent.init)(jax.random.key(0), BehaviourCloningHparams(), x[0])
+    state = quick_jit(agent.init)(jax.random.key(0), DAggerHparams(), x[0])
     with pytest.raises(
         ArgumentError, match=r"constants must be the state of the expert, as Trainer.constants are, got tuple"
     ):

@@ -15,6 +15,7 @@ from jaxrl.agents.dqn import default_optimizer
 from jaxrl.agents.value_based import epsilon_at
 from jaxrl.distributions import epsilon_greedy
 from jaxrl.recipes.deep_q import DQN, build_dqn
+from tests.compiling import quick_jit
 
 
 class Table(nn.Module):
@@ -43,7 +44,7 @@ BATCH = batch_of([[0, 1, 2]], [[1, 0, 1]], [[1, 2, 4]], [[0, 1, 0]], [[0, 0, 1]]
 
 
 def state_of(agent, target=None, **hparams):
-    state = agent.init(jax.random.key(0), DQNHparams(discount=0.5, **hparams), jnp.zeros(3))
+    state = quick_jit(agent.init)(jax.random.key(0), DQNHparams(discount=0.5, **hparams), jnp.zeros(3))
     return state if target is None else state._replace(target_params={"params": {"q": jnp.array(target)}})
 
 

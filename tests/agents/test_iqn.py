@@ -154,7 +154,7 @@ def halves():
         return agent.update(state, batch, keys[2], jnp.float32(i))[0]
 
     hparams = jax.tree.map(jnp.asarray, IQNHparams(learning_rate=4e-3, discount=0.5, tau=0.05, max_grad_norm=100.0))
-    state = agent.init(jax.random.key(0), hparams, jnp.ones(1))
+    state = quick_jit(agent.init)(jax.random.key(0), hparams, jnp.ones(1))
     learn = jax.jit(lambda state: jax.lax.fori_loop(0, STEPS, update, state), compiler_options=AS_USERS_DO)
     return agent, network, jax.block_until_ready(learn(state))
 

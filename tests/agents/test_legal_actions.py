@@ -68,7 +68,7 @@ def exploring(hparams: Any, epsilon: float) -> Any:
 def test_no_illegal_action_is_chosen(name: str, epsilon: float) -> None:
     make_agent, hparams = AGENTS[name]
     agent = make_agent()
-    state = agent.init(jax.random.key(0), exploring(hparams(), epsilon), SEEN.observation[0])
+    state = quick_jit(agent.init)(jax.random.key(0), exploring(hparams(), epsilon), SEEN.observation[0])
     acted = agent.act(state, SEEN, jax.random.key(1), jnp.float32(0)).action
     played = agent.policy(state, SEEN, jax.random.key(2)).action
     for actions in (acted, played):
@@ -140,7 +140,7 @@ def test_dqn_bootstraps_from_legal_actions() -> None:
     """Max over the legal doors of 1, 2, 4 and 3; double DQN's own network prefers doors 0, 1, 1 and 2 there."""
     for double, following in ((False, [6, 8, -4, 7, 0]), (True, [-5, 3, -4, 5, 0])):
         agent = jaxrl.dqn(Table(Q), expected_value("l2"), double=double)
-        state = agent.init(jax.random.key(0), jaxrl.DQNHparams(discount=GAMMA), STEPS.observation[0])
+        state = quick_jit(agent.init)(jax.random.key(0), jaxrl.DQNHparams(discount=GAMMA), STEPS.observation[0])
         state = state._replace(target_params=jnp.asarray(TARGET))
         after, metrics, errors = agent.update(state, SAMPLE, jax.random.key(0), jnp.float32(0))
         expected = REWARDS + GAMMA * np.array(following) - Q[FROM, DOORS]
@@ -154,7 +154,7 @@ def test_n_steps_bootstrap_from_the_legal_actions_of_the_last() -> None:
     """Rooms 0, 1, 2: the reward of both steps, and the best door of room 2."""
     two = jax.tree.map(lambda x: x[:2, None], STEPS)
     agent = jaxrl.dqn(Table(Q), expected_value("l2"))
-    state = agent.init(jax.random.key(0), jaxrl.DQNHparams(discount=GAMMA), STEPS.observation[0])
+    state = quick_jit(agent.init)(jax.random.key(0), jaxrl.DQNHparams(discount=GAMMA), STEPS.observation[0])
     _, _, errors = agent.update(state, Sample(two, jnp.ones(1)), jax.random.key(0), jnp.float32(0))
     np.testing.assert_allclose(errors, [2 + GAMMA * (3 + GAMMA * 4) - 1], rtol=1e-6)
 
@@ -164,7 +164,7 @@ def test_c51_bootstraps_from_legal_actions() -> None:
     atoms = np.arange(-16, 17)
     outputs = np.where(np.arange(33) == (Q[..., None] + 16), 50.0, 0.0)
     agent = jaxrl.dqn(Table(outputs), categorical(-16, 16, 33))
-    state = agent.init(jax.random.key(0), jaxrl.DQNHparams(discount=1.0), STEPS.observation[0])
+    state = quick_jit(agent.init)(jax.random.key(0), jaxrl.DQNHparams(discount=1.0), STEPS.observation[0])
     _, _, errors = agent.update(state, SAMPLE, jax.random.key(0), jnp.float32(0))
     best = np.where(LEGAL, Q, -np.inf).max(-1)
     targets = REWARDS + np.where(TO == ENDS, 0, best[TO])
@@ -174,7 +174,7 @@ def test_c51_bootstraps_from_legal_actions() -> None:
 
 def test_qr_dqn_bootstraps_from_legal_actions() -> None:
     agent = jaxrl.dqn(Table(each(Q, 2)), quantiles(2))
-    state = agent.init(jax.random.key(0), jaxrl.DQNHparams(discount=GAMMA), STEPS.observation[0])
+    state = quick_jit(agent.init)(jax.random.key(0), jaxrl.DQNHparams(discount=GAMMA), STEPS.observation[0])
     _, _, errors = agent.update(state, SAMPLE, jax.random.key(0), jnp.float32(0))
     best = np.where(LEGAL, Q, -np.inf).max(-1)
     np.testing.assert_allclose(errors, REWARDS + GAMMA * np.where(TO == ENDS, 0, best[TO]) - Q[FROM, DOORS], rtol=1e-6)
@@ -188,7 +188,7 @@ ROLLOUT = jax.tree.map(lambda x: x[:, None], STEPS._replace(truncated=jnp.arange
 def test_pqn_bootstraps_from_legal_actions(q_lambda: float) -> None:
     agent = jaxrl.pqn(Table(Q), jaxrl.MinibatchConfig(num_epochs=1, num_minibatches=1))
     hparams = jaxrl.PQNHparams(discount=GAMMA, q_lambda=q_lambda)
-    state = agent.init(jax.random.key(0), hparams, STEPS.observation[0])
+    state = quick_jit(agent.init)(jax.random.key(0), hparams, STEPS.observation[0])
     after, metrics, _ = agent.update(state, ROLLOUT, jax.random.key(0), jnp.float32(0))
     best = np.where(LEGAL, Q, -np.inf).max(-1)
     errors = REWARDS + GAMMA * np.where(TO == ENDS, 0, best[TO]) - Q[FROM, DOORS]
@@ -198,7 +198,7 @@ def test_pqn_bootstraps_from_legal_actions(q_lambda: float) -> None:
 
 def test_q_learning_bootstraps_from_legal_actions() -> None:
     agent = jaxrl.q_learning(ENDS + 1, 4, lambda observations: observations.argmax(-1))
-    state = agent.init(jax.random.key(0), jaxrl.QLearningHparams(discount=GAMMA), STEPS.observation[0])
+    state = quick_jit(agent.init)(jax.random.key(0), jaxrl.QLearningHparams(discount=GAMMA), STEPS.observation[0])
     _, _, errors = agent.update(state._replace(q_values=jnp.asarray(Q)), ROLLOUT, jax.random.key(0), jnp.float32(0))
     best = np.where(LEGAL, Q, -np.inf).max(-1)
     expected = REWARDS + GAMMA * np.where(TO == ENDS, 0, best[TO]) - Q[FROM, DOORS]
@@ -215,7 +215,7 @@ def test_policies_have_their_entropy_over_legal_actions(name: str) -> None:
     }
     logits = np.where(LEGAL, 1.0, 50.0)
     agent = build[name](PolicyTable(logits))
-    state = agent.init(jax.random.key(0), POLICY_AGENTS[name][1](), STEPS.observation[0])
+    state = quick_jit(agent.init)(jax.random.key(0), POLICY_AGENTS[name][1](), STEPS.observation[0])
     log_probs = -np.log(LEGAL[FROM].sum(-1)).astype(np.float32)
     batch = jax.tree.map(lambda x: x[None] if name == "reinforce" else x[:, None], STEPS)  # five short episodes
     batch = batch._replace(extras=jnp.asarray(log_probs).reshape(batch.reward.shape))
@@ -232,7 +232,7 @@ def test_policies_have_their_entropy_over_legal_actions(name: str) -> None:
 
 def test_ppo_stores_the_log_probabilities_of_the_legal_actions() -> None:
     agent = jaxrl.ppo(PolicyTable(LARGE))
-    state = agent.init(jax.random.key(0), jaxrl.PPOHparams(), SEEN.observation[0])
+    state = quick_jit(agent.init)(jax.random.key(0), jaxrl.PPOHparams(), SEEN.observation[0])
     decision = agent.act(state, SEEN, jax.random.key(1), jnp.float32(0))
     weights = np.where(LEGAL, np.exp(LARGE), 0)[ROOMS]
     taken = weights[np.arange(len(ROOMS)), decision.action] / weights.sum(-1)

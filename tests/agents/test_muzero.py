@@ -132,7 +132,7 @@ def make_small(optimizer=None):
     network = learned_model(jnp.zeros(2), ACTIONS, 11, state_size=5, hidden_sizes=(6,))
     agent = muzero(network, CONFIG, True, optimizer or (lambda hparams, env_steps: optax.sgd(1.0)))
     hparams = MuZeroHparams(discount=0.9, value_coef=0.3, value_lambda=0.7)
-    state = agent.init(jax.random.key(0), hparams, jnp.zeros(2))
+    state = quick_jit(agent.init)(jax.random.key(0), hparams, jnp.zeros(2))
     leaves, tree = jax.tree.flatten(state.params)  # not the heads' initial zeros, through which no gradient flows
     keys = jax.random.split(jax.random.key(1), len(leaves))
     params = [0.5 * jax.random.normal(key, x.shape) for key, x in zip(keys, leaves, strict=True)]
@@ -203,7 +203,7 @@ def positions():
         lambda x: jnp.moveaxis(x, -1, 0), quick_jit(vectorize(env, params, 64).reset)(jax.random.key(0)).env_states
     )
     network = actor_critic(jnp.zeros((2, 3, 2)), Discrete(6), (8,))
-    params = network.init(jax.random.key(1), jnp.zeros((1, 2, 3, 2)))
+    params = quick_jit(network.init)(jax.random.key(1), jnp.zeros((1, 2, 3, 2)))
     return game, states, network, jax.tree.map(lambda x: 3 * x, params)
 
 
@@ -324,7 +324,7 @@ def test_with_an_opponent_no_sign_changes(opponent: str, sign: float) -> None:
     config = MuZero(num_envs=4, num_simulations=2, num_atoms=3, state_size=4, hidden_sizes=(4,))
     env, params = make("game:tic_tac_toe", rows=1, columns=2, length=2, opponent=opponent)
     agent, _ = build_muzero(env, params, config)
-    state = agent.init(jax.random.key(0), MuZeroHparams(discount=1.0), jnp.zeros((1, 2, 2), bool))
+    state = quick_jit(agent.init)(jax.random.key(0), MuZeroHparams(discount=1.0), jnp.zeros((1, 2, 2), bool))
     zeros, one = jnp.zeros((LENGTH, 1)), jnp.ones(1)
     values = zeros + 0.5
     extras = jnp.full((LENGTH, 1, 2), 0.5), values, zeros > 0, zeros

@@ -6,6 +6,7 @@ import numpy as np
 
 from jaxrl.agents.normalised import normalised
 from jaxrl.types import Agent, Decision, Input, Sample, Transition
+from tests.compiling import quick_jit
 
 T, N = 5, 3
 
@@ -34,7 +35,7 @@ def batch(seed: int) -> Transition:
 def test_statistics_are_those_of_all_that_was_learned_and_change_afterwards() -> None:
     agent, batches = normalised(echo()), [batch(seed) for seed in range(4)]
     first = jax.tree.map(lambda x: x[0, 0], batches[0].observation)
-    state, seen = agent.init(jax.random.key(0), (), first), np.zeros((0, 2))
+    state, seen = quick_jit(agent.init)(jax.random.key(0), (), first), np.zeros((0, 2))
     update = jax.jit(lambda state, batch: agent.update(state, batch, None, 0, ())[:2])
     for each in batches:
         x = np.asarray(each.observation["x"])

@@ -54,7 +54,7 @@ def test_a_gradient_too_large_for_its_clip_shows(steepness: float) -> None:
             return steepness * params[observations]
 
     agent = pqn(Steep(), MinibatchConfig(num_epochs=1, num_minibatches=1))
-    state = agent.init(jax.random.key(0), HPARAMS, jnp.int32(0))
+    state = quick_jit(agent.init)(jax.random.key(0), HPARAMS, jnp.int32(0))
     _, metrics, _ = agent.update(state, BATCH, jax.random.key(1), jnp.float32(0))
     assert np.isnan(metrics["loss"].sum) == (steepness > 1e19)
 
@@ -76,7 +76,7 @@ def returns_by_hand() -> np.ndarray:
 
 def updated(batch=BATCH, config=MinibatchConfig(num_epochs=1, num_minibatches=1)):  # noqa: B008
     agent = pqn(Table(), config)
-    state = agent.init(jax.random.key(0), HPARAMS, jnp.int32(0))
+    state = quick_jit(agent.init)(jax.random.key(0), HPARAMS, jnp.int32(0))
     return agent.update(state, batch, jax.random.key(1), jnp.float32(0))
 
 

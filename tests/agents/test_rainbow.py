@@ -180,7 +180,7 @@ def test_a_known_distribution_of_returns_is_learned(kind: str) -> None:
     values = categorical(0.0, 4.0, 5) if kind == "categorical" else quantiles(10)
     agent = dqn(Same(values.shape[0]), values)
     hparams = DQNHparams(learning_rate=0.02, max_grad_norm=100.0)
-    state = agent.init(jax.random.key(0), jax.tree.map(jnp.asarray, hparams), jnp.ones(1))
+    state = quick_jit(agent.init)(jax.random.key(0), jax.tree.map(jnp.asarray, hparams), jnp.ones(1))
 
     def update(_, state):
         return agent.update(state, outcomes(), jax.random.key(0), jnp.float32(0))[0]

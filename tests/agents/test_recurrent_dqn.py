@@ -312,7 +312,7 @@ def test_arguments() -> None:
     with pytest.raises(ArgumentError, match=r"^target_steps must be > 0, got 0"):
         recurrent_dqn(Linear(), BurnInConfig(target_steps=0))
     with pytest.raises(ArgumentError, match=r"^hparams must be of the kind RecurrentDQNHparams"):
-        agent.init(jax.random.key(0), DQNHparams(), jnp.zeros(STATES))
+        quick_jit(agent.init)(jax.random.key(0), DQNHparams(), jnp.zeros(STATES))
     wrong = off_policy(recurrent_dqn(RecurrentQNetwork(3)), *jaxrl.make("CartPole-v1"), OffPolicyConfig(n_step=9))
     with pytest.raises(ArgumentError, match=r"^agent must give 2 values"):
         jax.eval_shape(wrong.init, jax.random.key(0), RecurrentDQNHparams())
@@ -321,7 +321,7 @@ def test_arguments() -> None:
 def test_the_learning_rate_falls_to_zero() -> None:
     agent = recurrent_dqn(Linear(), BurnInConfig(0))
     hparams = dataclasses.replace(RecurrentDQNHparams(learning_rate=0.1), learning_rate_decay_steps=100.0)
-    state = agent.init(jax.random.key(0), hparams, jnp.zeros(STATES))
+    state = quick_jit(agent.init)(jax.random.key(0), hparams, jnp.zeros(STATES))
     update = quick_jit(agent.update)
     moved = [
         abs(update(state, sample(0), jax.random.key(0), jnp.float32(clock))[0].params["u"] - state.params["u"]).max()

@@ -161,6 +161,7 @@ def start_two(kind: Kind, out: Path, *arguments: str, dies: Moment | None = None
     return [kind.start(out, *together, "--process-id", i, *arguments, dies=dies if i else None) for i in range(2)]
 
 
+@pytest.mark.slow
 def test_two_processes_killed_and_resumed_find_what_one_finds(small, whole, tmp_path: Path) -> None:
     """Each device has the same work as in one process with two: the same bits."""
     out = tmp_path / "two"

@@ -79,7 +79,7 @@ def test_sizes_may_be_a_list() -> None:
 
 def test_integer_observations() -> None:
     network: Network = actor_critic(jax.ShapeDtypeStruct((4, 4), jnp.bool_), Discrete(2), (4,))
-    params = network.init(jax.random.key(0), jnp.zeros((1, 4, 4), bool))
+    params = quick_jit(network.init)(jax.random.key(0), jnp.zeros((1, 4, 4), bool))
     assert network.apply(params, jnp.ones((3, 4, 4), bool))[1].dtype == jnp.float32
 
 
@@ -100,7 +100,7 @@ def test_boards_pass_through_a_convolution_that_both_share(make) -> None:
     beside = np.random.default_rng(2).normal(size=(6, 2)).astype(np.float32)
     example = {"board": boards[0], "speed": beside[0]}
     network = make(example, Discrete(3), (8,), "relu", conv_features=7)
-    params = network.init(jax.random.key(0), {"board": boards, "speed": beside})
+    params = quick_jit(network.init)(jax.random.key(0), {"board": boards, "speed": beside})
     own = dict(params["params"])
     kernel, bias = (own["BoardConv_0"]["Dense_0"][name] for name in ("kernel", "bias"))
     assert own.pop("BoardConv_0").keys() == {"Dense_0"}

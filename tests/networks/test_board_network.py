@@ -7,13 +7,14 @@ import pytest
 
 from jaxrl.arguments import ArgumentError
 from jaxrl.networks import board_network
+from tests.compiling import quick_jit
 
 BOARDS = np.random.default_rng(0).random((5, 3, 6, 2)) < 0.5
 
 
 def test_the_policy_and_the_value_share_all_but_the_last_layer() -> None:
     network = board_network(jax.ShapeDtypeStruct((3, 6, 2), bool), 6, (8, 9))
-    params = network.init(jax.random.key(0), BOARDS)
+    params = quick_jit(network.init)(jax.random.key(0), BOARDS)
     params = jax.tree.map(lambda x: x + 0.1, params)  # with a bias too
     policy, values = network.apply(params, BOARDS)
     layers = {name: (np.asarray(x["kernel"]), np.asarray(x["bias"])) for name, x in params["params"].items()}
@@ -30,7 +31,7 @@ def test_the_policy_and_the_value_share_all_but_the_last_layer() -> None:
 
 def test_a_convolution_comes_first() -> None:
     network = board_network(jax.ShapeDtypeStruct((3, 6, 2), bool), 6, (8,), conv_features=4)
-    params = network.init(jax.random.key(0), BOARDS)["params"]
+    params = quick_jit(network.init)(jax.random.key(0), BOARDS)["params"]
     assert params["BoardConv_0"]["Dense_0"]["kernel"].shape == (9 * 2, 4)
     assert params["Dense_0"]["kernel"].shape == (1 * 4 * 4, 8)
 

@@ -7,12 +7,13 @@ import pytest
 
 from jaxrl.arguments import ArgumentError
 from jaxrl.networks import learned_model
+from tests.compiling import quick_jit
 
 
 def test_states_stay_in_their_range_and_dynamics_change_them() -> None:
     """All states span [0, 1]. Without a change from the network, an action leaves its state as it is."""
     network = learned_model(jnp.zeros(3), 4, 5, state_size=6, hidden_sizes=(8, 7))
-    params = network.init(jax.random.key(0), jnp.zeros(3))
+    params = quick_jit(network.init)(jax.random.key(0), jnp.zeros(3))
     states = network.representation(params, jax.random.normal(jax.random.key(1), (10, 3)))
     actions = jnp.arange(10) % 4
     after, rewards = network.dynamics(params, states, actions)

@@ -29,7 +29,7 @@ from tests.compiling import quick_jit
 def test_shapes(shape: tuple[int, ...], dtype) -> None:
     network: Network = q_network(jax.ShapeDtypeStruct(shape, dtype), 6, (16,))
     observations = jnp.ones((5, *shape), dtype)
-    params = network.init(jax.random.key(0), observations)
+    params = quick_jit(network.init)(jax.random.key(0), observations)
     assert network.apply(params, observations).shape == (5, 6)
 
 
@@ -84,7 +84,7 @@ def test_a_convolution_is_for_boards() -> None:
 def test_parts_are_composed(dueling: bool, outputs: tuple[int, ...]) -> None:
     network: Network = QNetwork(6, (16, 8), outputs=outputs, dueling=dueling, layer_norm=True, dense=NoisyDense)
     observations = jax.random.normal(jax.random.key(0), (5, 4, 4, 2))
-    params = network.init(jax.random.key(0), observations)
+    params = quick_jit(network.init)(jax.random.key(0), observations)
     assert network.apply(params, observations).shape == (5, 6, *outputs)
     one = network.apply(params, observations[1:2], rngs={"noise": jax.random.key(3)})
     of_all = network.apply(params, observations, rngs={"noise": jax.random.key(3)})
@@ -96,7 +96,7 @@ def test_a_dueling_network_adds_the_advantages_to_the_value() -> None:
     """Equation 9 of Wang et al. 2016, with the streams' own last layers."""
     network = QNetwork(3, (4,), dueling=True)
     observations = jax.random.normal(jax.random.key(0), (5, 2))
-    layers = network.init(jax.random.key(1), observations)["params"]
+    layers = quick_jit(network.init)(jax.random.key(1), observations)["params"]
     streams = []
     for hidden, last in (("Dense_0", "Dense_1"), ("Dense_2", "Dense_3")):
         x = np.maximum(observations @ layers[hidden]["kernel"] + layers[hidden]["bias"], 0)

@@ -32,7 +32,7 @@ def test_parameters_have_names(scaled: bool) -> None:
 def test_a_table_has_none() -> None:
     env, env_params = jaxrl.make("GridWorld")
     agent = jaxrl.q_learning(env.grid.wall.size, env.num_actions, env.state_of)
-    state = agent.init(jax.random.key(0), QLearningHparams(), None)
+    state = quick_jit(agent.init)(jax.random.key(0), QLearningHparams(), None)
     policy = TrainedPolicy(env, env_params, agent, state, ppo_cartpole.experiment, ppo_cartpole.experiment.defaults)
     with pytest.raises(ArgumentError, match=r"^policy must be of an agent with a network, .*, got one whose state"):
         print(policy.params)

@@ -9,6 +9,7 @@ from jaxrl.experiments import bc_cartpole
 from jaxrl.runs import recording
 from jaxrl.runs.options import with_values
 from jaxrl.runs.recording import episode_returns
+from tests.compiling import quick_jit
 
 STEPS, ENVS = 200, 3
 LENGTH = 67  # of each environment, of the last one 66
@@ -23,7 +24,7 @@ def policy() -> TrainedPolicy:
     assert experiment.build_to_load is not None
     agent, _ = experiment.build_to_load(env, params, options.config)
     observation, _ = env.reset(jax.random.key(0), params)
-    state = agent.init(jax.random.key(1), options.hparams, observation)
+    state = quick_jit(agent.init)(jax.random.key(1), options.hparams, observation)
     return TrainedPolicy(env, params, agent, state, experiment, options)
 
 

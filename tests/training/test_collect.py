@@ -186,7 +186,7 @@ def sums(start, n):
 def test_an_evaluation_remembers() -> None:
     """The return of an episode of n steps is the sum of what was remembered."""
     agent, envs = counter(), jaxrl.vectorize(ENV, (), 64)
-    state = agent.init(None, 7, None)
+    state = quick_jit(agent.init)(None, 7, None)
     alone = quick_jit(
         lambda key: jaxrl.evaluate(partial(agent.policy, state), envs, key, 9, agent.memory(state, envs.num_envs))
     )(jax.random.key(0))
@@ -202,7 +202,7 @@ def test_an_evaluation_remembers() -> None:
 
 def test_a_rollout_remembers() -> None:
     agent = counter()
-    state = agent.init(None, 7, None)
+    state = quick_jit(agent.init)(None, 7, None)
     steps = jaxrl.rollout(ENV, partial(agent.policy, state), jax.random.key(0), 20, N, (), agent.memory(state, N))
     assert (steps.terminated | steps.truncated).sum() > N
     np.testing.assert_array_equal(steps.action, 7 + steps.observation[..., 0])
@@ -221,7 +221,7 @@ CHANGES = {
 def test_a_memory_that_changes_its_shape_is_refused(change: str) -> None:
     """While tracing, before anything is compiled."""
     agent = counter(change=CHANGES[change])
-    state = agent.init(None, 7, None)
+    state = quick_jit(agent.init)(None, 7, None)
     message = "must keep the shapes of its memory, "
     for make_trainer in TRAINERS.values():
         with pytest.raises(ArgumentError, match=f"^agent {message}"):

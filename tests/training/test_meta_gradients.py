@@ -29,7 +29,10 @@ def trainer_of(name: str) -> tuple[jaxrl.Trainer, Any]:
     return jaxrl.on_policy(agent, *ENV, jaxrl.OnPolicyConfig(**SIZES)), hparams
 
 
-@pytest.mark.parametrize(("name", "metric"), [("a2c", "value_loss"), ("ppo", "value_loss"), ("dqn", "q_mean")])
+@pytest.mark.parametrize(
+    ("name", "metric"),
+    [("a2c", "value_loss"), pytest.param("ppo", "value_loss", marks=pytest.mark.slow), ("dqn", "q_mean")],
+)
 def test_the_gradient_through_two_iterations_is_the_slope(name: str, metric: str) -> None:
     """Of what the second one reports, as the learning rate changes."""
     trainer, hparams = trainer_of(name)
