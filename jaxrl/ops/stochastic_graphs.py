@@ -63,7 +63,7 @@ def leave_one_out_baseline(costs: Array) -> Array:
         ArgumentError: there is one sample.
     """
     if (number := len(costs)) < 2:
-        raise ArgumentError("costs", "must have at least 2 samples of each input", got=number)
+        raise ArgumentError("costs", "must have at least 2 samples of each input", got=str(number))
     return (costs.sum(0) - costs) / (number - 1)
 
 

@@ -278,7 +278,7 @@ def test_a_surrogate_by_hand() -> None:
     costs, log_probs, baselines = np.array([2.0, 5.0]), np.array([-0.1, -0.7, -2.0]), np.array([1.0, 0.5, 3.0])
     influences = np.array([[1, 0, 0], [1, 1, 0]])
     arguments = [x.astype(np.float32) for x in (costs, log_probs, baselines)]
-    of = jax.value_and_grad(lambda *x: ops.surrogate_loss(*x, influences=influences), argnums=(0, 1, 2))
+    of = jax.value_and_grad(lambda *x: ops.surrogate_loss(x[0], x[1], x[2], influences), argnums=(0, 1, 2))
     value, (by_cost, by_log_prob, by_baseline) = of(*arguments)
     assert value == 7
     np.testing.assert_allclose(by_cost, [1, 1])
