@@ -13,6 +13,7 @@ from jaxrl.arguments import ArgumentError, check_value, suggest
 from jaxrl.envs import game
 from jaxrl.envs.base import Environment, EnvParams, describe_params
 from jaxrl.envs.cart_pole import CartPole
+from jaxrl.envs.digits import DigitCaptions, Digits
 from jaxrl.envs.foreign import check_interface
 from jaxrl.envs.grid_world import GridWorld
 from jaxrl.envs.gymnasium_env import PREFIX, find_gymnasium
@@ -23,7 +24,12 @@ from jaxrl.games.names import GAMES as BOARD_GAMES
 
 RULES = ("original", "gymnax")
 STEPS = Annotated[int, Interval(ge=1, lt=2**31)]
-OWN: dict[str, Callable[..., Environment]] = {"CartPole-v1": CartPole, "GridWorld": GridWorld}
+OWN: dict[str, Callable[..., Environment]] = {
+    "CartPole-v1": CartPole,
+    "GridWorld": GridWorld,
+    "Digits": Digits,
+    "DigitCaptions": DigitCaptions,
+}
 """jaxrl's own environments besides the games of MinAtar."""
 NAMES = (*GAMES, *OWN)
 """All of jaxrl's own environments."""

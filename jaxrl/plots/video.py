@@ -11,6 +11,7 @@ from PIL import Image
 
 from jaxrl.arguments import ArgumentError
 from jaxrl.envs import HostEnvironment, HostError, rollout
+from jaxrl.envs.digits import DigitImages
 from jaxrl.envs.game import GameEnvironment
 from jaxrl.envs.grid_world import GridWorld
 from jaxrl.envs.rollout import host_rollout
@@ -140,7 +141,7 @@ def write_gif(draw: Callable[[int], Image.Image], milliseconds: Sequence[int], p
 
 def frame_time(env: Any, observations: PyTree) -> int:
     """Milliseconds to show a step: real time for cart-pole, elsewhere a pace that the eye can follow."""
-    if isinstance(env, GridWorld | GameEnvironment):
+    if isinstance(env, GridWorld | GameEnvironment | DigitImages):
         return 400
     if getattr(env, "name", "").rpartition(":")[2] == "CartPole-v1":
         return 20

@@ -1,6 +1,7 @@
-"""The offline trainer: learn from recorded transitions, without an environment."""
+"""The offline trainer: learn from recorded transitions, or from those that a function draws, without an environment."""
 
 import dataclasses
+from collections.abc import Callable
 from functools import partial
 from typing import Annotated, NamedTuple
 
@@ -29,7 +30,8 @@ from jaxrl.types import (
     TrainState,
     Transition,
 )
-from jaxrl.xla.threefry import inline
+from jaxrl.xla.sharding import shard_batch
+from jaxrl.xla.threefry import inline, ordinary
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,11 +42,15 @@ class OfflineConfig:
     """Transitions per gradient step."""
 
 
+Draw = Callable[[Array, int], Transition]
+"""`(key, batch_size) -> Transition [n, batch_size]`: sequences of n steps, as in `Sample`, drawn afresh."""
+
+
 class OfflineConstants(NamedTuple):
     """The constants of an offline trainer.
 
     Attributes:
-        dataset: the recorded transitions, `[M, ...]`.
+        dataset: the recorded transitions, `[M, ...]`; `()` if they are drawn.
         agent: `Agent.constants`.
     """
 
@@ -52,7 +58,7 @@ class OfflineConstants(NamedTuple):
     agent: PyTree
 
 
-def offline(agent: Agent[StateT], dataset: Transition, config: OfflineConfig) -> Trainer[StateT]:
+def offline(agent: Agent[StateT], dataset: Transition | Draw, config: OfflineConfig) -> Trainer[StateT]:
     """A trainer for agents that learn from recorded transitions.
 
     Each iteration is one gradient step: it draws `batch_size` transitions uniformly, with replacement, and calls
@@ -62,7 +68,8 @@ def offline(agent: Agent[StateT], dataset: Transition, config: OfflineConfig) ->
     Args:
         agent: who learns.
         dataset: transitions `[M, ...]`, such as `load_dataset(path).transitions`. Of `jax.ShapeDtypeStruct`s, the
-            trainer can only be traced, as to load what it has trained.
+            trainer can only be traced, as to load what it has trained. Or a pure function
+            `(key, batch_size) -> Transition [n, batch_size]` that draws each batch of sequences afresh.
         config: the sizes.
 
     Raises:
@@ -76,36 +83,64 @@ def offline(agent: Agent[StateT], dataset: Transition, config: OfflineConfig) ->
     if agent.whole_episodes:
         rule = "must not need whole episodes, which a batch of transitions does not provide"
         raise ArgumentError("agent", rule, None, got="one that does")
-    dataset = check_dataset(dataset)
-    if config.batch_size > (size := len(dataset.reward)):
-        raise ArgumentError("batch_size", f"must be at most {size}, the transitions of the dataset", config.batch_size)
+    draw, num_actions = None, 0
+    if callable(dataset):
+        draw = partial(_draw, dataset, config)
+    else:
+        dataset = check_dataset(dataset)
+        num_actions, size = num_actions_seen(dataset), len(dataset.reward)
+        if config.batch_size > size:
+            rule = f"must be at most {size}, the transitions of the dataset"
+            raise ArgumentError("batch_size", rule, config.batch_size)
     return Trainer(
-        init=partial(_init, agent, num_actions_seen(dataset)),
-        step=partial(_step, agent, config),
+        init=partial(_init, agent, draw, num_actions),
+        step=partial(_step, agent, draw, config),
         steps_per_iteration=1,
         warmup_steps=0,
         max_iterations=2**31 - 1,
         num_envs=0,
         env_axes=TrainState(None, None, None, None, None),  # type: ignore[arg-type]
-        constants=OfflineConstants(dataset, agent.constants),
+        constants=OfflineConstants(() if draw else dataset, agent.constants),  # type: ignore[arg-type]
         unit=GRADIENT_STEPS,
     )
 
 
-def _init(agent: Agent, num_actions: int, key: Array, hparams: Hparams, constants: PyTree = ()) -> TrainState:
-    dataset = _dataset(constants)
+def _draw(dataset: Draw, config: OfflineConfig, key: Array) -> Transition:
+    batch = dataset(ordinary(key), config.batch_size)
+    check_kind("dataset", batch, Transition, " [n, batch_size], which it draws")
+    for name, x in batch._asdict().items():
+        for leaf in jax.tree.leaves(x):
+            if leaf.ndim < 2 or leaf.shape[1] != config.batch_size:
+                rule = f"must draw transitions [n, {config.batch_size}, ...] in every field"
+                raise ArgumentError("dataset", rule, got=f"{leaf.dtype}{list(leaf.shape)} in {name}")
+    return batch
+
+
+def _init(
+    agent: Agent, draw: Callable | None, num_actions: int, key: Array, hparams: Hparams, constants: PyTree = ()
+) -> TrainState:
+    if draw is None:
+        examples = jax.tree.map(lambda x: x[:2], _dataset(constants))
+    else:
+        drawn = jax.eval_shape(draw, jax.random.key(0))
+        examples = jax.tree.map(lambda x: jnp.zeros((min(x.shape[1], 2), *x.shape[2:]), x.dtype), drawn)
     agent_key, run_key = jax.random.split(as_keys(key))
-    agent_state = agent.init(agent_key, as_arrays(hparams), jax.tree.map(lambda x: x[0], dataset.observation))
-    _check_actions(agent, agent_state, dataset, num_actions)
+    agent_state = agent.init(agent_key, as_arrays(hparams), jax.tree.map(lambda x: x[0], examples.observation))
+    _check_actions(agent, agent_state, examples, num_actions)
     return TrainState(jnp.int32(0), run_key, agent_state, ())
 
 
-def _step(agent: Agent, config: OfflineConfig, state: TrainState, constants: PyTree = ()) -> tuple[TrainState, Metrics]:
+def _step(
+    agent: Agent, draw: Callable | None, config: OfflineConfig, state: TrainState, constants: PyTree = ()
+) -> tuple[TrainState, Metrics]:
     dataset = _dataset(constants)
 
     def sample(sampler: PyTree, key: Array) -> tuple[Array, Sample]:
         del sampler
-        return sample_dataset(dataset, key, config.batch_size)
+        if draw is None:
+            return sample_dataset(dataset, key, config.batch_size)
+        batch = shard_batch(draw(key), axis=1)
+        return jnp.arange(config.batch_size), Sample(batch, jnp.ones(config.batch_size, jnp.float32))
 
     keys = jax.random.split(inline(jax.random.fold_in(state.key, state.iteration)), (1, 2))
     clock = state.iteration.astype(jnp.float32)

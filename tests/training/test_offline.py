@@ -31,6 +31,7 @@ from jaxrl.training import Checkpoints, Program, RunInfo, repeat, run
 from jaxrl.training.checkpoint import fingerprint
 from jaxrl.training.loggers import CSVLogger
 from jaxrl.types import Agent, Discrete, Mean
+from tests.compiling import quick_jit
 from tests.instruments import spy_agent, watching
 from tests.mutants import planted
 from tests.training.test_program import assert_close, trial
@@ -332,3 +333,45 @@ def test_bad_agents_and_sizes() -> None:
         init(action=np.zeros(64, int), legal=one, next_legal=one)
     with pytest.raises(ArgumentError, match=r"^agent must act with float32\[2, 1\], as in the dataset, got int32\[2\]"):
         init(action=np.zeros((64, 1), np.float32))
+
+
+def drawn(key, batch_size):
+    """Two-step sequences of one-hot observations of the right action."""
+    action = jax.random.randint(key, (2, batch_size), 0, ACTIONS)
+    observation, ends = jax.nn.one_hot(action, STATES), jnp.zeros(action.shape, bool)
+    return Transition(observation, action, jnp.ones(action.shape), ends, ends, observation)
+
+
+def test_batches_are_drawn_afresh_from_the_runs_key() -> None:
+    """A run learns what a function draws, another batch each step, and resumes to the same bits."""
+    trainer = offline(cloning(), drawn, OfflineConfig(16))
+    start = quick_jit(trainer.init)(jax.random.key(0), HPARAMS, trainer.constants)
+    step = quick_jit(trainer.step)
+    state, rows = start, []
+    for _ in range(30):
+        state, metrics = step(state, trainer.constants)
+        rows.append(float(metrics["loss"].value()))
+    assert len(set(rows)) == 30
+    assert rows[-1] < 0.8 * rows[0]
+    assert float(metrics["accuracy"].value()) == 1
+    again, _ = step(start, trainer.constants)
+    other, _ = step(start._replace(key=jax.random.key(7)), trainer.constants)
+    first, _ = step(start, trainer.constants)
+    jax.tree.map(np.testing.assert_array_equal, again.agent, first.agent)
+    assert any(
+        (a != b).any() for a, b in zip(*map(jax.tree.leaves, (first.agent.params, other.agent.params)), strict=True)
+    )
+
+
+def test_what_is_drawn_must_be_a_batch_of_sequences() -> None:
+    def refused(dataset, message):
+        with pytest.raises(ArgumentError, match=message):
+            jax.eval_shape(offline(cloning(), dataset, OfflineConfig(16)).init, jax.random.key(0), HPARAMS)
+
+    refused(
+        lambda key, n: drawn(key, n).observation,
+        r"dataset must be of the kind Transition \[n, batch_size\], which it draws",
+    )
+    refused(
+        lambda key, n: drawn(key, 3), r"must draw transitions \[n, 16, ...\] in every field, got float32\[2, 3, 3\]"
+    )

@@ -1,0 +1,49 @@
+"""What trained agents do with new images."""
+
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+
+from jaxrl.envs.digits import Drawn
+from jaxrl.random import key_stream
+from jaxrl.runs import run_directory
+from jaxrl.types import Agent, Decision, Input, PyTree
+
+NUMBER, CHUNK = 10_000, 1_000
+"""New images, and how many of them an agent sees at once."""
+
+
+class Shown(NamedTuple):
+    """New images, on the host.
+
+    Attributes:
+        drawn: the images `[M]`.
+        decisions: what each agent decides at their sight, `[A, M, ...]`.
+    """
+
+    drawn: Any
+    decisions: Any
+
+
+def show_test_images(agent: Agent, env: Any, agent_states: PyTree, directory: Path, number: int = NUMBER) -> Shown:
+    """Shows new images to agents, whose states are `[A]`; a function of the run's seed."""
+    key = key_stream(run_directory.read_config(directory)["options"]["seed"], "later evaluation")
+    image_key, policy_key = jax.random.split(key)
+    keys = jax.random.split(image_key, (number // CHUNK, CHUNK))
+
+    @jax.jit
+    def show(agent_states: PyTree) -> tuple[Drawn, Decision]:
+        drawn = jax.lax.map(jax.vmap(env.draw), keys)
+
+        def decide(agent_state: PyTree, image: jax.Array) -> Decision:
+            memory = agent.memory(agent_state, CHUNK)
+            decision = agent.policy(agent_state, Input(image, memory=memory), policy_key)
+            return Decision(decision.action, extras=decision.extras)
+
+        each = jax.lax.map(lambda state: jax.lax.map(partial(decide, state), drawn.image), agent_states)
+        whole = jax.tree.map(lambda x: x.reshape(x.shape[0], -1, *x.shape[3:]), each)
+        return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), drawn), whole
+
+    return Shown(*jax.device_get(show(agent_states)))
