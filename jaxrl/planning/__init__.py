@@ -1,5 +1,6 @@
 """Planning: exactly in a finite MDP, with a model estimated from counts, or by sampling through any model."""
 
+from jaxrl.planning.certainty_equivalence import Counts, count_transitions, estimated_mdp, simulation_bound
 from jaxrl.planning.dynamic_programming import (
     Plan,
     acting_states,
@@ -11,4 +12,15 @@ from jaxrl.planning.dynamic_programming import (
     policy_iteration,
     q_value_iteration,
     value_iteration,
+)
+from jaxrl.planning.shooting import (
+    ActionPlan,
+    CEMConfig,
+    MPPIConfig,
+    cem,
+    middle,
+    mppi,
+    predicted_return,
+    rollout_model,
+    shift,
 )

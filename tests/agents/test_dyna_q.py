@@ -24,7 +24,8 @@ def random_steps(seed: int = 0) -> list[tuple]:
     """
     rng = np.random.default_rng(seed)
     following, rewards = rng.integers(0, S, (S, A)), rng.normal(size=(S, A)).astype(np.float32)
-    steps, state = [], 0
+    steps: list[tuple] = []
+    state = 0
     while len(steps) < STEPS:
         action = int(rng.integers(0, A - (state == 2)))
         after = int(following[state, action])
@@ -92,7 +93,9 @@ def test_dyna_q_without_planning_is_q_learning() -> None:
 
 def loop_of_sweeping(steps: list[tuple], n: int, theta: float) -> tuple[np.ndarray, list[int]]:
     """Sutton & Barto's loop with a queue as a dictionary."""
-    q, model, queue, backups = np.zeros((S, A)), {}, {}, []
+    q, backups = np.zeros((S, A)), []
+    model: dict[tuple, list] = {}
+    queue: dict[tuple, float] = {}
 
     def error(s: int, a: int) -> float:
         r, terminated, after = model[s, a]
@@ -152,7 +155,7 @@ def train(agent, hparams, env, params, steps: int, runs: int):
 def test_the_table_becomes_q_star_of_the_learned_model(make_agent) -> None:
     """In many runs side by side, each of its own model: after so few steps these differ."""
     env, params = make("GridWorld", map="....\n.#..\n.H.G\nmove = -1\nH = -5\nG = 2", max_steps_in_episode=100)
-    hparams = PrioritisedSweepingHparams(1.0, planning_steps=60, priority_threshold=0.0, epsilon=0.5)
+    hparams = PrioritisedSweepingHparams(1.0, planning_steps=400, priority_threshold=0.0, epsilon=0.5)
     states, _ = train(make_agent(12, 4, env.state_of), hparams, env, params, 60, runs=10)
     tried = np.asarray(states.agent.model.tried)
     assert len(np.unique(tried.sum((1, 2)))) > 1
@@ -164,7 +167,8 @@ def numpy_lengths(rng: np.random.Generator, env, params, episodes: int, n: int, 
     wall, goal = env.grid.wall, env.grid.terminal
     height, width = wall.shape
     start = int(np.flatnonzero(env.grid.start)[0])
-    q, model, seen, lengths = np.zeros((wall.size, 4)), {}, {}, []
+    q, model, lengths = np.zeros((wall.size, 4)), {}, []
+    seen: dict[int, list[int]] = {}
 
     def learn(s: int, a: int, r: float, terminated: bool, after: int) -> None:
         q[s, a] += alpha * (r + (0 if terminated else 0.95 * q[after].max()) - q[s, a])
