@@ -8,6 +8,7 @@ from jaxrl.agents.averaged import averaged
 from jaxrl.agents.behaviour_cloning import BehaviourCloningHparams, behaviour_cloning
 from jaxrl.agents.dagger import DAggerHparams, dagger
 from jaxrl.agents.dqn import DQNHparams, RainbowHparams, dqn
+from jaxrl.agents.dyna_q import DynaQHparams, dyna_q
 from jaxrl.agents.gail import DiscriminatorHparams, GAILConfig, GAILHparams, gail
 from jaxrl.agents.iqn import IQNConfig, IQNHparams, iqn
 from jaxrl.agents.minibatches import MinibatchConfig
@@ -15,6 +16,7 @@ from jaxrl.agents.muzero import MuZeroConfig, MuZeroHparams, muzero
 from jaxrl.agents.normalised import normalised
 from jaxrl.agents.ppo import PPOHparams, ppo
 from jaxrl.agents.pqn import PQNHparams, pqn
+from jaxrl.agents.prioritised_sweeping import PrioritisedSweepingHparams, prioritised_sweeping
 from jaxrl.agents.q_learning import QLearningHparams, q_learning
 from jaxrl.agents.recurrent_dqn import BurnInConfig, RecurrentDQNHparams, recurrent_dqn
 from jaxrl.agents.recurrent_ppo import SequenceConfig, recurrent_ppo

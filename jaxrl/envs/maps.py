@@ -63,11 +63,22 @@ MAPS = {
         move = 0
         G = 1
     """,
+    # Sutton & Barto (2018), example 8.1. The goal is 14 moves away.
+    "dyna_maze": """
+        .......#G
+        ..#....#.
+        S.#....#.
+        ..#......
+        .....#...
+        .........
+        move = 0
+        G = 1
+    """,
 }
 """The named maps. Write your own: `make("GridWorld", map="S.#\\n..G")`."""
 
-STEP_CAPS = {"frozen_lake_4x4": 100, "frozen_lake_8x8": 200}
-"""gymnasium's step caps of its own maps."""
+STEP_CAPS = {"frozen_lake_4x4": 100, "frozen_lake_8x8": 200, "dyna_maze": 100_000}
+"""gymnasium's step caps of its own maps, and one that is never met: the first episode takes some 1,700 steps."""
 
 CELLS = "#.FSGHC"
 COMMENT = re.compile(r"#\s.*[^\W\d_A-Z]{2}.*")

@@ -33,7 +33,7 @@ NAME = "q_iteration_gridworld"
 @dataclasses.dataclass(frozen=True)
 class Options:
     map: str = "lecture"
-    """lecture, cliff, four_rooms, frozen_lake_4x4, frozen_lake_8x8, or your own map, as a file or as text."""
+    """lecture, cliff, four_rooms, frozen_lake_4x4, frozen_lake_8x8, dyna_maze, or your own map, as file or text."""
     discount: Annotated[float, Interval(ge=0, le=1)] = 0.9
     """The discount γ. With γ = 1, the error has no known bound."""
     slip_probability: Annotated[float, Interval(ge=0, le=1)] = 0.0

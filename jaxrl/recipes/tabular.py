@@ -27,11 +27,16 @@ def build(env: Any, env_params: Any, config: OnPolicyConfig) -> tuple[Agent, Tra
     Raises:
         ArgumentError: the environment is not a Grid World.
     """
-    if not isinstance(env, GridWorld):
-        raise ArgumentError("env", "must be GridWorld, whose states are numbered for a table", type(env).__name__)
+    check_is_grid_world(env)
     learner = q_learning(env.grid.wall.size, env.num_actions, env.state_of)
     agent = measured(learner, lambda discount: env.mdp(env_params.replace(discount=discount)))
     return agent, on_policy(agent, env, env_params, config)
+
+
+def check_is_grid_world(env: Any) -> None:
+    """Raises `ArgumentError` if an environment is no Grid World."""
+    if not isinstance(env, GridWorld):
+        raise ArgumentError("env", "must be GridWorld, whose states are numbered for a table", type(env).__name__)
 
 
 def report(
