@@ -19,3 +19,4 @@ from jaxrl.agents.q_learning import QLearningHparams, q_learning
 from jaxrl.agents.recurrent_dqn import BurnInConfig, RecurrentDQNHparams, recurrent_dqn
 from jaxrl.agents.recurrent_ppo import SequenceConfig, recurrent_ppo
 from jaxrl.agents.reinforce import ReinforceConfig, ReinforceHparams, reinforce
+from jaxrl.agents.sac import SACHparams, sac
