@@ -35,8 +35,10 @@ from jaxrl.agents import (
     RecurrentDQNHparams,
     ReinforceConfig,
     ReinforceHparams,
+    SACHparams,
     SearchConfig,
     SequenceConfig,
+    TD3Hparams,
     a2c,
     alphago,
     alphazero,
@@ -57,6 +59,8 @@ from jaxrl.agents import (
     recurrent_dqn,
     recurrent_ppo,
     reinforce,
+    sac,
+    td3,
 )
 from jaxrl.arguments import ArgumentError
 from jaxrl.envs import Environment, action_space_of, make, rollout, vectorize
@@ -120,14 +124,15 @@ __all__ = [
     "Experiment", "GAILConfig", "GAILHparams", "GateConfig", "IQNConfig", "IQNHparams", "Input", "Logger", "Mean",
     "MinibatchConfig", "MuZeroConfig", "MuZeroHparams", "Network", "OffPolicyConfig", "OfflineConfig",
     "OnPolicyConfig", "Options", "PPOHparams", "PQNHparams", "Program", "QLearningHparams", "RainbowHparams",
-    "RecurrentDQNHparams", "ReinforceConfig", "ReinforceHparams", "RunInfo", "Sample", "SearchConfig",
-    "SequenceConfig", "SweepResult", "SweepSpec", "Task", "TrainState", "TrainedPolicy", "Trainer", "Transition",
-    "a2c", "action_space_of", "actor_critic", "alphago", "alphazero", "averaged", "behaviour_cloning", "clone",
-    "dagger", "distributions", "dqn", "evaluate", "gail", "games", "gate", "gated", "inverse", "iqn", "learned_model",
-    "load", "load_dataset", "make", "muzero", "networks", "normalised", "off_policy", "offline", "on_policy", "ops",
-    "planning", "policy_network", "population", "ppo", "pqn", "q_learning", "q_network", "read_spec",
-    "record_dataset", "recurrent_dqn", "recurrent_ppo", "reinforce", "render", "render_state", "render_values",
-    "repeat", "rollout", "run", "save_dataset", "save_video", "search", "sweep", "vectorize",
+    "RecurrentDQNHparams", "ReinforceConfig", "ReinforceHparams", "RunInfo", "SACHparams", "Sample", "SearchConfig",
+    "SequenceConfig", "SweepResult", "SweepSpec", "TD3Hparams", "Task", "TrainState", "TrainedPolicy", "Trainer",
+    "Transition", "a2c", "action_space_of", "actor_critic", "alphago", "alphazero", "averaged", "behaviour_cloning",
+    "clone", "dagger", "distributions", "dqn", "evaluate", "gail", "games", "gate", "gated", "inverse", "iqn",
+    "learned_model", "load", "load_dataset", "make", "muzero", "networks", "normalised", "off_policy", "offline",
+    "on_policy", "ops", "planning", "policy_network", "population", "ppo", "pqn", "q_learning", "q_network",
+    "read_spec", "record_dataset", "recurrent_dqn", "recurrent_ppo", "reinforce", "render", "render_state",
+    "render_values", "repeat", "rollout", "run", "sac", "save_dataset", "save_video", "search", "sweep", "td3",
+    "vectorize",
 ]  # fmt: skip
 
 

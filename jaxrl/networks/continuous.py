@@ -30,10 +30,11 @@ class SquashedPolicy(nn.Module):
 
     @nn.compact
     def __call__(self, observations: PyTree) -> SquashedNormal:
-        x, size = inputs_of(observations, self.num_states, 0), len(self.action_space.low)
+        x, (low, high) = inputs_of(observations, self.num_states, 0), map(jnp.asarray, self.action_space)
+        size = len(self.action_space.low)
         mean, scale = jnp.split(MLP(self.hidden_sizes, 2 * size, 0.01, self.activation)(x), 2, axis=-1)
         log_std = jnp.log(jax.nn.softplus(scale) + LEAST_STD)
-        return SquashedNormal(mean, log_std, *map(np.asarray, self.action_space))
+        return SquashedNormal(mean, log_std, low, high)
 
 
 class DeterministicPolicy(nn.Module):

@@ -5,10 +5,10 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Gt, Interval
 
-from jaxrl.agents import normalised, sac
+from jaxrl.agents import normalised, sac, td3
 from jaxrl.arguments import ArgumentError
 from jaxrl.envs import action_space_of
-from jaxrl.networks import Critic, SquashedPolicy, example_of
+from jaxrl.networks import Critic, DeterministicPolicy, SquashedPolicy, example_of
 from jaxrl.networks.network import check_observation, num_states_of
 from jaxrl.recipes.deep_q import ignored_by_replay
 from jaxrl.runs.experiment import ignored_settings
@@ -37,7 +37,15 @@ class Continuous(OffPolicyConfig):
 
 def build_sac(env: Any, env_params: Any, config: Continuous) -> tuple[Agent, Trainer]:
     space, layers = box_of(env, env_params), network_options(env, env_params, config)
-    agent: Agent = sac(SquashedPolicy(space, **layers), Critic(space, **layers), space)
+    return _build(sac(SquashedPolicy(space, **layers), Critic(space, **layers), space), env, env_params, config)
+
+
+def build_td3(env: Any, env_params: Any, config: Continuous) -> tuple[Agent, Trainer]:
+    space, layers = box_of(env, env_params), network_options(env, env_params, config)
+    return _build(td3(DeterministicPolicy(space, **layers), Critic(space, **layers), space), env, env_params, config)
+
+
+def _build(agent: Agent, env: Any, env_params: Any, config: Continuous) -> tuple[Agent, Trainer]:
     agent = normalised(agent) if config.normalise else agent
     return agent, off_policy(agent, env, env_params, config)
 
