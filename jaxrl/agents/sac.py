@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import optax
 from annotated_types import Interval
 
-from jaxrl.agents.optimizers import TINY, Optimizer, check_optimizer, learning_rate_at, nan_if_too_large
+from jaxrl.agents.optimizers import TINY, Optimizer, check_optimizer, nan_if_too_large
 from jaxrl.agents.twin_critics import (
     ContinuousHparams,
     Critics,
@@ -29,6 +29,7 @@ from jaxrl.agents.twin_critics import (
 from jaxrl.arguments import ArgumentError, check_kind
 from jaxrl.distributions import Distribution
 from jaxrl.networks.network import Network, check_network, initial_params
+from jaxrl.ops import linear_decay
 from jaxrl.types import Agent, Array, Box, Decision, Input, Mean, Metrics, PyTree, Sample
 from jaxrl.xla.threefry import inline
 
@@ -41,7 +42,7 @@ class SACHparams(ContinuousHparams):
     temperature: Annotated[float, Interval(gt=0, lt=1e30)] = 1.0
     """The temperature α at the start, > 0."""
     temperature_learning_rate: Annotated[float, Interval(ge=0, lt=1e30)] = 3e-4
-    """Learning rate of log α; 0 keeps α fixed."""
+    """Learning rate of log α, which decays like the other; 0 keeps α fixed."""
     target_entropy: Annotated[float, Interval(gt=-1e30, lt=1e30)] = -1.0
     """The entropy that α aims at, in nats for each coordinate of the action, scaled to [-1, 1]."""
 
@@ -64,13 +65,14 @@ class SACState(NamedTuple):
 
 
 def default_optimizer(hparams: SACHparams, env_steps: Array) -> optax.GradientTransformation:
-    """Adam, with a learning rate of its own for the temperature."""
-    rate = learning_rate_at(hparams, env_steps)
+    """Adam, with a learning rate of its own for the temperature. Both decay alike."""
+    decay = linear_decay(env_steps, hparams.learning_rate_decay_steps)
 
     def scale(updates: SACParams, params: PyTree = None) -> SACParams:
         del params
-        actor, critics = jax.tree.map(lambda x: -rate * x, (updates.actor, updates.critics))
-        return SACParams(actor, critics, -hparams.temperature_learning_rate * updates.log_temperature)
+        rates = hparams.learning_rate, hparams.learning_rate, hparams.temperature_learning_rate
+        parts = zip(updates, rates, strict=True)
+        return SACParams(*(jax.tree.map(lambda x, rate=rate: -decay * rate * x, part) for part, rate in parts))
 
     return optax.chain(optax.scale_by_adam(eps_root=TINY), optax.stateless(scale))
 

@@ -1,9 +1,9 @@
 """Twin delayed deep deterministic policy gradient, TD3 (Fujimoto, van Hoof & Meger 2018,
 https://arxiv.org/abs/1802.09477, algorithm 1).
 
-A deterministic policy climbs the value of its own action (Lillicrap et al. 2015, https://arxiv.org/abs/1509.02971). Three
-things keep it from climbing the critic's errors: the targets take the smaller one of two critics, they take it at an
-action with clipped noise, and the policy and all target networks move only in every second step.
+A deterministic policy climbs the value of its own action (Lillicrap et al. 2015, https://arxiv.org/abs/1509.02971).
+Three things keep it from climbing the critic's errors: the targets take the smaller one of two critics, they take it at
+an action with clipped noise, and the policy and all target networks move only in every second step.
 """
 
 import dataclasses
@@ -160,7 +160,7 @@ def _update(
     actor = optax.apply_updates(state.params.actor, updates)
     num_updates = state.num_updates + 1
     due = num_updates % state.hparams.policy_delay == 0
-    # Between two steps of the policy, its gradient is computed in vain, since agents of a population are not due at once.
+    # Between two of the policy's steps its gradient is computed in vain, as by both sides of a cond in a population.
     actor, actor_opt = jax.tree.map(
         lambda new, old: jnp.where(due, new, old),
         (actor, actor_opt),
@@ -182,9 +182,8 @@ def smoothed_targets(parts: _Parts, state: TD3State, batch: Sample, key: Array) 
     noise = hparams.target_noise * jax.random.normal(inline(key), actions.shape, jnp.float32)
     noise = jnp.clip(noise, -hparams.target_noise_clip, hparams.target_noise_clip)
     actions = with_noise(actions, noise, parts.action_space)
-    return reward + discount_t * critic_values(parts.critic, target.critics, last.next_observation, actions).min(
-        0
-    ), first
+    q = critic_values(parts.critic, target.critics, last.next_observation, actions).min(0)
+    return reward + discount_t * q, first
 
 
 def with_noise(actions: Array, noise: Array, action_space: Box) -> Array:

@@ -29,7 +29,7 @@ class ContinuousHparams(PrioritisedHparams):
     learning_rate: Annotated[float, Interval(gt=0, lt=1e30)] = 3e-4
     """Learning rate of the policy and of the critics, > 0."""
     learning_rate_decay_steps: Annotated[float, Ge(0)] = 0.0
-    """Environment steps over which the learning rate decays linearly to zero; 0 keeps it constant."""
+    """Environment steps over which learning rates decay linearly to zero; 0 keeps them constant."""
     discount: Annotated[float, Interval(ge=0, le=1)] = 0.99
     """Discount factor γ per step, in [0, 1]."""
     tau: Annotated[float, Interval(gt=0, le=1)] = 0.005
