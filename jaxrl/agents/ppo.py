@@ -15,7 +15,6 @@ from typing import Annotated
 import jax
 import jax.numpy as jnp
 from annotated_types import Ge, Gt, Interval
-from jax.typing import ArrayLike
 
 from jaxrl import ops
 from jaxrl.agents.minibatches import (
@@ -135,12 +134,12 @@ def ppo_loss(
     return total, {**metrics, "approx_kl": approx_kl, "clip_fraction": clip_fraction}
 
 
-def clipped_values(values: Array, old_values: Array, returns: Array, clip: ArrayLike) -> Array:
+def clipped_values(values: Array, old_values: Array, returns: Array, clip: Array | float) -> Array:
     """The values `[B]`, or, where their loss is larger, those within `clip` of the old ones; a clip of 0 changes none.
 
     As in the authors' code (https://github.com/openai/baselines). A value that has already moved further towards its
     return has no gradient.
     """
     near = old_values + jnp.clip(values - old_values, -clip, clip)
-    is_worse = (jnp.asarray(clip) > 0) & (jnp.abs(near - returns) > jnp.abs(values - returns))
+    is_worse = (clip > 0) & (jnp.abs(near - returns) > jnp.abs(values - returns))
     return jnp.where(is_worse, near, values)

@@ -11,6 +11,7 @@ where Q_i is the sum of the torques on rod i and of b_i e'(θ_i) · F of each fo
 
 import dataclasses
 import math
+from itertools import pairwise
 from typing import Annotated, Any, NamedTuple
 
 import jax
@@ -20,6 +21,7 @@ from annotated_types import Interval
 
 from jaxrl.envs.base import Environment, EnvParams, uniform
 from jaxrl.types import Array, Box
+from jaxrl.xla.fusion import no_fuse
 
 MASSES = np.array([4.0, 1.5, 1.0, 1.0])
 """Of torso, thigh, shin and foot, kg."""
@@ -139,7 +141,7 @@ class PlanarHopper(Environment):
     def encode(self, state: PlanarHopperState) -> Array:
         """The bits of the observation, `[11, ...]`."""
         (_, height, *angles), (forward, up, *turns) = state.place, state.speed
-        joints, rates = ([after - before for before, after in zip(x, x[1:], strict=False)] for x in (angles, turns))
+        joints, rates = ([after - before for before, after in pairwise(x)] for x in (angles, turns))
         seen = jnp.stack([height, angles[0], *joints, forward, up, turns[0], *rates])
         return jax.lax.bitcast_convert_type(seen, jnp.uint32)
 
@@ -159,10 +161,10 @@ def points(place: Array) -> list[Array]:
     return [place[:2] + jnp.stack([_weighted(b, sin), -_weighted(b, cos)]) for b in _POINTS]
 
 
-def accelerations(place: Array, speed: Array, action: Array, gravity: Array) -> Array:
+def accelerations(place: Array, speed: Array, action: Array, gravity: Array | float) -> Array:
     """The second derivatives `[6, ...]` of a place, by the equations above."""
     angles, turns = place[2:], speed[2:]
-    sin, cos = jnp.sin(angles), jnp.cos(angles)
+    sin, cos = no_fuse((jnp.sin(angles), jnp.cos(angles)))  # else computed again wherever they are used
     cos_of = cos[:, None] * cos + sin[:, None] * sin  # of θ_i − θ_j
     sin_of = sin[:, None] * cos - cos[:, None] * sin
     matrix = _M.reshape(4, 4, *(1,) * (place.ndim - 1)).astype(np.float32)
@@ -175,7 +177,7 @@ def accelerations(place: Array, speed: Array, action: Array, gravity: Array) -> 
         arms = b.reshape(4, *(1,) * (place.ndim - 1)).astype(np.float32)
         turning = turning + arms * (cos * push_x + sin * push_y)
     linear = jnp.stack([force_x, force_y]) / np.float32(MASSES.sum())
-    return jnp.concatenate([linear, solve(matrix * cos_of, turning)])
+    return jnp.concatenate([linear, solve(*no_fuse((matrix * cos_of, turning)))])
 
 
 def motor_torques(angles: Array, turns: Array, action: Array) -> Array:
