@@ -39,8 +39,10 @@ from jaxrl.agents import (
     ReinforceHparams,
     RoutingConfig,
     RoutingHparams,
+    SACHparams,
     SearchConfig,
     SequenceConfig,
+    TD3Hparams,
     a2c,
     alphago,
     alphazero,
@@ -64,6 +66,8 @@ from jaxrl.agents import (
     recurrent_ppo,
     reinforce,
     routing,
+    sac,
+    td3,
 )
 from jaxrl.arguments import ArgumentError
 from jaxrl.envs import Environment, action_space_of, make, rollout, vectorize
@@ -128,15 +132,15 @@ __all__ = [
     "Logger", "Mean", "MinibatchConfig", "MuZeroConfig", "MuZeroHparams", "Network", "OffPolicyConfig",
     "OfflineConfig", "OnPolicyConfig", "Options", "PPOHparams", "PQNHparams", "PrioritisedSweepingHparams", "Program",
     "QLearningHparams", "RainbowHparams", "RecurrentDQNHparams", "ReinforceConfig", "ReinforceHparams",
-    "RoutingConfig", "RoutingHparams", "RunInfo", "Sample", "SearchConfig", "SequenceConfig", "SweepResult",
-    "SweepSpec", "Task", "TrainState", "TrainedPolicy", "Trainer", "Transition", "a2c", "action_space_of",
-    "actor_critic", "alphago", "alphazero", "averaged", "behaviour_cloning", "clone", "dagger", "distributions",
-    "dqn", "dyna_q", "evaluate", "gail", "games", "gate", "gated", "inverse", "iqn", "learned_model", "load",
-    "load_dataset", "make", "muzero", "networks", "normalised", "off_policy", "offline", "on_policy", "ops",
+    "RoutingConfig", "RoutingHparams", "RunInfo", "SACHparams", "Sample", "SearchConfig", "SequenceConfig",
+    "SweepResult", "SweepSpec", "TD3Hparams", "Task", "TrainState", "TrainedPolicy", "Trainer", "Transition", "a2c",
+    "action_space_of", "actor_critic", "alphago", "alphazero", "averaged", "behaviour_cloning", "clone", "dagger",
+    "distributions", "dqn", "dyna_q", "evaluate", "gail", "games", "gate", "gated", "inverse", "iqn", "learned_model",
+    "load", "load_dataset", "make", "muzero", "networks", "normalised", "off_policy", "offline", "on_policy", "ops",
     "planning", "policy_network", "population", "ppo", "pqn", "prioritised_sweeping", "q_learning", "q_network",
     "read_spec", "record_dataset", "recurrent_dqn", "recurrent_ppo", "reinforce", "render", "render_state",
-    "render_values", "repeat", "rollout", "routing", "run", "save_dataset", "save_video", "search", "sweep",
-    "vectorize",
+    "render_values", "repeat", "rollout", "routing", "run", "sac", "save_dataset", "save_video", "search", "sweep",
+    "td3", "vectorize",
 ]  # fmt: skip
 
 

@@ -22,3 +22,5 @@ from jaxrl.agents.recurrent_dqn import BurnInConfig, RecurrentDQNHparams, recurr
 from jaxrl.agents.recurrent_ppo import SequenceConfig, recurrent_ppo
 from jaxrl.agents.reinforce import ReinforceConfig, ReinforceHparams, reinforce
 from jaxrl.agents.routing import RoutingConfig, RoutingHparams, routing
+from jaxrl.agents.sac import SACHparams, sac
+from jaxrl.agents.td3 import TD3Hparams, td3
