@@ -10,7 +10,7 @@ LAYERS = (
     "types arguments interrupt precision memory formatting",
     "random",
     "xla",
-    "ops planning inverse search",
+    "ops planning inverse search game_theory",
     "distributions envs games networks replay",
     "agents",
     "training",
