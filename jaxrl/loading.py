@@ -15,7 +15,7 @@ def load(directory: str | Path, seed: int | None = None, agent: int | None = Non
         directory: of the run or the sweep.
         seed: which seed of a run (default: the first).
         agent: which agent of a sweep (default: the best seed of the best configuration).
-        best: of a run with `--keep-best`, as it was at its best evaluation while training.
+        best: as it was at its best evaluation while training, of a run with `--keep-best` or a sweep with `keep_best`.
 
     Raises:
         ArgumentError: the directory holds no run and no sweep, or not that seed or agent, or its environment or its
@@ -27,12 +27,10 @@ def load(directory: str | Path, seed: int | None = None, agent: int | None = Non
         if agent is not None:
             raise ArgumentError("agent", f"is for sweeps, and {directory} holds none", agent)
         return load_run(directory, seed, best)
-    if best:
-        raise ArgumentError("best", "is for runs", best)
     if seed is not None:
         raise ArgumentError("seed", "is for runs; an agent of a sweep has its own", seed)
     from jaxrl.sweeps.find import find_agent  # here, because it imports polars
 
-    found = find_agent(directory, agent)
+    found = find_agent(directory, agent, best)
     policy = restore(found.experiment, found.options, found.checkpoints, found.agents, found.position, whole=False)
     return dataclasses.replace(policy, name=found.name)

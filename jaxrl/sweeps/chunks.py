@@ -20,6 +20,7 @@ from jaxrl.runs.options import flatten
 from jaxrl.runs.progress import ProgressLine
 from jaxrl.sweeps.results import CURVES, RESULTS, with_outcome, write_parquet
 from jaxrl.sweeps.trials import Group, pad
+from jaxrl.training.best import Best
 from jaxrl.training.checkpoint import Checkpoints
 from jaxrl.training.devices import all_reduce_max, to_host
 from jaxrl.training.host_loop import RunResult, run
@@ -87,6 +88,7 @@ def train_chunk(
             shutil.rmtree(directory, ignore_errors=True)  # left by a process that was killed before a checkpoint
             directory.mkdir(parents=True)
         all_reduce_max(0)  # wait for the first process
+        best = Best(Checkpoints(directory / run_directory.BEST)) if group.options.execution.keep_best else None
         result = run(
             program,
             *group.inputs(pad(trials, program.agents[0])),
@@ -94,6 +96,7 @@ def train_chunk(
             log_every=group.options.budget.log_every,
             eval_every=group.options.budget.eval_every,
             evaluate=group.while_training(pad(trials, program.agents[0])),
+            best=best,
             loggers=[progress, *([CSVLogger(), *loggers] if primary else [])],
             info=RunInfo(directory, shared_config(group, trials), trials["agent"].to_list(), "agent"),
             checkpoints=Checkpoints(checkpoints),
@@ -103,7 +106,7 @@ def train_chunk(
         )
         if not result.finished:
             return False
-        _finish(group, trials, program, result, directory)
+        _finish(group, trials, program, result, best, directory)
         stopped = result.stopped
     if primary:
         shutil.rmtree(checkpoints, ignore_errors=True)
@@ -122,11 +125,17 @@ _have_nan = jax.jit(jax.vmap(has_nan))
 
 
 def _finish(
-    group: Group, trials: pl.DataFrame, program: Program | HostProgram, result: RunResult, directory: Path
+    group: Group,
+    trials: pl.DataFrame,
+    program: Program | HostProgram,
+    result: RunResult,
+    best: Best | None,
+    directory: Path,
 ) -> None:
     """Evaluates the agents and writes everything down, the results last: they mark the chunk as finished."""
     agents, number = result.state.agent, len(trials)
     evaluation = group.evaluate(pad(trials, program.agents[0]), agents, program)
+    of_best = {} if best is None else best_columns(group, trials, program, best)
     Checkpoints(directory / AGENTS).save(result.steps, agents, {})
     lost = to_host(_have_nan(agents))[:number]
     if jax.process_index() > 0:
@@ -147,8 +156,19 @@ def _finish(
         train_return=trials.join(last, "agent", how="left", maintain_order="left")["episode_return"],
         steps=pl.Series(np.where(ended >= 0, ended, result.steps)),
         seconds=pl.lit(round(result.train_seconds, 3)),
+        **of_best,
     )
     write_parquet(results, directory / RESULTS)
+
+
+def best_columns(
+    group: Group, trials: pl.DataFrame, program: Program | HostProgram, best: Best
+) -> dict[str, pl.Series]:
+    """The returns of the kept agents in the episodes of the last evaluation, and after how many steps they were so."""
+    number, evaluation = len(trials), group.evaluate(pad(trials, program.agents[0]), best.agents, program)
+    returns = np.asarray(evaluation.episode_return)[:number].mean(axis=1)
+    steps = pl.Series(best.steps[:number], dtype=pl.Int64)
+    return {"best_return": pl.Series(returns, dtype=pl.Float64), f"best_{group.trainer.unit.column}": steps}
 
 
 def read_curves(metrics: Path) -> pl.DataFrame:

@@ -28,7 +28,8 @@ class FieldReader:
     """Reads values of the fields that a sweep can set; `hints` are their annotations, by path."""
 
     def __init__(self, defaults: Options) -> None:
-        self.defaults, not_ours = defaults, {field.name for field in dataclasses.fields(Execution)} | {"num_seeds"}
+        execution = {field.name for field in dataclasses.fields(Execution)} - {"keep_best"}
+        self.defaults, not_ours = defaults, execution | {"num_seeds"}
         self.hints = {path: hint for path, hint in annotations_of(defaults).items() if path not in not_ours}
 
     def flatten(self, table: Any, name: str = "", prefix: str = "") -> dict[str, Any]:

@@ -27,11 +27,16 @@ class TrialLocation(NamedTuple):
     name: str
 
 
-def find_agent(directory: Path, agent: int | None) -> TrialLocation:
+def find_agent(directory: Path, agent: int | None, best: bool = False) -> TrialLocation:
     """Finds an agent of a finished chunk, by default the best seed of the best configuration.
 
+    Args:
+        directory: of the sweep.
+        agent: its number.
+        best: as it was at its best evaluation while training.
+
     Raises:
-        ArgumentError: the sweep has no such agent, or it is not trained yet; or no agent finished.
+        ArgumentError: the sweep has no such agent, or it is not trained yet; or no agent finished, or none was kept.
     """
     record = read_record(directory)
     started = f"{directory / run_directory.SWEEP} (started in {record.get('started_in', 'another directory')})"
@@ -46,8 +51,8 @@ def find_agent(directory: Path, agent: int | None) -> TrialLocation:
         trials = pl.concat(chunks.values(), how="diagonal_relaxed")
         if not (trials["status"] == "finished").any():
             raise ArgumentError("directory", "must hold a sweep with an agent that did not diverge", directory)
-        best = trials.filter(configuration=rank_configurations(trials, [])["configuration"][0])
-        agent = best.sort("eval_return", "agent", descending=[True, False], nulls_last=True)["agent"][0]
+        seeds = trials.filter(configuration=rank_configurations(trials, [])["configuration"][0])
+        agent = seeds.sort("eval_return", "agent", descending=[True, False], nulls_last=True)["agent"][0]
     for folder, trials in chunks.items():
         if (found := trials["agent"].index_of(agent)) is not None:
             row = trials.row(found, named=True)
@@ -56,7 +61,10 @@ def find_agent(directory: Path, agent: int | None) -> TrialLocation:
                 name += f", which diverged after {row[unit_of(row).column]:,} steps"
             options = spec.configuration(row["configuration"], seed=row["seed"])
             size = record["plan"][row["group"]]["chunk_size"]
-            return TrialLocation(spec.experiment, options, folder / AGENTS, size, found, name)
+            if best and not options.execution.keep_best:
+                raise ArgumentError("best", "must be of a sweep with keep_best = true", True, got=str(directory))
+            checkpoints = folder / (run_directory.BEST if best else AGENTS)
+            return TrialLocation(spec.experiment, options, checkpoints, size, found, name)
     last = len(spec.draws) * spec.seeds - 1
     rule = "must be in a chunk that is finished" if 0 <= agent <= last else f"must be in 0 .. {last}"
     raise ArgumentError("agent", rule, agent)

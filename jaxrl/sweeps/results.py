@@ -2,7 +2,8 @@
 
 The frame of trials has one row for each agent, with the columns of `make_trials` and `chunk`, `status` ("finished",
 "diverged" or "failed"), `error`, `eval_return`, `train_return`, `env_steps` (offline `gradient_steps`) and `seconds`,
-the time of its chunk.
+the time of its chunk. With `keep_best`, also `best_return`, of the agents as they were at their best evaluations while
+training, in the same episodes as `eval_return`, and `best_env_steps`, after how many steps that was.
 """
 
 import os

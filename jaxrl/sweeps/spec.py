@@ -35,9 +35,9 @@ values = [64, 128]             # a choice
 FORMAT = f"""The file, in TOML:
 {textwrap.indent(EXAMPLE, "  ")}
 A sweep can vary env, rules, env_options, and what the experiment's --help lists under hparams and config, written with
-"_" for "-". It can fix these fields, and total_steps, seed, log_every, eval_every, eval_episodes, and eval_max_steps,
-which are the same for all agents. The search "list" trains variants, each of which changes some of the fields that a
-sweep can vary, as in variants.double.config.double = true."""
+"_" for "-". It can fix these fields, and total_steps, seed, log_every, eval_every, eval_episodes, eval_max_steps, and
+keep_best, which are the same for all agents. The search "list" trains variants, each of which changes some of the
+fields that a sweep can vary, as in variants.double.config.double = true."""
 """What the help of a sweep says of its file."""
 
 

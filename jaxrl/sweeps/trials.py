@@ -17,6 +17,7 @@ from jaxrl.runs.options import flatten
 from jaxrl.runs.task import make_env
 from jaxrl.sweeps.spec import SweepSpec
 from jaxrl.training.evaluation import EvaluateAt, Evaluation, evaluation_while_training
+from jaxrl.training.host_loop import check_evaluates
 from jaxrl.training.host_program import HostProgram, make_program
 from jaxrl.training.measure import measure_of
 from jaxrl.training.program import Program
@@ -68,6 +69,9 @@ class Group:
         self.options = spec.configuration(trials["configuration"][0])
         self.env, self.env_params = make_env(self.options.task)
         self.agent, trainer = build(spec.experiment, self.env, self.env_params, self.options)
+        if self.options.execution.keep_best:
+            budget = self.options.budget
+            check_evaluates(trainer, budget.total_steps, budget.log_every, budget.eval_every)
         self.trainer = trace(spec.experiment, trainer, self.options)
         self._programs: dict[tuple[int, int], Program | HostProgram] = {}
 

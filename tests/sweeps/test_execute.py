@@ -56,6 +56,7 @@ seed = 4
 total_steps = 12_000
 log_every = 2_000
 eval_every = 4_500
+keep_best = true
 eval_episodes = 8
 [hparams]
 learning_rate = { distribution = "log_uniform", low = 1e-4, high = 1e-2 }
@@ -214,6 +215,10 @@ def test_the_example_in_python(tmp_path, monkeypatch) -> None:
     assert policy.options.hparams.learning_rate == best["hparams.learning_rate"]
     assert best["eval_return"] == result.configurations["eval_return"].max()
     assert read_spec(result.directory / "sweep.toml") == scope["spec"]
+    with pytest.raises(
+        ArgumentError, match=r"^best must be of a sweep with keep_best = true, got runs/sweep/"
+    ):
+        jaxrl.load(result.directory, best=True)
 
 
 def test_errors_in_python_name_the_arguments(tmp_path) -> None:
@@ -222,6 +227,8 @@ def test_errors_in_python_name_the_arguments(tmp_path) -> None:
     spec = SweepSpec("dqn_cartpole", "grid", fields={"config.batch_size": {"values": [2, 4]}})
     with pytest.raises(ArgumentError, match=r"^max_groups must be at least 2: .*, got 1$"):
         sweeps.sweep(spec, tmp_path / "out", max_groups=1)
+    with pytest.raises(ArgumentError, match=r"^eval_every must be given with keep_best, .*, got 0$"):
+        sweeps.sweep(SweepSpec("dqn_cartpole", "grid", fields={"keep_best": True}), tmp_path / "out")
     with pytest.raises(ArgumentError, match=r"^out must name the directory of the sweep to resume$"):
         sweeps.sweep(spec, resume=True)
     assert not list(tmp_path.iterdir())
@@ -240,7 +247,7 @@ def test_results_have_a_row_an_agent(whole) -> None:
     assert options.keys() < set(found.columns)
     assert set(found.columns) - options.keys() == {
         "agent", "configuration", "seed", "group", "chunk", "status", "error",
-        "eval_return", "train_return", "env_steps", "seconds",
+        "eval_return", "train_return", "env_steps", "seconds", "best_return", "best_env_steps",
     }  # fmt: skip
     assert found["config.replay_capacity"].unique().to_list() == [4_000]
     assert found["config.hidden_sizes"].unique().to_list() == ["16"]
@@ -271,6 +278,7 @@ def test_what_is_left_and_what_is_not(whole) -> None:
         "sweep.json", "sweep.toml", "results.parquet", "curves.parquet", "learning_curves.png", "hyperparameters.png",
         "chunks", "chunks/0_0", "chunks/0_0/results.parquet", "chunks/0_0/curves.parquet", "chunks/0_0/agents",
         "chunks/1_0", "chunks/1_0/results.parquet", "chunks/1_0/curves.parquet", "chunks/1_0/agents",
+        "chunks/0_0/best", "chunks/1_0/best",
     }  # fmt: skip
     assert (whole.directory / "sweep.toml").read_text() == DQN
     for name in ("learning_curves.png", "hyperparameters.png"):
@@ -339,9 +347,9 @@ def test_the_record(whole) -> None:
     assert jax.__version__ in page
 
 
-@pytest.mark.parametrize("agent", [0, 5])
-def test_an_agent_is_loaded_and_evaluated_as_in_the_results(whole, agent: int) -> None:
-    trained = jaxrl.load(whole.directory, agent=agent)
+@pytest.mark.parametrize(("agent", "best"), [(0, False), (5, True)])
+def test_an_agent_is_loaded_and_evaluated_as_in_the_results(whole, agent: int, best: bool) -> None:
+    trained = jaxrl.load(whole.directory, agent=agent, best=best)
     row = results(whole.directory).row(agent, named=True)
     assert trained.options.hparams.learning_rate == row["hparams.learning_rate"]
     assert trained.options.config.batch_size == row["config.batch_size"]
@@ -353,7 +361,14 @@ def test_an_agent_is_loaded_and_evaluated_as_in_the_results(whole, agent: int) -
             partial(trained.agent.policy, state), environments, key, trained.options.budget.eval_max_steps
         )
     )(trained.agent_state, keys[0])
-    assert float(evaluation.episode_return.mean()) == row["eval_return"]
+    assert float(evaluation.episode_return.mean()) == row["best_return" if best else "eval_return"]
+
+
+def test_agents_are_kept_at_their_best_evaluation(whole) -> None:
+    rows = curves(whole.directory).drop_nulls("eval_return").drop_nans("eval_return")
+    best = rows.sort("eval_return", "env_steps", descending=[True, False]).group_by("agent").first().sort("agent")
+    assert results(whole.directory)["best_env_steps"].to_list() == best["env_steps"].to_list()
+    assert best["env_steps"].n_unique() > 1
 
 
 def test_the_best_seed_of_the_best_configuration_is_loaded_by_default(whole) -> None:

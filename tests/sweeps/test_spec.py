@@ -141,6 +141,7 @@ def test_the_example(read) -> None:
         "eval_every": 50_000,
         "eval_episodes": 16,
         "eval_max_steps": 100,
+        "keep_best": False,
         "hparams.discount": 1.0,
         "hparams.learning_rate.distribution": "log_uniform",
         "hparams.learning_rate.low": 1e-4,
