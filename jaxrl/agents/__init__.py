@@ -6,6 +6,7 @@ from jaxrl.agents.alphago_zero import GateConfig, gate, gated
 from jaxrl.agents.alphazero import AlphaZeroHparams, SearchConfig, alphazero
 from jaxrl.agents.averaged import averaged
 from jaxrl.agents.behaviour_cloning import BehaviourCloningHparams, behaviour_cloning
+from jaxrl.agents.captioning import CaptioningConfig, CaptioningHparams, captioning
 from jaxrl.agents.dagger import DAggerHparams, dagger
 from jaxrl.agents.dqn import DQNHparams, RainbowHparams, dqn
 from jaxrl.agents.dyna_q import DynaQHparams, dyna_q
@@ -18,6 +19,11 @@ from jaxrl.agents.ppo import PPOHparams, ppo
 from jaxrl.agents.pqn import PQNHparams, pqn
 from jaxrl.agents.prioritised_sweeping import PrioritisedSweepingHparams, prioritised_sweeping
 from jaxrl.agents.q_learning import QLearningHparams, q_learning
+from jaxrl.agents.recurrent_attention import (
+    RecurrentAttentionConfig,
+    RecurrentAttentionHparams,
+    recurrent_attention,
+)
 from jaxrl.agents.recurrent_dqn import BurnInConfig, RecurrentDQNHparams, recurrent_dqn
 from jaxrl.agents.recurrent_ppo import SequenceConfig, recurrent_ppo
 from jaxrl.agents.reinforce import ReinforceConfig, ReinforceHparams, reinforce

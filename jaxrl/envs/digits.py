@@ -233,8 +233,8 @@ class DigitCaptions(DigitImages):
 
     def __post_init__(self) -> None:
         check(self)
-        if self.size % 2:
-            raise ArgumentError("size", "must be even", self.size)
+        if self.size % 8:
+            raise ArgumentError("size", "must be a multiple of 8", self.size)
 
     def describe_rules(self, params: Any) -> str:
         return f"two or three digits of fonts, {self.size} × {self.size}"

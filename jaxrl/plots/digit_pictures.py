@@ -59,3 +59,72 @@ def draw_routing(
         for row, share in enumerate(of_domain[:, expert]):
             right.text(share + 0.02, row, f"{100 * share:.1f} %", va="center", fontsize=8)
     figure.savefig(picture)
+
+
+def draw_glimpses(
+    images: np.ndarray, places: np.ndarray, named: np.ndarray, answers: np.ndarray, picture: Path
+) -> None:
+    """Draws where a network looks, numbered, and what it says then; some images it names wrongly, if there are any.
+
+    Args:
+        images: uint8 `[M, H, W, 1]`.
+        places: (row, column) from -1 to 1, `[M, T, 2]`.
+        named: what it says, int `[M]`.
+        answers: what is right, int `[M]`.
+        picture: the file to write.
+    """
+    wrong = np.flatnonzero(named != answers)[:4]
+    rows = [*wrong, *np.flatnonzero(named == answers)][:EXAMPLES]
+    error = f"{100 * (named != answers).mean():.2f} % wrong of {len(named):,}"
+    figure = _figure(8, 4.6, "Where it looks, from 1", f"{error}; wrong ones are shown first")
+    panels = figure.subplots(2, 6, gridspec_kw={"left": 0.02, "right": 0.98, "bottom": 0.03, "top": 0.8, "hspace": 0.2})
+    height, width = images.shape[1:3]
+    for axes, row in zip(panels.ravel(), rows, strict=False):
+        axes.imshow(images[row, ..., 0], cmap="gray", vmin=0, vmax=255)
+        y, x = ((np.clip(places[row], -1, 1) + 1) / 2 * (height, width) - 0.5).T
+        axes.plot(x, y, color=LINES[4], linewidth=1)
+        for t, at in enumerate(zip(x, y, strict=True)):
+            axes.text(*at, str(t + 1), color="white", fontsize=7, ha="center", va="center", clip_on=True,
+                      bbox={"boxstyle": "circle,pad=0.15", "facecolor": LINES[1], "linewidth": 0})  # fmt: skip
+        colour = "black" if named[row] == answers[row] else "tab:red"
+        title = f"says {named[row]}" + ("" if named[row] == answers[row] else f", is {answers[row]}")
+        axes.set_title(title, fontsize=9, color=colour)
+    for axes in panels.ravel():
+        axes.set(xticks=[], yticks=[], xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
+    figure.savefig(picture)
+
+
+def draw_captions(
+    images: np.ndarray, words: np.ndarray, weights: np.ndarray, vocabulary: Sequence[str], picture: Path
+) -> None:
+    """Draws for a few images where a network looks at every word.
+
+    Args:
+        images: uint8 `[M, H, W, 1]`.
+        words: what it says, int `[M, n]`.
+        weights: of the places, `[M, n, L]`, which form a square.
+        vocabulary: the words, of which the last ends a caption.
+        picture: the file to write.
+    """
+    number, steps, side = 4, words.shape[1], round(weights.shape[-1] ** 0.5)
+    figure = _figure(8, 1 + 1.9 * number, "What it says, and where it looks at every word", "brighter: more weight")
+    panels = figure.subplots(
+        number,
+        1 + steps,
+        gridspec_kw={"left": 0.02, "right": 0.98, "bottom": 0.02, "top": 1 - 0.9 / (1 + 1.9 * number)},
+    )
+    height, width = images.shape[1:3]
+    for row, line in enumerate(panels):
+        image = images[row, ..., 0]
+        line[0].imshow(image, cmap="gray", vmin=0, vmax=255)
+        caption = [vocabulary[word] for word in words[row]]
+        for axes, word, seen in zip(line[1:], caption, weights[row], strict=True):
+            axes.imshow(image, cmap="gray", vmin=0, vmax=255)
+            extent = (-0.5, width - 0.5, height - 0.5, -0.5)
+            axes.imshow(seen.reshape(side, side), cmap="inferno", alpha=0.55, vmin=0, vmax=seen.max(), extent=extent)
+            axes.set_title(word, fontsize=9)
+            if word == vocabulary[-1]:
+                break
+    for axes in panels.ravel():
+        axes.axis("off") if not axes.images else axes.set(xticks=[], yticks=[])
+    figure.savefig(picture)

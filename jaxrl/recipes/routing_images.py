@@ -15,7 +15,7 @@ from jaxrl.envs.digits import DOMAINS, Digits
 from jaxrl.networks import example_of, policy_network
 from jaxrl.plots.digit_pictures import draw_routing
 from jaxrl.plots.picture_errors import errors_as_notes
-from jaxrl.recipes.shown_images import Shown, show_test_images
+from jaxrl.recipes.shown_images import show_test_images, wrong_answers
 from jaxrl.runs.experiment import ignored_settings
 from jaxrl.runs.options import Options
 from jaxrl.training import OfflineConfig, offline
@@ -68,14 +68,8 @@ def report(agent: Agent, env: Digits, env_params: Any, agent_states: PyTree, dir
     return {
         "routing_accuracy": float(np.mean(accuracies)),
         "routing_accuracy_per_seed": accuracies,
-        **test_errors(shown),
+        **wrong_answers(shown),
     }
-
-
-def test_errors(shown: Shown) -> dict[str, Any]:
-    """The shares of images that are named wrongly."""
-    errors = (shown.decisions.action != shown.drawn.answer[:, 0]).mean(1)
-    return {"test_error": float(errors.mean()), "test_error_per_seed": errors.tolist()}
 
 
 def shares_of(domain: np.ndarray, chosen: np.ndarray, domains: int, experts: int) -> np.ndarray:

@@ -9,7 +9,7 @@ import jax
 from jaxrl.envs.digits import Drawn
 from jaxrl.random import key_stream
 from jaxrl.runs import run_directory
-from jaxrl.types import Agent, Decision, Input, PyTree
+from jaxrl.types import Agent, Array, Decision, Input, PyTree
 
 NUMBER, CHUNK = 10_000, 1_000
 """New images, and how many of them an agent sees at once."""
@@ -20,7 +20,7 @@ class Shown(NamedTuple):
 
     Attributes:
         drawn: the images `[M]`.
-        decisions: what each agent decides at their sight, `[A, M, ...]`.
+        decisions: what each agent decides when it sees them, `[A, M, ...]`.
     """
 
     drawn: Any
@@ -29,8 +29,7 @@ class Shown(NamedTuple):
 
 def show_test_images(agent: Agent, env: Any, agent_states: PyTree, directory: Path, number: int = NUMBER) -> Shown:
     """Shows new images to agents, whose states are `[A]`; a function of the run's seed."""
-    key = key_stream(run_directory.read_config(directory)["options"]["seed"], "later evaluation")
-    image_key, policy_key = jax.random.split(key)
+    image_key, policy_key = jax.random.split(key_of(directory))
     keys = jax.random.split(image_key, (number // CHUNK, CHUNK))
 
     @jax.jit
@@ -47,3 +46,14 @@ def show_test_images(agent: Agent, env: Any, agent_states: PyTree, directory: Pa
         return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), drawn), whole
 
     return Shown(*jax.device_get(show(agent_states)))
+
+
+def key_of(directory: Path) -> Array:
+    """The key of what a run shows its agents at the end."""
+    return key_stream(run_directory.read_config(directory)["options"]["seed"], "later evaluation")
+
+
+def wrong_answers(shown: Shown) -> dict[str, Any]:
+    """The shares of images that are named wrongly."""
+    errors = (shown.decisions.action != shown.drawn.answer[:, 0]).mean(1)
+    return {"test_error": float(errors.mean()), "test_error_per_seed": errors.tolist()}
