@@ -62,7 +62,7 @@ def play(
 def _play_robot(
     env: Any, env_params: Any, policy: Callable[..., Any], memory: PyTree, key: Array, num_steps: int
 ) -> tuple[Transition, Pictures]:
-    """`play` of a robot: each decision keeps its skeleton before the step. That after a step is that before the next."""
+    """`play` of a robot: each decision keeps the skeleton before it, and the next one's shows where it led."""
     in_last_axis = isinstance(env, Environment)
 
     def act(given: Input, key: Array) -> Decision:
@@ -147,7 +147,7 @@ def write_gif(draw: Callable[[int], Image.Image], milliseconds: Sequence[int], p
 
 
 def frame_time(env: Any, observations: PyTree) -> int:
-    """Milliseconds to show a step: real time for cart-pole and the planar hopper, elsewhere a pace that the eye can follow."""
+    """Milliseconds to show a step: real time for two environments, elsewhere a pace that the eye can follow."""
     if isinstance(env, GridWorld | GameEnvironment):
         return 400
     if getattr(env, "name", "").rpartition(":")[2] in ("CartPole-v1", "PlanarHopper"):
