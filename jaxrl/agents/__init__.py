@@ -14,6 +14,7 @@ from jaxrl.agents.iqn import IQNConfig, IQNHparams, iqn
 from jaxrl.agents.minibatches import MinibatchConfig
 from jaxrl.agents.muzero import MuZeroConfig, MuZeroHparams, muzero
 from jaxrl.agents.normalised import normalised
+from jaxrl.agents.pets import PETSConfig, PETSHparams, pets
 from jaxrl.agents.ppo import PPOHparams, ppo
 from jaxrl.agents.pqn import PQNHparams, pqn
 from jaxrl.agents.prioritised_sweeping import PrioritisedSweepingHparams, prioritised_sweeping
