@@ -76,7 +76,7 @@ def check(number: int) -> np.ndarray:
     discounts = jnp.array([0.0, 0.5, 0.9, 0.99])[jnp.arange(number) // 64 % 4]
     loss, bound, difference, identity = (np.asarray(x) for x in jax.jit(jax.vmap(losses))(keys, samples, discounts))
     assert (loss >= -1e-9).all()
-    assert (loss > 0.01).mean() > 0.2  # it costs something
+    assert (loss > 0.01).mean() > 0.1  # it costs something
     assert (loss <= 2 * bound + 1e-9).all()
     assert (difference <= bound + 1e-9).all()
     assert identity.max() < 1e-9
