@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from jaxrl.distributions import Categorical, Normal
+from jaxrl.distributions import Categorical, Normal, SquashedNormal
 
 DRAWS = 100_000
 LOGITS = np.array(
@@ -82,3 +82,46 @@ def test_normal_against_scipy() -> None:
 def test_they_pass_through_transformations() -> None:
     both = jax.jit(jax.vmap(lambda x: (Categorical(x), Normal(x, x))))(jnp.ones((2, 3, 4)))
     assert both[0].logits.shape == both[1].mean.shape == (2, 3, 4)
+
+
+@pytest.mark.parametrize(("mean", "std"), [(0.0, 1.0), (0.7, 0.2), (-3.0, 0.5), (9.0, 1.0), (0.0, 4.0)])
+def test_a_squashed_normal_against_numerical_integration(mean: float, std: float) -> None:
+    """Its density integrates to the normal's probabilities, and its entropy is −∫ p log p; at saturation too."""
+    low, high = jnp.array([-1.0]), jnp.array([5.0])
+    one = SquashedNormal(jnp.array([[mean]]), jnp.log(jnp.array([[std]])), low, high)
+    u = np.linspace(mean - 9 * std, mean + 9 * std, 20_001)
+    log_density = stats.norm.logpdf(u, mean, std) - (np.log(3) - 2 * np.logaddexp(u, -u) + 2 * np.log(2))
+    many = SquashedNormal(jnp.full((len(u), 1), mean), jnp.full((len(u), 1), np.log(std)), low, high)
+    actions = 2 + 3 * np.tanh(u)
+    inside = np.abs(np.tanh(u)) < 0.999
+    found = np.asarray(many.log_prob(jnp.float32(actions[:, None])))
+    np.testing.assert_allclose(found[inside], log_density[inside], atol=0.01)
+    assert np.isfinite(found).all()
+    ordered = np.sort(np.linspace(-0.999, 0.999, 100_001) * 3 + 2)
+    grid = jnp.float32(ordered[:, None])
+    density = SquashedNormal(jnp.full_like(grid, mean), jnp.full_like(grid, np.log(std)), low, high).log_prob(grid)
+    mass = np.trapezoid(np.exp(np.asarray(density, np.float64)), ordered)
+    assert mass == pytest.approx(np.diff(stats.norm.cdf(np.arctanh([-0.999, 0.999]), mean, std))[0], abs=1e-3)
+    expected = -np.trapezoid(stats.norm.pdf(u, mean, std) * log_density, u)
+    assert float(one.entropy()[0]) == pytest.approx(expected, abs=0.02)
+
+
+def test_squashed_samples_come_with_their_exact_log_probabilities() -> None:
+    """Also where actions round to the bounds, and with gradients that stay finite there."""
+    mean, log_std = jnp.array([[0.3, 20.0]]), jnp.array([[-0.5, 0.0]])
+    low, high = jnp.array([-2.0, 0.0]), jnp.array([2.0, 1.0])
+    distribution, key = SquashedNormal(mean, log_std, low, high), jax.random.key(0)
+    actions, log_prob = distribution.sample_and_log_prob(key)
+    np.testing.assert_array_equal(actions, distribution.sample(key))
+    assert actions[0, 1] == 1
+    u = np.asarray(Normal(mean, log_std).sample(key), np.float64)[0]
+    normal = stats.norm.logpdf(u, mean[0], np.exp(log_std[0])).sum()
+    expected = normal - (2 * np.log(2) - 2 * np.logaddexp(u, -u) + np.log([2, 0.5])).sum()
+    assert float(log_prob[0]) == pytest.approx(expected, rel=1e-5)
+    np.testing.assert_allclose(distribution.mode(), [[2 * np.tanh(0.3), 1]], rtol=1e-6)
+
+    def objective(mean):
+        actions, log_prob = SquashedNormal(mean, log_std, low, high).sample_and_log_prob(key)
+        return actions.sum() - log_prob.sum()
+
+    assert jnp.isfinite(jax.grad(objective)(mean)).all()

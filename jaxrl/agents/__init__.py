@@ -8,6 +8,7 @@ from jaxrl.agents.averaged import averaged
 from jaxrl.agents.behaviour_cloning import BehaviourCloningHparams, behaviour_cloning
 from jaxrl.agents.dagger import DAggerHparams, dagger
 from jaxrl.agents.dqn import DQNHparams, RainbowHparams, dqn
+from jaxrl.agents.dyna import DynaConfig, DynaHparams, dyna
 from jaxrl.agents.dyna_q import DynaQHparams, dyna_q
 from jaxrl.agents.gail import DiscriminatorHparams, GAILConfig, GAILHparams, gail
 from jaxrl.agents.iqn import IQNConfig, IQNHparams, iqn
@@ -22,3 +23,5 @@ from jaxrl.agents.q_learning import QLearningHparams, q_learning
 from jaxrl.agents.recurrent_dqn import BurnInConfig, RecurrentDQNHparams, recurrent_dqn
 from jaxrl.agents.recurrent_ppo import SequenceConfig, recurrent_ppo
 from jaxrl.agents.reinforce import ReinforceConfig, ReinforceHparams, reinforce
+from jaxrl.agents.sac import SACHparams, sac
+from jaxrl.agents.td3 import TD3Hparams, td3

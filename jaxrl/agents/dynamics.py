@@ -97,6 +97,12 @@ class Dynamics(NamedTuple):
         """The bootstrap weights of new transitions, int8 `[number, E]`, to be stored with them."""
         return bootstrap_weights(key, number, self.ensemble.size)
 
+    def check_batch(self, number: int) -> None:
+        """Raises `ArgumentError` if a batch cannot be shared among the networks."""
+        if number % self.ensemble.size:
+            rule = f"must be a multiple of the {self.ensemble.size} networks of the ensemble"
+            raise ArgumentError("batch_size", rule, number)
+
     def update(
         self, state: DynamicsState, hparams: DynamicsHparams, batch: Transition, weights: Array
     ) -> tuple[DynamicsState, Metrics]:

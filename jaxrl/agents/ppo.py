@@ -2,8 +2,11 @@
 
 An actor-critic that learns several times from one rollout. The policy gradient holds only for the policy that collected
 the rollout, so an action's probability gains from its advantage only while it is within a factor of 1 ± ε of the old
-one. Of the usual additions, advantages are normalised in each minibatch and gradients are clipped. The value loss is
-not clipped, epochs do not stop at a KL divergence, and by default the step size is constant.
+one. Of the usual additions, advantages are normalised in each minibatch and gradients are clipped. By default, values
+are not clipped and the step size is constant. Epochs do not stop at a KL divergence.
+
+A normal policy may leave the environment's box. `jaxrl.vectorize` then executes the nearest action inside, and the
+stored probability is that of the action outside, as if the clip were a part of the environment.
 """
 
 import dataclasses
@@ -11,7 +14,7 @@ from typing import Annotated
 
 import jax
 import jax.numpy as jnp
-from annotated_types import Gt, Interval
+from annotated_types import Ge, Gt, Interval
 
 from jaxrl import ops
 from jaxrl.agents.minibatches import (
@@ -47,6 +50,10 @@ class PPOHparams(PolicyGradientHparams):
     """λ of the advantages, in [0, 1]."""
     clip: Annotated[float, Gt(0)] = 0.2
     """Clipping range ε of the probability ratio, > 0."""
+    value_clip: Annotated[float, Ge(0)] = 0.0
+    """How far values may move from those of the rollout until their loss is clipped, in units of value; 0: any."""
+    reward_scale: Annotated[float, Interval(gt=0, lt=1e30)] = 1.0
+    """What rewards are multiplied by before they are learned, > 0."""
 
 
 def ppo(
@@ -78,6 +85,7 @@ def ppo(
         check_rollout(batch)
         check_minibatches(batch, config.num_minibatches)
         hparams = state.hparams
+        batch = batch._replace(reward=hparams.reward_scale * batch.reward)
         targets = advantages_and_returns(network, state.params, batch, hparams.discount, hparams.gae_lambda)
         data = merge_time((batch.observation, batch.legal, batch.action, batch.extras, *targets))
 
@@ -113,12 +121,25 @@ def ppo_loss(
         actions, old_log_probs: of the rollout, with log π(a | s) of the policy that acted, `[B]`.
         advantages, returns: their advantages, before they are normalised, and what the values learn, `[B]`.
     """
+    old_values = returns - advantages
     deviation = jnp.sqrt(jnp.maximum(advantages.var(), TINY))
     advantages = (advantages - advantages.mean()) / (deviation + 1e-8)
     log_ratio = distribution.log_prob(actions) - old_log_probs
     ratio = jnp.exp(log_ratio)
     policy_loss = ops.clipped_surrogate_pg_loss(ratio, advantages, hparams.clip)
+    values = clipped_values(values, old_values, returns, hparams.value_clip)
     total, metrics = actor_critic_loss(policy_loss, distribution, values, returns, hparams)
     approx_kl = (ratio - 1 - log_ratio).mean()  # http://joschu.net/blog/kl-approx.html
     clip_fraction = (jnp.abs(ratio - 1) > hparams.clip).mean()
     return total, {**metrics, "approx_kl": approx_kl, "clip_fraction": clip_fraction}
+
+
+def clipped_values(values: Array, old_values: Array, returns: Array, clip: Array | float) -> Array:
+    """The values `[B]`, or, where their loss is larger, those within `clip` of the old ones; a clip of 0 changes none.
+
+    As in the authors' code (https://github.com/openai/baselines). A value that has already moved further towards its
+    return has no gradient.
+    """
+    near = old_values + jnp.clip(values - old_values, -clip, clip)
+    is_worse = (clip > 0) & (jnp.abs(near - returns) > jnp.abs(values - returns))
+    return jnp.where(is_worse, near, values)

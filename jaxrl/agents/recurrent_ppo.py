@@ -124,6 +124,7 @@ def _learn(
     hparams, length = state.hparams, config.sequence_length
     if len(batch.reward) % length:
         raise ArgumentError("sequence_length", f"must divide the {len(batch.reward)} steps of a rollout", length)
+    batch = batch._replace(reward=hparams.reward_scale * batch.reward)
     log_probs, memory = batch.extras
     advantages, returns = _advantages_and_returns(network, state.params, batch, memory, hparams)
     done = batch.terminated | batch.truncated

@@ -24,9 +24,9 @@ import jax.numpy as jnp
 from jaxrl.arguments import ArgumentError
 from jaxrl.benchmarks.pages import Rows
 from jaxrl.benchmarks.timing import TimedLoop, Timing, compile_loop, time_loops
-from jaxrl.envs import GAMES, Environment, HostEnvironment, describe_rules, make, vectorize
+from jaxrl.envs import GAMES, Environment, HostEnvironment, action_space_of, describe_rules, make, vectorize
 from jaxrl.envs.minatar.environment import NO_CAP
-from jaxrl.types import Array, PyTree
+from jaxrl.types import Array, Box, Discrete, PyTree
 
 OBSERVATIONS = ("full", "packed", "none")
 BASELINES = {"gymnax": ("gymnax",), "pgx": ("pgx", "pgx_minatar")}
@@ -46,7 +46,7 @@ class Implementation(NamedTuple):
         rules: the library whose rules are played, or "its own".
         description: these rules, in one line.
         num_envs: N.
-        num_actions: the number of actions.
+        space: the actions.
         reset: `(key) -> (environments, observations)`.
         step: `(environments, actions[N], key) -> (environments, observations, reward[N], done[N])`.
     """
@@ -56,7 +56,7 @@ class Implementation(NamedTuple):
     rules: str
     description: str
     num_envs: int
-    num_actions: int
+    space: Discrete | Box
     reset: Callable[[Array], tuple[PyTree, PyTree]]
     step: Callable[[PyTree, Array, Array], tuple[PyTree, PyTree, Array, Array]]
 
@@ -90,10 +90,11 @@ def from_jaxrl(
         return envs, observe(envs)
 
     def step(envs: PyTree, actions: Array, key: Array) -> tuple[PyTree, PyTree, Array, Array]:
+        actions = actions if env.box is None else jnp.moveaxis(actions, -1, 0)
         envs, _, reward, terminated, truncated = env.advance(envs, actions, draw(key), params)
         return envs, observe(envs), reward, terminated | truncated
 
-    return Implementation("jaxrl", observation, rules, description, num_envs, env.num_actions, reset, step)
+    return Implementation("jaxrl", observation, rules, description, num_envs, action_space_of(env, params), reset, step)
 
 
 def from_vectorize(env: Any, params: Any, num_envs: int) -> Implementation:
@@ -107,7 +108,7 @@ def from_vectorize(env: Any, params: Any, num_envs: int) -> Implementation:
         state, transition, _ = envs.step(state, actions, key)
         return state, (), transition.reward, transition.terminated | transition.truncated
 
-    return Implementation("jaxrl", "full", "gymnax", description, num_envs, env.num_actions, reset, step)
+    return Implementation("jaxrl", "full", "gymnax", description, num_envs, action_space_of(env, params), reset, step)
 
 
 def from_gymnax(env_id: str, description: str, num_envs: int) -> Implementation:
@@ -126,7 +127,7 @@ def from_gymnax(env_id: str, description: str, num_envs: int) -> Implementation:
         observation, envs, reward, terminated, truncated, _ = step_envs(keys, envs, actions, params)
         return envs, observation, reward, terminated | truncated
 
-    return Implementation("gymnax", "full", "gymnax", description, num_envs, env.num_actions, reset, step)
+    return Implementation("gymnax", "full", "gymnax", description, num_envs, action_space_of(env, params), reset, step)
 
 
 def from_pgx(env_id: str, description: str, num_envs: int) -> Implementation:
@@ -145,7 +146,7 @@ def from_pgx(env_id: str, description: str, num_envs: int) -> Implementation:
         envs = step_envs(envs, actions, jax.random.split(key, num_envs))
         return envs, (), envs.rewards[:, 0], envs.terminated | envs.truncated
 
-    return Implementation("pgx", "full", "pgx", description, num_envs, env.num_actions, reset, step)
+    return Implementation("pgx", "full", "pgx", description, num_envs, Discrete(env.num_actions), reset, step)
 
 
 def missing_modules(baseline: str) -> list[str]:
@@ -172,9 +173,10 @@ def implementations(env_id: str, num_envs: int, baselines: Sequence[str]) -> lis
     env, params = make(env_id)
     if isinstance(env, HostEnvironment):
         raise ArgumentError("env_id", "must step on the device, as gymnasium's do not", env_id)
-    description, known = describe_rules(env, params), env_id != "GridWorld" and ":" not in env_id  # to gymnax
+    own, description = isinstance(env, Environment), describe_rules(env, params)
+    known = env_id == "CartPole-v1" or (not own and ":" not in env_id)  # to gymnax
     baseline = [from_gymnax(env_id, description, num_envs)] if "gymnax" in baselines and known else []
-    if not isinstance(env, Environment):
+    if not own:
         return [from_vectorize(env, params, num_envs), *baseline]
     rules = "gymnax" if known else "its own"
     return [*(from_jaxrl(env, params, kind, rules, description, num_envs) for kind in OBSERVATIONS), *baseline]
@@ -194,7 +196,7 @@ def random_rollout(each: Implementation) -> tuple[Callable[[Array], Carry], Call
 
     def body(t: Array, carry: Carry) -> Carry:
         key, action_key, step_key = jax.random.split(carry.key, 3)
-        actions = (jax.random.bits(action_key, (n,), jnp.uint32) % each.num_actions).astype(jnp.int32)
+        actions = random_actions(action_key, each.space, n)
         envs, observation, reward, done = each.step(carry.envs, actions, step_key)
         if packed:
             slot = jax.lax.rem(t, len(carry.observation))
@@ -202,6 +204,13 @@ def random_rollout(each: Implementation) -> tuple[Callable[[Array], Carry], Call
         return Carry(key, envs, observation, carry.reward + reward, carry.episodes + done)
 
     return init, lambda carry, num_steps: jax.lax.fori_loop(0, num_steps, body, carry)
+
+
+def random_actions(key: Array, space: Discrete | Box, num_envs: int) -> Array:
+    """Uniformly random actions `[N]`, or `[N, D]` in a box."""
+    if isinstance(space, Box):
+        return jax.random.uniform(key, (num_envs, *space.low.shape), jnp.float32, space.low, space.high)
+    return (jax.random.bits(key, (num_envs,), jnp.uint32) % space.num_actions).astype(jnp.int32)
 
 
 def measure(env_id: str, num_envs: int, baselines: Sequence[str], seconds: float, repeats: int) -> Rows:

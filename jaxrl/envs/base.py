@@ -17,13 +17,18 @@ import numpy as np
 from jaxrl.arguments import check
 from jaxrl.precision import single
 from jaxrl.random import as_keys
-from jaxrl.types import Array, PyTree
+from jaxrl.types import Array, Box, PyTree
 from jaxrl.xla.fusion import no_fuse
 
 
 def uniform(bits: Array) -> Array:
     """Multiples of 2^-24 in [0, 1) from the upper 24 bits of each word: float32 `[...]` from uint32 `[...]`."""
     return (bits >> 8).astype(jnp.float32) * 2.0**-24
+
+
+def clipped(actions: Array, box: Box | None) -> Array:
+    """Actions `[..., D]` inside the box; discrete ones, without a box, as they are."""
+    return actions if box is None else jnp.clip(actions, *map(jnp.asarray, box))
 
 
 class EnvParams:
@@ -51,7 +56,9 @@ def describe_params(params: Any, defaults: Any) -> str:
 
 
 class Environment(ABC):
-    """An environment with discrete actions. Instances are immutable and hashable, and equal if built equally.
+    """An environment of arrays. Instances are immutable and hashable, and equal if built equally.
+
+    Its actions are discrete, or with a `box` continuous: then an action is float32 `[D, ...]`, inside the box.
 
     The observation of a state has two forms: packed by `encode` (uint32 words, stored in replays) and decoded by
     `decode` (what networks and people see).
@@ -60,6 +67,9 @@ class Environment(ABC):
     random_words: int
     """`W`: 32-bit random words of one step, or of one reset."""
     num_actions: int
+    """Of discrete actions."""
+    box: Box | None = None
+    """The bounds of continuous actions, `[D]`; None if they are discrete."""
 
     @property
     @abstractmethod
@@ -81,6 +91,8 @@ class Environment(ABC):
     @abstractmethod
     def transition(self, state: PyTree, action: Array, bits: Array, params: Any) -> tuple[PyTree, Array, Array]:
         """`(state, reward float32 [...], terminated bool [...])` after `action` int `[...]`, with `bits` `[W, ...]`.
+
+        A continuous `action` is float32 `[D, ...]`, clipped to the box.
 
         A terminated state must be restarted, not stepped.
         """
@@ -160,15 +172,18 @@ class Environment(ABC):
         """
         params = single(self.default_params if params is None else params)
         bits = jax.random.bits(as_keys(key), (self.random_words,), jnp.uint32)
-        state, final, reward, terminated, truncated = self.advance(state, single(jnp.asarray(action)), bits, params)
+        action = clipped(single(jnp.asarray(action)), self.box)
+        state, final, reward, terminated, truncated = self.advance(state, action, bits, params)
         info = {"terminated": terminated, "truncated": truncated, "final_observation": self.observe(final)}
         return self.observe(state), state, reward, terminated, truncated, info
 
     def action_space(self, params: Any = None) -> Any:
-        """gymnax's `Discrete(num_actions)`."""
+        """gymnax's `Discrete(num_actions)`, or its `Box`."""
         from gymnax.environments import spaces  # here, because importing gymnax takes seconds
 
         del params
+        if self.box is not None:
+            return spaces.Box(*map(jnp.asarray, self.box), self.box.low.shape, jnp.float32)
         return spaces.Discrete(self.num_actions)
 
     def observation_space(self, params: Any = None) -> Any:

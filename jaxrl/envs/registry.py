@@ -17,13 +17,20 @@ from jaxrl.envs.foreign import check_interface
 from jaxrl.envs.grid_world import GridWorld
 from jaxrl.envs.gymnasium_env import PREFIX, find_gymnasium
 from jaxrl.envs.host import HostEnvironment
+from jaxrl.envs.lqr import LQR
 from jaxrl.envs.maps import map_text
 from jaxrl.envs.minatar import GAMES, MinAtar
+from jaxrl.envs.planar_hopper import PlanarHopper
 from jaxrl.games.names import GAMES as BOARD_GAMES
 
 RULES = ("original", "gymnax")
 STEPS = Annotated[int, Interval(ge=1, lt=2**31)]
-OWN: dict[str, Callable[..., Environment]] = {"CartPole-v1": CartPole, "GridWorld": GridWorld}
+OWN: dict[str, Callable[..., Environment]] = {
+    "CartPole-v1": CartPole,
+    "GridWorld": GridWorld,
+    "LQR": LQR,
+    "PlanarHopper": PlanarHopper,
+}
 """jaxrl's own environments besides the games of MinAtar."""
 NAMES = (*GAMES, *OWN)
 """All of jaxrl's own environments."""

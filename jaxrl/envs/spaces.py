@@ -24,7 +24,7 @@ def action_space_of(env: Any, params: Any) -> Discrete | Box:
         ArgumentError: it is no environment, or has another kind of actions, such as several at once or without bounds.
     """
     if isinstance(env, Environment):
-        return Discrete(env.num_actions)
+        return Discrete(env.num_actions) if env.box is None else env.box
     if not callable(getattr(env, "action_space", None)):
         check_interface(env)
     space = env.action_space(params)

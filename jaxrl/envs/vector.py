@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxrl.arguments import ArgumentError
-from jaxrl.envs.base import Environment
+from jaxrl.envs.base import Environment, clipped
 from jaxrl.envs.foreign import adapt
 from jaxrl.envs.host import HostEnvironment, shapes_only
 from jaxrl.precision import single
@@ -143,6 +143,8 @@ def _own(env: Environment, params: Any, num_envs: int) -> tuple[Callable, Callab
         return env_states, *seen(env_states)
 
     def step(env_states: PyTree, actions: Array, key: Array) -> tuple:
+        if env.box is not None:
+            actions = jnp.moveaxis(clipped(actions, env.box), -1, 0)
         env_states, final, *ended = env.advance(env_states, actions, draw(key), params)
         return (env_states, *seen(env_states)), ended, seen(final)
 

@@ -22,6 +22,7 @@ from jaxrl.ops.probabilities import (
     greedy_policy,
     normal_entropy,
     normal_log_prob,
+    tanh_log_derivative,
 )
 from jaxrl.ops.returns import (
     discounted_returns,

@@ -61,3 +61,8 @@ def normal_entropy(log_std: Array) -> Array:
         log_std: logarithm of the standard deviations, `[D]`.
     """
     return jnp.sum(log_std + 0.5 * math.log(2 * math.pi * math.e))
+
+
+def tanh_log_derivative(x: Array) -> Array:
+    """log tanh'(x) = log(1 − tanh²(x)) `[...]`, exact where tanh(x) rounds to ±1."""
+    return 2 * (math.log(2) - x - jax.nn.softplus(-2 * x))

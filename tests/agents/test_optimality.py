@@ -1,16 +1,22 @@
 """Agents in a small Grid World against exact planning: DQN's values are Q*, and policies earn the optimal return."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrl import DQNHparams, Input, OffPolicyConfig, PQNHparams, dqn, off_policy, planning, pqn
+from jaxrl import DQNHparams, Input, OffPolicyConfig, PPOHparams, PQNHparams, dqn, off_policy, planning, ppo, pqn
 from jaxrl.agents import MinibatchConfig
 from jaxrl.envs import GridWorld
 from jaxrl.networks import QNetwork, actor_critic
 from jaxrl.training import OnPolicyConfig, on_policy
 from jaxrl.types import Discrete
+from tests.agents.control import DISCOUNT as REGULATOR_DISCOUNT
+from tests.agents.control import ENV as REGULATOR
+from tests.agents.control import PARAMS as REGULATOR_PARAMS
+from tests.agents.control import LinearActorCritic, cost_ratio
 from tests.agents.probes import ON_POLICY_AGENTS, trained
 
 DISCOUNT = 0.9
@@ -62,3 +68,21 @@ def test_policies_become_optimal(algorithm: str) -> None:
     state = jax.tree.map(lambda x: x[0], agents)
     actions = agent.policy(state, Input(OBSERVATIONS), jax.random.key(0)).action
     np.testing.assert_allclose(exact_return(actions)[CELLS], PLAN.values[CELLS], atol=1e-4)
+
+
+def test_ppo_s_cost_on_a_regulator_is_optimal() -> None:
+    """With clipped values too."""
+    agent = ppo(LinearActorCritic(), MinibatchConfig(num_epochs=4, num_minibatches=4))
+    config = OnPolicyConfig(num_envs=32, rollout_length=16)
+    hparams = PPOHparams(
+        learning_rate=2e-2, learning_rate_decay_steps=100 * 512.0, discount=REGULATOR_DISCOUNT, entropy_coef=0.0
+    )
+
+    def make_trainer(value_clip):
+        clipped = dataclasses.replace(hparams, value_clip=value_clip)
+        return on_policy(agent, REGULATOR, REGULATOR_PARAMS, config), clipped
+
+    agents = trained(make_trainer, jnp.array([0.0, 1.0]), iterations=100)
+    for i in range(2):
+        state = jax.tree.map(lambda x, i=i: x[i], agents)
+        assert cost_ratio(lambda x, state=state: agent.policy(state, Input(x), None).action) < 1.001

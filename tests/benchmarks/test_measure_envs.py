@@ -185,7 +185,7 @@ def test_a_baseline_has_the_same_actions_and_board(env_id: str, baseline: str) -
     if missing_modules(baseline):
         pytest.skip(f"{baseline} is not installed")
     ours, _, _, theirs = implementations(env_id, N, [baseline])
-    assert theirs.num_actions == ours.num_actions
+    assert theirs.space == ours.space
     board, full = (jax.eval_shape(random_rollout(each)[0], jax.random.key(0)) for each in (ours, theirs))
     observation = full.envs.observation if baseline == "pgx" else full.observation
     assert observation.shape == board.observation.shape

@@ -43,7 +43,7 @@ def test_a_rollout_by_hand() -> None:
 
 @pytest.mark.parametrize(
     ("planner", "config"),
-    [(cem, CEMConfig(2, 300, 12, 15, correlation=0.0)), (mppi, MPPIConfig(2, 500, 12, temperature=0.01, deviation=0.25))],
+    [(cem, CEMConfig(2, 300, 12, 15, correlation=0.0)), (mppi, MPPIConfig(2, 500, 20, temperature=0.01))],
 )
 def test_it_finds_the_best_actions(planner, config) -> None:
     """From (0, 0): up by 2, the most there is, and right by 1; then up by 1."""
