@@ -9,12 +9,14 @@ from jaxrl.agents.behaviour_cloning import BehaviourCloningHparams, behaviour_cl
 from jaxrl.agents.captioning import CaptioningConfig, CaptioningHparams, captioning
 from jaxrl.agents.dagger import DAggerHparams, dagger
 from jaxrl.agents.dqn import DQNHparams, RainbowHparams, dqn
+from jaxrl.agents.dyna import DynaConfig, DynaHparams, dyna
 from jaxrl.agents.dyna_q import DynaQHparams, dyna_q
 from jaxrl.agents.gail import DiscriminatorHparams, GAILConfig, GAILHparams, gail
 from jaxrl.agents.iqn import IQNConfig, IQNHparams, iqn
 from jaxrl.agents.minibatches import MinibatchConfig
 from jaxrl.agents.muzero import MuZeroConfig, MuZeroHparams, muzero
 from jaxrl.agents.normalised import normalised
+from jaxrl.agents.pets import PETSConfig, PETSHparams, pets
 from jaxrl.agents.ppo import PPOHparams, ppo
 from jaxrl.agents.pqn import PQNHparams, pqn
 from jaxrl.agents.prioritised_sweeping import PrioritisedSweepingHparams, prioritised_sweeping

@@ -2,8 +2,8 @@
 
 from jaxrl.agents import PrioritisedSweepingHparams
 from jaxrl.cli.command import main
-from jaxrl.recipes.dyna import Dyna, build_dyna, ignored_by_dyna
 from jaxrl.recipes.tabular import ERROR, VALUES, report
+from jaxrl.recipes.tabular_dyna import Dyna, build_dyna, ignored_by_dyna
 from jaxrl.runs import Budget, Experiment, Options, Task
 
 experiment = Experiment(

@@ -17,7 +17,7 @@ from jaxrl.envs.maps import read_map
 from jaxrl.formatting import format_rows
 from jaxrl.plots.mazes import ChangingMaze, draw_mazes
 from jaxrl.random import key_stream
-from jaxrl.recipes.dyna import BLOCKING, SHORTCUT, cumulative_rewards, episode_lengths
+from jaxrl.recipes.tabular_dyna import BLOCKING, SHORTCUT, cumulative_rewards, episode_lengths
 from jaxrl.runs import provenance, run_directory
 from jaxrl.runs.options import default_hint
 from jaxrl.runs.run_directory import lock, make_out

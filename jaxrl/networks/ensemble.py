@@ -2,7 +2,7 @@
 
 https://arxiv.org/abs/1805.12114. Each network returns the mean and the variance of a normal distribution over the
 change of the observation and the reward: its variance is the noise of the environment. What the networks do not agree
-on is what they do not know.
+on is what they do not know. One more output is the log-odds that the episode terminates.
 """
 
 from collections.abc import Sequence
@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import optax
 from flax import linen as nn
-from jax.typing import ArrayLike
 
 from jaxrl.types import Array, PyTree
 
@@ -19,22 +19,36 @@ MIN_LOG_VARIANCE, MAX_LOG_VARIANCE = -10.0, 0.5
 """The first bounds of the logarithm of a variance, in units of the targets' own variance; they are learned."""
 
 
+class Prediction(NamedTuple):
+    """What networks predict of a step.
+
+    Attributes:
+        mean: of each target, `[..., outputs]`.
+        log_variance: likewise, the logarithm of its variance.
+        termination: the log-odds that the step terminates the episode, `[...]`.
+    """
+
+    mean: Array
+    log_variance: Array
+    termination: Array
+
+
 class ProbabilisticNetwork(nn.Module):
-    """Mean and logarithm of the variance of `outputs` numbers, `[N, outputs]` each, from inputs `[N, inputs]`."""
+    """Predicts a normal distribution of `outputs` independent numbers, and terminations, from inputs `[N, inputs]`."""
 
     outputs: int
     hidden_sizes: Sequence[int] = (64, 64)
 
     @nn.compact
-    def __call__(self, x: Array) -> tuple[Array, Array]:
+    def __call__(self, x: Array) -> Prediction:
         for size in self.hidden_sizes:
             x = nn.silu(nn.Dense(size)(x))
-        mean, log_variance = jnp.split(nn.Dense(2 * self.outputs)(x), 2, axis=-1)
+        mean, where, termination = jnp.split(
+            nn.Dense(2 * self.outputs + 1)(x), [self.outputs, 2 * self.outputs], axis=-1
+        )
         low = self.param("min_log_variance", nn.initializers.constant(MIN_LOG_VARIANCE), (self.outputs,), jnp.float32)
         high = self.param("max_log_variance", nn.initializers.constant(MAX_LOG_VARIANCE), (self.outputs,), jnp.float32)
-        # Soft bounds: the gradient never vanishes.
-        log_variance = high - nn.softplus(high - log_variance)
-        return mean, low + nn.softplus(log_variance - low)
+        return Prediction(mean, low + (high - low) * nn.sigmoid(where), termination[..., 0])
 
 
 class Ensemble(NamedTuple):
@@ -52,11 +66,8 @@ class Ensemble(NamedTuple):
         """Parameters `[E, ...]` from inputs `[N, inputs]`. Each network has its own."""
         return jax.vmap(lambda key: self.network.init(key, x))(jax.random.split(key, self.size))
 
-    def apply(self, params: PyTree, x: Array) -> tuple[Array, Array]:
-        """Means and logarithms of the variances, `[E, N, outputs]`, of inputs `[E, N, inputs]`, each for its network.
-
-        The networks of inputs `[N, inputs]` all see the same.
-        """
+    def apply(self, params: PyTree, x: Array) -> Prediction:
+        """Predictions `[E, N, ...]` from inputs `[E, N, inputs]` of each network, or `[N, inputs]` of all of them."""
         return jax.vmap(self.network.apply, in_axes=(0, 0 if x.ndim == 3 else None))(params, x)  # type: ignore[return-value]
 
 
@@ -81,22 +92,25 @@ def bootstrap_weights(key: Array, number: int, size: int) -> Array:
 
 
 def ensemble_loss(
-    ensemble: Ensemble, params: PyTree, x: Array, y: Array, weights: Array, bound_coef: ArrayLike = 0.01
+    ensemble: Ensemble, params: PyTree, x: Array, y: Array, terminated: Array, weights: Array, bound_coef: float = 0.01
 ) -> tuple[Array, Array]:
-    """The loss of all networks together: the mean of their weighted likelihoods, and of the width of their bounds.
+    """The sum over the networks of −log p of what followed, weighted, and of the width of their bounds.
 
     Args:
         ensemble, params: the networks.
         x: inputs `[N, inputs]`.
         y: targets `[N, outputs]`.
+        terminated: whether the environment's rules ended the episode, not a time limit; bool `[N]`.
         weights: of each transition in each network's loss, `[N, E]`.
         bound_coef: coefficient of the width of the learned bounds of the variance.
 
     Returns:
         The loss, and the mean of −log p(y) over transitions and networks without weights, in nats; scalars.
     """
-    nll = normal_nll(*ensemble.apply(params, x), y)  # [E, N]
+    prediction = ensemble.apply(params, x)  # [E, N]
+    nll = normal_nll(prediction.mean, prediction.log_variance, y)
+    ends = optax.sigmoid_binary_cross_entropy(prediction.termination, terminated.astype(jnp.float32))
     own = params["params"]
     width = (own["max_log_variance"] - own["min_log_variance"]).sum(-1)  # [E]
-    losses = (nll * weights.T).mean(1) + bound_coef * width
+    losses = ((nll + ends) * weights.T).mean(1) + bound_coef * width
     return losses.sum(), nll.mean()

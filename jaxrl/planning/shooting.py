@@ -2,7 +2,8 @@
 
 A model is a pure function `(state, action, key) -> (next state, reward)` of one state, a pytree. The planners sample
 sequences of `H` actions, roll each through the model, and improve the distribution from which they were drawn. To
-control, take the first action of the plan, step, and plan again from the rest of it (`shift`).
+control, take the first action of the plan, step, and plan again from the rest of it (`shift`). All sequences of one
+iteration are given the same keys.
 
     plan = cem(model, state, key, middle(bounds, config.horizon), bounds, config)
     action = plan.actions[0]
@@ -128,9 +129,9 @@ def cem(
             of `jit`, it returned numbers that are not finite.
     """
     check_kind("config", config, CEMConfig)
+    check_plan(model, state, actions, bounds, config)
     if config.num_elites > config.population:
         raise ArgumentError("num_elites", f"must be at most the population, {config.population}", config.num_elites)
-    check_plan(model, state, actions, bounds, config)
     improve = partial(_improve_cem, model, state, bounds, config, discount)
     deviation = jnp.broadcast_to((bounds.high - bounds.low) / 2, actions.shape)
     first = (actions, deviation, ActionPlan(jnp.clip(actions, *bounds), jnp.float32(-jnp.inf)))
@@ -202,9 +203,12 @@ def mppi(
 
 
 def _returns(model: Model, state: PyTree, sampled: Array, key: Array, discount: ArrayLike) -> Array:
-    """The return of each sequence `[K, H, D]`, `[K]`; −∞ where the model has none that is finite."""
-    keys = jax.random.split(key, len(sampled))
-    returns = jax.vmap(partial(predicted_return, model, state, discount=discount))(sampled, keys)
+    """The return of each sequence `[K, H, D]`, `[K]`; −∞ where the model has none that is finite.
+
+    All meet the same random numbers (Ng & Jordan 2000, https://arxiv.org/abs/1301.3878), which then do not decide which
+    one is best.
+    """
+    returns = jax.vmap(partial(predicted_return, model, state, key=key, discount=discount))(sampled)
     return jnp.where(jnp.isfinite(returns), returns, -jnp.inf)
 
 

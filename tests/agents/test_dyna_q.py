@@ -9,7 +9,7 @@ import pytest
 
 from jaxrl import OnPolicyConfig, Transition, make, on_policy, planning
 from jaxrl.agents import DynaQHparams, PrioritisedSweepingHparams, dyna_q, prioritised_sweeping
-from jaxrl.recipes import dyna
+from jaxrl.recipes import tabular_dyna as dyna
 from jaxrl.training import as_arrays
 from tests.mutants import planted
 

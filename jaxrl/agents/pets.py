@@ -1,0 +1,132 @@
+"""PETS: probabilistic ensembles with trajectory sampling (Chua et al. 2018, https://arxiv.org/abs/1805.12114).
+
+A model of the environment is learned from all that was seen, and every action is planned anew: the cross-entropy method
+searches for the actions whose return is largest in expectation over the model. The expectation is a mean over
+particles, each of which follows one network of the ensemble to the end of the plan (TS∞), so that what the networks do
+not agree on adds up over the steps, as it does if one of them is right.
+"""
+
+import dataclasses
+from functools import partial
+from typing import Annotated, Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from annotated_types import Ge, Interval
+
+from jaxrl.agents.dynamics import Dynamics, DynamicsConfig, DynamicsHparams, DynamicsState, dynamics
+from jaxrl.arguments import check, check_kind
+from jaxrl.planning import CEMConfig, cem, middle, shift
+from jaxrl.types import Agent, Array, Box, Decision, Input, Metrics, PyTree, Sample
+from jaxrl.xla.threefry import inline
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class PETSHparams(DynamicsHparams):
+    """Hyperparameters of PETS."""
+
+    discount: Annotated[float, Interval(ge=0, le=1)] = 1.0
+    """Discount factor γ of a plan's rewards, in [0, 1]."""
+
+
+@dataclasses.dataclass(frozen=True)
+class PETSConfig(CEMConfig, DynamicsConfig):
+    """Static configuration of PETS."""
+
+    particles: Annotated[int, Interval(ge=1, lt=2**16)] = 1
+    """Particles of each network for every sequence of actions."""
+    random_steps: Annotated[int, Ge(0)] = 200
+    """Environment steps with uniformly random actions, before the first plan."""
+
+
+class PETSState(NamedTuple):
+    """The state of the model, and the hyperparameters."""
+
+    model: DynamicsState
+    hparams: PETSHparams
+
+
+class Particles(NamedTuple):
+    """What the model has come to after some actions: observations `[E, P, F]`, and the probability of having got there
+    without a termination, `[E, P]`."""
+
+    observations: Array
+    alive: Array
+
+
+def pets(observation: PyTree, action_space: Box, config: PETSConfig) -> Agent[PETSState]:
+    """Learns a model from a replay buffer, and plans each action with it.
+
+    It remembers its plan, which begins the next one.
+
+    Args:
+        observation: an example, such as `jaxrl.networks.example_of(env, env_params)`, one vector of numbers.
+        action_space: a box.
+        config: the sizes.
+
+    Returns:
+        An agent for a `Sample` of single transitions, with hyperparameters `PETSHparams`. Its metrics are `model_loss`
+        and `model_nll` (−log p of a transition in nats).
+
+    Raises:
+        ArgumentError: observations are no vector of numbers, actions are discrete, or a size is out of bounds.
+    """
+    check_kind("config", config, PETSConfig)
+    check(config)
+    check_kind("action_space", action_space, Box, ", which the cross-entropy method needs")
+    model = dynamics(observation, action_space, config)
+
+    def init(key: Array, hparams: PETSHparams, observation: PyTree) -> PETSState:
+        check_kind("hparams", hparams, PETSHparams)
+        return PETSState(model.init(key, hparams, observation), hparams)
+
+    def policy(state: PETSState, given: Input, key: Array) -> Decision:
+        plan = partial(_plan, model, config, state)
+        actions = jax.vmap(plan)(given.observation, given.memory, jax.random.split(key, len(given.observation)))
+        return Decision(actions[:, 0], jax.vmap(shift)(actions))
+
+    def act(state: PETSState, given: Input, key: Array, env_steps: Array) -> Decision:
+        plan_key, random_key, weights_key = jax.random.split(inline(key), 3)
+        number = len(given.observation)
+        low, high = action_space
+        anywhere = jax.random.uniform(random_key, (number, *low.shape), jnp.float32, low, high)
+        # The clock is the same for all agents of a population: only one of the two is computed.
+        action, memory = jax.lax.cond(
+            env_steps < config.random_steps,
+            lambda: (anywhere, given.memory),
+            lambda: policy(state, given, plan_key)[:2],
+        )
+        return Decision(action, memory, extras=model.weigh(weights_key, number))
+
+    def update(
+        state: PETSState, batch: Sample, key: Array, env_steps: Array, constants: PyTree = ()
+    ) -> tuple[PETSState, Metrics, PyTree]:
+        del key, env_steps, constants
+        check_kind("batch", batch, Sample, ", from a replay, as in jaxrl.off_policy")
+        steps = jax.tree.map(lambda x: x[0], batch.transitions)
+        learned, metrics = model.update(state.model, state.hparams, steps, steps.extras)
+        return PETSState(learned, state.hparams), metrics, ()
+
+    def memory(state: Any, num_envs: int) -> Array:
+        del state
+        return jnp.tile(middle(action_space, config.horizon), (num_envs, 1, 1))
+
+    return Agent(init, act, policy, update, memory=memory)
+
+
+def _plan(
+    model: Dynamics, config: PETSConfig, state: PETSState, observation: Array, actions: Array, key: Array
+) -> Array:
+    """The planned actions `[H, D]` of one environment, from its last plan `[H, D]`."""
+    shape = model.ensemble.size, config.particles
+
+    def step(at: Particles, action: Array, key: Array) -> tuple[Particles, Array]:
+        all_same = jnp.broadcast_to(action, (*shape, *action.shape))
+        following = model.sample(state.model, at.observations, all_same, key)
+        reward = (at.alive * following.reward).mean()
+        return Particles(following.next_observation, at.alive * following.continues), reward
+
+    first = Particles(jnp.broadcast_to(observation, (*shape, *observation.shape)), jnp.ones(shape))
+    assert isinstance(model.space, Box)
+    return cem(step, first, key, actions, model.space, config, state.hparams.discount).actions

@@ -1,0 +1,174 @@
+"""Dyna around any agent, and PETS: what is imagined, in a model that is known exactly; ends; clocks and keys."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxrl import Agent, Decision, Input, Mean, Sample, Transition
+from jaxrl.agents import DynaConfig, DynaHparams, PETSConfig, PETSHparams, dyna, pets
+from jaxrl.agents.dyna import imagine
+from jaxrl.agents.dynamics import Dynamics, DynamicsConfig, Step, dynamics
+from jaxrl.arguments import ArgumentError
+from jaxrl.training import as_arrays
+from jaxrl.types import Box, Discrete
+from tests.mutants import planted
+
+BOX = Box(np.float32([-1]), np.float32([1]))
+EXAMPLE = jax.ShapeDtypeStruct((2,), jnp.float32)
+B, E = 4, 2
+
+
+def exact(self, state, observations, actions, key) -> Step:
+    """Network e moves the first number by the action + e / 8; the second counts steps. It ends beyond 2.5."""
+    own = jnp.arange(E, dtype=jnp.float32)[:, None] / 8
+    after = observations + jnp.stack([actions[..., 0] + own, jnp.ones(actions.shape[:2])], -1)
+    reward = after[..., 0] * 10
+    return Step(after, reward, (after[..., 0] <= 2.5).astype(jnp.float32))
+
+
+@pytest.fixture
+def known(monkeypatch):
+    monkeypatch.setattr(Dynamics, "sample", exact)
+
+
+def batch() -> Transition:
+    x = jnp.stack([jnp.arange(B, dtype=jnp.float32) / 2, jnp.zeros(B)], 1)
+    weights = jnp.ones((B, E), jnp.int8)
+    ends = jnp.array([False, True, False, False]), jnp.array([False, False, True, False])
+    return Transition(x, jnp.full((B, 1), 0.25), jnp.arange(B) * 1.0, *ends, x + 5, extras=(weights, ()))
+
+
+def test_imagined_rollouts(known) -> None:
+    """Three steps by +2, clipped to +1, from 0, 0.5, 1, 1.5: they end beyond 2.5, and nothing counts afterwards."""
+    model = dynamics(EXAMPLE, BOX, DynamicsConfig(E, (4,)))
+    real = batch()._replace(extras=())
+    imagined, counts = imagine(model, None, lambda x, key: jnp.full((len(x), 1), 2.0), real, jax.random.key(0), 3)
+    x, y, counts = (
+        np.asarray(z).reshape(3, B, *z.shape[1:]) for z in (imagined.observation, imagined.next_observation, counts)
+    )
+    np.testing.assert_array_equal(x[0], real.observation)
+    np.testing.assert_array_equal(x[1:], y[:-1])
+    moved = y[..., 0] - x[..., 0]
+    assert set(np.unique(moved).tolist()) == {1.0, 1.125}  # both networks, each for half of the rows in each step
+    assert all((step == 1.125).sum() == B / E for step in moved)
+    np.testing.assert_array_equal(y[..., 1], np.broadcast_to([[1], [2], [3]], (3, B)))
+    np.testing.assert_allclose(np.asarray(imagined.reward).reshape(3, B), 10 * y[..., 0])
+    terminated = np.asarray(imagined.terminated).reshape(3, B)
+    np.testing.assert_array_equal(terminated, y[..., 0] > 2.5)
+    np.testing.assert_array_equal(counts, np.concatenate([np.ones((1, B)), ~np.logical_or.accumulate(terminated)[:-1]]))
+    assert not imagined.truncated.any()  # the end of a rollout is no end of an episode
+    np.testing.assert_array_equal(imagined.action, 2.0)  # as the agent decided it
+    many = [
+        imagine(model, None, lambda x, key: jnp.zeros((len(x), 1)), real, jax.random.key(i), 1)[0] for i in range(8)
+    ]
+    first = {float(x.next_observation[0, 0]) for x in many}
+    assert first == {0.0, 0.125}  # each row meets every network
+
+
+def spy() -> Agent:
+    """An agent whose state is what it was last given to learn from."""
+
+    def update(state, sample, key, env_steps, constants=()):
+        return (sample, env_steps), {"loss": Mean.of(jnp.float32(0))}, jnp.arange(sample.weights.size)
+
+    def act(state: Any, given: Input, key: jax.Array, env_steps: jax.Array) -> Decision:
+        return Decision(jnp.full((len(given.observation), 1), 0.5))
+
+    return Agent(lambda key, hparams, observation: jnp.int32(0), act, lambda *x: act(*x, jnp.float32(0)), update)
+
+
+def test_the_agent_learns_from_real_and_imagined_transitions(known) -> None:
+    agent = dyna(spy(), EXAMPLE, BOX, DynaConfig(E, (4,), imagined_steps=2))
+    state = jax.jit(agent.init)(jax.random.key(0), as_arrays(DynaHparams(imagine_after=10.0)), jnp.zeros(2))
+    real = batch()
+    sample = Sample(jax.tree.map(lambda x: x[None], real), jnp.array([0.5, 1, 2, 1]))
+    update = jax.jit(agent.update)
+    for clock, count in ((9.0, 0.0), (10.0, 1.0)):
+        after, metrics, errors = update(state, sample, jax.random.key(1), jnp.float32(clock))
+        assert set(metrics) == {"loss", "model_loss", "model_nll"}
+        assert errors.tolist() == [0, 1, 2, 3]  # those of the real ones, for a prioritised replay
+        given, env_steps = after.agent
+        steps = jax.tree.map(lambda x: x[0], given.transitions)
+        for name in ("observation", "action", "reward", "terminated", "truncated", "next_observation"):
+            np.testing.assert_array_equal(getattr(steps, name)[:B], getattr(real, name))
+        assert steps.extras == ()
+        np.testing.assert_array_equal(given.weights[:B], sample.weights)
+        np.testing.assert_array_equal(given.weights[B : 2 * B], count)
+        assert len(given.weights) == 3 * B
+        assert env_steps == clock
+    decision = agent.act(state, Input(jnp.zeros((3, 2))), jax.random.key(2), jnp.float32(0))
+    weights, inner = decision.extras
+    assert (weights.shape, weights.dtype, inner) == ((3, E), jnp.int8, ())
+
+
+def test_bad_input() -> None:
+    agent = dyna(spy(), EXAMPLE, BOX, DynaConfig(3, (4,)))
+    state = jax.jit(agent.init)(jax.random.key(0), as_arrays(DynaHparams()), jnp.zeros(2))
+    real = batch()._replace(extras=(jnp.ones((B, 3), jnp.int8), ()))
+    with pytest.raises(ArgumentError, match="batch_size must be a multiple of the 3 networks of the ensemble, got 4"):
+        agent.update(
+            state, Sample(jax.tree.map(lambda x: x[None], real), jnp.ones(B)), jax.random.key(1), jnp.float32(0)
+        )
+    with pytest.raises(ArgumentError, match="imagined_steps must be > 0, got 0"):
+        dyna(spy(), EXAMPLE, BOX, DynaConfig(imagined_steps=0))
+    with pytest.raises(ArgumentError, match="ensemble_size must be > 0, got 0"):
+        pets(EXAMPLE, BOX, PETSConfig(ensemble_size=0))
+    with pytest.raises(ArgumentError, match="action_space must be of the kind Box"):
+        pets(EXAMPLE, Discrete(2), PETSConfig())
+
+
+def test_pets_plans_with_its_model(known) -> None:
+    """+1 as long as that does not end the episode: from 0, two steps lead to 2 and some, and a third ended it."""
+    config = PETSConfig(E, (4,), 4, 100, 6, 10, correlation=0.0, random_steps=5)
+    agent = pets(EXAMPLE, BOX, config)
+    state = jax.jit(agent.init)(jax.random.key(0), as_arrays(PETSHparams()), jnp.zeros(2))
+    memory = agent.memory(state, 2)
+    assert memory.shape == (2, 4, 1)
+    given = Input(jnp.array([[0.0, 0.0], [2.0, 0.0]]), memory=memory)
+    decision = jax.jit(agent.policy)(state, given, jax.random.key(0))
+    assert decision.action.shape == (2, 1)
+    assert float(decision.action[0, 0]) > 0.5
+    # From 2 every network ends the episode in a step of more than 0.5; it is best to stay below.
+    assert float(decision.action[1, 0]) < 0.5
+    np.testing.assert_array_equal(decision.memory[:, -1], decision.memory[:, -2])
+    act = jax.jit(agent.act)
+    early = act(state, given, jax.random.key(0), jnp.float32(4))
+    np.testing.assert_array_equal(early.memory, memory)
+    late = act(state, given, jax.random.key(0), jnp.float32(5))
+    assert (late.memory != memory).any()
+    many = Input(jnp.zeros((50, 2)), memory=agent.memory(state, 50))
+    anywhere = np.asarray(act(state, many, jax.random.key(1), jnp.float32(0)).action)
+    np.testing.assert_allclose([anywhere.min(), anywhere.max()], [-1, 1], atol=0.2)
+
+
+MUTANTS = [
+    (test_imagined_rollouts, "jaxrl.agents.dyna:imagine", [
+        ("a truncation at the end", "truncated=never", "truncated=~never"),
+        ("terminates at random", ">= continues", "< continues"),
+        ("learns beyond the end", "(after, alive & ~terminated)", "(after, alive)"),
+        ("always the same network", "jax.random.randint(shift_key, (), 0, size)", "jnp.int32(0)"),
+        ("rows are mixed up", ", -shift, 0)", ", 0, 0)"),
+        ("does not clip", "jnp.clip(actions, *model.space)", "actions"),
+        ("learns the clipped actions", "action=actions", "action=taken"),
+        ("starts at the end of the step", "start = real.observation", "start = real.next_observation"),
+    ]),
+    (test_the_agent_learns_from_real_and_imagined_transitions, "jaxrl.agents.dyna:_update", [
+        ("imagines from the start", "jnp.where(env_steps >= state.hparams.imagine_after, counts, 0.0)", "counts"),
+        ("imagines a step late", "env_steps >= state", "env_steps > state"),
+        ("forgets the weights", "[batch.weights, counts]", "[jnp.ones_like(batch.weights), counts]"),
+        ("all errors", "lambda x: x[:number], errors", "lambda x: x, errors"),
+    ]),
+]  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("test", "function", "old", "new"),
+    [pytest.param(*where, *error[1:], id=error[0]) for *where, errors in MUTANTS for error in errors],
+)
+def test_a_planted_error_is_seen(known, test, function: str, old: str, new: str) -> None:
+    with planted(function, old, new), pytest.raises(AssertionError):
+        test(None)

@@ -1,0 +1,154 @@
+"""The ensemble of probabilistic networks: likelihoods by hand, bootstrap samples, and the entropy of a noisy system."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxrl import Transition
+from jaxrl.agents.dynamics import DynamicsConfig, DynamicsHparams, dynamics
+from jaxrl.arguments import ArgumentError
+from jaxrl.networks.ensemble import Ensemble, ProbabilisticNetwork, bootstrap_weights, ensemble_loss, normal_nll
+from jaxrl.training import as_arrays
+from jaxrl.types import Box, Discrete
+from tests.compiling import AS_USERS_DO
+from tests.mutants import planted
+
+E = 3
+ENSEMBLE = Ensemble(ProbabilisticNetwork(2, (4,)), E)
+X = jnp.array([[0.1, -0.4, 1.0], [2.0, 0.3, -1.0], [0.0, 0.0, 0.5], [1.0, 1.0, 1.0]])
+Y = jnp.array([[0.5, -1.0], [0.0, 2.0], [1.0, 1.0], [-1.0, 0.3]])
+ENDS = jnp.array([False, True, False, False])
+
+
+def test_its_loss_by_hand() -> None:
+    """Each network is weighed by its own bootstrap sample, and none learns from another's."""
+    params = jax.jit(ENSEMBLE.init)(jax.random.key(0), X)
+    weights = jnp.array([[0, 1, 2], [1, 1, 0], [3, 0, 0], [0, 2, 0]], jnp.int8)
+    mean, log_variance, termination = (np.asarray(x, np.float64) for x in jax.jit(ENSEMBLE.apply)(params, X))
+    assert mean.shape == log_variance.shape == (E, 4, 2)
+    assert len(np.unique(mean[:, 0, 0])) == E
+    variance = np.exp(log_variance)
+    nll = (0.5 * np.log(2 * np.pi * variance) + (np.asarray(Y) - mean) ** 2 / (2 * variance)).sum(-1)
+    ends = np.log1p(np.exp(np.where(ENDS, -termination, termination)))
+    expected = ((nll + ends) * np.asarray(weights).T).mean(1).sum() + 0.01 * E * 2 * 10.5
+    loss_of = jax.jit(jax.value_and_grad(lambda p, w, c: ensemble_loss(ENSEMBLE, p, X, Y, ENDS, w, c), has_aux=True))
+    (loss, unweighted), _ = loss_of(params, weights, 0.01)
+    np.testing.assert_allclose(loss, expected, rtol=1e-5)
+    np.testing.assert_allclose(unweighted, nll.mean(), rtol=1e-5)
+    _, grads = loss_of(params, weights.at[:, 0].set(0), 0.0)
+    sizes = [abs(x).reshape(E, -1).max(1) for x in jax.tree.leaves(grads)]
+    assert all(x[0] == 0 for x in sizes)
+    assert max(x[1] for x in sizes) > 0
+
+
+def test_own_inputs_of_each_network() -> None:
+    params = jax.jit(ENSEMBLE.init)(jax.random.key(0), X)
+    each = jnp.stack([X, X + 1, X - 1])
+    together = jax.jit(ENSEMBLE.apply)(params, each)
+    for i in range(E):
+        alone = jax.jit(ENSEMBLE.network.apply)(jax.tree.map(lambda x, i=i: x[i], params), each[i])
+        jax.tree.map(lambda x, y, i=i: np.testing.assert_allclose(x[i], y, rtol=1e-5), together, alone)
+
+
+def test_bootstrap_weights_are_poisson_distributed() -> None:
+    weights = np.asarray(jax.jit(lambda key: bootstrap_weights(key, 40_000, 2))(jax.random.key(0)), int)
+    for k, expected in enumerate([0.36788, 0.36788, 0.18394, 0.06131, 0.01533]):
+        np.testing.assert_allclose((weights == k).mean(0), expected, atol=0.01)
+    assert weights.max() < 9
+    np.testing.assert_allclose(np.corrcoef(weights.T)[0, 1], 0, atol=0.02)  # each network has a sample of its own
+
+
+MATRIX = np.array([[0.9, 0.2], [-0.1, 0.8]])
+PUSH, NOISE = np.array([0.5, 1.0]), np.array([0.1, 0.3])
+REWARD_NOISE = 0.2
+
+
+def linear_system(key: jax.Array, number: int) -> Transition:
+    """Transitions of x' = M x + b a + noise, with a reward that is noisy too."""
+    keys = jax.random.split(key, 4)
+    x, a = jax.random.normal(keys[0], (number, 2)) * 2, jax.random.uniform(keys[1], (number, 1), minval=-1.0)
+    after = x @ MATRIX.T + a * PUSH + NOISE * jax.random.normal(keys[2], (number, 2))
+    reward = x[:, 0] - 2 * a[:, 0] + REWARD_NOISE * jax.random.normal(keys[3], (number,))
+    never = jnp.zeros(number, bool)
+    return Transition(x, a, reward, never, never, after)
+
+
+ENTROPY = float(np.sum(0.5 * np.log(2 * np.pi * np.e * np.array([*NOISE, REWARD_NOISE]) ** 2)))
+
+
+@pytest.mark.slow
+def test_the_likelihood_reaches_the_entropy_of_a_noisy_linear_system() -> None:
+    """−log p of new transitions is the entropy of the noise, the least possible, to within 0.03 nats of 2.4."""
+    config = DynamicsConfig(ensemble_size=3, model_hidden_sizes=(32, 32))
+    example, space = jax.ShapeDtypeStruct((2,), jnp.float32), Box(np.float32([-1]), np.float32([1]))
+    model, hparams = dynamics(example, space, config), as_arrays(DynamicsHparams(1e-3))
+
+    def learn(state, key):
+        batch_key, weights_key = jax.random.split(key)
+        batch = linear_system(batch_key, 256)
+        state, metrics = model.update(state, hparams, batch, model.weigh(weights_key, 256))
+        return state, metrics["model_nll"].sum
+
+    @jax.jit(compiler_options=AS_USERS_DO)
+    def train(key):
+        return jax.lax.scan(learn, model.init(key, hparams, jnp.zeros(2)), jax.random.split(key, 4000))
+
+    state, nlls = train(jax.random.key(0))
+    np.testing.assert_allclose(nlls[-500:].mean(), ENTROPY, atol=0.03)
+    assert nlls[:5].mean() > ENTROPY + 1
+    # Samples of it have the mean and the noise of the system.
+    x, a = jnp.tile(jnp.array([1.0, -0.5]), (3, 4000, 1)), jnp.full((3, 4000, 1), 0.5)
+    following = model.sample(state, x, a, jax.random.key(5))
+    np.testing.assert_allclose(following.next_observation.mean((0, 1)), MATRIX @ [1, -0.5] + PUSH / 2, atol=0.05)
+    np.testing.assert_allclose(following.next_observation.std(1).mean(0), NOISE, rtol=0.1)
+    np.testing.assert_allclose(following.reward.std(1).mean(), REWARD_NOISE, rtol=0.1)
+    assert following.continues.min() > 0.95
+
+
+def test_samples_of_a_known_model() -> None:
+    """The statistics are those of what was learned, and predictions come back in the environment's units."""
+    model = dynamics(jax.ShapeDtypeStruct((2,), jnp.float32), Discrete(3), DynamicsConfig(2, (4,)))
+    state = jax.jit(model.init)(jax.random.key(0), as_arrays(DynamicsHparams()), jnp.zeros(2))
+    batch = Transition(
+        jnp.array([[1.0, 2.0], [3.0, 6.0]]), jnp.array([0, 2]), jnp.array([1.0, 5.0]), jnp.array([True, False]),
+        jnp.zeros(2, bool), jnp.array([[2.0, 0.0], [6.0, 4.0]]),
+    )  # fmt: skip
+    learned, metrics = jax.jit(model.update)(state, as_arrays(DynamicsHparams()), batch, jnp.ones((2, 2), jnp.int8))
+    np.testing.assert_allclose(learned.inputs.mean, [2, 4, 0.5, 0, 0.5])
+    np.testing.assert_allclose(learned.targets.mean, [2, -2, 3])  # changes, and the reward
+    assert np.isfinite(metrics["model_nll"].sum)
+    zeros = jax.tree.map(jnp.zeros_like, learned.params)
+    sure = jax.tree_util.tree_map_with_path(
+        lambda path, x: x - 60.0 if "log_variance" in str(path) else x, zeros
+    )  # no noise, and the mean of the targets
+    following = jax.jit(model.sample)(
+        learned._replace(params=sure), jnp.ones((2, 1, 2)), jnp.zeros((2, 1), int), jax.random.key(0)
+    )
+    np.testing.assert_allclose(following.next_observation, np.broadcast_to([3.0, -1.0], (2, 1, 2)), atol=1e-5)
+    np.testing.assert_allclose(following.reward, [[3], [3]], atol=1e-5)
+    np.testing.assert_allclose(following.continues, [[0.5], [0.5]])
+
+
+def test_bad_input() -> None:
+    for example in (jax.ShapeDtypeStruct((3, 3), jnp.float32), jax.ShapeDtypeStruct((3,), jnp.int32), {"a": 1}):
+        with pytest.raises(ArgumentError, match="env must have observations that are one vector of numbers"):
+            dynamics(example, Discrete(2), DynamicsConfig())
+
+
+@pytest.mark.parametrize(
+    ("test", "function", "old", "new"),
+    [
+        (test_its_loss_by_hand, "normal_nll", "+ log_variance", "- log_variance"),
+        (test_its_loss_by_hand, "normal_nll", "jnp.exp(-log_variance)", "jnp.exp(log_variance)"),
+        (test_its_loss_by_hand, "ensemble_loss", "(nll + ends)", "nll"),
+        (test_its_loss_by_hand, "ensemble_loss", "weights.T", "weights.T[:1]"),
+        (test_its_loss_by_hand, "ensemble_loss", "terminated.astype", "(~terminated).astype"),
+        (test_bootstrap_weights_are_poisson_distributed, "bootstrap_weights", ">= cumulative", "< cumulative"),
+    ],
+)
+@pytest.mark.slow
+def test_a_planted_error_is_seen(test, function: str, old: str, new: str) -> None:
+    assert normal_nll is not None
+    with planted(f"jaxrl.networks.ensemble:{function}", old, new), pytest.raises(AssertionError):
+        test()
