@@ -9,6 +9,7 @@ from jaxrl.agents.behaviour_cloning import BehaviourCloningHparams, behaviour_cl
 from jaxrl.agents.dagger import DAggerHparams, dagger
 from jaxrl.agents.dqn import DQNHparams, RainbowHparams, dqn
 from jaxrl.agents.gail import DiscriminatorHparams, GAILConfig, GAILHparams, gail
+from jaxrl.agents.game_tables import game_solver
 from jaxrl.agents.iqn import IQNConfig, IQNHparams, iqn
 from jaxrl.agents.minibatches import MinibatchConfig
 from jaxrl.agents.muzero import MuZeroConfig, MuZeroHparams, muzero
@@ -19,3 +20,4 @@ from jaxrl.agents.q_learning import QLearningHparams, q_learning
 from jaxrl.agents.recurrent_dqn import BurnInConfig, RecurrentDQNHparams, recurrent_dqn
 from jaxrl.agents.recurrent_ppo import SequenceConfig, recurrent_ppo
 from jaxrl.agents.reinforce import ReinforceConfig, ReinforceHparams, reinforce
+from jaxrl.agents.self_play_ppo import SelfPlayConfig, SelfPlayHparams, self_play_ppo

@@ -14,6 +14,7 @@ from jaxrl.game_theory.sequence_form import (
     check_policy,
     counterfactual_values,
     exploitability,
+    features,
     nash_conv,
     plan,
     reach,

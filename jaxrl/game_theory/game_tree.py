@@ -174,7 +174,10 @@ def _tree(positions: list[_Position], in_set: list[int]) -> Tree:
             chance[here, list(x.event.outcomes)] = x.event.probabilities
         else:
             utility[here] = x.event.utility
-    return Tree(child, player, np.maximum(in_set, 0).astype(np.int32), chance, utility)  # type: ignore[arg-type]
+    sets = np.zeros(len(positions), np.int32)
+    for here, x in enumerate(positions):
+        sets[here] = in_set[here] if in_set[here] >= 0 else sets[x.parent]
+    return Tree(child, player, sets, chance, utility)  # type: ignore[arg-type]
 
 
 def _longest(positions: list[_Position]) -> int:

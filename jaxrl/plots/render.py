@@ -13,6 +13,7 @@ from jaxrl.envs.base import Environment
 from jaxrl.envs.game import GameEnvironment
 from jaxrl.envs.grid_world import GridWorld
 from jaxrl.envs.minatar import MinAtar
+from jaxrl.envs.tensor_game import TensorGame
 from jaxrl.plots.grid_values import grid_board
 from jaxrl.plots.palette import (
     BACKGROUND,
@@ -123,6 +124,8 @@ def draw(env: Any, observation: Any) -> tuple[Image.Image, Legend]:
     if isinstance(env, GameEnvironment):
         drawing = _draw_game(env.game.board(array), env.game.pieces(array))
         return drawing, [("moved first", _colour(0)), ("moved second", _colour(1))]
+    if isinstance(env, TensorGame) and array.shape == ():
+        return _draw_label(env.game.labels[int(array)].split(" ")), []
     if isinstance(env, MinAtar) and array.ndim == 3 and array.shape[-1] == len(env.game.channels):
         return _draw_board(array), [(name, _colour(c)) for c, name in enumerate(env.game.channels)]
     physics = {("CartPole-v1", (4,)): _draw_cart_pole, ("Pendulum-v1", (3,)): _draw_pendulum}
@@ -188,6 +191,16 @@ def _draw_game(board: np.ndarray, pieces: np.ndarray) -> Image.Image:
         ImageDraw.Draw(picture).circle(middle, 0.38 * cell, _colour(board[y, x] - 1))
         font = ImageFont.load_default(0.4 * cell)
         ImageDraw.Draw(picture).text(middle, pieces[y, x], BACKGROUND, font, anchor="mm")
+    return picture
+
+
+def _draw_label(words: list[str]) -> Image.Image:
+    """Draws what a player knows, a line each."""
+    picture = Image.new("RGB", (BOARD, BOARD), BACKGROUND)
+    size = min(BOARD / (len(words) + 1), 1.5 * BOARD / max(map(len, words)), 72)
+    for row, word in enumerate(words):
+        middle = (BOARD / 2, BOARD * (row + 1) / (len(words) + 1))
+        ImageDraw.Draw(picture).text(middle, word, INK, ImageFont.load_default(size), anchor="mm")
     return picture
 
 

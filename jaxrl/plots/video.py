@@ -14,6 +14,7 @@ from jaxrl.envs import HostEnvironment, HostError, rollout
 from jaxrl.envs.game import GameEnvironment
 from jaxrl.envs.grid_world import GridWorld
 from jaxrl.envs.rollout import host_rollout
+from jaxrl.envs.tensor_game import TensorGame
 from jaxrl.formatting import format_return
 from jaxrl.plots.palette import flat_cells
 from jaxrl.plots.render import frame, render, to_numpy
@@ -128,7 +129,7 @@ def write_gif(draw: Callable[[int], Image.Image], milliseconds: Sequence[int], p
 
 def frame_time(env: Any, observations: PyTree) -> int:
     """Milliseconds to show a step: real time for cart-pole, elsewhere a pace that the eye can follow."""
-    if isinstance(env, GridWorld | GameEnvironment):
+    if isinstance(env, GridWorld | GameEnvironment | TensorGame):
         return 400
     if getattr(env, "name", "").rpartition(":")[2] == "CartPole-v1":
         return 20
