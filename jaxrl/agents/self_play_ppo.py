@@ -131,16 +131,12 @@ def self_play_ppo(game: Game, network: Network, config: SelfPlayConfig | None = 
     check(config)
     seen = game_theory.features(game)
 
-    def optimizer(hparams: SelfPlayHparams, iteration: Array) -> optax.GradientTransformation:
-        rate = annealed(hparams.learning_rate, hparams.learning_rate_half_life, iteration)
-        return adam(rate, hparams.max_grad_norm)
-
     def init(key: Array, hparams: SelfPlayHparams, observation: PyTree) -> SelfPlayState:
         del observation
         check_kind("hparams", hparams, SelfPlayHparams)
         keys = jax.random.split(key)
         params, average = (initial_params(network, k, seen[0]) for k in keys)
-        opt_state, average_opt = (optimizer(hparams, jnp.float32(0)).init(x) for x in (params, average))
+        opt_state, average_opt = (optimizer_at(hparams, jnp.float32(0)).init(x) for x in (params, average))
         policy, _ = tables(game, network, params, seen)
         plans = jnp.zeros_like(game_theory.plan(game, policy, 0)), jnp.zeros_like(game_theory.plan(game, policy, 1))
         return SelfPlayState(params, opt_state, policy, plans, average, average_opt, jnp.float32(0), hparams)
@@ -166,7 +162,7 @@ def self_play_ppo(game: Game, network: Network, config: SelfPlayConfig | None = 
         else:
             found = exact_experience(game, state.policy, game_theory.behaviour(game, state.plans), state.hparams.past)
         state = state._replace(plans=(first, second))
-        return learn(game, network, seen, optimizer, config.num_steps, state, found)
+        return learn(game, network, seen, config.num_steps, state, found)
 
     return table_agent(
         init, update, lambda state: game_theory.behaviour(game, state.plans), lambda state: state.policy,
@@ -216,11 +212,19 @@ def sample_experience(game: Game, batch: Transition, values: Array, past: Array)
 
 def exact_experience(game: Game, policy: Array, average: Array, past: Array) -> Experience:
     """What all games teach that there could be, with `past` of them against the average policy."""
+
+    def others(player: int) -> Array:
+        plans = [game_theory.plan(game, x, player) for x in (policy, average)]
+        return (1 - past) * plans[0] + past / 2 * plans[1]  # against the past, it has this seat in half of the games
+
+    return experience_against(game, policy, (others(0), others(1)))
+
+
+def experience_against(game: Game, policy: Array, plans: tuple[Array, Array]) -> Experience:
+    """What all games teach that there could be of a policy against the plans of others in both seats, `[S]`."""
     visits, advantages = [], []
     for player in (0, 1):
-        side, rows = game.sides[player], game.rows(player)
-        plans = [game_theory.plan(game, x, 1 - player) for x in (policy, average)]
-        others = (1 - past) * plans[0] + past / 2 * plans[1]  # against the past, it has this seat in half of the games
+        side, rows, others = game.sides[player], game.rows(player), plans[1 - player]
         q, _ = sequence_values(game, others, player, policy)
         own = game_theory.reach(game, policy, player)
         better = q - (policy[rows] * q).sum(-1, keepdims=True)
@@ -253,19 +257,15 @@ def self_play_loss(
     return loss, entropy / found.visits.sum()
 
 
-def learn(
-    game: Game, network: Network, seen: Array, optimizer: Any, num_steps: int, state: SelfPlayState, found: Experience
-) -> tuple[SelfPlayState, Metrics, tuple[()]]:
-    """The gradient steps of an iteration, and one of the network that represents the average."""
-    hparams, old = state.hparams, state.policy
-    magnet = annealed(hparams.magnet, hparams.magnet_half_life, state.iteration)
-    magnet = jnp.maximum(magnet, jnp.minimum(hparams.magnet, hparams.magnet_floor))
-    adam = optimizer(hparams, state.iteration)
-    average = game_theory.behaviour(game, state.plans)
+def climb(
+    game: Game, network: Network, seen: Array, adam: optax.GradientTransformation, num_steps: int, start: PyTree,
+    old: Array, found: Experience, clip: Array, magnet: Array,
+) -> tuple[PyTree, Array, Array]:  # fmt: skip
+    """Gradient steps from `start`, parameters and the state of the optimizer: these, and the mean loss and entropy."""
 
     def loss(params: PyTree) -> tuple[Array, Array]:
         values = network.apply(params, seen)[1]
-        return self_play_loss(game, tables(game, network, params, seen), values, old, found, hparams.clip, magnet)
+        return self_play_loss(game, tables(game, network, params, seen), values, old, found, clip, magnet)
 
     def step(carry: tuple[PyTree, Any], _: None) -> tuple[tuple[PyTree, Any], tuple[Array, Array]]:
         params, opt_state = carry
@@ -273,13 +273,37 @@ def learn(
         updates, opt_state = adam.update(grads, opt_state, params)
         return (optax.apply_updates(params, updates), opt_state), (nan_if_too_large(value, grads), entropy)
 
+    end, (losses, entropies) = jax.lax.scan(step, start, length=num_steps)
+    return end, losses.mean(), entropies.mean()
+
+
+def magnet_at(hparams: SelfPlayHparams, iteration: Array) -> Array:
+    """The weight α of the entropy."""
+    magnet = annealed(hparams.magnet, hparams.magnet_half_life, iteration)
+    return jnp.maximum(magnet, jnp.minimum(hparams.magnet, hparams.magnet_floor))
+
+
+def optimizer_at(hparams: SelfPlayHparams, iteration: Array) -> optax.GradientTransformation:
+    """Adam, with the learning rate of an iteration."""
+    return adam(annealed(hparams.learning_rate, hparams.learning_rate_half_life, iteration), hparams.max_grad_norm)
+
+
+def learn(
+    game: Game, network: Network, seen: Array, num_steps: int, state: SelfPlayState, found: Experience
+) -> tuple[SelfPlayState, Metrics, tuple[()]]:
+    """The gradient steps of an iteration, and one of the network that represents the average."""
+    hparams, optimizer = state.hparams, optimizer_at(state.hparams, state.iteration)
+    magnet, average = magnet_at(hparams, state.iteration), game_theory.behaviour(game, state.plans)
+
     def imitation(params: PyTree) -> Array:
         log_policy = tables(game, network, params, seen)[1]
         return -(game_theory.visits(game, average) * (average * log_policy).sum(-1)).sum()
 
-    carry = state.params, state.opt_state
-    (params, opt_state), (losses, entropies) = jax.lax.scan(step, carry, length=num_steps)
-    updates, average_opt_state = adam.update(jax.grad(imitation)(state.average_params), state.average_opt_state)
+    (params, opt_state), loss, entropy = climb(
+        game, network, seen, optimizer, num_steps, (state.params, state.opt_state), state.policy, found, hparams.clip,
+        magnet,
+    )  # fmt: skip
+    updates, average_opt_state = optimizer.update(jax.grad(imitation)(state.average_params), state.average_opt_state)
     average_params = optax.apply_updates(state.average_params, updates)
     policy, _ = tables(game, network, params, seen)
     state = SelfPlayState(
@@ -287,5 +311,4 @@ def learn(
     )
     represented, _ = tables(game, network, average_params, seen)
     metrics = measure(game, nash_conv=average, nash_conv_last=policy, nash_conv_network=represented)
-    metrics |= {"loss": Mean.of(losses.mean()), "entropy": Mean.of(entropies.mean()), "magnet": Mean.of(magnet)}
-    return state, metrics, ()
+    return state, metrics | {"loss": Mean.of(loss), "entropy": Mean.of(entropy), "magnet": Mean.of(magnet)}, ()

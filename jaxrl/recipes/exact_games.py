@@ -12,6 +12,7 @@ from annotated_types import Gt, Interval
 
 from jaxrl import game_theory
 from jaxrl.agents.game_tables import game_solver
+from jaxrl.agents.league import LeagueConfig, check_league, league
 from jaxrl.agents.self_play_ppo import SelfPlayConfig, self_play_ppo
 from jaxrl.arguments import ArgumentError
 from jaxrl.envs.tensor_game import TensorGame
@@ -51,6 +52,14 @@ class SelfPlay(SelfPlayConfig):
     """Games of one iteration, if sampled."""
     hidden_sizes: tuple[Annotated[int, Gt(0)], ...] = (64, 64)
     """Units of each dense layer, of the policy network and of the value network."""
+
+
+@dataclasses.dataclass(frozen=True)
+class League(LeagueConfig):
+    """Static configuration of a league."""
+
+    hidden_sizes: tuple[Annotated[int, Gt(0)], ...] = (64, 64)
+    """Units of each dense layer of a learner's policy network."""
 
 
 def check_is_exact(env: Any) -> None:
@@ -99,6 +108,21 @@ def build_self_play(env: Any, env_params: Any, config: SelfPlay) -> tuple[Agent,
         return agent, from_rules(agent, jnp.int32(0))
     rollouts = OnPolicyConfig(config.num_games, env.game.longest, reset_each_rollout=True)
     return agent, on_policy(agent, env, env_params, rollouts)
+
+
+def build_league(env: Any, env_params: Any, config: League) -> tuple[Agent, Trainer]:
+    """A league of learners. A run counts the iterations of all of them, so that it compares with fewer learners.
+
+    Raises:
+        ArgumentError: the environment is no game of which all positions are known, or the league has no main agent.
+    """
+    del env_params
+    check_is_exact(env)
+    check_league(config)
+    features, space = game_theory.features(env.game), Discrete(env.num_actions)
+    network = actor_critic(features[0], space, config.hidden_sizes)
+    agent = league(env.game, network, config)
+    return agent, from_rules(agent, jnp.int32(0), config.copy_every * config.learners)
 
 
 def ignored_by_solvers(options: Options, observation: Any) -> dict[str, str]:
