@@ -11,6 +11,7 @@ from jaxrl.agents.dqn import DQNHparams, RainbowHparams, dqn
 from jaxrl.agents.gail import DiscriminatorHparams, GAILConfig, GAILHparams, gail
 from jaxrl.agents.game_tables import game_solver
 from jaxrl.agents.iqn import IQNConfig, IQNHparams, iqn
+from jaxrl.agents.league import LeagueConfig, LeagueHparams, league
 from jaxrl.agents.minibatches import MinibatchConfig
 from jaxrl.agents.muzero import MuZeroConfig, MuZeroHparams, muzero
 from jaxrl.agents.normalised import normalised

@@ -13,6 +13,7 @@ from jaxrl.game_theory.sequence_form import (
     best_response,
     check_policy,
     counterfactual_values,
+    counting_wins,
     exploitability,
     features,
     nash_conv,

@@ -30,6 +30,7 @@ class Side(NamedTuple):
             there. The number of these sets stands for none.
         payoff: what the player wins at the ends that follow its sequence with no decision of its own between, times the
             probability of chance, `[S, M]`; 0 for missing ones.
+        wins: the same of a game in which a win counts 1 and a loss −1, `[S, M]`.
         opponent: the sequence of the other player at these ends, int32 `[S, M]`.
         chance: the probability of chance at each position of an information set, `[I, H]`; 0 for missing ones.
         seen: the sequence of the other player there, int32 `[I, H]`.
@@ -38,6 +39,7 @@ class Side(NamedTuple):
     ancestors: Array
     children: tuple[Array, ...]
     payoff: Array
+    wins: Array
     opponent: Array
     chance: Array
     seen: Array
@@ -95,6 +97,12 @@ class Game:
         """The rows of a player in a policy."""
         first, second = self.num_sets
         return slice(0, first) if player == 0 else slice(first, first + second)
+
+
+def counting_wins(game: Game) -> Game:
+    """The same game, but a win counts 1 and a loss −1, whatever they earn."""
+    first, second = (side._replace(payoff=side.wins) for side in game.sides)
+    return dataclasses.replace(game, sides=(first, second))
 
 
 def uniform_policy(game: Game) -> Array:

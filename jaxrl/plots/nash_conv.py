@@ -1,6 +1,6 @@
 """Pictures of how play approaches an equilibrium."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ CURVES = {
     "nash_conv_last": "last policy",
     "nash_conv": "average policy",
     "nash_conv_network": "network that represents the average",
+    "nash_conv_uniform": "uniform mixture of all copies",
 }
 """The columns that are drawn, and what they are of."""
 
@@ -42,6 +43,36 @@ def draw_nash_conv(metrics: Path, title: str, picture: Path) -> None:
     axes.set(xscale="log", yscale="log")
     axes.grid(alpha=0.2, which="both")
     axes.legend(frameon=False, fontsize=9)
+    figure.savefig(picture)
+
+
+def draw_league(
+    payoffs: np.ndarray, weights: np.ndarray, elo: np.ndarray, roles: Sequence[str], title: str, picture: Path
+) -> None:
+    """Draws who beats whom among players in the order in which they came, their ratings, and their equilibrium.
+
+    Args:
+        payoffs: what the row wins from the column, `[K, K]`.
+        weights: of the players in the equilibrium mixture, `[K]`.
+        elo: their ratings, `[K]`.
+        roles: what each is, `[K]`.
+        title: of the picture.
+        picture: the PNG to write.
+    """
+    subtitle = "left: what the row wins from the column; right: Elo, with the size of a dot its part in the equilibrium"
+    figure, (left, right) = new_panels(2, (4.4, 3.8), title, subtitle, "player, in order of time", sharey=False)
+    most = float(np.abs(payoffs).max()) or 1.0
+    image = left.imshow(payoffs, cmap="RdBu", vmin=-most, vmax=most)
+    figure.colorbar(image, ax=left, shrink=0.8)
+    left.grid(visible=False)
+    for colour, role in zip(LINES, dict.fromkeys(roles), strict=False):
+        rows = np.flatnonzero([x == role for x in roles])
+        right.plot(rows, elo[rows], color=colour, linewidth=0.8, alpha=0.5)
+        right.scatter(rows, elo[rows], 6 + 400 * weights[rows], color=colour, label=role, alpha=0.8)
+    right.set_ylabel("Elo rating", fontsize=9)
+    for axes in (left, right):
+        axes.set_xlabel("player, in order of time", fontsize=9)
+    right.legend(frameon=False, fontsize=8)
     figure.savefig(picture)
 
 

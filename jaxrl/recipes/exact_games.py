@@ -12,13 +12,15 @@ from annotated_types import Gt, Interval
 
 from jaxrl import game_theory
 from jaxrl.agents.game_tables import game_solver
-from jaxrl.agents.league import LeagueConfig, check_league, league
+from jaxrl.agents.league import LeagueConfig, LeagueState, check_league, league
 from jaxrl.agents.self_play_ppo import SelfPlayConfig, self_play_ppo
 from jaxrl.arguments import ArgumentError
 from jaxrl.envs.tensor_game import TensorGame
-from jaxrl.game_theory import Solver
+from jaxrl.game_theory import Game, Solver
+from jaxrl.game_theory.psro import expected_payoffs
+from jaxrl.games import elo_ratings
 from jaxrl.networks import actor_critic
-from jaxrl.plots.nash_conv import draw_nash_conv
+from jaxrl.plots.nash_conv import draw_league, draw_nash_conv
 from jaxrl.plots.picture_errors import errors_as_notes
 from jaxrl.runs import run_directory
 from jaxrl.runs.experiment import ignored_settings
@@ -27,7 +29,7 @@ from jaxrl.training import OnPolicyConfig, on_policy
 from jaxrl.training.from_rules import from_rules
 from jaxrl.types import Agent, Discrete, PyTree, Trainer
 
-PICTURE = "nash_conv.png"
+PICTURE, LEAGUE_PICTURE = "nash_conv.png", "league.png"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,6 +149,18 @@ def ignored_by_self_play(options: Options, observation: Any) -> dict[str, str]:
     )
 
 
+def ignored_by_league(options: Options, observation: Any) -> dict[str, str]:
+    """The settings that a league ignores, and why."""
+    del observation
+    config, hparams = options.config, options.hparams
+    return ignored_settings(
+        (True, "a league, whose past are copies", ("hparams.past",)),
+        (config.num_steps == 1, "config.num_steps 1", ("hparams.clip",)),
+        (hparams.magnet == 0, "hparams.magnet 0", ("hparams.magnet_half_life", "hparams.magnet_floor")),
+        (not config.league_exploiters, "config.league_exploiters 0", ("hparams.restart_probability",)),
+    )
+
+
 def report(agent: Agent, env: TensorGame, env_params: Any, agent_states: PyTree, directory: Path) -> dict[str, Any]:
     """NashConv and the value of the game for the average policy of each seed, in double precision.
 
@@ -175,6 +189,49 @@ def report(agent: Agent, env: TensorGame, env_params: Any, agent_states: PyTree,
         "game_value_per_seed": values.tolist(),
         **last_row(metrics, "nash_conv_last", "nash_conv_network"),
     }
+
+
+def report_league(
+    agent: Agent, env: TensorGame, env_params: Any, agent_states: LeagueState, directory: Path
+) -> dict[str, Any]:
+    """As `report`, and the Elo rating of the first main agent above its first copy, from exact probabilities to win.
+
+    Draws who beats whom among the copies of the first seed.
+    """
+    entries = report(agent, env, env_params, agent_states, directory)
+    options = run_directory.read_config(directory)["options"]
+    roles = (
+        ["main agent"] * options["config.main_agents"]
+        + ["main exploiter"] * options["config.main_exploiters"]
+        + ["league exploiter"] * options["config.league_exploiters"]
+    )
+    ratings = []
+    for seed in range(len(agent_states.size)):
+        state = jax.tree.map(lambda x, seed=seed: np.asarray(x[seed]), agent_states)
+        numbers = np.arange(
+            max(0, int(state.size) - len(state.weights)), int(state.size)
+        )  # of the copies that are left
+        places, names = numbers % len(state.weights), [roles[i % len(roles)] for i in numbers]
+        elo = elo_of(env.game, [x[places] for x in state.plans])
+        mains = np.flatnonzero(numbers % len(roles) == 0)
+        ratings.append(float(elo[mains[-1]] - elo[mains[0]]))
+        if seed == 0:
+            payoffs, weights = state.payoffs[np.ix_(places, places)], state.weights[places]
+            title = f"A league in {env.game.name.replace('_', ' ')}"
+            with errors_as_notes(directory / LEAGUE_PICTURE):
+                draw_league(payoffs, weights, elo, names, title, directory / LEAGUE_PICTURE)
+    return entries | {"elo": float(np.mean(ratings)), "elo_per_seed": ratings, "copies": len(numbers)}
+
+
+def elo_of(game: Game, plans: list[np.ndarray]) -> np.ndarray:
+    """Elo ratings of players by their plans `[K, S]`, 0 for the first: as if each two had met in 1,000 games.
+
+    Their results are the exact probabilities, and one more draw, which keeps the ratings finite.
+    """
+    won = np.asarray(jax.jit(expected_payoffs)(game_theory.counting_wins(game), *plans), np.float64)
+    points = 1000 * (1 + (won - won.T) / 2) / 2
+    np.fill_diagonal(points, 0)
+    return elo_ratings(np.clip(points, 0, 1000), prior_draws=1.0).elo
 
 
 def last_row(metrics: Path, *columns: str) -> dict[str, float]:
