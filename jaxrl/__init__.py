@@ -9,7 +9,7 @@ from jaxrl import interrupt  # noqa: F401
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from jaxrl import distributions, games, inverse, networks, ops, planning, search
+from jaxrl import distributions, game_theory, games, inverse, networks, ops, planning, search
 from jaxrl.agents import (
     A2CHparams,
     AlphaGoConfig,
@@ -49,6 +49,8 @@ from jaxrl.agents import (
     RoutingHparams,
     SACHparams,
     SearchConfig,
+    SelfPlayConfig,
+    SelfPlayHparams,
     SequenceConfig,
     TD3Hparams,
     a2c,
@@ -63,6 +65,7 @@ from jaxrl.agents import (
     dyna,
     dyna_q,
     gail,
+    game_solver,
     gate,
     gated,
     iqn,
@@ -79,6 +82,7 @@ from jaxrl.agents import (
     reinforce,
     routing,
     sac,
+    self_play_ppo,
     td3,
 )
 from jaxrl.arguments import ArgumentError
@@ -96,6 +100,7 @@ from jaxrl.training import (
     Program,
     RunInfo,
     evaluate,
+    from_rules,
     off_policy,
     offline,
     on_policy,
@@ -146,15 +151,16 @@ __all__ = [
     "PETSConfig", "PETSHparams", "PPOHparams", "PQNHparams", "PrioritisedSweepingHparams", "Program",
     "QLearningHparams", "RainbowHparams", "RecurrentAttentionConfig", "RecurrentAttentionHparams",
     "RecurrentDQNHparams", "ReinforceConfig", "ReinforceHparams", "RoutingConfig", "RoutingHparams", "RunInfo",
-    "SACHparams", "Sample", "SearchConfig", "SequenceConfig", "SweepResult", "SweepSpec", "TD3Hparams", "Task",
-    "TrainState", "TrainedPolicy", "Trainer", "Transition", "a2c", "action_space_of", "actor_critic", "alphago",
-    "alphazero", "averaged", "behaviour_cloning", "captioning", "clone", "dagger", "distributions", "dqn", "dyna",
-    "dyna_q", "evaluate", "gail", "games", "gate", "gated", "inverse", "iqn", "learned_model", "load", "load_dataset",
-    "make", "muzero", "networks", "normalised", "off_policy", "offline", "on_policy", "ops", "pets", "planning",
+    "SACHparams", "Sample", "SearchConfig", "SelfPlayConfig", "SelfPlayHparams", "SequenceConfig", "SweepResult",
+    "SweepSpec", "TD3Hparams", "Task", "TrainState", "TrainedPolicy", "Trainer", "Transition", "a2c",
+    "action_space_of", "actor_critic", "alphago", "alphazero", "averaged", "behaviour_cloning", "captioning", "clone",
+    "dagger", "distributions", "dqn", "dyna", "dyna_q", "evaluate", "from_rules", "gail", "game_solver",
+    "game_theory", "games", "gate", "gated", "inverse", "iqn", "learned_model", "load", "load_dataset", "make",
+    "muzero", "networks", "normalised", "off_policy", "offline", "on_policy", "ops", "pets", "planning",
     "policy_network", "population", "ppo", "pqn", "prioritised_sweeping", "q_learning", "q_network", "read_spec",
     "record_dataset", "recurrent_attention", "recurrent_dqn", "recurrent_ppo", "reinforce", "render", "render_state",
-    "render_values", "repeat", "rollout", "routing", "run", "sac", "save_dataset", "save_video", "search", "sweep",
-    "td3", "vectorize",
+    "render_values", "repeat", "rollout", "routing", "run", "sac", "save_dataset", "save_video", "search",
+    "self_play_ppo", "sweep", "td3", "vectorize",
 ]  # fmt: skip
 
 

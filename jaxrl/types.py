@@ -63,11 +63,12 @@ class Unit(NamedTuple):
 
 ENV_STEPS = Unit("env_steps", "environment steps")
 GRADIENT_STEPS = Unit("gradient_steps", "gradient steps")
+ITERATIONS = Unit("iterations", "iterations")
 
 
 def unit_of(columns: Collection[str]) -> Unit:
     """What a table with these columns, or a summary with these entries, counts."""
-    return GRADIENT_STEPS if GRADIENT_STEPS.column in columns else ENV_STEPS
+    return next((unit for unit in (GRADIENT_STEPS, ITERATIONS) if unit.column in columns), ENV_STEPS)
 
 
 class Input(NamedTuple):
@@ -214,7 +215,8 @@ class Agent(NamedTuple, Generic[StateT]):
         searches: whether `policy` searches, with the policy that is in `outputs`.
 
     `env_steps` is the trainer's clock, a float32 scalar: the environment steps of one agent so far, over all its
-    environments; in the offline trainer its gradient steps. Schedules depend on it alone, so a run can be extended.
+    environments; in the offline trainer its gradient steps, and without data its iterations. Schedules depend on it
+    alone, so a run can be extended.
     """
 
     init: Callable[[Array, Hparams, PyTree], StateT]

@@ -12,7 +12,9 @@ from jaxrl.agents.dqn import DQNHparams, RainbowHparams, dqn
 from jaxrl.agents.dyna import DynaConfig, DynaHparams, dyna
 from jaxrl.agents.dyna_q import DynaQHparams, dyna_q
 from jaxrl.agents.gail import DiscriminatorHparams, GAILConfig, GAILHparams, gail
+from jaxrl.agents.game_tables import game_solver
 from jaxrl.agents.iqn import IQNConfig, IQNHparams, iqn
+from jaxrl.agents.league import LeagueConfig, LeagueHparams, league
 from jaxrl.agents.minibatches import MinibatchConfig
 from jaxrl.agents.muzero import MuZeroConfig, MuZeroHparams, muzero
 from jaxrl.agents.normalised import normalised
@@ -31,4 +33,5 @@ from jaxrl.agents.recurrent_ppo import SequenceConfig, recurrent_ppo
 from jaxrl.agents.reinforce import ReinforceConfig, ReinforceHparams, reinforce
 from jaxrl.agents.routing import RoutingConfig, RoutingHparams, routing
 from jaxrl.agents.sac import SACHparams, sac
+from jaxrl.agents.self_play_ppo import SelfPlayConfig, SelfPlayHparams, self_play_ppo
 from jaxrl.agents.td3 import TD3Hparams, td3

@@ -23,6 +23,8 @@ from jaxrl.envs.maps import map_text
 from jaxrl.envs.minatar import GAMES, MinAtar
 from jaxrl.envs.planar_hopper import PlanarHopper
 from jaxrl.envs.robots import PREFIXES, find_robot
+from jaxrl.envs.tensor_game import tensor_game
+from jaxrl.game_theory import GAMES as TENSOR_GAMES
 from jaxrl.games.names import GAMES as BOARD_GAMES
 
 RULES = ("original", "gymnax")
@@ -48,10 +50,10 @@ def make(env_id: str, rules: str | None = None, **options: Any) -> tuple[Any, An
 
     Args:
         env_id: a name in `NAMES`, any name that gymnax knows, `"game:NAME"` for a game of two players, which one agent
-            plays for both (see `jaxrl.games`), `"gymnasium:NAME"` for an environment of gymnasium, which
-            steps on the host, `"brax:NAME"` or `"playground:NAME"` for a robot of brax or MuJoCo Playground, or
-            `"module:factory"` for a function that returns an environment with gymnax 1.0's interface, or such an
-            environment and its parameters.
+            plays for both (see `jaxrl.games` and `jaxrl.game_theory`), `"gymnasium:NAME"` for an environment of
+            gymnasium, which steps on the host, `"brax:NAME"` or `"playground:NAME"` for a robot of brax or MuJoCo
+            Playground, or `"module:factory"` for a function that returns an environment with gymnax 1.0's interface,
+            or such an environment and its parameters.
         rules: for MinAtar's games, "original" (the default: 6 actions, sticky 0.1, ramping, no cap) or "gymnax"
             (minimal actions, no sticky actions, episodes truncated after 1000 steps, in Freeway after 2500).
         options: for "GridWorld", the arguments of `jaxrl.envs.grid_world.GridWorld`, such as `map` and
@@ -121,8 +123,10 @@ def _find_factory(env_id: str, rules: str | None) -> Callable[..., Any]:
         return OWN[env_id]
     if env_id.startswith(game.PREFIX):
         name = env_id.removeprefix(game.PREFIX)
+        if name in TENSOR_GAMES:
+            return partial(tensor_game, name)
         if name not in BOARD_GAMES:
-            prefixed = [game.PREFIX + known for known in BOARD_GAMES]
+            prefixed = [game.PREFIX + known for known in (*BOARD_GAMES, *TENSOR_GAMES)]
             raise ArgumentError("env_id", f"must be a known game ({suggest(env_id, prefixed)})", env_id)
         return partial(game.game_environment, name)
     if env_id.startswith(f"{PREFIX}:"):

@@ -119,6 +119,7 @@ def _side(player: int, positions: list[_Position], sets: list[_Set], in_set: lis
         above = [] if x.parent == EMPTY else ancestors[x.parent[0] - first[player]]
         ancestors.append([*above, *([] if x.parent == EMPTY else [index(x.parent, player)])])
     payoff: list[list] = [[] for _ in range(count[player] * num_actions + 1)]
+    wins: list[list] = [[] for _ in payoff]
     opponent: list[list] = [[] for _ in payoff]
     chance: list[list] = [[] for _ in own]
     seen: list[list] = [[] for _ in own]
@@ -127,6 +128,7 @@ def _side(player: int, positions: list[_Position], sets: list[_Set], in_set: lis
         if isinstance(position.event, End):
             mine = index(position.sequences[player], player)
             payoff[mine].append(position.chance * position.event.utility * (1 - 2 * player))
+            wins[mine].append(position.chance * np.sign(position.event.utility) * (1 - 2 * player))
             opponent[mine].append(other)
         elif number >= 0 and sets[number].player == player:
             chance[number - first[player]].append(position.chance)
@@ -136,6 +138,7 @@ def _side(player: int, positions: list[_Position], sets: list[_Set], in_set: lis
         _padded(ancestors, empty, np.int32),
         _children(own, first[player], num_actions),
         _padded(payoff, 0, np.float64),
+        _padded(wins, 0, np.float64),
         _padded(opponent, 0, np.int32),
         _padded(chance, 0, np.float64),
         _padded(seen, 0, np.int32),
@@ -174,7 +177,10 @@ def _tree(positions: list[_Position], in_set: list[int]) -> Tree:
             chance[here, list(x.event.outcomes)] = x.event.probabilities
         else:
             utility[here] = x.event.utility
-    return Tree(child, player, np.maximum(in_set, 0).astype(np.int32), chance, utility)  # type: ignore[arg-type]
+    sets = np.zeros(len(positions), np.int32)
+    for here, x in enumerate(positions):
+        sets[here] = in_set[here] if in_set[here] >= 0 else sets[x.parent]
+    return Tree(child, player, sets, chance, utility)  # type: ignore[arg-type]
 
 
 def _longest(positions: list[_Position]) -> int:

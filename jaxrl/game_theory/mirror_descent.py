@@ -49,7 +49,7 @@ def _init(game: Game) -> MirrorDescentState:
     return MirrorDescentState(jnp.log(jnp.where(game.legal, policy, 1)), plans)
 
 
-def annealed(x: ArrayLike, half_life: ArrayLike, t: Array) -> Array:
+def annealed(x: ArrayLike, half_life: Array | float, t: Array) -> Array:
     """`x h / (h + t)`, or `x` if `h` is 0."""
     return jnp.where(half_life > 0, x * half_life / jnp.maximum(half_life + t, 1e-9), x)
 

@@ -70,7 +70,7 @@ def matrix_equilibrium(payoffs: Array, present: Array, iterations: int = 1000) -
 def expected_payoffs(game: Game, first: Array, second: Array) -> Array:
     """What the first player wins with plans `[M, S]` against plans `[N, S]`, `[M, N]`."""
     side = game.sides[0]
-    leaves = jax.vmap(lambda x: (side.payoff * x[side.opponent]).sum(-1))(second)
+    leaves = jax.vmap(lambda x: (jnp.asarray(side.payoff, x.dtype) * x[side.opponent]).sum(-1))(second)
     return first @ leaves.T
 
 

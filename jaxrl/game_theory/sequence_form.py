@@ -30,6 +30,7 @@ class Side(NamedTuple):
             there. The number of these sets stands for none.
         payoff: what the player wins at the ends that follow its sequence with no decision of its own between, times the
             probability of chance, `[S, M]`; 0 for missing ones.
+        wins: the same of a game in which a win counts 1 and a loss −1, `[S, M]`.
         opponent: the sequence of the other player at these ends, int32 `[S, M]`.
         chance: the probability of chance at each position of an information set, `[I, H]`; 0 for missing ones.
         seen: the sequence of the other player there, int32 `[I, H]`.
@@ -38,6 +39,7 @@ class Side(NamedTuple):
     ancestors: Array
     children: tuple[Array, ...]
     payoff: Array
+    wins: Array
     opponent: Array
     chance: Array
     seen: Array
@@ -49,7 +51,7 @@ class Tree(NamedTuple):
     Attributes:
         child: the position after each action or outcome, int32 `[P, K]`; 0 for those that there are not.
         player: whose turn it is: 0, 1, 2 for chance, 3 at an end, int32 `[P]`.
-        set: the information set, int32 `[P]`; 0 where nobody decides.
+        set: the information set, int32 `[P]`; where nobody decides, that of the last decision, or 0.
         chance: the probabilities of outcomes, `[P, K]`; 0 elsewhere.
         utility: what the first player wins at an end, `[P]`; 0 elsewhere.
     """
@@ -95,6 +97,12 @@ class Game:
         """The rows of a player in a policy."""
         first, second = self.num_sets
         return slice(0, first) if player == 0 else slice(first, first + second)
+
+
+def counting_wins(game: Game) -> Game:
+    """The same game, but a win counts 1 and a loss −1, whatever they earn."""
+    first, second = (side._replace(payoff=side.wins) for side in game.sides)
+    return dataclasses.replace(game, sides=(first, second))
 
 
 def uniform_policy(game: Game) -> Array:
@@ -144,10 +152,15 @@ def plan(game: Game, policy: Array, player: int) -> Array:
     return jnp.append(weights.reshape(-1), 1)
 
 
+def met(side: Side, others: Array) -> Array:
+    """The probability that chance and the other player, with a plan `[S]`, contribute to each set, `[I]`."""
+    return (jnp.asarray(side.chance, others.dtype) * others[side.seen]).sum(-1)
+
+
 def opponent_reach(game: Game, policy: Array, player: int) -> Array:
     """The probability that chance and the other player contribute to each information set of a player, `[I]`."""
     side = game.sides[player]
-    return (side.chance * plan(game, policy, 1 - player)[side.seen]).sum(-1)
+    return met(side, plan(game, policy, 1 - player))
 
 
 def sequence_values(game: Game, others: Array, player: int, policy: Array | None) -> tuple[Array, Array]:
@@ -165,15 +178,15 @@ def sequence_values(game: Game, others: Array, player: int, policy: Array | None
     """
     side, rows = game.sides[player], game.rows(player)
     legal = jnp.asarray(game.legal)[rows]
-    leaves = (side.payoff * others[side.opponent]).sum(-1)
+    leaves = (jnp.asarray(side.payoff, others.dtype) * others[side.opponent]).sum(-1)
     actions, root = leaves[:-1].reshape(legal.shape), leaves[-1]
     found: list[Array] = []
     below, end = jnp.zeros(1, leaves.dtype), legal.shape[0]
     for children in reversed(side.children):
         level = slice(end - children.shape[-3], end)
         q = actions[level] + below[children].sum(-1)
-        best = policy is None
-        values = jnp.where(legal[level], q, -jnp.inf).max(-1) if best else (policy[rows][level] * q).sum(-1)
+        best = jnp.where(legal[level], q, -jnp.inf).max(-1)
+        values = best if policy is None else (policy[rows][level] * q).sum(-1)
         below, end = jnp.append(values, 0), level.start
         found.insert(0, q)
     return jnp.concatenate(found), root + below.sum()
@@ -201,6 +214,19 @@ def visits(game: Game, policy: Array) -> Array:
 def value(game: Game, policy: Array) -> Array:
     """What the first player expects to win, scalar."""
     return sequence_values(game, plan(game, policy, 1), 0, policy)[1]
+
+
+def features(game: Game) -> Array:
+    """What a network knows of each information set, float32 `[I, F]`: which letter of its label is where.
+
+    Labels are of fields with spaces between, such as a player's card, the bets, the public card, and more bets.
+    """
+    letters = [
+        {(i, j, letter) for i, field in enumerate(label.split(" ")) for j, letter in enumerate(field)}
+        for label in game.labels
+    ]
+    columns = sorted(set().union(*letters))
+    return jnp.asarray(np.array([[column in row for column in columns] for row in letters], np.float32))
 
 
 def best_response(game: Game, policy: Array) -> tuple[Array, Array]:

@@ -1,10 +1,13 @@
 """`make_game`: the arrays of a game from its name."""
 
+import inspect
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
+from typing import Annotated, Any
 
-from jaxrl.arguments import ArgumentError, suggest
+from annotated_types import Ge
+
+from jaxrl.arguments import ArgumentError, check_value, suggest
 from jaxrl.game_theory import rules
 from jaxrl.game_theory.game_tree import build
 from jaxrl.game_theory.rules import Rules, matrix_game
@@ -13,6 +16,7 @@ from jaxrl.game_theory.sequence_form import Game
 
 def _disc(rings: int = 4, directions: int = 12, transitive: float = 1.0) -> Rules:
     _check_sizes(rings=rings, directions=directions)
+    check_value("transitive", transitive, Annotated[float, Ge(0)])
     return matrix_game(rules.disc_payoffs(rings, directions, transitive))
 
 
@@ -54,8 +58,8 @@ def make_game(name: str, **options: Any) -> Game:
     if name not in GAMES:
         rule = f"must be a game of which all positions are known ({suggest(name, GAMES)})"
         raise ArgumentError("name", rule, name)
-    try:
-        made = GAMES[name](**options)
-    except TypeError as error:
-        raise ArgumentError("options", f"must be those of {name} ({error})", got=", ".join(options)) from error
-    return build(name, made)
+    known = inspect.signature(GAMES[name]).parameters
+    for option, value in options.items():
+        if option not in known:
+            raise ArgumentError(option, f"is not an option of {name}, which has {', '.join(known) or 'none'}", value)
+    return build(name, GAMES[name](**options))

@@ -16,7 +16,11 @@ if TYPE_CHECKING:
     import polars as pl
     from matplotlib.axes import Axes
 
-MEASURES = {"episode_return": "training return", EVAL_RETURN: "evaluation return"}
+MEASURES = {
+    "nash_conv": "NashConv of the average policy",
+    "episode_return": "training return",
+    EVAL_RETURN: "evaluation return",
+}
 """What the legend says of returns. All others are metrics of the training."""
 FEW_ROWS = 12
 """Curves of at most this many points show each point as a dot."""
@@ -28,11 +32,14 @@ Curve = tuple[np.ndarray, np.ndarray]
 def measure_of(columns: Sequence[str]) -> str | None:
     """The metric whose curve shows how a run learns.
 
-    It is the training return; offline, the return of evaluations, or the loss; or else the first.
+    It is NashConv where it is known, or the training return; offline, the return of evaluations, or the loss; or else
+    the first.
     """
     own = {"seed", "agent", unit_of(columns).column, *CLOCK_COLUMNS}
     metrics = [name for name in columns if name not in own]
-    return next((name for name in ("episode_return", EVAL_RETURN, "loss", *metrics) if name in metrics), None)
+    return next(
+        (name for name in ("nash_conv", "episode_return", EVAL_RETURN, "loss", *metrics) if name in metrics), None
+    )
 
 
 def read_curves(metrics: Path, column: str) -> dict[int, Curve]:
@@ -107,6 +114,8 @@ def draw_mean(axes: "Axes", steps: np.ndarray, returns: np.ndarray, colour: Any,
 
 def words(measure: str) -> str:
     """A column's name on an axis."""
+    if measure == "nash_conv":
+        return "NashConv"
     return measure.replace("eval_", "evaluation_").replace("_", " ")
 
 

@@ -13,6 +13,7 @@ from jaxrl.envs.base import Environment
 from jaxrl.envs.game import GameEnvironment
 from jaxrl.envs.grid_world import GridWorld
 from jaxrl.envs.minatar import MinAtar
+from jaxrl.envs.tensor_game import TensorGame
 from jaxrl.plots.game_boards import draw_position, players
 from jaxrl.plots.grid_values import grid_board
 from jaxrl.plots.palette import (
@@ -127,6 +128,8 @@ def draw(env: Any, observation: Any, before: Any = None) -> tuple[Image.Image, L
         return grid_board(env, array)
     if isinstance(env, GameEnvironment):
         return draw_position(env.game, array, None if before is None else to_numpy(before)), players()
+    if isinstance(env, TensorGame) and array.shape == ():
+        return _draw_label(env.game.labels[int(array)].split(" ")), []
     if isinstance(env, MinAtar) and array.ndim == 3 and array.shape[-1] == len(env.game.channels):
         return _draw_board(array), [(name, _colour(c)) for c, name in enumerate(env.game.channels)]
     physics = {("CartPole-v1", (4,)): _draw_cart_pole, ("Pendulum-v1", (3,)): _draw_pendulum}
@@ -181,6 +184,16 @@ def _draw_board(observation: np.ndarray) -> Image.Image:
         corners = (x * cell + inset, y * cell + inset, (x + 1) * cell - 2 - inset, (y + 1) * cell - 2 - inset)
         ImageDraw.Draw(board).rectangle(corners, _colour(channel))
     return board
+
+
+def _draw_label(words: list[str]) -> Image.Image:
+    """Draws what a player knows, a line each."""
+    picture = Image.new("RGB", (BOARD, BOARD), BACKGROUND)
+    size = min(BOARD / (len(words) + 1), 1.5 * BOARD / max(map(len, words)), 72)
+    for row, word in enumerate(words):
+        middle = (BOARD / 2, BOARD * (row + 1) / (len(words) + 1))
+        ImageDraw.Draw(picture).text(middle, word, INK, ImageFont.load_default(size), anchor="mm")
+    return picture
 
 
 def _draw_image(values: np.ndarray) -> Image.Image:

@@ -15,6 +15,7 @@ from jaxrl.envs.digits import DigitImages
 from jaxrl.envs.game import GameEnvironment
 from jaxrl.envs.grid_world import GridWorld
 from jaxrl.envs.rollout import host_rollout
+from jaxrl.envs.tensor_game import TensorGame
 from jaxrl.formatting import format_return
 from jaxrl.plots.game_boards import outcome
 from jaxrl.plots.palette import flat_cells
@@ -161,7 +162,7 @@ def write_gif(draw: Callable[[int], Image.Image], milliseconds: Sequence[int], p
 
 def frame_time(env: Any, observations: PyTree) -> int:
     """Milliseconds to show a step: real time for two environments, elsewhere a pace that the eye can follow."""
-    if isinstance(env, GridWorld | GameEnvironment | DigitImages):
+    if isinstance(env, GridWorld | GameEnvironment | DigitImages | TensorGame):
         return 400
     if getattr(env, "name", "").rpartition(":")[2] in ("CartPole-v1", "PlanarHopper"):
         return 20

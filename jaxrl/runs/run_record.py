@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from jaxrl.formatting import describe_spread, format_mean, format_number
 from jaxrl.runs import run_directory
-from jaxrl.training.measure import NO_MISTAKES, RETURN
+from jaxrl.training.measure import NASH_CONV, NO_MISTAKES, RETURN
 from jaxrl.types import unit_of
 
 
@@ -18,6 +20,9 @@ def describe_return(summary: dict[str, Any]) -> str:
     if summary.get("eval_measure") == NO_MISTAKES:
         spread = describe_spread(len(returns))
         return f"{format_mean([100 * x for x in returns])} %" + (f", {spread}" if spread else "")
+    if summary.get("eval_measure") == NASH_CONV:
+        each = ", ".join(format_number(x, 3) for x in returns)
+        return f"{format_number(float(np.mean(returns)), 4)}" + (f" (seeds: {each})" if len(returns) > 1 else "")
     spread = describe_spread(len(returns)) or f"standard deviation over episodes {summary['eval_return_std']:.2f}"
     return f"{format_mean(returns)}, {spread}"
 

@@ -3,6 +3,7 @@
 from jaxrl.training.best import Best
 from jaxrl.training.checkpoint import CheckpointError, Checkpoints
 from jaxrl.training.evaluation import Evaluation, evaluate, evaluate_agents, evaluation_while_training
+from jaxrl.training.from_rules import from_rules
 from jaxrl.training.host_loop import RunResult, run
 from jaxrl.training.hparams import as_arrays, repeat
 from jaxrl.training.loggers import Logger, RunInfo

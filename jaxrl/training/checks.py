@@ -12,7 +12,8 @@ from jaxrl.training.loggers import CLOCK_COLUMNS
 from jaxrl.types import Agent, Array, Box, Decision, Discrete, Hparams, Mean, Metrics, PyTree, Trainer
 
 TAKEN = (
-    "seed", "agent", "env_steps", "gradient_steps", "episodes", "episode_return", "episode_length", *CLOCK_COLUMNS,
+    "seed", "agent", "env_steps", "gradient_steps", "iterations", "episodes", "episode_return", "episode_length",
+    *CLOCK_COLUMNS,
 )  # fmt: skip
 """The columns of `metrics.csv` that are not metrics of an agent."""
 

@@ -7,9 +7,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxrl import game_theory
 from jaxrl.distributions import masked
 from jaxrl.envs import vectorize
 from jaxrl.envs.game import GameEnvironment
+from jaxrl.envs.tensor_game import TensorGame
+from jaxrl.game_theory import Game
 from jaxrl.games import ILLEGAL, BoardGame, Solution, UnsolvedError, judge
 from jaxrl.random import as_keys
 from jaxrl.training.evaluation import EvaluateAgents, Evaluation, evaluate_agents, for_each_agent
@@ -18,13 +21,14 @@ from jaxrl.types import Agent, Array, Decision, Input, PyTree
 RETURN = "evaluation return"
 NO_MISTAKES = "moves without a mistake"
 AGAINST_RANDOM = "return against a random player"
+NASH_CONV = "negative NashConv"
 
 
 class Measure(NamedTuple):
     """What evaluations measure, the more the better.
 
     Attributes:
-        words: what it is: `RETURN`, `NO_MISTAKES` or `AGAINST_RANDOM`.
+        words: what it is: `RETURN`, `NO_MISTAKES`, `AGAINST_RANDOM` or `NASH_CONV`.
         evaluate: evaluates agents. The measure is their mean `Evaluation.episode_return`.
     """
 
@@ -38,7 +42,8 @@ def measure_of(agent: Agent, env: Any, env_params: Any, episodes: int, max_steps
     It is the return of episodes, but not in a game in which the agent moves for both players: that return falls as both
     learn to defend. There it is the share of moves that are no mistakes, in positions of the game's `judge`; without a
     judge, the return of games against a uniformly random player. The agent moves without its search, if it has one:
-    what its network has learned shows early, and a search hides it.
+    what its network has learned shows early, and a search hides it. In a small game of imperfect information, it is
+    NashConv, how much both players could gain by a best response to the agent's policy, as a negative number.
 
     Args:
         agent: whose states are evaluated.
@@ -46,6 +51,8 @@ def measure_of(agent: Agent, env: Any, env_params: Any, episodes: int, max_steps
         episodes: how many; or positions, of a judge.
         max_steps: after so many, an unfinished episode counts with its return so far.
     """
+    if isinstance(env, TensorGame):
+        return Measure(NASH_CONV, for_each_agent(partial(nash_conv_of, agent, env.game)))
     if not (isinstance(env, GameEnvironment) and env.is_self_play):
         return Measure(RETURN, evaluate_agents(agent, vectorize(env, env_params, episodes), max_steps))
     alone = without_search(agent)
@@ -55,6 +62,22 @@ def measure_of(agent: Agent, env: Any, env_params: Any, episodes: int, max_steps
         envs = vectorize(env.against_random(), env_params, episodes)
         return Measure(AGAINST_RANDOM, evaluate_agents(alone, envs, max_steps))
     return Measure(NO_MISTAKES, for_each_agent(partial(judged, alone, env.game, solution)))
+
+
+def nash_conv_of(agent: Agent, game: Game, agent_state: PyTree, key: Array) -> Evaluation:
+    """NashConv of an agent's policy, as a negative return: of its `outputs`, or else of what `policy` always does."""
+    sets, legal = jnp.arange(len(game.labels), dtype=jnp.int32), jnp.asarray(game.legal)
+    if agent.outputs is None:
+        given = Input(sets, legal, agent.memory(agent_state, len(sets)))
+        policy = jax.nn.one_hot(agent.policy(agent_state, given, as_keys(key)).action, legal.shape[1])
+    else:
+        outputs = agent.outputs(agent_state, sets)
+        logits = getattr(outputs, "logits", None)
+        # Action values are no policy: such an agent is greedy.
+        greedy = jax.nn.one_hot(masked(outputs if logits is None else logits, legal).argmax(-1), legal.shape[1])
+        policy = greedy if logits is None else jax.nn.softmax(masked(logits, legal))
+    found = -game_theory.nash_conv(game, policy)[None]
+    return Evaluation(found, jnp.ones(1, jnp.int32), jnp.ones(1, bool))
 
 
 def without_search(agent: Agent) -> Agent:

@@ -1,5 +1,7 @@
 """Games as arrays: what policies are worth, and how far they are from an equilibrium."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -61,9 +63,9 @@ def enumerated_values(game: Game, policy: np.ndarray, player: int) -> tuple[np.n
 
     def expected(here: int) -> float:
         if tree.player[here] == 3:
-            return sign * tree.utility[here]
-        weights = tree.chance[here] if tree.player[here] == 2 else policy[tree.set[here]]
-        return sum(w * expected(tree.child[here, a]) for a, w in enumerate(weights) if tree.child[here, a])
+            return float(sign * tree.utility[here])
+        weights: Any = tree.chance[here] if tree.player[here] == 2 else policy[tree.set[here]]
+        return sum([w * expected(tree.child[here, a]) for a, w in enumerate(weights) if tree.child[here, a] > 0])
 
     def walk(here: int, others: float) -> None:
         if tree.player[here] == 3:
@@ -115,7 +117,7 @@ def test_a_best_response_wins_what_nash_conv_says() -> None:
 
 
 def test_kuhns_family_of_equilibria() -> None:
-    """Kuhn 1950: for all α in [0, 1/3], a bluff with the jack of probability α goes with three times it for the king."""
+    """Kuhn 1950: for all α in [0, 1/3], a bet of the jack with probability α goes with one of the king with 3 α."""
     game = make_game("kuhn_poker")
     for alpha in (0.0, 0.2, 1 / 3):
         bets = {"J": alpha, "Q": 0, "K": 3 * alpha, "Jpb": 0, "Qpb": alpha + 1 / 3, "Kpb": 1}
@@ -127,7 +129,7 @@ def test_kuhns_family_of_equilibria() -> None:
 
 
 def test_policies_are_averaged_by_reach() -> None:
-    """Who first never bets and then always with all cards, averaged: a set that one of them never reaches is its own."""
+    """Who never bets and who always bets, averaged: a set that only one of them reaches is its own."""
     game = make_game("kuhn_poker")
     rows = {label: i for i, label in enumerate(game.labels)}
     calm = jnp.tile(jnp.array([1.0, 0.0]), (12, 1))
@@ -188,7 +190,7 @@ def test_rules_and_names_are_checked() -> None:
         game_theory.build("lopsided", lopsided)
     with pytest.raises(ArgumentError, match=r"name must be a game of which all positions are known.*kuhn_poker"):
         make_game("kun_poker")
-    with pytest.raises(ArgumentError, match="options must be those of kuhn_poker"):
+    with pytest.raises(ArgumentError, match="cards is not an option of kuhn_poker, which has none"):
         make_game("kuhn_poker", cards=4)
     with pytest.raises(ArgumentError, match="coins must be a whole number from 1 to 100"):
         make_game("blotto", coins=0)

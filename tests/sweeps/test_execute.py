@@ -215,9 +215,7 @@ def test_the_example_in_python(tmp_path, monkeypatch) -> None:
     assert policy.options.hparams.learning_rate == best["hparams.learning_rate"]
     assert best["eval_return"] == result.configurations["eval_return"].max()
     assert read_spec(result.directory / "sweep.toml") == scope["spec"]
-    with pytest.raises(
-        ArgumentError, match=r"^best must be of a sweep with keep_best = true, got runs/sweep/"
-    ):
+    with pytest.raises(ArgumentError, match=r"^best must be of a sweep with keep_best = true, got runs/sweep/"):
         jaxrl.load(result.directory, best=True)
 
 

@@ -1,0 +1,84 @@
+"""Draws how both players of rock-paper-scissors circle as they learn, and what ends the circle."""
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from annotated_types import Gt, Interval
+
+from jaxrl import game_theory
+from jaxrl.arguments import check
+from jaxrl.cli.command import prepare_jax, screen
+from jaxrl.cli.errors import errors_in_one_line
+from jaxrl.cli.parse import parse
+from jaxrl.game_theory import MirrorDescentHparams, Solver
+from jaxrl.plots.nash_conv import draw_simplex
+from jaxrl.runs.options import default_hint
+from jaxrl.runs.run_directory import lock, make_out
+
+NAME = "rps_cycle"
+PICTURE = "simplex.png"
+START = jnp.array([[0.5, 0.3, 0.2], [0.5, 0.3, 0.2]])
+"""The policies of both players at the start, off the equilibrium."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    iterations: Annotated[int, Interval(gt=0, le=100_000)] = 300
+    """Iterations of each path."""
+    step_size: Annotated[float, Gt(0)] = 0.1
+    """Step size of mirror descent."""
+    magnet: Annotated[float, Gt(0)] = 0.2
+    """Weight of the magnet, the uniform policy."""
+    out: Annotated[Path | None, default_hint(f"runs/{NAME}/DATE-TIME", "DIR")] = None
+    """The directory to write to."""
+
+
+@errors_in_one_line()
+def main() -> None:
+    options = parse(Options, __doc__, prog=f"python -m jaxrl.experiments.{NAME}")
+    check(options)
+    prepare_jax()
+    directory = make_out(options.out, NAME)
+    with lock(directory, "out"):
+        draw_simplex(
+            follow(options), np.full(3, 1 / 3), ("rock", "paper", "scissors"),
+            "Rock-paper-scissors: the first player's policy", "circle: start; square: end; cross: equilibrium",
+            directory / PICTURE,
+        )  # fmt: skip
+    screen().print(f"picture: {directory / PICTURE}", soft_wrap=True)
+
+
+def follow(options: Options) -> dict[str, np.ndarray]:
+    """The first player's policies `[T, 3]` by what they are of."""
+    descent, play = game_theory.magnetic_mirror_descent(), game_theory.fictitious_play()
+    rates = {"magnet_half_life": 0.0, "step_size": options.step_size}
+    alone, drawn = (MirrorDescentHparams(magnet=x, **rates) for x in (0.0, options.magnet))
+    log_start = descent.init(GAME)._replace(log_policy=jnp.log(START))
+    mean_start = play.init(GAME)._replace(plans=(jnp.append(START[0], 1), jnp.append(START[1], 1)))
+    last = path(descent, log_start, alone, options.iterations)
+    return {
+        "mirror descent": last,
+        "with a magnet": path(descent, log_start, drawn, options.iterations),
+        "fictitious play: the average": path(play, mean_start, (), options.iterations, average=True),
+    }
+
+
+def path(solver: Solver, start: Any, hparams: Any, iterations: int, average: bool = False) -> np.ndarray:
+    """The first player's policy at the start and after each iteration, `[iterations + 1, 3]`."""
+    policy = solver.average if average else solver.last
+
+    def step(state: Any, t: jax.Array) -> tuple[Any, jax.Array]:
+        return solver.step(GAME, state, t, hparams), policy(GAME, state)[0]
+
+    times = jnp.arange(iterations + 1, dtype=jnp.float32)
+    return np.asarray(jax.jit(lambda: jax.lax.scan(step, start, times)[1])())
+
+
+GAME = game_theory.make_game("rock_paper_scissors")
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,25 @@
+"""Neural self-play in Kuhn poker: PPO with entropy as a magnet, against itself and its past."""
+
+from jaxrl.agents.self_play_ppo import SelfPlayHparams
+from jaxrl.cli.command import main
+from jaxrl.recipes.exact_games import PICTURE, SelfPlay, build_self_play, ignored_by_self_play, report
+from jaxrl.runs import Budget, Execution, Experiment, Options, Task
+
+experiment = Experiment(
+    name="selfplay_kuhn",
+    algorithm="self-play PPO",
+    build=build_self_play,
+    defaults=Options(
+        task=Task("game:kuhn_poker"),
+        hparams=SelfPlayHparams(magnet=0.2, magnet_half_life=500.0, magnet_floor=0.005, past=0.5),
+        config=SelfPlay(),
+        budget=Budget(30_000_000, log_every=100_000),
+        execution=Execution(sequential=True),
+    ),
+    report=report,
+    pictures=(PICTURE,),
+    ignored=ignored_by_self_play,
+)
+
+if __name__ == "__main__":
+    main(experiment)

@@ -1,0 +1,168 @@
+"""The league: whom its learners play, what it keeps, and what it knows of its players."""
+
+from functools import cache
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxrl import game_theory
+from jaxrl.agents.league import (
+    LeagueConfig,
+    LeagueHparams,
+    copied,
+    league,
+    mixture,
+    opponents,
+    pfsp_weights,
+    places,
+    restarted,
+    step_all,
+)
+from jaxrl.arguments import ArgumentError
+from jaxrl.game_theory import make_game
+from jaxrl.networks import actor_critic
+from jaxrl.training.from_rules import from_rules
+from jaxrl.types import Discrete
+
+GAME = make_game("kuhn_poker")
+NETWORK = actor_critic(game_theory.features(GAME)[0], Discrete(2), (16,))
+CONFIG = LeagueConfig(num_steps=1, main_agents=2, main_exploiters=1, league_exploiters=1, copy_every=3, capacity=10)
+HPARAMS = LeagueHparams(self_play=1.0, magnet=0.1)
+
+
+@cache
+def steps() -> Any:
+    """A league after each of five updates: its copies are 24, of which 10 are left."""
+    trainer = from_rules(league(GAME, NETWORK, CONFIG), jnp.int32(0), 12)
+    step, states = jax.jit(trainer.step), [jax.jit(trainer.init)(jax.random.key(0), HPARAMS)]
+    for _ in range(5):
+        states.append(step(states[-1])[0])
+    return step, states
+
+
+def test_prioritised_weights() -> None:
+    scores, present = jnp.array([0.5, 1.0, 0.0, 0.2]), jnp.array([True, True, True, False])
+    np.testing.assert_allclose(pfsp_weights(scores, jnp.float32(2), present), [0.2, 0, 0.8, 0], rtol=1e-6)
+    np.testing.assert_allclose(pfsp_weights(scores, jnp.float32(0), present), [1 / 3, 1 / 3, 1 / 3, 0], rtol=1e-6)
+    np.testing.assert_allclose(pfsp_weights(jnp.ones(4), jnp.float32(1), present), [1 / 3, 1 / 3, 1 / 3, 0], rtol=1e-6)
+
+
+def test_it_keeps_the_newest_copies_and_what_each_wins_from_each() -> None:
+    _, states = steps()
+    state = states[-1].agent
+    assert state.size == 24
+    np.testing.assert_array_equal(places(CONFIG, state), [0, 1, 2, 3])  # 24 copies in 10 places: 20 to 23
+    first, second = (np.asarray(x) for x in state.plans)
+    for i, j in ((0, 7), (9, 3), (4, 5)):
+        mine = game_theory.value(GAME, game_theory.behaviour(GAME, (first[i], second[j])))
+        theirs = game_theory.value(GAME, game_theory.behaviour(GAME, (first[j], second[i])))
+        np.testing.assert_allclose(state.payoffs[i, j], (mine - theirs) / 2, atol=1e-6)
+    np.testing.assert_allclose(state.payoffs, -state.payoffs.T, atol=1e-6)
+    np.testing.assert_allclose(state.weights.sum(), 1, rtol=1e-5)
+    assert (state.payoffs @ state.weights).max() < 2e-3  # no copy wins from the equilibrium of all
+    np.testing.assert_allclose(game_theory.plan(GAME, state.policies[0], 1), second[0], atol=1e-6)  # the last copy
+
+
+def test_a_mixture_plays_its_players_with_their_weights() -> None:
+    state = steps()[1][-1].agent
+    weights = jnp.zeros(10).at[jnp.array([2, 6])].set(jnp.array([0.25, 0.75]))
+    policy = mixture(GAME, state, weights)
+    for player in (0, 1):
+        found = game_theory.plan(GAME, policy, player)
+        expected = 0.25 * state.plans[player][2] + 0.75 * state.plans[player][6]
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_whom_the_learners_play() -> None:
+    """A changed copy matters to league exploiters, and to main agents that do not play themselves alone."""
+    state = steps()[1][-1].agent
+    weights, seen = opponents(CONFIG, state), game_theory.features(GAME)
+    assert weights.shape == (4, 10)
+    payoffs = np.asarray(state.payoffs)[:4]
+    scores = (1 + payoffs / abs(payoffs).max(-1, keepdims=True)) / 2
+    np.testing.assert_allclose(weights, (1 - scores) ** 2 / ((1 - scores) ** 2).sum(-1, keepdims=True), rtol=1e-4)
+    changed = state._replace(plans=tuple(jnp.roll(x, 3, axis=0) ** 2 for x in state.plans))
+
+    @jax.jit
+    def step(state: Any) -> Any:
+        return step_all(GAME, NETWORK, seen, CONFIG, weights, state)[0].policies
+
+    def moved(before: Any, after: Any) -> list[bool]:
+        return [bool(x) for x in abs(step(before) - step(after)).max((1, 2)) > 1e-7]
+
+    assert moved(state, changed) == [False, False, False, True]
+    some = HPARAMS.__class__(self_play=0.5, magnet=0.1)
+    assert moved(state._replace(hparams=some), changed._replace(hparams=some)) == [True, True, False, True]
+    # Another main agent matters to itself alone, and the first one to main exploiters too.
+    for row, expected in ((1, [False, True, False, False]), (0, [True, False, True, False])):
+        other = state._replace(policies=state.policies.at[row].set(state.policies[3]))
+        assert moved(state, other) == expected
+
+
+def test_exploiters_start_anew() -> None:
+    state, seen = steps()[1][-1].agent, game_theory.features(GAME)
+
+    def changes(probability: float) -> list[bool]:
+        hparams = LeagueHparams(self_play=1.0, restart_probability=probability)
+        new = restarted(GAME, NETWORK, seen, CONFIG, state._replace(hparams=hparams), jax.random.key(5))
+        moved = abs(new.policies - state.policies).max((1, 2)) > 0
+        assert (np.asarray(new.opt_state[1][0].count)[2:3] == 0).all()
+        return [bool(x) for x in moved]
+
+    assert changes(0.0) == [False, False, True, False]
+    assert changes(1.0) == [False, False, True, True]
+
+
+def test_it_goes_on_from_any_state() -> None:
+    step, states = steps()
+    again, metrics = step(states[2])
+    jax.tree.map(np.testing.assert_array_equal, jax.random.key_data(again.key), jax.random.key_data(states[3].key))
+    jax.tree.map(np.testing.assert_array_equal, again.agent, states[3].agent)
+    expected = game_theory.nash_conv(GAME, mixture(GAME, again.agent, again.agent.weights))
+    np.testing.assert_allclose(metrics["nash_conv"].sum, expected, atol=1e-6)
+    assert again.agent.iteration == 9
+
+
+def test_a_copy_is_of_the_policy_at_that_time() -> None:
+    state = steps()[1][-1].agent
+    after = copied(GAME, CONFIG, state)
+    assert after.size == 28
+    np.testing.assert_allclose(after.plans[0][4:8], [game_theory.plan(GAME, x, 0) for x in state.policies], atol=1e-6)
+
+
+@pytest.mark.slow
+def test_a_league_is_less_exploitable_than_self_play_in_the_disc_game() -> None:
+    """At as many iterations of all learners, five seeds."""
+    game = make_game("disc")
+    network = actor_critic(game_theory.features(game)[0], Discrete(48), (64, 64))
+
+    def trained(hparams: LeagueHparams, **config: int) -> np.ndarray:
+        learners = 1 + 2 * config.get("main_exploiters", 0)
+        sizes = LeagueConfig(num_steps=1, league_exploiters=config.get("main_exploiters", 0), **config, capacity=128)
+        trainer = from_rules(league(game, network, sizes), jnp.int32(0), 100 * learners)
+
+        @jax.jit
+        def run(key: jax.Array) -> Any:
+            start = trainer.init(key, hparams)
+            metrics = jax.lax.scan(lambda s, _: trainer.step(s), start, length=60 // learners)[1]
+            return metrics["nash_conv"].sum[-1]
+
+        return np.array([run(jax.random.key(seed)) for seed in range(5)])
+
+    options: dict[str, Any] = {"magnet": 0.1, "magnet_half_life": 0.0}
+    found = trained(LeagueHparams(**options), main_exploiters=1)
+    alone = trained(LeagueHparams(self_play=1.0, **options), main_exploiters=0)
+    print(found, alone)
+    assert found.mean() < 0.75 * alone.mean()
+
+
+def test_arguments_are_checked() -> None:
+    with pytest.raises(ArgumentError, match="main_agents must be at least 1: a league needs a main agent, got 0"):
+        league(GAME, NETWORK, LeagueConfig(main_agents=0))
+    with pytest.raises(ArgumentError, match="capacity must be at least 6, two copies of each learner, got 5"):
+        league(GAME, NETWORK, LeagueConfig(capacity=5))
+    with pytest.raises(ArgumentError, match="game must be of the kind Game"):
+        league("kuhn_poker", NETWORK)
