@@ -13,7 +13,7 @@ from jaxrl.agents.captioning import CaptioningConfig, captioning
 from jaxrl.agents.recurrent_attention import RecurrentAttentionConfig, recurrent_attention
 from jaxrl.arguments import ArgumentError
 from jaxrl.envs.digits import STOP, WORDS, DigitCaptions, Digits
-from jaxrl.networks.caption_network import CaptionNetwork
+from jaxrl.networks.caption_network import MIDDLE, STRIDE, CaptionNetwork
 from jaxrl.networks.glimpses import GlimpseNetwork, check_glimpse
 from jaxrl.plots.digit_pictures import draw_captions, draw_glimpses
 from jaxrl.plots.picture_errors import errors_as_notes
@@ -116,7 +116,7 @@ def report_captioning(
     shown = read_aloud(agent, env, agent_states, key_of(directory))
     words, places = shown.decisions
     right = (words == shown.drawn.answer).all(-1).mean(-1)
-    looks = [attention_accuracy(shown.drawn.centres, shown.drawn.answer, seen, env.size) for seen in places]
+    looks = [attention_accuracy(shown.drawn.centres, shown.drawn.answer, seen) for seen in places]
     with errors_as_notes(directory / CAPTIONS):
         draw_captions(shown.drawn.image, words[0], places[0], WORDS, directory / CAPTIONS)
     return {
@@ -150,21 +150,20 @@ def read_aloud(agent: Agent, env: DigitCaptions, agent_states: PyTree, key: Arra
     return jax.device_get(read(agent_states))
 
 
-def attention_accuracy(centres: np.ndarray, answer: np.ndarray, weights: np.ndarray, size: int) -> float:
+def attention_accuracy(centres: np.ndarray, answer: np.ndarray, weights: np.ndarray) -> float:
     """The share of digits at which the network looks when it should name them.
 
-    It does if, of all digits, the one it should name is the nearest to the place of the largest weight, and at most 8
-    pixels away in each direction, so that the place's 15 pixels show most of it.
+    It does if, of all digits, the one it should name is the nearest to the middle of what the place of the largest
+    weight sees, and that middle is at most 8 pixels away in each direction.
 
     Args:
         centres: of the digits, NaN where there is none, `[M, n, 2]`.
         answer: the right words, `[M, n]`.
         weights: of the places, `[M, n, L]`.
-        size: of the image.
     """
     side = round(weights.shape[-1] ** 0.5)
     place = weights.argmax(-1)
-    looked = (np.stack([place // side, place % side], -1) + 0.5) * size / side - 0.5
+    looked = STRIDE * np.stack([place // side, place % side], -1) + MIDDLE
     distance = np.abs(looked[:, :, None] - centres[:, None])  # [M, word, digit, 2]
     squares = np.nan_to_num(np.square(distance).sum(-1), nan=np.inf)
     own = np.arange(answer.shape[1])
