@@ -2,19 +2,21 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from annotated_types import Interval
 
+from jaxrl.agents.behaviour_cloning import behaviour_cloning
 from jaxrl.agents.captioning import CaptioningConfig, captioning
 from jaxrl.agents.recurrent_attention import RecurrentAttentionConfig, recurrent_attention
 from jaxrl.arguments import ArgumentError
 from jaxrl.envs.digits import STOP, WORDS, DigitCaptions, Digits
 from jaxrl.networks.caption_network import MIDDLE, STRIDE, CaptionNetwork
 from jaxrl.networks.glimpses import GlimpseNetwork, check_glimpse
+from jaxrl.networks.image_classifier import ImageClassifier
 from jaxrl.plots.digit_pictures import draw_captions, draw_glimpses
 from jaxrl.plots.picture_errors import errors_as_notes
 from jaxrl.recipes.shown_images import CHUNK, Shown, key_of, show_test_images, wrong_answers
@@ -30,6 +32,8 @@ GLIMPSES, CAPTIONS = "glimpses.png", "captions.png"
 class Attention(RecurrentAttentionConfig, OfflineConfig):
     """Static configuration of recurrent attention."""
 
+    network: Literal["glimpses", "convolutional"] = "glimpses"
+    """Whether it sees a few places, or all of the image at once, as a control."""
     batch_size: Annotated[int, Interval(gt=0, lt=2**31)] = 256
     """Images per gradient step."""
     glimpses: Annotated[int, Interval(ge=2, le=64)] = 6
@@ -50,6 +54,9 @@ def build_attention(env: Any, env_params: Any, config: Attention) -> tuple[Agent
     """
     del env_params
     _check_env(env, Digits)
+    if config.network == "convolutional":
+        agent: Agent = behaviour_cloning(ImageClassifier(env.num_actions))
+        return agent, offline(agent, env.training_batch, config)
     check_glimpse(config.glimpse_size, env.shape[:2], "glimpse_size")
     network = GlimpseNetwork(env.num_actions, config.glimpses, config.glimpse_size, config.scales, config.hidden_size)
     agent = recurrent_attention(network, config)
@@ -66,19 +73,23 @@ def report_attention(agent: Agent, env: Digits, env_params: Any, agent_states: P
     """The shares of new images that are named wrongly. Draws where the first seed looks."""
     del env_params
     shown = show_test_images(agent, env, agent_states, directory)
-    with errors_as_notes(directory / GLIMPSES):
-        draw_glimpses(
-            shown.drawn.image, shown.decisions.extras[0], shown.decisions.action[0], shown.drawn.answer[:, 0],
-            directory / GLIMPSES,
-        )  # fmt: skip
+    action, _, places = shown.decisions
+    if jax.tree.leaves(places):
+        with errors_as_notes(directory / GLIMPSES):
+            draw_glimpses(shown.drawn.image, places[0], action[0], shown.drawn.answer[:, 0], directory / GLIMPSES)
     return wrong_answers(shown)
 
 
 def ignored_by_attention(options: Options, observation: Any) -> dict[str, str]:
-    """The settings that random places ignore, and why."""
+    """The settings that random places, or a convolutional network, ignore, and why."""
     del observation
-    is_random = options.config.places == "random"
-    return ignored_settings((is_random, "config.places random", ("hparams.place_deviation", "hparams.value_coef")))
+    is_random, is_whole = options.config.places == "random", options.config.network == "convolutional"
+    of_places = ("hparams.place_deviation", "hparams.value_coef")
+    of_glimpses = tuple(f"config.{name}" for name in ("places", "glimpses", "glimpse_size", "scales", "hidden_size"))
+    return ignored_settings(
+        (is_random, "config.places random", of_places),
+        (is_whole, "config.network convolutional", of_places + of_glimpses),
+    )
 
 
 @dataclasses.dataclass(frozen=True)
