@@ -1,7 +1,6 @@
 """The recipe of routing networks on images of several domains, each of which needs an expert of its own."""
 
 import dataclasses
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -91,9 +90,9 @@ def one_to_one(shares: np.ndarray) -> float:
 
 
 def ignored(options: Options, observation: Any) -> dict[str, str]:
-    """The settings that a soft mixture, or a network of no layers, ignores, and why."""
+    """The settings that networks of no layers ignore, and why."""
     del observation
-    none: Sequence[int] = options.config.router_sizes + options.config.expert_sizes
+    layers = options.config.router_sizes + options.config.expert_sizes
     return ignored_settings(
-        (not none, "config.router_sizes and config.expert_sizes of no layers", ("config.activation",))
+        (not layers, "config.router_sizes and config.expert_sizes of no layers", ("config.activation",))
     )
