@@ -29,8 +29,8 @@ class Routing(RoutingConfig, OfflineConfig):
 
     batch_size: Annotated[int, Interval(ge=2, lt=2**31)] = 256
     """Images per gradient step, at least 2: a baseline is the mean loss of the others."""
-    router_sizes: tuple[Annotated[int, Interval(gt=0, lt=2**16)], ...] = (64,)
-    """Units of each dense layer of the router."""
+    router_sizes: tuple[Annotated[int, Interval(gt=0, lt=2**16)], ...] = ()
+    """Units of each dense layer of the router; none, a linear one, cannot tell digits apart and so tells domains."""
     expert_sizes: tuple[Annotated[int, Interval(gt=0, lt=2**16)], ...] = (64,)
     """Units of each dense layer of every expert."""
     activation: Literal["tanh", "relu"] = "relu"
