@@ -1,24 +1,29 @@
 """The recipe of routing networks on images of several domains, each of which needs an expert of its own."""
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import jax
 import numpy as np
 from annotated_types import Interval
+from flax import linen as nn
 
 from jaxrl.agents.routing import RoutingConfig, routing
 from jaxrl.arguments import ArgumentError
+from jaxrl.distributions import Categorical
 from jaxrl.envs.digits import DOMAINS, Digits
 from jaxrl.networks import example_of, policy_network
+from jaxrl.networks.actor_critic import MLP
+from jaxrl.networks.network import as_features
 from jaxrl.plots.digit_pictures import draw_routing
 from jaxrl.plots.picture_errors import errors_as_notes
 from jaxrl.recipes.shown_images import show_test_images, wrong_answers
 from jaxrl.runs.experiment import ignored_settings
 from jaxrl.runs.options import Options
 from jaxrl.training import OfflineConfig, offline
-from jaxrl.types import Agent, Discrete, PyTree, Trainer
+from jaxrl.types import Agent, Array, Discrete, PyTree, Trainer
 
 PICTURE = "routing.png"
 
@@ -29,12 +34,29 @@ class Routing(RoutingConfig, OfflineConfig):
 
     batch_size: Annotated[int, Interval(ge=2, lt=2**31)] = 256
     """Images per gradient step, at least 2: a baseline is the mean loss of the others."""
-    router_sizes: tuple[Annotated[int, Interval(gt=0, lt=2**16)], ...] = ()
-    """Units of each dense layer of the router; none, a linear one, cannot tell digits apart and so tells domains."""
+    router_sizes: tuple[Annotated[int, Interval(gt=0, lt=2**16)], ...] = (64,)
+    """Units of each dense layer of the router."""
     expert_sizes: tuple[Annotated[int, Interval(gt=0, lt=2**16)], ...] = (64,)
     """Units of each dense layer of every expert."""
     activation: Literal["tanh", "relu"] = "relu"
     """Activation function of these layers."""
+
+
+class Router(nn.Module):
+    """Dense layers that choose among experts: observations `[N, ...]` to a `Categorical`.
+
+    Unlike a policy, it does not begin near equal probabilities. Those would soon split digits of all domains among
+    experts that have learned nothing yet; random ones differ most where images do, between domains.
+    """
+
+    num_experts: int
+    hidden_sizes: Sequence[int]
+    activation: Literal["tanh", "relu"]
+
+    @nn.compact
+    def __call__(self, observations: Array) -> Categorical:
+        scale, features = 3.0, as_features(observations, 0)
+        return Categorical(MLP(self.hidden_sizes, self.num_experts, scale, self.activation)(features))
 
 
 def build(env: Any, env_params: Any, config: Routing) -> tuple[Agent, Trainer]:
@@ -46,7 +68,7 @@ def build(env: Any, env_params: Any, config: Routing) -> tuple[Agent, Trainer]:
     if not isinstance(env, Digits):
         raise ArgumentError("env", "must be Digits, which draws images with their answers", type(env).__name__)
     example = example_of(env, env_params)
-    router = policy_network(example, Discrete(config.num_experts), config.router_sizes, config.activation)
+    router = Router(config.num_experts, config.router_sizes, config.activation)
     expert = policy_network(example, Discrete(env.num_actions), config.expert_sizes, config.activation)
     agent = routing(router, expert, config)
     return agent, offline(agent, env.training_batch, config)
