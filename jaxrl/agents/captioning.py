@@ -150,7 +150,7 @@ def caption_loss(
     metrics = {"loss": costs.sum() / total, "accuracy": right.sum() / total, "entropy": entropies.sum() / total}
     if config.attention == "soft":
         return costs.sum() / total, metrics
-    log_probs = counts * log_prob(read.places, read.chosen)
+    log_probs = log_prob(read.places, read.chosen)
     later = jnp.tri(len(costs))
     by_sample = jnp.moveaxis((later.T @ costs).reshape(len(costs), samples, -1), 1, 0)
     baselines = jnp.moveaxis(ops.leave_one_out_baseline(by_sample), 0, 1).reshape(costs.shape)

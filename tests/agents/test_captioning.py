@@ -138,6 +138,32 @@ def test_what_a_place_sees() -> None:
         np.testing.assert_array_equal(np.flatnonzero(seen.any(axis))[[0, -1]], [STRIDE, STRIDE + 2 * MIDDLE])
 
 
+def test_a_place_is_blamed_for_later_words_alone(state) -> None:
+    """Of two samples of the first image's two places: F_1 = L_1 + L_2, F_2 = L_2, each minus the other sample's."""
+    given = jax.tree.map(lambda x: x[:, :1], SHORT)
+    places = jnp.array([[1, 4], [6, 2]])  # [sample, word]
+
+    def ours(params):
+        return caption_loss(NETWORK, HARD, HPARAMS, params, given, lambda t, choice: places[:, t])[0]
+
+    def by_hand(params):
+        total = 0.0
+        reads = [
+            APPLY(params, IMAGES[:1], given.action, lambda t, _, p=p: jax.nn.one_hot(p[t][None], 9)) for p in places
+        ]
+        losses = [-jax.nn.log_softmax(read.logits[:, 0])[jnp.arange(2), given.action[:, 0]] for read in reads]
+        ahead = [jax.lax.stop_gradient(jnp.array([loss.sum(), loss[1]])) for loss in losses]
+        for i, read in enumerate(reads):
+            log_probs = jax.nn.log_softmax(read.places[:, 0])
+            chosen = log_probs[jnp.arange(2), places[i]]
+            entropy = -(jnp.exp(log_probs) * log_probs).sum()
+            total += losses[i].sum() + (ahead[i] - ahead[1 - i]) @ chosen - 0.3 * entropy
+        return total / 4
+
+    got, expected = quick_jit(lambda params: (jax.grad(ours)(params), jax.grad(by_hand)(params)))(state.params)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5), got, expected)
+
+
 def test_attention_accuracy() -> None:
     """Two digits among 3 × 3 places, whose middles are at 7, 15 and 23."""
     centres = np.array([[[8.0, 9.0], [20.0, 24.0], [np.nan, np.nan]]])
