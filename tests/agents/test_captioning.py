@@ -147,7 +147,7 @@ def test_a_place_is_blamed_for_later_words_alone(state) -> None:
         return caption_loss(NETWORK, HARD, HPARAMS, params, given, lambda t, choice: places[:, t])[0]
 
     def by_hand(params):
-        total = 0.0
+        total = jnp.float32(0)
         reads = [
             APPLY(params, IMAGES[:1], given.action, lambda t, _, p=p: jax.nn.one_hot(p[t][None], 9)) for p in places
         ]
