@@ -17,9 +17,10 @@ from typing import Annotated, Any, Literal
 
 import jax
 import jax.numpy as jnp
-from annotated_types import Ge, Gt, Interval
+from annotated_types import Ge, Interval
 
 from jaxrl import ops
+from jaxrl.agents.behaviour_cloning import BehaviourCloningHparams
 from jaxrl.agents.optimizers import Optimizer, check_optimizer, default_optimizer
 from jaxrl.agents.policy_gradient import PolicyGradientState, Updated, gradient_step
 from jaxrl.arguments import check, check_kind
@@ -31,17 +32,11 @@ from jaxrl.types import Agent, Array, Decision, Input, PyTree, Sample, Transitio
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
-class CaptioningHparams:
+class CaptioningHparams(BehaviourCloningHparams):
     """Hyperparameters of captions by attention."""
 
-    learning_rate: Annotated[float, Interval(gt=0, lt=1e30)] = 1e-3
-    """Initial learning rate of Adam, > 0."""
-    learning_rate_decay_steps: Annotated[float, Ge(0)] = 0.0
-    """Gradient steps over which the learning rate decays linearly to zero; 0 keeps it constant."""
     entropy_coef: Annotated[float, Ge(0)] = 0.01
     """Coefficient of the entropy of the places, a bonus that lets hard attention explore."""
-    max_grad_norm: Annotated[float, Gt(0)] = 1.0
-    """Maximum global norm of the gradients, > 0; larger gradients are scaled down to it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -155,7 +150,7 @@ def caption_loss(
     metrics = {"loss": costs.sum() / total, "accuracy": right.sum() / total, "entropy": entropies.sum() / total}
     if config.attention == "soft":
         return costs.sum() / total, metrics
-    log_probs = counts * log_prob(read.places, read.chosen)
+    log_probs = log_prob(read.places, read.chosen)
     later = jnp.tri(len(costs))
     by_sample = jnp.moveaxis((later.T @ costs).reshape(len(costs), samples, -1), 1, 0)
     baselines = jnp.moveaxis(ops.leave_one_out_baseline(by_sample), 0, 1).reshape(costs.shape)

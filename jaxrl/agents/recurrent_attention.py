@@ -18,9 +18,10 @@ from typing import Annotated, Any, Literal
 
 import jax
 import jax.numpy as jnp
-from annotated_types import Ge, Gt, Interval
+from annotated_types import Ge, Interval
 
 from jaxrl import ops
+from jaxrl.agents.behaviour_cloning import BehaviourCloningHparams
 from jaxrl.agents.minibatches import merge_time
 from jaxrl.agents.optimizers import Optimizer, check_optimizer, default_optimizer
 from jaxrl.agents.policy_gradient import PolicyGradientState, Updated, gradient_step
@@ -33,19 +34,13 @@ from jaxrl.types import Agent, Array, Decision, Input, PyTree, Sample
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
-class RecurrentAttentionHparams:
+class RecurrentAttentionHparams(BehaviourCloningHparams):
     """Hyperparameters of recurrent attention."""
 
-    learning_rate: Annotated[float, Interval(gt=0, lt=1e30)] = 1e-3
-    """Initial learning rate of Adam, > 0."""
-    learning_rate_decay_steps: Annotated[float, Ge(0)] = 0.0
-    """Gradient steps over which the learning rate decays linearly to zero; 0 keeps it constant."""
     place_deviation: Annotated[float, Interval(gt=0, le=10)] = 0.15
     """Standard deviation σ of a place, whose coordinates range from -1 to 1 in the image, > 0."""
     value_coef: Annotated[float, Ge(0)] = 0.5
     """Coefficient of the loss of the expected losses, the baselines."""
-    max_grad_norm: Annotated[float, Gt(0)] = 1.0
-    """Maximum global norm of the gradients, > 0; larger gradients are scaled down to it."""
 
 
 @dataclasses.dataclass(frozen=True)

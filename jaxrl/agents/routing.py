@@ -18,9 +18,10 @@ from typing import Annotated, Literal
 
 import jax
 import jax.numpy as jnp
-from annotated_types import Ge, Gt, Interval
+from annotated_types import Ge, Interval
 
 from jaxrl import ops
+from jaxrl.agents.behaviour_cloning import BehaviourCloningHparams
 from jaxrl.agents.minibatches import merge_time
 from jaxrl.agents.optimizers import Optimizer, check_optimizer, default_optimizer
 from jaxrl.agents.policy_gradient import PolicyGradientState, Updated, gradient_step
@@ -36,17 +37,11 @@ BLOCK = 64
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
-class RoutingHparams:
+class RoutingHparams(BehaviourCloningHparams):
     """Hyperparameters of routing networks."""
 
-    learning_rate: Annotated[float, Interval(gt=0, lt=1e30)] = 1e-3
-    """Initial learning rate of Adam, > 0."""
-    learning_rate_decay_steps: Annotated[float, Ge(0)] = 0.0
-    """Gradient steps over which the learning rate decays linearly to zero; 0 keeps it constant."""
     balance_coef: Annotated[float, Ge(0)] = 1.0
     """Coefficient of the entropy of the mean probabilities of the experts, a bonus that lets all of them work."""
-    max_grad_norm: Annotated[float, Gt(0)] = 1.0
-    """Maximum global norm of the gradients, > 0; larger gradients are scaled down to it."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -63,6 +63,8 @@ class DigitImages(Environment):
     """An episode shows one image until an action is wrong, or the last one is right and earns 1."""
 
     random_words = 2
+    video_steps = 40
+    """Steps of a video, in which every image is another one."""
 
     def draw(self, key: Array, part: Part = "test") -> Drawn:
         """The image of a key."""

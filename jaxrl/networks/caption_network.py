@@ -13,6 +13,9 @@ from jaxrl.networks.image_classifier import StridedConv
 from jaxrl.networks.network import as_features
 from jaxrl.types import Array
 
+STRIDE, MIDDLE = 8, 7
+"""Place i of a row or column sees the 15 pixels from 8 i, around pixel 8 i + 7."""
+
 Attend = Callable[[Array], Array]
 """From the logits of places `[N, L]` to what is seen of each, `[N, L]`: one-hot, or weights."""
 

@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from jaxrl.networks.caption_network import MIDDLE, STRIDE
 from jaxrl.plots.palette import LINES
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+WEIGHTS = "the middle of what each place sees; the brighter, the more weight it has"
 EXAMPLES = 12
 """Images that each expert shows."""
 
@@ -107,7 +109,12 @@ def draw_captions(
         picture: the file to write.
     """
     number, steps, side = 4, words.shape[1], round(weights.shape[-1] ** 0.5)
-    figure = _figure(8, 1 + 1.9 * number, "What it says, and where it looks at every word", "brighter: more weight")
+    figure = _figure(
+        8,
+        1 + 1.9 * number,
+        "What it says, and where it looks at every word",
+        "the middle of what it sees; brighter: more weight",
+    )
     panels = figure.subplots(
         number,
         1 + steps,
@@ -120,8 +127,14 @@ def draw_captions(
         caption = [vocabulary[word] for word in words[row]]
         for axes, word, seen in zip(line[1:], caption, weights[row], strict=True):
             axes.imshow(image, cmap="gray", vmin=0, vmax=255)
-            extent = (-0.5, width - 0.5, height - 0.5, -0.5)
+            extent = (
+                MIDDLE - STRIDE / 2,
+                width + MIDDLE - STRIDE / 2,
+                height + MIDDLE - STRIDE / 2,
+                MIDDLE - STRIDE / 2,
+            )
             axes.imshow(seen.reshape(side, side), cmap="inferno", alpha=0.55, vmin=0, vmax=seen.max(), extent=extent)
+            axes.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
             axes.set_title(word, fontsize=9)
             if word == vocabulary[-1]:
                 break

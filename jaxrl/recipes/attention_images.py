@@ -2,19 +2,21 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from annotated_types import Interval
 
+from jaxrl.agents.behaviour_cloning import behaviour_cloning
 from jaxrl.agents.captioning import CaptioningConfig, captioning
 from jaxrl.agents.recurrent_attention import RecurrentAttentionConfig, recurrent_attention
 from jaxrl.arguments import ArgumentError
 from jaxrl.envs.digits import STOP, WORDS, DigitCaptions, Digits
-from jaxrl.networks.caption_network import CaptionNetwork
+from jaxrl.networks.caption_network import MIDDLE, STRIDE, CaptionNetwork
 from jaxrl.networks.glimpses import GlimpseNetwork, check_glimpse
+from jaxrl.networks.image_classifier import ImageClassifier
 from jaxrl.plots.digit_pictures import draw_captions, draw_glimpses
 from jaxrl.plots.picture_errors import errors_as_notes
 from jaxrl.recipes.shown_images import CHUNK, Shown, key_of, show_test_images, wrong_answers
@@ -30,6 +32,8 @@ GLIMPSES, CAPTIONS = "glimpses.png", "captions.png"
 class Attention(RecurrentAttentionConfig, OfflineConfig):
     """Static configuration of recurrent attention."""
 
+    network: Literal["glimpses", "convolutional"] = "glimpses"
+    """Whether it sees a few places, or all of the image at once, as a control."""
     batch_size: Annotated[int, Interval(gt=0, lt=2**31)] = 256
     """Images per gradient step."""
     glimpses: Annotated[int, Interval(ge=2, le=64)] = 6
@@ -50,6 +54,9 @@ def build_attention(env: Any, env_params: Any, config: Attention) -> tuple[Agent
     """
     del env_params
     _check_env(env, Digits)
+    if config.network == "convolutional":
+        agent: Agent = behaviour_cloning(ImageClassifier(env.num_actions))
+        return agent, offline(agent, env.training_batch, config)
     check_glimpse(config.glimpse_size, env.shape[:2], "glimpse_size")
     network = GlimpseNetwork(env.num_actions, config.glimpses, config.glimpse_size, config.scales, config.hidden_size)
     agent = recurrent_attention(network, config)
@@ -66,19 +73,23 @@ def report_attention(agent: Agent, env: Digits, env_params: Any, agent_states: P
     """The shares of new images that are named wrongly. Draws where the first seed looks."""
     del env_params
     shown = show_test_images(agent, env, agent_states, directory)
-    with errors_as_notes(directory / GLIMPSES):
-        draw_glimpses(
-            shown.drawn.image, shown.decisions.extras[0], shown.decisions.action[0], shown.drawn.answer[:, 0],
-            directory / GLIMPSES,
-        )  # fmt: skip
+    action, _, places = shown.decisions
+    if jax.tree.leaves(places):
+        with errors_as_notes(directory / GLIMPSES):
+            draw_glimpses(shown.drawn.image, places[0], action[0], shown.drawn.answer[:, 0], directory / GLIMPSES)
     return wrong_answers(shown)
 
 
 def ignored_by_attention(options: Options, observation: Any) -> dict[str, str]:
-    """The settings that random places ignore, and why."""
+    """The settings that random places, or a convolutional network, ignore, and why."""
     del observation
-    is_random = options.config.places == "random"
-    return ignored_settings((is_random, "config.places random", ("hparams.place_deviation", "hparams.value_coef")))
+    is_random, is_whole = options.config.places == "random", options.config.network == "convolutional"
+    of_places = ("hparams.place_deviation", "hparams.value_coef")
+    of_glimpses = tuple(f"config.{name}" for name in ("places", "glimpses", "glimpse_size", "scales", "hidden_size"))
+    return ignored_settings(
+        (is_random, "config.places random", of_places),
+        (is_whole, "config.network convolutional", of_places + of_glimpses),
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,7 +127,7 @@ def report_captioning(
     shown = read_aloud(agent, env, agent_states, key_of(directory))
     words, places = shown.decisions
     right = (words == shown.drawn.answer).all(-1).mean(-1)
-    looks = [attention_accuracy(shown.drawn.centres, shown.drawn.answer, seen, env.size) for seen in places]
+    looks = [attention_accuracy(shown.drawn.centres, shown.drawn.answer, seen) for seen in places]
     with errors_as_notes(directory / CAPTIONS):
         draw_captions(shown.drawn.image, words[0], places[0], WORDS, directory / CAPTIONS)
     return {
@@ -150,21 +161,20 @@ def read_aloud(agent: Agent, env: DigitCaptions, agent_states: PyTree, key: Arra
     return jax.device_get(read(agent_states))
 
 
-def attention_accuracy(centres: np.ndarray, answer: np.ndarray, weights: np.ndarray, size: int) -> float:
+def attention_accuracy(centres: np.ndarray, answer: np.ndarray, weights: np.ndarray) -> float:
     """The share of digits at which the network looks when it should name them.
 
-    It does if, of all digits, the one it should name is the nearest to the place of the largest weight, and at most 8
-    pixels away in each direction, so that the place's 15 pixels show most of it.
+    It does if, of all digits, the one it should name is the nearest to the middle of what the place of the largest
+    weight sees, and that middle is at most 8 pixels away in each direction.
 
     Args:
         centres: of the digits, NaN where there is none, `[M, n, 2]`.
         answer: the right words, `[M, n]`.
         weights: of the places, `[M, n, L]`.
-        size: of the image.
     """
     side = round(weights.shape[-1] ** 0.5)
     place = weights.argmax(-1)
-    looked = (np.stack([place // side, place % side], -1) + 0.5) * size / side - 0.5
+    looked = STRIDE * np.stack([place // side, place % side], -1) + MIDDLE
     distance = np.abs(looked[:, :, None] - centres[:, None])  # [M, word, digit, 2]
     squares = np.nan_to_num(np.square(distance).sum(-1), nan=np.inf)
     own = np.arange(answer.shape[1])

@@ -8,18 +8,22 @@ from typing import Annotated, Any, Literal
 import jax
 import numpy as np
 from annotated_types import Interval
+from flax import linen as nn
 
 from jaxrl.agents.routing import RoutingConfig, routing
 from jaxrl.arguments import ArgumentError
+from jaxrl.distributions import Categorical
 from jaxrl.envs.digits import DOMAINS, Digits
 from jaxrl.networks import example_of, policy_network
+from jaxrl.networks.actor_critic import MLP
+from jaxrl.networks.network import as_features
 from jaxrl.plots.digit_pictures import draw_routing
 from jaxrl.plots.picture_errors import errors_as_notes
 from jaxrl.recipes.shown_images import show_test_images, wrong_answers
 from jaxrl.runs.experiment import ignored_settings
 from jaxrl.runs.options import Options
 from jaxrl.training import OfflineConfig, offline
-from jaxrl.types import Agent, Discrete, PyTree, Trainer
+from jaxrl.types import Agent, Array, Discrete, PyTree, Trainer
 
 PICTURE = "routing.png"
 
@@ -38,6 +42,23 @@ class Routing(RoutingConfig, OfflineConfig):
     """Activation function of these layers."""
 
 
+class Router(nn.Module):
+    """Dense layers that choose among experts: observations `[N, ...]` to a `Categorical`.
+
+    Unlike a policy, it does not begin near equal probabilities. Those would soon split digits of all domains among
+    experts that have learned nothing yet; random ones differ most where images do, between domains.
+    """
+
+    num_experts: int
+    hidden_sizes: Sequence[int]
+    activation: Literal["tanh", "relu"]
+
+    @nn.compact
+    def __call__(self, observations: Array) -> Categorical:
+        scale, features = 3.0, as_features(observations, 0)
+        return Categorical(MLP(self.hidden_sizes, self.num_experts, scale, self.activation)(features))
+
+
 def build(env: Any, env_params: Any, config: Routing) -> tuple[Agent, Trainer]:
     """A routing network that learns from images drawn afresh.
 
@@ -47,7 +68,7 @@ def build(env: Any, env_params: Any, config: Routing) -> tuple[Agent, Trainer]:
     if not isinstance(env, Digits):
         raise ArgumentError("env", "must be Digits, which draws images with their answers", type(env).__name__)
     example = example_of(env, env_params)
-    router = policy_network(example, Discrete(config.num_experts), config.router_sizes, config.activation)
+    router = Router(config.num_experts, config.router_sizes, config.activation)
     expert = policy_network(example, Discrete(env.num_actions), config.expert_sizes, config.activation)
     agent = routing(router, expert, config)
     return agent, offline(agent, env.training_batch, config)
@@ -91,9 +112,9 @@ def one_to_one(shares: np.ndarray) -> float:
 
 
 def ignored(options: Options, observation: Any) -> dict[str, str]:
-    """The settings that a soft mixture, or a network of no layers, ignores, and why."""
+    """The settings that networks of no layers ignore, and why."""
     del observation
-    none: Sequence[int] = options.config.router_sizes + options.config.expert_sizes
+    layers = options.config.router_sizes + options.config.expert_sizes
     return ignored_settings(
-        (not none, "config.router_sizes and config.expert_sizes of no layers", ("config.activation",))
+        (not layers, "config.router_sizes and config.expert_sizes of no layers", ("config.activation",))
     )

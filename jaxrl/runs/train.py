@@ -295,9 +295,10 @@ def draw_curve(setup: Setup, directory: Path, final_returns: list[float]) -> Non
 
 def record_video(setup: Setup, agent_state: PyTree, directory: Path) -> None:
     picture, memory = directory / run_directory.VIDEO, setup.agent.memory(agent_state, 1)
+    steps = getattr(setup.env, "video_steps", VIDEO_STEPS)
     with errors_as_notes(picture):
         trajectory, pictures = play(
-            setup.env, setup.env_params, setup.agent.policy, agent_state, memory, setup.video_key, VIDEO_STEPS
+            setup.env, setup.env_params, setup.agent.policy, agent_state, memory, setup.video_key, steps
         )
         save_video(setup.env, trajectory, picture, setup.options.task.env, pictures)
 

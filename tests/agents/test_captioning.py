@@ -12,7 +12,7 @@ import pytest
 from jaxrl import ArgumentError, Input, ops
 from jaxrl.agents.captioning import CaptioningConfig, CaptioningHparams, caption_loss, captioning
 from jaxrl.distributions import Categorical
-from jaxrl.networks.caption_network import CaptionNetwork
+from jaxrl.networks.caption_network import MIDDLE, STRIDE, CaptionNetwork
 from jaxrl.recipes.attention_images import attention_accuracy
 from jaxrl.types import Transition
 from tests.compiling import quick_jit
@@ -128,16 +128,52 @@ def test_what_counts(state) -> None:
     np.testing.assert_allclose(metrics["entropy"], (entropy[0].sum() + entropy[1, 0]) / 3, rtol=1e-5)
 
 
+def test_what_a_place_sees() -> None:
+    """Pixels 8 i to 8 i + 14, and no others; the middle is where attention counts."""
+    of_pixels = jax.grad(lambda x: NETWORK.apply(params, x, method="see")[0][0, 4, :-2].sum())
+    image = jnp.ones((1, 24, 24, 1))
+    params = jax.tree.map(jnp.ones_like, NETWORK.init(jax.random.key(0), image))
+    seen = np.asarray(of_pixels(image))[0, ..., 0] != 0
+    for axis in (0, 1):
+        np.testing.assert_array_equal(np.flatnonzero(seen.any(axis))[[0, -1]], [STRIDE, STRIDE + 2 * MIDDLE])
+
+
+def test_a_place_is_blamed_for_later_words_alone(state) -> None:
+    """Of two samples of the first image's two places: F_1 = L_1 + L_2, F_2 = L_2, each minus the other sample's."""
+    given = jax.tree.map(lambda x: x[:, :1], SHORT)
+    places = jnp.array([[1, 4], [6, 2]])  # [sample, word]
+
+    def ours(params):
+        return caption_loss(NETWORK, HARD, HPARAMS, params, given, lambda t, choice: places[:, t])[0]
+
+    def by_hand(params):
+        total = jnp.float32(0)
+        reads = [
+            APPLY(params, IMAGES[:1], given.action, lambda t, _, p=p: jax.nn.one_hot(p[t][None], 9)) for p in places
+        ]
+        losses = [-jax.nn.log_softmax(read.logits[:, 0])[jnp.arange(2), given.action[:, 0]] for read in reads]
+        ahead = [jax.lax.stop_gradient(jnp.array([loss.sum(), loss[1]])) for loss in losses]
+        for i, read in enumerate(reads):
+            log_probs = jax.nn.log_softmax(read.places[:, 0])
+            chosen = log_probs[jnp.arange(2), places[i]]
+            entropy = -(jnp.exp(log_probs) * log_probs).sum()
+            total += losses[i].sum() + (ahead[i] - ahead[1 - i]) @ chosen - 0.3 * entropy
+        return total / 4
+
+    got, expected = quick_jit(lambda params: (jax.grad(ours)(params), jax.grad(by_hand)(params)))(state.params)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5), got, expected)
+
+
 def test_attention_accuracy() -> None:
-    """Two digits in an image of 24 × 24 with 3 × 3 places, whose middles are at 3.5, 11.5 and 19.5."""
-    centres = np.array([[[4.0, 5.0], [18.0, 20.0], [np.nan, np.nan]]])
+    """Two digits among 3 × 3 places, whose middles are at 7, 15 and 23."""
+    centres = np.array([[[8.0, 9.0], [20.0, 24.0], [np.nan, np.nan]]])
     answer = np.array([[7, 3, 10]])
     at = lambda *places: np.eye(9)[list(places)][None]  # noqa: E731
-    assert attention_accuracy(centres, answer, at(0, 8, 4), 24) == 1
-    assert attention_accuracy(centres, answer, at(8, 0, 4), 24) == 0
-    assert attention_accuracy(centres, answer, at(0, 0, 0), 24) == 0.5
-    assert attention_accuracy(centres, answer, at(1, 5, 0), 24) == 1  # 6.5 columns away, and 6.5 rows
-    assert attention_accuracy(centres, answer, at(2, 8, 0), 24) == 0.5
+    assert attention_accuracy(centres, answer, at(0, 8, 4)) == 1
+    assert attention_accuracy(centres, answer, at(8, 0, 4)) == 0
+    assert attention_accuracy(centres, answer, at(0, 0, 0)) == 0.5
+    assert attention_accuracy(centres, answer, at(1, 5, 0)) == 1  # 6 columns away, and 5 rows
+    assert attention_accuracy(centres, answer, at(2, 7, 0)) == 0
 
 
 def test_bad_input() -> None:
