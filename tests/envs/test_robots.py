@@ -174,6 +174,7 @@ def test_episodes_of_a_foreign_robot() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of brax, mjx and jaxopt
 @pytest.mark.parametrize("name", ["inverted_pendulum", "hopper", "ant"])
 def test_brax_steps_as_brax_does(name: str) -> None:
     """1,000 steps, across the ends of episodes."""
@@ -198,6 +199,7 @@ def test_brax_steps_as_brax_does(name: str) -> None:
     assert len(set(starts)) == len(starts)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_names_that_are_no_robots() -> None:
     pytest.importorskip("brax", reason="brax is not installed: pip install 'jaxrl[robots]'")
     with pytest.raises(
@@ -211,5 +213,7 @@ def test_names_that_are_no_robots() -> None:
 @pytest.mark.parametrize(("name", "module"), [("brax:hopper", "brax"), ("playground:CheetahRun", "mujoco_playground")])
 def test_without_the_extra_the_command_that_installs_it_is_named(monkeypatch, name: str, module: str) -> None:
     monkeypatch.setitem(__import__("sys").modules, module, None)
-    with pytest.raises(ArgumentError, match=r"env_id needs the robots of .* \(pip install 'jaxrl\[robots\]'.*\), got"):
+    with pytest.raises(
+        ArgumentError, match=r"env_id needs the robots of .* \(pip install 'jaxrl\[robots\]'( playground)?\), got"
+    ):
         make(name)
