@@ -136,6 +136,21 @@ def test_updates_by_hand() -> None:
     assert float(metrics["entropy"].value()) == pytest.approx(entropy, rel=1e-4)
 
 
+def test_all_learning_rates_decay() -> None:
+    agent = sac(Around(), Line(), ENV.box)
+    state = agent.init(jax.random.key(0), SACHparams(learning_rate_decay_steps=100.0), jnp.zeros(1))
+    update = jax.jit(agent.update)
+
+    def moved(env_steps: float) -> list[np.ndarray]:
+        after = update(state, sample(0), jax.random.key(0), jnp.float32(env_steps), ())[0].params
+        return jax.tree.leaves(jax.tree.map(lambda x, y: np.asarray(x - y), after, state.params))
+
+    for start, half, end in zip(moved(0), moved(50), moved(100), strict=True):
+        np.testing.assert_allclose(half, start / 2, rtol=0.01, atol=1e-6)
+        assert start.any()
+        assert not end.any()
+
+
 def test_the_target_entropy_is_that_of_scaled_actions() -> None:
     space = Box(np.float32([-1, 0]), np.float32([1, 6]))
     assert entropy_target(SACHparams(target_entropy=-0.5), space) == pytest.approx(-1 + math.log(3))
