@@ -64,6 +64,7 @@ def test_the_ground_changes_the_energy_by_its_power(monkeypatch) -> None:
     place, speed = np.array([0.0, 0.0, 0.3, 0.5, -0.5, 1.4]), np.array([0.4, -0.3, 1.0, -0.5, 0.7, 0.9])
     place[1] -= min(float(x[1]) for x in planar_hopper.points(jnp.asarray(place))) + 0.06
     change = planar_hopper.accelerations(jnp.float32(place), jnp.float32(speed), jnp.zeros(3), 9.81)
+    change = np.asarray(change, np.float64)  # type: ignore[assignment]
     h, power, touching = 1e-5, 0.0, 0
     rate = (energy(place + h * speed, speed + h * change) - energy(place - h * speed, speed - h * change)) / (2 * h)
     for b in planar_hopper._POINTS[list(planar_hopper._CONTACTS)]:
