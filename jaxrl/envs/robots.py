@@ -74,7 +74,8 @@ class Robot:
 
     def step(self, key: Array, state: RobotState, action: Array, params: RobotParams | None = None) -> tuple:
         params = self.default_params if params is None else params
-        after = jax.tree.map(_like, self.physics.step(state.physics, action), state.physics)
+        copied = jax.tree.map(lambda x: x, state.physics)  # brax changes the metrics of the state that it is given
+        after = jax.tree.map(_like, self.physics.step(copied, action), state.physics)
         failed = ~_all_finite(after)
         after = jax.tree.map(partial(jnp.where, failed), state.physics, after)
         reward = jnp.where(failed, 0.0, after.reward)
@@ -172,7 +173,7 @@ def _like(x: Any, other: Array) -> Array:
 
 
 def _all_finite(tree: PyTree) -> Array:
-    floats = [x for x in jax.tree.leaves(tree) if jnp.issubdtype(x.dtype, jnp.floating)]
+    floats = [x for x in map(jnp.asarray, jax.tree.leaves(tree)) if jnp.issubdtype(x.dtype, jnp.floating)]
     return jnp.stack([jnp.isfinite(x).all() for x in floats]).all()
 
 
