@@ -23,7 +23,7 @@ from jaxrl.envs.base import EnvParams
 from jaxrl.types import Array, PyTree
 
 PREFIXES = ("brax", "playground")
-INSTALL = "pip install 'jaxrl[robots]'"
+INSTALL = {"brax": "pip install 'jaxrl[robots]'", "playground": "pip install 'jaxrl[robots]' playground"}
 CAPSULE, CYLINDER, BOX_GEOM = 3, 5, 6
 """MuJoCo's numbers of shapes."""
 
@@ -74,7 +74,8 @@ class Robot:
 
     def step(self, key: Array, state: RobotState, action: Array, params: RobotParams | None = None) -> tuple:
         params = self.default_params if params is None else params
-        after = jax.tree.map(_like, self.physics.step(state.physics, action), state.physics)
+        copied = jax.tree.map(lambda x: x, state.physics)  # brax changes the metrics of the state that it is given
+        after = jax.tree.map(_like, self.physics.step(copied, action), state.physics)
         failed = ~_all_finite(after)
         after = jax.tree.map(partial(jnp.where, failed), state.physics, after)
         reward = jnp.where(failed, 0.0, after.reward)
@@ -103,10 +104,11 @@ class Robot:
         return jnp.stack([ends[..., 0] + 0.4 * ends[..., 1], ends[..., 2] + 0.3 * ends[..., 1]], -1)
 
 
-def find_robot(env_id: str) -> Callable[..., Robot]:
+def find_robot(env_id: str) -> Callable[..., tuple[Robot, RobotParams]]:
     """A function of options that makes the robot of that id, such as "brax:hopper" or "playground:CheetahRun".
 
-    Options of brax's robots are those of their classes, such as `backend` (by default "spring", the fastest).
+    Besides `max_steps_in_episode`, options of brax's robots are those of their classes, such as `backend` (by default
+    "spring", the fastest), and options of Playground's are entries of their configuration.
 
     Raises:
         ArgumentError: the library is not installed, or knows no such robot.
@@ -116,17 +118,23 @@ def find_robot(env_id: str) -> Callable[..., Robot]:
         with _quiet():
             known, make = (_brax if prefix == "brax" else _playground)()
     except ImportError as error:
-        raise ArgumentError("env_id", f"needs the robots of {prefix} ({INSTALL})", env_id) from error
+        raise ArgumentError("env_id", f"needs the robots of {prefix} ({INSTALL[prefix]})", env_id) from error
     if name not in known:
         nearest = suggest(env_id, [f"{prefix}:{each}" for each in known])
         raise ArgumentError("env_id", f"must be a robot that {prefix} knows ({nearest})", env_id)
 
-    def robot(**options: Any) -> Robot:
+    def robot(max_steps_in_episode: int = 1000, **options: Any) -> tuple[Robot, RobotParams]:
+        params = RobotParams().replace(max_steps_in_episode=max_steps_in_episode)
         try:
             with _quiet():
-                return Robot(env_id, make(name, **options))
-        except TypeError as error:
-            raise ArgumentError("env_options", f"must be options of {env_id} ({first_line(error)})", options) from error
+                return Robot(env_id, make(name, **options)), params
+        except Exception as error:  # whatever it does with options
+            if not options:
+                raise ArgumentError(
+                    "env_id", f"must be a robot that works here ({first_line(error)})", env_id
+                ) from error
+            rule, got = f"must be what {env_id} can use ({first_line(error)})", ", ".join(map(repr, options.values()))
+            raise ArgumentError(", ".join(options), rule, options, got=got) from error
 
     return robot
 
@@ -141,7 +149,8 @@ def _playground() -> tuple[list[str], Callable[..., Any]]:
     from mujoco_playground import registry  # type: ignore[import-not-found, unused-ignore]
 
     def make(name: str, **options: Any) -> Any:
-        return registry.load(name, config_overrides=options or None)
+        own = {"impl": "jax"} if "impl" in registry.get_default_config(name) else {}  # else NVIDIA's Warp
+        return registry.load(name, config_overrides=own | options)
 
     return sorted(registry.dm_control_suite.ALL_ENVS), make
 
@@ -164,7 +173,7 @@ def _like(x: Any, other: Array) -> Array:
 
 
 def _all_finite(tree: PyTree) -> Array:
-    floats = [x for x in jax.tree.leaves(tree) if jnp.issubdtype(x.dtype, jnp.floating)]
+    floats = [x for x in map(jnp.asarray, jax.tree.leaves(tree)) if jnp.issubdtype(x.dtype, jnp.floating)]
     return jnp.stack([jnp.isfinite(x).all() for x in floats]).all()
 
 

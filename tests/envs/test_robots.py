@@ -57,6 +57,26 @@ def test_in_the_air_energy_and_momentum_are_conserved(monkeypatch) -> None:
     np.testing.assert_allclose(fine[1][0], 0.2, rtol=1e-4)
 
 
+def test_the_ground_changes_the_energy_by_its_power(monkeypatch) -> None:
+    """Force times velocity of toe and heel, both in the ground."""
+    monkeypatch.setattr(planar_hopper, "JOINT_DAMPING", 0.0)
+    monkeypatch.setattr(planar_hopper, "JOINT_STIFFNESS", 0.0)
+    place, speed = np.array([0.0, 0.0, 0.3, 0.5, -0.5, 1.4]), np.array([0.4, -0.3, 1.0, -0.5, 0.7, 0.9])
+    place[1] -= min(float(x[1]) for x in planar_hopper.points(jnp.asarray(place))) + 0.06
+    change = planar_hopper.accelerations(jnp.float32(place), jnp.float32(speed), jnp.zeros(3), 9.81)
+    change = np.asarray(change, np.float64)  # type: ignore[assignment]
+    h, power, touching = 1e-5, 0.0, 0
+    rate = (energy(place + h * speed, speed + h * change) - energy(place - h * speed, speed - h * change)) / (2 * h)
+    for b in planar_hopper._POINTS[list(planar_hopper._CONTACTS)]:
+        forward, up = speed[0] + (b * np.cos(place[2:])) @ speed[2:], speed[1] + (b * np.sin(place[2:])) @ speed[2:]
+        height = place[1] - b @ np.cos(place[2:])
+        touching += height < 0
+        x, y = planar_hopper.ground_force(jnp.float32(height), jnp.float32(forward), jnp.float32(up))
+        power += float(x * forward + y * up)
+    assert touching == 2
+    assert rate == pytest.approx(power, rel=1e-3)
+
+
 def test_equations_are_solved() -> None:
     rng = np.random.default_rng(0)
     half = rng.normal(size=(5, 4, 4))
@@ -174,6 +194,7 @@ def test_episodes_of_a_foreign_robot() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of brax, mjx and jaxopt
 @pytest.mark.parametrize("name", ["inverted_pendulum", "hopper", "ant"])
 def test_brax_steps_as_brax_does(name: str) -> None:
     """1,000 steps, across the ends of episodes."""
@@ -198,6 +219,7 @@ def test_brax_steps_as_brax_does(name: str) -> None:
     assert len(set(starts)) == len(starts)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_names_that_are_no_robots() -> None:
     pytest.importorskip("brax", reason="brax is not installed: pip install 'jaxrl[robots]'")
     with pytest.raises(
@@ -211,5 +233,7 @@ def test_names_that_are_no_robots() -> None:
 @pytest.mark.parametrize(("name", "module"), [("brax:hopper", "brax"), ("playground:CheetahRun", "mujoco_playground")])
 def test_without_the_extra_the_command_that_installs_it_is_named(monkeypatch, name: str, module: str) -> None:
     monkeypatch.setitem(__import__("sys").modules, module, None)
-    with pytest.raises(ArgumentError, match=r"env_id needs the robots of .* \(pip install 'jaxrl\[robots\]'.*\), got"):
+    with pytest.raises(
+        ArgumentError, match=r"env_id needs the robots of .* \(pip install 'jaxrl\[robots\]'( playground)?\), got"
+    ):
         make(name)
