@@ -77,7 +77,15 @@ def spy() -> Agent:
     def act(state: Any, given: Input, key: jax.Array, env_steps: jax.Array) -> Decision:
         return Decision(jnp.full((len(given.observation), 1), 0.5))
 
-    return Agent(lambda key, hparams, observation: jnp.int32(0), act, lambda *x: act(*x, jnp.float32(0)), update)
+    def policy(state: Any, given: Input, key: jax.Array) -> Decision:
+        return act(state, given, key, jnp.float32(0))
+
+    return Agent(
+        lambda key, hparams, observation: jnp.int32(0),
+        act,
+        lambda state, given, key: act(state, given, key, jnp.float32(0)),
+        update,
+    )
 
 
 def test_the_agent_learns_from_real_and_imagined_transitions(known) -> None:
@@ -106,7 +114,7 @@ def test_the_agent_learns_from_real_and_imagined_transitions(known) -> None:
 
 def test_bad_input() -> None:
     agent = dyna(spy(), EXAMPLE, BOX, DynaConfig(3, (4,)))
-    state = jax.jit(agent.init)(jax.random.key(0), as_arrays(DynaHparams()), jnp.zeros(2))
+    state = jax.eval_shape(agent.init, jax.random.key(0), as_arrays(DynaHparams()), jnp.zeros(2))
     real = batch()._replace(extras=(jnp.ones((B, 3), jnp.int8), ()))
     with pytest.raises(ArgumentError, match="batch_size must be a multiple of the 3 networks of the ensemble, got 4"):
         agent.update(
