@@ -156,7 +156,7 @@ def test_pets_plans_with_its_model(known) -> None:
 MUTANTS = [
     (test_imagined_rollouts, "jaxrl.agents.dyna:imagine", [
         ("a truncation at the end", "truncated=never", "truncated=~never"),
-        ("terminates at random", ">= continues", "< continues"),
+        ("terminates where it goes on", "continues < 0.5", "continues >= 0.5"),
         ("learns beyond the end", "(after, alive & ~terminated)", "(after, alive)"),
         ("always the same network", "jax.random.randint(shift_key, (), 0, size)", "jnp.int32(0)"),
         ("rows are mixed up", ", -shift, 0)", ", 0, 0)"),
