@@ -110,6 +110,14 @@ class Environment(ABC):
         del state, params
         return None
 
+    def has_failed(self, state: PyTree) -> Array | None:
+        """Whether numbers of a state are of no use, such as NaN, bool `[...]`; None if that cannot be.
+
+        Then the episode ends as truncated where it was before the step, with a reward of 0.
+        """
+        del state
+        return None
+
     def restart(self, state: PyTree, bits: Array, params: Any) -> PyTree:
         """The first state of the episode after the one that ended in `state`. It may use the `bits` of the step."""
         del state
@@ -147,6 +155,9 @@ class Environment(ABC):
         """
         final, reward, terminated = no_fuse(self.transition(state, action, bits, params))
         truncated = self.is_truncated(final, params) & ~terminated
+        if (failed := self.has_failed(final)) is not None:
+            final = jax.tree.map(partial(jnp.where, failed), state, final)
+            reward, terminated, truncated = jnp.where(failed, 0.0, reward), terminated & ~failed, truncated | failed
         done = terminated | truncated
         fresh = self.restart(final, bits, params)
         state = jax.tree.map(lambda new, old: jnp.where(done, new, old), fresh, final)

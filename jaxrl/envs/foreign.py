@@ -14,6 +14,9 @@ Of two more that it may have, the first says which actions are legal, always at 
     legal_actions(state, params) -> bool [num_actions]
     info["final_legal_actions"], bool [num_actions], those of the final observation
 
+An environment whose physics may fail, with NaN or infinity, ends such an episode as truncated, keeps its numbers
+finite, and says so in `info["failed"]`, a bool. The metric `failures` is the share of such steps.
+
 Without the second one, all actions count as legal in the last observation of an episode, which matters only if the
 episode was truncated.
 """
@@ -42,13 +45,14 @@ class Foreign(NamedTuple):
     Attributes:
         reset: `(key) -> (observation, state)`.
         step: `(key, state, action) -> (observation, state, reward, terminated, truncated, final_observation,
-            final_legal)`: reward float32, terminated and truncated bool and never both True, all scalars; both
-            observations of one dtype; the last are the legal actions of the final observation, or None.
+            final_legal, failed)`: reward float32, terminated and truncated bool and never both True, all scalars; both
+            observations of one dtype; the last are the legal actions of the final observation, or
+            None, and whether the physics failed, bool, or None if `info` has no "failed".
         legal_actions: `(state) -> bool [num_actions]`, or None if the environment does not say.
     """
 
     reset: Callable[[Array], tuple[PyTree, PyTree]]
-    step: Callable[[Array, PyTree, Array], tuple[PyTree, PyTree, Array, Array, Array, PyTree, Array | None]]
+    step: Callable[[Array, PyTree, Array], tuple]
     legal_actions: Callable[[PyTree], Array | None]
 
 
@@ -88,7 +92,7 @@ def adapt(env: Any, params: Any) -> Foreign:
         final, legal = cast(info["final_observation"]), legal_actions(state)
         if legal is not None:
             legal = jnp.where(terminated | truncated, jnp.asarray(info.get(FINAL_LEGAL, True)) != 0, legal)
-        return cast(observation), state, reward, terminated, truncated & ~terminated, final, legal
+        return cast(observation), state, reward, terminated, truncated & ~terminated, final, legal, info.get("failed")
 
     return Foreign(reset, step, legal_actions)
 

@@ -120,7 +120,7 @@ def shapes_only(env: HostEnvironment, num_envs: int) -> tuple[Callable, Callable
     def step(env_states: PyTree, actions: Array, key: Array) -> tuple:
         del env_states, actions, key
         first, last, ends = _stand_in(env.name, (seen, seen, ended))
-        return ((), *first), ends, last
+        return ((), *first), ends, last, None
 
     return reset, step
 

@@ -135,6 +135,10 @@ class PlanarHopper(Environment):
         cost = params.action_cost * jnp.square(action).sum(0)
         return after, forward - cost + jnp.where(fallen, 0.0, params.alive_reward), fallen
 
+    def has_failed(self, state: PlanarHopperState) -> Array:
+        """Whether it moves faster than 1,000 m/s or radians/s, or nowhere."""
+        return ~((jnp.abs(state.speed) < 1e3).all(0) & jnp.isfinite(state.place).all(0))
+
     def time_limit(self, params: Any) -> Array:
         return params.max_steps_in_episode
 

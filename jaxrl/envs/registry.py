@@ -21,6 +21,7 @@ from jaxrl.envs.lqr import LQR
 from jaxrl.envs.maps import map_text
 from jaxrl.envs.minatar import GAMES, MinAtar
 from jaxrl.envs.planar_hopper import PlanarHopper
+from jaxrl.envs.robots import PREFIXES, find_robot
 from jaxrl.games.names import GAMES as BOARD_GAMES
 
 RULES = ("original", "gymnax")
@@ -45,8 +46,9 @@ def make(env_id: str, rules: str | None = None, **options: Any) -> tuple[Any, An
     Args:
         env_id: a name in `NAMES`, any name that gymnax knows, `"game:NAME"` for a game of two players, which one agent
             plays for both (see `jaxrl.games`), `"gymnasium:NAME"` for an environment of gymnasium, which
-            steps on the host, or `"module:factory"` for a function that returns an environment with gymnax 1.0's
-            interface, or such an environment and its parameters.
+            steps on the host, `"brax:NAME"` or `"playground:NAME"` for a robot of brax or MuJoCo Playground, or
+            `"module:factory"` for a function that returns an environment with gymnax 1.0's interface, or such an
+            environment and its parameters.
         rules: for MinAtar's games, "original" (the default: 6 actions, sticky 0.1, ramping, no cap) or "gymnax"
             (minimal actions, no sticky actions, episodes truncated after 1000 steps, in Freeway after 2500).
         options: for "GridWorld", the arguments of `jaxrl.envs.grid_world.GridWorld`, such as `map` and
@@ -122,6 +124,8 @@ def _find_factory(env_id: str, rules: str | None) -> Callable[..., Any]:
         return partial(game.game_environment, name)
     if env_id.startswith(f"{PREFIX}:"):
         return find_gymnasium(env_id.removeprefix(f"{PREFIX}:"))
+    if env_id.partition(":")[0] in PREFIXES:
+        return find_robot(env_id)
     if ":" not in env_id:
         from gymnax import registration  # here, because it takes seconds and jaxrl's own environments do not need it
 

@@ -53,7 +53,8 @@ class VectorEnv(NamedTuple):
             do not all end at their time limit at once. Only of jaxrl's own environments, whose clocks are known.
         step: `(VectorState, actions[N], key) -> (VectorState, Transition [N], Metrics)`, with `actions[N, D]` for a
             box. `next_observation` is the true one, before any reset. The metrics are `episode_return` and
-            `episode_length` of the episodes that ended in this step.
+            `episode_length` of the episodes that ended in this step, and, of environments whose physics may fail, the
+            share of `failures`.
         observe: `(VectorState) -> observations[N]`, what agents see.
         decode: `(Transition [...]) -> Transition [...]`, from the stored form.
         axes: the axis of each leaf of `env_states` that counts environments: the last in jaxrl's own environments, else
@@ -104,7 +105,7 @@ def vectorize(env: Any, params: Any, num_envs: int) -> VectorEnv:
 
     def step(state: VectorState, actions: Array, key: Array) -> tuple[VectorState, Transition, Metrics]:
         actions = single(actions)
-        first, ended, final = step_envs(state.env_states, actions, key)
+        first, ended, final, failed = step_envs(state.env_states, actions, key)
         (env_states, observation, legal), (reward, terminated, truncated), (last, next_legal) = first, ended, final
         transition = Transition(
             state.observation, actions, reward, terminated, truncated, last, state.legal, next_legal
@@ -116,6 +117,8 @@ def vectorize(env: Any, params: Any, num_envs: int) -> VectorEnv:
             "episode_return": Mean(jnp.where(done, episode_return, 0.0).sum(), episodes),
             "episode_length": Mean(jnp.where(done, episode_length, 0).sum().astype(jnp.float32), episodes),
         }
+        if failed is not None:
+            metrics["failures"] = Mean(failed.sum().astype(jnp.float32), jnp.int32(num_envs))
         state = VectorState(
             env_states, observation, legal, jnp.where(done, 0.0, episode_return), jnp.where(done, 0, episode_length)
         )
@@ -146,7 +149,8 @@ def _own(env: Environment, params: Any, num_envs: int) -> tuple[Callable, Callab
         if env.box is not None:
             actions = jnp.moveaxis(clipped(actions, env.box), -1, 0)
         env_states, final, *ended = env.advance(env_states, actions, draw(key), params)
-        return (env_states, *seen(env_states)), ended, seen(final)
+        failed = None if env.has_failed(final) is None else ended[2] & ~env.is_truncated(final, params)
+        return (env_states, *seen(env_states)), ended, seen(final), failed
 
     return reset, step
 
@@ -204,9 +208,9 @@ def _gymnax(env: Any, params: Any, num_envs: int) -> tuple[Callable, Callable]:
         return env_states, observation, jax.vmap(one.legal_actions)(env_states)
 
     def step(env_states: PyTree, actions: Array, key: Array) -> tuple:
-        observation, env_states, *ended, final, final_legal = no_fuse(
+        observation, env_states, *ended, final, final_legal, failed = no_fuse(
             jax.vmap(one.step)(jax.random.split(inline(key), num_envs), env_states, actions)
         )
-        return (env_states, observation, jax.vmap(one.legal_actions)(env_states)), ended, (final, final_legal)
+        return (env_states, observation, jax.vmap(one.legal_actions)(env_states)), ended, (final, final_legal), failed
 
     return reset, step

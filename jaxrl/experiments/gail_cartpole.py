@@ -2,7 +2,8 @@
 
 from jaxrl.agents import GAILHparams
 from jaxrl.cli.command import main
-from jaxrl.recipes.adversarial import GAIL, build_gail, build_gail_to_load, ignored_by_gail
+from jaxrl.recipes.actor_critics import ignored_by_policy_gradient
+from jaxrl.recipes.adversarial import GAIL, build_gail, build_gail_to_load
 from jaxrl.recipes.demonstrations import report_recorded
 from jaxrl.runs import Budget, Execution, Experiment, Options, Task
 
@@ -18,7 +19,7 @@ experiment = Experiment(
         execution=Execution(sequential=True),
     ),
     report=report_recorded,
-    ignored=ignored_by_gail,
+    ignored=ignored_by_policy_gradient,
     build_to_load=build_gail_to_load,
 )
 

@@ -2,7 +2,7 @@
 
 from jaxrl.agents import SACHparams
 from jaxrl.cli.command import main
-from jaxrl.recipes.continuous import Continuous, build_sac, ignored_by_continuous
+from jaxrl.recipes.continuous_control import Continuous, build_sac, ignored_by_continuous
 from jaxrl.runs import Budget, Experiment, Options, Task
 
 experiment = Experiment(

@@ -231,6 +231,28 @@ def _draw_pendulum(observation: np.ndarray) -> Image.Image:
     return picture
 
 
+def draw_rods(rods: np.ndarray) -> np.ndarray:
+    """Draws the rods `[M, 2, 2]` of a robot, (right, up) in metres, and marks on the ground, one for each metre.
+
+    The picture moves with the robot, and is uint8 `[BOARD, BOARD, 3]`.
+    """
+    picture, scale = Image.new("RGB", (BOARD, BOARD), BACKGROUND), BOARD / 3
+    draw = ImageDraw.Draw(picture)
+    rods = np.clip(np.nan_to_num(rods.astype(np.float64)), -1e6, 1e6)
+    middle, ground = rods[..., 0].mean(), 0.8 * BOARD
+    draw.line((0, ground, BOARD, ground), GRID, 3)
+    for metre in range(int(middle) - 3, int(middle) + 4):
+        x = BOARD / 2 + (metre - middle) * scale
+        draw.line((x, ground, x, ground + 12), FAINT, 3)
+        draw.text((x + 5, ground + 3), str(metre), FAINT, ImageFont.load_default(14))
+    for i, rod in enumerate(rods):
+        ends = [(BOARD / 2 + (x - middle) * scale, ground - y * scale) for x, y in rod]
+        draw.line((*ends[0], *ends[1]), _colour(i), 10)
+        for end in ends:
+            draw.circle(end, 5, _colour(i))
+    return np.asarray(picture)
+
+
 def _draw_bars(features: np.ndarray) -> Image.Image:
     """Draws a vector as bars about a middle line: 1 reaches a third of the height, and larger numbers are compressed.
 

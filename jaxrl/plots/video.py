@@ -10,14 +10,14 @@ import numpy as np
 from PIL import Image
 
 from jaxrl.arguments import ArgumentError
-from jaxrl.envs import HostEnvironment, HostError, rollout
+from jaxrl.envs import Environment, HostEnvironment, HostError, rollout
 from jaxrl.envs.game import GameEnvironment
 from jaxrl.envs.grid_world import GridWorld
 from jaxrl.envs.rollout import host_rollout
 from jaxrl.formatting import format_return
 from jaxrl.plots.palette import flat_cells
-from jaxrl.plots.render import frame, render, to_numpy
-from jaxrl.types import Array, Input, PyTree, Transition
+from jaxrl.plots.render import draw_rods, frame, render, to_numpy
+from jaxrl.types import Array, Decision, Input, PyTree, Transition
 
 MOST_SAMPLED = 40
 """Maximum number of frames from which the palette of a video is made."""
@@ -38,8 +38,11 @@ def play(
 ) -> tuple[Transition, Pictures | None]:
     """What `save_video` needs: steps of a policy `(agent_state, Input, key) -> Decision` in one environment.
 
-    An environment on the host draws its own pictures. If it cannot, a printed note says why.
+    An environment on the host draws its own pictures. If it cannot, a printed note says why. A robot is drawn from its
+    `skeleton(state)`.
     """
+    if hasattr(env, "skeleton"):
+        return _play_robot(env, env_params, partial(policy, agent_state), memory, key, num_steps)
     if not isinstance(env, HostEnvironment):
         compiled = jax.jit(
             lambda agent_state, key: rollout(env, partial(policy, agent_state), key, num_steps, 1, env_params, memory)
@@ -54,6 +57,23 @@ def play(
     drawn = [(step.seen.pictures, step.outcome.last.pictures) for step in steps]
     pictures = [(before[0], after[0]) for before, after in drawn if before is not None and after is not None]
     return jax.device_get(trajectory), pictures or None
+
+
+def _play_robot(
+    env: Any, env_params: Any, policy: Callable[..., Any], memory: PyTree, key: Array, num_steps: int
+) -> tuple[Transition, Pictures]:
+    """`play` of a robot: each decision keeps the skeleton before it, and the next one's shows where it led."""
+    in_last_axis = isinstance(env, Environment)
+
+    def act(given: Input, key: Array) -> Decision:
+        decision = policy(given, key)
+        rods = jax.vmap(env.skeleton, in_axes=-1 if in_last_axis else 0)(given.env_states)
+        return decision._replace(extras=rods)
+
+    rolled = jax.jit(lambda key: rollout(env, act, key, num_steps, 1, env_params, memory))(key)
+    trajectory = jax.device_get(rolled)
+    frames = [draw_rods(rods) for rods in trajectory.extras[:, 0]]
+    return trajectory._replace(extras=()), list(zip(frames, [*frames[1:], frames[-1]], strict=True))
 
 
 def save_video(
@@ -127,10 +147,10 @@ def write_gif(draw: Callable[[int], Image.Image], milliseconds: Sequence[int], p
 
 
 def frame_time(env: Any, observations: PyTree) -> int:
-    """Milliseconds to show a step: real time for cart-pole, elsewhere a pace that the eye can follow."""
+    """Milliseconds to show a step: real time for two environments, elsewhere a pace that the eye can follow."""
     if isinstance(env, GridWorld | GameEnvironment):
         return 400
-    if getattr(env, "name", "").rpartition(":")[2] == "CartPole-v1":
+    if getattr(env, "name", "").rpartition(":")[2] in ("CartPole-v1", "PlanarHopper"):
         return 20
     return 70 if any(np.ndim(leaf) > 2 for leaf in jax.tree.leaves(observations)) else 50
 

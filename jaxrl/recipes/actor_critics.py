@@ -3,6 +3,8 @@
 import dataclasses
 from typing import Annotated, Any, Literal
 
+import jax
+import jax.numpy as jnp
 from annotated_types import Gt, Interval
 
 from jaxrl.agents import (
@@ -36,6 +38,8 @@ class A2C(OnPolicyConfig):
     """Activation function of these layers."""
     conv_features: Annotated[int, Interval(ge=0, lt=2**16)] = 0
     """Channels of a 3 × 3 convolution before both, 0 for none (image observations only)."""
+    normalise: bool = False
+    """Give the networks observations with mean 0 and standard deviation 1."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,6 +74,11 @@ def default_network(env: Any, env_params: Any, config: A2C) -> Network:
     return actor_critic(example, space, config.hidden_sizes, config.activation, conv_features)
 
 
+def has_floats(observation: Any) -> bool:
+    """Whether there is something to normalise."""
+    return any(jnp.issubdtype(x.dtype, jnp.floating) for x in jax.tree.leaves(observation))
+
+
 def ignored_by_policy_gradient(options: Options, observation: Any) -> dict[str, str]:
     """The settings that A2C, PPO or REINFORCE ignores, and why."""
     config, board = options.config, has_board(observation)
@@ -81,18 +90,17 @@ def ignored_by_policy_gradient(options: Options, observation: Any) -> dict[str, 
         (not config.hidden_sizes, "config.hidden_sizes of no layers", ("config.activation",)),
         (weight != "baseline", f"config.weight {weight}", ("hparams.value_coef",)),
         (not board, f"env {options.task.env}, which shows no board", ("config.conv_features",)),
-        (one_step, "config.num_epochs and num_minibatches 1", ("hparams.clip",)),
+        (not has_floats(observation), f"env {options.task.env}, which shows no floats", ("config.normalise",)),
+        (one_step, "config.num_epochs and num_minibatches 1", ("hparams.clip", "hparams.value_clip")),
     )
 
 
 def build_a2c(env: Any, env_params: Any, config: A2C) -> tuple[Agent, Trainer]:
-    agent = a2c(default_network(env, env_params, config))
-    return agent, on_policy(agent, env, env_params, config)
+    return _build(a2c(default_network(env, env_params, config)), env, env_params, config)
 
 
 def build_ppo(env: Any, env_params: Any, config: PPO) -> tuple[Agent, Trainer]:
-    agent = ppo(default_network(env, env_params, config), config)
-    return agent, on_policy(agent, env, env_params, config)
+    return _build(ppo(default_network(env, env_params, config), config), env, env_params, config)
 
 
 def build_recurrent_ppo(env: Any, env_params: Any, config: RecurrentPPO) -> tuple[Agent, Trainer]:
@@ -105,5 +113,9 @@ def build_recurrent_ppo(env: Any, env_params: Any, config: RecurrentPPO) -> tupl
 
 
 def build_reinforce(env: Any, env_params: Any, config: Reinforce) -> tuple[Agent, Trainer]:
-    agent = reinforce(default_network(env, env_params, config), config)
+    return _build(reinforce(default_network(env, env_params, config), config), env, env_params, config)
+
+
+def _build(agent: Agent, env: Any, env_params: Any, config: A2C) -> tuple[Agent, Trainer]:
+    agent = normalised(agent) if config.normalise else agent
     return agent, on_policy(agent, env, env_params, config)

@@ -3,16 +3,11 @@
 import dataclasses
 from typing import Any
 
-import jax
-import jax.numpy as jnp
-
 from jaxrl.agents import GAILConfig, gail, normalised, ppo
 from jaxrl.envs import action_space_of
 from jaxrl.networks import Discriminator, example_of
-from jaxrl.recipes.actor_critics import PPO, default_network, ignored_by_policy_gradient
+from jaxrl.recipes.actor_critics import PPO, default_network
 from jaxrl.recipes.demonstrations import Demonstrations, dataset_shapes, read_demonstrations
-from jaxrl.runs.experiment import ignored_settings
-from jaxrl.runs.options import Options
 from jaxrl.training import on_policy
 from jaxrl.types import Agent, Trainer, Transition
 
@@ -46,11 +41,3 @@ def _build(env: Any, env_params: Any, config: GAIL, dataset: Transition) -> tupl
     example, space = example_of(env, env_params), action_space_of(env, env_params)
     agent = gail(learner, discriminator, example, space, dataset, config)
     return agent, on_policy(agent, env, env_params, config)
-
-
-def ignored_by_gail(options: Options, observation: Any) -> dict[str, str]:
-    """The settings that GAIL ignores, and why."""
-    has_floats = any(jnp.issubdtype(x.dtype, jnp.floating) for x in jax.tree.leaves(observation))
-    return ignored_by_policy_gradient(options, observation) | ignored_settings(
-        (not has_floats, f"env {options.task.env}, which shows no floats", ("config.normalise",))
-    )

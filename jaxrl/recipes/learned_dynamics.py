@@ -11,7 +11,7 @@ from jaxrl.agents.dyna import DynaConfig, DynaHparams, dyna
 from jaxrl.agents.pets import PETSConfig, pets
 from jaxrl.arguments import ArgumentError
 from jaxrl.networks import Critic, SquashedPolicy, example_of
-from jaxrl.recipes.continuous import Continuous, box_of, ignored_by_continuous, network_options
+from jaxrl.recipes.continuous_control import Continuous, box_of, ignored_by_continuous, network_options
 from jaxrl.runs.experiment import ignored_settings
 from jaxrl.runs.options import Options
 from jaxrl.training import OffPolicyConfig, off_policy

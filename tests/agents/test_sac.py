@@ -1,15 +1,19 @@
 """SAC against exact optima: the soft linear-quadratic regulator, and an endless reward of 1 under time limits."""
 
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
+from scipy import stats
 
 from jaxrl import Input, SACHparams, off_policy, sac
 from jaxrl.agents.sac import entropy_target
 from jaxrl.arguments import ArgumentError
+from jaxrl.distributions import Normal
 from jaxrl.networks import Critic, DeterministicPolicy, SquashedPolicy
 from jaxrl.training import OffPolicyConfig, population
 from jaxrl.types import Box, Discrete
@@ -27,6 +31,7 @@ from tests.agents.control import (
     trained_on_lqr,
     trained_with_time_limits,
 )
+from tests.agents.test_td3 import BATCH, Line, sample
 
 AGENT = sac(LinearNormal(), Quadratic(), ENV.box)
 ITERATIONS = 3000
@@ -72,6 +77,78 @@ def test_the_temperature_meets_the_target_entropy(regulators) -> None:
     expected = math.exp(2 * target) / (2 * math.pi * math.e * per_temperature)
     assert float(jnp.exp(params.log_temperature)) == pytest.approx(expected, rel=0.03)
     assert float(params.actor["log_std"][0]) == pytest.approx(target - 0.5 * math.log(2 * math.pi * math.e), abs=0.02)
+
+
+class Around(Line):
+    """Normal actions around k s, with one standard deviation."""
+
+    def init(self, key, observations):
+        return jnp.array([0.4, -0.3])
+
+    def apply(self, params, observations):
+        mean = params[0] * observations
+        return Normal(mean, jnp.broadcast_to(params[1], mean.shape))
+
+
+def test_updates_by_hand() -> None:
+    """Gradient descent in float64. The two critics differ, and the smaller one counts for each action."""
+    space = Box(np.float32([-1.0]), np.float32([3.0]))
+    hparams = SACHparams(learning_rate=0.1, discount=0.8, tau=0.3, temperature=0.5, target_entropy=-0.7)
+    agent = sac(Around(), Line(), space, optimizer=lambda hparams, env_steps: optax.sgd(hparams.learning_rate))
+    state = agent.init(jax.random.key(0), hparams, jnp.zeros(1))
+    w: Any = np.stack(state.params.critics).astype(np.float64)
+    k, log_std, log_alpha = 0.4, -0.3, math.log(0.5)
+    both: set[int] = set()
+    target, update = w, jax.jit(agent.update)
+    for step in range(3):
+        batch, keys = sample(step), jax.random.split(jax.random.key(step))
+        y, alpha, sigma = np.zeros(BATCH), math.exp(log_alpha), math.exp(log_std)
+        e_target, e = (np.asarray(jax.random.normal(key, (BATCH, 1)), np.float64)[:, 0] for key in keys)
+        x, ones = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), batch.transitions), np.ones(BATCH)
+        for i in range(BATCH):
+            discount, t = 1.0, 0
+            for t in range(2):
+                y[i] += discount * x.reward[t, i]
+                discount *= 0.8
+                if x.terminated[t, i] or x.truncated[t, i]:
+                    break
+            after = x.next_observation[t, i, 0]
+            q = target @ [after, k * after + sigma * e_target[i], 1]
+            log_prob = stats.norm.logpdf(e_target[i]) - log_std
+            y[i] += 0 if x.terminated[t, i] else discount * (q.min() - alpha * log_prob)
+        s, action = x.observation[0, :, 0], k * x.observation[0, :, 0] + sigma * e
+        features, weights = np.stack([s, x.action[0, :, 0], ones], 1), np.asarray(batch.weights, np.float64)
+        errors = y - features @ w[0]
+        chosen = (w @ np.stack([s, action, ones])).argmin(0)
+        both |= {*chosen.tolist()}
+        slope, entropy = w[chosen, 1], -(stats.norm.logpdf(e) - log_std).mean()
+        k, log_std = k + 0.1 * (slope * s).mean(), log_std + 0.1 * (alpha + (slope * sigma * e).mean())
+        log_alpha -= 0.1 * alpha * (entropy - (-0.7 + math.log(2)))
+        w = np.stack([v + 0.1 * (weights * (y - features @ v)) @ features / BATCH for v in w])
+        target = target + 0.3 * (w - target)
+        state, metrics, found = update(state, batch, jax.random.key(step), jnp.float32(0), ())
+        np.testing.assert_allclose(found, errors, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(state.params.actor, [k, log_std], rtol=1e-4)
+        np.testing.assert_allclose(np.stack(state.params.critics), w, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(np.stack(state.target_critics), target, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(state.params.log_temperature, log_alpha, rtol=1e-4)
+    assert both == {0, 1}
+    assert float(metrics["entropy"].value()) == pytest.approx(entropy, rel=1e-4)
+
+
+def test_all_learning_rates_decay() -> None:
+    agent = sac(Around(), Line(), ENV.box)
+    state = agent.init(jax.random.key(0), SACHparams(learning_rate_decay_steps=100.0), jnp.zeros(1))
+    update = jax.jit(agent.update)
+
+    def moved(env_steps: float) -> list[np.ndarray]:
+        after = update(state, sample(0), jax.random.key(0), jnp.float32(env_steps), ())[0].params
+        return jax.tree.leaves(jax.tree.map(lambda x, y: np.asarray(x - y), after, state.params))
+
+    for start, half, end in zip(moved(0), moved(50), moved(100), strict=True):
+        np.testing.assert_allclose(half, start / 2, rtol=0.01, atol=1e-6)
+        assert start.any()
+        assert not end.any()
 
 
 def test_the_target_entropy_is_that_of_scaled_actions() -> None:

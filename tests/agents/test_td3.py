@@ -88,25 +88,36 @@ def by_hand(params, target, batch: Sample, noise: np.ndarray, step: int, hparams
 
 def test_updates_by_hand() -> None:
     hparams = TD3Hparams(
-        learning_rate=0.1, discount=0.8, tau=0.3, target_noise=0.6, target_noise_clip=0.5, policy_delay=3,
+        learning_rate=0.1, discount=0.8, tau=0.3, target_noise=0.6, target_noise_clip=0.2, policy_delay=3,
         reward_scale=1.5,
     )  # fmt: skip
     agent = td3(Slope(), Line(), SPACE, optimizer=lambda hparams, env_steps: optax.sgd(hparams.learning_rate))
     state = agent.init(jax.random.key(0), hparams, jnp.zeros(1))
     params = float(state.params.actor), [np.asarray(w, np.float64) for w in state.params.critics]
     assert not np.array_equal(*params[1])
+    clipped: set[float] = set()
     target, update = params, jax.jit(agent.update)
     for step in range(1, 8):
         key, batch = jax.random.key(step), sample(step)
         noise = np.asarray(jax.random.normal(key, (BATCH, 1)), np.float64)
-        assert (abs(0.6 * noise) > 0.5).any()
+        clipped |= {*np.sign(noise[abs(0.6 * noise) > 0.2]).tolist()}
         params, target, errors = by_hand(params, target, batch, noise, step, hparams)
         state, metrics, found = update(state, batch, key, jnp.float32(0), ())
         np.testing.assert_allclose(found, errors, rtol=1e-4, atol=1e-5)
         for ours, theirs in ((state.params, params), (state.target_params, target)):
             np.testing.assert_allclose(ours.actor, theirs[0], rtol=1e-5)
             np.testing.assert_allclose(np.stack(ours.critics), np.stack(theirs[1]), rtol=1e-4, atol=1e-5)
+    assert clipped == {-1, 1}
     assert set(metrics) == {"loss", "q_mean"}
+
+
+def test_the_policy_s_optimizer_counts_its_own_steps() -> None:
+    agent = td3(Slope(), Line(), SPACE)
+    state = agent.init(jax.random.key(0), TD3Hparams(policy_delay=3), jnp.zeros(1))
+    for step in range(7):
+        state, _, _ = agent.update(state, sample(step), jax.random.key(step), jnp.float32(0), ())
+    actor, critics = (optax.tree_utils.tree_get(part, "count") for part in state.opt_state)
+    assert (int(actor), int(critics)) == (2, 7)
 
 
 def test_its_cost_on_the_regulator_is_optimal() -> None:

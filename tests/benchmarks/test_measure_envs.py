@@ -214,7 +214,7 @@ BAD = [
     ("--envs Breakout-MinAtr", "--envs must be a known name .*, got 'Breakout-MinAtr'"),
     (
         "--envs Foo",
-        r"--envs must be a known name \(one of Asterix-MinAtar, .*, GridWorld, Pendulum-v1, .*\), got 'Foo'",
+        r"--envs must be a known name \(one of Asterix-MinAtar, .*, GridWorld, .*, Pendulum-v1, .*\), got 'Foo'",
     ),
     ("--envs", "--envs must have at least one value, got none"),
     ("--num-envs 0", "--num-envs must be > 0, got 0"),
