@@ -132,7 +132,8 @@ def imagine(
 ) -> tuple[Transition, Array]:
     """Rollouts of a model from the states of transitions `[B]`, as transitions `[k B]`.
 
-    Every network continues a share of the rollouts, and another share in each step.
+    Every network continues a share of the rollouts, and another share in each step. An episode terminates where that
+    is more probable than not: drawn terminations, though rare, would lower the values of all states.
 
     Args:
         model, state: the model.
@@ -152,7 +153,7 @@ def imagine(
 
     def step(loop: tuple[Array, Array], key: Array) -> tuple[tuple[Array, Array], tuple[Transition, Array]]:
         observations, alive = loop
-        act_key, shift_key, model_key, end_key = jax.random.split(key, 4)
+        act_key, shift_key, model_key = jax.random.split(key, 3)
         actions = act(observations, act_key)
         taken = jnp.clip(actions, *model.space) if isinstance(model.space, Box) else actions
         # A shift of the rows by whole shares gives each network another one.
@@ -160,7 +161,7 @@ def imagine(
         given = jax.tree.map(lambda x: jnp.roll(x, shift, 0).reshape(size, -1, *x.shape[1:]), (observations, taken))
         following = model.sample(state, given[0], given[1], model_key)
         after, reward, continues = (jnp.roll(x.reshape(number, *x.shape[2:]), -shift, 0) for x in following)
-        terminated = jax.random.uniform(end_key, (number,), jnp.float32) >= continues
+        terminated = continues < 0.5
         never = jnp.zeros_like(terminated)
         transition = real._replace(
             observation=observations, action=actions, reward=reward, terminated=terminated, truncated=never,

@@ -88,16 +88,13 @@ def pets(observation: PyTree, action_space: Box, config: PETSConfig) -> Agent[PE
 
     def act(state: PETSState, given: Input, key: Array, env_steps: Array) -> Decision:
         plan_key, random_key, weights_key = jax.random.split(inline(key), 3)
-        number = len(given.observation)
-        low, high = action_space
-        anywhere = jax.random.uniform(random_key, (number, *low.shape), jnp.float32, low, high)
         # The clock is the same for all agents of a population: only one of the two is computed.
-        action, memory = jax.lax.cond(
+        decision = jax.lax.cond(
             env_steps < config.random_steps,
-            lambda: (anywhere, given.memory),
-            lambda: policy(state, given, plan_key)[:2],
+            partial(_act_randomly, action_space, given, random_key),
+            partial(policy, state, given, plan_key),
         )
-        return Decision(action, memory, extras=model.weigh(weights_key, number))
+        return decision._replace(extras=model.weigh(weights_key, len(given.observation)))
 
     def update(
         state: PETSState, batch: Sample, key: Array, env_steps: Array, constants: PyTree = ()
@@ -108,11 +105,18 @@ def pets(observation: PyTree, action_space: Box, config: PETSConfig) -> Agent[PE
         learned, metrics = model.update(state.model, state.hparams, steps, steps.extras)
         return PETSState(learned, state.hparams), metrics, ()
 
-    def memory(state: Any, num_envs: int) -> Array:
-        del state
-        return jnp.tile(middle(action_space, config.horizon), (num_envs, 1, 1))
+    return Agent(init, act, policy, update, memory=partial(_first_plans, action_space, config.horizon))
 
-    return Agent(init, act, policy, update, memory=memory)
+
+def _act_randomly(action_space: Box, given: Input, key: Array) -> Decision:
+    """Uniformly random actions; the plans stay."""
+    low, high = action_space
+    return Decision(jax.random.uniform(key, (len(given.observation), *low.shape), jnp.float32, low, high), given.memory)
+
+
+def _first_plans(action_space: Box, horizon: int, state: Any, num_envs: int) -> Array:
+    del state
+    return jnp.tile(middle(action_space, horizon), (num_envs, 1, 1))
 
 
 def _plan(

@@ -50,11 +50,6 @@ def prioritised_sweeping(num_states: int, num_actions: int, state_of: Callable[[
         learned = learner.init(key, hparams, observation)
         return DynaQState(learned, TabularModel.empty(num_states, num_actions), jnp.zeros_like(learned.q_values))
 
-    def errors_of(learned: QLearningState, step: Transition) -> Array:
-        discount_t = jnp.where(step.terminated, 0.0, learned.hparams.discount)
-        targets = step.reward + discount_t * learned.q_values[step.next_observation].max(-1)
-        return targets - learned.q_values[step.observation, step.action]
-
     def update(
         state: DynaQState, batch: Transition, key: Array, env_steps: Array, constants: PyTree = ()
     ) -> tuple[DynaQState, Metrics, PyTree]:
@@ -85,3 +80,10 @@ def prioritised_sweeping(num_states: int, num_actions: int, state_of: Callable[[
         return DynaQState(learned, model, priorities), metrics, errors
 
     return tabular_agent(init, update, state_of)
+
+
+def errors_of(learned: QLearningState, step: Transition) -> Array:
+    """The TD errors of transitions between states, `[...]`."""
+    discount_t = jnp.where(step.terminated, 0.0, learned.hparams.discount)
+    targets = step.reward + discount_t * learned.q_values[step.next_observation].max(-1)
+    return targets - learned.q_values[step.observation, step.action]

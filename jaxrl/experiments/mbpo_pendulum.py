@@ -11,10 +11,11 @@ experiment = Experiment(
     defaults=Options(
         task=Task("Pendulum-v1"),
         hparams=MBPOHparams(
-            learning_rate=1e-3, temperature_learning_rate=1e-3, tau=0.01, random_steps=256.0, imagine_after=400.0
+            learning_rate=1e-3, temperature_learning_rate=1e-3, tau=0.01, random_steps=256.0, imagine_after=400.0,
+            learning_rate_decay_steps=2_200.0,
         ),
         config=MBPO(
-            num_envs=1, updates_per_iteration=10, batch_size=100, hidden_sizes=(64, 64), warmup_steps=256,
+            num_envs=1, updates_per_iteration=20, batch_size=100, hidden_sizes=(64, 64), warmup_steps=256,
             replay_capacity=10_000, model_hidden_sizes=(32, 32),
         ),
         budget=Budget(2_000, log_every=200, eval_max_steps=200),

@@ -13,11 +13,12 @@ experiment = Experiment(
         task=Task("Pendulum-v1"),
         hparams=PETSHparams(),
         config=PETS(
-            horizon=40, population=100, iterations=3, num_elites=10, model_hidden_sizes=(32, 32), random_steps=256
+            horizon=40, population=200, iterations=4, num_elites=20, model_hidden_sizes=(32, 32), random_steps=256,
+            updates_per_iteration=15,
         ),
         budget=Budget(2_000, log_every=200, eval_episodes=32, eval_max_steps=200),
     ),
-)
+)  # fmt: skip
 
 if __name__ == "__main__":
     main(experiment)

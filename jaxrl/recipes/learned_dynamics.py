@@ -1,4 +1,4 @@
-"""Recipes of agents that learn a model of an environment's observations: PETS, MBPO and Dyna with DQN."""
+"""Recipes of agents that learn a model of an environment's observations: PETS and MBPO."""
 
 import dataclasses
 from typing import Annotated, Any
@@ -6,14 +6,12 @@ from typing import Annotated, Any
 import jax
 from annotated_types import Interval
 
-from jaxrl.agents import RainbowHparams, SACHparams, dqn, sac
+from jaxrl.agents import SACHparams, sac
 from jaxrl.agents.dyna import DynaConfig, DynaHparams, dyna
 from jaxrl.agents.pets import PETSConfig, pets
 from jaxrl.arguments import ArgumentError
-from jaxrl.envs import action_space_of
 from jaxrl.networks import Critic, SquashedPolicy, example_of
-from jaxrl.recipes.continuous import Continuous, box_of, ignored_by_continuous, network_options
-from jaxrl.recipes.deep_q import DQN, default_network, ignored_by_dqn, make_action_values
+from jaxrl.recipes.continuous_control import Continuous, box_of, ignored_by_continuous, network_options
 from jaxrl.runs.experiment import ignored_settings
 from jaxrl.runs.options import Options
 from jaxrl.training import OffPolicyConfig, off_policy
@@ -41,17 +39,6 @@ class MBPOHparams(DynaHparams, SACHparams):
     """Hyperparameters of SAC and of its model."""
 
 
-@dataclasses.dataclass(frozen=True)
-class DynaDQN(DynaConfig, DQN):
-    """Static configuration of DQN with a model."""
-
-
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class DynaDQNHparams(DynaHparams, RainbowHparams):
-    """Hyperparameters of DQN and of its model."""
-
-
 def build_pets(env: Any, env_params: Any, config: PETS) -> tuple[Agent, Trainer]:
     check_single_steps(config)
     agent = pets(example_of(env, env_params), box_of(env, env_params), config)
@@ -66,15 +53,6 @@ def build_mbpo(env: Any, env_params: Any, config: MBPO) -> tuple[Agent, Trainer]
     return agent, off_policy(agent, env, env_params, config)
 
 
-def build_dyna_dqn(env: Any, env_params: Any, config: DynaDQN) -> tuple[Agent, Trainer]:
-    check_single_steps(config)
-    values = make_action_values(config)
-    network = default_network(env, env_params, config, outputs=values.shape, dueling=config.dueling)
-    inner, space = dqn(network, values, config.double), action_space_of(env, env_params)
-    agent: Agent = dyna(inner, example_of(env, env_params), space, config)
-    return agent, off_policy(agent, env, env_params, config)
-
-
 def check_single_steps(config: OffPolicyConfig) -> None:
     """Raises `ArgumentError` if transitions come in sequences: a model predicts one step."""
     if config.n_step != 1:
@@ -85,9 +63,3 @@ def ignored_by_mbpo(options: Options, observation: Any) -> dict[str, str]:
     """The settings that MBPO ignores, and why."""
     model = (True, "MBPO, whose model has statistics of its own", ("config.normalise",))
     return ignored_by_continuous(options, observation) | ignored_settings(model)
-
-
-def ignored_by_dyna_dqn(options: Options, observation: Any) -> dict[str, str]:
-    """The settings that DQN with a model ignores, and why."""
-    noisy = (True, "a model, which imagines many steps at once", ("config.noisy",))
-    return ignored_by_dqn(options, observation) | ignored_settings(noisy)

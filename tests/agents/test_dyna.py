@@ -1,5 +1,6 @@
 """Dyna around any agent, and PETS: what is imagined, in a model that is known exactly; ends; clocks and keys."""
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -45,10 +46,14 @@ def test_imagined_rollouts(known) -> None:
     """Three steps by +2, clipped to +1, from 0, 0.5, 1, 1.5: they end beyond 2.5, and nothing counts afterwards."""
     model = dynamics(EXAMPLE, BOX, DynamicsConfig(E, (4,)))
     real = batch()._replace(extras=())
-    imagined, counts = imagine(model, None, lambda x, key: jnp.full((len(x), 1), 2.0), real, jax.random.key(0), 3)
-    x, y, counts = (
-        np.asarray(z).reshape(3, B, *z.shape[1:]) for z in (imagined.observation, imagined.next_observation, counts)
-    )
+
+    @partial(jax.jit, static_argnums=2)
+    def roll(key, action, k):
+        return imagine(model, None, lambda x, key: jnp.full((len(x), 1), action), real, key, k)
+
+    imagined, own = roll(jax.random.key(0), 2.0, 3)
+    arrays = imagined.observation, imagined.next_observation, own
+    x, y, counts = [np.asarray(z).reshape(3, B, *z.shape[1:]) for z in arrays]
     np.testing.assert_array_equal(x[0], real.observation)
     np.testing.assert_array_equal(x[1:], y[:-1])
     moved = y[..., 0] - x[..., 0]
@@ -61,10 +66,7 @@ def test_imagined_rollouts(known) -> None:
     np.testing.assert_array_equal(counts, np.concatenate([np.ones((1, B)), ~np.logical_or.accumulate(terminated)[:-1]]))
     assert not imagined.truncated.any()  # the end of a rollout is no end of an episode
     np.testing.assert_array_equal(imagined.action, 2.0)  # as the agent decided it
-    many = [
-        imagine(model, None, lambda x, key: jnp.zeros((len(x), 1)), real, jax.random.key(i), 1)[0] for i in range(8)
-    ]
-    first = {float(x.next_observation[0, 0]) for x in many}
+    first = {float(roll(jax.random.key(i), 0.0, 3)[0].next_observation[0, 0]) for i in range(8)}
     assert first == {0.0, 0.125}  # each row meets every network
 
 
@@ -77,7 +79,15 @@ def spy() -> Agent:
     def act(state: Any, given: Input, key: jax.Array, env_steps: jax.Array) -> Decision:
         return Decision(jnp.full((len(given.observation), 1), 0.5))
 
-    return Agent(lambda key, hparams, observation: jnp.int32(0), act, lambda *x: act(*x, jnp.float32(0)), update)
+    def policy(state: Any, given: Input, key: jax.Array) -> Decision:
+        return act(state, given, key, jnp.float32(0))
+
+    return Agent(
+        lambda key, hparams, observation: jnp.int32(0),
+        act,
+        lambda state, given, key: act(state, given, key, jnp.float32(0)),
+        update,
+    )
 
 
 def test_the_agent_learns_from_real_and_imagined_transitions(known) -> None:
@@ -106,12 +116,11 @@ def test_the_agent_learns_from_real_and_imagined_transitions(known) -> None:
 
 def test_bad_input() -> None:
     agent = dyna(spy(), EXAMPLE, BOX, DynaConfig(3, (4,)))
-    state = jax.jit(agent.init)(jax.random.key(0), as_arrays(DynaHparams()), jnp.zeros(2))
+    state = jax.eval_shape(agent.init, jax.random.key(0), as_arrays(DynaHparams()), jnp.zeros(2))
     real = batch()._replace(extras=(jnp.ones((B, 3), jnp.int8), ()))
+    sample = Sample(jax.tree.map(lambda x: x[None], real), jnp.ones(B))
     with pytest.raises(ArgumentError, match="batch_size must be a multiple of the 3 networks of the ensemble, got 4"):
-        agent.update(
-            state, Sample(jax.tree.map(lambda x: x[None], real), jnp.ones(B)), jax.random.key(1), jnp.float32(0)
-        )
+        jax.eval_shape(agent.update, state, sample, jax.random.key(1), jnp.float32(0))
     with pytest.raises(ArgumentError, match="imagined_steps must be > 0, got 0"):
         dyna(spy(), EXAMPLE, BOX, DynaConfig(imagined_steps=0))
     with pytest.raises(ArgumentError, match="ensemble_size must be > 0, got 0"):
@@ -147,7 +156,7 @@ def test_pets_plans_with_its_model(known) -> None:
 MUTANTS = [
     (test_imagined_rollouts, "jaxrl.agents.dyna:imagine", [
         ("a truncation at the end", "truncated=never", "truncated=~never"),
-        ("terminates at random", ">= continues", "< continues"),
+        ("terminates where it goes on", "continues < 0.5", "continues >= 0.5"),
         ("learns beyond the end", "(after, alive & ~terminated)", "(after, alive)"),
         ("always the same network", "jax.random.randint(shift_key, (), 0, size)", "jnp.int32(0)"),
         ("rows are mixed up", ", -shift, 0)", ", 0, 0)"),

@@ -72,23 +72,29 @@ def test_one_iteration_of_path_integrals_by_hand() -> None:
 
 
 def test_one_iteration_of_the_cross_entropy_method_by_hand() -> None:
-    """The plan is the best of all samples; the second population is drawn around the elites of the first."""
-    config = CEMConfig(2, 40, 2, 5, smoothing=0.2, correlation=0.5)
-    key, start = jax.random.key(4), jnp.array([[0.2, 0.3], [0.1, 0.9]])
-    plan = cem(reach, jnp.zeros(2), key, start, BOX, config)
+    """The plan is the best of all samples; the next population is drawn around the elites of the last."""
+    start = jnp.array([[0.2, 0.3], [0.1, 0.9]])
+    for population, elites in ((40, 5), (3, 2)):
+        config = CEMConfig(2, population, 3, elites, smoothing=0.2, correlation=0.5)
+        plan = jax.jit(lambda key, config=config: cem(reach, jnp.zeros(2), key, start, BOX, config))
+        for seed in range(6):
+            check_cem(plan(jax.random.key(seed)), jax.random.key(seed), start, population, elites)
+
+
+def check_cem(plan, key: jax.Array, start: jax.Array, population: int, number: int) -> None:
     mean, deviation, best = np.asarray(start), np.broadcast_to([1, 1.5], (2, 2)), (-np.inf, np.zeros(0))
-    for each in jax.random.split(key, 2):
-        white = np.asarray(jax.random.normal(jax.random.split(each)[0], (40, 2, 2)))
+    for each in jax.random.split(key, 3):
+        white = np.asarray(jax.random.normal(jax.random.split(each)[0], (population, 2, 2)))
         noise = np.stack([white[:, 0], 0.5 * white[:, 0] + 0.75**0.5 * white[:, 1]], 1)
         noise[0] = 0
         sampled = np.clip(mean + deviation * noise, [-1, -1], [1, 2])
         returns = -((sampled.cumsum(1) - [1, 3]) ** 2).sum((1, 2))
-        elites = sampled[np.argsort(-returns)[:5]]
+        elites = sampled[np.argsort(-returns)[:number]]
         best = max(best, (returns.max(), sampled[returns.argmax()]), key=lambda pair: pair[0])
         mean = 0.2 * mean + 0.8 * elites.mean(0)
         deviation = 0.2 * deviation + 0.8 * elites.std(0)
     np.testing.assert_allclose(plan.expected_return, best[0], rtol=1e-4)
-    np.testing.assert_allclose(plan.actions, best[1], rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(plan.actions, best[1], rtol=1e-3, atol=1e-3)
 
 
 def test_noise_is_correlated() -> None:
