@@ -60,6 +60,9 @@ def test_the_gradient_is_that_of_each_players_own_utility() -> None:
     sign = np.where(np.arange(936) < 468, 1, -1)[:, None]
     assert abs(np.asarray(theirs)).max() > 0.01
     np.testing.assert_allclose(-ours, sign * theirs, atol=1e-5)
+    spread = exact_experience(game, old, old, 0.0, 1.5)
+    np.testing.assert_allclose(spread.gains - spread.losses, found.gains - found.losses, atol=1e-6)
+    np.testing.assert_allclose((spread.gains - found.gains).sum(-1), 1.5 * found.visits, atol=1e-6)
 
 
 @pytest.mark.parametrize("past", [0.0, 0.5, 1.0])
