@@ -150,6 +150,7 @@ def test_policy_gradients_circle_in_rock_paper_scissors_and_the_past_or_a_magnet
     assert with_past["nash_conv"][-1] < weakly_drawn["nash_conv"][-1] / 10
 
 
+@pytest.mark.slow
 def test_exact_self_play_solves_kuhn_poker() -> None:
     hparams = SelfPlayHparams(magnet=0.2, magnet_half_life=500.0, magnet_floor=0.005, past=0.5)
     state, metrics = exact_run("kuhn_poker", 4, (64,), 6000)(jax.random.key(0), hparams)
