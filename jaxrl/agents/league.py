@@ -63,7 +63,7 @@ class LeagueConfig(SelfPlayConfig):
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class LeagueHparams(SelfPlayHparams):
-    """Hyperparameters of a league. `past` plays no part."""
+    """Hyperparameters of a league. `past` and `spread` play no part."""
 
     self_play: Annotated[float, Interval(ge=0, le=1)] = 0.5
     """Share of a main agent's games against itself; the others are against copies."""

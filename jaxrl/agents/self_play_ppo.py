@@ -24,6 +24,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from annotated_types import Ge, Gt, Interval
+from jax.typing import ArrayLike
 
 from jaxrl import game_theory
 from jaxrl.agents.game_tables import log_of, measure, table_agent
@@ -64,6 +65,8 @@ class SelfPlayHparams:
     """The least weight that it falls to."""
     past: Annotated[float, Interval(ge=0, le=1)] = 0.0
     """Share of the games in which the opponent is the average policy; 0 for self-play, 1 for fictitious self-play."""
+    spread: Annotated[float, Ge(0)] = 0.0
+    """In exact experience, how much outcomes vary around their mean, in units of utility; see `exact_experience`."""
     clip: Annotated[float, Gt(0)] = 0.2
     """Clipping range ε of the probability ratio, > 0."""
     max_grad_norm: Annotated[float, Gt(0)] = 0.5
@@ -160,7 +163,8 @@ def self_play_ppo(game: Game, network: Network, config: SelfPlayConfig | None = 
             values = network.apply(state.params, seen)[1]
             found = sample_experience(game, batch, values, state.hparams.past)
         else:
-            found = exact_experience(game, state.policy, game_theory.behaviour(game, state.plans), state.hparams.past)
+            average, hparams = game_theory.behaviour(game, state.plans), state.hparams
+            found = exact_experience(game, state.policy, average, hparams.past, hparams.spread)
         state = state._replace(plans=(first, second))
         return learn(game, network, seen, config.num_steps, state, found)
 
@@ -210,14 +214,21 @@ def sample_experience(game: Game, batch: Transition, values: Array, past: Array)
     )
 
 
-def exact_experience(game: Game, policy: Array, average: Array, past: Array) -> Experience:
-    """What all games teach that there could be, with `past` of them against the average policy."""
+def exact_experience(game: Game, policy: Array, average: Array, past: ArrayLike, spread: ArrayLike = 0.0) -> Experience:
+    """What all games teach that there could be, with `past` of them against the average policy.
+
+    Sampled advantages vary far more than their means, so that gains and losses are both large, and a ratio beyond the
+    clipping range is drawn back. `spread` adds as much to both of what is exact, which leaves the gradient at the old
+    policy as it is, and keeps the new one near.
+    """
 
     def others(player: int) -> Array:
         plans = [game_theory.plan(game, x, player) for x in (policy, average)]
-        return (1 - past) * plans[0] + past / 2 * plans[1]  # against the past, it has this seat in half of the games
+        return plans[0] * (1 - past) + plans[1] * (past / 2)  # against the past, it has this seat in half of the games
 
-    return experience_against(game, policy, (others(0), others(1)))
+    found = experience_against(game, policy, (others(0), others(1)))
+    both = spread * found.visits[:, None] * policy
+    return found._replace(gains=found.gains + both, losses=found.losses + both)
 
 
 def experience_against(game: Game, policy: Array, plans: tuple[Array, Array]) -> Experience:

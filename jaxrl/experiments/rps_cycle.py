@@ -1,6 +1,7 @@
 """Draws how both players of rock-paper-scissors circle as they learn, and what ends the circle."""
 
 import dataclasses
+import shutil
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,8 +17,9 @@ from jaxrl.cli.errors import errors_in_one_line
 from jaxrl.cli.parse import parse
 from jaxrl.game_theory import MirrorDescentHparams, Solver
 from jaxrl.plots.nash_conv import draw_simplex
+from jaxrl.runs import provenance
 from jaxrl.runs.options import default_hint
-from jaxrl.runs.run_directory import lock, make_out
+from jaxrl.runs.run_directory import check_record, lock, make_out
 
 NAME = "rps_cycle"
 PICTURE = "simplex.png"
@@ -35,6 +37,8 @@ class Options:
     """Weight of the magnet, the uniform policy."""
     out: Annotated[Path | None, default_hint(f"runs/{NAME}/DATE-TIME", "DIR")] = None
     """The directory to write to."""
+    record: Annotated[Path | None, default_hint("nowhere", "DIR")] = None
+    """Also copy the picture, with a README.md, to this directory."""
 
 
 @errors_in_one_line()
@@ -42,6 +46,7 @@ def main() -> None:
     options = parse(Options, __doc__, prog=f"python -m jaxrl.experiments.{NAME}")
     check(options)
     prepare_jax()
+    check_record(options.record, options.out)
     directory = make_out(options.out, NAME)
     with lock(directory, "out"):
         draw_simplex(
@@ -50,6 +55,29 @@ def main() -> None:
             directory / PICTURE,
         )  # fmt: skip
     screen().print(f"picture: {directory / PICTURE}", soft_wrap=True)
+    if options.record is not None:
+        text = page()  # names the commit, without what is written below
+        options.record.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(directory / PICTURE, options.record / PICTURE)
+        (options.record / "README.md").write_text(text)
+
+
+def page() -> str:
+    """The page of the record, in Markdown."""
+    about = provenance.describe(f"jaxrl.experiments.{NAME}")
+    return f"""# How learning circles in rock-paper-scissors
+
+```
+{about["command"]}
+```
+
+Both players learn at once, from the same policy. Mirror descent circles away from the equilibrium; a magnet, the
+uniform policy, draws it in. The average of fictitious play approaches it, while its last policies circle too.
+
+![the first player's policy]({PICTURE})
+
+At commit {about.get("commit") or "none"}.
+"""
 
 
 def follow(options: Options) -> dict[str, np.ndarray]:

@@ -13,7 +13,7 @@ experiment = Experiment(
         task=Task("game:kuhn_poker"),
         hparams=SelfPlayHparams(magnet=0.2, magnet_half_life=500.0, magnet_floor=0.005, past=0.5),
         config=SelfPlay(),
-        budget=Budget(30_000_000, log_every=100_000),
+        budget=Budget(150_000_000, log_every=500_000),
         execution=Execution(sequential=True),
     ),
     report=report,

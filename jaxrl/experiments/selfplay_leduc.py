@@ -11,8 +11,8 @@ experiment = Experiment(
     build=build_self_play,
     defaults=Options(
         task=Task("game:leduc_poker"),
-        hparams=SelfPlayHparams(magnet=1.0, magnet_half_life=200.0, magnet_floor=0.05, past=0.5),
-        config=SelfPlay(num_games=4096, hidden_sizes=(128, 128)),
+        hparams=SelfPlayHparams(magnet_half_life=500.0, magnet_floor=0.05, past=0.5),
+        config=SelfPlay(num_steps=3, num_games=4096, hidden_sizes=(128, 128)),
         budget=Budget(300_000_000, log_every=1_000_000),
         execution=Execution(sequential=True),
     ),

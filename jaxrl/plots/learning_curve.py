@@ -148,7 +148,8 @@ def draw_learning_curve(
     curves = read_curves(metrics, measure).values() if measure in columns else ()
     evaluations = np.array([x for x in final if np.isfinite(x)])
     words_of_final = "final evaluation" if evaluated == RETURN else f"{evaluated} at the end"
-    evaluation = f"{words_of_final}, {format_mean(evaluations)}" if len(evaluations) else ""
+    said = measure == "nash_conv"  # the curve ends with what evaluations measure
+    evaluation = f"{words_of_final}, {format_mean(evaluations)}" if len(evaluations) and not said else ""
     if curves:
         steps, returns = align_curves([drop_short_row(curve) for curve in curves])
         of_returns = measure in ("episode_return", EVAL_RETURN) and evaluated == RETURN
@@ -164,7 +165,7 @@ def draw_learning_curve(
             draw_mean(axes, *align_curves(between), "tab:orange", MEASURES[EVAL_RETURN])
         if not of_returns and evaluation:
             axes.plot([], [], " ", label=evaluation.replace("evaluation,", "evaluation return"))
-        elif len(evaluations):
+        elif evaluation:
             reach = np.abs(np.stack(spread(evaluations, seen)) - evaluations.mean())[:, None]
             axes.errorbar(
                 steps[-1], evaluations.mean(), reach if len(evaluations) > 1 else None,

@@ -17,6 +17,7 @@ CURVES = {
     "nash_conv_uniform": "uniform mixture of all copies",
 }
 """The columns that are drawn, and what they are of."""
+OF_A_LEAGUE = {"nash_conv": "equilibrium mixture of all copies", "nash_conv_last": "main agent"}
 
 
 def draw_nash_conv(metrics: Path, title: str, picture: Path) -> None:
@@ -32,7 +33,8 @@ def draw_nash_conv(metrics: Path, title: str, picture: Path) -> None:
         f"; {seeds} seeds and their mean" if seeds > 1 else ""
     )
     figure, axes = new_figure(title, subtitle, unit_of(columns).words, "NashConv")
-    lines = {name: words for name, words in CURVES.items() if name in columns}
+    words = CURVES | (OF_A_LEAGUE if "nash_conv_uniform" in columns else {})
+    lines = {name: label for name, label in words.items() if name in columns}
     for colour, (name, label) in zip(LINES, lines.items(), strict=False):
         steps, values = align_curves(read_curves(metrics, name).values())
         values = np.maximum(values, 1e-9)

@@ -144,6 +144,7 @@ def ignored_by_self_play(options: Options, observation: Any) -> dict[str, str]:
     config, hparams = options.config, options.hparams
     return ignored_settings(
         (not config.sampled, "config.no-sampled", ("config.num_games",)),
+        (config.sampled, "config.sampled", ("hparams.spread",)),
         (config.num_steps == 1, "config.num_steps 1", ("hparams.clip",)),
         (hparams.magnet == 0, "hparams.magnet 0", ("hparams.magnet_half_life", "hparams.magnet_floor")),
     )
@@ -154,7 +155,7 @@ def ignored_by_league(options: Options, observation: Any) -> dict[str, str]:
     del observation
     config, hparams = options.config, options.hparams
     return ignored_settings(
-        (True, "a league, whose past are copies", ("hparams.past",)),
+        (True, "a league, whose past are copies", ("hparams.past", "hparams.spread")),
         (config.num_steps == 1, "config.num_steps 1", ("hparams.clip",)),
         (hparams.magnet == 0, "hparams.magnet 0", ("hparams.magnet_half_life", "hparams.magnet_floor")),
         (not config.league_exploiters, "config.league_exploiters 0", ("hparams.restart_probability",)),

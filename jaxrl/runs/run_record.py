@@ -80,6 +80,9 @@ def page(config: dict[str, Any], summary: dict[str, Any], pictures: Sequence[str
     episodes = f"{summary['eval_episodes']} episodes at the end{with_epsilon(summary.get('eval_epsilon'))}"
     unit, measure = unit_of(summary), summary.get("eval_measure", RETURN)
     measured = "Mean return of" if measure == RETURN else f"{measure.capitalize()} in"
+    measured = f"{measured} {episodes},\n{summary['eval_truncated']} of them truncated"
+    if measure == NASH_CONV:
+        measured = f"{measure[0].upper()}{measure[1:]} of the policy at the end"
     own = "".join(f"| {name} | {number} |\n" for name, number in describe_entries(entries))
     own = f"| | |\n|---|---|\n{own}\n" if own else ""
     return f"""# {summary["algorithm"]} on {summary["env"]}
@@ -89,8 +92,7 @@ def page(config: dict[str, Any], summary: dict[str, Any], pictures: Sequence[str
 ```
 
 Rules: {summary["rules"]}.
-{summary[unit.column]:,} {unit.words} a seed. {measured} {episodes},
-{summary["eval_truncated"]} of them truncated: **{describe_return(summary)}**.
+{summary[unit.column]:,} {unit.words} a seed. {measured}: **{describe_return(summary)}**.
 
 | seed | {measure} |
 |---|---|

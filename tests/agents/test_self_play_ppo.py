@@ -60,6 +60,9 @@ def test_the_gradient_is_that_of_each_players_own_utility() -> None:
     sign = np.where(np.arange(936) < 468, 1, -1)[:, None]
     assert abs(np.asarray(theirs)).max() > 0.01
     np.testing.assert_allclose(-ours, sign * theirs, atol=1e-5)
+    spread = exact_experience(game, old, old, 0.0, 1.5)
+    np.testing.assert_allclose(spread.gains - spread.losses, found.gains - found.losses, atol=1e-6)
+    np.testing.assert_allclose((spread.gains - found.gains).sum(-1), 1.5 * found.visits, atol=1e-6)
 
 
 @pytest.mark.parametrize("past", [0.0, 0.5, 1.0])
@@ -147,6 +150,7 @@ def test_policy_gradients_circle_in_rock_paper_scissors_and_the_past_or_a_magnet
     assert with_past["nash_conv"][-1] < weakly_drawn["nash_conv"][-1] / 10
 
 
+@pytest.mark.slow
 def test_exact_self_play_solves_kuhn_poker() -> None:
     hparams = SelfPlayHparams(magnet=0.2, magnet_half_life=500.0, magnet_floor=0.005, past=0.5)
     state, metrics = exact_run("kuhn_poker", 4, (64,), 6000)(jax.random.key(0), hparams)

@@ -55,6 +55,7 @@ def test_a_solver_runs_resumes_and_is_measured(run_main) -> None:
     assert np.mean(actions) == pytest.approx(float(expected.policy[0, 1]), abs=0.04)
 
 
+@pytest.mark.slow
 def test_self_play_and_a_league_resume_to_the_same_bits(run_main, monkeypatch) -> None:
     for name in ("record_video", "draw_curve"):
         monkeypatch.setattr(f"jaxrl.runs.train.{name}", lambda *_: None)

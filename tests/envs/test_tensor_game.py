@@ -41,6 +41,7 @@ def test_every_outcome_of_chance_is_as_probable_as_it_should_be() -> None:
     words = np.array([0, 2**32 - 1, 2**31], np.uint32)
     first, second = np.meshgrid(words, words)
     positions = env.initial(jnp.stack([first.ravel(), second.ravel()]), params).position
+    assert (np.asarray(env.game.tree.player)[positions] == 0).all()  # no card is dealt twice
     labels = [env.game.labels[row] for row in np.asarray(env.game.tree.set)[positions]]
     assert labels == ["J", "K", "Q"] * 3  # the extremes of the random words are the first and the last outcome
     _, states = jax.vmap(lambda key: env.reset(key, params))(jax.random.split(jax.random.key(1), 6000))
