@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from jaxrl import experiments
 from jaxrl.experiments import benchmark
 
 README = Path(__file__).parents[2] / "README.md"
@@ -58,7 +59,13 @@ def test_every_command_and_flag_it_names_exists(capsys, monkeypatch) -> None:
     monkeypatch.setenv("COLUMNS", "200")
     text = README.read_text()
     kinds = "|".join(benchmark.BENCHMARKS)
-    commands = re.findall(rf"-m\s+jaxrl\.experiments\.(\w+)( (?:{kinds}))?\b([^`\n]*)", text)
+    commands = re.findall(rf"-m\s+jaxrl\.experiments\.(\w+)( (?:{kinds}))?\b([^`\n]*)", text.replace("NAME`", "play`"))
+    listed = re.findall(
+        rf"^\| `(\w+)( (?:{kinds}))?\b([^`\n]*)` \|", text.split("## Commands")[1].split("\n#")[0], re.M
+    )
+    names = {path.stem for path in Path(experiments.__file__).parent.glob("*.py")} - {"__init__", "__main__"}
+    assert {name for name, _, _ in listed} == names
+    commands += listed
     helps = {command: help_of(command) for command in {(name, *kind.split()) for name, kind, _ in commands}}
     for name, kind, arguments in commands:
         named = flags(arguments.split("#")[0])
