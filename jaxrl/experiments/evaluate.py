@@ -54,8 +54,7 @@ class Options:
     against: Annotated[
         tuple[str, ...], tyro.conf.arg(metavar="[OPPONENT ...]", help_behavior_hint="(default: none)")
     ] = ()
-    """In games: random, greedy, perfect (where the game can be solved), the directory of another run, or an engine that
-    is installed: "gnugo level=1" in Go, "fairy-stockfish nodes=100" in chess."""
+    """In games: random, greedy, perfect (if it can be solved), another run, "gnugo level=1", "fairy-stockfish nodes=9"."""
     raw: bool = False
     """Meet the opponents with the policy network alone, without the search."""
     opening_moves: Annotated[int, Interval(ge=0, le=1000)] = 2

@@ -91,11 +91,11 @@ def test_the_simulation_lemma() -> None:
 def test_the_bound_is_met() -> None:
     """Where the model is wrong about everything that matters: one state too good by ε, reached for ever."""
     mdp = MDP(jnp.ones((1, 2, 1)), jnp.array([[1.0, 0.0]]), jnp.float64(0.9), jnp.zeros(1, bool), jnp.ones(1))
-    model = mdp._replace(reward=mdp.reward + jnp.array([[-0.25, 0.25]]))
+    model = mdp._replace(reward=mdp.reward + jnp.array([[0.25, 0.0]]))
     np.testing.assert_allclose(planning.simulation_bound(mdp, model), 2.5)
     policy = jnp.array([[1.0, 0.0]])
     values = [planning.policy_evaluation(x, policy)[0] for x in (mdp, model)]
-    np.testing.assert_allclose(values[0] - values[1], 2.5)
+    np.testing.assert_allclose(values[1] - values[0], 2.5)
     # Two states, from which a wrong probability leads away for ever: |P − P̂| = 2 ε, and the span is 10.
     transition = jnp.array([[[1.0, 0.0]], [[0.0, 1.0]]])
     sure = MDP(transition, jnp.array([[0.0], [1.0]]), jnp.float64(0.9), jnp.zeros(2, bool), jnp.ones(2) / 2)
