@@ -54,7 +54,7 @@ class Options:
     against: Annotated[
         tuple[str, ...], tyro.conf.arg(metavar="[OPPONENT ...]", help_behavior_hint="(default: none)")
     ] = ()
-    """In games: random, greedy, perfect (if it can be solved), another run, "gnugo level=1", "fairy-stockfish nodes=9"."""
+    """In games: random, greedy, perfect (if it can be solved), another run, "gnugo level=1", or fairy-stockfish."""
     raw: bool = False
     """Meet the opponents with the policy network alone, without the search."""
     opening_moves: Annotated[int, Interval(ge=0, le=1000)] = 2
