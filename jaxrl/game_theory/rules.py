@@ -94,7 +94,8 @@ def disc_payoffs(rings: int = 4, directions: int = 12, transitive: float = 1.0) 
     """
     points = disc_points(rings, directions)
     skill = np.linalg.norm(points, axis=1)
-    return points @ np.array([[0.0, 1.0], [-1.0, 0.0]]) @ points.T + transitive * (skill[:, None] - skill)
+    payoffs = points @ np.array([[0.0, 1.0], [-1.0, 0.0]]) @ points.T + transitive * (skill[:, None] - skill)
+    return np.round(payoffs, 13)  # a draw is exactly 0, which `counting_wins` needs
 
 
 def disc_nash_conv(mixtures: np.ndarray, rings: int, directions: int, transitive: float) -> float:

@@ -116,9 +116,9 @@ class UCIEngine(Engine):
 
     def __init__(self, command: Sequence[str], game: Any, options: dict[str, str], timeout: float = 60.0) -> None:
         super().__init__(command, chess_notation(game), timeout)
-        self.limit = f"go nodes {options.pop('nodes', '1000')}"
+        self.limit = f"go nodes {options.get('nodes', '1000')}"
         variant = {"UCI_Variant": "gardner"} if isinstance(game, GardnerChess) else {}
-        lines = [f"setoption name {name} value {value}" for name, value in {**options, **variant}.items()]
+        lines = [f"setoption name {name} value {value}" for name, value in {**options, **variant}.items() if name != "nodes"]
         self.ask("\n".join(["uci", *lines, "isready", ""]), lambda line: line == "readyok")
 
     def reply(self, moves: Sequence[str]) -> str:
@@ -131,8 +131,8 @@ def make_engine(words: str, game: BoardGame) -> Engine:
     """Starts an engine: `gnugo`, or `fairy-stockfish`, and options such as `level=1` or `nodes=100 Threads=1`.
 
     Raises:
-        ArgumentError: the engine is not known or not installed, does not play the game, or an option has no value.
-        EngineError: it does not start.
+        ArgumentError: the engine is not known or not installed, does not play the game, does not start, or an option
+            has no value.
     """
     name, *rest = words.split()
     if name not in ENGINES:
@@ -149,7 +149,10 @@ def make_engine(words: str, game: BoardGame) -> Engine:
     if isinstance(game, Go):
         rules = ["--mode", "gtp", "--chinese-rules", "--positional-superko", "--capture-all-dead", "--seed", "1"]
         return GTPEngine([path, *rules, *(x for key, value in options.items() for x in (f"--{key}", value))], game)
-    return UCIEngine([path], game, options)
+    try:
+        return UCIEngine([path], game, options)
+    except EngineError as error:
+        raise ArgumentError("engine", "must start", words, got=str(error)) from error
 
 
 ENGINES: dict[str, tuple[tuple[Any, ...], str]] = {

@@ -105,9 +105,13 @@ def test_whom_the_learners_play() -> None:
 def test_exploiters_start_anew() -> None:
     state, seen = steps()[1][-1].agent, game_theory.features(GAME)
 
-    def changes(probability: float) -> list[bool]:
+    @jax.jit
+    def restart(probability: Any) -> Any:
         hparams = LeagueHparams(self_play=1.0, restart_probability=probability)
-        new = restarted(GAME, NETWORK, seen, CONFIG, state._replace(hparams=hparams), jax.random.key(5))
+        return restarted(GAME, NETWORK, seen, CONFIG, state._replace(hparams=hparams), jax.random.key(5))
+
+    def changes(probability: float) -> list[bool]:
+        new = restart(jnp.float32(probability))
         moved = abs(new.policies - state.policies).max((1, 2)) > 0
         assert (np.asarray(new.opt_state[1][0].count)[2:3] == 0).all()
         return [bool(x) for x in moved]
@@ -128,7 +132,7 @@ def test_it_goes_on_from_any_state() -> None:
 
 def test_a_copy_is_of_the_policy_at_that_time() -> None:
     state = steps()[1][-1].agent
-    after = copied(GAME, CONFIG, state)
+    after = jax.jit(lambda x: copied(GAME, CONFIG, x))(state)
     assert after.size == 28
     np.testing.assert_allclose(after.plans[0][4:8], [game_theory.plan(GAME, x, 0) for x in state.policies], atol=1e-6)
 

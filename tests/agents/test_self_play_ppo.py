@@ -135,19 +135,17 @@ def curves(metrics: Any) -> dict[str, np.ndarray]:
 
 
 def test_policy_gradients_circle_in_rock_paper_scissors_and_the_past_or_a_magnet_stops_them() -> None:
-    def run(magnet: float, past: float) -> dict[str, np.ndarray]:
-        hparams = SelfPlayHparams(
-            learning_rate_half_life=0.0, magnet=magnet, magnet_half_life=0.0, past=past, learning_rate=1e-3
-        )
-        return curves(exact_run("rock_paper_scissors", 1, (32,), 3000)(jax.random.key(0), hparams)[1])
-
-    alone = run(magnet=0.0, past=0.0)["nash_conv_last"][-1000:]
+    magnet, past = jnp.array([0.0, 0.5, 0.1, 0.1]), jnp.array([0.0, 0.0, 0.0, 0.5])
+    hparams = SelfPlayHparams(learning_rate_half_life=0.0, magnet=magnet, magnet_half_life=0.0, past=past)
+    axes = jax.tree.map(lambda x: 0 if jnp.ndim(x) else None, hparams)
+    run = jax.vmap(exact_run("rock_paper_scissors", 1, (32,), 3000), in_axes=(None, axes))
+    found = curves(run(jax.random.key(0), hparams)[1])
+    alone, drawn, weakly_drawn, with_past = found["nash_conv_last"][:, -1000:]
     assert alone.min() > 0.5  # it never comes back
-    assert run(magnet=0.5, past=0.0)["nash_conv_last"][-1000:].max() < 0.05
-    weakly_drawn, with_past = run(magnet=0.1, past=0.0), run(magnet=0.1, past=0.5)
-    assert weakly_drawn["nash_conv_last"][-1000:].min() > 0.2
-    assert with_past["nash_conv_last"][-1000:].max() < 0.2
-    assert with_past["nash_conv"][-1] < weakly_drawn["nash_conv"][-1] / 10
+    assert drawn.max() < 0.05
+    assert weakly_drawn.min() > 0.2
+    assert with_past.max() < 0.2
+    assert found["nash_conv"][3, -1] < found["nash_conv"][2, -1] / 10
 
 
 @pytest.mark.slow

@@ -107,25 +107,32 @@ def test_counterfactual_values_and_reach_equal_a_walk_of_the_tree(name: str) -> 
 def test_a_best_response_wins_what_nash_conv_says() -> None:
     game = make_game("leduc_poker")
     policy = jnp.asarray(random_policies(game, 1)[0], jnp.float32)
-    response, wins = jax.jit(lambda x: game_theory.best_response(game, x))(policy)
-    first = game_theory.value(game, policy.at[game.rows(0)].set(response[game.rows(0)]))
-    second = -game_theory.value(game, policy.at[game.rows(1)].set(response[game.rows(1)]))
-    np.testing.assert_allclose([first, second], wins, atol=1e-5)
-    np.testing.assert_allclose(game_theory.nash_conv(game, policy), wins.sum(), atol=1e-5)
-    np.testing.assert_allclose(2 * game_theory.exploitability(game, policy), wins.sum(), atol=1e-5)
+
+    @jax.jit
+    def found(policy: Any) -> Any:
+        response, wins = game_theory.best_response(game, policy)
+        mixed = jnp.stack([policy.at[game.rows(i)].set(response[game.rows(i)]) for i in (0, 1)])
+        values = jax.vmap(lambda x: game_theory.value(game, x))(mixed)
+        return response, wins, values, game_theory.nash_conv(game, policy), game_theory.exploitability(game, policy)
+
+    response, wins, values, nash_conv, exploitability = found(policy)
+    np.testing.assert_allclose(values * np.array([1, -1]), wins, atol=1e-5)
+    np.testing.assert_allclose([nash_conv, 2 * exploitability], [wins.sum()] * 2, atol=1e-5)
     assert not (np.asarray(response) * ~game.legal).any()
 
 
 def test_kuhns_family_of_equilibria() -> None:
     """Kuhn 1950: for all α in [0, 1/3], a bet of the jack with probability α goes with one of the king with 3 α."""
-    game = make_game("kuhn_poker")
+    game, policies = make_game("kuhn_poker"), []
     for alpha in (0.0, 0.2, 1 / 3):
         bets = {"J": alpha, "Q": 0, "K": 3 * alpha, "Jpb": 0, "Qpb": alpha + 1 / 3, "Kpb": 1}
         bets |= {"Jp": 1 / 3, "Qp": 0, "Kp": 1, "Jb": 0, "Qb": 1 / 3, "Kb": 1}
-        with jax.enable_x64(True):
-            policy = jnp.array([[1 - bets[label], bets[label]] for label in game.labels])
-            assert abs(game_theory.nash_conv(game, policy)) < 1e-15
-            np.testing.assert_allclose(game_theory.value(game, policy), -1 / 18, atol=1e-15)
+        policies.append([[1 - bets[label], bets[label]] for label in game.labels])
+    with jax.enable_x64(True):
+        both = jax.jit(jax.vmap(lambda x: (game_theory.nash_conv(game, x), game_theory.value(game, x))))
+        nash_conv, values = both(np.array(policies, np.float64))
+        np.testing.assert_allclose(nash_conv, 0, atol=1e-15)
+        np.testing.assert_allclose(values, -1 / 18, atol=1e-15)
 
 
 def test_policies_are_averaged_by_reach() -> None:
@@ -155,6 +162,15 @@ def test_the_disc_game_has_its_closed_form() -> None:
             assert abs(game_theory.nash_conv(game, jnp.asarray(ring))) < 1e-12
             uniform = float(game_theory.nash_conv(game, game_theory.uniform_policy(game)))
         np.testing.assert_allclose(uniform, 2 * transitive / 3, atol=1e-12)  # skill 2/3 on average
+
+
+def test_a_point_of_the_disc_draws_with_itself_and_its_opposite() -> None:
+    wins = np.sign(game_theory.rules.disc_payoffs(4, 12, 0.5))
+    np.testing.assert_array_equal(wins, -wins.T)
+    for ring in range(4):
+        points = 12 * ring + np.arange(12)
+        assert (wins[points, points] == 0).all()
+        assert (wins[points, np.roll(points, 6)] == 0).all()
 
 
 def test_a_policy_is_checked() -> None:
