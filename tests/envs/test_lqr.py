@@ -30,7 +30,7 @@ def test_the_optimum_is_scipy_s() -> None:
     np.testing.assert_allclose(found.gain, GAMMA * np.linalg.solve(h, B.T @ cost @ A), rtol=1e-9)
     assert found.constant == 0
     assert not found.covariance.any()
-    whole = LQR(state_cost=((1, 0), (0, 2)), action_cost=((1,),))  # type: ignore[arg-type]
+    whole = LQR(state_cost=((1, 0), (0, 2)), action_cost=((1,),))
     assert (
         whole.optimum(GAMMA).cost[0, 0]
         == LQR(state_cost=((1.0, 0.0), (0.0, 2.0)), action_cost=((1.0,),)).optimum(GAMMA).cost[0, 0]
