@@ -162,7 +162,7 @@ class SquashedNormal(NamedTuple):
         return self._squash(self.mean)
 
     def log_prob(self, actions: Array) -> Array:
-        """log π(a | s), `[N]`. At the bounds it is that of the nearest float32 inside."""
+        """log π(a | s), `[N]`. At the bounds it is that of a number just inside."""
         share = (actions - (self.high + self.low) / 2) / ((self.high - self.low) / 2)
         u = jnp.arctanh(jnp.clip(share, -1 + 2.0**-23, 1 - 2.0**-23))
         return Normal(self.mean, self.log_std).log_prob(u) - self._log_derivative(u).sum(-1)

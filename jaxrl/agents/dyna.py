@@ -19,7 +19,7 @@ import jax.numpy as jnp
 from annotated_types import Ge, Interval
 
 from jaxrl.agents.dynamics import Dynamics, DynamicsConfig, DynamicsHparams, DynamicsState, dynamics
-from jaxrl.arguments import check, check_kind
+from jaxrl.arguments import ArgumentError, check, check_kind
 from jaxrl.types import Agent, Array, Box, Discrete, Hparams, Input, Metrics, PyTree, Sample, StateT, Transition
 from jaxrl.xla.threefry import inline
 
@@ -69,7 +69,7 @@ def dyna(
 
     Raises:
         ArgumentError: observations are no vector of numbers, or a size is out of bounds; from `update`, a batch is no
-            multiple of the ensemble.
+            multiple of the ensemble, or says which actions are legal.
     """
     check_kind("config", config, DynaConfig)
     check(config)
@@ -110,6 +110,10 @@ def _update(
 ) -> tuple[DynaState, Metrics, PyTree]:
     check_kind("batch", batch, Sample, ", from a replay, as in jaxrl.off_policy")
     imagine_key, update_key = jax.random.split(inline(key))
+    if batch.transitions.legal is not None:
+        raise ArgumentError(
+            "env", "must allow all actions in every state, since the model predicts no others", got="one that does not"
+        )
     real = jax.tree.map(lambda x: x[0], batch.transitions)
     weights, inner_extras = real.extras
     learned, metrics = model.update(state.model, state.hparams, real, weights)

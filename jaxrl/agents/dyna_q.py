@@ -37,7 +37,7 @@ class DynaQHparams(QLearningHparams):
     """ω of the step size, in [0, 1]: 0 keeps it constant."""
     discount: Annotated[float, Interval(ge=0, le=1)] = 0.95
     planning_steps: Annotated[int, Interval(ge=0, lt=2**31)] = 50
-    """n, imagined transitions for each step of the environment; 0 is Q-learning."""
+    """n, imagined transitions for each batch; 0 is Q-learning, or in prioritised sweeping learns nothing."""
     exploration_bonus: Annotated[float, Interval(ge=0, lt=1e30)] = 0.0
     """κ of the bonus κ √τ for a pair that was last tried τ steps ago (Dyna-Q+); 0 for Dyna-Q."""
 

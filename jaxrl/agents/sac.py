@@ -89,7 +89,7 @@ class _Parts(NamedTuple):
 def sac(
     actor: Network, critic: Network, action_space: Box, optimizer: Optimizer = default_optimizer
 ) -> Agent[SACState]:
-    """Soft actor-critic with any networks.
+    """Soft actor-critic with any networks. All losses are weighted by the sample's weights.
 
         space = action_space_of(env, env_params)
         agent = sac(SquashedPolicy(space), Critic(space), space)
@@ -160,8 +160,8 @@ def _update(
         actions, log_probs = parts.actor.apply(params.actor, first.observation).sample_and_log_prob(actor_key)
         temperature, fixed = jnp.exp(params.log_temperature), jax.lax.stop_gradient
         q_actor = critic_values(parts.critic, fixed(params.critics), first.observation, actions).min(0)
-        actor_loss = (fixed(temperature) * log_probs - q_actor).mean()
-        excess = fixed(-log_probs.mean()) - entropy_target(state.hparams, parts.action_space)
+        actor_loss = (batch.weights * (fixed(temperature) * log_probs - q_actor)).mean()
+        excess = (batch.weights * fixed(-log_probs - entropy_target(state.hparams, parts.action_space))).mean()
         metrics = {
             "loss": critic_loss,
             "q_mean": q.mean(),

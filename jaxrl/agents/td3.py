@@ -80,7 +80,7 @@ class _Parts(NamedTuple):
 def td3(
     actor: Network, critic: Network, action_space: Box, optimizer: Optimizer = default_optimizer
 ) -> Agent[TD3State]:
-    """TD3 with any networks.
+    """TD3 with any networks. Both losses are weighted by the sample's weights.
 
         space = action_space_of(env, env_params)
         agent = td3(DeterministicPolicy(space), Critic(space), space)
@@ -153,7 +153,7 @@ def _update(
 
     def actor_loss(actor: PyTree) -> Array:
         actions = parts.actor.apply(actor, first.observation)
-        return -parts.critic.apply(critics[0], (first.observation, actions)).mean()
+        return -(batch.weights * parts.critic.apply(critics[0], (first.observation, actions))).mean()
 
     actor_grads = jax.grad(actor_loss)(state.params.actor)
     updates, actor_opt = optimizer.update(actor_grads, state.opt_state.actor, state.params.actor)

@@ -89,6 +89,9 @@ class LQR(Environment):
         for field, shape in (("dynamics", size), ("state_cost", size), ("action_cost", actions)):
             if np.shape(value := getattr(self, field)) != shape or len(shape) != 2:
                 raise ArgumentError(field, f"must be a matrix that fits control {np.shape(self.control)}", value)
+        for field in ("dynamics", "control"):
+            if not np.isfinite(value := getattr(self, field)).all():
+                raise ArgumentError(field, "must be finite", value)
         for field, lowest in (("state_cost", -1e-12), ("action_cost", 1e-12)):
             matrix = np.asarray(value := getattr(self, field))
             if not (np.allclose(matrix, matrix.T) and np.linalg.eigvalsh(matrix).min() >= lowest):
@@ -152,7 +155,7 @@ class LQR(Environment):
             raise ArgumentError("discount", "must be in [0, 1)", discount)
         if not temperature >= 0:
             raise ArgumentError("temperature", "must be >= 0", temperature)
-        a, b, q, r = (np.asarray(x) for x in (self.dynamics, self.control, self.state_cost, self.action_cost))
+        a, b, q, r = (np.array(x, float) for x in (self.dynamics, self.control, self.state_cost, self.action_cost))
         cost, before = q, np.full_like(q, np.inf)
         for _ in range(100_000):
             if not (finite := bool(np.isfinite(cost).all())) or np.abs(cost - before).max() <= 1e-14 * cost.max():

@@ -96,8 +96,8 @@ class PlanarHopper(Environment):
     height of the centre of mass, the angle of the torso and of three joints, and their six derivatives, with the
     forward speed first of these.
 
-    Random words: `u = uniform(word i)` moves the i-th coordinate of the start, and then of its speeds, by
-    `0.05 (2 u − 1)`.
+    Random words: `u = uniform(word i)` moves the i-th coordinate of the start but x and height, and then of its
+    speeds, by `0.05 (2 u − 1)`.
     """
 
     name = "PlanarHopper"

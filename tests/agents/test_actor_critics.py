@@ -14,6 +14,7 @@ from flax import linen as nn
 from jaxrl.agents import A2CHparams, MinibatchConfig, PPOHparams, a2c, ppo
 from jaxrl.agents.minibatches import shuffle
 from jaxrl.agents.policy_gradient import PolicyGradientState, advantages_and_returns, default_optimizer, gradient_step
+from jaxrl.agents.ppo import clipped_values
 from jaxrl.arguments import ArgumentError
 from jaxrl.distributions import Categorical
 from jaxrl.types import Transition
@@ -117,6 +118,14 @@ def numerical_gradient(loss, params, h=1e-5):
 def adam_mean(state):
     """Adam's first moment, from which the gradients follow."""
     return {name: np.asarray(x) for name, x in optax.tree_utils.tree_get(state.opt_state, "mu").items()}
+
+
+def test_clipped_values_by_hand() -> None:
+    """The larger of both losses counts: an old value of 0, a return of 1, and a clip of 0.2."""
+    values = jnp.array([0.5, 0.1, -0.5, 1.9])
+    found = clipped_values(values, jnp.zeros(4), jnp.ones(4), 0.2)
+    np.testing.assert_allclose(found, [0.2, 0.1, -0.5, 1.9])
+    np.testing.assert_array_equal(clipped_values(values, jnp.zeros(4), jnp.ones(4), 0.0), values)
 
 
 def updated(agent, hparams, batch=BATCH):

@@ -121,6 +121,9 @@ def test_bad_input() -> None:
     sample = Sample(jax.tree.map(lambda x: x[None], real), jnp.ones(B))
     with pytest.raises(ArgumentError, match="batch_size must be a multiple of the 3 networks of the ensemble, got 4"):
         jax.eval_shape(agent.update, state, sample, jax.random.key(1), jnp.float32(0))
+    some = Sample(jax.tree.map(lambda x: x[None], real._replace(legal=jnp.ones((B, 2), bool))), jnp.ones(B))
+    with pytest.raises(ArgumentError, match="env must allow all actions in every state"):
+        agent.update(state, some, jax.random.key(1), jnp.float32(0))
     with pytest.raises(ArgumentError, match="imagined_steps must be > 0, got 0"):
         dyna(spy(), EXAMPLE, BOX, DynaConfig(imagined_steps=0))
     with pytest.raises(ArgumentError, match="ensemble_size must be > 0, got 0"):

@@ -122,8 +122,10 @@ def test_updates_by_hand() -> None:
         chosen = (w @ np.stack([s, action, ones])).argmin(0)
         both |= {*chosen.tolist()}
         slope, entropy = w[chosen, 1], -(stats.norm.logpdf(e) - log_std).mean()
-        k, log_std = k + 0.1 * (slope * s).mean(), log_std + 0.1 * (alpha + (slope * sigma * e).mean())
-        log_alpha -= 0.1 * alpha * (entropy - (-0.7 + math.log(2)))
+        excess = (weights * (log_std - stats.norm.logpdf(e) - (-0.7 + math.log(2)))).mean()
+        k += 0.1 * (weights * slope * s).mean()
+        log_std += 0.1 * (weights * (alpha + slope * sigma * e)).mean()
+        log_alpha -= 0.1 * alpha * excess
         w = np.stack([v + 0.1 * (weights * (y - features @ v)) @ features / BATCH for v in w])
         target = target + 0.3 * (w - target)
         state, metrics, found = update(state, batch, jax.random.key(step), jnp.float32(0), ())

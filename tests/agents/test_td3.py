@@ -80,7 +80,7 @@ def by_hand(params, target, batch: Sample, noise: np.ndarray, step: int, hparams
     errors = y - features @ w[0]
     w = [v + hparams.learning_rate * (weights * (y - features @ v)) @ features / BATCH for v in w]
     if step % hparams.policy_delay == 0:
-        k = k + hparams.learning_rate * w[0][1] * x.observation[0, :, 0].mean()
+        k = k + hparams.learning_rate * w[0][1] * (weights * x.observation[0, :, 0]).mean()
         k_target = k_target + hparams.tau * (k - k_target)
         w_target = [old + hparams.tau * (new - old) for old, new in zip(w_target, w, strict=True)]
     return (k, w), (k_target, w_target), errors

@@ -30,6 +30,11 @@ def test_the_optimum_is_scipy_s() -> None:
     np.testing.assert_allclose(found.gain, GAMMA * np.linalg.solve(h, B.T @ cost @ A), rtol=1e-9)
     assert found.constant == 0
     assert not found.covariance.any()
+    whole = LQR(state_cost=((1, 0), (0, 2)), action_cost=((1,),))
+    assert (
+        whole.optimum(GAMMA).cost[0, 0]
+        == LQR(state_cost=((1.0, 0.0), (0.0, 2.0)), action_cost=((1.0,),)).optimum(GAMMA).cost[0, 0]
+    )
 
 
 def test_the_soft_optimum_satisfies_the_soft_bellman_equation() -> None:
@@ -99,6 +104,7 @@ def test_it_is_made_by_name_with_a_box_of_actions() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"dynamics": ((float("nan"), 0.0), (0.0, 1.0))}, "dynamics must be finite"),
         ({"dynamics": ((1.0,),)}, r"dynamics must be a matrix that fits control \(2, 1\)"),
         ({"state_cost": ((1.0, 0.0), (0.0, -1.0))}, "state_cost must be symmetric and positive semidefinite"),
         ({"action_cost": ((0.0,),)}, "action_cost must be symmetric and positive definite"),

@@ -142,6 +142,18 @@ def test_the_reward_is_speed_and_a_fall_ends(played) -> None:
     assert len(starts) >= 4
 
 
+def test_what_the_hopper_observes_and_what_actions_cost(played) -> None:
+    state = jax.tree.map(lambda x: x[..., 0], played[10][2])
+    (_, height, *angles), (forward, up, *turns) = np.asarray(state.place), np.asarray(state.speed)
+    expected = [height, angles[0], *np.diff(angles), forward, up, turns[0], *np.diff(turns)]
+    np.testing.assert_allclose(HOPPER.observe(state), expected, rtol=1e-5)
+    rewards = []
+    for params in (PARAMS, PARAMS.replace(action_cost=0.0)):
+        action = jnp.array([0.1, -0.2, 0.3])
+        rewards.append(HOPPER.transition(state, action, jnp.zeros(12, jnp.uint32), params)[1])
+    np.testing.assert_allclose(rewards[0] - rewards[1], -0.05 * 0.14, rtol=1e-2)
+
+
 def test_the_skeleton_is_as_long_as_its_rods(played) -> None:
     rods = HOPPER.skeleton(played[5][2])
     lengths = jnp.sqrt(jnp.square(rods[:, 1] - rods[:, 0]).sum(1))
