@@ -32,6 +32,9 @@ class PETS(PETSConfig, OffPolicyConfig):
 class MBPO(DynaConfig, Continuous):
     """Static configuration of MBPO."""
 
+    batch_size: Annotated[int, Interval(gt=0, lt=2**31)] = 100
+    """Transitions per gradient step, a multiple of the networks."""
+
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
