@@ -118,7 +118,8 @@ class UCIEngine(Engine):
         super().__init__(command, chess_notation(game), timeout)
         self.limit = f"go nodes {options.get('nodes', '1000')}"
         variant = {"UCI_Variant": "gardner"} if isinstance(game, GardnerChess) else {}
-        lines = [f"setoption name {name} value {value}" for name, value in {**options, **variant}.items() if name != "nodes"]
+        told = {name: value for name, value in options.items() if name != "nodes"} | variant
+        lines = [f"setoption name {name} value {value}" for name, value in told.items()]
         self.ask("\n".join(["uci", *lines, "isready", ""]), lambda line: line == "readyok")
 
     def reply(self, moves: Sequence[str]) -> str:
