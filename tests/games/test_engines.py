@@ -131,6 +131,13 @@ def test_engines_that_cannot_be(words: str, game: str, message: str, monkeypatch
         make_engine("gnugo", GO)
 
 
+def test_an_engine_that_does_not_start(monkeypatch) -> None:
+    pytest.importorskip("pgx")
+    monkeypatch.setattr(shutil, "which", lambda *_, **__: "/bin/true")
+    with pytest.raises(ArgumentError, match=r"^engine must start, got true ended"):
+        make_engine("fairy-stockfish nodes=1", games.make("gardner_chess"))
+
+
 STOCKFISH = shutil.which("fairy-stockfish", path=PLACES)
 
 
