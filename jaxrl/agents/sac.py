@@ -2,9 +2,9 @@
 
 The objective is the return plus α times the policy's entropy in each step. Two critics learn, from a replay buffer, the
 soft value of an action, with y = r + γ (min Q'(s', a') − α log π(a' | s')) for a new action a' of the policy (equations
-5 and 6 of the second paper). The policy minimises α log π(a | s) − min Q(s, a) for its own actions (equation 9), and
-the temperature α moves so that the entropy meets its target (equation 18). All gradients of a step belong to the same
-parameters.
+5 and 6 of the second paper; sequences of n steps leave out the entropy of those between). The policy minimises
+α log π(a | s) − min Q(s, a) for its own actions (equation 9), and the temperature α moves so that the entropy meets its
+target (equation 18). All gradients of a step belong to the same parameters.
 """
 
 import dataclasses

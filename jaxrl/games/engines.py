@@ -78,7 +78,7 @@ class Engine(ABC):
             write.flush()
             while not lines or not is_last(lines[-1]):
                 if not (line := read.readline()):
-                    raise EngineError(f"{self.name} ended, or did not answer within {self.timeout:.0f} s")
+                    raise EngineError(f"{self.name} ended, or did not answer within {self.timeout:g} s")
                 lines.append(line.rstrip("\n"))
         except OSError as error:
             raise EngineError(f"{self.name} ended ({error})") from error
@@ -125,7 +125,9 @@ class UCIEngine(Engine):
     def reply(self, moves: Sequence[str]) -> str:
         position = " ".join(["position startpos", *(["moves", *moves] if moves else [])])
         *_, answer = self.ask(f"{position}\n{self.limit}\n", lambda line: line.startswith("bestmove"))
-        return answer.split()[1]
+        if len(words := answer.split()) < 2:
+            raise EngineError(f"{self.name} answered {answer!r}")
+        return words[1]
 
 
 def make_engine(words: str, game: BoardGame) -> Engine:
