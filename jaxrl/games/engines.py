@@ -66,10 +66,12 @@ class Engine(ABC):
         """
 
     def ask(self, text: str, is_last: Callable[[str], bool]) -> list[str]:
-        """Writes lines, and reads until the last line of the answer."""
+        """Writes lines, and reads until the last line of the answer. An engine that does not answer is closed."""
         write, read = self.process.stdin, self.process.stdout
         assert write is not None
         assert read is not None
+        if write.closed:
+            raise EngineError(f"{self.name} has ended")
         too_late = threading.Timer(self.timeout, self.process.kill)
         too_late.start()
         lines: list[str] = []
@@ -78,9 +80,10 @@ class Engine(ABC):
             write.flush()
             while not lines or not is_last(lines[-1]):
                 if not (line := read.readline()):
-                    raise EngineError(f"{self.name} ended, or did not answer within {self.timeout:g} s")
+                    raise OSError(f"no answer within {self.timeout:g} s")
                 lines.append(line.rstrip("\n"))
         except OSError as error:
+            self.close()
             raise EngineError(f"{self.name} ended ({error})") from error
         finally:
             too_late.cancel()
