@@ -20,6 +20,7 @@ from jaxrl.cli.errors import errors_in_one_line
 from jaxrl.cli.parse import parse
 from jaxrl.envs import describe_rules, vectorize
 from jaxrl.envs.game import GameEnvironment
+from jaxrl.envs.tensor_game import TensorGame
 from jaxrl.formatting import format_return
 from jaxrl.games import UnsolvedError, judge
 from jaxrl.games.engines import ENGINES, Engine, EngineError, make_engine, play_engine
@@ -29,7 +30,7 @@ from jaxrl.runs.load import TrainedPolicy
 from jaxrl.runs.options import default_hint
 from jaxrl.runs.run_record import with_epsilon
 from jaxrl.training import Evaluation, evaluate
-from jaxrl.training.measure import mistakes, without_search
+from jaxrl.training.measure import mistakes, nash_conv_of, without_search
 from jaxrl.types import Array, PyTree
 
 
@@ -74,6 +75,12 @@ def main() -> None:
         env = env.against_random()
         print_mistakes(trained, options.positions)
     opponents = {name: make_opponent(name, trained) for name in options.against}
+    if isinstance(env, TensorGame):  # exact: there are no episodes, and a return of both players says nothing
+        found = nash_conv_of(
+            trained.agent, env.game, trained.agent_state, key_stream(options.eval_seed, "later evaluation")
+        )
+        print(f"{trained.options.task.env}: NashConv {-float(found.episode_return.mean()):.5f}")
+        return
     envs = vectorize(env, trained.env_params, options.episodes)
 
     def play(agent_state: PyTree, key: Array) -> Evaluation:

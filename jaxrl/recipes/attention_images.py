@@ -66,7 +66,7 @@ def build_attention(env: Any, env_params: Any, config: Attention) -> tuple[Agent
 def _check_env(env: Any, kind: type) -> None:
     if not isinstance(env, kind):
         rule = f"must be {kind.__name__}, which draws images with their answers"
-        raise ArgumentError("env", rule, type(env).__name__)
+        raise ArgumentError("env", rule, getattr(env, "name", type(env).__name__))
 
 
 def report_attention(agent: Agent, env: Digits, env_params: Any, agent_states: PyTree, directory: Path) -> dict:

@@ -68,7 +68,9 @@ def check_is_exact(env: Any) -> None:
     """Raises `ArgumentError` if an environment is no game of which all positions are known."""
     if not isinstance(env, TensorGame):
         known = ", ".join(f"game:{name}" for name in game_theory.GAMES)
-        raise ArgumentError("env", f"must be a game whose NashConv can be computed ({known})", type(env).__name__)
+        raise ArgumentError(
+            "env", f"must be a game whose NashConv can be computed ({known})", getattr(env, "name", type(env).__name__)
+        )
 
 
 def make_solver(config: GameSolving) -> Solver:

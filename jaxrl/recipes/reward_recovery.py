@@ -118,7 +118,9 @@ def _build(env: GridWorld, params: GridWorldParams, config: RewardRecovery, seen
 
 def _check_env(env: Any) -> None:
     if not isinstance(env, GridWorld):
-        raise ArgumentError("env", "must be GridWorld, whose states are numbered for tables", type(env).__name__)
+        raise ArgumentError(
+            "env", "must be GridWorld, whose states are numbered for tables", getattr(env, "name", type(env).__name__)
+        )
 
 
 def make_planner(env: GridWorld, params: GridWorldParams, config: RewardRecovery) -> Planner:

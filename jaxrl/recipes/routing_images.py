@@ -66,7 +66,9 @@ def build(env: Any, env_params: Any, config: Routing) -> tuple[Agent, Trainer]:
         ArgumentError: the environment does not show digits.
     """
     if not isinstance(env, Digits):
-        raise ArgumentError("env", "must be Digits, which draws images with their answers", type(env).__name__)
+        raise ArgumentError(
+            "env", "must be Digits, which draws images with their answers", getattr(env, "name", type(env).__name__)
+        )
     example = example_of(env, env_params)
     router = Router(config.num_experts, config.router_sizes, config.activation)
     expert = policy_network(example, Discrete(env.num_actions), config.expert_sizes, config.activation)

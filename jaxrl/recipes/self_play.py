@@ -63,7 +63,9 @@ def alphazero_agent(env: Any, env_params: Any, config: AlphaZero) -> Agent:
 def check_is_game(env: Any) -> None:
     """Raises `ArgumentError` if an environment is no game in which one agent moves for both players."""
     if not isinstance(env, GameEnvironment):
-        raise ArgumentError("env", "must be a game of two players, such as game:connect_four", type(env).__name__)
+        raise ArgumentError(
+            "env", "must be a game of two players, such as game:connect_four", getattr(env, "name", type(env).__name__)
+        )
     if not env.is_self_play:
         raise ArgumentError("env", "must be a game in which one agent moves for both players", env, got="an opponent")
 

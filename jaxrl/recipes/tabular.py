@@ -36,7 +36,9 @@ def build(env: Any, env_params: Any, config: OnPolicyConfig) -> tuple[Agent, Tra
 def check_is_grid_world(env: Any) -> None:
     """Raises `ArgumentError` if an environment is no Grid World."""
     if not isinstance(env, GridWorld):
-        raise ArgumentError("env", "must be GridWorld, whose states are numbered for a table", type(env).__name__)
+        raise ArgumentError(
+            "env", "must be GridWorld, whose states are numbered for a table", getattr(env, "name", type(env).__name__)
+        )
 
 
 def report(

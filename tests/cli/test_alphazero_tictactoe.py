@@ -103,7 +103,7 @@ def test_an_opponent_is_refused(run_main, tmp_path) -> None:
 def test_other_environments_are_refused(run_main, tmp_path) -> None:
     arguments = ["--env", "CartPole-v1", "--env-options", "--out", str(tmp_path / "run")]
     code, _, err = run_main(partial(main, experiment), *arguments)
-    message = "error: --env must be a game of two players, such as game:connect_four, got 'CartPole'"
+    message = "error: --env must be a game of two players, such as game:connect_four, got 'CartPole-v1'"
     assert (code, err) == (2, [message])
     assert not (tmp_path / "run").exists()
 

@@ -11,7 +11,7 @@ import pytest
 import jaxrl
 from jaxrl import game_theory
 from jaxrl.cli.command import main
-from jaxrl.experiments import cfr_leduc, league_leduc, selfplay_kuhn
+from jaxrl.experiments import cfr_leduc, evaluate, league_leduc, selfplay_kuhn
 from jaxrl.types import Input
 
 KUHN = ("--env", "game:kuhn_poker")
@@ -49,6 +49,8 @@ def test_a_solver_runs_resumes_and_is_measured(run_main) -> None:
     assert summary["iterations"] == 100
     assert {"nash_conv.png", "README.md", "summary.json"} <= {path.name for path in Path("page").iterdir()}
     assert "100 iterations a seed" in Path("page/README.md").read_text()
+    code, out, err = run_main(evaluate.main, "run")
+    assert (code, out, err) == (0, [f"game:kuhn_poker: NashConv {summary['nash_conv']:.5f}"], [])
     policy = jaxrl.load("run")
     rows = np.zeros(4000, np.int32)  # the jack, from which CFR+ rarely bets
     actions = policy(Input(rows, np.asarray(game.legal)[rows]), jax.random.key(0)).action

@@ -85,5 +85,5 @@ def test_the_states_where_the_agent_acts() -> None:
 def test_an_environment_without_a_table(call, tmp_path: Path) -> None:
     code, out, err = call("--env", "CartPole-v1")
     assert (code, out) == (2, "")
-    assert err == ("error: --env must be GridWorld, whose states are numbered for a table, got 'CartPole'\n")
+    assert err == ("error: --env must be GridWorld, whose states are numbered for a table, got 'CartPole-v1'\n")
     assert not list(tmp_path.iterdir())
