@@ -17,9 +17,9 @@ experiment = Experiment(
     build=build_captioning,
     defaults=Options(
         task=Task("DigitCaptions"),
-        hparams=CaptioningHparams(learning_rate=2e-3, learning_rate_decay_steps=8_000.0),
+        hparams=CaptioningHparams(learning_rate=2e-3, learning_rate_decay_steps=16_000.0),
         config=Captioning(),
-        budget=Budget(8_000, log_every=200, eval_episodes=1_000),
+        budget=Budget(16_000, log_every=200, eval_episodes=1_000),
         execution=Execution(sequential=True),
     ),
     report=report_captioning,
