@@ -37,6 +37,9 @@ class TensorGame(Environment):
 
     game: Game
 
+    video_steps = 60
+    """Steps of a video, which shows some twenty games."""
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, TensorGame) and self.game is other.game  # `make_game` returns one for equal arguments
 
