@@ -11,7 +11,8 @@ it learns to predict the policies of the searches, n-step returns of their value
 As in the paper (appendix A), the model knows neither the legal actions nor the end of an episode. Only the root of a
 search is masked; further on, actions that no search has chosen have a small prior. Behind an end, states are absorbing:
 the model learns rewards and values of 0 there, so that a search that goes on finds nothing. A discount that is learned
-would be one network more to be wrong. By default the search is that of Gumbel MuZero (Danihelka et al. 2022).
+would be one network more to be wrong. By default the search is that of Gumbel MuZero (Danihelka et al. 2022). As in
+AlphaGo Zero, the sequences of a game are learned with all its symmetries, of which the model knows nothing else.
 
 Differences from the paper: no reanalysed positions, no weight decay, and no network that lags behind.
 """
@@ -26,12 +27,13 @@ import optax
 from annotated_types import Ge, Gt, Interval
 
 from jaxrl import ops
-from jaxrl.agents.alphazero import SearchConfig, run_search
+from jaxrl.agents.alphazero import SearchConfig, run_search, symmetric
 from jaxrl.agents.optimizers import Optimizer, adam, check_optimizer, learning_rate_at
 from jaxrl.agents.policy_gradient import PolicyGradientState, Updated, gradient_step, next_values
 from jaxrl.agents.recurrent_dqn import n_step_targets
 from jaxrl.arguments import ArgumentError, check, check_kind
 from jaxrl.distributions import Distribution, epsilon_greedy
+from jaxrl.games.board_game import BoardGame
 from jaxrl.networks.learned_model import LearnedModel
 from jaxrl.replay.sampling import PrioritisedHparams
 from jaxrl.search import Expansion, Root, Searched
@@ -104,6 +106,7 @@ def muzero(
     config: MuZeroConfig | None = None,
     two_players: bool = False,
     optimizer: Optimizer = default_optimizer,
+    game: BoardGame | None = None,
 ) -> Agent[PolicyGradientState]:
     """MuZero with any model, for environments with discrete actions.
 
@@ -114,6 +117,7 @@ def muzero(
             `jaxrl.envs.game.GameEnvironment`, unless it has an opponent. Observations, rewards and values are those of
             who moves, and values change their sign with each move.
         optimizer: of the parameters; by default, Adam after a clip of the gradient's norm.
+        game: the game that is played, with whose symmetries its sequences are learned; None if there is none.
 
     Returns:
         An agent for a `Sample` of sequences `[config.sequence_length, B]`, with hyperparameters `MuZeroHparams`. Its
@@ -155,7 +159,7 @@ def muzero(
     def outputs(state: PolicyGradientState, observations: PyTree) -> Distribution:
         return network.prediction(state.params, network.representation(state.params, observations))[0]
 
-    update, prepare = partial(_update, network, config, sign, optimizer), partial(_prepare, network, config)
+    update, prepare = partial(_update, network, config, sign, optimizer, game), partial(_prepare, network, config)
     return Agent(init, act, policy, update, prepare=prepare, outputs=outputs, searches=True)
 
 
@@ -290,6 +294,7 @@ def _update(
     config: MuZeroConfig,
     sign: float,
     optimizer: Optimizer,
+    game: BoardGame | None,
     state: PolicyGradientState,
     batch: Sample,
     key: Array,
@@ -304,14 +309,17 @@ def _update(
         raise ArgumentError("n_step", rule, length)
     targets = targets_of(config, steps, sign * hparams.discount, hparams.value_lambda)
 
+    first = jax.tree.map(lambda x: x[0], steps.observation)
+    policies, actions = targets.policies, steps.action[: config.unroll_steps]
+    if game is not None:
+        first, policies, actions = _symmetric(game, first, policies, actions)
     values, rewards = (to_categories(config, x) for x in (targets.values, targets.rewards))
     scale = jnp.array([1.0] + [1 / config.unroll_steps] * config.unroll_steps)[:, None]
 
     def loss(params: PyTree) -> tuple[Array, dict[str, Array]]:
-        first = jax.tree.map(lambda x: x[0], steps.observation)
-        policy_logits, value_logits, reward_logits = unroll(network, params, first, steps.action[: config.unroll_steps])
+        policy_logits, value_logits, reward_logits = unroll(network, params, first, actions)
         parts = {
-            "policy_loss": scale * _cross_entropy(policy_logits, targets.policies),
+            "policy_loss": scale * _cross_entropy(policy_logits, policies),
             "value_loss": scale * targets.known * _cross_entropy(value_logits, values),
             "reward_loss": scale[1:] * targets.known[:-1] * _cross_entropy(reward_logits, rewards),
         }
@@ -320,6 +328,19 @@ def _update(
 
     errors = jnp.abs(steps.extras[1][0] - targets.values[0])
     return *gradient_step(state, loss, optimizer(hparams, env_steps)), errors
+
+
+def _symmetric(game: BoardGame, boards: Array, policies: Array, actions: Array) -> tuple[Array, Array, Array]:
+    """Sequences of which each symmetry of the game changed an equal share.
+
+    Args:
+        game: the rules.
+        boards: of the first step, `[B, H, W, C]`.
+        policies, actions: `[K + 1, B, A]` and `[K, B]`.
+    """
+    one_hot = jax.nn.one_hot(actions, policies.shape[-1])
+    boards, *of_actions = symmetric(game, boards, *policies, *one_hot)
+    return boards, jnp.stack(of_actions[: len(policies)]), jnp.stack(of_actions[len(policies) :]).argmax(-1)
 
 
 def _cross_entropy(logits: Array, probs: Array) -> Array:

@@ -46,7 +46,8 @@ def build_muzero(env: Any, env_params: Any, config: MuZero) -> tuple[Agent, Trai
     example, actions = example_of(env, env_params), num_discrete_actions(env, env_params)
     conv_features = config.conv_features if has_board(example) else 0
     network = learned_model(example, actions, config.num_atoms, config.state_size, config.hidden_sizes, conv_features)
-    agent = muzero(network, config, two_players=isinstance(env, GameEnvironment) and env.is_self_play)
+    game = env.game if isinstance(env, GameEnvironment) else None
+    agent = muzero(network, config, two_players=game is not None and env.is_self_play, game=game)
     return agent, off_policy(agent, env, env_params, dataclasses.replace(config, n_step=config.sequence_length))
 
 

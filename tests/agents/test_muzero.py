@@ -13,6 +13,7 @@ from jaxrl.agents.alphazero import SearchConfig
 from jaxrl.agents.alphazero import _search as search_in_the_game
 from jaxrl.agents.muzero import MuZeroConfig, MuZeroHparams, from_categories, muzero, targets_of, to_categories
 from jaxrl.agents.muzero import _search as search_in_the_model
+from jaxrl.agents.muzero import _symmetric as symmetric_sequences
 from jaxrl.arguments import ArgumentError
 from jaxrl.distributions import Categorical, masked
 from jaxrl.envs import make, vectorize
@@ -334,6 +335,29 @@ def test_with_an_opponent_no_sign_changes(opponent: str, sign: float) -> None:
     steps = steps._replace(observation=boards, next_observation=boards)
     errors = agent.update(state, Sample(steps, one), jax.random.key(0), jnp.float32(0), ())[2]
     np.testing.assert_allclose(errors, abs(0.5 - sign**config.target_steps * 0.5), atol=1e-6)
+
+
+def test_sequences_are_learned_with_all_symmetries_of_the_game() -> None:
+    """Turned actions lead from a turned board to the turned next ones, and turned policies name turned actions."""
+    game, count, steps = TicTacToe(), 16, 4
+    rng = np.random.default_rng(0)
+    actions = np.stack([rng.permutation(9)[:steps] for _ in range(count)], axis=1)
+
+    @quick_jit
+    @partial(jax.vmap, in_axes=1, out_axes=1)
+    def boards_before(actions):
+        def move(state, action):
+            return game.step(state, action)[0], game.observe(state)
+
+        return jax.lax.scan(move, game.initial(), actions)[1]
+
+    boards = boards_before(actions)
+    for start in range(steps):  # any board may be the first of a sequence
+        first, policies, turned = symmetric_sequences(game, boards[start], jax.nn.one_hot(actions, 9), actions)
+        np.testing.assert_array_equal(first, boards_before(np.asarray(turned))[start])
+        np.testing.assert_array_equal(policies.argmax(-1), turned)
+    changed = (np.asarray(turned) != actions).any(0)
+    assert changed.sum() == count - 2, "one share of eight stays as it was"
 
 
 def test_what_does_not_fit_is_refused() -> None:
