@@ -11,7 +11,7 @@ experiment = Experiment(
     build=build_muzero,
     defaults=Options(
         task=Task("CartPole-v1"),
-        hparams=MuZeroHparams(learning_rate=2e-3, learning_rate_decay_steps=2e5, discount=0.99, value_coef=0.5),
+        hparams=MuZeroHparams(learning_rate=2e-3, learning_rate_decay_steps=5e5, discount=0.99, value_coef=0.5),
         config=MuZero(
             num_envs=32,
             rollout_length=8,
@@ -23,7 +23,7 @@ experiment = Experiment(
             max_value=100.0,
             state_size=64,
         ),
-        budget=Budget(200_000, log_every=10_000),
+        budget=Budget(500_000, log_every=10_000),
     ),
     report=report,
     ignored=ignored_by_muzero,
