@@ -17,9 +17,11 @@ from jaxrl.agents.muzero import _symmetric as symmetric_sequences
 from jaxrl.arguments import ArgumentError
 from jaxrl.distributions import Categorical, masked
 from jaxrl.envs import make, vectorize
-from jaxrl.games import TicTacToe
+from jaxrl.games import TicTacToe, solve
 from jaxrl.networks import LearnedModel, actor_critic, learned_model
 from jaxrl.recipes.model_based import MuZero, build_muzero
+from jaxrl.training import Program
+from jaxrl.training.measure import mistakes, without_search
 from jaxrl.types import Discrete, Input, Sample, Transition
 from tests.compiling import quick_jit
 
@@ -358,6 +360,43 @@ def test_sequences_are_learned_with_all_symmetries_of_the_game() -> None:
         np.testing.assert_array_equal(policies.argmax(-1), turned)
     changed = (np.asarray(turned) != actions).any(0)
     assert changed.sum() == count - 2, "one share of eight stays as it was"
+
+    config = MuZeroConfig(unroll_steps=1, target_steps=1, num_atoms=3, num_simulations=2)
+    network = learned_model(boards[0, 0], 9, 3, 4, (4,))
+    rewards, drawn = jnp.zeros((3, count)), jax.nn.softmax(jnp.asarray(rng.normal(size=(3, count, 9))))
+    extras = drawn, rewards + 0.5, rewards > 0, rewards
+    ends = rewards > 0
+    steps = Transition(boards[:3], jnp.asarray(actions[:3]), rewards, ends, ends, boards[1:], extras=extras)
+    first, drawn, turned = symmetric_sequences(game, boards[0], drawn, steps.action)
+    by_hand = steps._replace(observation=boards[:3].at[0].set(first), action=turned, extras=(drawn, *extras[1:]))
+
+    def learned(steps: Transition, game: TicTacToe | None):
+        agent = muzero(network, config, two_players=True, game=game)
+        state = agent.init(jax.random.key(0), MuZeroHparams(), boards[0, 0])
+        return agent.update(state, Sample(steps, jnp.ones(count)), jax.random.key(0), jnp.float32(0), ())[0].params
+
+    with_game, without = quick_jit(lambda: (learned(steps, game), learned(by_hand, None)))()
+    jax.tree.map(partial(np.testing.assert_allclose, atol=1e-6), with_game, without)
+
+
+@pytest.mark.slow
+def test_it_learns_a_small_game_and_its_rules() -> None:
+    """Neither the network nor the search in the model makes a mistake in any of 241 positions."""
+    env, params = make("game:tic_tac_toe", rows=2, columns=3, random_moves=5)
+    config = MuZero(
+        num_envs=64, rollout_length=8, updates_per_iteration=16, batch_size=128, replay_capacity=8192,
+        warmup_steps=1024, num_simulations=16, unroll_steps=3, target_steps=6, num_atoms=3,
+        state_size=32, hidden_sizes=(128,), conv_features=0,
+    )  # fmt: skip
+    hparams = MuZeroHparams(
+        learning_rate=3e-3, learning_rate_decay_steps=130_000.0, discount=1.0, value_lambda=0.7, epsilon=0.25
+    )
+    agent, trainer = build_muzero(env, params, config)
+    program = Program(trainer, jax.random.key(0), hparams)
+    run_state = program.compiled()(program.init(jax.random.key(0), hparams), 250)
+    solution = solve(env.game)
+    for player in (without_search(agent), agent):
+        assert mistakes(player, run_state.state.agent, env.game, solution).sum() == 0
 
 
 def test_what_does_not_fit_is_refused() -> None:
