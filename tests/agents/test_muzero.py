@@ -341,9 +341,9 @@ def test_with_an_opponent_no_sign_changes(opponent: str, sign: float) -> None:
 
 def test_sequences_are_learned_with_all_symmetries_of_the_game() -> None:
     """Turned actions lead from a turned board to the turned next ones, and turned policies name turned actions."""
-    game, count, steps = TicTacToe(), 16, 4
+    game, count, length = TicTacToe(), 16, 4
     rng = np.random.default_rng(0)
-    actions = np.stack([rng.permutation(9)[:steps] for _ in range(count)], axis=1)
+    actions = np.stack([rng.permutation(9)[:length] for _ in range(count)], axis=1)
 
     @quick_jit
     @partial(jax.vmap, in_axes=1, out_axes=1)
@@ -354,7 +354,7 @@ def test_sequences_are_learned_with_all_symmetries_of_the_game() -> None:
         return jax.lax.scan(move, game.initial(), actions)[1]
 
     boards = boards_before(actions)
-    for start in range(steps):  # any board may be the first of a sequence
+    for start in range(length):  # any board may be the first of a sequence
         first, policies, turned = symmetric_sequences(game, boards[start], jax.nn.one_hot(actions, 9), actions)
         np.testing.assert_array_equal(first, boards_before(np.asarray(turned))[start])
         np.testing.assert_array_equal(policies.argmax(-1), turned)
