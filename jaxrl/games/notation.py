@@ -77,6 +77,6 @@ def _cells(name: str) -> tuple[Sequence[int], Sequence[int], Sequence[int]]:
     else:
         from pgx.gardner_chess import Action
     count = 64 * 73 if name == "chess" else 25 * 49
-    with jax.ensure_compile_time_eval():
+    with jax.core.eval_context():
         actions: Any = jax.vmap(Action._from_label)(jnp.arange(count))
         return tuple(np.asarray(x).tolist() for x in (actions.from_, actions.to, actions.underpromotion))

@@ -160,7 +160,7 @@ def _first(name: str) -> tuple[Any, Any]:
     """pgx's environment of a name, and its first state."""
     import pgx
 
-    with jax.ensure_compile_time_eval():
+    with jax.core.eval_context():
         env = pgx.make(name)
         return env, jax.jit(env.init)(jax.random.key(0))
 

@@ -158,8 +158,8 @@ def print_notes(setup: Setup, config: dict[str, Any] | None, console: Console) -
         notes.append(f"the learning rate reaches 0 ({cause}): the last {untrained:,} steps train nothing")
     trainer = setup.program.trainer
     if (steps := whole_steps(trainer, total_steps)) < 0.99 * total_steps:
-        length = f"iterations of {trainer.steps_per_iteration:,}"
-        notes.append(f"the run ends after {steps:,} {trainer.unit.words}, of {total_steps:,}: it has whole {length}")
+        rest = f"{trainer.steps_per_iteration:,} are an iteration"
+        notes.append(f"the run ends after {steps:,} of {total_steps:,} {trainer.unit.words}: {rest}")
     if config is None:
         if setup.options.execution.resume:
             notes.append("there is no checkpoint to resume from: the run starts anew")
