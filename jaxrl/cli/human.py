@@ -10,6 +10,7 @@ import numpy as np
 
 from jaxrl.envs.source import decide_on
 from jaxrl.games import BoardGame
+from jaxrl.games.notation import notation_of
 from jaxrl.types import Array, Input, PyTree
 
 STONES = ".XO"
@@ -30,38 +31,42 @@ def play(
         opponent: how to call the policy.
     """
     decide = jax.jit(lambda given, key: decide_on(policy, given, 1, key))
-    step, state, reward, number = jax.jit(game.step), game.initial(), 0.0, 0
-    has_letters = (game.pieces(np.asarray(game.observe(state))) != "").any()
+    look = jax.jit(lambda state: (game.observe(state), game.legal_actions(state)))
+    step, state, reward, number = jax.jit(game.step), jax.jit(game.initial)(), 0.0, 0
+    notation = notation_of(game)
+    observation, legal = jax.device_get(look(state))
+    has_letters = (game.pieces(observation) != "").any()
     sides = ("large letters", "small letters") if has_letters else STONES[1:]
     print(f"You are {sides[human]}, {opponent} is {sides[1 - human]}.")
     mover = 0
     while not state.terminated:
-        mover, legal = int(state.player), np.asarray(game.legal_actions(state))
+        mover, write = int(state.player), notation(state) if notation else str
         if mover == human:
-            print(f"\n{text(game, state, legal)}\n")
-            action = ask(legal)
+            print(f"\n{text(game, state, observation, legal)}\n")
+            action = ask({write(action): action for action in np.flatnonzero(legal).tolist()})
             if action is None:
                 print("The game is not finished.")
                 return
         else:
             last = jax.tree.map(lambda x: jnp.asarray(x)[..., None], state)  # as environments have their states
-            given = Input(game.observe(state)[None], jnp.asarray(legal)[None], memory, last)
+            given = Input(observation[None], legal[None], memory, last)
             decision = decide(given, jax.random.fold_in(key, number))
             action, memory = int(decision.action[0]), decision.memory
-            print(f"{opponent} plays {action}")
-        state, reward = step(state, jnp.int32(action))
+            print(f"{opponent} plays {write(action)}")
+        state, reward = step(state, np.int32(action))
+        observation, legal = jax.device_get(look(state))
         number += 1
-    print(f"\n{text(game, state, np.zeros(game.num_actions, bool))}\n")
+    print(f"\n{text(game, state, observation, np.zeros(game.num_actions, bool))}\n")
     won = float(reward) * (1 if mover == human else -1)
     print("You win." if won > 0 else "You lose." if won < 0 else "It is a draw.")
 
 
-def text(game: BoardGame, state: Any, legal: np.ndarray) -> str:
+def text(game: BoardGame, state: Any, observation: np.ndarray, legal: np.ndarray) -> str:
     """The board in lines, with the numbers of the moves, where they are columns or cells: below, or in empty cells.
 
-    The letters of pieces are large for the player who moves first, and small for the other one.
+    The letters of pieces are large for the player who moves first, and small for the other one. Below are the pieces
+    that each of them has in hand.
     """
-    observation = np.asarray(game.observe(state))
     board, pieces = game.board(observation), game.pieces(observation).reshape(-1)
     height, width = board.shape
     digits = max(map(len, pieces.tolist())) or len(str(game.num_actions - 1))
@@ -74,22 +79,26 @@ def text(game: BoardGame, state: Any, legal: np.ndarray) -> str:
     rows = marks.reshape(height, width).tolist()
     if not by_cell and game.num_actions == width:
         rows.append(list(range(width)))
-    return "\n".join(" ".join(f"{mark:>{digits}}" for mark in row) for row in rows)
+    lines = [" ".join(f"{mark:>{digits}}" for mark in row) for row in rows]
+    first, second = game.hands(state)
+    if first or second:
+        lines.append(f"in hand: {' '.join([*first, *map(str.lower, second)])}")
+    return "\n".join(lines)
 
 
-def ask(legal: np.ndarray) -> int | None:
-    """A legal move, or None to quit."""
-    allowed = np.flatnonzero(legal).tolist()
+def ask(moves: dict[str, int]) -> int | None:
+    """A legal move, of those that are written so, or None to quit."""
+    written = ranges(list(moves.values())) if all(map(str.isdecimal, moves)) else ", ".join(moves)
     while True:
         try:
-            answer = input(f"your move ({ranges(allowed)}; q quits): ").strip()
+            answer = input(f"your move ({written}; q quits): ").strip()
         except EOFError:
             print()
             return None
         if answer.lower() == "q":
             return None
-        if answer.isdecimal() and int(answer) in allowed:
-            return int(answer)
+        if answer.lower() in moves:
+            return moves[answer.lower()]
         print(f"{answer!r} is not a legal move")
 
 

@@ -46,7 +46,8 @@ def check_resets(env: Any, params: Any) -> None:
     resets = own or type(env).__module__.startswith("gymnax.")
     if resets and not _masks(env, params):  # nothing to find, and playing takes a second
         return
-    with jax.ensure_compile_time_eval():
+    # `ensure_compile_time_eval` would fold constants, and compile hundreds of operations one by one.
+    with jax.core.eval_context():
         ended, lost = jax.tree.map(np.asarray, _play_own(env, params) if own else _play(env, params))
     if lost.any():
         got = f"{type(env).__name__}, which has none after {int(lost.any(0).argmax())} steps with legal actions"

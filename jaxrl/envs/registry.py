@@ -23,6 +23,7 @@ from jaxrl.envs.maps import map_text
 from jaxrl.envs.minatar import GAMES, MinAtar
 from jaxrl.envs.planar_hopper import PlanarHopper
 from jaxrl.envs.robots import PREFIXES, find_robot
+from jaxrl.envs.spaces import name_of
 from jaxrl.envs.tensor_game import tensor_game
 from jaxrl.game_theory import GAMES as TENSOR_GAMES
 from jaxrl.games.names import GAMES as BOARD_GAMES
@@ -90,7 +91,7 @@ def describe_rules(env: Any, params: Any) -> str:
 
 def describe_env(env: Any, params: Any) -> dict[str, str]:
     """What distinguishes an environment from others with the same arrays: its `env_name` and its `rules_text`."""
-    return {"env_name": getattr(env, "name", type(env).__name__), "rules_text": describe_rules(env, params)}
+    return {"env_name": name_of(env), "rules_text": describe_rules(env, params)}
 
 
 def _is_hashable(x: Any) -> bool:

@@ -37,7 +37,7 @@ def action_space_of(env: Any, params: Any) -> Discrete | Box:
         if low.size and (np.isfinite(width) & (width > 0)).all():
             return Box(low, high)
     rule = "must have discrete actions or a box of them with one axis, finite bounds and low < high"
-    raise ArgumentError("env", rule, env, got=f"{_name(env)} with {space!r}")
+    raise ArgumentError("env", rule, env, got=f"{name_of(env)} with {space!r}")
 
 
 def observation_of(env: Any, params: Any) -> PyTree:
@@ -55,9 +55,10 @@ def num_discrete_actions(env: Any, params: Any) -> int:
     """
     space = action_space_of(env, params)
     if isinstance(space, Box):
-        raise ArgumentError("env", "must have discrete actions", env, got=f"{_name(env)}, whose actions are a Box")
+        raise ArgumentError("env", "must have discrete actions", env, got=f"{name_of(env)}, whose actions are a Box")
     return space.num_actions
 
 
-def _name(env: Any) -> str:
+def name_of(env: Any) -> str:
+    """The name of an environment, or of its class."""
     return getattr(env, "name", type(env).__name__)

@@ -32,7 +32,7 @@ from jaxrl.formatting import markdown_table, screen_table
 from jaxrl.games.matches import action_of
 from jaxrl.plots.ladder import draw_ladder
 from jaxrl.random import key_stream
-from jaxrl.replay import save_dataset
+from jaxrl.replay import load_dataset, save_dataset
 from jaxrl.runs import Budget, Execution, Experiment, Task, provenance, run_directory
 from jaxrl.runs.load import load_run
 from jaxrl.runs.options import EnvOptions, default_hint, with_values
@@ -155,12 +155,22 @@ def climb(options: LadderOptions, console: Console) -> bool:
 
 
 def write_experts(options: LadderOptions, task: Task) -> Path:
-    """The file of the experts' games, which is written if it is not there."""
+    """The file of the experts' games, which is written if it is not there.
+
+    Raises:
+        ArgumentError: the file holds games that were played with other options.
+    """
     path = options.out / EXPERTS
-    if not path.exists():
+    own = {"seed": options.seed, "expert_games": options.expert_games, "expert_noise": options.expert_noise}
+    if path.exists():
+        there = load_dataset(path).about
+        for name, value in own.items():
+            if there.get(name, value) != value:
+                raise ArgumentError(name, f"must be {there[name]}, as in {path}", value)
+    else:
         expert = game_player("perfect", task, options.expert_noise)
         transitions, about = record_dataset(expert, None, 100, options.seed, options.expert_games)
-        save_dataset(path, transitions, about)
+        save_dataset(path, transitions, about | own)
     return path
 
 

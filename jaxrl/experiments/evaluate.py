@@ -4,6 +4,8 @@ In games it can also meet opponents, moving first in one half of the games.
 """
 
 import dataclasses
+from collections.abc import Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -70,11 +72,17 @@ def main() -> None:
         trained = load(options.run, options.seed, options.agent, options.best)
     if trained.name:
         print(trained.name)
+    with ExitStack() as closing:
+        report(trained, options, closing)
+
+
+def report(trained: TrainedPolicy, options: Options, closing: ExitStack) -> None:
+    """Prints what a policy reaches. Engines that it meets are closed with `closing`."""
     env = trained.env
     if isinstance(env, GameEnvironment) and env.is_self_play:
         env = env.against_random()
         print_mistakes(trained, options.positions)
-    opponents = {name: make_opponent(name, trained) for name in options.against}
+    opponents = make_opponents(options.against, trained, closing)
     if isinstance(env, TensorGame):  # exact: there are no episodes, and a return of both players says nothing
         found = nash_conv_of(
             trained.agent, env.game, trained.agent_state, key_stream(options.eval_seed, "later evaluation")
@@ -102,11 +110,20 @@ def main() -> None:
         except EngineError as error:
             print(f"note: no match against {name}: {error}")
             continue
-        finally:
-            if isinstance(opponent, Engine):
-                opponent.close()
         who = "its network alone " if options.raw else ""
         print(f"{who}against {name}, after {options.opening_moves} random moves: {describe(match)}")
+
+
+def make_opponents(
+    names: Sequence[str], trained: TrainedPolicy, closing: ExitStack
+) -> dict[str, games.Player | Engine]:
+    """All opponents. Engines are closed with `closing`, also if a later opponent cannot be made."""
+    opponents: dict[str, games.Player | Engine] = {}
+    for name in names:
+        opponents[name] = opponent = make_opponent(name, trained)
+        if isinstance(opponent, Engine):
+            closing.callback(opponent.close)
+    return opponents
 
 
 def make_opponent(name: str, trained: TrainedPolicy) -> games.Player | Engine:

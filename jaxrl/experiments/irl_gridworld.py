@@ -6,7 +6,8 @@ and Q-learning on the recovered reward give policies, which are rated by the tru
 
 from jaxrl.agents import BehaviourCloningHparams
 from jaxrl.cli.command import main
-from jaxrl.recipes.reward_recovery import PICTURE, RewardRecovery, build, build_to_load, report
+from jaxrl.recipes.recovered_policies import PICTURE, report
+from jaxrl.recipes.reward_recovery import RewardRecovery, build, build_to_load
 from jaxrl.runs import Budget, Execution, Experiment, Options, Task
 
 experiment = Experiment(

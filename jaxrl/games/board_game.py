@@ -70,6 +70,11 @@ class BoardGame(ABC):
         """The letters of what stands in each cell, in games with several kinds of pieces; str `[H, W]`."""
         return np.full(np.shape(observation)[:2], "")
 
+    def hands(self, state: Any) -> tuple[list[str], list[str]]:
+        """The letters of the pieces that the first player, and the second, may put on the board again."""
+        del state
+        return [], []
+
     def symmetries(self) -> Sequence[Symmetry]:
         """The symmetries of the game, first that which changes nothing."""
         return [Symmetry(lambda x: x, np.arange(self.num_actions))]

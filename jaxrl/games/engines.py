@@ -104,7 +104,8 @@ class GTPEngine(Engine):
             *lines, _ = self.ask(f"{command}\n", lambda line: line == "")
             answer = next((line for line in lines if line), "")
             if not answer.startswith("="):
-                raise EngineError(f"{self.name} did not accept {command!r} ({answer})")
+                why = ", a legal move by the rules here: its own differ, such as in ko" if command in played else ""
+                raise EngineError(f"{self.name} did not accept {command!r}{why} ({answer})")
         return answer[1:].strip().lower()
 
 

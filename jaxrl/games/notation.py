@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxrl.games.board_game import BoardGame
 from jaxrl.games.go import Go
 from jaxrl.games.pgx_game import Chess, GardnerChess
 
@@ -26,6 +27,11 @@ def find(text: str, state: Any, legal: np.ndarray, notation: Notation) -> int | 
     """
     write = notation(state)
     return next((action for action in map(int, np.flatnonzero(legal)) if write(action) == text), None)
+
+
+def notation_of(game: BoardGame) -> Notation | None:
+    """How a person writes the moves of a game; None where the numbers of actions are columns or cells."""
+    return chess_notation(game) if isinstance(game, Chess | GardnerChess) else None
 
 
 def go_notation(game: Go) -> Notation:
@@ -71,6 +77,6 @@ def _cells(name: str) -> tuple[Sequence[int], Sequence[int], Sequence[int]]:
     else:
         from pgx.gardner_chess import Action
     count = 64 * 73 if name == "chess" else 25 * 49
-    with jax.ensure_compile_time_eval():
+    with jax.core.eval_context():
         actions: Any = jax.vmap(Action._from_label)(jnp.arange(count))
         return tuple(np.asarray(x).tolist() for x in (actions.from_, actions.to, actions.underpromotion))

@@ -60,7 +60,7 @@ class PgxGame(BoardGame):
         return _first(self.name)[1].legal_action_mask.shape[0]
 
     def initial(self) -> PgxState:
-        return self._packed(_first(self.name)[1])
+        return jax.jit(self._packed)(_first(self.name)[1])
 
     def step(self, state: PgxState, action: Array) -> tuple[PgxState, Array]:
         env, before = _first(self.name)[0], self._unpacked(state)
@@ -101,6 +101,16 @@ class PgxGame(BoardGame):
     def pieces(self, observation: np.ndarray) -> np.ndarray:
         return np.array(["", *self.letters])[np.abs(self._kinds(observation))]
 
+    def hands(self, state: PgxState) -> tuple[list[str], list[str]]:
+        held = np.asarray(self._held(self._unpacked(state)))
+        own, other = (np.repeat(self.letters[: len(row)], row).tolist() for row in held)
+        return (other, own) if state.player else (own, other)
+
+    def _held(self, env_state: Any) -> Any:
+        """How many of each piece who moves and the other player have in hand, `[2, P]`."""
+        del env_state
+        return np.zeros((2, 0), int)
+
     def _kinds(self, observation: np.ndarray) -> np.ndarray:
         """The pieces as the first player sees them, by their number from 1, and negative for the second player's."""
         planes, numbers = np.asarray(observation), np.arange(len(self.letters))
@@ -131,6 +141,9 @@ class Shogi(PgxGame):
     letters = (*"PLNSBRGK", "+P", "+L", "+N", "+S", "+B", "+R")
     first_of_other, turns = 31, True
 
+    def _held(self, env_state: Any) -> Any:
+        return env_state._x.hand
+
 
 class AnimalShogi(PgxGame):
     """Dobutsu shogi, on 4 × 3 cells, with a chick, an elephant, a giraffe, a lion, and a hen."""
@@ -138,13 +151,16 @@ class AnimalShogi(PgxGame):
     name, max_moves = "animal_shogi", 256
     letters, first_of_other, turns = tuple("CEGLH"), 5, True
 
+    def _held(self, env_state: Any) -> Any:
+        return env_state._hand
+
 
 @cache
 def _first(name: str) -> tuple[Any, Any]:
     """pgx's environment of a name, and its first state."""
     import pgx
 
-    with jax.ensure_compile_time_eval():
+    with jax.core.eval_context():
         env = pgx.make(name)
         return env, jax.jit(env.init)(jax.random.key(0))
 

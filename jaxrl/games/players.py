@@ -61,7 +61,7 @@ def perfect_player(game: BoardGame, solution: Solution) -> Player:
     if solution.action_values.shape[1] != game.num_actions:
         rule = f"must be of this game, which has {game.num_actions} actions"
         raise ArgumentError("solution", rule, got=f"one of {solution.action_values.shape[1]}")
-    with jax.ensure_compile_time_eval():  # also where this is called while tracing
+    with jax.core.eval_context():  # also where this is called while tracing
         keys = np.asarray(jax.lax.map(game.key, jax.tree.map(jnp.asarray, solution.states), batch_size=2**14))
         order = np.lexsort(keys.T[::-1])
         table = jnp.asarray(keys[order])

@@ -15,6 +15,7 @@ from jaxrl.envs.digits import DigitImages
 from jaxrl.envs.game import GameEnvironment
 from jaxrl.envs.grid_world import GridWorld
 from jaxrl.envs.rollout import host_rollout
+from jaxrl.envs.spaces import name_of
 from jaxrl.envs.tensor_game import TensorGame
 from jaxrl.formatting import format_return
 from jaxrl.plots.game_boards import outcome
@@ -107,7 +108,7 @@ def save_video(
     if 0 in shape:
         raise ArgumentError("trajectory", "must have at least one step", shape)
     one = jax.tree.map(lambda x: to_numpy(x)[:, 0] if len(shape) > 1 else to_numpy(x), trajectory)
-    title = getattr(env, "name", type(env).__name__) if title is None else title
+    title = name_of(env) if title is None else title
     duration = frame_time(env, one.observation)
     is_self_play = isinstance(env, GameEnvironment) and env.is_self_play
     frames: list[

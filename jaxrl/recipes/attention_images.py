@@ -14,6 +14,7 @@ from jaxrl.agents.captioning import CaptioningConfig, captioning
 from jaxrl.agents.recurrent_attention import RecurrentAttentionConfig, recurrent_attention
 from jaxrl.arguments import ArgumentError
 from jaxrl.envs.digits import STOP, WORDS, DigitCaptions, Digits
+from jaxrl.envs.spaces import name_of
 from jaxrl.networks.caption_network import MIDDLE, STRIDE, CaptionNetwork
 from jaxrl.networks.glimpses import GlimpseNetwork, check_glimpse
 from jaxrl.networks.image_classifier import ImageClassifier
@@ -66,7 +67,7 @@ def build_attention(env: Any, env_params: Any, config: Attention) -> tuple[Agent
 def _check_env(env: Any, kind: type) -> None:
     if not isinstance(env, kind):
         rule = f"must be {kind.__name__}, which draws images with their answers"
-        raise ArgumentError("env", rule, getattr(env, "name", type(env).__name__))
+        raise ArgumentError("env", rule, name_of(env))
 
 
 def report_attention(agent: Agent, env: Digits, env_params: Any, agent_states: PyTree, directory: Path) -> dict:

@@ -8,6 +8,7 @@ from annotated_types import Gt, Interval
 from jaxrl.agents import normalised, sac, td3
 from jaxrl.arguments import ArgumentError
 from jaxrl.envs import action_space_of
+from jaxrl.envs.spaces import name_of
 from jaxrl.networks import Critic, DeterministicPolicy, SquashedPolicy, example_of
 from jaxrl.networks.network import check_observation, num_states_of
 from jaxrl.recipes.deep_q import ignored_by_replay
@@ -58,8 +59,9 @@ def box_of(env: Any, env_params: Any) -> Box:
     """
     space = action_space_of(env, env_params)
     if not isinstance(space, Box):
-        name = getattr(env, "name", type(env).__name__)
-        raise ArgumentError("env", "must have continuous actions", env, got=f"{name}, whose actions are discrete")
+        raise ArgumentError(
+            "env", "must have continuous actions", env, got=f"{name_of(env)}, whose actions are discrete"
+        )
     return space
 
 

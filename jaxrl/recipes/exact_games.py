@@ -15,6 +15,7 @@ from jaxrl.agents.game_tables import game_solver
 from jaxrl.agents.league import LeagueConfig, LeagueState, check_league, league
 from jaxrl.agents.self_play_ppo import SelfPlayConfig, self_play_ppo
 from jaxrl.arguments import ArgumentError
+from jaxrl.envs.spaces import name_of
 from jaxrl.envs.tensor_game import TensorGame
 from jaxrl.game_theory import Game, Solver
 from jaxrl.game_theory.psro import expected_payoffs
@@ -68,9 +69,7 @@ def check_is_exact(env: Any) -> None:
     """Raises `ArgumentError` if an environment is no game of which all positions are known."""
     if not isinstance(env, TensorGame):
         known = ", ".join(f"game:{name}" for name in game_theory.GAMES)
-        raise ArgumentError(
-            "env", f"must be a game whose NashConv can be computed ({known})", getattr(env, "name", type(env).__name__)
-        )
+        raise ArgumentError("env", f"must be a game whose NashConv can be computed ({known})", name_of(env))
 
 
 def make_solver(config: GameSolving) -> Solver:

@@ -14,6 +14,7 @@ from jaxrl.agents.routing import RoutingConfig, routing
 from jaxrl.arguments import ArgumentError
 from jaxrl.distributions import Categorical
 from jaxrl.envs.digits import DOMAINS, Digits
+from jaxrl.envs.spaces import name_of
 from jaxrl.networks import example_of, policy_network
 from jaxrl.networks.actor_critic import MLP
 from jaxrl.networks.network import as_features
@@ -66,9 +67,7 @@ def build(env: Any, env_params: Any, config: Routing) -> tuple[Agent, Trainer]:
         ArgumentError: the environment does not show digits.
     """
     if not isinstance(env, Digits):
-        raise ArgumentError(
-            "env", "must be Digits, which draws images with their answers", getattr(env, "name", type(env).__name__)
-        )
+        raise ArgumentError("env", "must be Digits, which draws images with their answers", name_of(env))
     example = example_of(env, env_params)
     router = Router(config.num_experts, config.router_sizes, config.activation)
     expert = policy_network(example, Discrete(env.num_actions), config.expert_sizes, config.activation)

@@ -11,6 +11,7 @@ from annotated_types import Gt, Interval
 from jaxrl.agents import SearchConfig, alphazero, averaged
 from jaxrl.arguments import ArgumentError
 from jaxrl.envs.game import GameEnvironment
+from jaxrl.envs.spaces import name_of
 from jaxrl.games import UnsolvedError, judge
 from jaxrl.networks import board_network, example_of
 from jaxrl.networks.layers import has_board
@@ -63,9 +64,7 @@ def alphazero_agent(env: Any, env_params: Any, config: AlphaZero) -> Agent:
 def check_is_game(env: Any) -> None:
     """Raises `ArgumentError` if an environment is no game in which one agent moves for both players."""
     if not isinstance(env, GameEnvironment):
-        raise ArgumentError(
-            "env", "must be a game of two players, such as game:connect_four", getattr(env, "name", type(env).__name__)
-        )
+        raise ArgumentError("env", "must be a game of two players, such as game:connect_four", name_of(env))
     if not env.is_self_play:
         raise ArgumentError("env", "must be a game in which one agent moves for both players", env, got="an opponent")
 

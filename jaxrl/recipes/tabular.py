@@ -10,6 +10,7 @@ from jaxrl.agents.measured import MeasuredState, measured
 from jaxrl.agents.q_learning import q_learning
 from jaxrl.arguments import ArgumentError
 from jaxrl.envs.grid_world import GridWorld, GridWorldParams
+from jaxrl.envs.spaces import name_of
 from jaxrl.planning import acting_states
 from jaxrl.plots.learning_curve import draw_error
 from jaxrl.plots.picture_errors import errors_as_notes
@@ -36,9 +37,7 @@ def build(env: Any, env_params: Any, config: OnPolicyConfig) -> tuple[Agent, Tra
 def check_is_grid_world(env: Any) -> None:
     """Raises `ArgumentError` if an environment is no Grid World."""
     if not isinstance(env, GridWorld):
-        raise ArgumentError(
-            "env", "must be GridWorld, whose states are numbered for a table", getattr(env, "name", type(env).__name__)
-        )
+        raise ArgumentError("env", "must be GridWorld, whose states are numbered for a table", name_of(env))
 
 
 def report(

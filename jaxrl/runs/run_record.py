@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxrl.formatting import describe_spread, format_mean, format_number
+from jaxrl.formatting import describe_spread, format_count, format_mean, format_number
 from jaxrl.runs import run_directory
 from jaxrl.training.measure import NASH_CONV, NO_MISTAKES, RETURN
 from jaxrl.types import unit_of
@@ -25,6 +25,17 @@ def describe_return(summary: dict[str, Any]) -> str:
         return f"{format_number(float(np.mean(returns)), 4)}" + (f" (seeds: {each})" if len(returns) > 1 else "")
     spread = describe_spread(len(returns)) or f"standard deviation over episodes {summary['eval_return_std']:.2f}"
     return f"{format_mean(returns)}, {spread}"
+
+
+def describe_measuring(summary: dict[str, Any]) -> list[tuple[str, str]]:
+    """In how many episodes a run was evaluated, or in how many positions of a judge; NashConv is exact."""
+    number, measure = summary["eval_episodes"], summary.get("eval_measure", RETURN)
+    if measure == NASH_CONV:
+        return []
+    if measure == NO_MISTAKES:
+        return [("evaluation positions", f"{number:,}")]
+    epsilon = with_epsilon(summary.get("eval_epsilon"))
+    return [("evaluation episodes", f"{number}{epsilon}, {summary['eval_truncated']} truncated")]
 
 
 def describe_entries(entries: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -77,12 +88,15 @@ def page(config: dict[str, Any], summary: dict[str, Any], pictures: Sequence[str
         run_directory.VIDEO: f"the policy of seed {summary['seed']} playing",
     }
     shown = "".join(f"![{words.get(name, Path(name).stem)}]({name})\n\n" for name in pictures)
-    episodes = f"{summary['eval_episodes']} episodes at the end{with_epsilon(summary.get('eval_epsilon'))}"
     unit, measure = unit_of(summary), summary.get("eval_measure", RETURN)
-    measured = "Mean return of" if measure == RETURN else f"{measure.capitalize()} in"
-    measured = f"{measured} {episodes},\n{summary['eval_truncated']} of them truncated"
+    measured = "Mean return of" if measure == RETURN else f"{measure[0].upper()}{measure[1:]} in"
     if measure == NASH_CONV:
-        measured = f"{measure[0].upper()}{measure[1:]} of the policy at the end"
+        measured = measured.removesuffix("in") + "of the policy at the end"
+    elif measure == NO_MISTAKES:
+        measured += f" {format_count(summary['eval_episodes'], 'position')} at the end"
+    else:
+        episodes, epsilon = format_count(summary["eval_episodes"], "episode"), with_epsilon(summary.get("eval_epsilon"))
+        measured += f" {episodes} at the end{epsilon},\n{summary['eval_truncated']} of them truncated"
     own = "".join(f"| {name} | {number} |\n" for name, number in describe_entries(entries))
     own = f"| | |\n|---|---|\n{own}\n" if own else ""
     return f"""# {summary["algorithm"]} on {summary["env"]}

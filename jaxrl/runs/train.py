@@ -22,18 +22,20 @@ from jaxrl.runs import provenance, run_directory
 from jaxrl.runs.experiment import Experiment, build, check_effective, naming_options, trace
 from jaxrl.runs.options import Options, check_options, flatten, untrained_steps, with_values
 from jaxrl.runs.progress import ScreenLogger
-from jaxrl.runs.run_record import describe_entries, describe_return, record, with_epsilon
+from jaxrl.runs.run_record import describe_entries, describe_measuring, describe_return, record
 from jaxrl.runs.task import make_env, with_map
 from jaxrl.training.best import Best
 from jaxrl.training.checkpoint import CheckpointError, Checkpoints
+from jaxrl.training.checks import check_constants, check_evaluates
 from jaxrl.training.devices import bytes_of, local_copies, local_devices, mesh_of, to_host
 from jaxrl.training.evaluation import Evaluation, evaluation_while_training
-from jaxrl.training.host_loop import RunResult, check_constants, check_evaluates, run
+from jaxrl.training.host_loop import RunResult, run
 from jaxrl.training.host_program import HostProgram, make_program
 from jaxrl.training.hparams import repeat
 from jaxrl.training.loggers import Profiler, RunInfo, make_loggers
 from jaxrl.training.measure import Measure, measure_of
 from jaxrl.training.program import DivergedError, Program
+from jaxrl.training.rows import whole_steps
 from jaxrl.types import Agent, Array, Hparams, PyTree, unit_of
 
 VIDEO_STEPS = 400
@@ -154,6 +156,10 @@ def print_notes(setup: Setup, config: dict[str, Any] | None, console: Console) -
     if untrained := untrained_steps(setup.options):
         cause = "--hparams.learning-rate-decay-steps"
         notes.append(f"the learning rate reaches 0 ({cause}): the last {untrained:,} steps train nothing")
+    trainer = setup.program.trainer
+    if (steps := whole_steps(trainer, total_steps)) < 0.99 * total_steps:
+        rest = f"{trainer.steps_per_iteration:,} are an iteration"
+        notes.append(f"the run ends after {steps:,} of {total_steps:,} {trainer.unit.words}: {rest}")
     if config is None:
         if setup.options.execution.resume:
             notes.append("there is no checkpoint to resume from: the run starts anew")
@@ -308,12 +314,9 @@ def show(
 ) -> None:
     """Prints the summary, the numbers and texts among the experiment's own entries, and the paths of the files."""
     seeds, seconds, unit = summary["num_seeds"], summary["train_seconds"], unit_of(summary)
-    episodes = f"{summary['eval_episodes']}{with_epsilon(summary['eval_epsilon'])}"
     rows = [
         (summary["eval_measure"], describe_return(summary)),
-        ("evaluation episodes", f"{episodes}, {summary['eval_truncated']} truncated"),
-    ]
-    rows += [
+        *describe_measuring(summary),
         *describe_entries(entries),
         (unit.words, f"{summary[unit.column]:,}" + (f" a seed, {seeds} seeds" if seeds > 1 else "")),
         ("training time", f"{seconds:.1f} s, {summary[f'{unit.column}_per_second']:,.0f} steps/s"),

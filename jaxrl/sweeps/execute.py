@@ -25,8 +25,8 @@ from jaxrl.sweeps.results import SweepResult
 from jaxrl.sweeps.spec import SweepSpec, flatten_record, to_toml
 from jaxrl.sweeps.trials import Group, check_effective, make_groups, swept_columns
 from jaxrl.training.checkpoint import CheckpointError
+from jaxrl.training.checks import check_constants
 from jaxrl.training.devices import all_reduce_max, local_devices
-from jaxrl.training.host_loop import check_constants
 from jaxrl.training.loggers import make_loggers
 from jaxrl.types import ENV_STEPS
 

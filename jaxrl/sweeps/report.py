@@ -20,6 +20,7 @@ from jaxrl.sweeps import results
 from jaxrl.sweeps.results import SweepResult
 from jaxrl.sweeps.spec import SweepSpec
 from jaxrl.sweeps.trials import swept_columns
+from jaxrl.training.measure import measures_returns
 from jaxrl.types import unit_of
 
 SPEC = "sweep.toml"
@@ -62,7 +63,7 @@ def report(result: SweepResult, console: Console) -> None:
     curves, hparams = (directory / name for name in PICTURES)
     if spec.has_one_task:
         with errors_as_notes(curves):
-            draw_curves(result.trials, result.curves, result.configurations, *head, curves)
+            draw_curves(result.trials, shown_curves(spec, result.curves), result.configurations, *head, curves)
     if spec.has_one_task and swept:
         logs = [path for path, table in spec.swept.items() if table["distribution"] == "log_uniform"]
         with errors_as_notes(hparams):
@@ -77,6 +78,12 @@ def report(result: SweepResult, console: Console) -> None:
     if result.configurations["finished"].sum() and spec.has_one_task:
         console.print("train the best configuration again with")
         console.print(f"  {retrain_best(spec, result)}", soft_wrap=True)
+
+
+def shown_curves(spec: SweepSpec, curves: pl.DataFrame) -> pl.DataFrame:
+    """The curves, without the training returns where one agent moves for both players: they say nothing."""
+    env, _ = make_env(spec.options.task)
+    return curves if measures_returns(env) else curves.drop("episode_return", strict=False)
 
 
 def table(spec: SweepSpec, result: SweepResult) -> pl.DataFrame:
@@ -128,7 +135,7 @@ def page(result: SweepResult) -> str:
 ```
 
 Rules: {record["rules"]}.
-{size(spec)}, {spec.options.budget.total_steps:,} {unit.words} each.
+{size(spec)}, {max(trials[unit.column].to_list(), default=0):,} {unit.words} each.
 Agents: {results.count_status(trials)}.
 The evaluation return is the mean of {spec.options.budget.eval_episodes} episodes at the end of each
 seed{epsilons(trials)}{interval}.

@@ -16,8 +16,8 @@ from jaxrl.runs.experiment import build, trace
 from jaxrl.runs.options import flatten
 from jaxrl.runs.task import make_env
 from jaxrl.sweeps.spec import SweepSpec
+from jaxrl.training.checks import check_evaluates
 from jaxrl.training.evaluation import EvaluateAt, Evaluation, evaluation_while_training
-from jaxrl.training.host_loop import check_evaluates
 from jaxrl.training.host_program import HostProgram, make_program
 from jaxrl.training.measure import measure_of
 from jaxrl.training.program import Program

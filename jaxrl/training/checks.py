@@ -1,6 +1,8 @@
 """What a trainer expects of its agent, and a run of its trainer. Checks read shapes, and cost a program nothing."""
 
+from collections.abc import Callable
 from numbers import Real
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -8,7 +10,9 @@ import jax.numpy as jnp
 
 from jaxrl.arguments import ArgumentError, check_is_no_class
 from jaxrl.envs import VectorEnv, VectorState, source
+from jaxrl.training.checkpoint import fingerprint_of_constants
 from jaxrl.training.loggers import CLOCK_COLUMNS
+from jaxrl.training.rows import eval_length
 from jaxrl.types import Agent, Array, Box, Decision, Discrete, Hparams, Mean, Metrics, PyTree, Trainer
 
 TAKEN = (
@@ -146,3 +150,47 @@ def check_total_steps(trainer: Trainer, total_steps: int) -> None:
     too_many = trainer.warmup_steps + (trainer.max_iterations + 1) * trainer.steps_per_iteration
     if total_steps >= too_many:
         raise ArgumentError("total_steps", f"must be less than {too_many}, where counters overflow", total_steps)
+
+
+def check_intervals(log_every: float, checkpoint_every: float, eval_every: float, evaluate: Callable | None) -> None:
+    """Checks how often a run logs, saves and evaluates.
+
+    Raises:
+        ArgumentError: one of them is out of bounds, or it is to evaluate without a function that does.
+    """
+    for name, value in (("log_every", log_every), ("checkpoint_every", checkpoint_every)):
+        if not isinstance(value, Real) or not value > 0:
+            raise ArgumentError(name, "must be a number > 0", value)
+    if not isinstance(eval_every, Real) or eval_every < 0:
+        raise ArgumentError("eval_every", "must be a number ≥ 0", eval_every)
+    if eval_every and evaluate is None:
+        raise ArgumentError("evaluate", "must be given with eval_every", got="none")
+
+
+def check_evaluates(trainer: Trainer, total_steps: int, log_every: int, eval_every: int) -> None:
+    """Checks that a run has at least one evaluation while training, to keep the best agents.
+
+    Raises:
+        ArgumentError: it has none.
+    """
+    first = trainer.warmup_steps + eval_length(trainer, log_every, eval_every) * trainer.steps_per_iteration
+    if not eval_every or first > total_steps:
+        rule = f"must be given with keep_best, and fit into the {total_steps} steps of the run in whole rows of metrics"
+        raise ArgumentError("eval_every", rule, eval_every)
+
+
+def check_constants(then: str | None, trainer: Trainer, directory: Path) -> None:
+    """Checks that what goes on in a directory has the constants that it began with, such as its dataset.
+
+    Args:
+        then: their fingerprint; None if it is not known.
+        trainer: has those of now.
+        directory: of the run or the sweep.
+
+    Raises:
+        ArgumentError: they are others.
+    """
+    now = fingerprint_of_constants(trainer.constants)
+    if then is not None and then != now:
+        rule = f"must be the same as in {directory} to resume it: the same dataset, or the same expert"
+        raise ArgumentError("constants", rule, now, got=f"others (SHA-256 {now[:12]}, there {then[:12]})")

@@ -8,18 +8,16 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import cached_property
-from numbers import Real
-from pathlib import Path
 from typing import Any, Generic, NamedTuple
 
 import jax
 import numpy as np
 
-from jaxrl.arguments import ArgumentError, check
+from jaxrl.arguments import check
 from jaxrl.envs import HostError
 from jaxrl.training.best import Best
 from jaxrl.training.checkpoint import CheckpointError, Checkpoints, fingerprint_of_constants
-from jaxrl.training.checks import check_total_steps
+from jaxrl.training.checks import check_constants, check_evaluates, check_intervals, check_total_steps
 from jaxrl.training.debug_nans import step_by_step
 from jaxrl.training.devices import all_reduce_max, mesh_of, to_devices, to_host
 from jaxrl.training.evaluation import EvaluateAt
@@ -27,6 +25,7 @@ from jaxrl.training.host_program import HostProgram, make_program
 from jaxrl.training.loggers import EVAL_RETURN, Logger, Row, RunInfo
 from jaxrl.training.population import RunState
 from jaxrl.training.program import DivergedError, Program, has_nan
+from jaxrl.training.rows import eval_length, row_ends, row_length
 from jaxrl.training.signals import caught_signals
 from jaxrl.types import Array, Hparams, PyTree, StateT, Trainer, TrainState
 
@@ -115,9 +114,7 @@ def run(
         for logger in loggers:
             closing.callback(logger.close)
         check(hparams, "hparams.")
-        for name, value in (("log_every", log_every), ("checkpoint_every", checkpoint_every)):
-            if not isinstance(value, Real) or not value > 0:
-                raise ArgumentError(name, "must be a number > 0", value)
+        check_intervals(log_every, checkpoint_every, eval_every, evaluate)
         if resume and checkpoints is None:
             raise ValueError("resume=True needs checkpoints, got checkpoints=None")
         if not resume and checkpoints is not None and checkpoints.steps():
@@ -125,10 +122,6 @@ def run(
             raise ValueError(f"{where} already holds checkpoints; pass resume=True or another directory")
         of_one = trainer if isinstance(trainer, Trainer) else trainer.trainer
         check_total_steps(of_one, total_steps)
-        if not isinstance(eval_every, Real) or eval_every < 0:
-            raise ArgumentError("eval_every", "must be a number ≥ 0", eval_every)
-        if eval_every and evaluate is None:
-            raise ArgumentError("evaluate", "must be given with eval_every", got="none")
         if best is not None:
             check_evaluates(of_one, total_steps, log_every, eval_every)
         if resume and checkpoints is not None:
@@ -149,53 +142,6 @@ def run(
             best.restore(loop.all_agents())
         loop.open_loggers(info or RunInfo(), resume, notify)
         return loop.run(checkpoints, checkpoint_every)
-
-
-def row_length(trainer: Trainer, log_every: int) -> int:
-    """Iterations between two rows of metrics."""
-    return max(1, round(log_every / trainer.steps_per_iteration))
-
-
-def eval_length(trainer: Trainer, log_every: int, eval_every: int) -> int:
-    """Iterations between two evaluations: whole rows."""
-    rows = row_length(trainer, log_every)
-    return rows * max(1, round(eval_every / (rows * trainer.steps_per_iteration)))
-
-
-def check_evaluates(trainer: Trainer, total_steps: int, log_every: int, eval_every: int) -> None:
-    """Checks that a run has at least one evaluation while training, to keep the best agents.
-
-    Raises:
-        ArgumentError: it has none.
-    """
-    first = trainer.warmup_steps + eval_length(trainer, log_every, eval_every) * trainer.steps_per_iteration
-    if not eval_every or first > total_steps:
-        rule = f"must be given with keep_best, and fit into the {total_steps} steps of the run in whole rows of metrics"
-        raise ArgumentError("eval_every", rule, eval_every)
-
-
-def row_ends(trainer: Trainer, log_every: int, iteration: int) -> range:
-    """Steps of one agent at the ends of the rows that are complete after so many iterations."""
-    step, length = trainer.steps_per_iteration, row_length(trainer, log_every)
-    first, last = (trainer.warmup_steps + iterations * step for iterations in (length, iteration))
-    return range(first, last + 1, length * step)
-
-
-def check_constants(then: str | None, trainer: Trainer, directory: Path) -> None:
-    """Checks that what goes on in a directory has the constants that it began with, such as its dataset.
-
-    Args:
-        then: their fingerprint; None if it is not known.
-        trainer: has those of now.
-        directory: of the run or the sweep.
-
-    Raises:
-        ArgumentError: they are others.
-    """
-    now = fingerprint_of_constants(trainer.constants)
-    if then is not None and then != now:
-        rule = f"must be the same as in {directory} to resume it: the same dataset, or the same expert"
-        raise ArgumentError("constants", rule, now, got=f"others (SHA-256 {now[:12]}, there {then[:12]})")
 
 
 def _restore(checkpoints: Checkpoints, shapes: RunState, notify: Callable[[str], None]) -> tuple[RunState, float]:

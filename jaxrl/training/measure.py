@@ -1,6 +1,7 @@
 """What evaluations measure: the return of episodes, or how well one plays who plays against itself."""
 
-from functools import partial
+from collections.abc import Callable
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -36,6 +37,11 @@ class Measure(NamedTuple):
     evaluate: EvaluateAgents
 
 
+def measures_returns(env: Any) -> bool:
+    """Whether evaluations measure the return of episodes, as training does; see `measure_of`."""
+    return not (isinstance(env, TensorGame) or (isinstance(env, GameEnvironment) and env.is_self_play))
+
+
 def measure_of(agent: Agent, env: Any, env_params: Any, episodes: int, max_steps: int) -> Measure:
     """What evaluations of an agent measure.
 
@@ -53,7 +59,7 @@ def measure_of(agent: Agent, env: Any, env_params: Any, episodes: int, max_steps
     """
     if isinstance(env, TensorGame):
         return Measure(NASH_CONV, for_each_agent(partial(nash_conv_of, agent, env.game)))
-    if not (isinstance(env, GameEnvironment) and env.is_self_play):
+    if measures_returns(env):
         return Measure(RETURN, evaluate_agents(agent, vectorize(env, env_params, episodes), max_steps))
     alone = without_search(agent)
     try:
@@ -115,14 +121,17 @@ CHUNK = 4_000
 
 def mistakes(agent: Agent, agent_state: PyTree, game: BoardGame, solution: Solution) -> np.ndarray:
     """Whether an agent's move is a mistake, in each position of a solution: bool `[P]`."""
-    count, actions = len(solution.action_values), []
+    count, actions, play = len(solution.action_values), [], _compiled_moves(agent, game)
     size = min(CHUNK, count)
     for start in range(0, count, size):
         rows = np.minimum(np.arange(start, start + size), count - 1)
         states = jax.tree.map(lambda x, rows=rows: x[rows], solution.states)
         legal = solution.action_values[rows] != ILLEGAL
-        actions.append(np.asarray(_moves(agent, game, agent_state, states, legal, as_keys(0))))
+        actions.append(np.asarray(play(agent_state, states, legal, as_keys(0))))
     return solution.mistakes(np.concatenate(actions)[:count])
 
 
-_moves = jax.jit(moves, static_argnums=(0, 1))
+@lru_cache(maxsize=2)  # a player with its search and without; jax would keep all agents as static arguments
+def _compiled_moves(agent: Agent, game: BoardGame) -> Callable[[PyTree, PyTree, Array, Array], Array]:
+    """`moves` of one agent, compiled once for all of its states."""
+    return jax.jit(partial(moves, agent, game))

@@ -335,7 +335,7 @@ def test_with_an_opponent_no_sign_changes(opponent: str, sign: float) -> None:
     steps = Transition(zeros, zeros.astype(int), zeros, zeros > 0, zeros > 0, zeros, extras=extras)
     steps = jax.tree.map(lambda x: jnp.resize(x, (config.sequence_length, *x.shape[1:])), steps)
     steps = steps._replace(observation=boards, next_observation=boards)
-    errors = agent.update(state, Sample(steps, one), jax.random.key(0), jnp.float32(0), ())[2]
+    errors = quick_jit(agent.update)(state, Sample(steps, one), jax.random.key(0), jnp.float32(0), ())[2]
     np.testing.assert_allclose(errors, abs(0.5 - sign**config.target_steps * 0.5), atol=1e-6)
 
 

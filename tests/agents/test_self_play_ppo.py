@@ -1,6 +1,6 @@
 """Self-play in small games: what it learns from, its gradient, and where it leads."""
 
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import jax
@@ -26,6 +26,7 @@ from jaxrl.game_theory import Game, make_game
 from jaxrl.networks import actor_critic
 from jaxrl.training.from_rules import from_rules
 from jaxrl.types import Discrete
+from tests.compiling import quick_jit
 
 
 def random_policy(game: Game, seed: int) -> np.ndarray:
@@ -47,7 +48,8 @@ def test_the_gradient_is_that_of_each_players_own_utility() -> None:
         return jnp.where(game.legal, jax.nn.softmax(jnp.where(game.legal, logits, -1e9)), 0)
 
     old = policy_of(logits)
-    found = exact_experience(game, old, old, jnp.float32(0))
+    experience = quick_jit(partial(exact_experience, game))
+    found = experience(old, old, jnp.float32(0))
 
     def loss(logits: Any) -> Any:
         log_policy = jax.nn.log_softmax(jnp.where(game.legal, logits, -1e9))
@@ -60,7 +62,7 @@ def test_the_gradient_is_that_of_each_players_own_utility() -> None:
     sign = np.where(np.arange(936) < 468, 1, -1)[:, None]
     assert abs(np.asarray(theirs)).max() > 0.01
     np.testing.assert_allclose(-ours, sign * theirs, atol=1e-5)
-    spread = exact_experience(game, old, old, 0.0, 1.5)
+    spread = experience(old, old, 0.0, 1.5)
     np.testing.assert_allclose(spread.gains - spread.losses, found.gains - found.losses, atol=1e-6)
     np.testing.assert_allclose((spread.gains - found.gains).sum(-1), 1.5 * found.visits, atol=1e-6)
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,6 +23,7 @@ from jaxrl.experiments import evaluate, record
 from jaxrl.experiments.alphago_connect_four import experiment as alphago
 from jaxrl.experiments.alphago_zero_connect_four import experiment as alphago_zero
 from jaxrl.games import Match, random_player
+from jaxrl.games.engines import Engine
 from jaxrl.recipes import alphago_family
 from jaxrl.types import Agent, Decision
 
@@ -118,6 +120,25 @@ def test_opponents_that_do_not_fit_are_refused(tmp_path, monkeypatch) -> None:
         evaluate.make_opponent("random", trained)
     with pytest.raises(ArgumentError, match=r"^against needs a run in a game"):
         evaluate.make_opponent("random", SimpleNamespace(env=make("CartPole-v1")[0]))
+
+
+def test_engines_are_closed_if_a_later_opponent_is_wrong(monkeypatch) -> None:
+    closed = []
+
+    class Started(Engine):
+        def __init__(self) -> None: ...
+
+        def reply(self, moves) -> str:
+            return "resign"
+
+        def close(self) -> None:
+            closed.append(self)
+
+    monkeypatch.setattr(evaluate, "make_engine", lambda words, game: Started())
+    trained: Any = trained_by_hand(make("game:tic_tac_toe")[0])
+    with pytest.raises(ArgumentError, match=r"^against must be"), ExitStack() as closing:
+        evaluate.make_opponents(["gnugo", "gnugo level=1", "perfekt"], trained, closing)
+    assert len(closed) == 2
 
 
 def test_the_improved_policy_meets_the_cloned_one(monkeypatch) -> None:

@@ -1,5 +1,6 @@
 """`alphago_ladder`: what it reports of matches, and bad input; slowly, a whole ladder in a small game."""
 
+import dataclasses
 import json
 from types import SimpleNamespace
 
@@ -7,11 +8,13 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from jaxrl.arguments import ArgumentError
 from jaxrl.experiments import alphago_ladder
 from jaxrl.experiments.alphago_ladder import Ladder, LadderOptions, all_matches, report
 from jaxrl.games import TicTacToe, elo_ratings, greedy_player, random_openings, random_player
-from jaxrl.runs import run_directory
+from jaxrl.runs import Task, run_directory
 from jaxrl.runs.options import flatten
+from jaxrl.types import Transition
 
 
 def test_it_reports_ratings_and_relations(tmp_path, capsys) -> None:
@@ -40,6 +43,20 @@ def test_it_reports_ratings_and_relations(tmp_path, capsys) -> None:
     assert "| AlphaGo: policy | 5.00% |" in text
     assert (tmp_path / "record" / "ladder.png").read_bytes() == (tmp_path / "ladder.png").read_bytes()
     assert "AlphaGo: policy" in capsys.readouterr().out
+
+
+def test_games_of_the_experts_are_those_of_the_options(monkeypatch, tmp_path) -> None:
+    steps = np.zeros((2, 3), np.float32), np.zeros(2, np.int32), np.zeros(2, np.float32), np.array([False, True])
+    monkeypatch.setattr(alphago_ladder, "game_player", lambda *_: None)
+    games = Transition(*steps, np.zeros(2, bool), steps[0])
+    monkeypatch.setattr(alphago_ladder, "record_dataset", lambda *_: (games, {"episodes": 1}))
+    options = LadderOptions(out=tmp_path, expert_games=1)
+    for _ in range(2):
+        assert alphago_ladder.write_experts(options, Task(options.env)).exists()
+    for name, value in (("expert_games", 2), ("expert_noise", 0.5), ("seed", 7)):
+        others = dataclasses.replace(options, **{name: value})
+        with pytest.raises(ArgumentError, match=rf"^{name} must be .*, as in .*experts.npz, got {value}$"):
+            alphago_ladder.write_experts(others, Task(options.env))
 
 
 def test_all_players_meet_all_others(monkeypatch) -> None:

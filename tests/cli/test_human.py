@@ -13,6 +13,7 @@ from jaxrl.cli import human
 from jaxrl.experiments import play
 from jaxrl.games import ConnectFour, Go, TicTacToe, make
 from jaxrl.types import Decision
+from tests.compiling import quick_jit
 
 
 @pytest.fixture
@@ -69,21 +70,25 @@ def test_a_game_can_be_left(capsys, typed, lines: tuple[str, ...]) -> None:
     assert played(capsys, ConnectFour(4, 5), first=True)[-1].endswith("The game is not finished.")
 
 
+def text(game, state) -> str:
+    return human.text(game, state, np.asarray(game.observe(state)), np.asarray(game.legal_actions(state)))
+
+
 def test_moves_are_numbered_by_column_or_by_cell() -> None:
     assert human.ranges([0, 2, 3, 4, 6]) == "0, 2 to 4, 6"
     game = TicTacToe(3, 4, 3)
     state, _ = game.step(game.initial(), jnp.int32(5))
-    shown = human.text(game, state, np.asarray(game.legal_actions(state)))
+    shown = text(game, state)
     assert shown == " 0  1  2  3\n 4  X  6  7\n 8  9 10 11"
     four = ConnectFour(4, 5)
     state, _ = four.step(four.initial(), jnp.int32(2))
-    assert human.text(four, state, np.asarray(four.legal_actions(state))).endswith("\n. . X . .\n0 1 2 3 4")
+    assert text(four, state).endswith("\n. . X . .\n0 1 2 3 4")
 
 
 def test_who_passes_names_no_cell() -> None:
     game = Go(2)
     state, _ = game.step(game.initial(), jnp.int32(0))
-    assert human.text(game, state, np.asarray(game.legal_actions(state))) == "X 1\n2 3"
+    assert text(game, state) == "X 1\n2 3"
 
 
 def test_pieces_have_letters_and_no_numbers(capsys, typed) -> None:
@@ -93,6 +98,21 @@ def test_pieces_have_letters_and_no_numbers(capsys, typed) -> None:
     lines = played(capsys, make("animal_shogi"), first=True)
     assert lines[0] == "You are large letters, the policy is small letters."
     assert lines[2:6] == ["g l e", ". c .", ". C .", "E L G"]
+    game, state = make("animal_shogi"), make("animal_shogi").initial()
+    actions = np.flatnonzero(game.legal_actions(state))
+    states, _ = quick_jit(jax.vmap(game.step, (None, 0)))(state, actions)
+    held = [text(game, jax.tree.map(lambda x, i=i: x[i], states)).split("\n")[4:] for i in range(len(actions))]
+    assert sorted(held) == [[]] * 3 + [["in hand: C"]]  # the chick takes the other one
+
+
+def test_moves_of_chess_are_typed_as_written(capsys, typed) -> None:
+    pytest.importorskip("pgx")
+    typed("0", "A2A3", "b1a3", "q")
+    lines = played(capsys, make("gardner_chess"), first=True)
+    asked = [line.removeprefix("your move (") for line in lines if line.startswith("your move")]
+    assert asked[0] == "a2a3, b1a3, b1c3, b2b3, c2c3, d2d3, e2e3; q quits): '0' is not a legal move"
+    assert "the policy plays" in asked[1]
+    assert lines[-1].endswith("The game is not finished.")
 
 
 def test_the_command_plays_against_a_random_policy(run_main, typed, tmp_path) -> None:

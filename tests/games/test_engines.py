@@ -104,6 +104,18 @@ def test_an_engine_that_does_not_accept_a_command() -> None:
     engine.close()
 
 
+def test_an_engine_with_other_rules(tmp_path: Path) -> None:
+    """It does not accept a move that is legal here."""
+    path = tmp_path / "gtp.py"
+    path.write_text(
+        "import sys\nfor line in sys.stdin: print('? illegal move\\n' if 'play' in line else '= b2\\n', flush=True)"
+    )
+    engine = GTPEngine([sys.executable, "-S", str(path)], GO)
+    with pytest.raises(EngineError, match=r"'play b pass', a legal move by the rules here.* \(\? illegal move\)$"):
+        play_engine(GO, passes, engine, jax.random.key(0), 1, 0)
+    engine.close()
+
+
 def test_moves_of_go() -> None:
     write = go_notation(games.make("go", size=9))(None)
     assert [write(action) for action in (0, 8, 80, 81)] == ["a9", "j9", "j1", "pass"]

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from jaxrl.runs.run_record import describe_return, page, record, with_epsilon
-from jaxrl.training.measure import NO_MISTAKES
+from jaxrl.runs.run_record import describe_measuring, describe_return, page, record, with_epsilon
+from jaxrl.training.measure import AGAINST_RANDOM, NASH_CONV, NO_MISTAKES, RETURN
 
 
 def test_what_is_said_of_the_epsilon_that_plays() -> None:
@@ -58,9 +58,20 @@ def test_a_record_says_how_it_was_made(tmp_path: Path) -> None:
     record(run, tmp_path / "imitator", (), entries)
     imitator = (tmp_path / "imitator" / "README.md").read_text()
     assert "| | |\n|---|---|\n| expert return mean | 3.25 |\n| demonstrated transitions | 1,200 |\n\n![" in imitator
+    measured = {"eval_episodes": 1, "eval_truncated": 0}
+    said = {
+        RETURN: ("Mean return of 1 episode at the end,\n0 of them truncated: ", ["1, 0 truncated"]),
+        AGAINST_RANDOM: ("Return against a random player in 1 episode at the end,\n0 of", ["1, 0 truncated"]),
+        NO_MISTAKES: ("Moves without a mistake in 1 position at the end: ", ["1"]),
+        NASH_CONV: ("a seed. Negative NashConv of the policy at the end: ", []),
+    }
+    for measure, (words, shown) in said.items():
+        of_one = summary | measured | {"eval_measure": measure, "eval_return_std": 0.0}
+        assert words in page(config, of_one, (), {})
+        assert [text for _, text in describe_measuring(of_one)] == shown
     judged = {"eval_measure": NO_MISTAKES, "eval_return_per_seed": [0.998, 0.9978]}
     player = page(config, summary | judged, (), {"not_judged": "game has no judge"})
-    assert "Moves without a mistake in 8 episodes at the end,\n" in player
+    assert "Moves without a mistake in 8 positions at the end: " in player
     assert "**99.79 (99.78 to 99.80) %, range of 2 seeds**." in player
     assert "| not judged | game has no judge |" in player
     (run / "policy.gif").unlink()  # it could not be drawn

@@ -169,8 +169,8 @@ def test_root_noise_and_temperature_of_puct() -> None:
 
 def test_puct_draws_noise_and_action_with_keys_of_their_own() -> None:
     root, legal = one_root(2, [True] * 4)
-    with watching() as log:
-        puct_search(jax.random.key(0), root, nothing_happens, legal, 1)
+    with watching(compiled=True) as log:
+        quick_jit(puct_search, static_argnums=(2, 4))(jax.random.key(0), root, nothing_happens, legal, 1)
     log.check()
     assert len(log.uses) == 3
 

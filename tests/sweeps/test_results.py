@@ -2,6 +2,7 @@
 
 import shlex
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,10 @@ from rich.console import Console
 
 from jaxrl.experiments import dqn_minatar, pqn_minatar, reinforce_cartpole
 from jaxrl.formatting import markdown_table, screen_table
+from jaxrl.plots.learning_curve import measure_of
 from jaxrl.runs.experiment import Experiment
-from jaxrl.runs.options import Options, flatten
+from jaxrl.runs.options import Options, Task, flatten
+from jaxrl.sweeps.report import shown_curves
 from jaxrl.sweeps.results import (
     rank_configurations,
     results_table,
@@ -21,6 +24,15 @@ from jaxrl.sweeps.results import (
     write_parquet,
 )
 from tests.sweeps.frames import DOUBLE, RATE, by_configuration
+
+
+@pytest.mark.parametrize("env", ["CartPole-v1", "game:tic_tac_toe", "game:kuhn_poker"])
+def test_training_returns_of_both_players_are_not_drawn(env: str) -> None:
+    curves = pl.DataFrame({"agent": [0], "env_steps": [1], "episode_return": [1.0], "eval_return": [1.0]})
+    spec: Any = SimpleNamespace(options=SimpleNamespace(task=Task(env)))
+    assert measure_of(shown_curves(spec, curves).columns) == (
+        "episode_return" if env == "CartPole-v1" else "eval_return"
+    )
 
 
 def test_means_and_intervals_are_of_the_seeds_that_finished() -> None:

@@ -26,6 +26,7 @@ from jaxrl.training.best import Best
 from jaxrl.training.checkpoint import fingerprint
 from jaxrl.training.checks import check_total_steps
 from jaxrl.training.loggers import CLOCK_COLUMNS, CSVLogger, Logger, RunInfo
+from jaxrl.training.rows import row_ends, whole_steps
 from jaxrl.training.signals import caught_signals
 from jaxrl.types import Discrete
 from tests.conftest import SMALL
@@ -242,9 +243,11 @@ def test_rows_that_are_missing_are_missed(whole, tmp_path, damage, missing: str)
 
 
 def test_rows_end_where_the_loop_says(small_trainer, whole) -> None:
-    ends = run_module.row_ends(small_trainer, LOG_EVERY, 49)
+    ends = row_ends(small_trainer, LOG_EVERY, 49)
     assert list(ends) == [int(row.split(",")[1]) for row in rows(whole[1])[1:-1]]
-    assert not run_module.row_ends(small_trainer, LOG_EVERY, 6)
+    assert not row_ends(small_trainer, LOG_EVERY, 6)
+    assert small_trainer.steps_per_iteration == 8
+    assert [whole_steps(small_trainer, 16 + steps) for steps in (8, 15, 16)] == [24, 24, 32]
 
 
 def test_a_finished_run_can_be_extended(whole, train, tmp_path) -> None:

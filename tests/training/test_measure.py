@@ -1,5 +1,8 @@
 """What evaluations of games measure."""
 
+import gc
+import weakref
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -57,6 +60,19 @@ def test_moves_of_the_network_alone_are_judged(searches: bool) -> None:
         np.testing.assert_array_equal(mistakes(without_search(agent), state, env.game, part), part.mistakes(actions))
     searched = mistakes(agent, STATES[0], env.game, part)
     np.testing.assert_array_equal(searched, part.mistakes(chosen[1] if searches else chosen[0]))
+
+
+def test_agents_that_were_judged_are_forgotten() -> None:
+    """But for the last two: a player with its search, and without."""
+    env, _ = make("game:tic_tac_toe", rows=1, columns=2, length=2)
+    solution, policies = judge(env.game).sample(2), []
+    for _ in range(3):
+        agent = by_number()
+        policies.append(weakref.ref(agent.policy))
+        mistakes(agent, STATES[0], env.game, solution)
+        del agent
+    gc.collect()
+    assert [policy() is None for policy in policies] == [True, False, False]
 
 
 def test_many_positions_are_judged_in_chunks(monkeypatch) -> None:
