@@ -14,6 +14,7 @@ from annotated_types import Interval
 
 from jaxrl.envs.base import Environment, EnvParams, uniform
 from jaxrl.types import Array
+from jaxrl.xla.fusion import no_fuse
 
 SIDE, STACK = 84, 4
 """Pixels of a frame's side, and frames in an observation."""
@@ -171,7 +172,7 @@ class PixelPong(Environment):
             (inside(y, BALL), inside(x, BALL), "ball"),
         ):
             picture = jnp.maximum(picture, rectangle(rows, columns, BRIGHTNESS[part]))
-        return picture
+        return no_fuse(picture)  # drawn once, and not in each slice of a convolution
 
     def describe_rules(self, params: Any) -> str:
         return f"{super().describe_rules(params)}, first to {int(params.points)} points"

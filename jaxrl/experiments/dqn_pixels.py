@@ -11,11 +11,9 @@ experiment = Experiment(
     build=build_dqn,
     defaults=Options(
         task=Task("PixelPong"),
-        hparams=RainbowHparams(learning_rate=3e-4, epsilon_decay_steps=1e5),
-        config=DQN(
-            num_envs=32, batch_size=32, updates_per_iteration=4, replay_capacity=200_000, double=True, n_step=3
-        ),
-        budget=Budget(400_000),
+        hparams=RainbowHparams(learning_rate=3e-4, epsilon_decay_steps=6e4),
+        config=DQN(num_envs=32, batch_size=32, updates_per_iteration=4, replay_capacity=200_000, double=True, n_step=3),
+        budget=Budget(300_000, log_every=10_000, eval_episodes=32),
     ),
     ignored=ignored_by_dqn,
 )
