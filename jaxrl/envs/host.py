@@ -85,6 +85,9 @@ class HostEnvironment:
     """The space of its observations."""
     make_envs: Callable[[int, bool], HostEnvs] = dataclasses.field(repr=False)
     """`(num_envs, draws) -> HostEnvs`, which make pictures if they should draw."""
+    frame_stack: int = 1
+    """k, if observations are stacks `[k, *frame]` of the last k frames, the newest last. At the start of an episode its
+    first frame stands for those before it. A replay then stores each frame once."""
 
     def action_space(self, params: Any = None) -> Any:
         del params
