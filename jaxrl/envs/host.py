@@ -106,7 +106,8 @@ class HostEnvironment:
     can_save: bool = False
     """Whether `make_envs` makes `SavedEnvs`."""
     frame_stack: int = 1
-    """k, if an observation is a stack of its last k frames, `[k, ...]`, the oldest first."""
+    """k, if observations are stacks `[k, *frame]` of the last k frames, the newest last. At the start of an episode its
+    first frame stands for those before it. A replay then stores each frame once."""
     action_names: tuple[str, ...] = ()
     """Names of its actions, for videos."""
 

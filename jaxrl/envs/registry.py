@@ -22,6 +22,7 @@ from jaxrl.envs.host import HostEnvironment
 from jaxrl.envs.lqr import LQR
 from jaxrl.envs.maps import map_text
 from jaxrl.envs.minatar import GAMES, MinAtar
+from jaxrl.envs.pixel_pong import PixelPong
 from jaxrl.envs.planar_hopper import PlanarHopper
 from jaxrl.envs.robots import PREFIXES, find_robot
 from jaxrl.envs.tensor_game import tensor_game
@@ -36,6 +37,7 @@ OWN: dict[str, Callable[..., Environment]] = {
     "Digits": Digits,
     "DigitCaptions": DigitCaptions,
     "LQR": LQR,
+    "PixelPong": PixelPong,
     "PlanarHopper": PlanarHopper,
 }
 """jaxrl's own environments besides the games of MinAtar."""

@@ -60,6 +60,7 @@ class VectorEnv(NamedTuple):
         axes: the axis of each leaf of `env_states` that counts environments: the last in jaxrl's own environments, else
             the first; None for what they share.
         host: the environment, if it steps on the host: `reset` and `step` can then be traced, but not run.
+        frame_stack: k, if observations are stacks of the last k frames, as `HostEnvironment.frame_stack` says.
     """
 
     num_envs: int
@@ -70,6 +71,7 @@ class VectorEnv(NamedTuple):
     decode: Callable[[Transition], Transition]
     axes: PyTree
     host: HostEnvironment | None = None
+    frame_stack: int = 1
 
 
 def vectorize(env: Any, params: Any, num_envs: int) -> VectorEnv:
@@ -128,7 +130,10 @@ def vectorize(env: Any, params: Any, num_envs: int) -> VectorEnv:
         return stored._replace(observation=whole(stored.observation), next_observation=whole(stored.next_observation))
 
     axes = _own_axes(env, params) if own else 0
-    return VectorEnv(num_envs, reset, stagger, step, lambda state: whole(state.observation), decode, axes, host)
+    frame_stack = 1 if own else getattr(env, "frame_stack", 1)
+    return VectorEnv(
+        num_envs, reset, stagger, step, lambda state: whole(state.observation), decode, axes, host, frame_stack
+    )
 
 
 def _own(env: Environment, params: Any, num_envs: int) -> tuple[Callable, Callable]:

@@ -9,7 +9,8 @@ import numpy as np
 from flax import linen as nn
 
 from jaxrl.distributions import Categorical, Distribution, Normal
-from jaxrl.networks.layers import BoardConv, check_conv_features, is_board
+from jaxrl.networks.frame_convolutions import LECTURE, FrameConvolution, has_stacks, stack_features
+from jaxrl.networks.layers import BoardConv, check_conv_features, is_board, is_stack
 from jaxrl.networks.network import check_observation, features_of, num_states_of
 from jaxrl.types import Array, Box, Discrete, PyTree
 
@@ -51,7 +52,7 @@ class ActorCritic(nn.Module):
     If observations are a tree, its leaves are joined, and `num_states` has one number for each.
 
     With `conv_features`, boards `[N, H, W, C]` of at least 3 × 3 cells first pass through a convolution with so many
-    features and ReLU, which both networks share.
+    features and ReLU, which both networks share, and stacks of frames `[N, k, H, W]` through the `convolutions`.
     """
 
     action_space: Discrete | Box
@@ -59,10 +60,11 @@ class ActorCritic(nn.Module):
     activation: Literal["tanh", "relu"] = "tanh"
     num_states: int | Sequence[int] = 0
     conv_features: int = 0
+    convolutions: Sequence[FrameConvolution] = ()
 
     @nn.compact
     def __call__(self, observations: PyTree) -> tuple[Distribution, Array]:
-        x = inputs_of(observations, self.num_states, self.conv_features)
+        x = inputs_of(observations, self.num_states, self.conv_features, self.convolutions)
         actor = MLP(self.hidden_sizes, num_outputs(self.action_space), 0.01, self.activation, name="actor")
         critic = MLP(self.hidden_sizes, 1, 1.0, self.activation, name="critic")
         return policy_of(self, self.action_space, actor(x)), critic(x)[:, 0]
@@ -76,10 +78,11 @@ class PolicyNetwork(nn.Module):
     activation: Literal["tanh", "relu"] = "tanh"
     num_states: int | Sequence[int] = 0
     conv_features: int = 0
+    convolutions: Sequence[FrameConvolution] = ()
 
     @nn.compact
     def __call__(self, observations: PyTree) -> Distribution:
-        x = inputs_of(observations, self.num_states, self.conv_features)
+        x = inputs_of(observations, self.num_states, self.conv_features, self.convolutions)
         actor = MLP(self.hidden_sizes, num_outputs(self.action_space), 0.01, self.activation, name="actor")
         return policy_of(self, self.action_space, actor(x))
 
@@ -95,12 +98,19 @@ class Discriminator(nn.Module):
         return MLP(self.hidden_sizes, 1, 1.0, self.activation)(features)[:, 0]
 
 
-def inputs_of(observations: PyTree, num_states: int | Sequence[int], conv_features: int) -> Array:
+def inputs_of(
+    observations: PyTree,
+    num_states: int | Sequence[int],
+    conv_features: int,
+    convolutions: Sequence[FrameConvolution] = (),
+) -> Array:
     """What the dense layers take: `[N, inputs]`. The module that calls it has the weights of the convolutions."""
 
     def flat(x: Array) -> Array:
         if conv_features and is_board(x.shape[1:]):
             x = jnp.moveaxis(jax.nn.relu(BoardConv(conv_features)(jnp.moveaxis(x, 0, -1))), -1, 0)
+        if convolutions and is_stack(x.shape[1:]):
+            x = stack_features(x, convolutions)
         return x.reshape(x.shape[0], -1).astype(jnp.float32)
 
     return jnp.concatenate([flat(x) for x in features_of(observations, num_states)], axis=-1)
@@ -127,6 +137,7 @@ def actor_critic(
     hidden_sizes: Sequence[int] = (64, 64),
     activation: Literal["tanh", "relu"] = "tanh",
     conv_features: int = 0,
+    convolutions: Sequence[FrameConvolution] = LECTURE.convolutions,
 ) -> ActorCritic:
     """The default policy and value networks for an observation.
 
@@ -140,13 +151,16 @@ def actor_critic(
         hidden_sizes: units of each dense layer.
         activation: after each hidden layer.
         conv_features: of a convolution before them, for boards; 0 for none.
+        convolutions: before them, for stacks of frames.
 
     Raises:
         ArgumentError: the observation is something else, or it has no board but `conv_features` are given.
     """
     check_observation(observation)
     check_conv_features(conv_features, observation)
-    return ActorCritic(action_space, tuple(hidden_sizes), activation, num_states_of(observation), conv_features)
+    convolutions = convolutions if has_stacks(observation) else ()
+    sizes, num_states = tuple(hidden_sizes), num_states_of(observation)
+    return ActorCritic(action_space, sizes, activation, num_states, conv_features, tuple(convolutions))
 
 
 def policy_network(
@@ -155,6 +169,7 @@ def policy_network(
     hidden_sizes: Sequence[int] = (64, 64),
     activation: Literal["tanh", "relu"] = "tanh",
     conv_features: int = 0,
+    convolutions: Sequence[FrameConvolution] = LECTURE.convolutions,
 ) -> PolicyNetwork:
     """The default policy network for an observation, without values. The arguments are those of `actor_critic`.
 
@@ -163,4 +178,6 @@ def policy_network(
     """
     check_observation(observation)
     check_conv_features(conv_features, observation)
-    return PolicyNetwork(action_space, tuple(hidden_sizes), activation, num_states_of(observation), conv_features)
+    convolutions = convolutions if has_stacks(observation) else ()
+    sizes, num_states = tuple(hidden_sizes), num_states_of(observation)
+    return PolicyNetwork(action_space, sizes, activation, num_states, conv_features, tuple(convolutions))

@@ -105,7 +105,12 @@ class BoardConv(nn.Module):
 
 def is_board(shape: tuple[int, ...]) -> bool:
     """Whether observations of this shape are boards `[H, W, C]` that fit a `BoardConv`."""
-    return len(shape) == 3 and min(shape[:2]) >= 3
+    return len(shape) == 3 and min(shape[:2]) >= 3 and not is_stack(shape)
+
+
+def is_stack(shape: tuple[int, ...]) -> bool:
+    """Whether observations of this shape are stacks `[k, H, W]` of a few frames, each of at least 36 × 36 pixels."""
+    return len(shape) == 3 and shape[0] <= 16 and min(shape[1:]) >= 36
 
 
 def has_board(observation: PyTree) -> bool:

@@ -13,7 +13,9 @@ from jaxrl.envs.base import Environment
 from jaxrl.envs.game import GameEnvironment
 from jaxrl.envs.grid_world import GridWorld
 from jaxrl.envs.minatar import MinAtar
+from jaxrl.envs.pixel_pong import BRIGHTNESS, SIDE, PixelPong
 from jaxrl.envs.tensor_game import TensorGame
+from jaxrl.networks.layers import is_stack
 from jaxrl.plots.game_boards import draw_position, players
 from jaxrl.plots.grid_values import grid_board
 from jaxrl.plots.palette import (
@@ -132,6 +134,8 @@ def draw(env: Any, observation: Any, before: Any = None) -> tuple[Image.Image, L
         return _draw_label(env.game.labels[int(array)].split(" ")), []
     if isinstance(env, MinAtar) and array.ndim == 3 and array.shape[-1] == len(env.game.channels):
         return _draw_board(array), [(name, _colour(c)) for c, name in enumerate(env.game.channels)]
+    if isinstance(env, PixelPong) and array.shape[-2:] == (SIDE, SIDE):
+        return _draw_pong(array.reshape(-1, SIDE, SIDE)[-1])
     physics = {("CartPole-v1", (4,)): _draw_cart_pole, ("Pendulum-v1", (3,)): _draw_pendulum}
     if (shown := physics.get((getattr(env, "name", "").rpartition(":")[2], array.shape))) is not None:
         return shown(np.clip(np.nan_to_num(array.astype(np.float64)), -1e3, 1e3)), []
@@ -142,6 +146,8 @@ def _draw_array(array: np.ndarray) -> tuple[Image.Image, Legend]:
     """Draws an array by its shape and its numbers alone."""
     if array.size == 0 or array.ndim not in (2, 3):
         return _draw_bars(array.reshape(-1)), []
+    if is_stack(array.shape):  # the newest frame
+        return _draw_image(array[-1][..., None]), []
     channels = array.shape[-1] if array.ndim == 3 else 1
     if array.ndim == 2 or (channels in (1, 3) and not np.isin(array, (0, 1)).all()):
         return _draw_image(array.reshape(*array.shape[:2], channels)), []
@@ -194,6 +200,15 @@ def _draw_label(words: list[str]) -> Image.Image:
         middle = (BOARD / 2, BOARD * (row + 1) / (len(words) + 1))
         ImageDraw.Draw(picture).text(middle, word, INK, ImageFont.load_default(size), anchor="mm")
     return picture
+
+
+def _draw_pong(frame: np.ndarray) -> tuple[Image.Image, Legend]:
+    """Draws a frame `[84, 84]` of Pong with a colour for each of its parts."""
+    colours = {"wall": FAINT, "opponent": PALETTE[3], "agent": PALETTE[4], "ball": INK}
+    picture = np.full((*frame.shape, 3), BACKGROUND, np.uint8)
+    for part, colour in colours.items():
+        picture[frame == BRIGHTNESS[part]] = colour
+    return flat_cells(picture), [(part, colour) for part, colour in colours.items() if part != "wall"]
 
 
 def _draw_image(values: np.ndarray) -> Image.Image:

@@ -19,6 +19,7 @@ from jaxrl.agents import (
 )
 from jaxrl.envs import action_space_of
 from jaxrl.networks import Network, actor_critic, example_of
+from jaxrl.networks.frame_convolutions import FRAME_LAYERS, has_stacks
 from jaxrl.networks.layers import has_board
 from jaxrl.networks.network import check_observation, num_states_of
 from jaxrl.networks.recurrent import RecurrentActorCritic
@@ -38,6 +39,8 @@ class A2C(OnPolicyConfig):
     """Activation function of these layers."""
     conv_features: Annotated[int, Interval(ge=0, lt=2**16)] = 0
     """Channels of a 3 × 3 convolution before both, 0 for none (image observations only)."""
+    network: Literal["lecture", "nature"] = "lecture"
+    """For stacks of frames only: the layers of Mnih et al. 2013 (lecture), or those of 2015 (nature)."""
     normalise: bool = False
     """Give the networks observations with mean 0 and standard deviation 1."""
 
@@ -71,7 +74,9 @@ def default_network(env: Any, env_params: Any, config: A2C) -> Network:
     """The default policy and value networks for the environment's observations and actions."""
     space, example = action_space_of(env, env_params), example_of(env, env_params)
     conv_features = config.conv_features if has_board(example) else 0
-    return actor_critic(example, space, config.hidden_sizes, config.activation, conv_features)
+    convolutions, hidden_size = FRAME_LAYERS[config.network]
+    hidden_sizes = (hidden_size,) if has_stacks(example) else config.hidden_sizes
+    return actor_critic(example, space, hidden_sizes, config.activation, conv_features, convolutions)
 
 
 def has_floats(observation: Any) -> bool:
@@ -81,13 +86,15 @@ def has_floats(observation: Any) -> bool:
 
 def ignored_by_policy_gradient(options: Options, observation: Any) -> dict[str, str]:
     """The settings that A2C, PPO or REINFORCE ignores, and why."""
-    config, board = options.config, has_board(observation)
+    config, board, stack = options.config, has_board(observation), has_stacks(observation)
     is_reinforce = isinstance(config, Reinforce)
     weight = config.weight if is_reinforce else "baseline"
     one_step = isinstance(config, PPO) and config.num_epochs == config.num_minibatches == 1
     return ignored_settings(
         (config.rollout_length == 1 and not is_reinforce, "config.rollout_length 1", ("hparams.gae_lambda",)),
-        (not config.hidden_sizes, "config.hidden_sizes of no layers", ("config.activation",)),
+        (not stack and not config.hidden_sizes, "config.hidden_sizes of no layers", ("config.activation",)),
+        (not stack, f"env {options.task.env}, which shows no stack of frames", ("config.network",)),
+        (stack, f"config.network {config.network}, which has its own", ("config.hidden_sizes",)),
         (weight != "baseline", f"config.weight {weight}", ("hparams.value_coef",)),
         (not board, f"env {options.task.env}, which shows no board", ("config.conv_features",)),
         (not has_floats(observation), f"env {options.task.env}, which shows no floats", ("config.normalise",)),

@@ -20,6 +20,7 @@ from jaxrl.agents.action_values import ActionValues
 from jaxrl.arguments import ArgumentError
 from jaxrl.envs import num_discrete_actions
 from jaxrl.networks import Dense, NoisyDense, QNetwork, example_of, q_network
+from jaxrl.networks.frame_convolutions import FRAME_LAYERS, has_stacks
 from jaxrl.networks.layers import has_board
 from jaxrl.networks.network import check_observation, num_states_of
 from jaxrl.networks.recurrent import RecurrentQNetwork
@@ -37,6 +38,8 @@ class NetworkConfig:
     """Channels of the 3 × 3 convolution (image observations only); 0 for none."""
     layer_norm: bool = False
     """Normalise the features of each layer."""
+    network: Literal["lecture", "nature"] = "lecture"
+    """For stacks of frames only: the layers of Mnih et al. 2013 (lecture), or those of 2015 (nature)."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,10 +102,14 @@ class PQN(MinibatchConfig, NetworkConfig, OnPolicyConfig):
 
 def default_network(env: Any, env_params: Any, config: NetworkConfig, **options: Any) -> QNetwork:
     example = example_of(env, env_params)
+    hidden_sizes = config.hidden_sizes
     if has_board(example):
         options["conv_features"] = config.conv_features
+    if has_stacks(example):
+        options["convolutions"], hidden_size = FRAME_LAYERS[config.network]
+        hidden_sizes = (hidden_size,)
     actions = num_discrete_actions(env, env_params)
-    return q_network(example, actions, config.hidden_sizes, layer_norm=config.layer_norm, **options)
+    return q_network(example, actions, hidden_sizes, layer_norm=config.layer_norm, **options)
 
 
 def make_action_values(config: DQN) -> ActionValues:
@@ -172,16 +179,18 @@ def ignored_by_replay(options: Options) -> dict[str, str]:
 
 def ignored_by_network(options: Options, observation: Any) -> dict[str, str]:
     """The settings of the network and of ε that are ignored, and why."""
-    board, config = has_board(observation), options.config
+    board, stack, config = has_board(observation), has_stacks(observation), options.config
     no_layers = not _convolves(config, observation) and not config.hidden_sizes
     return ignored_by_exploration(options) | ignored_settings(
         (not board, f"env {options.task.env}, which shows no board", ("config.conv_features",)),
+        (not stack, f"env {options.task.env}, which shows no stack of frames", ("config.network",)),
+        (stack, f"config.network {config.network}, which has its own", ("config.hidden_sizes",)),
         (no_layers, "config.hidden_sizes of no layers", ("config.layer_norm",)),
     )
 
 
 def _convolves(config: NetworkConfig, observation: Any) -> bool:
-    return config.conv_features > 0 and has_board(observation)
+    return has_stacks(observation) or (config.conv_features > 0 and has_board(observation))
 
 
 def ignored_by_exploration(options: Options) -> dict[str, str]:
@@ -201,8 +210,9 @@ def build_dqn(env: Any, env_params: Any, config: DQN) -> tuple[Agent, Trainer]:
 def build_iqn(env: Any, env_params: Any, config: IQN) -> tuple[Agent, Trainer]:
     if not config.hidden_sizes:
         raise ArgumentError("hidden_sizes", "must have one layer or more, for the features", config.hidden_sizes)
-    *hidden_sizes, num_features = config.hidden_sizes
-    features = default_network(env, env_params, config).clone(num_actions=num_features, hidden_sizes=hidden_sizes)
+    network = default_network(env, env_params, config)
+    *hidden_sizes, num_features = network.hidden_sizes
+    features = network.clone(num_actions=num_features, hidden_sizes=hidden_sizes)
     agent = iqn(features, num_discrete_actions(env, env_params), config)
     return agent, off_policy(agent, env, env_params, config)
 

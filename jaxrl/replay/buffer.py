@@ -144,12 +144,15 @@ class Buffer(NamedTuple):
         sample: `(BufferState, key, rows_written, batch_size) -> (index[B], Sample)`: at least `n_step` rows must have
             been written.
         set_priorities: `(BufferState, index[B], errors[B]) -> BufferState`: changes the priority of what was sampled.
+        cut: `(BufferState, rows_written) -> BufferState`: says that new episodes follow the newest row, although none
+            may have ended there. Changes nothing where transitions need no neighbours.
     """
 
     init: Callable[[Hparams], BufferState]
     add: Callable[[BufferState, PyTree, Array], BufferState]
     sample: Callable[[BufferState, Array, Array, int], tuple[Array, Sample]]
     set_priorities: Callable[[BufferState, Array, Array], BufferState]
+    cut: Callable[[BufferState, Array], BufferState] = lambda state, rows_written: state
 
 
 def ring_buffer(layout: Packing, sampler: Sampler, slots: int, num_envs: int, n_step: int) -> Buffer:

@@ -26,7 +26,15 @@ from jaxrl.training.collect import collect
 from jaxrl.training.devices import bytes_of, mesh_of
 from jaxrl.training.hparams import as_arrays
 from jaxrl.training.population import RunState, replace_iteration
-from jaxrl.training.program import Program, batch_shapes, check_agents, init_run_state, record, run_options
+from jaxrl.training.program import (
+    Program,
+    batch_shapes,
+    check_agents,
+    init_run_state,
+    record,
+    run_options,
+    what_fits,
+)
 from jaxrl.training.stages import Plan
 from jaxrl.types import Array, Decision, Hparams, Input, Metrics, PyTree, StateT, Trainer, TrainState, Transition
 from jaxrl.xla.threefry import ordinary
@@ -108,7 +116,8 @@ class HostProgram(Generic[StateT]):
         ways = (False,) if one_way else (False, True) if overlap is None else (overlap,)
         self._seconds: dict[bool, list[float]] = {way: [] for way in ways}  # of rollouts, by whether halves overlap
         copies = 2 if self.agents else 1  # agents are taken out of a population, and put back
-        check_fits("the run's states take", copies * bytes_of(self.shapes), "fewer agents (seeds) would need less")
+        needed = copies * bytes_of(self.shapes)
+        check_fits("the run's states take", needed, what_fits(self.shapes.state, needed, bool(self.agents)))
         self._live: tuple[Array | None, list[HostSource]] = None, []
         self.compile_seconds = time.perf_counter() - start
 
@@ -197,8 +206,7 @@ class HostProgram(Generic[StateT]):
         try:
             if live is not run_state.state.iteration:
                 sources = self._new_sources()
-                for source, one in zip(sources, run_states, strict=True):
-                    self._start_anew(source, one.state)
+                run_states = [self._start_anew(source, one) for source, one in zip(sources, run_states, strict=True)]
             ends = [self._advance_one(source, one, iterations) for source, one in zip(sources, run_states, strict=True)]
         except HostError as error:
             if self.agents or error.run_state is None:  # the agents of a population share one clock
@@ -206,11 +214,14 @@ class HostProgram(Generic[StateT]):
             raise
         return self._keep(ends, sources)
 
-    def _start_anew(self, source: HostSource, state: TrainState) -> None:
+    def _start_anew(self, source: HostSource, run_state: RunState) -> RunState:
+        """Begins new episodes, and returns the state in which the replay knows it."""
+        state = run_state.state
         key = jax.random.fold_in(jax.random.fold_in(state.key, state.iteration), RESUMED)
         source.reset(host.seeds(key, source.num_envs))
         source.memory = state.source.memory
         self._forget(source, state.agent)
+        return run_state if self.stages.cut is None else self._cut(run_state)
 
     def _advance_one(self, source: HostSource, run_state: RunState, iterations: int) -> RunState:
         """Advances one agent. An error of an environment has the state after the last whole iteration."""
@@ -291,6 +302,13 @@ class HostProgram(Generic[StateT]):
     @cached_property
     def _store(self) -> Any:
         return jax.jit(self.stages.store, donate_argnums=1)
+
+    @cached_property
+    def _cut(self) -> Any:
+        def cut(run_state: RunState) -> RunState:
+            return run_state._replace(state=run_state.state._replace(replay=self.stages.cut(run_state.state)))
+
+        return jax.jit(cut, donate_argnums=0)
 
     @cached_property
     def _plan(self) -> Any:

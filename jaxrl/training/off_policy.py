@@ -101,13 +101,18 @@ def off_policy(agent: Agent[StateT], env: Any, env_params: Any, config: OffPolic
     check_resets(env, env_params)
     space = action_space_of(env, env_params)
     slots = replay.num_slots(config.replay_capacity, config.num_envs)
-    sampler = SAMPLERS[config.replay](slots, config.num_envs, config.n_step)
-    warmup_rows = -(-max(config.warmup_steps, config.batch_size) // config.num_envs) + config.n_step - 1
+    rows_read = replay.rows_read(config.n_step, envs.frame_stack)
+    if envs.frame_stack > 1 and slots < rows_read:
+        rule = f"must hold at least {rows_read * config.num_envs} transitions for stacks of {envs.frame_stack} frames"
+        raise ArgumentError("replay_capacity", rule, config.replay_capacity)
+    sampler = SAMPLERS[config.replay](slots, config.num_envs, rows_read)
+    warmup_rows = -(-max(config.warmup_steps, config.batch_size) // config.num_envs) + rows_read - 1
     # int32 counters count rows, and in many agents gradient steps.
     most = min((2**31 - 1 - warmup_rows) // config.rollout_length, (2**31 - 1) // config.updates_per_iteration)
     parts = _Parts(agent, envs, config, space, slots, sampler, warmup_rows)
     acts = partial(_start, parts), partial(_store, parts), partial(_plan, parts)
-    stages = Stages(agent, envs, _split, *acts, partial(_learn, parts))
+    cut = partial(_cut, parts) if envs.frame_stack > 1 else None
+    stages = Stages(agent, envs, _split, *acts, partial(_learn, parts), cut)
     return Trainer(
         init=partial(init, stages),
         step=partial(step, stages),
@@ -134,8 +139,10 @@ def _check_config(config: OffPolicyConfig) -> None:
 def _buffer(parts: _Parts, transitions: Transition) -> replay.Buffer:
     """The replay buffer for transitions `[T, N]` in stored form, of which only the shapes matter."""
     example = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[2:], x.dtype), transitions)
-    layout = replay.packing(example, parts.envs.decode)
-    return replay.ring_buffer(layout, parts.sampler, parts.slots, parts.config.num_envs, parts.config.n_step)
+    sizes = parts.sampler, parts.slots, parts.config.num_envs, parts.config.n_step
+    if parts.envs.frame_stack > 1:
+        return replay.frame_buffer(example, *sizes, parts.envs.frame_stack)
+    return replay.ring_buffer(replay.packing(example, parts.envs.decode), *sizes)
 
 
 def _split(key: Array) -> tuple[Array, PyTree]:
@@ -151,13 +158,20 @@ def _start(parts: _Parts, keys: PyTree, hparams: Hparams, env_states: VectorStat
     source = Source(env_states, agent.memory(agent_state, envs.num_envs))
     warmup_keys = jax.random.split(inline(warmup_key), (parts.warmup_rows, 2))
     plan = Plan(warmup_keys, _env_steps(parts, jnp.int32(0), parts.warmup_rows))
+    stored = _buffer(parts, _one_row(parts, agent_state, source, plan)).init(hparams)
+    return TrainState(jnp.int32(0), run_key, agent_state, source, stored), plan
 
-    def one_row(constants: PyTree) -> Transition:
-        _, transitions, _ = collect(agent, envs, agent_state, source, plan.keys[:1], plan.env_steps[:1], constants)
+
+def _one_row(parts: _Parts, agent_state: PyTree, source: Source, plan: Plan) -> Transition:
+    """The shapes of transitions `[1, N]` in stored form."""
+
+    def row(constants: PyTree) -> Transition:
+        start, keys, env_steps = source, plan.keys[:1], plan.env_steps[:1]
+        _, transitions, _ = collect(parts.agent, parts.envs, agent_state, start, keys, env_steps, constants)
         return _prepare(parts, agent_state, transitions)
 
-    stored = _buffer(parts, jax.eval_shape(one_row, agent.constants)).init(hparams)
-    return TrainState(jnp.int32(0), run_key, agent_state, source, stored), plan
+    shapes: Transition = jax.eval_shape(row, parts.agent.constants)
+    return shapes
 
 
 def _env_steps(parts: _Parts, rows_written: Array, rows: int) -> Array:
@@ -174,6 +188,12 @@ def _store(
 ) -> replay.BufferState:
     transitions = _prepare(parts, agent_state, transitions)
     return _buffer(parts, transitions).add(stored, transitions, rows_written)
+
+
+def _cut(parts: _Parts, state: TrainState) -> replay.BufferState:
+    """The replay, when new episodes follow its newest row."""
+    buffer = _buffer(parts, _one_row(parts, state.agent, state.source, _plan(parts, state)))
+    return buffer.cut(state.replay, _rows_written(parts, state))
 
 
 def _prepare(parts: _Parts, agent_state: PyTree, transitions: Transition) -> Transition:

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import math
 import time
 from collections.abc import Callable, Sequence
 from functools import cached_property
@@ -12,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrl.arguments import ArgumentError, check_is_no_class
-from jaxrl.memory import check_fits
+from jaxrl.memory import available_memory, check_fits
 from jaxrl.random import as_keys
 from jaxrl.training.devices import bytes_of, local_copies, mesh_of, platform_of, shard_along, shard_envs, to_devices
 from jaxrl.training.hparams import as_arrays
@@ -122,7 +123,7 @@ class Program(Generic[StateT]):
         self._check_fits(
             "the run's state takes",
             bytes_of(self.shapes),
-            LESS[largest_part(self.shapes.state)] + (", or fewer agents (seeds)," if self.agents else ""),
+            what_fits(self.shapes.state, bytes_of(self.shapes) * local_copies(self.mesh), bool(self.agents)),
         )
         self.compile_seconds = time.perf_counter() - start
 
@@ -177,11 +178,11 @@ class Program(Generic[StateT]):
             "the compiled program takes",
             self.memory(),
             f"{fewer}{'fewer num_envs, a shorter rollout_length, ' if self.trainer.num_envs else 'a smaller dataset, '}"
-            "smaller batches or a smaller network",
+            "smaller batches or a smaller network would need less",
         )
 
-    def _check_fits(self, what: str, bytes_per_device: int, less: str) -> None:
-        check_fits(what, bytes_per_device * local_copies(self.mesh), f"{less} would need less")
+    def _check_fits(self, what: str, bytes_per_device: int, hint: str) -> None:
+        check_fits(what, bytes_per_device * local_copies(self.mesh), hint)
 
     @cached_property
     def constants(self) -> PyTree:
@@ -317,3 +318,21 @@ LESS = {"replay": "a smaller replay_capacity", "source": "fewer num_envs", "agen
 def largest_part(state: TrainState) -> str:
     """The part of a state that takes the most memory."""
     return max(LESS, key=lambda part: bytes_of(getattr(state, part)))
+
+
+def what_fits(state: TrainState, needed: int, is_population: bool) -> str:
+    """How to need less memory than the shapes of a run's state do, as a hint in an error.
+
+    Args:
+        state: the shapes.
+        needed: bytes, copies of the state included.
+        is_population: whether there may be fewer agents.
+    """
+    part, fewer = largest_part(state), ", or fewer agents (seeds)," if is_population else ""
+    if part == "replay" and hasattr(state.replay, "rings"):
+        # The rest, and what the program needs beside the state, are a tenth at most.
+        per_byte = math.prod(state.replay.rings.shape[-3:-1]) * bytes_of(state) / needed / bytes_of(state.replay)
+        spare = available_memory() - needed * (1 - bytes_of(state.replay) / bytes_of(state))
+        if (capacity := int(0.9 * spare * per_byte)) > 0:
+            return f"a smaller replay_capacity (at most {capacity:,}){fewer} would fit"
+    return f"{LESS[part]}{fewer} would need less"

@@ -46,6 +46,8 @@ class Stages(NamedTuple):
         plan: `(TrainState) -> Plan` of the next iteration.
         learn: `(TrainState, Plan, Transition [T, N], constants) -> (TrainState, Metrics)`: all that follows the steps.
             The transitions are in stored form.
+        cut: `(TrainState) -> replay`, when all environments begin new episodes although none may have ended, as on the
+            host after a restart; None if the replay does not mind.
     """
 
     agent: Agent
@@ -55,6 +57,7 @@ class Stages(NamedTuple):
     store: Callable[[PyTree, PyTree, Transition, Array], PyTree] | None
     plan: Callable[[TrainState], Plan]
     learn: Callable[[TrainState, Plan, Transition, PyTree], tuple[TrainState, Metrics]]
+    cut: Callable[[TrainState], PyTree] | None = None
 
 
 def init(stages: Stages, key: Array, hparams: Hparams, constants: PyTree = ()) -> TrainState:

@@ -10,7 +10,7 @@ import pytest
 
 from jaxrl.arguments import ArgumentError
 from jaxrl.envs import make
-from jaxrl.plots.palette import BACKGROUND, DETAILED, PALETTE, cell_size
+from jaxrl.plots.palette import BACKGROUND, DETAILED, INK, PALETTE, cell_size
 from jaxrl.plots.render import render, render_state, shorten
 
 
@@ -31,6 +31,18 @@ def test_stones_keep_the_colours_of_their_players() -> None:
         state, _ = env.game.step(state, jax.numpy.int32(0))
         pixels = [render_state(env, state).getpixel((50, y)) for y in middles]
         assert pixels == [PALETTE[i % 2] if i <= move else BACKGROUND for i in range(4)]
+
+
+def test_of_a_stack_of_frames_the_newest_is_drawn() -> None:
+    """That of Pong in colours."""
+    env, _ = make("PixelPong")
+    state = env.initial(jax.numpy.ones(2, jax.numpy.uint32), env.default_params)
+    words = env.encode(state._replace(x=state.x + 20))
+    place = lambda column, row: (round((column + 0.5) * 400 / 84), round((row + 0.5) * 400 / 84))  # noqa: E731
+    picture = render(env, env.decode(words))
+    assert [picture.getpixel(place(x, 41)) for x in (4, 41, 61, 78)] == [PALETTE[3], BACKGROUND, INK, PALETTE[4]]
+    grey = render(None, np.asarray(env.decode(words)))
+    assert [grey.getpixel(place(x, 41))[0] for x in (4, 41, 61, 78)] == [120, 0, 255, 200]
 
 
 def test_of_two_channels_in_a_cell_the_later_one_is_a_dot() -> None:

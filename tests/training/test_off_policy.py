@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from jaxrl import DQNHparams, OffPolicyConfig, RainbowHparams, dqn, make, off_policy, population
+from jaxrl.envs import num_discrete_actions
 from jaxrl.networks import NoisyDense, QNetwork
 from jaxrl.training import as_arrays, repeat
 from jaxrl.training.program import init_run_state
@@ -117,6 +118,7 @@ def test_every_stored_transition_is_one_that_happened(small_agent, hparams) -> N
         ("CartPole-v1", 1, "uniform", 1),
         pytest.param("CartPole-v1", 3, "uniform", 1, marks=pytest.mark.slow),
         ("Breakout-MinAtar", 3, "prioritised", 3),
+        ("tests.envs.frame_envs:RandomFrames", 1, "uniform", 2),
     ],
 )
 def test_the_replay_is_written_in_place(env: str, agents: int, kind: str, n_step: int) -> None:
@@ -126,7 +128,7 @@ def test_the_replay_is_written_in_place(env: str, agents: int, kind: str, n_step
     )
     hparams = RainbowHparams()
     environment, params = make(env)
-    agent = dqn(QNetwork(environment.num_actions, hidden_sizes=(8,), conv_features=2))
+    agent = dqn(QNetwork(num_discrete_actions(environment, params), hidden_sizes=(8,), conv_features=2))
     trainer, key = off_policy(agent, environment, params, config), jax.random.key(0)
     if agents > 1:
         trainer, key, hparams = population(trainer), jax.random.split(key, agents), repeat(hparams, agents)

@@ -1,0 +1,164 @@
+"""The replay of single frames: stacks are those that the environment showed."""
+
+import dataclasses
+import re
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxrl import OffPolicyConfig, RainbowHparams, dqn, memory, off_policy, replay
+from jaxrl.networks import QNetwork
+from jaxrl.replay.frames import with_stacks
+from jaxrl.training.host_program import HostProgram
+from jaxrl.training.program import Program
+from jaxrl.types import Agent, Decision, Mean, Transition
+from tests.envs.frame_envs import STACK, RandomFrames, counted_frames
+
+
+def witness() -> Agent:
+    """Stores what it sees beside the frames, and compares that with the stacks of its samples."""
+
+    def act(state, given, key, env_steps=0):
+        return Decision(jnp.zeros(len(given.observation), jnp.int32))
+
+    def update(state, batch, key, env_steps, constants):
+        steps, weights = batch
+        seen, seen_next = steps.extras
+        done = steps.terminated | steps.truncated
+        wrong = (steps.observation != seen).any((2, 3, 4))
+        wrong_next = (steps.next_observation != seen_next).any((2, 3, 4)) & ~done
+        counts = {
+            "wrong": wrong.sum(),
+            "wrong_next": wrong_next.sum(),
+            "wrong_weight": ((weights == 0) != steps.truncated.any(0)).sum(),
+            "excluded": steps.truncated.any(0).sum(),
+            "ends": done[:-1].sum(),
+            "terminations": steps.terminated.sum(),
+            "starts": (seen[:, :, 0] == seen[:, :, 1]).all((2, 3)).sum(),
+            "steps": done.size,
+        }
+        return state, {name: Mean(jnp.float32(x), jnp.int32(1)) for name, x in counts.items()}, weights
+
+    def prepare(state, transitions):
+        return transitions.observation, transitions.next_observation
+
+    return Agent(lambda key, hparams, observation: (), act, act, update, prepare=prepare)
+
+
+@pytest.mark.parametrize(("kind", "n_step"), [("uniform", 1), ("prioritised", 3)])
+def test_samples_are_what_was_seen(kind: str, n_step: int) -> None:
+    """Also across episodes and around the ring, of which the runs write the rows four times."""
+    config = OffPolicyConfig(num_envs=3, batch_size=16, replay_capacity=60, warmup_steps=30, rollout_length=2,
+                             n_step=n_step, replay=kind)  # fmt: skip
+    trainer = off_policy(witness(), RandomFrames(), (), config)
+
+    def run(key):
+        state = trainer.init(key, RainbowHparams())
+        return jax.lax.scan(lambda state, _: trainer.step(state), state, length=40)
+
+    state, metrics = jax.jit(run)(jax.random.key(0))
+    found = {name: float(mean.sum.sum()) for name, mean in metrics.items()}
+    assert found["steps"] == 40 * 16 * n_step
+    assert found["wrong"] == found["wrong_next"] == found["wrong_weight"] == 0
+    assert found["excluded"] > 20
+    assert found["terminations"] > 20 * n_step
+    assert found["starts"] > 40 * n_step
+    assert found["ends"] > 0 or n_step == 1
+    words = STACK * 4 // 4 * 2 + 1 + 4  # extras; a frame; action, reward and two flags
+    assert state.replay.rings.shape == (1, 20, 3, words)
+
+
+def test_stacks_are_those_of_a_loop() -> None:
+    """Frames are numbers here. A done row ends an episode; what was before it is not in later stacks."""
+    rng, k, n, batch = np.random.default_rng(0), 4, 3, 64
+    frames = rng.permutation((n + k) * batch).reshape(n + k, batch, 1).astype(np.int32)
+    terminated, truncated = rng.random((2, n + k, batch)) < 0.2
+    reward = rng.random((n + k, batch))
+    found = with_stacks(Transition(frames, reward, reward, terminated, truncated, ()), k)
+    for b in range(batch):
+        for i in range(n):
+            row = k - 1 + i
+            stack = [frames[row, b]]
+            while len(stack) < k:
+                begun = len(stack) > row or terminated[row - len(stack), b] or truncated[row - len(stack), b]
+                stack += [stack[-1]] * (k - len(stack)) if begun else [frames[row - len(stack), b]]
+            np.testing.assert_array_equal(found.observation[i, b], stack[::-1])
+            done = terminated[row, b] or truncated[row, b]
+            after = [*stack[-2::-1], frames[row if done else row + 1, b]]
+            np.testing.assert_array_equal(found.next_observation[i, b], after)
+            assert found.reward[i, b] == reward[row, b]
+            assert found.terminated[i, b] == terminated[row, b]
+
+
+def test_no_sample_reads_over_the_newest_row() -> None:
+    """Row t has the frame t. All rows but the newest, and the first of the ring, give samples."""
+    slots, k, n = 12, 4, 2
+    stack, number, flag = (jax.ShapeDtypeStruct(*x) for x in (((k,), jnp.int32), ((), jnp.int32), ((), bool)))
+    example: Any = Transition(stack, number, number, flag, flag, stack)
+    sampler = replay.uniform(slots, 1, replay.rows_read(n, k))
+    buffer = replay.frame_buffer(example, sampler, slots, 1, n, k)
+    state, add = buffer.init(()), jax.jit(buffer.add)
+    for t in range(17):
+        seen, no, now = jnp.arange(t - k + 1, t + 1)[None, None], jnp.zeros((1, 1), bool), jnp.full((1, 1), t)
+        state = add(state, Transition(seen, now, now, no, no, seen + 1), jnp.int32(t))
+    _, (steps, weights) = buffer.sample(state, jax.random.key(0), jnp.int32(17), 256)
+    newest = np.asarray(steps.observation[..., -1])
+    assert set(newest[0]) == set(range(5 + k - 1, 17 - n))
+    np.testing.assert_array_equal(newest[1], newest[0] + 1)
+    np.testing.assert_array_equal(steps.observation, newest[..., None] + np.arange(-k + 1, 1))
+    np.testing.assert_array_equal(steps.next_observation, steps.observation + 1)
+    np.testing.assert_array_equal(steps.action, newest)
+    assert (weights == 1).all()
+
+
+def test_a_million_transitions_take_seven_gigabytes() -> None:
+    stack, number = jax.ShapeDtypeStruct((4, 84, 84), jnp.uint8), jax.ShapeDtypeStruct((), jnp.float32)
+    flag = jax.ShapeDtypeStruct((), bool)
+    example: Any = Transition(stack, number, number, flag, flag, stack)
+    slots, num_envs = 10**6 // 8, 8
+    buffer = replay.frame_buffer(example, replay.uniform(slots, num_envs, 5), slots, num_envs, 1, 4)
+    rings = jax.eval_shape(buffer.init, ()).rings
+    assert 7.0e9 < rings.size * 4 < 7.1e9
+
+
+def test_new_episodes_after_a_restart_are_not_joined_to_old_ones() -> None:
+    """The environments of a program that starts anew begin again; no stack has frames of both lives."""
+    config = OffPolicyConfig(num_envs=2, batch_size=32, replay_capacity=64, warmup_steps=16)
+    trainer = off_policy(witness(), counted_frames(), None, config)
+    key, hparams = jax.random.key(0), RainbowHparams()
+    run_state = HostProgram(trainer, key, hparams).init(key, hparams)
+    again = HostProgram(trainer, key, hparams)
+    for _ in range(20):
+        run_state = again.compiled()(run_state, 1)
+    wrong = {name: float(mean.sum) for name, mean in run_state.metrics.items()}
+    assert wrong["wrong"] == wrong["wrong_next"] == wrong["wrong_weight"] == 0
+    assert wrong["excluded"] > 0  # the newest row of the old life, which no episode's end truncated
+    assert wrong["starts"] > 0
+
+
+def test_a_replay_that_does_not_fit_says_what_would(monkeypatch) -> None:
+    monkeypatch.setattr(memory, "free_on_machine", lambda: 2**20)
+    sizes = OffPolicyConfig(num_envs=4, batch_size=8, replay_capacity=10**6, warmup_steps=16)
+    agent, key, hparams = dqn(QNetwork(2, (8,))), jax.random.key(0), RainbowHparams()
+    for make, env in ((Program, RandomFrames()), (HostProgram, counted_frames())):
+        with pytest.raises(MemoryError, match=r"a smaller replay_capacity .* would fit") as raised:
+            make(off_policy(agent, env, (), sizes), key, hparams)
+        capacity = int(re.findall(r"at most ([\d,]+)", str(raised.value))[0].replace(",", ""))
+        assert 30_000 < capacity < 2**20 // 20  # 20 bytes a transition
+        make(off_policy(agent, env, (), dataclasses.replace(sizes, replay_capacity=capacity)), key, hparams)
+
+
+def test_what_is_refused() -> None:
+    config = OffPolicyConfig(num_envs=3, batch_size=4, replay_capacity=9, warmup_steps=4)
+    with pytest.raises(ValueError, match="replay_capacity must hold at least 12 transitions for stacks of 3 frames"):
+        off_policy(witness(), RandomFrames(), (), config)
+
+    class Wrong(RandomFrames):
+        frame_stack = 2
+
+    config = dataclasses.replace(config, replay_capacity=90)
+    with pytest.raises(ValueError, match=r"frame_stack must be the first axis of observations, 2, got observations"):
+        jax.eval_shape(off_policy(witness(), Wrong(), (), config).init, jax.random.key(0), RainbowHparams())
