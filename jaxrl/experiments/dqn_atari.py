@@ -12,10 +12,10 @@ experiment = Experiment(
     defaults=Options(
         task=Task("atari:Pong", env_options=("sticky=0", "life_loss=true")),
         hparams=RainbowHparams(
-            learning_rate=1e-4, epsilon_end=0.01, epsilon_decay_steps=1e5, tau=1.0, target_update_period=1000
+            learning_rate=2e-4, epsilon_end=0.01, epsilon_decay_steps=1e5, tau=1.0, target_update_period=500
         ),
         config=DQN(
-            num_envs=8, updates_per_iteration=2, batch_size=32, replay_capacity=200_000, warmup_steps=10_000,
+            num_envs=8, updates_per_iteration=2, batch_size=32, replay_capacity=100_000, warmup_steps=10_000,
             double=True, n_step=3,
         ),
         budget=Budget(1_000_000, eval_episodes=8, eval_max_steps=27_000),
