@@ -146,14 +146,27 @@ def collect(
     return transitions_of(steps, len(source.rows)), _metrics(*_gather(steps, len(source.rows), _episodes))
 
 
-def transitions_of(steps: Sequence[HostStep], halves: int) -> Transition:
-    """The transitions `[T, N]` of steps, those of all halves."""
+def transitions_of(steps: Sequence[HostStep], halves: int, scored: bool = False) -> Transition:
+    """The transitions `[T, N]` of steps, those of all halves.
+
+    Args:
+        steps: in the order in which they were made.
+        halves: how many there are.
+        scored: whether rewards and ends are those that count in returns, and not those that an agent learns from.
+    """
     (observation, legal), (last, next_legal), (reward, terminated, truncated), action, extras = _gather(
         steps,
         halves,
-        lambda step: (step.seen[:2], step.outcome.last[:2], step.outcome[:3], step.action, step.extras),
-    )
+        lambda step: (
+            step.seen[:2], step.outcome.last[:2], _scored(step) if scored else step.outcome[:3], step.action,
+            step.extras,
+        ),
+    )  # fmt: skip
     return Transition(observation, action, reward, terminated, truncated, last, legal, next_legal, extras)
+
+
+def _scored(step: HostStep) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    return step.score, step.outcome.terminated & step.over, step.outcome.truncated & step.over
 
 
 def _episodes(step: HostStep) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import jaxrl
-from jaxrl import Agent, Decision, Mean, OnPolicyConfig, on_policy, vectorize
+from jaxrl import Agent, Decision, Mean, OnPolicyConfig, on_policy, rollout, vectorize
 from jaxrl.arguments import ArgumentError
 from jaxrl.envs import HostError
 from jaxrl.envs.host import Outcome, seeds
@@ -193,6 +193,11 @@ def test_an_evaluation_is_the_score_of_a_whole_game(monkeypatch) -> None:
         assert any(x.terminated[0] for x in of_one[: length - 1])
         assert result == sum(x.score[0] for x in of_one[:length])
     assert evaluation.episode_return.max() >= 25
+    steps = rollout(env, at_random, KEY, 110, 2)  # with the same actions
+    for n in range(2):
+        length = int(steps.truncated[:, n].argmax()) + 1
+        assert steps.reward[:length, n].sum() == evaluation.episode_return[n]
+    assert not steps.terminated.any()
 
 
 def checksums() -> Agent:
