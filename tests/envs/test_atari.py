@@ -2,6 +2,7 @@
 
 import signal
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from functools import partial
@@ -107,13 +108,17 @@ def played(rules: Rules, steps: int, num_envs: int, processes: int, cut: int | N
     return outcomes
 
 
-def test_processes_and_restored_states_change_no_bit() -> None:
+def check_restored(processes: int) -> None:
     """Lost lives, ends of games, sticky actions and no-ops included."""
     whole = played(QBERT, 110, 3, 0, life_loss=True)
-    cut = played(QBERT, 110, 3, 2, 30, life_loss=True)
+    cut = played(QBERT, 110, 3, processes, 30, life_loss=True)
     chex.assert_trees_all_equal(whole, cut)
     after = whole[30:]
     assert [sum(ends.sum() for ends in x) for x in zip(*[(y.terminated, y.over) for y in after], strict=True)] == [3, 3]
+
+
+def test_processes_and_restored_states_change_no_bit() -> None:
+    check_restored(2)
 
 
 def test_what_an_agent_learns_from_and_what_counts() -> None:
@@ -272,11 +277,59 @@ def test_what_is_refused(tmp_path: Path, monkeypatch) -> None:
         jaxrl.make("atari:Breakout", max_noops=4)
 
 
-MUTANTS: list[tuple[str, str, str, Any]] = []
+def check_scores() -> None:
+    test_evaluations_and_training_report_scores()
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        test_an_evaluation_is_the_score_of_a_whole_game(monkeypatch)
+
+
+def check_resumed() -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        test_a_resumed_run_has_the_same_bits(Path(directory))
+
+
+STEP, EMULATOR = "envs.atari:AtariEnvs.step", "envs.atari_emulators:Emulator"
+SOURCE, EVALUATE = "envs.host_source:HostSource", "training.evaluation:_evaluate_on_host"
+MUTANTS: list[tuple[str, str, str, Any]] = [
+    (f"{EMULATOR}.step", "if left < 2", "if left in (1, 2)", test_frames_and_scores_are_gymnasiums),
+    (f"{EMULATOR}.step", "game_over(with_truncation=False)", "game_over()", test_frames_and_scores_are_gymnasiums),
+    (f"{EMULATOR}._frame", "np.maximum", "np.minimum", test_frames_and_scores_are_gymnasiums),
+    (f"{EMULATOR}._begin", "integers(1, ", "integers(0, ", test_frames_and_scores_are_gymnasiums),
+    (f"{EMULATOR}._act", "random_raw(2)[0]", "random_raw(2)[1]", test_frames_and_scores_are_gymnasiums),
+    (f"{EMULATOR}._act", "self.repeated = action", "pass", test_sticky_actions_are_as_frequent_as_said),
+    (STEP, "self.stack = self.stack.copy()", "pass", test_frames_and_scores_are_gymnasiums),
+    (STEP, "self.stack[ended] = first[ended, None]", "pass", test_frames_and_scores_are_gymnasiums),
+    (STEP, "self.stack[ended] = first[ended", "self.stack[over] = first[over", test_what_an_agent_learns_from_and_what_counts),
+    (STEP, "first_screens), score, over", "first_screens), reward, over", test_what_an_agent_learns_from_and_what_counts),
+    (STEP, "score, over)", "score, terminated | truncated)", test_what_an_agent_learns_from_and_what_counts),
+    (STEP, "np.sign(score) if", "score if", test_what_an_agent_learns_from_and_what_counts),
+    (STEP, "lost_life & ~truncated", "lost_life", test_what_an_agent_learns_from_and_what_counts),
+    (f"{EMULATOR}.save", "self.played)", "self.played[:-1])", partial(check_restored, 0)),
+    (f"{EMULATOR}.restore", "restoreSystemState(", "isSupportedROM and (", partial(check_restored, 0)),
+    (f"{EMULATOR}.restore", "self.noops.bit_generator.state = ", "_ = ", partial(check_restored, 0)),
+    (f"{EMULATOR}.restore", "self.sticky.state = ", "_ = ", partial(check_restored, 0)),
+    ("envs.atari:AtariEnvs.restore", "_split(emulators)", "_split(emulators[:1] * 3)", partial(check_restored, 2)),
+    (f"{SOURCE}._step", "self.episode_return[rows] + score", "self.episode_return[rows] + outcome.reward", check_scores),
+    (f"{SOURCE}._step", "np.where(over, 0, episode_return)", "np.where(done, 0, episode_return)", check_scores),
+    (f"{SOURCE}._step", "np.where(over, 0, episode_length)", "np.where(done, 0, episode_length)", check_scores),
+    (EVALUATE, "step.score", "step.outcome.reward", check_scores),
+    (EVALUATE, "step.over", "step.done", check_scores),
+    ("envs.host_source:_scored", "return step.score", "return step.outcome.reward", check_scores),
+    ("envs.host_source:_scored", "terminated & step.over", "terminated", check_scores),
+    ("envs.host_source:_episodes", "step.over", "step.done", check_resumed),
+    (f"{SOURCE}.restore", "np.array(state.episode_return)", "0 * np.array(state.episode_return)", check_resumed),
+    ("training.host_program:HostProgram.restore_envs", "self._live = run", "_ = run", check_resumed),
+]  # fmt: skip
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("function", "old", "new", "test"), MUTANTS)
-def test_an_error_is_seen(function: str, old: str, new: str, test: Any) -> None:
-    with planted(f"jaxrl.envs.{function}", old, new), pytest.raises((AssertionError, TypeError, ValueError)):
-        test()
+@pytest.mark.parametrize(("function", "old", "new", "check"), MUTANTS)
+def test_an_error_is_seen(function: str, old: str, new: str, check: Any) -> None:
+    with planted(f"jaxrl.{function}", old, new), pytest.raises((AssertionError, TypeError, ValueError)):
+        check()
+
+
+def test_the_places_of_all_errors_are_there() -> None:
+    for function, old, new, _ in MUTANTS:
+        with planted(f"jaxrl.{function}", old, new):
+            pass
