@@ -117,8 +117,15 @@ def check_restored(processes: int) -> None:
     assert [sum(ends.sum() for ends in x) for x in zip(*[(y.terminated, y.over) for y in after], strict=True)] == [3, 3]
 
 
+def check_remembers() -> None:
+    """A game that goes on from what another game left, and in which every sticky action shows."""
+    rules = Rules("beam_rider", 4, 30, 0.25, 160, False)
+    chex.assert_trees_all_equal(played(rules, 80, 1, 0), played(rules, 80, 1, 0, 50))
+
+
 def test_processes_and_restored_states_change_no_bit() -> None:
     check_restored(2)
+    check_remembers()
 
 
 def test_what_an_agent_learns_from_and_what_counts() -> None:
@@ -141,6 +148,9 @@ def test_what_an_agent_learns_from_and_what_counts() -> None:
         np.testing.assert_array_equal(begun, np.repeat(begun[:, -1:], 4, axis=1))
         lives += (ended & ~one.over).sum()
     assert lives == 2
+    last = played(QBERT._replace(max_frames=200), 49, 3, 0, life_loss=True)[-1]  # a life is lost in the last frame
+    assert last.truncated[1]
+    assert not (last.terminated & last.truncated).any()
 
 
 def test_sticky_actions_are_as_frequent_as_said() -> None:
@@ -230,7 +240,8 @@ def test_a_resumed_run_has_the_same_bits(tmp_path: Path) -> None:
     assert said == ["resuming at 80 environment steps"]
     assert part.state.agent != whole.state.agent
     chex.assert_trees_all_equal(resumed.state, whole.state)
-    for name in ("episode_return", "episodes", "reward"):
+    assert whole.row["episodes"] == 2
+    for name in ("episode_return", "episode_length", "episodes", "reward"):
         assert resumed.row[name] == whole.row[name]
     checkpoints = Checkpoints(tmp_path)
     for file in [file for file in tmp_path.glob(f"{checkpoints.steps()[-1]}/envs/**/*") if file.is_file()]:
@@ -292,7 +303,7 @@ STEP, EMULATOR = "envs.atari:AtariEnvs.step", "envs.atari_emulators:Emulator"
 SOURCE, EVALUATE = "envs.host_source:HostSource", "training.evaluation:_evaluate_on_host"
 FRAMES, LEARNING = test_frames_and_scores_are_gymnasiums, test_what_an_agent_learns_from_and_what_counts
 MUTANTS: list[tuple[str, str, str, Any]] = [
-    (f"{EMULATOR}.step", "if left < 2", "if left in (1, 2)", FRAMES),
+    (f"{EMULATOR}.step", "in reversed(range(self.rules.frame_skip))", "in range(self.rules.frame_skip)", FRAMES),
     (f"{EMULATOR}.step", "game_over(with_truncation=False)", "game_over()", FRAMES),
     (f"{EMULATOR}._frame", "np.maximum", "np.minimum", FRAMES),
     (f"{EMULATOR}._begin", "integers(1, ", "integers(0, ", FRAMES),
@@ -306,9 +317,9 @@ MUTANTS: list[tuple[str, str, str, Any]] = [
     (STEP, "np.sign(score) if", "score if", LEARNING),
     (STEP, "lost_life & ~truncated", "lost_life", LEARNING),
     (f"{EMULATOR}.save", "self.played)", "self.played[:-1])", partial(check_restored, 0)),
-    (f"{EMULATOR}.restore", "restoreSystemState(", "isSupportedROM and (", partial(check_restored, 0)),
+    (f"{EMULATOR}.restore", "restoreSystemState(", "isSupportedROM and (", check_remembers),
     (f"{EMULATOR}.restore", "self.noops.bit_generator.state = ", "_ = ", partial(check_restored, 0)),
-    (f"{EMULATOR}.restore", "self.sticky.state = ", "_ = ", partial(check_restored, 0)),
+    (f"{EMULATOR}.restore", "self.sticky.state = ", "_ = ", check_remembers),
     ("envs.atari:AtariEnvs.restore", "_split(emulators)", "_split(emulators[:1] * 3)", partial(check_restored, 2)),
     (f"{SOURCE}._step", "[rows] + score", "[rows] + outcome.reward", check_scores),
     (f"{SOURCE}._step", "np.where(over, 0, episode_return)", "np.where(done, 0, episode_return)", check_scores),
@@ -318,7 +329,7 @@ MUTANTS: list[tuple[str, str, str, Any]] = [
     ("envs.host_source:_scored", "return step.score", "return step.outcome.reward", check_scores),
     ("envs.host_source:_scored", "terminated & step.over", "terminated", check_scores),
     ("envs.host_source:_episodes", "step.over", "step.done", check_resumed),
-    (f"{SOURCE}.restore", "np.array(state.episode_return)", "0 * np.array(state.episode_return)", check_resumed),
+    (f"{SOURCE}.restore", "np.array(state.episode_length)", "0 * np.array(state.episode_length)", check_resumed),
     ("training.host_program:HostProgram.restore_envs", "self._live = run", "_ = run", check_resumed),
 ]  # fmt: skip
 
