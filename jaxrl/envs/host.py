@@ -5,7 +5,8 @@ No compiled program can step them. A trainer with such an environment is cut whe
 """
 
 import dataclasses
-from collections.abc import Callable
+import io
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, NoReturn, Protocol
 
 import jax
@@ -43,11 +44,16 @@ class Seen(NamedTuple):
 class Outcome(NamedTuple):
     """One step of N environments.
 
+    What an agent learns from may differ from what counts. In Atari games its rewards are clipped, and a lost life may
+    end its episode, but returns are the scores of whole games.
+
     Attributes:
-        reward: float32 `[N]`.
-        terminated, truncated: bool `[N]`, never both.
+        reward: what the agent learns from, float32 `[N]`.
+        terminated, truncated: where the agent's episode ended, bool `[N]`, never both.
         last: what the actions led to, before any reset.
         first: what the next actions depend on: the same, or where an episode ended, the first of the next one.
+        score: what counts in returns, float32 `[N]`; None if that is the reward.
+        over: where a return is complete, bool `[N]`, at an end of the agent's episode; None if it is at each.
     """
 
     reward: np.ndarray
@@ -55,6 +61,8 @@ class Outcome(NamedTuple):
     truncated: np.ndarray
     last: Seen
     first: Seen
+    score: np.ndarray | None = None
+    over: np.ndarray | None = None
 
 
 class HostEnvs(Protocol):
@@ -68,6 +76,16 @@ class HostEnvs(Protocol):
 
     def close(self) -> None:
         """Releases what the environments hold."""
+
+
+class SavedEnvs(HostEnvs, Protocol):
+    """N environments whose states can be saved, so that a resumed run has the same bits as one without a stop."""
+
+    def save(self) -> bytes:
+        """All that the next steps depend on."""
+
+    def restore(self, saved: bytes) -> Seen:
+        """Goes on from there, also in another process; returns what the environments show."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)  # compared and hashed by identity
@@ -85,9 +103,13 @@ class HostEnvironment:
     """The space of its observations."""
     make_envs: Callable[[int, bool], HostEnvs] = dataclasses.field(repr=False)
     """`(num_envs, draws) -> HostEnvs`, which make pictures if they should draw."""
+    can_save: bool = False
+    """Whether `make_envs` makes `SavedEnvs`."""
     frame_stack: int = 1
     """k, if observations are stacks `[k, *frame]` of the last k frames, the newest last. At the start of an episode its
     first frame stands for those before it. A replay then stores each frame once."""
+    action_names: tuple[str, ...] = ()
+    """Names of its actions, for videos."""
 
     def action_space(self, params: Any = None) -> Any:
         del params
@@ -101,6 +123,19 @@ class HostEnvironment:
 def seeds(key: Array, num_envs: int) -> np.ndarray:
     """Seeds for `HostEnvs.reset`, from 0 to 2^31 - 1, int64 `[N]`."""
     return np.asarray(jax.random.bits(as_keys(key), (num_envs,), jnp.uint32) >> 1).astype(np.int64)
+
+
+def pack(parts: Mapping[str, bytes]) -> bytes:
+    """Several states in one, as a compressed archive that holds no code."""
+    file = io.BytesIO()
+    np.savez_compressed(file, **{name: np.frombuffer(part, np.uint8) for name, part in parts.items()})  # type: ignore[arg-type]
+    return file.getvalue()
+
+
+def unpack(packed: bytes) -> dict[str, bytes]:
+    """What `pack` packed."""
+    with np.load(io.BytesIO(packed), allow_pickle=False) as parts:
+        return {name: parts[name].tobytes() for name in parts.files}
 
 
 def shapes_only(env: HostEnvironment, num_envs: int) -> tuple[Callable, Callable]:

@@ -25,8 +25,10 @@ class HostStep(NamedTuple):
         seen: what they showed before.
         action, extras: what was decided there.
         outcome: what followed.
-        done: where an episode ended, bool.
-        episode_return, episode_length: of the episodes so far, with this step; float32 and int32.
+        done: where the agent's episode ended, bool.
+        score: what counts in returns, float32.
+        over: where a return is complete, bool.
+        episode_return, episode_length: of what is not over, with this step; float32 and int32.
     """
 
     half: int
@@ -35,6 +37,8 @@ class HostStep(NamedTuple):
     extras: PyTree
     outcome: Outcome
     done: np.ndarray
+    score: np.ndarray
+    over: np.ndarray
     episode_return: np.ndarray
     episode_length: np.ndarray
 
@@ -52,7 +56,7 @@ class HostSource:
 
     def __init__(self, env: HostEnvironment, num_envs: int, draws: bool = False) -> None:
         self.rows = halves_of(num_envs)
-        self.envs = [env.make_envs(rows.stop - rows.start, draws) for rows in self.rows]
+        self.envs: list[Any] = [env.make_envs(rows.stop - rows.start, draws) for rows in self.rows]
         self.num_envs = num_envs
         self.memory: PyTree = ()
 
@@ -61,6 +65,16 @@ class HostSource:
         self.seen = [envs.reset(numbers[rows]) for envs, rows in zip(self.envs, self.rows, strict=True)]
         self.episode_return = np.zeros(self.num_envs, np.float32)
         self.episode_length = np.zeros(self.num_envs, np.int32)
+        self.memory = memory
+
+    def save(self) -> list[bytes]:
+        """The states of the environments of each half, if they can be saved."""
+        return [envs.save() for envs in self.envs]
+
+    def restore(self, saved: Sequence[bytes], state: VectorState, memory: PyTree) -> None:
+        """Goes on where another source was saved, whose `state` and memory these are."""
+        self.seen = [envs.restore(one) for envs, one in zip(self.envs, saved, strict=True)]
+        self.episode_return, self.episode_length = np.array(state.episode_return), np.array(state.episode_length)
         self.memory = memory
 
     def close(self) -> None:
@@ -112,10 +126,12 @@ class HostSource:
         outcome = self.envs[half].step(action)
         self.seen[half] = outcome.first
         done = outcome.terminated | outcome.truncated
-        episode_return, episode_length = self.episode_return[rows] + outcome.reward, self.episode_length[rows] + 1
-        self.episode_return[rows] = np.where(done, 0, episode_return)
-        self.episode_length[rows] = np.where(done, 0, episode_length)
-        return HostStep(half, before, action, extras, outcome, done, episode_return, episode_length)
+        score = outcome.reward if outcome.score is None else outcome.score
+        over = done if outcome.over is None else outcome.over
+        episode_return, episode_length = self.episode_return[rows] + score, self.episode_length[rows] + 1
+        self.episode_return[rows] = np.where(over, 0, episode_return)
+        self.episode_length[rows] = np.where(over, 0, episode_length)
+        return HostStep(half, before, action, extras, outcome, done, score, over, episode_return, episode_length)
 
 
 def collect(
@@ -130,18 +146,31 @@ def collect(
     return transitions_of(steps, len(source.rows)), _metrics(*_gather(steps, len(source.rows), _episodes))
 
 
-def transitions_of(steps: Sequence[HostStep], halves: int) -> Transition:
-    """The transitions `[T, N]` of steps, those of all halves."""
+def transitions_of(steps: Sequence[HostStep], halves: int, scored: bool = False) -> Transition:
+    """The transitions `[T, N]` of steps, those of all halves.
+
+    Args:
+        steps: in the order in which they were made.
+        halves: how many there are.
+        scored: whether rewards and ends are those that count in returns, and not those that an agent learns from.
+    """
     (observation, legal), (last, next_legal), (reward, terminated, truncated), action, extras = _gather(
         steps,
         halves,
-        lambda step: (step.seen[:2], step.outcome.last[:2], step.outcome[:3], step.action, step.extras),
-    )
+        lambda step: (
+            step.seen[:2], step.outcome.last[:2], _scored(step) if scored else step.outcome[:3], step.action,
+            step.extras,
+        ),
+    )  # fmt: skip
     return Transition(observation, action, reward, terminated, truncated, last, legal, next_legal, extras)
 
 
+def _scored(step: HostStep) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    return step.score, step.outcome.terminated & step.over, step.outcome.truncated & step.over
+
+
 def _episodes(step: HostStep) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    return step.done, step.episode_return, step.episode_length
+    return step.over, step.episode_return, step.episode_length
 
 
 def _gather(steps: Sequence[HostStep], halves: int, get: Callable[[HostStep], PyTree]) -> PyTree:
@@ -156,10 +185,10 @@ def halves_of(num_envs: int) -> list[slice]:
     return [rows for rows in (slice(0, middle), slice(middle, num_envs)) if rows.start < rows.stop]
 
 
-def _metrics(done: np.ndarray, episode_return: np.ndarray, episode_length: np.ndarray) -> Metrics:
-    """The metrics of the episodes that ended, as `VectorEnv.step` has them."""
-    episodes: Any = np.int32(done.sum())
-    sums = (np.where(done, x, 0).sum(dtype=np.float32) for x in (episode_return, episode_length))
+def _metrics(over: np.ndarray, episode_return: np.ndarray, episode_length: np.ndarray) -> Metrics:
+    """The metrics of the returns that are complete, as `VectorEnv.step` has them."""
+    episodes: Any = np.int32(over.sum())
+    sums = (np.where(over, x, 0).sum(dtype=np.float32) for x in (episode_return, episode_length))
     return {name: Mean(x, episodes) for name, x in zip(("episode_return", "episode_length"), sums, strict=True)}
 
 

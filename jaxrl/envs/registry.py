@@ -11,6 +11,7 @@ from annotated_types import Interval
 
 from jaxrl.arguments import ArgumentError, check_value, suggest
 from jaxrl.envs import game
+from jaxrl.envs.atari import ATARI, find_atari
 from jaxrl.envs.base import Environment, EnvParams, describe_params
 from jaxrl.envs.cart_pole import CartPole
 from jaxrl.envs.digits import DigitCaptions, Digits
@@ -54,9 +55,9 @@ def make(env_id: str, rules: str | None = None, **options: Any) -> tuple[Any, An
     Args:
         env_id: a name in `NAMES`, any name that gymnax knows, `"game:NAME"` for a game of two players, which one agent
             plays for both (see `jaxrl.games` and `jaxrl.game_theory`), `"gymnasium:NAME"` for an environment of
-            gymnasium, which steps on the host, `"brax:NAME"` or `"playground:NAME"` for a robot of brax or MuJoCo
-            Playground, or `"module:factory"` for a function that returns an environment with gymnax 1.0's interface,
-            or such an environment and its parameters.
+            gymnasium or `"atari:NAME"` for an Atari game, which step on the host, `"brax:NAME"` or `"playground:NAME"`
+            for a robot of brax or MuJoCo Playground, or `"module:factory"` for a function that returns an environment
+            with gymnax 1.0's interface, or such an environment and its parameters.
         rules: for MinAtar's games, "original" (the default: 6 actions, sticky 0.1, ramping, no cap) or "gymnax"
             (minimal actions, no sticky actions, episodes truncated after 1000 steps, in Freeway after 2500).
         options: for "GridWorld", the arguments of `jaxrl.envs.grid_world.GridWorld`, such as `map` and
@@ -134,6 +135,8 @@ def _find_factory(env_id: str, rules: str | None) -> Callable[..., Any]:
         return partial(game.game_environment, name)
     if env_id.startswith(f"{PREFIX}:"):
         return find_gymnasium(env_id.removeprefix(f"{PREFIX}:"))
+    if env_id.startswith(f"{ATARI}:"):
+        return find_atari(env_id.removeprefix(f"{ATARI}:"))
     if env_id.partition(":")[0] in PREFIXES:
         return find_robot(env_id)
     if ":" not in env_id:

@@ -47,7 +47,8 @@ def rollout(
         memory: what the policy remembers at the start of an episode, `[N, ...]`, such as `TrainedPolicy.memory(N)`.
 
     Returns:
-        The transitions, every leaf `[T, N, ...]`. `next_observation` is what the action led to, before any reset.
+        The transitions, every leaf `[T, N, ...]`. `next_observation` is what the action led to, before any reset. In
+        Atari games, rewards are scores, and episodes whole games.
 
     Raises:
         ArgumentError: a size is not a whole number of at least 1, `env` is the pair that `make` returns, or the policy
@@ -80,4 +81,4 @@ def host_rollout(
     act = actor(lambda _, given, key: policy(given, key), num_envs)((), play_key, memory)
     with closing(begin(env, num_envs, reset_key, memory, draws)) as source:
         steps = list(source.play(act, num_steps, no_settling))
-    return jax.tree.map(jnp.asarray, transitions_of(steps, len(source.rows))), steps
+    return jax.tree.map(jnp.asarray, transitions_of(steps, len(source.rows), scored=True)), steps

@@ -33,7 +33,7 @@ class Task:
     """What to learn."""
 
     env: str
-    """A game such as Breakout-MinAtar, CartPole-v1, GridWorld, a gymnax one, gymnasium:NAME, or your module:factory."""
+    """Breakout-MinAtar, CartPole-v1, GridWorld, a gymnax one, gymnasium:NAME, atari:NAME, or your module:factory."""
     rules: Rules = None
     """Rules of a MinAtar game: original, or gymnax (fewer actions, no sticky actions, a step limit)."""
     env_options: EnvOptions = ()

@@ -9,6 +9,7 @@ import platform
 import shlex
 import shutil
 import sys
+import traceback
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -34,6 +35,8 @@ SWEEP = "sweep.json"
 CURVE, VIDEO, CHECKPOINTS, BEST = "learning_curve.png", "policy.gif", "checkpoints", "best"
 LOGS = ("tensorboard", "wandb")
 """The folders of loggers."""
+TRACEBACK = "traceback.txt"
+"""Where an environment on the host failed."""
 LOCK = ".lock"
 """Exists while a process writes into the directory, and names that process."""
 
@@ -168,10 +171,17 @@ def free_disk(directory: Path) -> float:
 
 @contextlib.contextmanager
 def noting_progress(directory: Path, trainer: Trainer) -> Iterator[None]:
-    """Adds to an error where the run in a directory can be resumed."""
+    """Adds to an error where the run in a directory can be resumed.
+
+    If an environment on the host failed, writes the traceback there too.
+    """
     try:
         yield
     except (CheckpointError, HostError, MemoryError, OSError, KeyboardInterrupt) as error:
+        if isinstance(error, HostError):
+            with contextlib.suppress(OSError):
+                (directory / TRACEBACK).write_text("".join(traceback.format_exception(error)))
+                error.add_note(f"its traceback is in {directory / TRACEBACK}")
         if steps := checkpoints(directory).steps():
             done = trainer.warmup_steps + steps[-1] * trainer.steps_per_iteration
             error.add_note(f"the run is saved at {done:,} {trainer.unit.words}, from where --resume continues it")

@@ -73,8 +73,14 @@ class Checkpoints:
             return []
         return sorted(int(entry.name) for entry in self.directory.iterdir() if entry.name.isdigit())
 
-    def save(self, step: int, state: PyTree, info: dict[str, Any]) -> None:
+    def save(self, step: int, state: PyTree, info: dict[str, Any], envs: bytes | None = None) -> None:
         """Writes `state`, and `info` as JSON, as checkpoint number `step`. Returns when they are on disk.
+
+        Args:
+            step: its number.
+            state: arrays.
+            info: what else to know.
+            envs: the states of environments that step on the host, if they can be saved.
 
         Raises:
             CheckpointError: they could not be written. Earlier checkpoints stay intact.
@@ -85,7 +91,11 @@ class Checkpoints:
             if step in self._manager.all_steps():
                 return
             description = {"sha256": fingerprint(state), "leaves": leaves(state), "processes": jax.process_count()}
-            contents = {"state": args.StandardSave(state), "info": args.JsonSave(info | description)}
+            if envs is not None:
+                description["envs"] = {"size": len(envs), "sha256": hashlib.sha256(envs).hexdigest()}
+            contents: dict[str, Any] = {"state": args.StandardSave(state), "info": args.JsonSave(info | description)}
+            if envs is not None:
+                contents["envs"] = args.StandardSave(_as_array(envs))
             with _quiet_tensorstore():
                 self._manager.save(step, args=args.Composite(**contents))
         except Exception as error:  # Orbax and TensorStore raise many kinds
@@ -98,8 +108,8 @@ class Checkpoints:
             like: `jax.ShapeDtypeStruct`s of the state. Leaves without a sharding are restored to the first device.
 
         Returns:
-            The state, committed to its devices; its info; and the number of each newer, damaged checkpoint, with what
-            is wrong with it.
+            The state, committed to its devices; its info, with the `envs` as bytes or None; and the number of each
+            newer, damaged checkpoint, with what is wrong with it. If `read_only`, there are no `envs`.
 
         Raises:
             CheckpointError: no checkpoint is intact, or it holds another kind of state.
@@ -148,7 +158,21 @@ class Checkpoints:
             state = self._manager.restore(step, args=args.Composite(state=args.StandardRestore(saved))).state
             if fingerprint(state, info["processes"]) != info["sha256"]:
                 raise CheckpointError("its values do not match their checksum")
+        info["envs"] = None if self.read_only or "envs" not in info else self._read_envs(step, info["envs"])
         return jax.tree.map(lambda x, y: x if x.dtype == y.dtype else x.astype(y.dtype), state, like), info
+
+    def _read_envs(self, step: int, described: dict[str, Any]) -> bytes:
+        from orbax.checkpoint import args
+
+        like = _as_array(bytes(described["size"]))
+        envs = self._manager.restore(step, args=args.Composite(envs=args.StandardRestore(like))).envs["bytes"].tobytes()
+        if hashlib.sha256(envs).hexdigest() != described["sha256"]:
+            raise CheckpointError("its environments do not match their checksum")
+        return envs
+
+
+def _as_array(envs: bytes) -> dict[str, np.ndarray]:
+    return {"bytes": np.frombuffer(envs, np.uint8)}
 
 
 def _is_not_orbax(record: logging.LogRecord) -> bool:

@@ -128,9 +128,9 @@ def _evaluate_on_host(
     with closing(begin(env, num_envs, reset_key, memory)) as source:
         for step in source.play(make_act(play_key, memory), max_steps, no_settling):
             rows = source.rows[step.half]
-            returns[rows] += np.where(ended[rows], 0, step.outcome.reward)
+            returns[rows] += np.where(ended[rows], 0, step.score)
             lengths[rows] += ~ended[rows]
-            ended[rows] |= step.done
+            ended[rows] |= step.over
             if ended.all():
                 break
     result: Any = Evaluation(returns, lengths, ended)  # type: ignore[arg-type]

@@ -131,9 +131,9 @@ def run(
         if not debug_nans:
             program.check_memory()
         if resume and checkpoints is not None:
-            run_state, seconds_before = _restore(checkpoints, program.shapes, notify)
-            if program.not_restored is not None:
-                notify(program.not_restored)
+            run_state, seconds_before, envs = _restore(checkpoints, program.shapes, notify)
+            if lost := program.restore_envs(run_state, envs):
+                notify(lost)
         else:
             run_state, seconds_before = program.init(key, hparams), 0.0
         start += program.compile_seconds - compiled_before - seconds_before
@@ -144,13 +144,18 @@ def run(
         return loop.run(checkpoints, checkpoint_every)
 
 
-def _restore(checkpoints: Checkpoints, shapes: RunState, notify: Callable[[str], None]) -> tuple[RunState, float]:
-    """The newest intact checkpoint, and the seconds trained before it. Damaged ones are moved aside."""
+def _restore(
+    checkpoints: Checkpoints, shapes: RunState, notify: Callable[[str], None]
+) -> tuple[RunState, float, bytes | None]:
+    """The newest intact checkpoint, the seconds trained before it, and its environments.
+
+    Damaged ones are moved aside.
+    """
     run_state, info, damaged = checkpoints.restore(shapes)
     for step, reason in damaged.items():
         aside = checkpoints.move_aside(step)
         notify(f"checkpoint {step} is damaged ({reason}): moved to {aside}, falling back to the one before")
-    return run_state, info["train_seconds"]
+    return run_state, info["train_seconds"], info["envs"]
 
 
 @dataclasses.dataclass
@@ -278,7 +283,7 @@ class _Loop:
             raise DivergedError(f"the agent's parameters became NaN at {self.place(self.steps)}")
         if checkpoints is not None:
             info = {"train_seconds": self.train_seconds, "constants": self.constants}
-            checkpoints.save(self.iteration, self.run_state, info)
+            checkpoints.save(self.iteration, self.run_state, info, self.program.save_envs(self.run_state))
 
     def pace(self) -> int:
         """How many iterations take about `CALL_SECONDS`; at first one."""

@@ -4,6 +4,7 @@ A trainer's stages are compiled one by one, and called around the steps of the e
 learn one after another.
 """
 
+import contextlib
 import time
 from collections.abc import Callable, Sequence
 from functools import cached_property, partial
@@ -15,7 +16,7 @@ import numpy as np
 
 from jaxrl.arguments import ArgumentError
 from jaxrl.envs import host, host_source
-from jaxrl.envs.host import HostError
+from jaxrl.envs.host import HostError, pack, unpack
 from jaxrl.envs.host_source import HostSource, halves_of, merge
 from jaxrl.envs.source import Source, reset_memory
 from jaxrl.envs.vector import VectorState
@@ -56,15 +57,14 @@ def make_program(trainer: Trainer, key: Array, hparams: Hparams, **options: Any)
 class HostProgram(Generic[StateT]):
     """`Program` for environments that step on the host.
 
-    It holds the environments of the state that it has returned last. Any other state, such as one that was restored
-    from a checkpoint, starts new episodes.
+    It holds the environments of the state that it has returned last, or that `restore_envs` restored. Any other state
+    starts new episodes.
 
     Attributes:
         trainer: the trainer of one agent.
         agents: `()` for one agent, `(A,)` for a population.
         shapes: the shapes and shardings of the run's `RunState`.
         compile_seconds: seconds spent on tracing and compiling so far.
-        not_restored: what a resumed run has lost, in one line.
     """
 
     def __init__(
@@ -119,7 +119,6 @@ class HostProgram(Generic[StateT]):
         needed = copies * bytes_of(self.shapes)
         check_fits("the run's states take", needed, what_fits(self.shapes.state, needed, bool(self.agents)))
         self._live: tuple[Array | None, list[HostSource]] = None, []
-        self.not_restored = f"{self.env.name} cannot be restored: its environments start new episodes"
         self.compile_seconds = time.perf_counter() - start
 
     def init(self, key: Array, hparams: Hparams) -> RunState:
@@ -144,6 +143,26 @@ class HostProgram(Generic[StateT]):
         for name in ("_plan", "_act", "_settle", "_learn"):  # compile now
             getattr(self, name)
         return self._advance
+
+    def save_envs(self, run_state: RunState) -> bytes | None:
+        """The states of the environments; None if they cannot be saved, or have gone on from this state."""
+        live, sources = self._live
+        if not self.env.can_save or live is not run_state.state.iteration:
+            return None
+        with contextlib.suppress(HostError):  # what is broken shows in the next step
+            return pack({f"{i} {j}": half for i, source in enumerate(sources) for j, half in enumerate(source.save())})
+        return None
+
+    def restore_envs(self, run_state: RunState, saved: bytes | None) -> str | None:
+        """Restores what `save_envs` returned; returns what is lost, in one line, or None."""
+        if saved is None:
+            return f"{self.env.name} cannot be restored: its environments start new episodes"
+        sources, states, parts = self._new_sources(), self._split(run_state), unpack(saved)
+        for i, (source, one) in enumerate(zip(sources, states, strict=True)):
+            halves = [parts[f"{i} {j}"] for j in range(len(source.rows))]
+            source.restore(halves, one.state.source.envs, one.state.source.memory)
+        self._live = run_state.state.iteration, sources
+        return None
 
     def memory(self) -> int:
         """Bytes that the compiled programs need, the states included; compiles them."""

@@ -74,10 +74,7 @@ class Program(Generic[StateT]):
         agents: `()` for one agent, `(A,)` for a population.
         shapes: the shapes and shardings of the run's `RunState`.
         compile_seconds: seconds spent on tracing and compiling so far.
-        not_restored: what a resumed run has lost, in one line; None, for a checkpoint holds everything.
     """
-
-    not_restored: str | None = None
 
     def __init__(
         self,
@@ -148,6 +145,14 @@ class Program(Generic[StateT]):
         """`(run_state, iterations) -> run_state`: advances a run by so many iterations. It donates its argument."""
         program = self._advance_compiled
         return lambda run_state, iterations: program(run_state, np.int32(iterations), self.constants)
+
+    def save_envs(self, run_state: RunState) -> None:
+        """The states of environments that step on the host; None, for a `RunState` holds everything."""
+        del run_state
+
+    def restore_envs(self, run_state: RunState, saved: bytes | None) -> None:
+        """Restores what `save_envs` returned; returns what is lost, in one line, or None."""
+        del run_state, saved
 
     def text(self) -> str:
         """XLA's text of the compiled program, with its operations as they run; compiles it."""

@@ -7,6 +7,7 @@ import pytest
 
 from jaxrl.arguments import ArgumentError
 from jaxrl.cli.errors import errors_in_one_line
+from jaxrl.envs import HostError
 from jaxrl.runs.run_directory import noting_progress
 from jaxrl.training import CheckpointError
 from jaxrl.types import Trainer
@@ -69,3 +70,17 @@ def test_an_error_says_what_is_saved(tmp_path: Path, capsys, error, code: int, m
         assert end.value.code == code
         assert capsys.readouterr().err == message.format(saved) + "\n"
         (tmp_path / "checkpoints" / "60").mkdir(parents=True, exist_ok=True)
+
+
+def test_the_traceback_of_an_environment_is_on_disk(tmp_path: Path, capsys) -> None:
+    trainer: Trainer = Trainer(None, None, 128, warmup_steps=1_000, max_iterations=100, num_envs=1, env_axes=None)
+    with pytest.raises(SystemExit), errors_in_one_line(), noting_progress(tmp_path, trainer):
+        raise HostError("Pong raised in step: OSError: gone") from OSError("gone")
+    line = capsys.readouterr().err
+    assert (
+        line == f"error: Pong raised in step: OSError: gone; its traceback is in {tmp_path}/traceback.txt; "
+        "nothing was saved yet\n"
+    )
+    text = (tmp_path / "traceback.txt").read_text()
+    assert "OSError: gone\n\nThe above exception was the direct cause" in text
+    assert "in test_the_traceback_of_an_environment_is_on_disk" in text

@@ -211,8 +211,8 @@ def test_what_cannot_be_used_is_refused_at_once(arguments, message: str) -> None
     ("name", "options", "message"),
     [
         ("CartPol-v1", {}, r"env_id must be .* gymnasium knows \(the nearest is gymnasium:CartPole-v1\), got"),
-        ("Breakout-v5", {}, r"env_id must be a name that gymnasium knows \(Environment `Breakout` doesn't exist"),
-        ("ALE/Hopper-v5", {}, r"gymnasium knows \(Namespace ALE not found. Have you installed the proper package"),
+        ("Swordfish-v5", {}, r"env_id must be a name that gymnasium knows \(Environment `Swordfish` doesn't exist"),
+        ("Zoo/Hopper-v5", {}, r"gymnasium knows \(Namespace Zoo not found. Have you installed the proper package"),
         ("", {}, r"gymnasium knows \(Malformed environment ID"),
         ("no_such_module:Nope-v0", {}, r"gymnasium knows \(No module named 'no_such_module'\)"),
         ("CartPole-v1", {"gravity": 3}, r"gravity must be what gymnasium:CartPole-v1 can use \(TypeError: .*, got 3"),

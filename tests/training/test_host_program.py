@@ -188,7 +188,7 @@ MUTANTS = [
         "x[r] for x, r in zip(xs[::-1], rows, strict=True)",
     ),
     ("ppo", "host_source:_gather", "for half in range(halves)", "for half in reversed(range(halves))"),
-    ("ppo", "host_source:HostSource._step", "np.where(done, 0, episode_return)", "episode_return"),
+    ("ppo", "host_source:HostSource._step", "np.where(over, 0, episode_return)", "episode_return"),
     (
         "ppo",
         "host_source:HostSource._step",
@@ -196,7 +196,7 @@ MUTANTS = [
         "before = self.rows[half], self.seen[0]",
     ),
     ("dqn", "host_source:HostSource._step", "episode_length[rows] + 1", "episode_length[rows]"),
-    ("ppo", "host_source:_metrics", "np.where(done, x, 0)", "np.where(True, x, 0)"),
+    ("ppo", "host_source:_metrics", "np.where(over, x, 0)", "np.where(True, x, 0)"),
 ]
 
 
