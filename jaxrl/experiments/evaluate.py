@@ -84,7 +84,7 @@ def main() -> None:
     envs = vectorize(env, trained.env_params, options.episodes)
 
     def play(agent_state: PyTree, key: Array) -> Evaluation:
-        policy, memory = partial(trained.agent.policy, agent_state), trained.agent.memory(agent_state, options.episodes)
+        policy, memory = partial(trained.agent.policy, agent_state), trained.agent.memory(agent_state, envs.num_envs)
         return evaluate(policy, envs, key, options.max_steps, memory)
 
     evaluate_run = play if envs.host is not None else jax.jit(play)

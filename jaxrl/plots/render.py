@@ -258,6 +258,23 @@ def draw_rods(rods: np.ndarray) -> np.ndarray:
     return np.asarray(picture)
 
 
+def draw_discs(places: np.ndarray, radii: np.ndarray, num_agents: int) -> np.ndarray:
+    """Draws agents and landmarks as discs on the square from −1.5 to 1.5, uint8 `[BOARD, BOARD, 3]`.
+
+    Args:
+        places: of the agents, then of the landmarks, `[D, 2]`.
+        radii: `[D]`.
+        num_agents: how many of them are agents. Landmarks are grey.
+    """
+    picture, scale = Image.new("RGB", (BOARD, BOARD), BACKGROUND), BOARD / 3
+    draw = ImageDraw.Draw(picture)
+    discs = list(enumerate(zip(np.nan_to_num(places).clip(-10, 10), radii, strict=True)))
+    for i, ((x, y), radius) in discs[num_agents:] + discs[:num_agents]:
+        colour = _colour(i) if i < num_agents else FAINT
+        draw.circle((BOARD / 2 + x * scale, BOARD / 2 - y * scale), float(radius) * scale, colour)
+    return np.asarray(picture)
+
+
 def _draw_bars(features: np.ndarray) -> Image.Image:
     """Draws a vector as bars about a middle line: 1 reaches a third of the height, and larger numbers are compressed.
 
