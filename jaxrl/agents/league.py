@@ -232,8 +232,9 @@ def step_all(
         (state.params, state.opt_state), state.policies, first, second, state.iteration
     )
     iteration = state.iteration + 1
-    sums = tuple(x + iteration[0] * own[0] for x, own in zip(state.sums, current, strict=True))
-    return state._replace(params=params, opt_state=opt_state, policies=policies, sums=sums, iteration=iteration), losses
+    first, second = (x + iteration[0] * own[0] for x, own in zip(state.sums, current, strict=True))
+    learned = state._replace(params=params, opt_state=opt_state, policies=policies)
+    return learned._replace(sums=(first, second), iteration=iteration), losses
 
 
 def copied(game: Game, config: LeagueConfig, state: LeagueState) -> LeagueState:

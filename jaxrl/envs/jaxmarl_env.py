@@ -8,7 +8,8 @@ import contextlib
 import dataclasses
 import inspect
 import io
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -105,7 +106,7 @@ def find_jaxmarl(env_id: str) -> Callable[..., JaxMARL]:
         ArgumentError: JaxMARL is not installed, or knows no such environment.
     """
     try:
-        with contextlib.redirect_stdout(io.StringIO()):  # which modules it has found
+        with _quiet():
             import jaxmarl
     except ImportError as error:
         raise ArgumentError("env_id", f"needs JaxMARL ({INSTALL})", env_id) from error
@@ -116,7 +117,7 @@ def find_jaxmarl(env_id: str) -> Callable[..., JaxMARL]:
 
     def environment(**options: Any) -> JaxMARL:
         try:
-            with contextlib.redirect_stdout(io.StringIO()):
+            with _quiet():
                 env = jaxmarl.make(name, **options)
         except Exception as error:
             if options:  # which the caller names
@@ -127,6 +128,14 @@ def find_jaxmarl(env_id: str) -> Callable[..., JaxMARL]:
         return from_jaxmarl(env, env_id)
 
     return environment
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the notes of JaxMARL about modules that it has not found, and of what these import."""
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        yield
 
 
 def _check_known(options: dict[str, Any], kind: type, env_id: str) -> None:

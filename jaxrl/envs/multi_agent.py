@@ -6,11 +6,11 @@ The interface is that of gymnax 1.0 (see `jaxrl.envs.foreign`) with an axis for 
     step(key, state, actions [M], params) -> (observations [M, ...], state, rewards [M], terminated, truncated, info)
 
 An episode ends for all agents at once: `terminated` and `truncated` are scalars. `info["final_observation"]` is
-`[M, ...]`, and so are `legal_actions(state, params)` and `info["final_legal_actions"]`, where there are any.
+`[M, ...]`, and so are `legal_actions(state, params)` and `info["final_legal_actions"]`, where not all are legal.
 
-All agents of one environment are lanes of a vectorised one, as M environments would be. Whoever learns from these
-learns one policy that all agents share, from what each of them sees and earns. With PPO, this is IPPO with shared
-parameters (de Witt et al. 2020, https://arxiv.org/abs/2011.09533).
+All agents of one environment are lanes of a vectorised one, as M environments would be. An agent that learns from these
+learns one policy that all share, from what each of them sees and earns. With PPO, this is IPPO with shared parameters
+(de Witt et al. 2020, https://arxiv.org/abs/2011.09533).
 """
 
 from abc import ABC, abstractmethod
@@ -64,28 +64,29 @@ def lanes(env: MultiAgentEnvironment, params: Any, num_envs: int) -> tuple[Calla
     States of environments are `[E, ...]`.
     """
 
-    def flat(x: PyTree) -> PyTree:
-        return jax.tree.map(lambda x: x.reshape(num_envs * env.num_agents, *x.shape[2:]), x)
-
-    def each(x: Array) -> Array:
-        return jnp.repeat(jnp.asarray(x, bool), env.num_agents)
-
     def legal_in(states: PyTree) -> Array | None:
-        return flat(jax.vmap(lambda state: env.legal_actions(state, params))(states))
+        return _flat(jax.vmap(lambda state: env.legal_actions(state, params))(states))
 
     def reset(key: Array) -> tuple[PyTree, PyTree, Array | None]:
         observations, states = jax.vmap(lambda key: env.reset(ordinary(key), params))(
             jax.random.split(as_keys(key), num_envs)
         )
-        return states, flat(observations), legal_in(states)
+        return states, _flat(observations), legal_in(states)
 
     def step(states: PyTree, actions: Array, key: Array) -> tuple:
         own = actions.reshape(num_envs, env.num_agents, *actions.shape[1:])
         observations, states, rewards, terminated, truncated, info = jax.vmap(
             lambda key, state, action: env.step(ordinary(key), state, action, params)
         )(jax.random.split(inline(key), num_envs), states, own)
-        ended = [flat(rewards).astype(jnp.float32), each(terminated), each(truncated & ~terminated)]
-        final = flat(info["final_observation"]), flat(info.get("final_legal_actions"))
-        return (states, flat(observations), legal_in(states)), ended, final, None
+        ends = [jnp.repeat(x, env.num_agents) for x in (terminated, truncated & ~terminated)]
+        legal = legal_in(states)
+        last = None if legal is None else _flat(info["final_legal_actions"]) if "final_legal_actions" in info else legal
+        final = _flat(info["final_observation"]), last
+        return (states, _flat(observations), legal), [_flat(rewards).astype(jnp.float32), *ends], final, None
 
     return reset, step
+
+
+def _flat(x: PyTree) -> PyTree:
+    """`[E M, ...]` of `[E, M, ...]`."""
+    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), x)

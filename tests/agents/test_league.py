@@ -160,8 +160,10 @@ def test_it_goes_on_from_any_state() -> None:
 def test_its_answer_is_the_average_of_the_first_main_agent_or_the_equilibrium() -> None:
     """The average weighs iteration t with t, and copies every one, which makes it easy to see."""
     sizes = {"main_agents": 1, "main_exploiters": 1, "league_exploiters": 0, "copy_every": 1, "capacity": 16}
-    config = LeagueConfig(num_steps=1, **sizes)  # type: ignore[arg-type]
-    agents = [league(GAME, NETWORK, dataclasses.replace(config, answer=x)) for x in ("average", "equilibrium")]
+    config = LeagueConfig(num_steps=1, **sizes)
+    agents: list[Any] = [
+        league(GAME, NETWORK, dataclasses.replace(config, answer=x)) for x in ("average", "equilibrium")
+    ]
     trainer = from_rules(agents[0], jnp.int32(0), 2)
     start = jax.jit(trainer.init)(jax.random.key(0), HPARAMS)
     end, metrics = jax.jit(lambda x: jax.lax.scan(lambda s, _: trainer.step(s), x, length=3))(start)
