@@ -115,6 +115,9 @@ def make_opponent(name: str, trained: TrainedPolicy) -> games.Player | Engine:
     Raises:
         ArgumentError: the policy plays no game, or the opponent is not known, or plays another game.
     """
+    if isinstance(trained.env, TensorGame):
+        rule = "is for games in which both players see the whole position; of this one, NashConv is measured instead"
+        raise ArgumentError("against", rule, got=trained.env.name)
     if not isinstance(trained.env, GameEnvironment):
         raise ArgumentError(
             "against", "needs a run in a game, such as game:connect_four", trained.env, trained.env.name

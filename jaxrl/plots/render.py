@@ -14,6 +14,7 @@ from jaxrl.envs.game import GameEnvironment
 from jaxrl.envs.grid_world import GridWorld
 from jaxrl.envs.minatar import MinAtar
 from jaxrl.envs.tensor_game import TensorGame
+from jaxrl.game_theory.rules import pot_in
 from jaxrl.plots.game_boards import draw_position, players
 from jaxrl.plots.grid_values import grid_board
 from jaxrl.plots.palette import (
@@ -129,7 +130,9 @@ def draw(env: Any, observation: Any, before: Any = None) -> tuple[Image.Image, L
     if isinstance(env, GameEnvironment):
         return draw_position(env.game, array, None if before is None else to_numpy(before)), players()
     if isinstance(env, TensorGame) and array.shape == ():
-        return _draw_label(env.game.labels[int(array)].split(" ")), []
+        label = env.game.labels[int(array)]
+        pot = pot_in(env.game.name, label)
+        return _draw_label([*label.split(" "), *([] if pot is None else [f"pot {pot[0]} + {pot[1]}"])]), []
     if isinstance(env, MinAtar) and array.ndim == 3 and array.shape[-1] == len(env.game.channels):
         return _draw_board(array), [(name, _colour(c)) for c, name in enumerate(env.game.channels)]
     physics = {("CartPole-v1", (4,)): _draw_cart_pole, ("Pendulum-v1", (3,)): _draw_pendulum}
