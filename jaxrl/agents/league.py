@@ -9,13 +9,17 @@ games are against those who are hard to beat. p = 0 draws uniformly. One main ag
 where it plays itself alone, fictitious self-play where it never does, and OpenAI Five where it does in 80 % of its
 games (Berner et al. 2019, https://arxiv.org/abs/1912.06680).
 
-What the league has learned is a mixture of its players: the equilibrium of the matrix game between them (Nash
-averaging, Balduzzi et al. 2018, https://arxiv.org/abs/1806.02643). Learners are those of `self_play_ppo`, from all
-games that there could be, so that a share of games is a weight.
+What the league has learned is the average policy of its first main agent, by reach, as in `self_play_ppo`, or the
+equilibrium of the matrix game between all copies (Nash averaging, Balduzzi et al. 2018,
+https://arxiv.org/abs/1806.02643). The equilibrium is better where a few players span the game, as in a disc game. In
+poker no copies stand for all that could be played: one exploiter that none of them beats is the whole equilibrium.
+
+Learners are those of `self_play_ppo`, from all games that there could be, so that a share of games is a weight. An
+exploiter that starts anew has the learning rate of the start, but the magnet of the main agents.
 """
 
 import dataclasses
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -52,7 +56,9 @@ class LeagueConfig(SelfPlayConfig):
     copy_every: Annotated[int, Interval(gt=0, lt=2**31)] = 100
     """Iterations after which every learner leaves a copy of its policy."""
     capacity: Annotated[int, Interval(gt=1, lt=2**16)] = 256
-    """The most copies. Then new ones replace the oldest."""
+    """The most copies. Then new ones replace those that the equilibrium plays least."""
+    answer: Literal["average", "equilibrium"] = "average"
+    """What is evaluated: the average policy of the first main agent, or the equilibrium mixture of all copies."""
 
     @property
     def learners(self) -> int:
@@ -65,7 +71,7 @@ class LeagueConfig(SelfPlayConfig):
 class LeagueHparams(SelfPlayHparams):
     """Hyperparameters of a league. `past` and `spread` play no part."""
 
-    self_play: Annotated[float, Interval(ge=0, le=1)] = 0.5
+    self_play: Annotated[float, Interval(ge=0, le=1)] = 0.8
     """Share of a main agent's games against itself; the others are against copies."""
     pfsp_exponent: Annotated[float, Ge(0)] = 2.0
     """p of the weights (1 − x)^p of copies; 0 for uniform weights."""
@@ -79,20 +85,24 @@ class LeagueState(NamedTuple):
     Attributes:
         params, opt_state: of the learners, `[L, ...]`.
         policies: of the learners, `[L, I, A]`.
+        sums: the weighted sums of both plans of the first main agent, `[S]`; iteration t has the weight t.
         plans: of the copies, in both seats, `[K, S]`.
         payoffs: what each copy wins from each other, the mean of both seats, `[K, K]`.
         weights: the equilibrium mixture of the copies, `[K]`.
+        numbers: of the copies, in the order in which they came, int32 `[K]`; −1 where there is none.
         size: copies so far, int32.
-        iteration: of each learner so far, float32.
+        iteration: of each learner since it began, float32 `[L]`.
         hparams: the hyperparameters.
     """
 
     params: PyTree
     opt_state: PyTree
     policies: Array
+    sums: tuple[Array, Array]
     plans: tuple[Array, Array]
     payoffs: Array
     weights: Array
+    numbers: Array
     size: Array
     iteration: Array
     hparams: Any
@@ -108,9 +118,10 @@ def league(game: Game, network: Network, config: LeagueConfig | None = None) -> 
 
     Returns:
         An agent with hyperparameters `LeagueHparams`. One update is of `copy_every` iterations of all learners. It acts
-        with the first main agent, and is evaluated with the equilibrium mixture of the copies. Its metrics are
-        `nash_conv` of that mixture, `nash_conv_last` of the first main agent, `nash_conv_uniform` of the uniform
-        mixture, `mixed`, how many copies the mixture plays effectively, and `loss`.
+        with the first main agent, and is evaluated with its average policy, or with the equilibrium of the copies. Its
+        metrics are `nash_conv` of what is evaluated, `nash_conv_average` and `nash_conv_equilibrium` of both,
+        `nash_conv_last` of the first main agent, `nash_conv_uniform` of the uniform mixture of the copies, `mixed`, how
+        many copies the equilibrium plays effectively, and `loss`.
 
     Raises:
         ArgumentError: an argument is of the wrong kind, there is no main agent, or not enough room for copies.
@@ -128,10 +139,13 @@ def league(game: Game, network: Network, config: LeagueConfig | None = None) -> 
         policies = jax.vmap(lambda x: tables(game, network, x, seen)[0])(params)
         own = [game_theory.plan(game, policies[0], i) for i in (0, 1)]
         first, second = (jnp.zeros((config.capacity, len(x)), x.dtype) for x in own)
+        sums = jnp.zeros_like(own[0]), jnp.zeros_like(own[1])
         nothing = jnp.zeros((config.capacity, config.capacity), policies.dtype)
+        numbers, began = jnp.full(config.capacity, -1, jnp.int32), jnp.zeros(learners)
         start = LeagueState(
-            params, opt_state, policies, (first, second), nothing, nothing[0], jnp.int32(0), jnp.float32(0), hparams
-        )
+            params, opt_state, policies, sums, (first, second), nothing, nothing[0], numbers, jnp.int32(0), began,
+            hparams,
+        )  # fmt: skip
         return copied(game, config, start)
 
     def update(state: LeagueState, batch: Any, key: Array, env_steps: Array, constants: PyTree = ()) -> Any:
@@ -145,7 +159,7 @@ def league(game: Game, network: Network, config: LeagueConfig | None = None) -> 
         state = restarted(game, network, seen, config, copied(game, config, state), key)
         return state, measured(game, config, state) | {"loss": Mean.of(losses.mean())}, ()
 
-    return table_agent(init, update, lambda state: mixture(game, state, state.weights), lambda state: state.policies[0])
+    return table_agent(init, update, lambda state: answer(game, config, state), lambda state: state.policies[0])
 
 
 def check_league(config: LeagueConfig) -> None:
@@ -175,14 +189,9 @@ def pfsp_weights(scores: Array, exponent: Array, present: Array) -> Array:
     return jnp.where(total > 0, weights / jnp.where(total > 0, total, 1), present / present.sum())
 
 
-def present_in(config: LeagueConfig, state: LeagueState) -> Array:
-    """Which places have a copy, bool `[K]`."""
-    return jnp.arange(config.capacity) < state.size
-
-
 def places(config: LeagueConfig, state: LeagueState) -> Array:
     """The places of the last copies of all learners, int32 `[L]`."""
-    return (state.size - config.learners + jnp.arange(config.learners)) % config.capacity
+    return jnp.argsort(state.numbers)[-config.learners :]
 
 
 def opponents(config: LeagueConfig, state: LeagueState) -> Array:
@@ -190,7 +199,7 @@ def opponents(config: LeagueConfig, state: LeagueState) -> Array:
 
     A score of 1 is the most that it wins from any copy, 0 as great a loss.
     """
-    payoffs, present = state.payoffs[places(config, state)], present_in(config, state)
+    payoffs, present = state.payoffs[places(config, state)], state.numbers >= 0
     most = jnp.where(present, jnp.abs(payoffs), 0).max(-1, keepdims=True)
     scores = (1 + payoffs / jnp.where(most > 0, most, 1)) / 2
     return pfsp_weights(scores, state.hparams.pfsp_exponent, present)
@@ -209,30 +218,39 @@ def step_all(
         share[:, None] * own[target] + (1 - share)[:, None] * (weights @ copies)
         for own, copies in zip(current, state.plans, strict=True)
     )
-    optimizer, magnet = optimizer_at(hparams, state.iteration), magnet_at(hparams, state.iteration)
+    magnet = magnet_at(hparams, state.iteration[0])  # of the main agents, who never start anew
 
-    def learn(params: PyTree, opt_state: PyTree, policy: Array, first: Array, second: Array) -> Any:
+    def learn(start: PyTree, policy: Array, first: Array, second: Array, iteration: Array) -> Any:
+        optimizer = optimizer_at(hparams, iteration)
         found = experience_against(game, policy, (first, second))
-        start = params, opt_state
         (params, opt_state), loss, _ = climb(
             game, network, seen, optimizer, config.num_steps, start, policy, found, hparams.clip, magnet
         )
         return params, opt_state, tables(game, network, params, seen)[0], loss
 
-    params, opt_state, policies, losses = jax.vmap(learn)(state.params, state.opt_state, state.policies, first, second)
+    params, opt_state, policies, losses = jax.vmap(learn)(
+        (state.params, state.opt_state), state.policies, first, second, state.iteration
+    )
     iteration = state.iteration + 1
-    return state._replace(params=params, opt_state=opt_state, policies=policies, iteration=iteration), losses
+    first, second = (x + iteration[0] * own[0] for x, own in zip(state.sums, current, strict=True))
+    learned = state._replace(params=params, opt_state=opt_state, policies=policies)
+    return learned._replace(sums=(first, second), iteration=iteration), losses
 
 
 def copied(game: Game, config: LeagueConfig, state: LeagueState) -> LeagueState:
-    """The league with a copy of each learner, its payoffs, and the new mixture."""
-    state = state._replace(size=state.size + config.learners)
-    at = places(config, state)
+    """The league with a copy of each learner, its payoffs, and the new equilibrium.
+
+    The copies take free places, or those of copies that the equilibrium plays least, so that it hardly changes. Without
+    those whom they beat, others would come back.
+    """
+    at = jnp.argsort(jnp.where(state.numbers >= 0, state.weights, -1))[: config.learners]
+    numbers = state.numbers.at[at].set(state.size + jnp.arange(config.learners))
+    state = state._replace(numbers=numbers, size=state.size + config.learners)
     own = [jax.vmap(lambda x, i=i: game_theory.plan(game, x, i))(state.policies) for i in (0, 1)]
     first, second = (copies.at[at].set(x) for copies, x in zip(state.plans, own, strict=True))
     won = (expected_payoffs(game, own[0], second) - expected_payoffs(game, first, own[1]).T) / 2
     payoffs = state.payoffs.at[at].set(won).at[:, at].set(-won.T)
-    weights = matrix_equilibrium(payoffs, present_in(config, state))[0]
+    weights = matrix_equilibrium(payoffs, state.numbers >= 0)[0]
     return state._replace(plans=(first, second), payoffs=payoffs, weights=weights)
 
 
@@ -252,7 +270,8 @@ def restarted(
 
     params, opt_state = jax.tree.map(choose, fresh, (state.params, state.opt_state))
     policies = jax.vmap(lambda x: tables(game, network, x, seen)[0])(params)
-    return state._replace(params=params, opt_state=opt_state, policies=policies)
+    iteration = jnp.where(anew, 0, state.iteration)
+    return state._replace(params=params, opt_state=opt_state, policies=policies, iteration=iteration)
 
 
 def mixture(game: Game, state: LeagueState, weights: Array) -> Array:
@@ -261,14 +280,22 @@ def mixture(game: Game, state: LeagueState, weights: Array) -> Array:
     return game_theory.behaviour(game, (first, second))
 
 
+def answer(game: Game, config: LeagueConfig, state: LeagueState) -> Array:
+    """The policy `[I, A]` that is evaluated."""
+    if config.answer == "average":
+        return game_theory.behaviour(game, state.sums)
+    return mixture(game, state, state.weights)
+
+
 def measured(game: Game, config: LeagueConfig, state: LeagueState) -> Metrics:
     """How far the league is from an equilibrium."""
-    present = present_in(config, state)
+    present = state.numbers >= 0
     entropy = -(state.weights * jnp.log(jnp.maximum(state.weights, 1e-30))).sum()
     found = measure(
         game,
-        nash_conv=mixture(game, state, state.weights),
+        nash_conv_average=game_theory.behaviour(game, state.sums),
+        nash_conv_equilibrium=mixture(game, state, state.weights),
         nash_conv_last=state.policies[0],
         nash_conv_uniform=mixture(game, state, present / present.sum()),
     )
-    return found | {"mixed": Mean.of(jnp.exp(entropy))}
+    return found | {"nash_conv": found[f"nash_conv_{config.answer}"], "mixed": Mean.of(jnp.exp(entropy))}

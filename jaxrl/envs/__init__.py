@@ -5,6 +5,7 @@ from jaxrl.envs.grid_world import GridWorld
 from jaxrl.envs.gymnasium_env import from_gymnasium
 from jaxrl.envs.host import HostEnvironment, HostError
 from jaxrl.envs.minatar import GAMES
+from jaxrl.envs.multi_agent import MultiAgentEnvironment
 from jaxrl.envs.probing import check_resets
 from jaxrl.envs.registry import describe_env, describe_rules, make
 from jaxrl.envs.rollout import rollout

@@ -11,6 +11,7 @@ from jaxrl.arguments import ArgumentError
 from jaxrl.envs.base import Environment
 from jaxrl.envs.foreign import adapt, is_box, says_legal
 from jaxrl.envs.host import HostEnvironment
+from jaxrl.envs.multi_agent import MultiAgentEnvironment
 from jaxrl.precision import single
 from jaxrl.random import as_keys
 from jaxrl.types import Array, PyTree
@@ -35,12 +36,14 @@ def check_resets(env: Any, params: Any) -> None:
 
     It acts at random in a few copies, among the legal actions. An environment that does not reset itself ends again in
     every step after the end of its first episode: learners would see nothing but its last state. What environments on
-    the host do, and those whose parameters are traced, is not known.
+    the host do, those of several agents, and those whose parameters are traced, is not known.
 
     Raises:
         ArgumentError: it does not reset itself, or a state has no legal action.
     """
-    if isinstance(env, HostEnvironment) or any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves(params)):
+    if isinstance(env, HostEnvironment | MultiAgentEnvironment) or any(
+        isinstance(x, jax.core.Tracer) for x in jax.tree.leaves(params)
+    ):
         return
     own = isinstance(env, Environment)
     resets = own or type(env).__module__.startswith("gymnax.")

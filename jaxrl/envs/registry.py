@@ -19,9 +19,12 @@ from jaxrl.envs.foreign import check_interface
 from jaxrl.envs.grid_world import GridWorld
 from jaxrl.envs.gymnasium_env import PREFIX, find_gymnasium
 from jaxrl.envs.host import HostEnvironment
+from jaxrl.envs.jaxmarl_env import PREFIX as JAXMARL
+from jaxrl.envs.jaxmarl_env import find_jaxmarl
 from jaxrl.envs.lqr import LQR
 from jaxrl.envs.maps import map_text
 from jaxrl.envs.minatar import GAMES, MinAtar
+from jaxrl.envs.multi_agent import MultiAgentEnvironment
 from jaxrl.envs.pixel_pong import PixelPong
 from jaxrl.envs.planar_hopper import PlanarHopper
 from jaxrl.envs.robots import PREFIXES, find_robot
@@ -56,8 +59,9 @@ def make(env_id: str, rules: str | None = None, **options: Any) -> tuple[Any, An
         env_id: a name in `NAMES`, any name that gymnax knows, `"game:NAME"` for a game of two players, which one agent
             plays for both (see `jaxrl.games` and `jaxrl.game_theory`), `"gymnasium:NAME"` for an environment of
             gymnasium or `"atari:NAME"` for an Atari game, which step on the host, `"brax:NAME"` or `"playground:NAME"`
-            for a robot of brax or MuJoCo Playground, or `"module:factory"` for a function that returns an environment
-            with gymnax 1.0's interface, or such an environment and its parameters.
+            for a robot of brax or MuJoCo Playground, `"jaxmarl:NAME"` for several agents in JaxMARL, or
+            `"module:factory"` for a function that returns an environment with gymnax 1.0's interface, or such an
+            environment and its parameters.
         rules: for MinAtar's games, "original" (the default: 6 actions, sticky 0.1, ramping, no cap) or "gymnax"
             (minimal actions, no sticky actions, episodes truncated after 1000 steps, in Freeway after 2500).
         options: for "GridWorld", the arguments of `jaxrl.envs.grid_world.GridWorld`, such as `map` and
@@ -87,7 +91,7 @@ def describe_rules(env: Any, params: Any) -> str:
     """The rules of an environment in one line, printed beside every score."""
     if isinstance(env, Environment):
         return env.describe_rules(params)
-    if isinstance(env, HostEnvironment):
+    if isinstance(env, HostEnvironment | MultiAgentEnvironment):
         return env.rules
     return describe_params(params, getattr(env, "default_params", None))
 
@@ -137,6 +141,8 @@ def _find_factory(env_id: str, rules: str | None) -> Callable[..., Any]:
         return find_gymnasium(env_id.removeprefix(f"{PREFIX}:"))
     if env_id.startswith(f"{ATARI}:"):
         return find_atari(env_id.removeprefix(f"{ATARI}:"))
+    if env_id.startswith(f"{JAXMARL}:"):
+        return find_jaxmarl(env_id)
     if env_id.partition(":")[0] in PREFIXES:
         return find_robot(env_id)
     if ":" not in env_id:

@@ -10,6 +10,7 @@ from jaxrl.arguments import ArgumentError
 from jaxrl.envs.base import Environment
 from jaxrl.envs.foreign import check_interface, is_box
 from jaxrl.envs.host import HostEnvironment
+from jaxrl.envs.multi_agent import MultiAgentEnvironment
 from jaxrl.types import Box, Discrete, PyTree
 
 
@@ -41,10 +42,13 @@ def action_space_of(env: Any, params: Any) -> Discrete | Box:
 
 
 def observation_of(env: Any, params: Any) -> PyTree:
-    """The shape and dtype of an observation, as `jax.ShapeDtypeStruct`s."""
+    """The shape and dtype of an observation, of one agent if there are several, as `jax.ShapeDtypeStruct`s."""
     if isinstance(env, HostEnvironment):
         return env.example.observation
-    return jax.eval_shape(env.reset, jax.random.key(0), params)[0]
+    observation = jax.eval_shape(env.reset, jax.random.key(0), params)[0]
+    if isinstance(env, MultiAgentEnvironment):
+        return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), observation)
+    return observation
 
 
 def num_discrete_actions(env: Any, params: Any) -> int:

@@ -11,6 +11,7 @@ from jaxrl import game_theory
 from jaxrl.arguments import renaming
 from jaxrl.envs.base import Environment, EnvParams
 from jaxrl.game_theory import Game
+from jaxrl.game_theory.rules import ACTION_NAMES
 from jaxrl.game_theory.sequence_form import CHANCE, END
 from jaxrl.types import Array
 
@@ -61,6 +62,11 @@ class TensorGame(Environment):
     @property
     def default_params(self) -> TensorGameParams:
         return TensorGameParams()
+
+    @property
+    def action_names(self) -> tuple[str, ...]:
+        """What the actions are called; empty if they have no names."""
+        return ACTION_NAMES.get(self.game.name, ())
 
     def describe_rules(self, params: Any) -> str:
         del params

@@ -12,6 +12,7 @@ from jaxrl.arguments import ArgumentError
 from jaxrl.envs.base import Environment, clipped
 from jaxrl.envs.foreign import adapt
 from jaxrl.envs.host import HostEnvironment, shapes_only
+from jaxrl.envs.multi_agent import MultiAgentEnvironment, lanes
 from jaxrl.precision import single
 from jaxrl.random import as_keys
 from jaxrl.types import Array, Mean, Metrics, PyTree, Transition
@@ -47,7 +48,7 @@ class VectorEnv(NamedTuple):
     store and `decode` turns into what agents see.
 
     Attributes:
-        num_envs: N.
+        num_envs: N; of environments with M agents, M times as many as there are environments.
         reset: `(key) -> VectorState`.
         stagger: `(VectorState, key) -> VectorState`: the same states at random times of their episodes, so that these
             do not all end at their time limit at once. Only of jaxrl's own environments, whose clocks are known.
@@ -77,7 +78,8 @@ class VectorEnv(NamedTuple):
 def vectorize(env: Any, params: Any, num_envs: int) -> VectorEnv:
     """`num_envs` copies of an environment, jaxrl's own or any with gymnax 1.0's interface, stepped in lockstep.
 
-    Of an environment that steps on the host, `jaxrl.evaluate` and the trainers make the copies.
+    Of an environment that steps on the host, `jaxrl.evaluate` and the trainers make the copies. Those with M agents
+    have N = num_envs M lanes, one for each agent.
 
     An environment with a box of actions receives them clipped to it. The transition keeps the original actions, because
     the policy assigned its probability to those.
@@ -91,6 +93,9 @@ def vectorize(env: Any, params: Any, num_envs: int) -> VectorEnv:
     own, host = isinstance(env, Environment), env if isinstance(env, HostEnvironment) else None
     if host is not None:
         reset_envs, step_envs = shapes_only(host, num_envs)
+    elif isinstance(env, MultiAgentEnvironment):
+        reset_envs, step_envs = lanes(env, params, num_envs)
+        num_envs *= env.num_agents
     else:
         reset_envs, step_envs = (_own if own else _gymnax)(env, params, num_envs)
     elapse = _stagger(env, params, num_envs) if own else None

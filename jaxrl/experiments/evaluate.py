@@ -92,7 +92,7 @@ def report(trained: TrainedPolicy, options: Options, closing: ExitStack) -> None
     envs = vectorize(env, trained.env_params, options.episodes)
 
     def play(agent_state: PyTree, key: Array) -> Evaluation:
-        policy, memory = partial(trained.agent.policy, agent_state), trained.agent.memory(agent_state, options.episodes)
+        policy, memory = partial(trained.agent.policy, agent_state), trained.agent.memory(agent_state, envs.num_envs)
         return evaluate(policy, envs, key, options.max_steps, memory)
 
     evaluate_run = play if envs.host is not None else jax.jit(play)
@@ -132,6 +132,9 @@ def make_opponent(name: str, trained: TrainedPolicy) -> games.Player | Engine:
     Raises:
         ArgumentError: the policy plays no game, or the opponent is not known, or plays another game.
     """
+    if isinstance(trained.env, TensorGame):
+        rule = "is for games in which both players see the whole position; of this one, NashConv is measured instead"
+        raise ArgumentError("against", rule, got=trained.env.name)
     if not isinstance(trained.env, GameEnvironment):
         raise ArgumentError(
             "against", "needs a run in a game, such as game:connect_four", trained.env, trained.env.name

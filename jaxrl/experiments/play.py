@@ -21,6 +21,7 @@ from jaxrl.cli.parse import parse
 from jaxrl.distributions import epsilon_greedy
 from jaxrl.envs import HostEnvironment, action_space_of, describe_rules, num_discrete_actions
 from jaxrl.envs.game import GameEnvironment
+from jaxrl.envs.tensor_game import TensorGame
 from jaxrl.formatting import format_mean, format_return
 from jaxrl.loading import load
 from jaxrl.plots.video import play, save_video
@@ -126,6 +127,8 @@ def play_against(options: Options) -> None:
     if options.policy == "keyboard":
         raise ArgumentError("POLICY", "must be random, or the directory of a run, to play against", got="keyboard")
     env_id, env, _, policy, agent_state, memory = player(options)
+    if isinstance(env, TensorGame):
+        raise ArgumentError("human", "is for games in which both players see the whole position", got=env_id)
     if not isinstance(env, GameEnvironment):
         raise ArgumentError("human", "is for games of two players, such as --env game:connect_four", got=env_id)
     print(f"{env_id} ({env.game})")

@@ -41,10 +41,12 @@ def build(name: str, rules: Rules) -> Game:
         rules: what happens after each history.
 
     Raises:
-        ArgumentError: a player forgets what it knew or did, its actions differ within an information set, the
-            probabilities of chance do not add up to 1, or there are more than a million positions.
+        ArgumentError: nobody decides anything, a player forgets what it knew or did, its actions differ within an
+            information set, the probabilities of chance do not add up to 1, or there are more than a million positions.
     """
     positions, sets, in_set = _explore(rules)
+    if not sets:
+        raise ArgumentError("rules", "must let a player decide something", got="a game without a decision")
     order = sorted(range(len(sets)), key=lambda i: (sets[i].player, sets[i].depth, i))
     number = {old: new for new, old in enumerate(order)}
     sets = [sets[i]._replace(parent=_renumber(sets[i].parent, number)) for i in order]

@@ -122,6 +122,33 @@ def blotto_payoffs(coins: int = 5, fields: int = 3) -> np.ndarray:
 CARDS = ("J", "Q", "K")
 
 
+ACTION_NAMES = {
+    "kuhn_poker": ("pass", "bet"),
+    "leduc_poker": ("fold", "call", "raise"),
+    "rock_paper_scissors": ("rock", "paper", "scissors"),
+    "biased_rock_paper_scissors": ("rock", "paper", "scissors"),
+}
+"""What actions are called, of games in which they have names."""
+
+
+def pot_in(name: str, information: str) -> tuple[int, int] | None:
+    """What both players of a poker game have paid in an information set; None of other games.
+
+    Args:
+        name: of the game.
+        information: the label of the set, with the bets so far.
+    """
+    if name not in ("kuhn_poker", "leduc_poker"):
+        return None
+    paid = [1, 1]
+    bets = [information[1:]] if name == "kuhn_poker" else information.split(" ")[1::2]
+    for number, moves in enumerate(bets, 1):
+        for i, move in enumerate(moves):
+            if move != "p" and move != "f":  # a bet, a raise or a call
+                paid[i % 2] = max(paid) + (move == "b") + 2 * number * (move == "r")
+    return paid[0], paid[1]
+
+
 def kuhn_poker(history: History) -> Turn | Chance | End:
     """Kuhn's poker (1950): three cards, one bet. Action 0 passes, 1 bets; its value is −1/18."""
     if len(history) < 2:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MEASURES = {
-    "nash_conv": "NashConv of the average policy",
+    "nash_conv": "NashConv",
     "episode_return": "training return",
     EVAL_RETURN: "evaluation return",
 }

@@ -14,10 +14,14 @@ CURVES = {
     "nash_conv_last": "last policy",
     "nash_conv": "average policy",
     "nash_conv_network": "network that represents the average",
-    "nash_conv_uniform": "uniform mixture of all copies",
 }
 """The columns that are drawn, and what they are of."""
-OF_A_LEAGUE = {"nash_conv": "equilibrium mixture of all copies", "nash_conv_last": "main agent"}
+OF_A_LEAGUE = {
+    "nash_conv_last": "main agent",
+    "nash_conv_average": "average policy of the main agent",
+    "nash_conv_equilibrium": "equilibrium mixture of all copies",
+    "nash_conv_uniform": "uniform mixture of all copies",
+}
 
 
 def draw_nash_conv(metrics: Path, title: str, picture: Path) -> None:
@@ -33,14 +37,14 @@ def draw_nash_conv(metrics: Path, title: str, picture: Path) -> None:
         f"; {seeds} seeds and their mean" if seeds > 1 else ""
     )
     figure, axes = new_figure(title, subtitle, unit_of(columns).words, "NashConv")
-    words = CURVES | (OF_A_LEAGUE if "nash_conv_uniform" in columns else {})
+    words = OF_A_LEAGUE if "nash_conv_uniform" in columns else CURVES
     lines = {name: label for name, label in words.items() if name in columns}
     for colour, (name, label) in zip(LINES, lines.items(), strict=False):
         steps, values = align_curves(read_curves(metrics, name).values())
         values = np.maximum(values, 1e-9)
         if len(values) > 1:
             axes.plot(steps, values.T, color=colour, linewidth=0.6, alpha=0.3)
-        dashed = "--" if name == "nash_conv_network" else "-"
+        dashed = "--" if name == "nash_conv_network" else "-" if values.shape[1] > 1 else "o"  # one row is a point
         axes.plot(steps, np.exp(np.log(values).mean(0)), dashed, color=colour, label=label)
     axes.set(xscale="log", yscale="log")
     axes.grid(alpha=0.2, which="both")

@@ -15,6 +15,7 @@ from jaxrl.envs.grid_world import GridWorld
 from jaxrl.envs.minatar import MinAtar
 from jaxrl.envs.pixel_pong import BRIGHTNESS, SIDE, PixelPong
 from jaxrl.envs.tensor_game import TensorGame
+from jaxrl.game_theory.rules import pot_in
 from jaxrl.networks.layers import is_stack
 from jaxrl.plots.game_boards import draw_position, players
 from jaxrl.plots.grid_values import grid_board
@@ -131,7 +132,9 @@ def draw(env: Any, observation: Any, before: Any = None) -> tuple[Image.Image, L
     if isinstance(env, GameEnvironment):
         return draw_position(env.game, array, None if before is None else to_numpy(before)), players()
     if isinstance(env, TensorGame) and array.shape == ():
-        return _draw_label(env.game.labels[int(array)].split(" ")), []
+        label = env.game.labels[int(array)]
+        pot = pot_in(env.game.name, label)
+        return _draw_label([*label.split(" "), *([] if pot is None else [f"pot {pot[0]} + {pot[1]}"])]), []
     if isinstance(env, MinAtar) and array.ndim == 3 and array.shape[-1] == len(env.game.channels):
         return _draw_board(array), [(name, _colour(c)) for c, name in enumerate(env.game.channels)]
     if isinstance(env, PixelPong) and array.shape[-2:] == (SIDE, SIDE):
@@ -270,6 +273,23 @@ def draw_rods(rods: np.ndarray) -> np.ndarray:
         draw.line((*ends[0], *ends[1]), _colour(i), 10)
         for end in ends:
             draw.circle(end, 5, _colour(i))
+    return np.asarray(picture)
+
+
+def draw_discs(places: np.ndarray, radii: np.ndarray, num_agents: int) -> np.ndarray:
+    """Draws agents and landmarks as discs on the square from −1.5 to 1.5, uint8 `[BOARD, BOARD, 3]`.
+
+    Args:
+        places: of the agents, then of the landmarks, `[D, 2]`.
+        radii: `[D]`.
+        num_agents: how many of them are agents. Landmarks are grey.
+    """
+    picture, scale = Image.new("RGB", (BOARD, BOARD), BACKGROUND), BOARD / 3
+    draw = ImageDraw.Draw(picture)
+    discs = list(enumerate(zip(np.nan_to_num(places).clip(-10, 10), radii, strict=True)))
+    for i, ((x, y), radius) in discs[num_agents:] + discs[:num_agents]:
+        colour = _colour(i) if i < num_agents else FAINT
+        draw.circle((BOARD / 2 + x * scale, BOARD / 2 - y * scale), float(radius) * scale, colour)
     return np.asarray(picture)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from jaxrl.arguments import ArgumentError
-from jaxrl.envs import Environment, HostEnvironment, HostError, rollout
+from jaxrl.envs import Environment, HostEnvironment, HostError, MultiAgentEnvironment, rollout
 from jaxrl.envs.digits import DigitImages
 from jaxrl.envs.game import GameEnvironment
 from jaxrl.envs.grid_world import GridWorld
@@ -20,7 +20,7 @@ from jaxrl.envs.tensor_game import TensorGame
 from jaxrl.formatting import format_return
 from jaxrl.plots.game_boards import outcome
 from jaxrl.plots.palette import flat_cells
-from jaxrl.plots.render import draw_rods, frame, render, to_numpy
+from jaxrl.plots.render import draw_discs, draw_rods, frame, render, to_numpy
 from jaxrl.types import Array, Decision, Input, PyTree, Transition
 
 MOST_SAMPLED = 40
@@ -43,10 +43,12 @@ def play(
     """What `save_video` needs: steps of a policy `(agent_state, Input, key) -> Decision` in one environment.
 
     An environment on the host draws its own pictures. If it cannot, a printed note says why. A robot is drawn from its
-    `skeleton(state)`.
+    `skeleton(state)`. Of several agents, the transitions are of the first one, with the mean of all rewards.
     """
     if hasattr(env, "skeleton"):
         return _play_robot(env, env_params, partial(policy, agent_state), memory, key, num_steps)
+    if isinstance(env, MultiAgentEnvironment):
+        return _play_many(env, env_params, partial(policy, agent_state), memory, key, num_steps)
     if not isinstance(env, HostEnvironment):
         compiled = jax.jit(
             lambda agent_state, key: rollout(env, partial(policy, agent_state), key, num_steps, 1, env_params, memory)
@@ -78,6 +80,26 @@ def _play_robot(
     trajectory = jax.device_get(rolled)
     frames = [draw_rods(rods) for rods in trajectory.extras[:, 0]]
     return trajectory._replace(extras=()), list(zip(frames, [*frames[1:], frames[-1]], strict=True))
+
+
+def _play_many(
+    env: MultiAgentEnvironment, env_params: Any, policy: Callable[..., Any], memory: PyTree, key: Array, num_steps: int
+) -> tuple[Transition, Pictures | None]:
+    """`play` of several agents: a picture shows them all, if the environment has `discs(state)`."""
+
+    def act(given: Input, key: Array) -> Decision:
+        decision = policy(given, key)
+        decision = decision if isinstance(decision, Decision) else Decision(decision)
+        shown = env.discs(jax.tree.map(lambda x: x[0], given.env_states)) if hasattr(env, "discs") else None
+        return decision._replace(extras=shown)
+
+    rolled = jax.jit(lambda key: rollout(env, act, key, num_steps, 1, env_params, memory))(key)
+    trajectory, shown = jax.device_get((rolled._replace(extras=()), rolled.extras))
+    first = jax.tree.map(lambda x: x[:, :1], trajectory)._replace(reward=trajectory.reward.mean(1, keepdims=True))
+    if shown is None:
+        return first, None
+    frames = [draw_discs(places, radii, env.num_agents) for places, radii in zip(*shown, strict=True)]
+    return first, list(zip(frames, [*frames[1:], frames[-1]], strict=True))
 
 
 def save_video(

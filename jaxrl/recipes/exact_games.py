@@ -189,14 +189,16 @@ def report(agent: Agent, env: TensorGame, env_params: Any, agent_states: PyTree,
         "exploitability": float(nash_conv.mean() / 2),
         "game_value": float(values.mean()),
         "game_value_per_seed": values.tolist(),
-        **last_row(metrics, "nash_conv_last", "nash_conv_network"),
+        **last_row(metrics, "nash_conv_last", "nash_conv_network", "nash_conv_average", "nash_conv_equilibrium"),
     }
 
 
 def report_league(
     agent: Agent, env: TensorGame, env_params: Any, agent_states: LeagueState, directory: Path
 ) -> dict[str, Any]:
-    """As `report`, and the Elo rating of the first main agent above its first copy, from exact probabilities to win.
+    """As `report`, and the Elo rating of the first main agent's last copy above its first, of those that are left.
+
+    Ratings are from exact probabilities to win.
 
     Draws who beats whom among the copies of the first seed.
     """
@@ -210,10 +212,9 @@ def report_league(
     ratings = []
     for seed in range(len(agent_states.size)):
         state = jax.tree.map(lambda x, seed=seed: np.asarray(x[seed]), agent_states)
-        numbers = np.arange(
-            max(0, int(state.size) - len(state.weights)), int(state.size)
-        )  # of the copies that are left
-        places, names = numbers % len(state.weights), [roles[i % len(roles)] for i in numbers]
+        places = np.argsort(state.numbers)[-min(int(state.size), len(state.numbers)) :]  # in order of time
+        numbers = state.numbers[places]
+        names = [roles[i % len(roles)] for i in numbers]
         elo = elo_of(env.game, [x[places] for x in state.plans])
         mains = np.flatnonzero(numbers % len(roles) == 0)
         ratings.append(float(elo[mains[-1]] - elo[mains[0]]))

@@ -21,7 +21,7 @@ def make_env(task: Task) -> tuple[Any, Any]:
         elif error.name not in ("env", "rules") and not error.name.startswith("env_options"):
             error.name = f"env_options.{error.name}"
         raise
-    if not isinstance(env, envs.Environment | envs.HostEnvironment):
+    if not isinstance(env, envs.Environment | envs.HostEnvironment | envs.MultiAgentEnvironment):
         try:
             adapt(env, env_params)
         except ArgumentError as error:

@@ -10,7 +10,7 @@ from annotated_types import Gt, Interval
 
 from jaxrl import replay
 from jaxrl.arguments import ArgumentError, check, check_kind
-from jaxrl.envs import VectorEnv, VectorState, action_space_of, check_resets, vectorize
+from jaxrl.envs import MultiAgentEnvironment, VectorEnv, VectorState, action_space_of, check_resets, vectorize
 from jaxrl.envs.source import Source
 from jaxrl.training.checks import check_is_agent, init_agent
 from jaxrl.training.collect import collect, train_state_axes
@@ -97,6 +97,8 @@ def off_policy(agent: Agent[StateT], env: Any, env_params: Any, config: OffPolic
     if agent.whole_episodes:
         rule = "must not need whole episodes, which a replay does not provide"
         raise ArgumentError("agent", rule, None, got="one that does")
+    if isinstance(env, MultiAgentEnvironment):
+        raise ArgumentError("env", "must be of one agent: only the on-policy trainer knows several", got=env.name)
     envs = vectorize(env, env_params, config.num_envs)
     check_resets(env, env_params)
     space = action_space_of(env, env_params)

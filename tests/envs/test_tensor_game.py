@@ -9,6 +9,7 @@ import jaxrl
 from jaxrl import game_theory
 from jaxrl.arguments import ArgumentError
 from jaxrl.envs.tensor_game import TensorGame
+from jaxrl.game_theory.rules import pot_in
 
 
 def test_games_by_random_players_earn_what_is_exact() -> None:
@@ -62,3 +63,27 @@ def test_its_observations_are_numbers_of_sets() -> None:
         jaxrl.make("game:kuhn_pocker")
     with pytest.raises(ArgumentError, match="cards is not an option of kuhn_poker"):
         jaxrl.make("game:kuhn_poker", cards=4)
+
+
+@pytest.mark.parametrize(("name", "fold"), [("game:kuhn_poker", "pass"), ("game:leduc_poker", "fold")])
+def test_the_pot_is_what_a_fold_gives_up(name: str, fold: str) -> None:
+    env, _ = jaxrl.make(name)
+    game, tree, action = env.game, env.game.tree, env.action_names.index(fold)
+    assert len(env.action_names) == env.num_actions
+    checked = 0
+    for position in np.flatnonzero(np.asarray(tree.player) < 2):
+        player, after = int(tree.player[position]), int(tree.child[position][action])
+        label = game.labels[int(tree.set[position])]
+        pot = pot_in(game.name, label)
+        faces_a_bet = label[-1] in "br"
+        if faces_a_bet:
+            assert tree.player[after] == 3
+            assert pot is not None
+            assert (1 - 2 * player) * tree.utility[after] == -pot[player]
+            assert pot[1 - player] > pot[player]
+            checked += 1
+        else:
+            assert pot is not None
+            assert pot[0] == pot[1]
+    assert checked > 5
+    assert pot_in("blotto", "player 1") is None

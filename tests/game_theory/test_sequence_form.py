@@ -200,6 +200,8 @@ def lopsided(history: History) -> Turn | Chance | End:
 
 
 def test_rules_and_names_are_checked() -> None:
+    with pytest.raises(ArgumentError, match="rules must let a player decide something"):
+        game_theory.build("nothing", lambda history: End(1.0))
     with pytest.raises(ArgumentError, match="remember what it knew and did"):
         game_theory.build("forgetful", forgetful)
     with pytest.raises(ArgumentError, match="probabilities that add up to 1"):
