@@ -73,6 +73,20 @@ def test_imagined_rollouts(known) -> None:
     assert first == {0.0, 0.125}  # each row meets every network
 
 
+def test_terminations_are_drawn(monkeypatch) -> None:
+    """With the model's probability, at each step of each rollout anew: 0.3, then 0.3 of the others."""
+    unsure = lambda *given: exact(*given)._replace(continues=jnp.full(given[2].shape[:2], 0.7))  # noqa: E731
+    monkeypatch.setattr(Dynamics, "sample", unsure)
+    model, number = dynamics(EXAMPLE, BOX, DynamicsConfig(E, (4,))), 4000
+    real = jax.tree.map(lambda x: jnp.repeat(x, number // B, 0), batch()._replace(extras=()))
+    act = lambda x, key: jnp.zeros((len(x), 1))  # noqa: E731
+    imagined, counts = jax.jit(lambda key: imagine(model, None, act, real, key, 2))(jax.random.key(0))
+    terminated = np.asarray(imagined.terminated).reshape(2, number)
+    np.testing.assert_allclose(terminated.mean(1), 0.3, atol=0.03)
+    np.testing.assert_allclose((terminated[0] & terminated[1]).mean(), 0.09, atol=0.02)
+    np.testing.assert_array_equal(np.asarray(counts).reshape(2, number), [np.ones(number), ~terminated[0]])
+
+
 def spy() -> Agent:
     """An agent whose state is what it was last given to learn from."""
 
@@ -259,7 +273,7 @@ def test_dqn_learns_q_star_from_what_a_true_model_imagines(monkeypatch) -> None:
 MUTANTS = [
     (test_imagined_rollouts, "jaxrl.agents.dyna:imagine", [
         ("a truncation at the end", "truncated=never", "truncated=~never"),
-        ("terminates where it goes on", "continues < 0.5", "continues >= 0.5"),
+        ("terminates where it goes on", ">= continues", "< continues"),
         ("learns beyond the end", "(after, alive & ~terminated)", "(after, alive)"),
         ("always the same network", "jax.random.randint(shift_key, (), 0, size)", "jnp.int32(0)"),
         ("rows are mixed up", ", -shift, 0)", ", 0, 0)"),
