@@ -124,7 +124,7 @@ def dqn(
                 outputs_tm1, first.action, reward, discount_t, outputs_t, q_t_selector
             )
             q_a = jnp.take_along_axis(values.q_values(outputs_tm1), first.action[:, None], axis=1)
-            return (batch.weights * losses).mean(), (errors, q_a.mean())
+            return (batch.weights * losses).mean(), (errors, ops.weighted_mean(q_a[:, 0], batch.weights))
 
         return gradient_step(state, bellman_loss, optimizer, env_steps)
 

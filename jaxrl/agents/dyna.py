@@ -7,7 +7,8 @@ https://arxiv.org/abs/1906.08253), but that what is imagined is used at once and
 newest model and the newest policy.
 
 The rollouts are short because a model's errors add up. Their end is no end of an episode: the agent bootstraps from the
-last imagined observation. A termination that the model predicts is one, and nothing is learned from beyond it.
+last imagined observation. A termination is drawn with the probability that the model predicts, and nothing is learned
+from beyond it.
 """
 
 import dataclasses
@@ -136,8 +137,9 @@ def imagine(
 ) -> tuple[Transition, Array]:
     """Rollouts of a model from the states of transitions `[B]`, as transitions `[k B]`.
 
-    Every network continues a share of the rollouts, and another share in each step. An episode terminates where that
-    is more probable than not: drawn terminations, though rare, would lower the values of all states.
+    Every network continues a share of the rollouts, and another share in each step. Terminations are drawn. Where an
+    episode ends is known vaguely while few have ended: at no state may an end be more probable than not, and rollouts
+    that then never ended would bootstrap from values of states that do not exist.
 
     Args:
         model, state: the model.
@@ -157,7 +159,7 @@ def imagine(
 
     def step(loop: tuple[Array, Array], key: Array) -> tuple[tuple[Array, Array], tuple[Transition, Array]]:
         observations, alive = loop
-        act_key, shift_key, model_key = jax.random.split(key, 3)
+        act_key, shift_key, model_key, end_key = jax.random.split(key, 4)
         actions = act(observations, act_key)
         taken = jnp.clip(actions, *model.space) if isinstance(model.space, Box) else actions
         # A shift of the rows by whole shares gives each network another one.
@@ -165,7 +167,7 @@ def imagine(
         given = jax.tree.map(lambda x: jnp.roll(x, shift, 0).reshape(size, -1, *x.shape[1:]), (observations, taken))
         following = model.sample(state, given[0], given[1], model_key)
         after, reward, continues = (jnp.roll(x.reshape(number, *x.shape[2:]), -shift, 0) for x in following)
-        terminated = continues < 0.5
+        terminated = jax.random.uniform(end_key, (number,), jnp.float32) >= continues
         never = jnp.zeros_like(terminated)
         transition = real._replace(
             observation=observations, action=actions, reward=reward, terminated=terminated, truncated=never,

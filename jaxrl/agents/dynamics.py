@@ -14,7 +14,7 @@ import optax
 from annotated_types import Gt, Interval, MinLen
 
 from jaxrl.agents.normalised import Statistics, add_observations, no_statistics, normalise
-from jaxrl.agents.optimizers import adam, nan_if_too_large
+from jaxrl.agents.optimizers import TINY, nan_if_too_large
 from jaxrl.arguments import ArgumentError
 from jaxrl.networks.ensemble import Ensemble, ProbabilisticNetwork, bootstrap_weights, ensemble_loss
 from jaxrl.types import Array, Box, Discrete, Mean, Metrics, PyTree, Transition
@@ -174,4 +174,5 @@ def _deviation(seen: Statistics) -> Array:
 
 
 def _optimizer(hparams: DynamicsHparams) -> optax.GradientTransformation:
-    return adam(hparams.model_learning_rate, 100.0)
+    """Without a clip of the norm, in which the likelihood's large gradients would take all from those of terminations."""
+    return optax.adam(hparams.model_learning_rate, eps_root=TINY)

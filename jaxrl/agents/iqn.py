@@ -116,7 +116,7 @@ def iqn(
             q_tm1 = quantiles_tm1.mean(-1)
             errors = jax.vmap(td_error)(q_tm1, *step, quantiles_t.mean(-1), q_t_selector)
             q_a = jnp.take_along_axis(q_tm1, first.action[:, None], axis=1)
-            return (batch.weights * losses).mean(), (errors, q_a.mean())
+            return (batch.weights * losses).mean(), (errors, ops.weighted_mean(q_a[:, 0], batch.weights))
 
         return gradient_step(state, loss, optimizer, env_steps)
 

@@ -28,6 +28,8 @@ class PETSHparams(DynamicsHparams):
 
     discount: Annotated[float, Interval(ge=0, le=1)] = 1.0
     """Discount factor γ of a plan's rewards, in [0, 1]."""
+    random_steps: Annotated[float, Ge(0)] = 200.0
+    """Environment steps with uniformly random actions, before the first plan."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,8 +38,6 @@ class PETSConfig(CEMConfig, DynamicsConfig):
 
     particles: Annotated[int, Interval(ge=1, lt=2**16)] = 1
     """Particles of each network for every sequence of actions."""
-    random_steps: Annotated[int, Ge(0)] = 200
-    """Environment steps with uniformly random actions, before the first plan."""
 
 
 class PETSState(NamedTuple):
@@ -88,9 +88,9 @@ def pets(observation: PyTree, action_space: Box, config: PETSConfig) -> Agent[PE
 
     def act(state: PETSState, given: Input, key: Array, env_steps: Array) -> Decision:
         plan_key, random_key, weights_key = jax.random.split(inline(key), 3)
-        # The clock is the same for all agents of a population: only one of the two is computed.
+        # Only one of the two is computed, but in a population on an accelerator, whose agents may differ, both.
         decision = jax.lax.cond(
-            env_steps < config.random_steps,
+            env_steps < state.hparams.random_steps,
             partial(_act_randomly, action_space, given, random_key),
             partial(policy, state, given, plan_key),
         )

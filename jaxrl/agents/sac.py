@@ -29,7 +29,7 @@ from jaxrl.agents.twin_critics import (
 from jaxrl.arguments import ArgumentError, check_kind
 from jaxrl.distributions import Distribution
 from jaxrl.networks.network import Network, check_network, initial_params
-from jaxrl.ops import linear_decay
+from jaxrl.ops import linear_decay, weighted_mean
 from jaxrl.types import Agent, Array, Box, Decision, Input, Mean, Metrics, PyTree, Sample
 from jaxrl.xla.threefry import inline
 
@@ -164,8 +164,8 @@ def _update(
         excess = (batch.weights * fixed(-log_probs - entropy_target(state.hparams, parts.action_space))).mean()
         metrics = {
             "loss": critic_loss,
-            "q_mean": q.mean(),
-            "entropy": -log_probs.mean(),
+            "q_mean": weighted_mean(q, batch.weights),
+            "entropy": -weighted_mean(log_probs, batch.weights),
             "temperature": temperature,
         }
         return critic_loss + actor_loss + temperature * excess, (targets - q[0], metrics)

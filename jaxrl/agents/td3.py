@@ -27,6 +27,7 @@ from jaxrl.agents.twin_critics import (
 )
 from jaxrl.arguments import ArgumentError, check_kind
 from jaxrl.networks.network import Network, check_network, initial_params
+from jaxrl.ops import weighted_mean
 from jaxrl.types import Agent, Array, Box, Decision, Input, Mean, Metrics, PyTree, Sample
 from jaxrl.xla.threefry import inline
 
@@ -169,7 +170,8 @@ def _update(
     params = TD3Params(actor, critics)
     step_size = jnp.where(due, state.hparams.tau, 0.0)
     target_params = optax.incremental_update(params, state.target_params, step_size)
-    metrics = {"loss": Mean.of(nan_if_too_large(loss, (grads, actor_grads))), "q_mean": Mean.of(q.mean())}
+    q_mean = Mean.of(weighted_mean(q, batch.weights))
+    metrics = {"loss": Mean.of(nan_if_too_large(loss, (grads, actor_grads))), "q_mean": q_mean}
     state = TD3State(params, target_params, TD3Params(actor_opt, critics_opt), num_updates, state.hparams)
     return state, metrics, targets - q[0]
 

@@ -41,14 +41,18 @@ class ProbabilisticNetwork(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array) -> Prediction:
-        for size in self.hidden_sizes:
-            x = nn.silu(nn.Dense(size)(x))
-        mean, where, termination = jnp.split(
-            nn.Dense(2 * self.outputs + 1)(x), [self.outputs, 2 * self.outputs], axis=-1
-        )
+        # Layers of its own: in shared ones the likelihood's gradients, of which small variances make large ones, leave
+        # nothing to learn of terminations, which are few.
+        mean, where = jnp.split(self.layers(x, 2 * self.outputs), 2, axis=-1)
+        termination = self.layers(x, 1)
         low = self.param("min_log_variance", nn.initializers.constant(MIN_LOG_VARIANCE), (self.outputs,), jnp.float32)
         high = self.param("max_log_variance", nn.initializers.constant(MAX_LOG_VARIANCE), (self.outputs,), jnp.float32)
         return Prediction(mean, low + (high - low) * nn.sigmoid(where), termination[..., 0])
+
+    def layers(self, x: Array, outputs: int) -> Array:
+        for size in self.hidden_sizes:
+            x = nn.silu(nn.Dense(size)(x))
+        return nn.Dense(outputs)(x)
 
 
 class Ensemble(NamedTuple):

@@ -34,4 +34,10 @@ from jaxrl.ops.returns import (
 from jaxrl.ops.schedules import linear_annealing, linear_decay
 from jaxrl.ops.stochastic_graphs import gumbel_softmax, leave_one_out_baseline, straight_through, surrogate_loss
 from jaxrl.ops.transforms import signed_hyperbolic, signed_parabolic, transform_from_2hot, transform_to_2hot
-from jaxrl.ops.value_learning import double_q_learning_target, expected_sarsa_target, q_learning_target, sarsa_target
+from jaxrl.ops.value_learning import (
+    double_q_learning_target,
+    expected_sarsa_target,
+    q_learning_target,
+    sarsa_target,
+    weighted_mean,
+)

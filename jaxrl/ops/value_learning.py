@@ -57,3 +57,9 @@ def expected_sarsa_target(r_t: Array, discount_t: Array, q_t: Array, probs_a_t: 
         probs_a_t: π(· | s'), `[num_actions]`. With the greedy policy this is `q_learning_target`.
     """
     return r_t + discounted(discount_t, jnp.dot(probs_a_t, q_t))
+
+
+def weighted_mean(x: Array, weights: Array) -> Array:
+    """The mean of numbers `[..., B]` with the weights `[B]` of a batch, Σ w x / Σ w; 0 if all weights are."""
+    total = weights.sum() * (x.size // weights.size)
+    return (weights * x).sum() / jnp.where(total > 0, total, 1.0)

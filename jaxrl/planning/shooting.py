@@ -33,8 +33,8 @@ class ShootingConfig:
 
     horizon: Annotated[int, Interval(ge=1, lt=2**31)] = 20
     """H, steps that a plan looks ahead."""
-    population: Annotated[int, Interval(ge=1, lt=2**31)] = 200
-    """Sequences of actions sampled in each iteration."""
+    population: Annotated[int, Interval(ge=2, lt=2**31)] = 200
+    """Sequences of actions sampled in each iteration, at least 2: one has none to be better than."""
     iterations: Annotated[int, Interval(ge=1, lt=2**31)] = 4
     """Improvements of each plan."""
 

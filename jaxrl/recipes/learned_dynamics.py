@@ -1,4 +1,4 @@
-"""Recipes of agents that learn a model of an environment's observations: PETS and MBPO."""
+"""Recipes of agents that learn a model of an environment's observations: PETS, MBPO, and Dyna with DQN."""
 
 import dataclasses
 from typing import Annotated, Any
@@ -6,16 +6,17 @@ from typing import Annotated, Any
 import jax
 from annotated_types import Interval
 
-from jaxrl.agents import SACHparams, sac
+from jaxrl.agents import RainbowHparams, SACHparams, dqn, sac
 from jaxrl.agents.dyna import DynaConfig, DynaHparams, dyna
 from jaxrl.agents.pets import PETSConfig, pets
 from jaxrl.arguments import ArgumentError
-from jaxrl.networks import Critic, SquashedPolicy, example_of
+from jaxrl.networks import Critic, Dense, NoisyDense, SquashedPolicy, example_of
 from jaxrl.recipes.continuous_control import Continuous, box_of, ignored_by_continuous, network_options
+from jaxrl.recipes.deep_q import DQN, default_network, make_action_values
 from jaxrl.runs.experiment import ignored_settings
 from jaxrl.runs.options import Options
 from jaxrl.training import OffPolicyConfig, off_policy
-from jaxrl.types import Agent, Trainer
+from jaxrl.types import Agent, Discrete, Trainer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +37,22 @@ class MBPO(DynaConfig, Continuous):
     """Transitions per gradient step, a multiple of the networks."""
 
 
+@dataclasses.dataclass(frozen=True)
+class DynaDQN(DynaConfig, DQN):
+    """Static configuration of Dyna with DQN."""
+
+    num_envs: Annotated[int, Interval(gt=0, lt=2**31)] = 1
+    """N, environments stepped side by side."""
+    batch_size: Annotated[int, Interval(gt=0, lt=2**31)] = 60
+    """Transitions per gradient step, a multiple of the networks."""
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class DynaDQNHparams(DynaHparams, RainbowHparams):
+    """Hyperparameters of DQN and of its model."""
+
+
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class MBPOHparams(DynaHparams, SACHparams):
@@ -53,6 +70,16 @@ def build_mbpo(env: Any, env_params: Any, config: MBPO) -> tuple[Agent, Trainer]
     space, layers = box_of(env, env_params), network_options(env, env_params, config)
     inner = sac(SquashedPolicy(space, **layers), Critic(space, **layers), space)
     agent: Agent = dyna(inner, example_of(env, env_params), space, config)
+    return agent, off_policy(agent, env, env_params, config)
+
+
+def build_dyna_dqn(env: Any, env_params: Any, config: DynaDQN) -> tuple[Agent, Trainer]:
+    check_single_steps(config)
+    values, example = make_action_values(config), example_of(env, env_params)
+    dense = NoisyDense if config.noisy else Dense
+    network = default_network(env, env_params, config, outputs=values.shape, dueling=config.dueling, dense=dense)
+    inner = dqn(network, values, config.double)
+    agent: Agent = dyna(inner, example, Discrete(network.num_actions), config)
     return agent, off_policy(agent, env, env_params, config)
 
 

@@ -86,6 +86,7 @@ def offline(agent: Agent[StateT], dataset: Transition | Draw, config: OfflineCon
     draw, num_actions = None, 0
     if callable(dataset):
         draw = partial(_draw, dataset, config)
+        num_actions = num_actions_drawn(draw)
     else:
         dataset = check_dataset(dataset)
         num_actions, size = num_actions_seen(dataset), len(dataset.reward)
@@ -114,6 +115,14 @@ def _draw(dataset: Draw, config: OfflineConfig, key: Array) -> Transition:
                 rule = f"must draw transitions [n, {config.batch_size}, ...] in every field"
                 raise ArgumentError("dataset", rule, got=f"{leaf.dtype}{list(leaf.shape)} in {name}")
     return batch
+
+
+def num_actions_drawn(draw: Callable[[Array], Transition]) -> int:
+    """`num_actions_seen` of one batch. Only what its actions need is computed."""
+    if not jnp.issubdtype(jax.eval_shape(draw, jax.random.key(0)).action.dtype, jnp.integer):
+        return 0
+    with jax.ensure_compile_time_eval():
+        return int(jax.jit(lambda key: draw(key).action.max())(jax.random.key(0))) + 1
 
 
 def _init(

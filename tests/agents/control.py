@@ -103,17 +103,31 @@ class Constant:
         return jnp.full(len(jax.tree.leaves(tree)[0]), params["constant"])
 
 
+class NormalAndConstant:
+    """A linear normal policy, and the same value everywhere."""
+
+    def init(self, key: Any, observations: jax.Array) -> Any:
+        return {"actor": LinearNormal().init(key, observations), "value": Constant().init(key, observations)}
+
+    def apply(self, params: Any, observations: jax.Array) -> Any:
+        return LinearNormal().apply(params["actor"], observations), Constant().apply(params["value"], observations)
+
+
 TIME_LIMITS = np.array([1, 2, 3, 10, 1000])
 
 
-def trained_with_time_limits(agent: Any, hparams: Any, iterations: int = 600) -> Any:
+REPLAY = OffPolicyConfig(num_envs=4, batch_size=16, replay_capacity=64, warmup_steps=16, n_step=2)
+
+
+def trained_with_time_limits(
+    agent: Any, hparams: Any, iterations: int = 600, make_trainer: Any = off_policy, config: Any = REPLAY
+) -> Any:
     """The state of the agent after learning in a `OneState` of each time limit, leaves `[limits, ...]`."""
-    config = OffPolicyConfig(num_envs=4, batch_size=16, replay_capacity=64, warmup_steps=16, n_step=2)
 
     @quick_jit
     @jax.vmap
     def train(limit):
-        trainer = off_policy(agent, OneState(), LQRParams(max_steps_in_episode=limit), config)
+        trainer = make_trainer(agent, OneState(), LQRParams(max_steps_in_episode=limit), config)
         state = trainer.init(jax.random.key(0), hparams)
         return jax.lax.fori_loop(0, iterations, lambda _, state: trainer.step(state)[0], state).agent
 

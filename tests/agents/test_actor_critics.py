@@ -17,7 +17,9 @@ from jaxrl.agents.policy_gradient import PolicyGradientState, advantages_and_ret
 from jaxrl.agents.ppo import clipped_values
 from jaxrl.arguments import ArgumentError
 from jaxrl.distributions import Categorical
+from jaxrl.training import OnPolicyConfig, on_policy
 from jaxrl.types import Transition
+from tests.agents.control import TIME_LIMITS, NormalAndConstant, trained_with_time_limits
 from tests.compiling import quick_jit
 
 VALUES = np.array([1.0, 2.0, -1.0], np.float32)
@@ -280,3 +282,21 @@ class Outputs(nn.Module):
 def test_networks_with_other_outputs_are_refused(wrong, message: str) -> None:
     with pytest.raises(ArgumentError, match=message):
         jax.eval_shape(lambda key: ppo(Outputs(wrong)).init(key, PPOHparams(), jnp.zeros(3)), jax.random.key(0))
+
+
+@pytest.mark.parametrize("scale", [0.5, 3.0])
+def test_rewards_are_scaled(scale: float) -> None:
+    agent = ppo(Table(), MinibatchConfig(num_epochs=1, num_minibatches=1))
+    scaled, _ = updated(agent, dataclasses.replace(PPO_HPARAMS, reward_scale=scale))
+    same, _ = updated(agent, PPO_HPARAMS, BATCH._replace(reward=scale * BATCH.reward))
+    jax.tree.map(np.testing.assert_array_equal, scaled.params, same.params)
+
+
+def test_a_time_limit_is_no_end_for_ppo() -> None:
+    """An endless reward of 1 is worth 1 / (1 − γ), whatever the time limit."""
+    hparams = PPOHparams(learning_rate=0.1, learning_rate_decay_steps=300 * 32.0, discount=0.75, max_grad_norm=1e9)
+    agent = ppo(NormalAndConstant(), MinibatchConfig(num_epochs=1, num_minibatches=1))
+    params = trained_with_time_limits(
+        agent, hparams, 300, on_policy, OnPolicyConfig(num_envs=4, rollout_length=8)
+    ).params
+    np.testing.assert_allclose(params["value"]["constant"], np.full(len(TIME_LIMITS), 4.0), rtol=0.01)

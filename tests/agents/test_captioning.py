@@ -14,7 +14,7 @@ from jaxrl.agents.captioning import CaptioningConfig, CaptioningHparams, caption
 from jaxrl.distributions import Categorical
 from jaxrl.networks.caption_network import MIDDLE, STRIDE, CaptionNetwork
 from jaxrl.recipes.attention_images import attention_accuracy
-from jaxrl.types import Transition
+from jaxrl.types import Sample, Transition
 from tests.compiling import quick_jit
 
 WORDS, LENGTH, PLACES, B = 4, 2, 9, 2
@@ -126,6 +126,23 @@ def test_what_counts(state) -> None:
     np.testing.assert_allclose(metrics["loss"], -np.mean(said), rtol=1e-5)
     entropy = -(jax.nn.softmax(read.places) * jax.nn.log_softmax(read.places)).sum(-1)
     np.testing.assert_allclose(metrics["entropy"], (entropy[0].sum() + entropy[1, 0]) / 3, rtol=1e-5)
+
+
+def test_every_word_has_a_random_place_of_its_own(state, monkeypatch) -> None:
+    places = []
+
+    def watching(network, config, hparams, params, steps, choose):
+        anywhere = Categorical(jnp.zeros((200, PLACES)))
+        places.append([np.asarray(choose(t, anywhere)) for t in range(3)])
+        return sum(x.sum() for x in jax.tree.leaves(params)), {}
+
+    monkeypatch.setitem(caption_loss.__globals__, "caption_loss", watching)
+    update = captioning(NETWORK, HARD).update
+    for key in (0, 1):
+        update(state, Sample(SHORT, jnp.ones(B)), jax.random.key(key), jnp.float32(0))
+    drawn = np.array(places).reshape(6, 200)  # the same places by chance in one of nine
+    same = (drawn[:, None] == drawn).mean(-1)
+    assert same[~np.eye(6, dtype=bool)].max() < 0.3
 
 
 def test_what_a_place_sees() -> None:

@@ -56,6 +56,10 @@ def test_td_errors_by_hand() -> None:
     np.testing.assert_allclose(td_error, expected, rtol=1e-6)
     assert metrics["loss"].sum == pytest.approx(np.mean([1.5 - 0.5, 0.5, 7.5 - 0.5]))
     assert metrics["q_mean"].sum == pytest.approx((2 + 3 - 1) / 3)
+    _, metrics, _ = agent.update(
+        state_of(agent), BATCH._replace(weights=jnp.array([1.0, 3.0, 0.0])), jax.random.key(0), 0.0
+    )
+    assert metrics["q_mean"].sum == pytest.approx((2 + 3 * 3) / 4)
 
 
 def test_n_step_errors_by_hand() -> None:

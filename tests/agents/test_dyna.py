@@ -1,5 +1,6 @@
 """Dyna around any agent, and PETS: what is imagined, in a model that is known exactly; ends; clocks and keys."""
 
+import dataclasses
 from functools import partial
 from typing import Any
 
@@ -9,12 +10,14 @@ import numpy as np
 import pytest
 
 from jaxrl import Agent, Decision, Input, Mean, Sample, Transition
-from jaxrl.agents import DynaConfig, DynaHparams, PETSConfig, PETSHparams, dyna, pets
+from jaxrl.agents import DQNHparams, DynaConfig, DynaHparams, PETSConfig, PETSHparams, dqn, dyna, pets
+from jaxrl.agents.dqn import n_step
 from jaxrl.agents.dyna import imagine
 from jaxrl.agents.dynamics import Dynamics, DynamicsConfig, Step, dynamics
 from jaxrl.arguments import ArgumentError
 from jaxrl.training import as_arrays
 from jaxrl.types import Box, Discrete
+from tests.compiling import quick_jit
 from tests.mutants import planted
 
 BOX = Box(np.float32([-1]), np.float32([1]))
@@ -68,6 +71,20 @@ def test_imagined_rollouts(known) -> None:
     np.testing.assert_array_equal(imagined.action, 2.0)  # as the agent decided it
     first = {float(roll(jax.random.key(i), 0.0, 3)[0].next_observation[0, 0]) for i in range(8)}
     assert first == {0.0, 0.125}  # each row meets every network
+
+
+def test_terminations_are_drawn(monkeypatch) -> None:
+    """With the model's probability, at each step of each rollout anew: 0.3, then 0.3 of the others."""
+    unsure = lambda *given: exact(*given)._replace(continues=jnp.full(given[2].shape[:2], 0.7))  # noqa: E731
+    monkeypatch.setattr(Dynamics, "sample", unsure)
+    model, number = dynamics(EXAMPLE, BOX, DynamicsConfig(E, (4,))), 4000
+    real = jax.tree.map(lambda x: jnp.repeat(x, number // B, 0), batch()._replace(extras=()))
+    act = lambda x, key: jnp.zeros((len(x), 1))  # noqa: E731
+    imagined, counts = jax.jit(lambda key: imagine(model, None, act, real, key, 2))(jax.random.key(0))
+    terminated = np.asarray(imagined.terminated).reshape(2, number)
+    np.testing.assert_allclose(terminated.mean(1), 0.3, atol=0.03)
+    np.testing.assert_allclose((terminated[0] & terminated[1]).mean(), 0.09, atol=0.02)
+    np.testing.assert_array_equal(np.asarray(counts).reshape(2, number), [np.ones(number), ~terminated[0]])
 
 
 def spy() -> Agent:
@@ -134,9 +151,9 @@ def test_bad_input() -> None:
 
 def test_pets_plans_with_its_model(known) -> None:
     """+1 as long as that does not end the episode: from 0, two steps lead to 2 and some, and a third ended it."""
-    config = PETSConfig(E, (4,), 4, 100, 6, 10, correlation=0.0, random_steps=5)
+    config = PETSConfig(E, (4,), 4, 100, 6, 10, correlation=0.0)
     agent = pets(EXAMPLE, BOX, config)
-    state = jax.jit(agent.init)(jax.random.key(0), as_arrays(PETSHparams()), jnp.zeros(2))
+    state = jax.jit(agent.init)(jax.random.key(0), as_arrays(PETSHparams(random_steps=5.0)), jnp.zeros(2))
     memory = agent.memory(state, 2)
     assert memory.shape == (2, 4, 1)
     given = Input(jnp.array([[0.0, 0.0], [2.0, 0.0]]), memory=memory)
@@ -156,10 +173,107 @@ def test_pets_plans_with_its_model(known) -> None:
     np.testing.assert_allclose([anywhere.min(), anywhere.max()], [-1, 1], atol=0.2)
 
 
+def test_pets_discounts_what_comes_later(monkeypatch) -> None:
+    """−a now and 2 a in the next step: with γ = 1 it is best to pay, with γ = 0.25 to take."""
+
+    def later(self, state, observations, actions, key) -> Step:
+        x, first = observations[..., 0], observations[..., 1] == 0
+        reward = jnp.where(first, -actions[..., 0], 2 * x)
+        after = jnp.stack([jnp.where(first, actions[..., 0], x), jnp.ones_like(x)], -1)
+        return Step(after, reward, jnp.ones_like(x))
+
+    monkeypatch.setattr(Dynamics, "sample", later)
+    agent = pets(EXAMPLE, BOX, PETSConfig(E, (4,), 2, 50, 3, 5, correlation=0.0))
+    state = jax.jit(agent.init)(jax.random.key(0), as_arrays(PETSHparams()), jnp.zeros(2))
+    plan = jax.jit(lambda discount: agent.policy(
+        state._replace(hparams=dataclasses.replace(state.hparams, discount=discount)),
+        Input(jnp.zeros((1, 2)), memory=agent.memory(state, 1)), jax.random.key(0),
+    ).action[0, 0])  # fmt: skip
+    assert plan(1.0) > 0.8
+    assert plan(0.25) < -0.8
+
+
+S, A, DISCOUNT = 6, 3, 0.6
+DRAWN = np.random.default_rng(0)
+FOLLOWING, REWARDS, ENDS = DRAWN.integers(S, size=(S, A)), DRAWN.normal(size=(S, A)), DRAWN.random((S, A)) < 0.2
+ONE_HOT = np.eye(S, dtype=np.float32)
+
+
+def backup(q) -> np.ndarray:
+    """The Bellman backup of action values `[S, A]`."""
+    return REWARDS + DISCOUNT * np.where(ENDS, 0, np.max(q, -1)[FOLLOWING])
+
+
+def true_model(self, state, observations, actions, key) -> Step:
+    s = observations.argmax(-1)
+    following, rewards, ends = (jnp.asarray(x)[s, actions] for x in (FOLLOWING, REWARDS, ENDS))
+    return Step(jnp.asarray(ONE_HOT)[following], rewards.astype(jnp.float32), 1.0 - ends)
+
+
+class LinearTable:
+    """A number for each state and action, of one-hot states."""
+
+    def init(self, key, observations):
+        return jax.random.normal(key, (S, A))
+
+    def apply(self, params, observations, rngs=None):
+        return observations @ params
+
+
+def first_actions() -> Sample:
+    """What was seen: action 0 alone, once in each state."""
+    never = np.zeros(S, bool)
+    real = Transition(
+        ONE_HOT, np.zeros(S, int), np.float32(REWARDS[:, 0]), ENDS[:, 0], never, ONE_HOT[FOLLOWING[:, 0]],
+        extras=(np.ones((S, E), np.int8), ()),
+    )  # fmt: skip
+    return Sample(jax.tree.map(lambda x: jnp.asarray(x)[None], real), jnp.ones(S))
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Hparams(DynaHparams, DQNHparams):
+    pass
+
+
+def test_dqn_learns_q_star_from_what_a_true_model_imagines(monkeypatch) -> None:
+    """Where a single action was ever taken. All targets are the true model's backups; actions follow the clock's ε."""
+    monkeypatch.setattr(Dynamics, "sample", true_model)
+    inner, sample = dqn(LinearTable()), first_actions()
+    agent = dyna(inner, ONE_HOT[0], Discrete(A), DynaConfig(E, (2,), imagined_steps=2))
+    hparams = as_arrays(Hparams(
+        learning_rate=0.05, discount=DISCOUNT, tau=1.0, epsilon_end=0.0, epsilon_decay_steps=10.0, imagine_after=0.0
+    ))  # fmt: skip
+    start = jax.jit(agent.init)(jax.random.key(0), hparams, ONE_HOT[0])
+
+    @quick_jit
+    def learn(state):
+        step = lambda state, key: (agent.update(state, sample, key, jnp.float32(0))[0], None)  # noqa: E731
+        return jax.lax.scan(step, state, jax.random.split(jax.random.key(1), 800))[0]
+
+    q_star = np.zeros((S, A))
+    for _ in range(200):
+        q_star = backup(q_star)
+    np.testing.assert_allclose(learn(start).agent.params, q_star, atol=1e-3)
+
+    watching = dyna(inner._replace(update=spy().update), ONE_HOT[0], Discrete(A), DynaConfig(E, (2,), 2))
+    given = quick_jit(lambda clock: watching.update(start, sample, jax.random.key(2), clock)[0].agent[0])
+    q = start.agent.params
+    for clock, is_greedy in ((10.0, True), (0.0, False)):
+        batch = given(jnp.float32(clock))
+        first, reward, discount_t, last = n_step(batch.transitions, DISCOUNT)
+        s, a, counts = first.observation.argmax(-1), first.action, batch.weights > 0
+        targets = reward + discount_t * (last.next_observation @ q).max(-1)
+        np.testing.assert_allclose(targets, backup(q)[s, a], rtol=1e-5, atol=1e-6)
+        imagined = np.flatnonzero(counts)[S:]
+        assert len(imagined) > S
+        assert (a == q.argmax(-1)[s])[imagined].all() == is_greedy
+
+
 MUTANTS = [
     (test_imagined_rollouts, "jaxrl.agents.dyna:imagine", [
         ("a truncation at the end", "truncated=never", "truncated=~never"),
-        ("terminates where it goes on", "continues < 0.5", "continues >= 0.5"),
+        ("terminates where it goes on", ">= continues", "< continues"),
         ("learns beyond the end", "(after, alive & ~terminated)", "(after, alive)"),
         ("always the same network", "jax.random.randint(shift_key, (), 0, size)", "jnp.int32(0)"),
         ("rows are mixed up", ", -shift, 0)", ", 0, 0)"),

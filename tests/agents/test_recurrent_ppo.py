@@ -19,7 +19,7 @@ from jaxrl.experiments import ppo_memory
 from jaxrl.networks import actor_critic
 from jaxrl.networks.recurrent import GRU, RecurrentActorCritic, one_step
 from jaxrl.runs.load import TrainedPolicy
-from jaxrl.training import OnPolicyConfig, on_policy
+from jaxrl.training import OnPolicyConfig, as_arrays, on_policy
 from jaxrl.types import Discrete, Input
 from tests.compiling import quick_jit
 
@@ -150,6 +150,16 @@ def test_the_learning_rate_falls_to_zero(played) -> None:
         changes = jax.tree.map(lambda x, y: abs(x - y).max(), params, state.params)
         moved.append(max(jax.tree.leaves(changes)))
     np.testing.assert_allclose(moved, [0.1, 0.05, 0], rtol=1e-2, atol=1e-7)
+
+
+def test_rewards_are_scaled(played) -> None:
+    before, *_, batch = played
+    agent = recurrent_ppo(NETWORK, SequenceConfig(num_epochs=1, num_minibatches=1, sequence_length=L))
+    update, found = quick_jit(agent.update), []
+    for scale, rewards in ((3.0, batch.reward), (1.0, 3 * batch.reward)):
+        state = before.agent._replace(hparams=as_arrays(PPOHparams(reward_scale=scale)))
+        found.append(update(state, batch._replace(reward=rewards), jax.random.key(0), jnp.float32(0))[1])
+    assert found[0]["value_loss"].value() == found[1]["value_loss"].value()
 
 
 @pytest.mark.parametrize(

@@ -121,7 +121,8 @@ def test_updates_by_hand() -> None:
         errors = y - features @ w[0]
         chosen = (w @ np.stack([s, action, ones])).argmin(0)
         both |= {*chosen.tolist()}
-        slope, entropy = w[chosen, 1], -(stats.norm.logpdf(e) - log_std).mean()
+        slope, entropy = w[chosen, 1], -np.average(stats.norm.logpdf(e) - log_std, weights=weights)
+        q_mean = np.average(features @ w.mean(0), weights=weights)
         excess = (weights * (log_std - stats.norm.logpdf(e) - (-0.7 + math.log(2)))).mean()
         k += 0.1 * (weights * slope * s).mean()
         log_std += 0.1 * (weights * (alpha + slope * sigma * e)).mean()
@@ -136,6 +137,7 @@ def test_updates_by_hand() -> None:
         np.testing.assert_allclose(state.params.log_temperature, log_alpha, rtol=1e-4)
     assert both == {0, 1}
     assert float(metrics["entropy"].value()) == pytest.approx(entropy, rel=1e-4)
+    assert float(metrics["q_mean"].value()) == pytest.approx(q_mean, rel=1e-4)
 
 
 def test_all_learning_rates_decay() -> None:

@@ -117,7 +117,13 @@ def test_samples_of_a_known_model() -> None:
     learned, metrics = jax.jit(model.update)(state, as_arrays(DynamicsHparams()), batch, jnp.ones((2, 2), jnp.int8))
     np.testing.assert_allclose(learned.inputs.mean, [2, 4, 0.5, 0, 0.5])
     np.testing.assert_allclose(learned.targets.mean, [2, -2, 3])  # changes, and the reward
-    assert np.isfinite(metrics["model_nll"].sum)
+    # −log p of the changes and the rewards themselves, by the networks as they were.
+    x, changes = np.array([[1, 2, 1, 0, 0], [3, 6, 0, 0, 1]]), np.array([[1, -2, 1], [3, -2, 5]])
+    found = model.ensemble.apply(state.params, (x - x.mean(0)) / np.sqrt(x.var(0) + 1e-8))
+    deviation = np.sqrt(changes.var(0) + 1e-8)
+    mean, log_std = found.mean * deviation + changes.mean(0), found.log_variance / 2 + np.log(deviation)
+    nll = (0.5 * ((changes - mean) / np.exp(log_std)) ** 2 + log_std + 0.5 * np.log(2 * np.pi)).sum(-1)
+    np.testing.assert_allclose(metrics["model_nll"].sum, nll.mean(), rtol=1e-4)
     zeros = jax.tree.map(jnp.zeros_like, learned.params)
     sure = jax.tree_util.tree_map_with_path(
         lambda path, x: x - 60.0 if "log_variance" in str(path) else x, zeros

@@ -35,6 +35,13 @@ def test_double_q_learning_target_by_hand() -> None:
     assert ops.double_q_learning_target(2.0, 0.5, value, selector) == pytest.approx(2 + 0.5 * -2)
 
 
+def test_weighted_means_by_hand() -> None:
+    x = jnp.array([[1.0, 2.0, 6.0], [3.0, 4.0, 0.0]])
+    assert ops.weighted_mean(x[0], jnp.array([1.0, 0.5, 0.0])) == pytest.approx((1 + 1) / 1.5)
+    assert ops.weighted_mean(x, jnp.array([1.0, 0.5, 0.0])) == pytest.approx((1 + 1 + 3 + 2) / 3)
+    assert ops.weighted_mean(x, jnp.zeros(3)) == 0
+
+
 def test_sarsa_targets_by_hand() -> None:
     q_t = jnp.array([1.0, 5.0, -2.0])
     assert ops.sarsa_target(2.0, 0.5, q_t, 2) == pytest.approx(2 + 0.5 * -2)

@@ -141,7 +141,7 @@ def test_a_model_that_is_not_finite() -> None:
 
 BAD = [
     ({"config": CEMConfig(horizon=0)}, r"horizon must be >= 1, got 0"),
-    ({"config": CEMConfig(population=0, num_elites=0)}, r"population must be >= 1, got 0"),
+    ({"config": CEMConfig(population=1, num_elites=1)}, r"population must be >= 2, got 1"),
     (
         {"config": CEMConfig(horizon=2, population=5, num_elites=6)},
         r"num_elites must be at most the population, 5, got 6",

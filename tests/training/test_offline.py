@@ -364,9 +364,9 @@ def test_batches_are_drawn_afresh_from_the_runs_key() -> None:
 
 
 def test_what_is_drawn_must_be_a_batch_of_sequences() -> None:
-    def refused(dataset, message):
+    def refused(dataset, message, agent=None):
         with pytest.raises(ArgumentError, match=message):
-            jax.eval_shape(offline(cloning(), dataset, OfflineConfig(16)).init, jax.random.key(0), HPARAMS)
+            jax.eval_shape(offline(agent or cloning(), dataset, OfflineConfig(16)).init, jax.random.key(0), HPARAMS)
 
     refused(
         lambda key, n: drawn(key, n).observation,
@@ -375,3 +375,5 @@ def test_what_is_drawn_must_be_a_batch_of_sequences() -> None:
     refused(
         lambda key, n: drawn(key, 3), r"must draw transitions \[n, 16, ...\] in every field, got float32\[2, 3, 3\]"
     )
+    fewer = behaviour_cloning(policy_network(np.zeros(STATES, np.float32), Discrete(ACTIONS - 1), ()))
+    refused(drawn, rf"agent must give {ACTIONS} values or more, .*, got {ACTIONS - 1}", fewer)
