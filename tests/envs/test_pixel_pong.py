@@ -158,7 +158,7 @@ def test_it_can_be_beaten() -> None:
 
 
 @pytest.mark.parametrize(("won", "lost"), [(21, 0), (21, 2), (13, 21), (0, 21)])
-def test_the_return_tells_the_share_of_points(won: int, lost: int) -> None:
+def test_the_return_gives_the_share_of_points(won: int, lost: int) -> None:
     """By the formulas in the documentation of `PixelPong`."""
     r = won - lost
     assert (21 / (42 - r) if r > 0 else (21 + r) / (42 + r)) == won / (won + lost)
