@@ -18,8 +18,8 @@ from jaxrl.xla.fusion import no_fuse
 
 SIDE, STACK = 84, 4
 """Pixels of a frame's side, and frames in an observation."""
-WALLS = ((4, 6), (78, 80))
-"""The rows of both walls: the first one, and the first one below."""
+WALLS = 4, 78
+"""The upper row of each wall. Walls are two pixels high."""
 TOP, BOTTOM = 6, 76
 """The ball's first and last row."""
 BALL, PADDLE = 2, 12
@@ -164,8 +164,8 @@ class PixelPong(Environment):
         def rectangle(rows: Array, columns: Array, brightness: int) -> Array:
             return jnp.where(rows[..., :, None] & columns[..., None, :], jnp.uint8(brightness), jnp.uint8(0))
 
-        walls = sum(inside(first, end - first) for first, end in WALLS)
-        picture = rectangle(walls.astype(bool), pixels < SIDE, BRIGHTNESS["wall"])
+        walls = inside(WALLS[0], 2) | inside(WALLS[1], 2)
+        picture = rectangle(walls, pixels < SIDE, BRIGHTNESS["wall"])
         for rows, columns, part in (
             (inside(opponent, PADDLE), inside(OPPONENT_COLUMN, 2), "opponent"),
             (inside(agent, PADDLE), inside(AGENT_COLUMN, 2), "agent"),

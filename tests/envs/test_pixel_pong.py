@@ -1,12 +1,16 @@
 """Pixel Pong against a game in plain Python with drawings in NumPy."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrl import make
+from jaxrl import evaluate, make, run
+from jaxrl.envs import vectorize
 from jaxrl.envs.pixel_pong import PixelPong, PixelPongParams, PixelPongState
+from jaxrl.experiments import dqn_pixels
 from tests.compiling import quick_jit
 
 
@@ -67,8 +71,8 @@ class PlainPong:
 
 
 def test_games_are_those_of_plain_python() -> None:
-    """Frames, rewards and ends of 24 games, to one point, side by side; half of the players follow the ball."""
-    num_envs, steps, points = 24, 200, 1
+    """Frames, rewards and ends of 16 games, to one point, side by side; half of the players follow the ball."""
+    num_envs, steps, points = 16, 160, 1
     env, params = PixelPong(), PixelPongParams(points=points)
     rng = np.random.default_rng(0)
     words = rng.integers(0, 2**32, (steps + 1, 2, num_envs), np.uint32)
@@ -80,7 +84,7 @@ def test_games_are_those_of_plain_python() -> None:
         for i in range(num_envs):
             assert (seen[i] == plain[i].frames).all(), (t, i)
         follow = np.array([1 + (game.ball[1] > game.agent + 5) for game in plain])
-        action = np.where(np.arange(num_envs) < 12, follow, rng.integers(0, 4, num_envs))
+        action = np.where(np.arange(num_envs) < 8, follow, rng.integers(0, 4, num_envs))
         state, final, reward, terminated, truncated = advance(state, action.astype(np.int32), words[t], params)
         last, seen = np.asarray(observe(final)), np.asarray(observe(state))
         assert not truncated.any()
@@ -92,21 +96,22 @@ def test_games_are_those_of_plain_python() -> None:
             returned += before == 3 and game.speed[0] == -3 and not expected[0]
             if expected[1]:
                 plain[i], ended = PlainPong(words[t, :, i], points, 0.5), ended + 1
-    assert returned > 20
-    assert ended > 40
+    assert returned > 10
+    assert ended > 20
 
 
 def test_steps_from_any_state_are_those_of_plain_python() -> None:
     """Among them all places near a paddle's ends, the walls and both columns."""
     env, params, n, rng = PixelPong(), PixelPongParams(points=2), 4096, np.random.default_rng(1)
-    words, zero = rng.integers(0, 2**32, (2, n), np.uint32), np.zeros(n, np.int32)
+    words = rng.integers(0, 2**32, (2, n), np.uint32)
     ball = np.where(rng.random(n) < 0.5, rng.integers(70, 77, n), rng.integers(6, 12, n)), rng.integers(6, 77, n)
     speed = rng.choice([-3, 3], n), rng.integers(-4, 5, n)
     agent, opponent = (np.clip(ball[1] - rng.integers(-8, 20, n), 6, 66) for _ in range(2))
     score = rng.integers(0, 2, (2, n))
     numbers = [np.int32(x) for x in (*ball, *speed, agent, opponent, *score)]
     action = rng.integers(0, 3, n).astype(np.int32)
-    state = PixelPongState(*map(jnp.asarray, numbers), jnp.asarray(zero), jnp.zeros((3, n), jnp.uint32))
+    rest: list = [jnp.zeros(n, jnp.int32), jnp.zeros((3, n), jnp.uint32)]
+    state = PixelPongState(*map(jnp.asarray, numbers), *rest)
     after, reward, terminated = quick_jit(env.transition)(state, jnp.asarray(action), words, params)
     game, found = PlainPong(words[:, 0], 2, 0.5), np.stack(after[:8], 1)
     game.draw = lambda: None  # type: ignore[assignment, method-assign, return-value]
@@ -119,14 +124,15 @@ def test_steps_from_any_state_are_those_of_plain_python() -> None:
 
 
 def test_a_game_of_21_points_is_long_and_may_be_truncated() -> None:
-    env, params = make("PixelPong", max_steps_in_episode=30)
-    assert env.describe_rules(params) == "default rules, 30-step cap, first to 21 points"
-    state = env.initial(jnp.zeros((2, 1), jnp.uint32), params)
-    for t in range(30):
-        state, final, _, terminated, truncated = env.advance(state, jnp.zeros(1), jnp.zeros((2, 1), jnp.uint32), params)
-        assert bool(truncated[0]) == (t == 29)
+    env, params = make("PixelPong", max_steps_in_episode=3)
+    assert env.describe_rules(params) == "default rules, 3-step cap, first to 21 points"
+    words, advance = jnp.zeros((2, 1), jnp.uint32), quick_jit(env.advance)
+    state = env.initial(words, params)
+    for t in range(3):
+        state, final, _, terminated, truncated = advance(state, jnp.zeros(1), words, params)
+        assert bool(truncated[0]) == (t == 2)
         assert not terminated[0]
-    assert (int(final.time[0]), int(state.time[0])) == (30, 0)
+    assert (int(final.time[0]), int(state.time[0])) == (3, 0)
     assert make("PixelPong")[1].points == 21
 
 
@@ -152,7 +158,7 @@ def test_it_can_be_beaten() -> None:
 
 
 @pytest.mark.parametrize(("won", "lost"), [(21, 0), (21, 2), (13, 21), (0, 21)])
-def test_the_return_tells_the_share_of_points(won: int, lost: int) -> None:
+def test_the_return_gives_the_share_of_points(won: int, lost: int) -> None:
     """By the formulas in the documentation of `PixelPong`."""
     r = won - lost
     assert (21 / (42 - r) if r > 0 else (21 + r) / (42 + r)) == won / (won + lost)
@@ -160,6 +166,18 @@ def test_the_return_tells_the_share_of_points(won: int, lost: int) -> None:
 
 def test_its_space_has_what_it_shows() -> None:
     env, params = make("PixelPong")
-    observation, _ = env.reset(jax.random.key(0), params)
+    observation, _ = jax.eval_shape(env.reset, jax.random.key(0), params)
     space = env.observation_space(params)
     assert (observation.shape, observation.dtype) == (space.shape, space.dtype) == ((4, 84, 84), jnp.uint8)
+
+
+@pytest.mark.slow
+def test_dqn_learns_it() -> None:
+    """A fifth of the steps of `dqn_pixels`; a random player loses by about ten points."""
+    defaults = dqn_pixels.experiment.defaults
+    env, params = make("PixelPong")
+    agent, trainer = dqn_pixels.experiment.build(env, params, defaults.config)
+    result = run(trainer, jax.random.key(0), defaults.hparams, total_steps=60_000)
+    envs = vectorize(*make("PixelPong", points=5), 32)
+    played = evaluate(partial(agent.policy, result.state.agent), envs, jax.random.key(1), 1000)
+    assert played.episode_return.mean() > 1

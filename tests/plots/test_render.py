@@ -42,7 +42,7 @@ def test_of_a_stack_of_frames_the_newest_is_drawn() -> None:
     picture = render(env, env.decode(words))
     assert [picture.getpixel(place(x, 41)) for x in (4, 41, 61, 78)] == [PALETTE[3], BACKGROUND, INK, PALETTE[4]]
     grey = render(None, np.asarray(env.decode(words)))
-    assert [grey.getpixel(place(x, 41))[0] for x in (4, 41, 61, 78)] == [120, 0, 255, 200]
+    assert [grey.getpixel(place(x, 41)) for x in (4, 41, 61, 78)] == [(x, x, x) for x in (120, 0, 255, 200)]
 
 
 def test_of_two_channels_in_a_cell_the_later_one_is_a_dot() -> None:
