@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxrl import make
-from jaxrl.envs.pixel_pong import PixelPong, PixelPongParams
+from jaxrl.envs.pixel_pong import PixelPong, PixelPongParams, PixelPongState
 from tests.compiling import quick_jit
 
 
@@ -94,6 +94,28 @@ def test_games_are_those_of_plain_python() -> None:
                 plain[i], ended = PlainPong(words[t, :, i], points, 0.5), ended + 1
     assert returned > 20
     assert ended > 40
+
+
+def test_steps_from_any_state_are_those_of_plain_python() -> None:
+    """Among them all places near a paddle's ends, the walls and both columns."""
+    env, params, n, rng = PixelPong(), PixelPongParams(points=2), 4096, np.random.default_rng(1)
+    words, zero = rng.integers(0, 2**32, (2, n), np.uint32), np.zeros(n, np.int32)
+    ball = np.where(rng.random(n) < 0.5, rng.integers(70, 77, n), rng.integers(6, 12, n)), rng.integers(6, 77, n)
+    speed = rng.choice([-3, 3], n), rng.integers(-4, 5, n)
+    agent, opponent = (np.clip(ball[1] - rng.integers(-8, 20, n), 6, 66) for _ in range(2))
+    score = rng.integers(0, 2, (2, n))
+    numbers = [np.int32(x) for x in (*ball, *speed, agent, opponent, *score)]
+    action = rng.integers(0, 3, n).astype(np.int32)
+    state = PixelPongState(*map(jnp.asarray, numbers), jnp.asarray(zero), jnp.zeros((3, n), jnp.uint32))
+    after, reward, terminated = quick_jit(env.transition)(state, jnp.asarray(action), words, params)
+    game, found = PlainPong(words[:, 0], 2, 0.5), np.stack(after[:8], 1)
+    game.draw = lambda: None  # type: ignore[assignment, method-assign, return-value]
+    for i in range(n):
+        game.ball, game.speed = [int(ball[0][i]), int(ball[1][i])], [int(speed[0][i]), int(speed[1][i])]
+        game.agent, game.opponent, game.score = int(agent[i]), int(opponent[i]), score[:, i].tolist()
+        expected = game.step(int(action[i]), words[:, i])
+        assert (float(reward[i]), bool(terminated[i])) == expected
+        assert found[i].tolist() == [*game.ball, *game.speed, game.agent, game.opponent, *game.score]
 
 
 def test_a_game_of_21_points_is_long_and_may_be_truncated() -> None:
