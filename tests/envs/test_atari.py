@@ -119,8 +119,8 @@ def check_restored(processes: int) -> None:
 
 def check_remembers() -> None:
     """A game that goes on from what another game left, and in which every sticky action shows."""
-    rules = Rules("beam_rider", 4, 30, 0.25, 160, False)
-    chex.assert_trees_all_equal(played(rules, 80, 1, 0), played(rules, 80, 1, 0, 50))
+    rules = Rules("tennis", 4, 30, 0.25, 120, False)
+    chex.assert_trees_all_equal(played(rules, 60, 1, 0), played(rules, 60, 1, 0, 40))
 
 
 def test_processes_and_restored_states_change_no_bit() -> None:
