@@ -174,5 +174,5 @@ def _deviation(seen: Statistics) -> Array:
 
 
 def _optimizer(hparams: DynamicsHparams) -> optax.GradientTransformation:
-    """Without a clip of the norm, in which the likelihood's large gradients would take all from those of terminations."""
+    """Without a clip of the norm, in which the likelihood's gradients would take all from those of terminations."""
     return optax.adam(hparams.model_learning_rate, eps_root=TINY)

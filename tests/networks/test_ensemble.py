@@ -106,6 +106,30 @@ def test_the_likelihood_reaches_the_entropy_of_a_noisy_linear_system() -> None:
     assert following.continues.min() > 0.95
 
 
+@pytest.mark.slow
+def test_rare_terminations_are_learned() -> None:
+    """Beyond 2, where 2 % of the states are, though the change and the reward are certain and their gradients large."""
+    space = Discrete(2)
+    model, hparams = (
+        dynamics(jax.ShapeDtypeStruct((1,), jnp.float32), space, DynamicsConfig(2, (16, 16))),
+        as_arrays(DynamicsHparams()),
+    )
+
+    def learn(state, key):
+        x, weights = jax.random.normal(key, (64, 1)), jnp.ones((64, 2), jnp.int8)
+        never = jnp.zeros(64, bool)
+        batch = Transition(x, jnp.zeros(64, int), jnp.ones(64), x[:, 0] > 2, never, x + 0.1)
+        return model.update(state, hparams, batch, weights)[0], None
+
+    keys = jax.random.split(jax.random.key(0), 3000)
+    start = jax.jit(model.init)(jax.random.key(1), hparams, jnp.zeros(1))
+    state, _ = jax.jit(lambda state: jax.lax.scan(learn, state, keys))(start)
+    x = jnp.broadcast_to(jnp.array([[0.0], [1.0], [1.7], [2.3], [3.0]]), (2, 5, 1))
+    found = model.sample(state, x, jnp.zeros((2, 5), int), jax.random.key(2)).continues
+    assert found[:, :3].min() > 0.9
+    assert found[:, 3:].max() < 0.2
+
+
 def test_samples_of_a_known_model() -> None:
     """The statistics are those of what was learned, and predictions come back in the environment's units."""
     model = dynamics(jax.ShapeDtypeStruct((2,), jnp.float32), Discrete(3), DynamicsConfig(2, (4,)))
