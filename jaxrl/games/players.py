@@ -1,7 +1,6 @@
 """Players that need no learning, and the player of a policy."""
 
 from collections.abc import Callable
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -24,28 +23,44 @@ def random_player(given: Input, key: Array) -> Array:
 def greedy_player(game: BoardGame, blocks: bool = True) -> Player:
     """A player that looks one move ahead, or two: it wins if it can, else keeps the other one from winning at once.
 
-    It draws among equals. Of A actions it tries A² pairs, or A if it does not block.
+    It draws among equals. It tries one legal move after another, since positions of chess have hundreds of actions, few
+    of them legal, and take kilobytes.
 
     Args:
         game: the rules.
         blocks: whether it looks at what the other one may answer.
     """
 
-    def can_win(state: PyTree) -> tuple[Array, PyTree]:
-        """Which actions win at once, bool `[A]`, and the positions after all of them."""
-        children, rewards = jax.vmap(partial(game.step, state))(jnp.arange(game.num_actions))
-        return game.legal_actions(state) & (rewards > 0), children
+    def wins(state: PyTree) -> Array:
+        return _of_each_legal_move(game, state, lambda child, reward: reward > 0)
+
+    def loses(child: PyTree, reward: Array) -> Array:
+        return wins(child).any()
 
     def best(state: PyTree) -> Array:
-        legal = game.legal_actions(state)
-        wins, children = can_win(state)
-        safe = legal & ~jax.vmap(lambda child: can_win(child)[0].any())(children) if blocks else legal
-        return jnp.where(wins.any(), wins, jnp.where(safe.any(), safe, legal))
+        legal, winning = game.legal_actions(state), wins(state)
+        safe = legal & ~_of_each_legal_move(game, state, loses) if blocks else legal
+        return jnp.where(winning.any(), winning, jnp.where(safe.any(), safe, legal))
 
     def play(given: Input, key: Array) -> Array:
         return _any_of(jax.vmap(best, in_axes=-1)(given.env_states), key)
 
     return play
+
+
+def _of_each_legal_move(game: BoardGame, state: PyTree, look: Callable[[PyTree, Array], Array]) -> Array:
+    """What `look(position after it, reward)` says of each legal move, bool `[A]`; False of all others.
+
+    In a position where the game is over, no move is legal.
+    """
+    legal = game.legal_actions(state) & ~state.terminated
+    moves = jnp.argsort(~legal, stable=True)  # the legal ones first
+
+    def body(i: Array, found: Array) -> Array:
+        return found.at[moves[i]].set(look(*game.step(state, moves[i])))
+
+    nothing = jnp.zeros(game.num_actions, bool)
+    return jax.lax.fori_loop(0, legal.sum(), body, nothing)
 
 
 def perfect_player(game: BoardGame, solution: Solution) -> Player:
