@@ -186,10 +186,10 @@ def test_flags_that_do_not_parse(refused, tmp_path, arguments: str) -> None:
 
 def test_an_error_about_no_option_names_the_experiment(refused) -> None:
     def build(env, env_params, config):
-        raise ArgumentError("network", "must give values [N], here [2]", 3)
+        raise ArgumentError("trunk", "must give values [N], here [2]", 3)
 
     code, lines = refused(experiment=dqn_minatar.experiment._replace(build=build))
-    assert (code, lines) == (2, ["error: in the experiment dqn_minatar, network must give values [N], here [2], got 3"])
+    assert (code, lines) == (2, ["error: in the experiment dqn_minatar, trunk must give values [N], here [2], got 3"])
 
 
 @pytest.mark.parametrize("error", [AssertionError(), RuntimeError("Unable to initialize backend 'cuda'")])
