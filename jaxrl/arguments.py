@@ -157,7 +157,7 @@ def check_value(name: str, x: Any, hint: Any, float32: bool = False) -> None:
         raise ArgumentError(name, "must have a value", x)
     given = _kind(x)
     if kind is bool:
-        if given is None:
+        if given is None or not np.isin(np.asarray(x), (0, 1)).all():
             raise ArgumentError(name, "must be true or false", x)
     elif given not in (int, float):
         raise ArgumentError(name, "must be a whole number" if kind is int else "must be a number", x)

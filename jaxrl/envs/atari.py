@@ -57,16 +57,17 @@ def _make(
     name: str,
     rom: str,
     *,
-    sticky: float = 0.25,
+    sticky: float = 0.0,
     frame_skip: int = 4,
     max_noops: int = 30,
     max_frames: int = 108_000,
-    life_loss: bool = False,
+    life_loss: bool = True,
     clip_rewards: bool = True,
     all_actions: bool = False,
 ) -> HostEnvironment:
-    """A game with the rules of Machado et al. (2018, https://doi.org/10.1613/jair.5699), and the actions that matter.
+    """A game with the rules of Mnih et al. (2015, https://doi.org/10.1038/nature14236), and the actions that matter.
 
+    With `sticky=0.25` and `life_loss=False` they are those of Machado et al. (2018, https://doi.org/10.1613/jair.5699).
     Returns are scores of whole games, never clipped.
 
     Args:
@@ -91,6 +92,9 @@ def _make(
         check_value(option, number, Annotated[int, Interval(ge=0, lt=2**31)])
     for option, flag in (("life_loss", life_loss), ("clip_rewards", clip_rewards), ("all_actions", all_actions)):
         check_value(option, flag, bool)
+    if 0 < max_frames <= (least := max_noops + frame_skip):
+        rule = f"must be 0, for no cap, or more than {least}, the no-ops and a step"
+        raise ArgumentError("max_frames", rule, max_frames)
     rules = Rules(rom, frame_skip, max_noops, float(sticky), max_frames, all_actions)
     try:
         actions = Emulator(rules).actions

@@ -244,7 +244,7 @@ def serve(connection: Connection) -> None:
     while True:
         try:
             message = connection.recv()
-        except EOFError:
+        except (EOFError, ConnectionError):  # it closed its end, or was killed
             return
         connection.send(answer(emulators, message))
 

@@ -10,7 +10,7 @@ experiment = Experiment(
     algorithm="DQN",
     build=build_dqn,
     defaults=Options(
-        task=Task("atari:Pong", env_options=("sticky=0", "life_loss=true")),
+        task=Task("atari:Pong"),
         hparams=RainbowHparams(
             learning_rate=2e-4, epsilon_end=0.01, epsilon_decay_steps=1e5, tau=1.0, target_update_period=500
         ),

@@ -10,7 +10,7 @@ experiment = Experiment(
     algorithm="PQN",
     build=build_pqn,
     defaults=Options(
-        task=Task("atari:Pong", env_options=("sticky=0", "life_loss=true")),
+        task=Task("atari:Pong"),
         hparams=PQNHparams(learning_rate=2.5e-4, epsilon_end=0.01, epsilon_decay_steps=300_000),
         config=PQN(num_envs=32, rollout_length=32, num_epochs=2, num_minibatches=32),
         budget=Budget(3_000_000, eval_episodes=8, eval_max_steps=27_000),

@@ -61,7 +61,7 @@ def gymnasiums(name: str, sticky: float, cap: int) -> Iterator[Any]:
 
 def check_is_gymnasiums(name: str, steps: int, sticky: float, cap: int) -> np.ndarray:
     """Steps a game beside gymnasium's; returns how many games were terminated, and how many truncated."""
-    env, _ = jaxrl.make(f"atari:{name}", sticky=sticky, max_frames=cap)
+    env, _ = jaxrl.make(f"atari:{name}", sticky=sticky, max_frames=cap, life_loss=False)
     ends = np.zeros(2, int)
     with gymnasiums(name, sticky, cap) as theirs, closing(env.make_envs(1, False)) as ours:
         np.testing.assert_array_equal(ours.reset(np.array([7])).observation[0], theirs.reset(seed=7)[0])
@@ -169,7 +169,7 @@ def test_sticky_actions_are_as_frequent_as_said() -> None:
 
 
 def test_evaluations_and_training_report_scores() -> None:
-    env, _ = jaxrl.make("atari:Qbert", life_loss=True, max_frames=400)
+    env, _ = jaxrl.make("atari:Qbert", sticky=0.25, max_frames=400)
     assert (env.frame_stack, env.can_save, len(env.action_names)) == (4, True, 6)
     for said in ("sticky actions 0.25", "lost lives end episodes in learning", "400-frame cap", "no-ops", "clipped"):
         assert said in describe_rules(env, None)
@@ -189,7 +189,7 @@ def test_evaluations_and_training_report_scores() -> None:
 
 
 def test_an_evaluation_is_the_score_of_a_whole_game(monkeypatch) -> None:
-    env, _ = jaxrl.make("atari:Qbert", life_loss=True, max_frames=400)
+    env, _ = jaxrl.make("atari:Qbert", sticky=0.25, max_frames=400)
     step, outcomes = AtariEnvs.step, dict[int, list[Any]]()
 
     def step_and_note(self, actions):
@@ -230,7 +230,7 @@ def checksums() -> Agent:
 
 
 def test_a_resumed_run_has_the_same_bits(tmp_path: Path) -> None:
-    env, _ = jaxrl.make("atari:Qbert", life_loss=True, max_frames=400)
+    env, _ = jaxrl.make("atari:Qbert", sticky=0.25, max_frames=400)
     trainer = on_policy(checksums(), env, None, OnPolicyConfig(num_envs=2, rollout_length=20))
     said: list[str] = []
     train = partial(run, trainer, KEY, (), log_every=240, notify=said.append)
@@ -275,6 +275,10 @@ def test_what_is_refused(tmp_path: Path, monkeypatch) -> None:
         jaxrl.make("atari:Pong", sticky=1.0)
     with pytest.raises(ArgumentError, match=r"frame_skip must be .*, got 0"):
         jaxrl.make("atari:Pong", frame_skip=0)
+    with pytest.raises(ArgumentError, match=r"max_frames must be 0, for no cap, or more than 34, .*, got 3"):
+        jaxrl.make("atari:Pong", max_frames=3)
+    with pytest.raises(ArgumentError, match=r"life_loss must be true or false, got 5"):
+        jaxrl.make("atari:Pong", life_loss=5)
     with pytest.raises(ArgumentError, match=r"lives is not an option of atari:Pong, which has sticky, frame_skip, "):
         jaxrl.make("atari:Pong", lives=3)
     monkeypatch.setenv("ALE_ROMS_DIR", str(tmp_path))
