@@ -211,7 +211,7 @@ def test_what_cannot_be_used_is_refused_at_once(arguments, message: str) -> None
     ("name", "options", "message"),
     [
         ("CartPol-v1", {}, r"env_id must be .* gymnasium knows \(the nearest is gymnasium:CartPole-v1\), got"),
-        ("Swordfish-v5", {}, r"env_id must be a name that gymnasium knows \(Environment `Swordfish` doesn't exist"),
+        ("Qwxyzk-v5", {}, r"env_id must be a name that gymnasium knows \(Environment `Qwxyzk` doesn't exist"),
         ("Zoo/Hopper-v5", {}, r"gymnasium knows \(Namespace Zoo not found. Have you installed the proper package"),
         ("", {}, r"gymnasium knows \(Malformed environment ID"),
         ("no_such_module:Nope-v0", {}, r"gymnasium knows \(No module named 'no_such_module'\)"),

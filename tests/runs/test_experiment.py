@@ -20,7 +20,11 @@ from jaxrl.runs.experiment import build, check_effective, find_experiment, known
 from jaxrl.runs.options import check_options, with_values
 from jaxrl.runs.task import make_env
 
-SISTERS = ("alphazero_chess", "alphazero_shogi", "muzero_connect_four", "muzero_tictactoe", "alphago_zero_connect_four")
+SISTERS = (
+    *("alphazero_chess", "alphazero_shogi", "muzero_connect_four", "muzero_tictactoe", "alphago_zero_connect_four"),
+    *("muzero_minatar", "gail_minatar", "bc_minatar", "ppo_robot", "sac_robot", "td3_robot", "selfplay_leduc"),
+)
+"""Other settings of what another experiment runs."""
 NAMES = [pytest.param(name, marks=[pytest.mark.slow] if name in SISTERS else []) for name in known_experiments()]
 
 
