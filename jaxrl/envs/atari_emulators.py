@@ -5,6 +5,7 @@ runs, so threads cannot run two of them at once. `python -P atari_emulators.py F
 of them. This file imports nothing of jaxrl, since such processes should start fast.
 """
 
+import contextlib
 import json
 import signal
 import sys
@@ -241,12 +242,9 @@ def serve(connection: Connection) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)  # the other process may save a run first
     emulators: list[Any] = []
-    while True:
-        try:
-            message = connection.recv()
-        except (EOFError, ConnectionError):  # it closed its end, or was killed
-            return
-        connection.send(answer(emulators, message))
+    with contextlib.suppress(EOFError, ConnectionError):
+        while True:
+            connection.send(answer(emulators, connection.recv()))
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from jaxrl.training import Checkpoints, evaluate, run
 from tests.mutants import planted
 
 pytest.importorskip("ale_py", reason="needs pip install 'jaxrl[atari]'")
-from jaxrl.envs.atari import AtariEnvs
+from jaxrl.envs.atari import AtariEnvs, _Process
 from jaxrl.envs.atari_emulators import Rules
 
 FIVE = ["Pong", "Breakout", "SpaceInvaders", "Seaquest", "MsPacman"]
@@ -264,6 +264,14 @@ def test_an_emulator_that_fails_is_named(monkeypatch) -> None:
         worker.wait()
         with pytest.raises(HostError, match=r"^game ended in step: the process of an emulator is gone$"):
             envs.step(np.array([0, 1]))
+
+
+def test_a_process_ends_quietly_when_nobody_listens() -> None:
+    """Also in the middle of an answer."""
+    worker = _Process()
+    worker.send(("make", tuple(QBERT), 1, False))
+    worker.close()
+    assert worker._process.returncode == 0
 
 
 def test_what_is_refused(tmp_path: Path, monkeypatch) -> None:

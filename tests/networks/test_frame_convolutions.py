@@ -44,7 +44,7 @@ class Frames:
 
 
 def test_numbers_of_parameters() -> None:
-    """Mnih et al. 2015 with A actions: 1,684,128 + 513 A - A = 1,684,128 without the last layer."""
+    """Mnih et al. 2015 with A actions: 1,684,128 + 513 A."""
     lecture = (8 * 8 * 4 + 1) * 16 + (4 * 4 * 16 + 1) * 32 + (9 * 9 * 32 + 1) * 256
     for name, trunk in (("lecture", lecture), ("nature", 1_684_128)):
         convolutions, hidden_size = FRAME_LAYERS[name]
