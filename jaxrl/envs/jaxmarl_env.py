@@ -7,11 +7,11 @@ the environment's `max_steps`, so that learners bootstrap from its last observat
 import contextlib
 import dataclasses
 import inspect
-import io
 import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
+from unittest import mock
 
 import jax
 import jax.numpy as jnp
@@ -133,7 +133,7 @@ def find_jaxmarl(env_id: str) -> Callable[..., JaxMARL]:
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Without the notes of JaxMARL about modules that it has not found, and of what these import."""
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+    with warnings.catch_warnings(), mock.patch("builtins.print"):  # an import puts a redirected stdout back
         warnings.simplefilter("ignore")
         yield
 
