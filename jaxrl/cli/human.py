@@ -89,6 +89,7 @@ def text(game: BoardGame, state: Any, observation: np.ndarray, legal: np.ndarray
 def ask(moves: dict[str, int]) -> int | None:
     """A legal move, of those that are written so, or None to quit."""
     written = ranges(list(moves.values())) if all(map(str.isdecimal, moves)) else ", ".join(moves)
+    moves = {move.lower(): action for move, action in moves.items()}
     while True:
         try:
             answer = input(f"your move ({written}; q quits): ").strip()

@@ -1,7 +1,7 @@
-"""Matches against programs that play Go or chess, which run beside this one and are asked through a pipe.
+"""Matches against programs that play Go, chess or shogi, which run beside this one and are asked through a pipe.
 
 GNU Go speaks the Go Text Protocol (https://www.lysator.liu.se/~gunnar/gtp), Fairy-Stockfish the Universal Chess
-Interface (https://www.shredderchess.com/chess-features/uci-universal-chess-interface.html).
+Interface (https://www.shredderchess.com/chess-features/uci-universal-chess-interface.html) and its relative for shogi.
 """
 
 import contextlib
@@ -21,8 +21,8 @@ from jaxrl.arguments import ArgumentError
 from jaxrl.games.board_game import BoardGame
 from jaxrl.games.go import Go
 from jaxrl.games.matches import Match, Player, action_of
-from jaxrl.games.notation import Notation, chess_notation, find, go_notation
-from jaxrl.games.pgx_game import Chess, GardnerChess
+from jaxrl.games.notation import Notation, find, go_notation, notation_of
+from jaxrl.games.pgx_game import AnimalShogi, Chess, GardnerChess, Shogi
 from jaxrl.types import Array, Input, PyTree
 
 RESIGNS = "resign"
@@ -110,21 +110,26 @@ class GTPEngine(Engine):
 
 
 class UCIEngine(Engine):
-    """An engine for chess.
+    """An engine for chess or shogi.
 
     Args:
         command: the program and its arguments.
-        game: the rules, also the variant's name.
-        options: of the engine, as its `uci` command lists them; `nodes` is how many positions it looks at for a move.
+        game: the rules.
+        options: of the engine, as its `uci` or `usi` command lists them; `nodes` is how many positions it looks at for
+            a move.
     """
 
     def __init__(self, command: Sequence[str], game: Any, options: dict[str, str], timeout: float = 60.0) -> None:
-        super().__init__(command, chess_notation(game), timeout)
+        notation = notation_of(game)
+        assert notation is not None
+        super().__init__(command, notation, timeout)
         self.limit = f"go nodes {options.get('nodes', '1000')}"
-        variant = {"UCI_Variant": "gardner"} if isinstance(game, GardnerChess) else {}
+        protocol, variant = VARIANTS[type(game)]
         own = {name: value for name, value in options.items() if name != "nodes"}
-        lines = [f"setoption name {name} value {value}" for name, value in {**own, **variant}.items()]
-        self.ask("\n".join(["uci", *lines, "isready", ""]), lambda line: line == "readyok")
+        if variant:  # some versions of Fairy-Stockfish know one name for shogi's relatives, others the other
+            own |= {"UCI_Variant": variant, "USI_Variant": variant}
+        lines = [f"setoption name {name} value {value}" for name, value in own.items()]
+        self.ask("\n".join([protocol, *lines, "isready", ""]), lambda line: line == "readyok")
 
     def reply(self, moves: Sequence[str]) -> str:
         position = " ".join(["position startpos", *(["moves", *moves] if moves else [])])
@@ -146,7 +151,7 @@ def make_engine(words: str, game: BoardGame) -> Engine:
         raise ArgumentError("engine", f"must be one of {', '.join(ENGINES)}", name)
     plays, install = ENGINES[name]
     if not isinstance(game, plays):
-        names = " or ".join(str(kind.name) if isinstance(kind.name, str) else "go" for kind in plays)
+        names = ", ".join(str(kind.name) if isinstance(kind.name, str) else "go" for kind in plays)
         raise ArgumentError("engine", f"{name} plays {names}, not {game.name}", got="")
     if (path := shutil.which(name, path=PLACES)) is None:
         raise ArgumentError("engine", f"must be installed (such as apt install {install})", name)
@@ -162,9 +167,12 @@ def make_engine(words: str, game: BoardGame) -> Engine:
         raise ArgumentError("engine", "must start", words, got=str(error)) from error
 
 
+VARIANTS = {Chess: ("uci", ""), GardnerChess: ("uci", "gardner"), Shogi: ("usi", ""), AnimalShogi: ("usi", "dobutsu")}
+"""The protocol for a game, and the game's name if it is not the one for which the protocol was made."""
+
 ENGINES: dict[str, tuple[tuple[Any, ...], str]] = {
     "gnugo": ((Go,), "gnugo"),
-    "fairy-stockfish": ((Chess, GardnerChess), "fairy-stockfish"),
+    "fairy-stockfish": (tuple(VARIANTS), "fairy-stockfish"),
 }
 """The games that an engine plays, and the package that it is in."""
 

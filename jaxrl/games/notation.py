@@ -1,4 +1,4 @@
-"""How moves are written in Go and in chess."""
+"""How moves are written in Go, in chess and in shogi."""
 
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -10,14 +10,14 @@ import numpy as np
 
 from jaxrl.games.board_game import BoardGame
 from jaxrl.games.go import Go
-from jaxrl.games.pgx_game import Chess, GardnerChess
+from jaxrl.games.pgx_game import AnimalShogi, Chess, GardnerChess, Shogi
 
 Notation = Callable[[Any], Callable[[int], str]]
-"""`(state) -> (action) -> text`: writes the legal actions of a position, in lower case."""
+"""`(state) -> (action) -> text`: writes the legal actions of a position."""
 
 
 def find(text: str, state: Any, legal: np.ndarray, notation: Notation) -> int | None:
-    """The legal action that is written as `text`, if there is one.
+    """The legal action that is written as `text`, in large or small letters, if there is one.
 
     Args:
         text: a move.
@@ -26,11 +26,13 @@ def find(text: str, state: Any, legal: np.ndarray, notation: Notation) -> int | 
         notation: of the game.
     """
     write = notation(state)
-    return next((action for action in map(int, np.flatnonzero(legal)) if write(action) == text), None)
+    return next((action for action in map(int, np.flatnonzero(legal)) if write(action).lower() == text.lower()), None)
 
 
 def notation_of(game: BoardGame) -> Notation | None:
     """How a person writes the moves of a game; None where the numbers of actions are columns or cells."""
+    if isinstance(game, Shogi | AnimalShogi):
+        return shogi_notation(game)
     return chess_notation(game) if isinstance(game, Chess | GardnerChess) else None
 
 
@@ -63,6 +65,31 @@ def chess_notation(game: Chess | GardnerChess) -> Notation:
             promotes = pieces[size - 1 - rank, file] == "P" and to_rank in (0, size - 1)
             becomes = ("rbn"[under[action]] if under[action] >= 0 else "q") if promotes else ""
             return f"{'abcdefgh'[file]}{rank + 1}{'abcdefgh'[to_file]}{to_rank + 1}{becomes}"
+
+        return write
+
+    return notation
+
+
+def shogi_notation(game: Shogi | AnimalShogi) -> Notation:
+    """The cell of the piece, the cell where it goes, and + if it is promoted: 7g7f, 8h2b+; a drop is P*5e.
+
+    As in the Universal Shogi Interface, files are numbers from the right of who moves first, ranks are letters from
+    above.
+    """
+    height, last = (9, 80) if isinstance(game, Shogi) else (4, 11)
+    moves = jax.jit(game.moves)
+
+    def notation(state: Any) -> Callable[[int], str]:
+        origin, target, promotes, dropped = (np.asarray(x).tolist() for x in moves(state))
+
+        def cell(index: int) -> str:
+            file, rank = divmod(last - index if state.player else index, height)
+            return f"{file + 1}{'abcdefghi'[rank]}"
+
+        def write(action: int) -> str:
+            begins = f"{game.letters[dropped[action]]}*" if dropped[action] >= 0 else cell(origin[action])
+            return f"{begins}{cell(target[action])}{'+' if promotes[action] else ''}"
 
         return write
 

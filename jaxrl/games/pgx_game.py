@@ -4,7 +4,7 @@ pgx is an extra, `pip install 'jaxrl[games]'`, and loaded when such a game is ma
 """
 
 import dataclasses
-from functools import cache
+from functools import cache, partial
 from importlib.util import find_spec
 from typing import Any, ClassVar, NamedTuple
 
@@ -144,6 +144,17 @@ class Shogi(PgxGame):
     def _held(self, env_state: Any) -> Any:
         return env_state._x.hand
 
+    def moves(self, state: PgxState) -> tuple[Array, Array, Array, Array]:
+        """From where each action goes, to where, whether it promotes, and which piece it drops, or −1. `[A]`.
+
+        Cells are counted from above and then from the right, as who moves sees them.
+        """
+        from pgx._src.games.shogi import Action
+
+        position = self._unpacked(state)._x
+        move = jax.vmap(partial(Action._from_dlshogi_action, position))(jnp.arange(self.num_actions))
+        return move.from_, move.to, move.is_promotion, jnp.where(move.is_drop, move.piece, -1)
+
 
 class AnimalShogi(PgxGame):
     """Dobutsu shogi, on 4 × 3 cells, with a chick, an elephant, a giraffe, a lion, and a hen."""
@@ -153,6 +164,14 @@ class AnimalShogi(PgxGame):
 
     def _held(self, env_state: Any) -> Any:
         return env_state._hand
+
+    def moves(self, state: PgxState) -> tuple[Array, Array, Array, Array]:
+        """As in `Shogi`. A chick that arrives at the last rank becomes a hen."""
+        from pgx.animal_shogi import Action
+
+        move = jax.vmap(Action._from_label)(jnp.arange(self.num_actions))
+        promotes = (self._unpacked(state)._board[move.from_] == 0) & (move.from_ % 4 == 1) & (move.to % 4 == 0)
+        return move.from_, move.to, promotes & ~move.is_drop, move.drop_piece
 
 
 @cache
