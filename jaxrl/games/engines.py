@@ -124,12 +124,12 @@ class UCIEngine(Engine):
         assert notation is not None
         super().__init__(command, notation, timeout)
         self.limit = f"go nodes {options.get('nodes', '1000')}"
-        protocol, variant = VARIANTS[type(game)]
+        language, variant = VARIANTS[type(game)]
         own = {name: value for name, value in options.items() if name != "nodes"}
         if variant:  # some versions of Fairy-Stockfish know one name for shogi's relatives, others the other
             own |= {"UCI_Variant": variant, "USI_Variant": variant}
         lines = [f"setoption name {name} value {value}" for name, value in own.items()]
-        self.ask("\n".join([protocol, *lines, "isready", ""]), lambda line: line == "readyok")
+        self.ask("\n".join([language, *lines, "isready", ""]), lambda line: line == "readyok")
 
     def reply(self, moves: Sequence[str]) -> str:
         position = " ".join(["position startpos", *(["moves", *moves] if moves else [])])
@@ -168,7 +168,7 @@ def make_engine(words: str, game: BoardGame) -> Engine:
 
 
 VARIANTS = {Chess: ("uci", ""), GardnerChess: ("uci", "gardner"), Shogi: ("usi", ""), AnimalShogi: ("usi", "dobutsu")}
-"""The protocol for a game, and the game's name if it is not the one for which the protocol was made."""
+"""What to speak about a game, and its name if this language was made for another one."""
 
 ENGINES: dict[str, tuple[tuple[Any, ...], str]] = {
     "gnugo": ((Go,), "gnugo"),
