@@ -5,7 +5,7 @@ import itertools
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import jax
 import platformdirs
@@ -25,6 +25,7 @@ from jaxrl.benchmarks import (
     measure_envs,
     measure_limits,
     measure_replay,
+    measure_robots,
     measure_train,
     pages,
     rejax_settings,
@@ -147,12 +148,27 @@ class Limits(Benchmark):
     """Numbers of agents in one program."""
 
 
-BENCHMARKS = ("envs", "replay", "agents", "train", "limits", "accelerator")
+@dataclasses.dataclass(frozen=True)
+class Robots(Benchmark):
+    """Training speed of PPO and SAC on robots, compared with brax's own at the same settings."""
+
+    seconds: Annotated[float, Interval(gt=0, le=3600)] = 5.0
+    """Approximate duration of one timed run. A run has at least 8 iterations."""
+    experiments: tuple[Literal["ppo_robot", "sac_robot"], ...] = ("ppo_robot", "sac_robot")
+    """The experiments to measure."""
+    envs: tuple[str, ...] = ("brax:inverted_pendulum", "brax:hopper")
+    """Robots of brax."""
+    backend: Literal["generalized", "positional", "spring", "mjx"] = "spring"
+    """The physics of brax."""
+
+
+BENCHMARKS = ("envs", "replay", "agents", "train", "robots", "limits", "accelerator")
 Options = (
     Annotated[Envs, tyro.conf.subcommand("envs")]
     | Annotated[Replay, tyro.conf.subcommand("replay")]
     | Annotated[Agents, tyro.conf.subcommand("agents")]
     | Annotated[Train, tyro.conf.subcommand("train")]
+    | Annotated[Robots, tyro.conf.subcommand("robots")]
     | Annotated[Limits, tyro.conf.subcommand("limits")]
     | Annotated[Accelerator, tyro.conf.subcommand("accelerator")]
 )
@@ -262,6 +278,24 @@ def install_rejax(options: Train) -> Path | BaselineError:
         return error
 
 
+def benchmark_robots(options: Robots, console: Console) -> None:
+    """Measures all experiments on all robots. It records each at once, so that stopping early loses little."""
+    check(options)
+    runs = list(itertools.product(map(find_experiment, options.experiments), options.envs))
+    for experiment, env_id in runs:
+        with renaming(env="envs"):
+            if not env_id.startswith("brax:"):
+                raise ArgumentError("env", "must be a robot of brax, such as brax:hopper", env_id)
+            make_env(measure_robots.match(experiment, env_id, options.backend).task)
+    started, rows = provenance.now(), []
+    for experiment, env_id in runs:
+        with console.status(f"{experiment.name}, {env_id}"):
+            rows += measure_robots.measure(experiment, env_id, options.backend, options.seconds, options.repeats)
+        if options.record is not None:
+            pages.write(options.record, rows, started, measure_robots.describe(rows), packages=["brax"])
+    show(measure_robots.tabulate(rows), console)
+
+
 def benchmark_limits(options: Limits, console: Console) -> None:
     """Measures all experiments."""
     check(options)
@@ -333,6 +367,7 @@ def main() -> None:
         Replay: benchmark_replay,
         Agents: benchmark_agents,
         Train: benchmark_train,
+        Robots: benchmark_robots,
         Limits: benchmark_limits,
         Accelerator: benchmark_accelerator,
     }[type(options)]
