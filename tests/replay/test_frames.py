@@ -13,9 +13,13 @@ from jaxrl import OffPolicyConfig, RainbowHparams, dqn, memory, off_policy, repl
 from jaxrl.networks import QNetwork
 from jaxrl.replay.frames import with_stacks
 from jaxrl.training.host_program import HostProgram
+from jaxrl.training.off_policy import _counting_unused
 from jaxrl.training.program import Program
 from jaxrl.types import Agent, Decision, Mean, Transition
 from tests.envs.frame_envs import STACK, RandomFrames, counted_frames
+
+
+KEY = jax.random.key(0)
 
 
 def witness() -> Agent:
@@ -63,7 +67,7 @@ def test_samples_are_what_was_seen(kind: str, n_step: int) -> None:
     found = {name: float(mean.sum.sum()) for name, mean in metrics.items()}
     assert found["steps"] == 40 * 16 * n_step
     assert found["wrong"] == found["wrong_next"] == found["wrong_weight"] == 0
-    assert found["excluded"] > 20
+    assert found["excluded"] == found["unused"] > 20
     assert found["terminations"] > 20 * n_step
     assert found["starts"] > 40 * n_step
     assert found["ends"] > 0 or n_step == 1
@@ -112,6 +116,32 @@ def test_no_sample_reads_over_the_newest_row() -> None:
     np.testing.assert_array_equal(steps.next_observation, steps.observation + 1)
     np.testing.assert_array_equal(steps.action, newest)
     assert (weights == 1).all()
+
+
+def test_what_holds_a_truncation_is_hardly_drawn_again() -> None:
+    """Of two environments, one is always truncated: its share of the samples falls, and the others' weights stay 1."""
+    k, slots, num_envs = 2, 6, 2
+    stack, number, flag = (jax.ShapeDtypeStruct(*x) for x in (((k,), jnp.int32), ((), jnp.int32), ((), bool)))
+    example: Any = Transition(stack, number, number, flag, flag, stack)
+    sampler = replay.prioritised(slots, num_envs, replay.rows_read(1, k))
+    buffer = replay.frame_buffer(example, sampler, slots, num_envs, 1, k)
+    rows = Transition(jnp.zeros((slots, num_envs, k), jnp.int32), *jnp.zeros((2, slots, num_envs), jnp.int32),
+                      jnp.zeros((slots, num_envs), bool), jnp.arange(num_envs) + jnp.zeros((slots, 1)) > 0, ())  # fmt: skip
+    state = buffer.add(buffer.init(RainbowHparams(importance_exponent_start=1.0)), rows, jnp.int32(0))
+
+    def update(agent_state, batch, key, env_steps, constants):
+        return agent_state, {}, jnp.full(64, 9.0)
+
+    agent = _counting_unused(Agent(*[lambda *_: ()] * 3, update))
+    shares = []
+    for key in jax.random.split(KEY):
+        index, batch = buffer.sample(state, key, jnp.int32(slots), 64)
+        np.testing.assert_array_equal(batch.weights, index % num_envs == 0)
+        _, metrics, errors = agent.update((), batch, key, jnp.float32(0), ())
+        shares.append(float(metrics["unused"].value()))
+        state = buffer.set_priorities(state, index, errors)
+    assert shares[0] == 0.5
+    assert shares[1] < 0.05
 
 
 def test_a_million_transitions_take_seven_gigabytes() -> None:
