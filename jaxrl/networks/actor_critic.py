@@ -148,7 +148,7 @@ def actor_critic(
         observation: an array or a `jax.ShapeDtypeStruct` without a batch axis, or a tree of them, with a space
             `Discrete(n)` in place of each number of a state, as from `jaxrl.networks.example_of(env, params)`.
         action_space: of the environment.
-        hidden_sizes: units of each dense layer; by default 64 and 64, and 256 after the convolutions of stacks of frames
+        hidden_sizes: units of each dense layer; by default 64 and 64; 256 after the convolutions of stacks of frames
             (Mnih et al. 2016, https://arxiv.org/abs/1602.01783).
         activation: after each hidden layer.
         conv_features: of a convolution before them, for boards; 0 for none.

@@ -87,8 +87,8 @@ def off_policy(agent: Agent[StateT], env: Any, env_params: Any, config: OffPolic
     times. `TrainState.replay` is a `jaxrl.replay.BufferState`. A prioritised replay reads the hyperparameters in
     `PrioritisedHparams` from the agent's record, and errors from the result of `Agent.update`.
 
-    With stacks of frames there is one metric more, `unused`: the share of sampled sequences that hold a truncation, from
-    which nothing is learned (see `jaxrl.replay.frame_buffer`). If `n_step` is longer than most episodes, it is near 1.
+    With stacks of frames there is one metric more, `unused`: the share of sampled sequences that hold a truncation.
+    Nothing is learned from them (see `jaxrl.replay.frame_buffer`). If `n_step` is as long as episodes, it is near 1.
 
     Raises:
         ArgumentError: a size is out of bounds, the batch or `n_step` is larger than the replay, the environment does
@@ -245,7 +245,7 @@ def _learn(
 
 
 def _counting_unused(agent: Agent) -> Agent:
-    """An agent that says how many sequences have a weight of 0. Their errors are 0: a replay seldom draws them again."""
+    """An agent that counts the sequences of weight 0. Their errors are 0, so that a replay seldom draws them again."""
 
     def update(
         state: PyTree, batch: Sample, key: Array, env_steps: Array, constants: PyTree

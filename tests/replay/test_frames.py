@@ -18,7 +18,6 @@ from jaxrl.training.program import Program
 from jaxrl.types import Agent, Decision, Mean, Transition
 from tests.envs.frame_envs import STACK, RandomFrames, counted_frames
 
-
 KEY = jax.random.key(0)
 
 
@@ -125,8 +124,9 @@ def test_what_holds_a_truncation_is_hardly_drawn_again() -> None:
     example: Any = Transition(stack, number, number, flag, flag, stack)
     sampler = replay.prioritised(slots, num_envs, replay.rows_read(1, k))
     buffer = replay.frame_buffer(example, sampler, slots, num_envs, 1, k)
-    rows = Transition(jnp.zeros((slots, num_envs, k), jnp.int32), *jnp.zeros((2, slots, num_envs), jnp.int32),
-                      jnp.zeros((slots, num_envs), bool), jnp.arange(num_envs) + jnp.zeros((slots, 1)) > 0, ())  # fmt: skip
+    nothing = jnp.zeros((slots, num_envs), jnp.int32)
+    ends = nothing > 0, nothing + jnp.arange(num_envs) > 0
+    rows = Transition(jnp.zeros((slots, num_envs, k), jnp.int32), nothing, nothing, *ends, ())
     state = buffer.add(buffer.init(RainbowHparams(importance_exponent_start=1.0)), rows, jnp.int32(0))
 
     def update(agent_state, batch, key, env_steps, constants):
