@@ -213,6 +213,10 @@ def test_an_evaluation_is_the_score_of_a_whole_game(monkeypatch) -> None:
         length = int(steps.truncated[:, n].argmax()) + 1
         assert steps.reward[:length, n].sum() == evaluation.episode_return[n]
     assert not steps.terminated.any()
+    seams = np.asarray(steps.next_observation[:-1] != steps.observation[1:]).any((2, 3, 4)) & ~steps.truncated[:-1]
+    assert seams.any()  # lost lives: the game goes on with a new stack
+    begun, before = steps.observation[1:][seams], steps.next_observation[:-1][seams]
+    np.testing.assert_array_equal(begun, np.repeat(before[:, -1:], 4, axis=1))
 
 
 def checksums() -> Agent:
