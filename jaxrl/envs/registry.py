@@ -47,6 +47,15 @@ OWN: dict[str, Callable[..., Environment]] = {
 """jaxrl's own environments besides the games of MinAtar."""
 NAMES = (*GAMES, *OWN)
 """All of jaxrl's own environments."""
+EXAMPLES = {
+    "game": "game:connect_four",
+    PREFIX: f"{PREFIX}:CartPole-v1",
+    ATARI: f"{ATARI}:Pong",
+    "brax": "brax:hopper",
+    "playground": "playground:CheetahRun",
+    JAXMARL: f"{JAXMARL}:MPE_simple_spread_v3",
+}
+"""The prefixes of names, and a name with each."""
 
 
 def make(env_id: str, rules: str | None = None, **options: Any) -> tuple[Any, Any]:
@@ -129,6 +138,9 @@ def _find_factory(env_id: str, rules: str | None) -> Callable[..., Any]:
         return lambda: MinAtar(GAMES[env_id], "gymnax" if rules == "gymnax" else "original")
     if env_id in OWN:
         return OWN[env_id]
+    prefix, _, rest = env_id.partition(":")
+    if prefix in EXAMPLES and not rest:
+        raise ArgumentError("env_id", f"must have a name after {prefix}:, such as {EXAMPLES[prefix]}", env_id)
     if env_id.startswith(game.PREFIX):
         name = env_id.removeprefix(game.PREFIX)
         if name in TENSOR_GAMES:

@@ -48,7 +48,8 @@ def rollout(
 
     Returns:
         The transitions, every leaf `[T, N, ...]`. `next_observation` is what the action led to, before any reset. In
-        Atari games, rewards are scores, and episodes whole games.
+        Atari games, rewards are scores, and episodes whole games. If a lost life ends the agent's episode there, its
+        stack and its memory begin anew within a game: `next_observation` is then not the next `observation`.
 
     Raises:
         ArgumentError: a size is not a whole number of at least 1, `env` is the pair that `make` returns, or the policy

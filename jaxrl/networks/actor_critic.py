@@ -1,7 +1,7 @@
 """Actor-critic networks: from a batch of observations to a policy and values."""
 
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -134,7 +134,7 @@ def policy_of(module: nn.Module, space: Discrete | Box, actor: Array) -> Distrib
 def actor_critic(
     observation: PyTree,
     action_space: Discrete | Box,
-    hidden_sizes: Sequence[int] = (64, 64),
+    hidden_sizes: Sequence[int] | None = None,
     activation: Literal["tanh", "relu"] = "tanh",
     conv_features: int = 0,
     convolutions: Sequence[FrameConvolution] = LECTURE.convolutions,
@@ -148,7 +148,8 @@ def actor_critic(
         observation: an array or a `jax.ShapeDtypeStruct` without a batch axis, or a tree of them, with a space
             `Discrete(n)` in place of each number of a state, as from `jaxrl.networks.example_of(env, params)`.
         action_space: of the environment.
-        hidden_sizes: units of each dense layer.
+        hidden_sizes: units of each dense layer; by default 64 and 64; 256 after the convolutions of stacks of frames
+            (Mnih et al. 2016, https://arxiv.org/abs/1602.01783).
         activation: after each hidden layer.
         conv_features: of a convolution before them, for boards; 0 for none.
         convolutions: before them, for stacks of frames.
@@ -156,17 +157,14 @@ def actor_critic(
     Raises:
         ArgumentError: the observation is something else, or it has no board but `conv_features` are given.
     """
-    check_observation(observation)
-    check_conv_features(conv_features, observation)
-    convolutions = convolutions if has_stacks(observation) else ()
-    sizes, num_states = tuple(hidden_sizes), num_states_of(observation)
-    return ActorCritic(action_space, sizes, activation, num_states, conv_features, tuple(convolutions))
+    given = observation, hidden_sizes, conv_features, convolutions
+    return ActorCritic(action_space, activation=activation, **_layers(*given))
 
 
 def policy_network(
     observation: PyTree,
     action_space: Discrete | Box,
-    hidden_sizes: Sequence[int] = (64, 64),
+    hidden_sizes: Sequence[int] | None = None,
     activation: Literal["tanh", "relu"] = "tanh",
     conv_features: int = 0,
     convolutions: Sequence[FrameConvolution] = LECTURE.convolutions,
@@ -176,8 +174,24 @@ def policy_network(
     Raises:
         ArgumentError: the observation is something else.
     """
+    given = observation, hidden_sizes, conv_features, convolutions
+    return PolicyNetwork(action_space, activation=activation, **_layers(*given))
+
+
+def _layers(
+    observation: PyTree,
+    hidden_sizes: Sequence[int] | None,
+    conv_features: int,
+    convolutions: Sequence[FrameConvolution],
+) -> dict[str, Any]:
+    """The attributes of a network that an observation decides."""
     check_observation(observation)
     check_conv_features(conv_features, observation)
-    convolutions = convolutions if has_stacks(observation) else ()
-    sizes, num_states = tuple(hidden_sizes), num_states_of(observation)
-    return PolicyNetwork(action_space, sizes, activation, num_states, conv_features, tuple(convolutions))
+    stacks = has_stacks(observation)
+    default = (LECTURE.hidden_size,) if stacks else (64, 64)
+    return {
+        "hidden_sizes": default if hidden_sizes is None else tuple(hidden_sizes),
+        "num_states": num_states_of(observation),
+        "conv_features": conv_features,
+        "convolutions": tuple(convolutions) if stacks else (),
+    }

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from jaxrl.arguments import ArgumentError
 from jaxrl.networks.layers import Dense, is_stack
 from jaxrl.types import Array, PyTree
 
@@ -42,6 +43,8 @@ def has_stacks(observation: PyTree) -> bool:
 class StackConv(nn.Module):
     """A `FrameConvolution`: `[C, H, W, N]` to `[features, H', W', N]`, H' = (H − size) / stride + 1, rounded down.
 
+    Raises an `ArgumentError` if its size is no multiple of its stride, or larger than what it is applied to.
+
     Squares of stride × stride pixels become channels of one pixel; then shifted slices and one matrix product, as in
     `BoardConv`. The rows of the kernel are ordered by (square, square, channel, pixel, pixel), where each pair is
     vertical, horizontal. With 84 × 84 frames and batches of 32 and 128, a gradient step in a loop takes about a
@@ -55,6 +58,12 @@ class StackConv(nn.Module):
     @nn.compact
     def __call__(self, x: Array) -> Array:
         channels, height, width, n = x.shape
+        if self.stride < 1 or self.size < 1 or self.size % self.stride:
+            rule = "must have sizes that are multiples of their strides"
+            raise ArgumentError("convolutions", rule, got=f"size {self.size} with stride {self.stride}")
+        if min(height, width) < self.size:
+            got = f"size {self.size} for {height} × {width} pixels"
+            raise ArgumentError("convolutions", "must fit into what they are applied to", got=got)
         squares, stride = self.size // self.stride, self.stride
         height, width = (height - self.size) // stride + 1, (width - self.size) // stride + 1
         rows, columns = height + squares - 1, width + squares - 1

@@ -27,8 +27,8 @@ def frame_buffer(
 
     The frame after the last step of an episode is not stored. After a termination nothing depends on it, and
     `next_observation` repeats the newest frame. Sequences with a truncation have a weight of 0: nothing is learned from
-    them, which leaves the targets of all others as they are. The newest row, whose next frame is yet to come, is no
-    part of a sequence, nor are the first `k - 1` rows of a run.
+    them, which leaves the targets of all others as they are. The largest weight of the others is 1. The newest row,
+    whose next frame is yet to come, is no part of a sequence, nor are the first `k - 1` rows of a run.
 
     Args:
         example: the shapes of a transition without batch axes, whose observations are `[k, *frame]`, oldest first.
@@ -52,7 +52,8 @@ def frame_buffer(
     def sample(state: BufferState, key: Array, rows_written: Array, batch_size: int) -> tuple[Array, Sample]:
         index, (rows, weights) = ring.sample(state, key, rows_written, batch_size)
         transitions = with_stacks(rows, frame_stack)
-        return index, Sample(transitions, jnp.where(transitions.truncated.any(0), 0.0, weights))
+        weights = jnp.where(transitions.truncated.any(0), 0.0, weights)
+        return index, Sample(transitions, weights / jnp.maximum(weights.max(), jnp.finfo(weights.dtype).tiny))
 
     def cut(state: BufferState, rows_written: Array) -> BufferState:
         newest = 0 if state.agent is None else state.agent, (rows_written - 1) % slots

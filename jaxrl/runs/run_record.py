@@ -39,13 +39,17 @@ def describe_measuring(summary: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def describe_entries(entries: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """What an experiment adds to its summary, in words: the single numbers and the texts."""
+    """What an experiment adds to its summary, in words: the single numbers and the texts.
+
+    The return of the best agents is of the same episodes as that of the last ones, not of those that chose them.
+    """
 
     def text(value: str | int | float) -> str:
         return f"{value:,}" if isinstance(value, int) else value if isinstance(value, str) else format_number(value, 4)
 
     single = {name: value for name, value in entries.items() if isinstance(value, str | int | float)}
-    return [(name.replace("_", " "), text(value)) for name, value in single.items()]
+    words = {"best_return": "return of the best agents, in the same episodes"}
+    return [(words.get(name, name.replace("_", " ")), text(value)) for name, value in single.items()]
 
 
 def record(

@@ -12,7 +12,7 @@ from jaxrl import replay
 from jaxrl.arguments import ArgumentError, check, check_kind
 from jaxrl.envs import MultiAgentEnvironment, VectorEnv, VectorState, action_space_of, check_resets, vectorize
 from jaxrl.envs.source import Source
-from jaxrl.training.checks import check_is_agent, init_agent
+from jaxrl.training.checks import check_is_agent, check_update, init_agent
 from jaxrl.training.collect import collect, train_state_axes
 from jaxrl.training.learn import learn
 from jaxrl.training.stages import Plan, Stages, init, step
@@ -22,6 +22,7 @@ from jaxrl.types import (
     Box,
     Discrete,
     Hparams,
+    Mean,
     Metrics,
     PyTree,
     Sample,
@@ -85,6 +86,9 @@ def off_policy(agent: Agent[StateT], env: Any, env_params: Any, config: OffPolic
     Each iteration steps all environments `rollout_length` times, and then updates the agent `updates_per_iteration`
     times. `TrainState.replay` is a `jaxrl.replay.BufferState`. A prioritised replay reads the hyperparameters in
     `PrioritisedHparams` from the agent's record, and errors from the result of `Agent.update`.
+
+    With stacks of frames there is one metric more, `unused`: the share of sampled sequences that hold a truncation.
+    Nothing is learned from them (see `jaxrl.replay.frame_buffer`). If `n_step` is as long as episodes, it is near 1.
 
     Raises:
         ArgumentError: a size is out of bounds, the batch or `n_step` is larger than the replay, the environment does
@@ -234,6 +238,22 @@ def _learn(
     env_steps = rows.astype(jnp.float32) * config.num_envs
     start = (state.agent, stored.sampler)
     keys = plan.learning_keys
-    (agent_state, sampler), metrics = learn(parts.agent, start, sample, set_priorities, keys, env_steps, constants)
+    agent = _counting_unused(parts.agent) if parts.envs.frame_stack > 1 else parts.agent
+    (agent_state, sampler), metrics = learn(agent, start, sample, set_priorities, keys, env_steps, constants)
     stored = stored._replace(sampler=sampler)
     return state._replace(iteration=state.iteration + 1, agent=agent_state, replay=stored), metrics
+
+
+def _counting_unused(agent: Agent) -> Agent:
+    """An agent that counts the sequences of weight 0. Their errors are 0, so that a replay seldom draws them again."""
+
+    def update(
+        state: PyTree, batch: Sample, key: Array, env_steps: Array, constants: PyTree
+    ) -> tuple[PyTree, Metrics, PyTree]:
+        state, metrics, errors = check_update(agent.update(state, batch, key, env_steps, constants))
+        unused = batch.weights == 0
+        if jnp.shape(errors) == unused.shape:
+            errors = jnp.where(unused, 0.0, errors)
+        return state, metrics | {"unused": Mean(unused.sum(dtype=jnp.float32), jnp.int32(unused.size))}, errors
+
+    return agent._replace(update=update)

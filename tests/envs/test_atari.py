@@ -46,7 +46,7 @@ ACTIONS = actions_of(110, 2)
 
 
 @contextmanager
-def gymnasiums(name: str, sticky: float, cap: int) -> Iterator[Any]:
+def gymnasiums(name: str, sticky: float, cap: int, frame_skip: int) -> Iterator[Any]:
     gymnasium = pytest.importorskip("gymnasium")
     import ale_py
     from gymnasium.wrappers import AtariPreprocessing, FrameStackObservation
@@ -54,16 +54,16 @@ def gymnasiums(name: str, sticky: float, cap: int) -> Iterator[Any]:
     gymnasium.register_envs(ale_py)
     options: Any = {"frameskip": 1, "repeat_action_probability": sticky, "max_num_frames_per_episode": cap}
     env = gymnasium.make(f"ALE/{name}-v5", **options)
-    wrapped: Any = FrameStackObservation(AtariPreprocessing(env), 4)
+    wrapped: Any = FrameStackObservation(AtariPreprocessing(env, frame_skip=frame_skip), 4)
     with closing(wrapped):
         yield wrapped
 
 
-def check_is_gymnasiums(name: str, steps: int, sticky: float, cap: int) -> np.ndarray:
+def check_is_gymnasiums(name: str, steps: int, sticky: float, cap: int, frame_skip: int = 4) -> np.ndarray:
     """Steps a game beside gymnasium's; returns how many games were terminated, and how many truncated."""
-    env, _ = jaxrl.make(f"atari:{name}", sticky=sticky, max_frames=cap, life_loss=False)
+    env, _ = jaxrl.make(f"atari:{name}", sticky=sticky, max_frames=cap, life_loss=False, frame_skip=frame_skip)
     ends = np.zeros(2, int)
-    with gymnasiums(name, sticky, cap) as theirs, closing(env.make_envs(1, False)) as ours:
+    with gymnasiums(name, sticky, cap, frame_skip) as theirs, closing(env.make_envs(1, False)) as ours:
         np.testing.assert_array_equal(ours.reset(np.array([7])).observation[0], theirs.reset(seed=7)[0])
         for action in actions_of(steps, 1, len(env.action_names)):
             observation, reward, terminated, truncated, _ = theirs.step(int(action[0]))
@@ -78,9 +78,10 @@ def check_is_gymnasiums(name: str, steps: int, sticky: float, cap: int) -> np.nd
 
 
 def test_frames_and_scores_are_gymnasiums() -> None:
-    """Of a game that ends, and of one that is cut in the middle of a step."""
+    """Of a game that ends, of one that is cut in the middle of a step, and of single frames."""
     assert check_is_gymnasiums("Breakout", 200, 0.25, 108_000)[0] == 1
     assert check_is_gymnasiums("Pong", 60, 0.0, 201)[1] == 1
+    assert check_is_gymnasiums("Pong", 30, 0.0, 201, frame_skip=1).sum() == 0
 
 
 @pytest.mark.slow
@@ -153,6 +154,42 @@ def test_what_an_agent_learns_from_and_what_counts() -> None:
     assert not (last.terminated & last.truncated).any()
 
 
+def test_screens_are_those_before_and_after_a_new_game() -> None:
+    """Without no-ops, all games begin with the same picture."""
+    with envs_of(Rules("pong", 4, 0, 0.0, 40, False), 2, 2, draws=True) as envs:
+        pictures: Any = envs.reset(np.arange(2)).pictures
+        (first, other), ends = pictures, 0
+        np.testing.assert_array_equal(first, other)
+        for actions in actions_of(20, 2):
+            outcome: Any = envs.step(actions)
+            last, after = outcome.last.pictures[0], outcome.first.pictures[0]
+            assert (last != first).any()
+            np.testing.assert_array_equal(after, first if outcome.over[0] else last)
+            ends += outcome.over[0]
+    assert ends == 2
+    assert first.shape == (210, 160, 3)
+
+
+def test_all_actions_are_offered_if_that_is_said() -> None:
+    for all_actions, number in ((True, 18), (False, 6)):
+        env, _ = jaxrl.make("atari:Pong", all_actions=all_actions)
+        assert (len(env.action_names), env.action_space().n) == (number, number)
+        assert env.action_names[:3] == (("noop", "fire", "up") if all_actions else ("noop", "fire", "right"))
+
+
+def test_a_restored_source_knows_the_returns_so_far() -> None:
+    env, _ = jaxrl.make("atari:Qbert", sticky=0.25, max_frames=400)
+    with closing(HostSource(env, 2)) as source, closing(HostSource(env, 2)) as other:
+        source.reset(np.arange(2))
+        source.episode_return += [30, 50]
+        source.episode_length += [7, 9]
+        other.restore(source.save(), source.state, ())
+        for one in (source, other):
+            for step in one.play(lambda given, done, t: Decision(ACTIONS[t]), 2, no_settling):
+                assert step.episode_return[0] == (30, 50)[step.half]
+            np.testing.assert_array_equal(one.state.episode_length, [9, 11])
+
+
 def test_sticky_actions_are_as_frequent_as_said() -> None:
     from jaxrl.envs.atari_emulators import Emulator
 
@@ -213,6 +250,10 @@ def test_an_evaluation_is_the_score_of_a_whole_game(monkeypatch) -> None:
         length = int(steps.truncated[:, n].argmax()) + 1
         assert steps.reward[:length, n].sum() == evaluation.episode_return[n]
     assert not steps.terminated.any()
+    seams = np.asarray(steps.next_observation[:-1] != steps.observation[1:]).any((2, 3, 4)) & ~steps.truncated[:-1]
+    assert seams.any()  # lost lives: the game goes on with a new stack
+    begun, before = steps.observation[1:][seams], steps.next_observation[:-1][seams]
+    np.testing.assert_array_equal(begun, np.repeat(before[:, -1:], 4, axis=1))
 
 
 def checksums() -> Agent:
@@ -314,9 +355,18 @@ def check_resumed() -> None:
 STEP, EMULATOR = "envs.atari:AtariEnvs.step", "envs.atari_emulators:Emulator"
 SOURCE, EVALUATE = "envs.host_source:HostSource", "training.evaluation:_evaluate_on_host"
 FRAMES, LEARNING = test_frames_and_scores_are_gymnasiums, test_what_an_agent_learns_from_and_what_counts
+SCREENS, ACTIONS_OFFERED = (
+    test_screens_are_those_before_and_after_a_new_game,
+    test_all_actions_are_offered_if_that_is_said,
+)
+RETURNS = test_a_restored_source_knows_the_returns_so_far
 MUTANTS: list[tuple[str, str, str, Any]] = [
     (f"{EMULATOR}.step", "in reversed(range(self.rules.frame_skip))", "in range(self.rules.frame_skip)", FRAMES),
     (f"{EMULATOR}.step", "game_over(with_truncation=False)", "game_over()", FRAMES),
+    (f"{EMULATOR}.step", "self.screens[left]", "self.screens[1 - left]", FRAMES),
+    (f"{EMULATOR}.load", "if self.rules.all_actions else", "if False else", ACTIONS_OFFERED),
+    (STEP, "self._seen(last_screens)", "self._seen(first_screens)", SCREENS),
+    (STEP, "self._seen(first_screens)", "self._seen(last_screens)", SCREENS),
     (f"{EMULATOR}._frame", "np.maximum", "np.minimum", FRAMES),
     (f"{EMULATOR}._begin", "integers(1, ", "integers(0, ", FRAMES),
     (f"{EMULATOR}._act", "random_raw(2)[0]", "random_raw(2)[1]", FRAMES),
@@ -342,6 +392,7 @@ MUTANTS: list[tuple[str, str, str, Any]] = [
     ("envs.host_source:_scored", "terminated & step.over", "terminated", check_scores),
     ("envs.host_source:_episodes", "step.over", "step.done", check_resumed),
     (f"{SOURCE}.restore", "np.array(state.episode_length)", "0 * np.array(state.episode_length)", check_resumed),
+    (f"{SOURCE}.restore", "np.array(state.episode_return)", "0 * np.array(state.episode_return)", RETURNS),
     ("training.host_program:HostProgram.restore_envs", "self._live = run", "_ = run", check_resumed),
 ]  # fmt: skip
 

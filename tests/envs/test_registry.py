@@ -1,5 +1,6 @@
 """Making environments by name."""
 
+import inspect
 import re
 import subprocess
 import sys
@@ -8,6 +9,8 @@ import jax
 import pytest
 
 from jaxrl.envs import describe_rules, make, num_discrete_actions
+from jaxrl.envs.registry import EXAMPLES
+from jaxrl.runs.options import Task
 
 
 def test_equal_calls_make_equal_environments_that_retrace_nothing() -> None:
@@ -82,6 +85,8 @@ def test_own_environments_do_without_gymnax() -> None:
             "env_id must be a known name (the nearest is Breakout-MinAtar), got",
         ),
         ("game:ches", None, "env_id must be a known game (the nearest is game:chess), got 'game:ches'"),
+        ("game:", None, "env_id must have a name after game:, such as game:connect_four, got 'game:'"),
+        ("atari", None, "env_id must have a name after atari:, such as atari:Pong, got 'atari'"),
         ("GridWord", None, "env_id must be a known name (the nearest is GridWorld), got 'GridWord'"),
         ("GridWorld", "original", "got rules='original' for 'GridWorld'"),
         ("Breakout-MinAtar", "atari", "rules must be one of original, gymnax, got 'atari'"),
@@ -113,6 +118,11 @@ def test_bad_names(name: str, rules: str | None, message: str) -> None:
 def test_options_that_an_environment_does_not_have(name: str, options: str) -> None:
     with pytest.raises(ValueError, match=f"^speed is not an option of {name}, which has {options}, got 3$"):
         make(name, speed=3)
+
+
+def test_the_help_names_all_prefixes() -> None:
+    text = inspect.getsource(Task)
+    assert all(f"{prefix}:NAME" in text and example.startswith(f"{prefix}:") for prefix, example in EXAMPLES.items())
 
 
 def test_options_of_minatar() -> None:

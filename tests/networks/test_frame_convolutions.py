@@ -52,8 +52,10 @@ def test_numbers_of_parameters() -> None:
         assert count(network) == trunk + 6 * (hidden_size + 1)
     assert count(q_network(STACKS, 6)) == lecture + 6 * 257
     flat = (9 * 9 * 32 + 1) * 256
-    assert count(actor_critic(STACKS, Discrete(6), (256,))) == lecture + flat + 7 * 257
-    assert count(policy_network(STACKS, Discrete(6), (256,))) == lecture + 6 * 257
+    for sizes in ({}, {"hidden_sizes": (256,)}):
+        assert count(actor_critic(STACKS, Discrete(6), **sizes)) == lecture + flat + 7 * 257
+        assert count(policy_network(STACKS, Discrete(6), **sizes)) == lecture + 6 * 257
+    assert actor_critic(jnp.zeros(3), Discrete(6)).hidden_sizes == (64, 64)
 
 
 def test_recipes_have_the_networks_of_their_names() -> None:
@@ -104,6 +106,19 @@ def test_a_convolution_is_that_of_numpy(shape, layer) -> None:
     kernel = usual_kernel(dense["kernel"], shape[0], *layer[1:])
     found = np.moveaxis(np.asarray(quick_jit(module.apply)(params, columns)), -1, 0)
     np.testing.assert_allclose(found, convolve(x, kernel, np.asarray(dense["bias"]), layer[2]), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        ((3, 8, 3), r"convolutions must have sizes that are multiples of their strides, got size 8 with stride 3"),
+        ((3, 4, 0), r"convolutions must have sizes .*, got size 4 with stride 0"),
+        ((3, 14, 7), r"convolutions must fit into what they are applied to, got size 14 for 13 × 17 pixels"),
+    ],
+)
+def test_convolutions_that_are_refused(layer, message: str) -> None:
+    with pytest.raises(ArgumentError, match=message):
+        jax.eval_shape(StackConv(*layer).init, KEY, jnp.zeros((3, 13, 17, 2)))
 
 
 def test_outputs_are_those_of_numpy() -> None:

@@ -13,9 +13,13 @@ from jaxrl import OffPolicyConfig, RainbowHparams, dqn, memory, off_policy, repl
 from jaxrl.networks import QNetwork
 from jaxrl.replay.frames import with_stacks
 from jaxrl.training.host_program import HostProgram
+from jaxrl.training.off_policy import _counting_unused
 from jaxrl.training.program import Program
 from jaxrl.types import Agent, Decision, Mean, Transition
+from tests.compiling import quick_jit
 from tests.envs.frame_envs import STACK, RandomFrames, counted_frames
+
+KEY = jax.random.key(0)
 
 
 def witness() -> Agent:
@@ -63,7 +67,7 @@ def test_samples_are_what_was_seen(kind: str, n_step: int) -> None:
     found = {name: float(mean.sum.sum()) for name, mean in metrics.items()}
     assert found["steps"] == 40 * 16 * n_step
     assert found["wrong"] == found["wrong_next"] == found["wrong_weight"] == 0
-    assert found["excluded"] > 20
+    assert found["excluded"] == found["unused"] > 20
     assert found["terminations"] > 20 * n_step
     assert found["starts"] > 40 * n_step
     assert found["ends"] > 0 or n_step == 1
@@ -112,6 +116,64 @@ def test_no_sample_reads_over_the_newest_row() -> None:
     np.testing.assert_array_equal(steps.next_observation, steps.observation + 1)
     np.testing.assert_array_equal(steps.action, newest)
     assert (weights == 1).all()
+
+
+def tiny_buffer(kind: str) -> replay.Buffer:
+    """Six rows of two environments, whose observations are stacks of two numbers."""
+    stack, number, flag = (jax.ShapeDtypeStruct(*x) for x in (((2,), jnp.int32), ((), jnp.int32), ((), bool)))
+    example: Any = Transition(stack, number, number, flag, flag, stack)
+    sampler = getattr(replay, kind)(6, 2, replay.rows_read(1, 2))
+    return replay.frame_buffer(example, sampler, 6, 2, 1, 2)
+
+
+def numbered(times: np.ndarray, terminated: np.ndarray, truncated: np.ndarray) -> Transition:
+    """Rows whose frames are the `times` `[T]`, with ends `[T, 2]`."""
+    frames = np.broadcast_to(times[:, None, None], (len(times), 2, 2)).astype(np.int32)
+    return Transition(frames, frames[..., 0], frames[..., 0], terminated, truncated, ())
+
+
+def test_what_holds_a_truncation_is_hardly_drawn_again() -> None:
+    """Of two environments, one is always truncated: its share of the samples falls, and the others' weights stay 1."""
+    buffer, never = tiny_buffer("prioritised"), np.zeros((6, 2), bool)
+    rows = numbered(np.arange(6), never, never | [False, True])
+
+    def update(agent_state, batch, key, env_steps, constants):
+        return agent_state, {}, jnp.full(64, 9.0)
+
+    agent = _counting_unused(witness()._replace(update=update))
+
+    def learn(state, key):
+        index, batch = buffer.sample(state, key, jnp.int32(6), 64)
+        _, metrics, errors = agent.update((), batch, key, jnp.float32(0), ())
+        return buffer.set_priorities(state, index, errors), (index, batch.weights, metrics["unused"].sum)
+
+    def run(keys):
+        state = buffer.add(buffer.init(RainbowHparams(importance_exponent_start=1.0)), rows, jnp.int32(0))
+        return jax.lax.scan(learn, state, keys)[1]
+
+    index, weights, unused = quick_jit(run)(jax.random.split(KEY))
+    np.testing.assert_array_equal(weights, index % 2 == 0)
+    assert unused[0] == 32
+    assert unused[1] < 4
+
+
+def test_a_cut_truncates_what_has_not_terminated() -> None:
+    """Two environments, of which the first one terminates in the newest row."""
+    buffer, times, never = tiny_buffer("uniform"), np.arange(6), np.zeros((6, 2), bool)
+    rows = numbered(times, (times[:, None] == 3) & [True, False], never)
+
+    def run(key):
+        before, after = jax.tree.map(lambda x: x[:4], rows), jax.tree.map(lambda x: x[4:], rows)
+        state = buffer.cut(buffer.add(buffer.init(()), before, jnp.int32(0)), jnp.int32(4))
+        return buffer.sample(buffer.add(state, after, jnp.int32(4)), key, jnp.int32(6), 64)
+
+    index, (steps, weights) = quick_jit(run)(KEY)
+    newest, is_first = steps.observation[0, :, -1] == 3, index % 2 == 0
+    assert (newest & is_first).any()
+    assert (newest & ~is_first).any()
+    np.testing.assert_array_equal(steps.terminated[0], newest & is_first)
+    np.testing.assert_array_equal(steps.truncated[0], newest & ~is_first)
+    np.testing.assert_array_equal(weights, ~(newest & ~is_first))
 
 
 def test_a_million_transitions_take_seven_gigabytes() -> None:

@@ -54,10 +54,19 @@ def test_a_record_says_how_it_was_made(tmp_path: Path) -> None:
     assert "**2.50 ± 0.62, 95 % interval over 5 seeds**." in page(config, five, (), {})
     assert sorted(path.name for path in kept.iterdir()) == sorted([*(path.name for path in run.iterdir()), "README.md"])
     assert "| | |" not in written
-    entries = {"expert_return_mean": 3.25, "demonstrated_transitions": 1200, "losses_per_seed": [1.0]}
+    entries = {
+        "best_return": 3.5,
+        "expert_return_mean": 3.25,
+        "demonstrated_transitions": 1200,
+        "losses_per_seed": [1.0],
+    }
     record(run, tmp_path / "imitator", (), entries)
     imitator = (tmp_path / "imitator" / "README.md").read_text()
-    assert "| | |\n|---|---|\n| expert return mean | 3.25 |\n| demonstrated transitions | 1,200 |\n\n![" in imitator
+    best = "| return of the best agents, in the same episodes | 3.5 |"
+    assert (
+        f"| | |\n|---|---|\n{best}\n| expert return mean | 3.25 |\n| demonstrated transitions | 1,200 |\n\n!["
+        in imitator
+    )
     measured = {"eval_episodes": 1, "eval_truncated": 0}
     said = {
         RETURN: ("Mean return of 1 episode at the end,\n0 of them truncated: ", ["1, 0 truncated"]),
