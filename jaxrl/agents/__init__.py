@@ -6,6 +6,7 @@ from jaxrl.agents.alphago_zero import GateConfig, gate, gated
 from jaxrl.agents.alphazero import AlphaZeroHparams, SearchConfig, alphazero
 from jaxrl.agents.averaged import averaged
 from jaxrl.agents.behaviour_cloning import BehaviourCloningHparams, behaviour_cloning
+from jaxrl.agents.board_league import BoardLeagueConfig, BoardLeagueHparams, board_league
 from jaxrl.agents.captioning import CaptioningConfig, CaptioningHparams, captioning
 from jaxrl.agents.dagger import DAggerHparams, dagger
 from jaxrl.agents.dqn import DQNHparams, RainbowHparams, dqn

@@ -44,8 +44,8 @@ from jaxrl.types import Agent, Array, Mean, Metrics, PyTree
 
 
 @dataclasses.dataclass(frozen=True)
-class LeagueConfig(SelfPlayConfig):
-    """Sizes of a league, static."""
+class LeagueSizes:
+    """Sizes of any league, static."""
 
     main_agents: Annotated[int, Interval(ge=0, lt=2**10)] = 1
     """Learners against themselves and all earlier players; at least one."""
@@ -56,9 +56,7 @@ class LeagueConfig(SelfPlayConfig):
     copy_every: Annotated[int, Interval(gt=0, lt=2**31)] = 100
     """Iterations after which every learner leaves a copy of its policy."""
     capacity: Annotated[int, Interval(gt=1, lt=2**16)] = 256
-    """The most copies. Then new ones replace those that the equilibrium plays least."""
-    answer: Literal["average", "equilibrium"] = "average"
-    """What is evaluated: the average policy of the first main agent, or the equilibrium mixture of all copies."""
+    """The most copies. Then new ones replace those that matter least."""
 
     @property
     def learners(self) -> int:
@@ -66,10 +64,18 @@ class LeagueConfig(SelfPlayConfig):
         return self.main_agents + self.main_exploiters + self.league_exploiters
 
 
+@dataclasses.dataclass(frozen=True)
+class LeagueConfig(LeagueSizes, SelfPlayConfig):
+    """Configuration of a league in a small game, static. Copies that the equilibrium plays least make room."""
+
+    answer: Literal["average", "equilibrium"] = "average"
+    """What is evaluated: the average policy of the first main agent, or the equilibrium mixture of all copies."""
+
+
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
-class LeagueHparams(SelfPlayHparams):
-    """Hyperparameters of a league. `past` and `spread` play no part."""
+class Matchmaking:
+    """Hyperparameters of any league: who plays whom."""
 
     self_play: Annotated[float, Interval(ge=0, le=1)] = 0.8
     """Share of a main agent's games against itself; the others are against copies."""
@@ -77,6 +83,12 @@ class LeagueHparams(SelfPlayHparams):
     """p of the weights (1 − x)^p of copies; 0 for uniform weights."""
     restart_probability: Annotated[float, Interval(ge=0, le=1)] = 0.25
     """Probability that a league exploiter starts anew after a copy."""
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class LeagueHparams(Matchmaking, SelfPlayHparams):
+    """Hyperparameters of a league in a small game. `past` and `spread` play no part."""
 
 
 class LeagueState(NamedTuple):
@@ -129,6 +141,7 @@ def league(game: Game, network: Network, config: LeagueConfig | None = None) -> 
     check_kind("game", game, Game, ", as from jaxrl.game_theory.make_game")
     check_network(network)
     config = config or LeagueConfig()
+    check_kind("config", config, LeagueConfig)
     check_league(config)
     seen, learners = game_theory.features(game), config.learners
 
@@ -162,9 +175,8 @@ def league(game: Game, network: Network, config: LeagueConfig | None = None) -> 
     return table_agent(init, update, lambda state: answer(game, config, state), lambda state: state.policies[0])
 
 
-def check_league(config: LeagueConfig) -> None:
+def check_league(config: LeagueSizes) -> None:
     """Raises `ArgumentError` if a size is out of bounds, no main agent learns, or two rounds of copies find no room."""
-    check_kind("config", config, LeagueConfig)
     check(config)
     if not config.main_agents:
         raise ArgumentError("main_agents", "must be at least 1: a league needs a main agent", 0)
@@ -205,14 +217,30 @@ def opponents(config: LeagueConfig, state: LeagueState) -> Array:
     return pfsp_weights(scores, state.hparams.pfsp_exponent, present)
 
 
+def against_learners(config: LeagueSizes, self_play: Array) -> tuple[Array, Array]:
+    """The share of each learner's games against a learner, `[L]`, and which one that is, int32 `[L]`.
+
+    A main agent meets itself, a main exploiter the first main agent, and a league exploiter none.
+    """
+    role = jnp.arange(config.learners)
+    is_main, is_league = role < config.main_agents, role >= config.main_agents + config.main_exploiters
+    return jnp.where(is_main, self_play, jnp.where(is_league, 0.0, 1.0)), jnp.where(is_main, role, 0)
+
+
+def start_anew(config: LeagueSizes, probability: Array, key: Array) -> Array:
+    """Which learners start anew after a copy, bool `[L]`: main exploiters, and some league exploiters."""
+    role = jnp.arange(config.learners)
+    drawn = jax.random.uniform(key, (config.learners,)) < probability
+    is_league = role >= config.main_agents + config.main_exploiters
+    return (role >= config.main_agents) & (~is_league | drawn)
+
+
 def step_all(
     game: Game, network: Network, seen: Array, config: LeagueConfig, weights: Array, state: LeagueState
 ) -> tuple[LeagueState, Array]:
     """One iteration of all learners, against who they were before, and their losses `[L]`."""
-    hparams, role = state.hparams, jnp.arange(config.learners)
-    is_main, is_league = role < config.main_agents, role >= config.main_agents + config.main_exploiters
-    share = jnp.where(is_main, hparams.self_play, jnp.where(is_league, 0.0, 1.0))
-    target = jnp.where(is_main, role, 0)
+    hparams = state.hparams
+    share, target = against_learners(config, hparams.self_play)
     current = [jax.vmap(lambda x, i=i: game_theory.plan(game, x, i))(state.policies) for i in (0, 1)]
     first, second = (
         share[:, None] * own[target] + (1 - share)[:, None] * (weights @ copies)
@@ -259,19 +287,18 @@ def restarted(
 ) -> LeagueState:
     """The league after main exploiters, and some league exploiters, have started anew."""
     init_key, draw_key = jax.random.split(key)
-    role = jnp.arange(config.learners)
-    drawn = jax.random.uniform(draw_key, (config.learners,)) < state.hparams.restart_probability
-    is_league = role >= config.main_agents + config.main_exploiters
-    anew = (role >= config.main_agents) & (~is_league | drawn)
+    anew = start_anew(config, state.hparams.restart_probability, draw_key)
     fresh = begin(network, seen, state.hparams, jax.random.split(init_key, config.learners))
 
-    def choose(new: Array, old: Array) -> Array:
-        return jnp.where(anew.reshape(-1, *(1,) * (old.ndim - 1)), new, old)
-
-    params, opt_state = jax.tree.map(choose, fresh, (state.params, state.opt_state))
+    params, opt_state = choose(anew, fresh, (state.params, state.opt_state))
     policies = jax.vmap(lambda x: tables(game, network, x, seen)[0])(params)
     iteration = jnp.where(anew, 0, state.iteration)
     return state._replace(params=params, opt_state=opt_state, policies=policies, iteration=iteration)
+
+
+def choose(which: Array, new: PyTree, old: PyTree) -> PyTree:
+    """The leaves `[L, ...]` of `new` where `which`, bool `[L]`, and else those of `old`."""
+    return jax.tree.map(lambda x, y: jnp.where(which.reshape(-1, *(1,) * (y.ndim - 1)), x, y), new, old)
 
 
 def mixture(game: Game, state: LeagueState, weights: Array) -> Array:

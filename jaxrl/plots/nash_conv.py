@@ -65,11 +65,11 @@ def draw_league(
         title: of the picture.
         picture: the PNG to write.
     """
-    subtitle = "left: what the row wins from the column; right: Elo, with the size of a dot its part in the equilibrium"
+    subtitle = "left: who beats whom; right: Elo, with the size of a dot its part in the equilibrium"
     figure, (left, right) = new_panels(2, (4.4, 3.8), title, subtitle, "player, in order of time", sharey=False)
     most = float(np.abs(payoffs).max()) or 1.0
     image = left.imshow(payoffs, cmap="RdBu", vmin=-most, vmax=most)
-    figure.colorbar(image, ax=left, shrink=0.8)
+    figure.colorbar(image, ax=left, shrink=0.8).set_label("what the row wins from the column", fontsize=9)
     left.grid(visible=False)
     for colour, role in zip(LINES, dict.fromkeys(roles), strict=False):
         rows = np.flatnonzero([x == role for x in roles])
@@ -78,7 +78,8 @@ def draw_league(
     right.set_ylabel("Elo rating", fontsize=9)
     for axes in (left, right):
         axes.set_xlabel("player, in order of time", fontsize=9)
-    right.legend(frameon=False, fontsize=8)
+    for dot in right.legend(frameon=False, fontsize=8).legend_handles:
+        dot.set_sizes([30])  # type: ignore[union-attr]  # those of the first players say nothing
     figure.savefig(picture)
 
 

@@ -203,13 +203,7 @@ def report_league(
     Draws who beats whom among the copies of the first seed.
     """
     entries = report(agent, env, env_params, agent_states, directory)
-    options = run_directory.read_config(directory)["options"]
-    roles = (
-        ["main agent"] * options["config.main_agents"]
-        + ["main exploiter"] * options["config.main_exploiters"]
-        + ["league exploiter"] * options["config.league_exploiters"]
-    )
-    ratings = []
+    roles, ratings = roles_of(run_directory.read_config(directory)["options"]), []
     for seed in range(len(agent_states.size)):
         state = jax.tree.map(lambda x, seed=seed: np.asarray(x[seed]), agent_states)
         places = np.argsort(state.numbers)[-min(int(state.size), len(state.numbers)) :]  # in order of time
@@ -224,6 +218,15 @@ def report_league(
             with errors_as_notes(directory / LEAGUE_PICTURE):
                 draw_league(payoffs, weights, elo, names, title, directory / LEAGUE_PICTURE)
     return entries | {"elo": float(np.mean(ratings)), "elo_per_seed": ratings, "copies": len(numbers)}
+
+
+def roles_of(options: dict[str, Any]) -> list[str]:
+    """What each learner of a league is, by the options in a run's `config.json`."""
+    return (
+        ["main agent"] * options["config.main_agents"]
+        + ["main exploiter"] * options["config.main_exploiters"]
+        + ["league exploiter"] * options["config.league_exploiters"]
+    )
 
 
 def elo_of(game: Game, plans: list[np.ndarray]) -> np.ndarray:

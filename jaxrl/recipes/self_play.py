@@ -85,7 +85,7 @@ def ignored_by_alphazero(options: Options, observation: Any) -> dict[str, str]:
 def report(
     agent: Agent, env: GameEnvironment, env_params: Any, agent_states: PyTree, directory: Path
 ) -> dict[str, Any]:
-    """How often each seed's player throws away a win or a draw: by its network alone, and with its search."""
+    """How often each seed's player throws away a win or a draw: by its network alone, and with its search, if any."""
     del env_params, directory
     try:
         solution = judge(env.game)
@@ -96,12 +96,14 @@ def report(
     for i in range(len(jax.tree.leaves(agent_states)[0])):
         state = jax.tree.map(lambda x, i=i: x[i], agent_states)
         raw.append(int(mistakes(alone, state, env.game, solution).sum()))
-        searched.append(float(mistakes(agent, state, env.game, part).mean()))
-    return {
+        if agent.searches:
+            searched.append(float(mistakes(agent, state, env.game, part).mean()))
+    entries = {
         "positions": len(solution.action_values),
         "mistakes": float(np.mean(raw)),
         "mistakes_per_seed": raw,
         "mistake_rate": float(np.mean(raw)) / len(solution.action_values),
-        "mistake_rate_search": float(np.mean(searched)),
-        "mistake_rate_search_per_seed": searched,
     }
+    if agent.searches:
+        entries |= {"mistake_rate_search": float(np.mean(searched)), "mistake_rate_search_per_seed": searched}
+    return entries
