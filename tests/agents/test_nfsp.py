@@ -77,11 +77,12 @@ def test_what_a_player_is_holds_for_a_game() -> None:
 def greedy(state: Any, hidden: tuple[int, ...] = (8,)) -> jax.Array:
     """The greedy best responses, `[I, A]`."""
     seen = game_theory.features(GAME)
-    return jax.nn.one_hot(q_network(seen[0], 2, hidden).apply(state.response.params, seen).argmax(-1), 2)
+    q: Any = q_network(seen[0], 2, hidden).apply(state.response.params, seen)
+    return jax.nn.one_hot(q.argmax(-1), 2)
 
 
 def test_only_moves_of_best_responses_are_cloned() -> None:
-    state = states()[1][-1].agent
+    state = states()[1][3].agent
     rows = np.arange(16)
     batch = Transition(
         jnp.stack([rows % 6, 6 + rows % 6]), jnp.ones((2, 16), jnp.int32), jnp.zeros((2, 16)).at[1].set(1),
@@ -151,14 +152,14 @@ def test_it_approaches_an_equilibrium_of_kuhn_poker() -> None:
 
 def test_arguments_are_checked() -> None:
     with pytest.raises(ArgumentError, match="game must be of the kind Game"):
-        nfsp("kuhn_poker", None, None)  # type: ignore[arg-type]
+        nfsp("kuhn_poker", None, None)
     with pytest.raises(ArgumentError, match="num_steps must be > 0"):
         build_nfsp(ENV, PARAMS, dataclasses.replace(CONFIG, num_steps=0))
     env, params = jaxrl.make("game:connect_four")
     with pytest.raises(ArgumentError, match="env must be a game whose NashConv can be computed"):
         build_nfsp(env, params, CONFIG)
     with pytest.raises(ArgumentError, match="config must be of the kind NFSPConfig"):
-        nfsp(GAME, None, None, 3)  # type: ignore[arg-type]
+        nfsp(GAME, None, None, 3)
     trainer = jaxrl.on_policy(AGENT, ENV, PARAMS, jaxrl.OnPolicyConfig(8, 3, True))
     with pytest.raises(ArgumentError, match="num_games must be the 8 environments of a rollout, got 16"):
         jax.eval_shape(trainer.step, jax.eval_shape(trainer.init, jax.random.key(0), HPARAMS))
