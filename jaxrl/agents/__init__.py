@@ -18,6 +18,7 @@ from jaxrl.agents.iqn import IQNConfig, IQNHparams, iqn
 from jaxrl.agents.league import LeagueConfig, LeagueHparams, league
 from jaxrl.agents.minibatches import MinibatchConfig
 from jaxrl.agents.muzero import MuZeroConfig, MuZeroHparams, muzero
+from jaxrl.agents.nfsp import NFSPConfig, NFSPHparams, nfsp
 from jaxrl.agents.normalised import normalised
 from jaxrl.agents.pets import PETSConfig, PETSHparams, pets
 from jaxrl.agents.ppo import PPOHparams, ppo

@@ -12,6 +12,7 @@ from jaxrl.types import unit_of
 
 CURVES = {
     "nash_conv_last": "last policy",
+    "nash_conv_response": "best responses",
     "nash_conv": "average policy",
     "nash_conv_network": "network that represents the average",
 }

@@ -13,6 +13,7 @@ from annotated_types import Gt, Interval
 from jaxrl import game_theory
 from jaxrl.agents.game_tables import game_solver
 from jaxrl.agents.league import LeagueConfig, LeagueState, check_league, league
+from jaxrl.agents.nfsp import NFSPConfig, nfsp
 from jaxrl.agents.self_play_ppo import SelfPlayConfig, self_play_ppo
 from jaxrl.arguments import ArgumentError
 from jaxrl.envs.spaces import name_of
@@ -20,7 +21,8 @@ from jaxrl.envs.tensor_game import TensorGame
 from jaxrl.game_theory import Game, Solver
 from jaxrl.game_theory.psro import expected_payoffs
 from jaxrl.games import elo_ratings
-from jaxrl.networks import actor_critic
+from jaxrl.networks import Network, actor_critic, policy_network, q_network
+from jaxrl.networks.adapters import Functions
 from jaxrl.plots.nash_conv import draw_league, draw_nash_conv
 from jaxrl.plots.picture_errors import errors_as_notes
 from jaxrl.runs import run_directory
@@ -31,6 +33,8 @@ from jaxrl.training.from_rules import from_rules
 from jaxrl.types import Agent, Discrete, PyTree, Trainer
 
 PICTURE, LEAGUE_PICTURE = "nash_conv.png", "league.png"
+LAST = ("nash_conv_last", "nash_conv_network", "nash_conv_average", "nash_conv_equilibrium", "nash_conv_response")
+"""Metrics whose last values are in the summary, of those that there are."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,6 +67,14 @@ class League(LeagueConfig):
 
     hidden_sizes: tuple[Annotated[int, Gt(0)], ...] = (64, 64)
     """Units of each dense layer of a learner's policy network."""
+
+
+@dataclasses.dataclass(frozen=True)
+class NFSP(NFSPConfig):
+    """Static configuration of neural fictitious self-play."""
+
+    hidden_sizes: tuple[Annotated[int, Gt(0)], ...] = (64, 64)
+    """Units of each dense layer, of the best response and of the average policy."""
 
 
 def check_is_exact(env: Any) -> None:
@@ -111,6 +123,35 @@ def build_self_play(env: Any, env_params: Any, config: SelfPlay) -> tuple[Agent,
         return agent, from_rules(agent, jnp.int32(0))
     rollouts = OnPolicyConfig(config.num_games, env.game.longest, reset_each_rollout=True)
     return agent, on_policy(agent, env, env_params, rollouts)
+
+
+def build_nfsp(env: Any, env_params: Any, config: NFSP) -> tuple[Agent, Trainer]:
+    """Neural fictitious self-play.
+
+    Raises:
+        ArgumentError: the environment is no game of which all positions are known.
+    """
+    check_is_exact(env)
+    seen, sizes = game_theory.features(env.game), config.hidden_sizes
+
+    def of_sets(network: Network) -> Functions:
+        return Functions(
+            lambda key, sets: network.init(key, seen[sets]),
+            lambda params, sets, **options: network.apply(params, seen[sets], **options),
+        )
+
+    response = of_sets(q_network(seen[0], env.num_actions, sizes))
+    average = of_sets(policy_network(seen[0], Discrete(env.num_actions), sizes))
+    agent = nfsp(env.game, response, average, config)
+    rollouts = OnPolicyConfig(config.num_games, env.game.longest, reset_each_rollout=True)
+    return agent, on_policy(agent, env, env_params, rollouts)
+
+
+def ignored_by_nfsp(options: Options, observation: Any) -> dict[str, str]:
+    """The settings that NFSP ignores, and why."""
+    del options, observation
+    reason = "NFSP, which is evaluated with its average policy"
+    return ignored_settings((True, reason, ("hparams.epsilon_eval",)))
 
 
 def build_league(env: Any, env_params: Any, config: League) -> tuple[Agent, Trainer]:
@@ -189,7 +230,7 @@ def report(agent: Agent, env: TensorGame, env_params: Any, agent_states: PyTree,
         "exploitability": float(nash_conv.mean() / 2),
         "game_value": float(values.mean()),
         "game_value_per_seed": values.tolist(),
-        **last_row(metrics, "nash_conv_last", "nash_conv_network", "nash_conv_average", "nash_conv_equilibrium"),
+        **last_row(metrics, *LAST),
     }
 
 

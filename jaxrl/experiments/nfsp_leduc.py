@@ -1,0 +1,25 @@
+"""Neural fictitious self-play in Leduc poker: best responses by DQN, and their average."""
+
+from jaxrl.agents.nfsp import NFSPHparams
+from jaxrl.cli.command import main
+from jaxrl.recipes.exact_games import NFSP, PICTURE, build_nfsp, ignored_by_nfsp, report
+from jaxrl.runs import Budget, Execution, Experiment, Options, Task
+
+experiment = Experiment(
+    name="nfsp_leduc",
+    algorithm="NFSP",
+    build=build_nfsp,
+    defaults=Options(
+        task=Task("game:leduc_poker"),
+        hparams=NFSPHparams(learning_rate=1e-3, epsilon_decay_steps=10e6),
+        config=NFSP(hidden_sizes=(128, 128)),
+        budget=Budget(10_000_000, log_every=100_000),
+        execution=Execution(sequential=True),
+    ),
+    report=report,
+    pictures=(PICTURE,),
+    ignored=ignored_by_nfsp,
+)
+
+if __name__ == "__main__":
+    main(experiment)
