@@ -66,7 +66,7 @@ def make_spec(options: ModelsOptions, algorithm: Algorithm) -> SweepSpec:
         "pets": {"eval_every": 1_000, "eval_episodes": 16},
         "sac": {"eval_every": 1_000, "eval_episodes": 64, "total_steps": options.sac_steps},
     }
-    fields = {"seed": options.seed} | own[algorithm]
+    fields = {"env": {"values": ["Pendulum-v1"]}, "seed": options.seed} | own[algorithm]
     return SweepSpec(EXPERIMENTS[algorithm], "grid", seeds=options.num_seeds, fields=fields)
 
 
