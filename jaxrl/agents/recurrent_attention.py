@@ -27,7 +27,7 @@ from jaxrl.agents.optimizers import Optimizer, check_optimizer, default_optimize
 from jaxrl.agents.policy_gradient import PolicyGradientState, Updated, gradient_step
 from jaxrl.arguments import check, check_kind
 from jaxrl.distributions import Categorical
-from jaxrl.networks.glimpses import GlimpseNetwork, Looked
+from jaxrl.networks.glimpses import Glances, GlimpseNetwork, Looked
 from jaxrl.networks.network import check_network, initial_params
 from jaxrl.types import Agent, Array, Decision, Input, PyTree, Sample
 
@@ -63,8 +63,8 @@ def recurrent_attention(
 
     Returns:
         An agent for a `Sample` `[n, B]` with the right actions, as from `jaxrl.offline`, with hyperparameters
-        `RecurrentAttentionHparams`. Its `policy` looks at the mean places; `Decision.extras` are the places,
-        `[N, T, 2]`. Metrics: `loss`, `accuracy`, and `value_loss`, that of the baselines.
+        `RecurrentAttentionHparams`. Its `policy` looks at the mean places; `Decision.extras` are
+        `jaxrl.networks.glimpses.Glances`. Metrics: `loss`, `accuracy`, and `value_loss`, that of the baselines.
 
     Raises:
         ArgumentError: not a network; an image is smaller than a glimpse; from `update`, not a sample.
@@ -83,14 +83,18 @@ def recurrent_attention(
         del env_steps
         look_key, key = jax.random.split(key)
         looked = look(network, config, state, state.params, given.observation, look_key)
-        return Decision(Categorical(looked.logits).sample(key), extras=jnp.swapaxes(looked.places, 0, 1))
+        return Decision(Categorical(looked.logits[-1]).sample(key), extras=_glances(looked))
 
     def policy(state: PolicyGradientState, given: Input, key: Array) -> Decision:
         still = state._replace(hparams=dataclasses.replace(state.hparams, place_deviation=jnp.float32(0)))
         looked = look(network, config, still, state.params, given.observation, key)
-        return Decision(Categorical(looked.logits).mode(), extras=jnp.swapaxes(looked.places, 0, 1))
+        return Decision(Categorical(looked.logits[-1]).mode(), extras=_glances(looked))
 
     return Agent(init, act, policy, partial(_update, network, config, optimizer))
+
+
+def _glances(looked: Looked) -> Glances:
+    return Glances(jnp.swapaxes(looked.places, 0, 1), looked.logits.argmax(-1).T)
 
 
 def look(
@@ -122,9 +126,9 @@ def attention_loss(
     """The surrogate of the expected loss on transitions `[B]`, plus that of the baselines; and metrics."""
     hparams = state.hparams
     looked = look(network, config, state, params, steps.observation, key)
-    losses = -jax.vmap(ops.categorical_log_prob)(looked.logits, steps.action)
+    losses = -jax.vmap(ops.categorical_log_prob)(looked.logits[-1], steps.action)
     value_loss = ops.l2_loss(looked.values - jax.lax.stop_gradient(losses)).mean()
-    accuracy = (looked.logits.argmax(-1) == steps.action).mean(dtype=jnp.float32)
+    accuracy = (looked.logits[-1].argmax(-1) == steps.action).mean(dtype=jnp.float32)
     metrics = {"loss": losses.mean(), "accuracy": accuracy, "value_loss": value_loss}
     expected = losses
     if config.places == "learned":

@@ -87,10 +87,14 @@ class DigitImages(Environment):
     ) -> tuple[DigitsState, Array, Array]:
         del bits, params
         answer = self._of(state.key, "answer")
-        right = jnp.take_along_axis(answer, state.time[None], 0)[0] == action
+        right = _next_action(answer, state.time) == action
         is_last = state.time == _length(answer) - 1
         reward = (right & is_last).astype(jnp.float32)
         return state._replace(time=state.time + 1), reward, ~right | is_last
+
+    def right_action(self, state: DigitsState) -> Array:
+        """The action that goes on, or earns the reward, int32 `[...]`."""
+        return _next_action(self._of(state.key, "answer"), state.time)
 
     def encode(self, state: DigitsState) -> Array:
         """The image, four pixels in a word."""
@@ -125,6 +129,11 @@ class DigitImages(Environment):
         return Transition(observation, action, reward, last, jnp.zeros_like(last), observation)
 
 
+def _next_action(answer: Array, time: Array) -> Array:
+    """Of an answer `[n, ...]`, the action after `time` right ones."""
+    return jnp.take_along_axis(answer, time[None], 0)[0]
+
+
 def _length(answer: Array) -> Array:
     """The steps of an episode with an answer `[n, ...]`: all, or those until the first stop."""
     return jnp.minimum((answer != STOP).sum(0) + 1, len(answer))
@@ -154,6 +163,7 @@ class Digits(DigitImages):
 
     name = "Digits"
     num_actions = 10
+    video_steps = 12
 
     def __post_init__(self) -> None:
         check(self)

@@ -17,7 +17,7 @@ class Looked(NamedTuple):
     """What a `GlimpseNetwork` saw and thought. Places are (row, column) from (−1, −1) to (1, 1), the image's corners.
 
     Attributes:
-        logits: of the actions, after the last glimpse, `[N, num_actions]`.
+        logits: of the actions, `[T, N, num_actions]`, after each glimpse; it learns from the last ones.
         places: where it looked, `[T, N, 2]`. The first place is the middle.
         means: where it meant to look next, `[T - 1, N, 2]`.
         values: the loss that it expected before each choice, `[T - 1, N]`. No gradient flows from means and values
@@ -28,6 +28,18 @@ class Looked(NamedTuple):
     places: Array
     means: Array
     values: Array
+
+
+class Glances(NamedTuple):
+    """What a decision kept of its glimpses at each of `N` images.
+
+    Attributes:
+        places: where it looked, `[N, T, 2]`, as in `Looked`.
+        answers: the most probable action after each glimpse, `[N, T]`. The last one is the answer.
+    """
+
+    places: Array
+    answers: Array
 
 
 def take_glimpse(images: Array, places: Array, size: int, scales: int) -> Array:
@@ -61,7 +73,7 @@ class GlimpseNetwork(nn.Module):
     """The recurrent attention model: images `[N, H, W, 1]` to a `Looked`.
 
     A glimpse and its place become features; a recurrent core remembers; from its state come the next place, the
-    expected loss, and after the last glimpse the logits. Sections 3 and 4 of the paper, with rectified units.
+    expected loss, and the logits. Sections 3 and 4 of the paper, with rectified units.
 
     Args:
         num_actions: of the logits.
@@ -93,11 +105,12 @@ class GlimpseNetwork(nn.Module):
         answer = nn.Dense(self.num_actions, kernel_init=weights(0.1))
         state = jnp.zeros((len(images), self.hidden_size))
         place = jnp.zeros((len(images), 2))
-        places, means, values = [place], [], []
+        logits, places, means, values = [], [place], [], []
         for t in range(self.glimpses):
             glimpse = take_glimpse(images, place, self.size, self.scales).reshape(len(images), -1)
             features = jnp.concatenate([nn.relu(what(glimpse)), nn.relu(where(place))], axis=1)
             state = nn.relu(core(state) + enter(nn.relu(see(features))))
+            logits.append(answer(state))
             if t == self.glimpses - 1:
                 break
             detached = jax.lax.stop_gradient(state)
@@ -105,7 +118,7 @@ class GlimpseNetwork(nn.Module):
             values.append(expect(detached)[:, 0])
             place = jax.lax.stop_gradient(means[-1] if choose is None else choose(t, means[-1]))
             places.append(place)
-        return Looked(answer(state), jnp.stack(places), jnp.stack(means), jnp.stack(values))
+        return Looked(jnp.stack(logits), jnp.stack(places), jnp.stack(means), jnp.stack(values))
 
 
 def check_glimpse(size: int, shape: tuple[int, ...], name: str = "size") -> None:

@@ -293,6 +293,21 @@ def draw_discs(places: np.ndarray, radii: np.ndarray, num_agents: int) -> np.nda
     return np.asarray(picture)
 
 
+def draw_look(image: np.ndarray, places: np.ndarray, words: str) -> np.ndarray:
+    """Draws an image uint8 `[H, W, 1]` with the places `[T, 2]` of glimpses, numbered from 1, above some words.
+
+    Places are (row, column) from −1 to 1. The picture is uint8 `[BOARD, BOARD, 3]`, and the newest place is red.
+    """
+    picture, side, font = Image.new("RGB", (BOARD, BOARD), BACKGROUND), BOARD - 40, ImageFont.load_default(20)
+    picture.paste(_draw_image(image).resize((side, side), Image.Resampling.NEAREST), (20, 0))
+    draw = ImageDraw.Draw(picture)
+    for t, (y, x) in enumerate((np.clip(places, -1, 1) + 1) / 2 * (side - 1)):
+        draw.circle((20 + x, y), 11, PALETTE[3] if t == len(places) - 1 else PALETTE[0])
+        draw.text((20 + x, y), str(t + 1), INK, ImageFont.load_default(14), anchor="mm")
+    draw.text((BOARD / 2, BOARD - 20), words, INK, font, anchor="mm")
+    return np.asarray(picture)
+
+
 def _draw_bars(features: np.ndarray) -> Image.Image:
     """Draws a vector as bars about a middle line: 1 reaches a third of the height, and larger numbers are compressed.
 

@@ -18,17 +18,18 @@ from jaxrl.envs.rollout import host_rollout
 from jaxrl.envs.spaces import name_of
 from jaxrl.envs.tensor_game import TensorGame
 from jaxrl.formatting import format_return
+from jaxrl.networks.glimpses import Glances
 from jaxrl.plots.game_boards import outcome
 from jaxrl.plots.palette import flat_cells
-from jaxrl.plots.render import draw_discs, draw_rods, frame, render, to_numpy
+from jaxrl.plots.render import draw_discs, draw_look, draw_rods, frame, render, to_numpy
 from jaxrl.types import Array, Decision, Input, PyTree, Transition
 
 MOST_SAMPLED = 40
 """Maximum number of frames from which the palette of a video is made."""
 
 
-Pictures = Sequence[tuple[np.ndarray, np.ndarray]]
-"""What an environment drew before and after each step, uint8 `[H, W, 3]`."""
+Pictures = Sequence[Sequence[np.ndarray]]
+"""What an environment drew before and after each step, uint8 `[H, W, 3]`; the last one of a step is that after it."""
 
 
 def play(
@@ -43,12 +44,15 @@ def play(
     """What `save_video` needs: steps of a policy `(agent_state, Input, key) -> Decision` in one environment.
 
     An environment on the host draws its own pictures. If it cannot, a printed note says why. A robot is drawn from its
-    `skeleton(state)`. Of several agents, the transitions are of the first one, with the mean of all rewards.
+    `skeleton(state)`, and an image of digits with what is said and what is right. Of several agents, the transitions
+    are of the first one, with the mean of all rewards.
     """
     if hasattr(env, "skeleton"):
         return _play_robot(env, env_params, partial(policy, agent_state), memory, key, num_steps)
     if isinstance(env, MultiAgentEnvironment):
         return _play_many(env, env_params, partial(policy, agent_state), memory, key, num_steps)
+    if isinstance(env, DigitImages):
+        return _play_digits(env, env_params, partial(policy, agent_state), memory, key, num_steps)
     if not isinstance(env, HostEnvironment):
         compiled = jax.jit(
             lambda agent_state, key: rollout(env, partial(policy, agent_state), key, num_steps, 1, env_params, memory)
@@ -102,6 +106,30 @@ def _play_many(
     return first, list(zip(frames, [*frames[1:], frames[-1]], strict=True))
 
 
+def _play_digits(
+    env: DigitImages, env_params: Any, policy: Callable[..., Any], memory: PyTree, key: Array, num_steps: int
+) -> tuple[Transition, Pictures]:
+    """`play` with images of digits: a picture for each glimpse at one, and the last with what is said and is right."""
+
+    def act(given: Input, key: Array) -> Decision:
+        decision = policy(given, key)
+        decision = decision if isinstance(decision, Decision) else Decision(decision)
+        return decision._replace(extras=(decision.extras, env.right_action(given.env_states)))
+
+    rolled = jax.jit(lambda key: rollout(env, act, key, num_steps, 1, env_params, memory))(key)
+    trajectory = jax.device_get(rolled)
+    kept, right = trajectory.extras
+    pictures = []
+    for t, image in enumerate(trajectory.observation[:, 0]):
+        said, is_right = (action_name(env, x[t, 0]) for x in (trajectory.action, right))
+        looks = jax.tree.map(lambda x, t=t: x[t, 0], kept) if isinstance(kept, Glances) else None
+        names = [action_name(env, x) for x in looks.answers] if looks else [said]
+        places = looks.places if looks else np.zeros((0, 2))
+        seen = [draw_look(image, places[: i + 1], f"says {name}, is {is_right}") for i, name in enumerate(names)]
+        pictures.append([*seen, seen[-1]])
+    return trajectory._replace(extras=()), pictures
+
+
 def save_video(
     env: Any,
     trajectory: Transition,
@@ -140,27 +168,27 @@ def save_video(
 
     def seen(t: int, ended: bool) -> PyTree:
         observations = one.next_observation if ended else one.observation
-        return jax.tree.map(lambda x: x[t], observations) if pictures is None else pictures[t][ended]
+        return jax.tree.map(lambda x: x[t], observations)
 
-    def add_frame(t: int, ended: bool, action: str, milliseconds: int) -> None:
+    def add_frames(t: int, ended: bool, action: str, milliseconds: int) -> None:
         total = () if is_self_play else (f"return {format_return(score)}",)
         before = seen(t if ended else t - 1, False) if step else None
-        frames.append(
-            (seen(t, ended), before, (title, f"episode {episode}", f"step {step}", *total, action), milliseconds)
-        )
+        caption = (title, f"episode {episode}", f"step {step}", *total, action)
+        own = [seen(t, ended)] if pictures is None else pictures[t][-1:] if ended else pictures[t][:-1]
+        frames.extend((picture, before, caption, milliseconds) for picture in own)
 
     def draw_frame(i: int) -> Image.Image:
         now, before, caption, _ = frames[i]
         return render(env, now, caption, before) if pictures is None else frame(flat_cells(now), [], caption)
 
     for t, reward in enumerate(one.reward.tolist()):
-        add_frame(t, False, action_text(env, one.action[t]), duration)
+        add_frames(t, False, action_text(env, one.action[t]), duration)
         step, score = step + 1, score + reward
         if one.terminated[t] or one.truncated[t]:
             end = (
                 outcome(env.game, one.observation[t + 1 - step : t + 1], seen(t, True), reward) if is_self_play else ""
             )
-            add_frame(t, True, end, (5 if is_self_play else 2) * duration)
+            add_frames(t, True, end, (5 if is_self_play else 2) * duration)
             episode, step, score = episode + 1, 0, 0.0
     write_gif(draw_frame, [milliseconds for *_, milliseconds in frames], path)
 
@@ -194,7 +222,12 @@ def frame_time(env: Any, observations: PyTree) -> int:
 
 def action_text(env: Any, action: np.ndarray) -> str:
     """The name of an action if the environment has one, or else its number or numbers (at most three)."""
-    names = getattr(env, "action_names", ())
     if np.ndim(action) == 0 and np.issubdtype(action.dtype, np.integer):
-        return f"action {names[action] if 0 <= action < len(names) else action}"
+        return f"action {action_name(env, action)}"
     return "action " + " ".join(f"{x:.2f}" for x in np.ravel(action)[:3])
+
+
+def action_name(env: Any, action: np.ndarray) -> str:
+    """The name of a whole number that is an action, or else the number."""
+    names = getattr(env, "action_names", ())
+    return names[action] if 0 <= action < len(names) else str(action)

@@ -16,7 +16,7 @@ from jaxrl.arguments import ArgumentError
 from jaxrl.envs.digits import STOP, WORDS, DigitCaptions, Digits
 from jaxrl.envs.spaces import name_of
 from jaxrl.networks.caption_network import MIDDLE, STRIDE, CaptionNetwork
-from jaxrl.networks.glimpses import GlimpseNetwork, check_glimpse
+from jaxrl.networks.glimpses import Glances, GlimpseNetwork, check_glimpse
 from jaxrl.networks.image_classifier import ImageClassifier
 from jaxrl.plots.digit_pictures import draw_captions, draw_glimpses
 from jaxrl.plots.picture_errors import errors_as_notes
@@ -74,10 +74,12 @@ def report_attention(agent: Agent, env: Digits, env_params: Any, agent_states: P
     """The shares of new images that are named wrongly. Draws where the first seed looks."""
     del env_params
     shown = show_test_images(agent, env, agent_states, directory)
-    action, _, places = shown.decisions
-    if jax.tree.leaves(places):
+    action, _, glances = shown.decisions
+    if isinstance(glances, Glances):
         with errors_as_notes(directory / GLIMPSES):
-            draw_glimpses(shown.drawn.image, places[0], action[0], shown.drawn.answer[:, 0], directory / GLIMPSES)
+            draw_glimpses(
+                shown.drawn.image, glances.places[0], action[0], shown.drawn.answer[:, 0], directory / GLIMPSES
+            )
     return wrong_answers(shown)
 
 

@@ -158,8 +158,9 @@ def page(
         drawn: what the pictures show.
     """
     finished = trials.filter(status="finished")
-    lengths, episodes = finished["env_steps"].to_list(), SweepSpec(**made["spec"]).options.budget.eval_episodes
-    steps = " to ".join(f"{x:,}" for x in sorted({min(lengths), max(lengths)}))
+    lengths = finished["env_steps"].to_list()
+    counts = [spec.options.budget.eval_episodes for spec, _ in comparison.specs.values()]
+    steps, episodes = (" to ".join(f"{x:,}" for x in sorted({min(xs), max(xs)})) for xs in (lengths, counts))
     seeds, lost = finished["seed"].n_unique(), len(trials) - len(finished)
     spread = f" (mean and {describe_spread(seeds)})" if seeds > 1 else ""
     left_out = f"\nAgents: {count_status(trials)}. Only those that finished are shown." if lost else ""

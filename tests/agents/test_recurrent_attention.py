@@ -41,11 +41,11 @@ def test_gradient_by_hand(state) -> None:
     def both(params):
         key = jax.random.key(3)
         looked = look(NETWORK, LEARNED, state, params, IMAGES, key)
-        losses = jax.lax.stop_gradient(-jax.vmap(ops.categorical_log_prob)(looked.logits, STEPS.action))
+        losses = jax.lax.stop_gradient(-jax.vmap(ops.categorical_log_prob)(looked.logits[-1], STEPS.action))
 
         def by_hand(params):
             again = look(NETWORK, LEARNED, state, params, IMAGES, key)
-            loss = -jax.nn.log_softmax(again.logits)[jnp.arange(2), STEPS.action].mean()
+            loss = -jax.nn.log_softmax(again.logits[-1])[jnp.arange(2), STEPS.action].mean()
             scores = -jnp.square((looked.places[1:] - again.means) / 0.4).sum(-1) / 2
             policy = ((losses - looked.values) * scores).sum(0).mean()
             return loss + policy + 0.7 * (0.5 * jnp.square(again.values - losses)).mean()
@@ -80,9 +80,10 @@ def test_places(state) -> None:
     assert abs(noise.mean()) < 0.01
     assert abs(np.corrcoef(noise[0, :, 0], noise[1, :, 0])[0, 1]) < 0.06
     for decision in (first, second):
-        np.testing.assert_array_equal(decision.extras, jnp.swapaxes(mean.places, 0, 1))
-        np.testing.assert_array_equal(decision.action, mean.logits.argmax(-1))
-    places = np.asarray(anywhere.extras)
+        np.testing.assert_array_equal(decision.extras.places, jnp.swapaxes(mean.places, 0, 1))
+        np.testing.assert_array_equal(decision.extras.answers, mean.logits.argmax(-1).T)
+        np.testing.assert_array_equal(decision.action, decision.extras.answers[:, -1])
+    places = np.asarray(anywhere.extras.places)
     assert (places[:, 0] == 0).all()
     np.testing.assert_allclose(np.quantile(places[:, 1:], [0, 0.25, 0.5, 1]), [-1, -0.5, 0, 1], atol=0.03)
 

@@ -47,7 +47,11 @@ def test_no_gradient_flows_through_a_place() -> None:
     @quick_jit
     def gradients(params):
         looked = lambda params: apply(params, images, lambda t, mean: 2 * mean)  # noqa: E731
-        of = [lambda p: looked(p).logits[:, 0].sum(), lambda p: looked(p).values.sum(), lambda p: looked(p).means.sum()]
+        of = [
+            lambda p: looked(p).logits[-1, :, 0].sum(),
+            lambda p: looked(p).values.sum(),
+            lambda p: looked(p).means.sum(),
+        ]
         return [jax.grad(f)(params)["params"] for f in of]
 
     of_logits, of_values, of_means = gradients(params)

@@ -10,9 +10,11 @@ import pytest
 from PIL import Image, ImageSequence
 from PIL.GifImagePlugin import GifImageFile
 
-from jaxrl import Transition
+from jaxrl import Decision, Transition
 from jaxrl.arguments import ArgumentError
 from jaxrl.envs import make
+from jaxrl.envs.digits import WORDS
+from jaxrl.networks.glimpses import Glances
 from jaxrl.plots.palette import BOARD
 from jaxrl.plots.render import PALETTE
 from jaxrl.plots.video import action_text, frame_time, play, save_video
@@ -121,3 +123,46 @@ def test_an_environment_that_cannot_draw_is_shown_as_it_observes(capsys, monkeyp
     assert trajectory.reward[:, 0].tolist() == [1, 2, 3]
     said = "note: the video shows observations, since Corridor raised in reset: ZeroDivisionError: division by zero\n"
     assert capsys.readouterr().out == said
+
+
+def test_a_video_of_digits_shows_every_glimpse_what_is_said_and_what_is_right(tmp_path, monkeypatch) -> None:
+    """Of each image a frame for each of two glimpses, and one more, twice as long, where its episode has ended."""
+    env, env_params = make("Digits")
+    drawn: list[tuple[int, str]] = []
+
+    def draw(image, places, words):
+        drawn.append((len(places), words))
+        return np.full((BOARD, BOARD, 3), 30 * len(drawn), np.uint8)
+
+    monkeypatch.setattr("jaxrl.plots.video.draw_look", draw)
+    glances = Glances(jnp.zeros((1, 2, 2)), jnp.array([[7, 3]]))
+    policy = lambda _, given, key: Decision(jnp.array([3]), extras=glances)  # noqa: E731
+    trajectory, pictures = play(env, env_params, policy, (), (), jax.random.key(1), 4)
+    assert pictures is not None
+    right = [words.split("is ")[1] for _, words in drawn]
+    assert right[::2] == right[1::2]
+    assert len(set(right)) > 1
+    assert [words for _, words in drawn] == [
+        f"says {said}, is {is_right}" for said, is_right in zip([7, 3] * 4, right, strict=True)
+    ]
+    assert [number for number, _ in drawn] == [1, 2] * 4
+    np.testing.assert_array_equal(trajectory.reward[:, 0], [float(x == "3") for x in right[::2]])
+    save_video(env, trajectory, tmp_path / "video.gif", pictures=pictures)
+    with Image.open(tmp_path / "video.gif") as gif:
+        frames = [(np.asarray(x.convert("RGB"))[9, 9, 0], x.info["duration"]) for x in ImageSequence.Iterator(gif)]
+    assert [duration for _, duration in frames] == [400, 400, 800] * 4
+    shades = [shade for i in range(4) for shade in (60 * i + 30, 60 * i + 60, 60 * i + 60)]
+    assert [shade for shade, _ in frames] == pytest.approx(shades, abs=8)
+
+
+def test_captions_say_words(monkeypatch) -> None:
+    """Word for word; a policy that is always wrong starts anew each time, and always right is the same image's word."""
+    env, env_params = make("DigitCaptions")
+    drawn: list[str] = []
+    monkeypatch.setattr("jaxrl.plots.video.draw_look", lambda image, places, words: drawn.append(words))
+    always = lambda _, given, key: env.right_action(given.env_states)  # noqa: E731
+    trajectory, _ = play(env, env_params, always, (), (), jax.random.key(0), 8)
+    said = [WORDS[action] for action in trajectory.action[:, 0]]
+    assert drawn == [f"says {word}, is {word}" for word in said]
+    assert [word == "stop" for word in said] == (trajectory.reward[:, 0] == 1).tolist()
+    assert "stop" in said
