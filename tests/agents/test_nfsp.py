@@ -53,7 +53,7 @@ def test_a_move_is_followed_by_the_same_players_next_one() -> None:
 def test_what_a_player_is_holds_for_a_game() -> None:
     """Best responses are greedy without ε, and average policies draw."""
     state, number = states()[1][-1].agent, 4000
-    sets = jnp.where(jnp.arange(number) < 2000, 1, 7)
+    sets = jnp.where(jnp.arange(number) < 2000, 5, 6)  # the last one of one player, the first one of the other
     legal = jnp.ones((number, 2), bool)
     first = Input(sets, legal, AGENT.memory(state, number))
     act = jax.jit(AGENT.act)
@@ -64,7 +64,7 @@ def test_what_a_player_is_holds_for_a_game() -> None:
     assert ((kinds == 2).all(1)).mean() == pytest.approx(0.16, abs=0.03)  # each player draws for itself
     later = act(state, first._replace(memory=decision.memory), jax.random.key(1), jnp.float32(0))
     np.testing.assert_array_equal(later.memory, decision.memory)
-    for row, player in ((1, 0), (7, 1)):
+    for row, player in ((5, 0), (6, 1)):
         here = np.asarray(sets) == row
         responds = kinds[here, player] == 2
         np.testing.assert_array_equal(np.asarray(decision.extras)[here], responds)
