@@ -81,21 +81,27 @@ def greedy(state: Any, hidden: tuple[int, ...] = (8,)) -> jax.Array:
     return jax.nn.one_hot(q.argmax(-1), 2)
 
 
-def test_only_moves_of_best_responses_are_cloned() -> None:
-    state = states()[1][3].agent
-    rows = np.arange(16)
+def test_only_moves_of_best_responses_are_cloned_and_later_games_are_left_out() -> None:
+    state, rows, shape = states()[1][3].agent, np.arange(16), (3, 16)
+    responds = jnp.zeros(shape, bool).at[1, :3].set(True).at[2].set(True)  # the last row is of another game
     batch = Transition(
-        jnp.stack([rows % 6, 6 + rows % 6]), jnp.ones((2, 16), jnp.int32), jnp.zeros((2, 16)).at[1].set(1),
-        jnp.zeros((2, 16), bool).at[1].set(True), jnp.zeros((2, 16), bool), jnp.zeros((2, 16), jnp.int32),
-        jnp.ones((2, 16, 2), bool), jnp.ones((2, 16, 2), bool), jnp.zeros((2, 16), bool).at[1, :3].set(True),
+        jnp.stack([rows % 6, 6 + rows % 6, rows % 6]), jnp.ones(shape, jnp.int32), jnp.zeros(shape).at[1].set(1),
+        jnp.zeros(shape, bool).at[1].set(True), jnp.zeros(shape, bool), jnp.zeros(shape, jnp.int32),
+        jnp.ones((*shape, 2), bool), jnp.ones((*shape, 2), bool), responds,
     )  # fmt: skip
-    after = jax.jit(AGENT.update)(state, batch, jax.random.key(0), jnp.float32(0))[0]
+    update = jax.jit(AGENT.update)
+    after = update(state, batch, jax.random.key(0), jnp.float32(0))[0]
     before = int(state.reservoir.offered)
     assert 0 < before < 64 - 3
     assert int(after.reservoir.offered) == before + 3
     np.testing.assert_array_equal(after.reservoir.items[0][before : before + 3], [6, 7, 8])
     np.testing.assert_array_equal(after.reservoir.items[1][before : before + 3], [1, 1, 1])
-    assert int(after.rows) == int(state.rows) + 2
+    assert int(after.rows) == int(state.rows) + 3
+    for row, same in ((1, False), (2, True)):
+        other = batch._replace(action=batch.action.at[row].set(0))
+        found = update(state, other, jax.random.key(0), jnp.float32(0))[0].response.params
+        moved = jax.tree.map(lambda x, y: bool((x == y).all()), found, after.response.params)
+        assert all(jax.tree.leaves(moved)) == same
 
 
 def test_it_goes_on_from_any_state() -> None:
