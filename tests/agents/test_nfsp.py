@@ -53,7 +53,7 @@ def test_a_move_is_followed_by_the_same_players_next_one() -> None:
 def test_what_a_player_is_holds_for_a_game() -> None:
     """Best responses are greedy without ε, and average policies draw."""
     state, number = states()[1][-1].agent, 4000
-    sets = jnp.where(jnp.arange(number) < 2000, 1, 7)
+    sets = jnp.where(jnp.arange(number) < 2000, 5, 6)  # the last one of one player, the first one of the other
     legal = jnp.ones((number, 2), bool)
     first = Input(sets, legal, AGENT.memory(state, number))
     act = jax.jit(AGENT.act)
@@ -64,7 +64,7 @@ def test_what_a_player_is_holds_for_a_game() -> None:
     assert ((kinds == 2).all(1)).mean() == pytest.approx(0.16, abs=0.03)  # each player draws for itself
     later = act(state, first._replace(memory=decision.memory), jax.random.key(1), jnp.float32(0))
     np.testing.assert_array_equal(later.memory, decision.memory)
-    for row, player in ((1, 0), (7, 1)):
+    for row, player in ((5, 0), (6, 1)):
         here = np.asarray(sets) == row
         responds = kinds[here, player] == 2
         np.testing.assert_array_equal(np.asarray(decision.extras)[here], responds)
@@ -81,21 +81,27 @@ def greedy(state: Any, hidden: tuple[int, ...] = (8,)) -> jax.Array:
     return jax.nn.one_hot(q.argmax(-1), 2)
 
 
-def test_only_moves_of_best_responses_are_cloned() -> None:
-    state = states()[1][3].agent
-    rows = np.arange(16)
+def test_only_moves_of_best_responses_are_cloned_and_later_games_are_left_out() -> None:
+    state, rows, shape = states()[1][3].agent, np.arange(16), (3, 16)
+    responds = jnp.zeros(shape, bool).at[1, :3].set(True).at[2].set(True)  # the last row is of another game
     batch = Transition(
-        jnp.stack([rows % 6, 6 + rows % 6]), jnp.ones((2, 16), jnp.int32), jnp.zeros((2, 16)).at[1].set(1),
-        jnp.zeros((2, 16), bool).at[1].set(True), jnp.zeros((2, 16), bool), jnp.zeros((2, 16), jnp.int32),
-        jnp.ones((2, 16, 2), bool), jnp.ones((2, 16, 2), bool), jnp.zeros((2, 16), bool).at[1, :3].set(True),
+        jnp.stack([rows % 6, 6 + rows % 6, rows % 6]), jnp.ones(shape, jnp.int32), jnp.zeros(shape).at[1].set(1),
+        jnp.zeros(shape, bool).at[1].set(True), jnp.zeros(shape, bool), jnp.zeros(shape, jnp.int32),
+        jnp.ones((*shape, 2), bool), jnp.ones((*shape, 2), bool), responds,
     )  # fmt: skip
-    after = jax.jit(AGENT.update)(state, batch, jax.random.key(0), jnp.float32(0))[0]
+    update = jax.jit(AGENT.update)
+    after = update(state, batch, jax.random.key(0), jnp.float32(0))[0]
     before = int(state.reservoir.offered)
     assert 0 < before < 64 - 3
     assert int(after.reservoir.offered) == before + 3
     np.testing.assert_array_equal(after.reservoir.items[0][before : before + 3], [6, 7, 8])
     np.testing.assert_array_equal(after.reservoir.items[1][before : before + 3], [1, 1, 1])
-    assert int(after.rows) == int(state.rows) + 2
+    assert int(after.rows) == int(state.rows) + 3
+    for row, same in ((1, False), (2, True)):
+        other = batch._replace(action=batch.action.at[row].set(0))
+        found = update(state, other, jax.random.key(0), jnp.float32(0))[0].response.params
+        moved = jax.tree.map(lambda x, y: bool((x == y).all()), found, after.response.params)
+        assert all(jax.tree.leaves(moved)) == same
 
 
 def test_it_goes_on_from_any_state() -> None:
