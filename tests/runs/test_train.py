@@ -60,6 +60,8 @@ def test_a_run_in_an_environment_on_the_host(seeds: int, tmp_path: Path) -> None
     assert all((out / name).exists() for name in ("policy.gif", "learning_curve.png"))
     policy = load(out, seed=seeds - 1)
     assert policy(np.zeros((2, 4)), jax.random.key(0)).shape == (2,)
+    with pytest.raises(ArgumentError, match="best must be of a run with --keep-best"):
+        load(out, best=True)
     if seeds == 1:
         assert record_dataset(policy, 10, 2).transitions.reward.shape == (10,)
 
@@ -87,10 +89,3 @@ def test_a_run_that_keeps_its_best_agents(seeds: int, tmp_path: Path) -> None:
     assert counts == [4 * first // 64, 12]
     with pytest.raises(ArgumentError, match="eval_every must be given with keep_best"):
         train(ppo_cartpole.experiment, with_values(options, {"eval_every": 0, "out": tmp_path / "other"}), console)
-
-
-def test_a_run_without_best_agents_has_none_to_load(tmp_path: Path) -> None:
-    values = {"total_steps": 512, "eval_episodes": 1, "out": tmp_path / "run", "config.hidden_sizes": []}
-    train(ppo_cartpole.experiment, with_values(ppo_cartpole.experiment.defaults, values), Console(file=io.StringIO()))
-    with pytest.raises(ArgumentError, match="best must be of a run with --keep-best"):
-        load(tmp_path / "run", best=True)
