@@ -2,6 +2,7 @@
 
 import dataclasses
 from functools import cache
+from types import SimpleNamespace
 from typing import Any
 
 import jax
@@ -11,7 +12,7 @@ import pytest
 
 import jaxrl
 from jaxrl import game_theory
-from jaxrl.agents.nfsp import NFSPHparams, nfsp, steps_of
+from jaxrl.agents.nfsp import NFSPHparams, Step, as_sample, nfsp, steps_of
 from jaxrl.arguments import ArgumentError
 from jaxrl.game_theory import make_game
 from jaxrl.networks import q_network
@@ -64,6 +65,12 @@ def test_what_a_player_is_holds_for_a_game() -> None:
     assert ((kinds == 2).all(1)).mean() == pytest.approx(0.16, abs=0.03)  # each player draws for itself
     later = act(state, first._replace(memory=decision.memory), jax.random.key(1), jnp.float32(0))
     np.testing.assert_array_equal(later.memory, decision.memory)
+    hparams = dataclasses.replace(state.response.hparams, epsilon_start=1 + 0 * state.response.hparams.epsilon_start)
+    explores = state._replace(response=state.response._replace(hparams=hparams))
+    drawn = act(explores, first._replace(memory=decision.memory), jax.random.key(0), jnp.float32(0)).action
+    assert (drawn != decision.action)[np.asarray(decision.extras)].mean() == pytest.approx(0.5, abs=0.05)
+    late = act(explores, first._replace(memory=decision.memory), jax.random.key(0), jnp.float32(1e9)).action
+    np.testing.assert_array_equal(late, decision.action)
     for row, player in ((1, 0), (7, 1)):
         here = np.asarray(sets) == row
         responds = kinds[here, player] == 2
@@ -82,20 +89,43 @@ def greedy(state: Any, hidden: tuple[int, ...] = (8,)) -> jax.Array:
 
 
 def test_only_moves_of_best_responses_are_cloned() -> None:
-    state = states()[1][3].agent
-    rows = np.arange(16)
+    """And nothing is learned from a second game in a row of a rollout."""
+    state, update = states()[1][3].agent, jax.jit(AGENT.update)
+    rows, no = np.arange(16), jnp.zeros((3, 16), bool)
     batch = Transition(
-        jnp.stack([rows % 6, 6 + rows % 6]), jnp.ones((2, 16), jnp.int32), jnp.zeros((2, 16)).at[1].set(1),
-        jnp.zeros((2, 16), bool).at[1].set(True), jnp.zeros((2, 16), bool), jnp.zeros((2, 16), jnp.int32),
-        jnp.ones((2, 16, 2), bool), jnp.ones((2, 16, 2), bool), jnp.zeros((2, 16), bool).at[1, :3].set(True),
+        jnp.stack([rows % 6, 6 + rows % 6, rows % 6]), jnp.ones((3, 16), jnp.int32), jnp.zeros((3, 16)).at[1].set(1),
+        no.at[1].set(True), no, jnp.zeros((3, 16), jnp.int32), jnp.ones((3, 16, 2), bool), jnp.ones((3, 16, 2), bool),
+        no.at[1:, :3].set(True),
     )  # fmt: skip
-    after = jax.jit(AGENT.update)(state, batch, jax.random.key(0), jnp.float32(0))[0]
+    after, _, _ = update(state, batch, jax.random.key(0), jnp.float32(0))
     before = int(state.reservoir.offered)
     assert 0 < before < 64 - 3
     assert int(after.reservoir.offered) == before + 3
     np.testing.assert_array_equal(after.reservoir.items[0][before : before + 3], [6, 7, 8])
     np.testing.assert_array_equal(after.reservoir.items[1][before : before + 3], [1, 1, 1])
-    assert int(after.rows) == int(state.rows) + 2
+    assert int(after.rows) == int(state.rows) + 3
+
+    def learned(state: Any, **fields: Any) -> Any:
+        found, metrics, _ = update(state, batch._replace(**fields), jax.random.key(0), jnp.float32(0))
+        return found.response.params, found.average.params, float(metrics["loss"].value())
+
+    other = learned(state, action=batch.action.at[2].set(0))[0]
+    jax.tree.map(np.testing.assert_array_equal, other, after.response.params)
+    other = learned(state, action=batch.action.at[1].set(0))[0]
+    assert any((x != y).any() for x, y in zip(*map(jax.tree.leaves, (other, after.response.params)), strict=True))
+    assert learned(state, reward=100 * batch.reward)[2] > 300  # squares of errors, whose minimum is the mean
+    start = states()[1][0].agent
+    jax.tree.map(np.testing.assert_array_equal, learned(start, extras=no)[1], start.average.params)
+    assert float(start.average.hparams.learning_rate) == np.float32(HPARAMS.average_learning_rate)
+
+
+def test_samples_know_what_is_legal() -> None:
+    legal = np.array([[True, False], [True, True], [False, True]])
+    number, flag = jnp.zeros((1, 2)), jnp.zeros((1, 2), bool)
+    moves = Step(jnp.array([[0, 1]]), jnp.array([[0, 1]]), number, flag, jnp.array([[2, 0]]), flag)
+    steps = as_sample(SimpleNamespace(legal=legal), moves, jnp.ones(2)).transitions  # type: ignore[arg-type]
+    np.testing.assert_array_equal(steps.legal, legal[[[0, 1]]])
+    np.testing.assert_array_equal(steps.next_legal, legal[[[2, 0]]])
 
 
 def test_it_goes_on_from_any_state() -> None:
