@@ -1,6 +1,7 @@
 """Shared by all tests: a compilation cache of their own, eight devices, a trainer that compiles in a few seconds."""
 
 import gc
+import importlib
 import os
 import tempfile
 
@@ -10,8 +11,12 @@ if "PYTEST_XDIST_WORKER" not in os.environ:  # the workers of one run of the tes
     os.environ["JAX_COMPILATION_CACHE_MAX_SIZE"] = str(2**33)  # with a limit jax locks it: nobody reads half an entry
 
 # Most of what tests compile takes longer to compile than to run: a quarter of the time, with XLA's older code generator
-# and without LLVM's optimizations. With `XLA_FLAGS= pytest` all is compiled as users do.
-os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false --xla_backend_optimization_level=0")
+# and without LLVM's optimizations, and a sixth less of that in one part. With `XLA_FLAGS= pytest` all is compiled as
+# users do.
+os.environ.setdefault(
+    "XLA_FLAGS",
+    "--xla_cpu_use_fusion_emitters=false --xla_backend_optimization_level=0 --xla_cpu_parallel_codegen_split_count=1",
+)
 
 import jax
 import pytest
@@ -32,6 +37,8 @@ LRUCache._evict_if_needed = lambda *_, **__: None  # type: ignore[method-assign]
 _make_context = mlir.make_ir_context
 _CONTEXT = _make_context()
 mlir.make_ir_context = lambda: _CONTEXT if ir.Context.current is None else _make_context()
+# A video of 400 steps takes seconds. Commands in processes of their own still make one.
+importlib.import_module("jaxrl.runs.train").VIDEO_STEPS = 10  # type: ignore[attr-defined]
 # Most of what tracing makes stays: looking through all of it for garbage takes a twentieth of the time.
 gc.set_threshold(20_000, 10, 10)
 

@@ -1,7 +1,7 @@
 """What all agents for games with exact answers share: policies as tables, and how they are measured."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -57,13 +57,21 @@ def measure(game: Game, **policies: Array) -> Metrics:
     return {name: Mean.of(game_theory.nash_conv(game, policy)) for name, policy in policies.items()}
 
 
+class SolverState(NamedTuple):
+    """The state of a solver, its iterations so far, float32, and its hyperparameters."""
+
+    solver: PyTree
+    iterations: Array
+    hparams: Any
+
+
 def game_solver(solver: Solver, game: Game, iterations: int = 1) -> Agent:
     """A solver as an agent that needs no data.
 
     Args:
         solver: from `jaxrl.game_theory`, such as `cfr_plus()`.
         game: which.
-        iterations: of the solver in one update.
+        iterations: of the solver in one update. `from_rules` should count as many.
 
     Returns:
         An agent for `jaxrl.from_rules`, with the solver's hyperparameters. Its metrics are `nash_conv` of the average
@@ -75,19 +83,20 @@ def game_solver(solver: Solver, game: Game, iterations: int = 1) -> Agent:
     check_kind("solver", solver, Solver)
     check_kind("game", game, Game, ", as from jaxrl.game_theory.make_game")
 
-    def init(key: Array, hparams: Any, observation: PyTree) -> tuple[PyTree, Any]:
+    def init(key: Array, hparams: Any, observation: PyTree) -> SolverState:
         del key, observation
-        return solver.init(game), hparams
+        return SolverState(solver.init(game), jnp.float32(0), hparams)
 
-    def update(state: tuple[PyTree, Any], batch: PyTree, key: Array, env_steps: Array, constants: PyTree = ()) -> Any:
-        del batch, key, constants
-        state = iterate(solver, game, state[0], env_steps, iterations, state[1]), state[1]
+    def update(state: SolverState, batch: PyTree, key: Array, env_steps: Array, constants: PyTree = ()) -> Any:
+        del batch, key, env_steps, constants  # its own count decides, whatever the trainer counts
+        found = iterate(solver, game, state.solver, state.iterations, iterations, state.hparams)
+        state = SolverState(found, state.iterations + iterations, state.hparams)
         return state, measure(game, nash_conv=average(state), nash_conv_last=last(state)), ()
 
-    def average(state: tuple[PyTree, Any]) -> Array:
-        return solver.average(game, state[0])
+    def average(state: SolverState) -> Array:
+        return solver.average(game, state.solver)
 
-    def last(state: tuple[PyTree, Any]) -> Array:
-        return solver.last(game, state[0])
+    def last(state: SolverState) -> Array:
+        return solver.last(game, state.solver)
 
     return table_agent(init, update, average, last)

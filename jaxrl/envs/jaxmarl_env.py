@@ -22,6 +22,7 @@ from jaxrl.envs.multi_agent import MultiAgentEnvironment
 from jaxrl.types import Array, PyTree
 
 PREFIX = "jaxmarl"
+MOVES = ("no-op", "left", "right", "down", "up")
 INSTALL = "pip install 'jaxrl[multiagent]'"
 
 
@@ -91,6 +92,12 @@ class JaxMARL(MultiAgentEnvironment):
     def action_space(self, params: Any = None) -> Any:
         del params
         return self.env.action_space(self.env.agents[0])
+
+    @property
+    def action_names(self) -> tuple[str, ...]:
+        """What the actions are called in a particle environment whose agents only move; empty elsewhere."""
+        moves = hasattr(self.env, "rad") and getattr(self.action_space(), "n", 0) == len(MOVES)
+        return MOVES if moves else ()
 
     def discs(self, state: Any) -> tuple[Array, Array] | None:
         """What a picture shows: the places `[D, 2]` and radii `[D]` of agents and landmarks; None if there are none."""

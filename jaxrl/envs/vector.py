@@ -62,6 +62,7 @@ class VectorEnv(NamedTuple):
             the first; None for what they share.
         host: the environment, if it steps on the host: `reset` and `step` can then be traced, but not run.
         frame_stack: k, if observations are stacks of the last k frames, as `HostEnvironment.frame_stack` says.
+        num_agents: M, the lanes of one environment, whose episodes are one.
     """
 
     num_envs: int
@@ -73,6 +74,7 @@ class VectorEnv(NamedTuple):
     axes: PyTree
     host: HostEnvironment | None = None
     frame_stack: int = 1
+    num_agents: int = 1
 
 
 def vectorize(env: Any, params: Any, num_envs: int) -> VectorEnv:
@@ -91,11 +93,12 @@ def vectorize(env: Any, params: Any, num_envs: int) -> VectorEnv:
     if not isinstance(num_envs, Integral) or num_envs < 1:
         raise ArgumentError("num_envs", "must be a whole number >= 1", num_envs)
     own, host = isinstance(env, Environment), env if isinstance(env, HostEnvironment) else None
+    num_agents = env.num_agents if isinstance(env, MultiAgentEnvironment) else 1
     if host is not None:
         reset_envs, step_envs = shapes_only(host, num_envs)
     elif isinstance(env, MultiAgentEnvironment):
         reset_envs, step_envs = lanes(env, params, num_envs)
-        num_envs *= env.num_agents
+        num_envs *= num_agents
     else:
         reset_envs, step_envs = (_own if own else _gymnax)(env, params, num_envs)
     elapse = _stagger(env, params, num_envs) if own else None
@@ -119,10 +122,12 @@ def vectorize(env: Any, params: Any, num_envs: int) -> VectorEnv:
         )
         done = terminated | truncated
         episode_return, episode_length = state.episode_return + reward, state.episode_length + 1
-        episodes = done.sum(dtype=jnp.int32)
+        episodes = done[::num_agents].sum(dtype=jnp.int32)  # all agents of an environment end together
         metrics = {
-            "episode_return": Mean(jnp.where(done, episode_return, 0.0).sum(), episodes),
-            "episode_length": Mean(jnp.where(done, episode_length, 0).sum().astype(jnp.float32), episodes),
+            "episode_return": Mean(jnp.where(done, episode_return, 0.0).sum() / num_agents, episodes),
+            "episode_length": Mean(
+                jnp.where(done, episode_length, 0)[::num_agents].sum().astype(jnp.float32), episodes
+            ),
         }
         if failed is not None:
             metrics["failures"] = Mean(failed.sum().astype(jnp.float32), jnp.int32(num_envs))
@@ -137,8 +142,9 @@ def vectorize(env: Any, params: Any, num_envs: int) -> VectorEnv:
     axes = _own_axes(env, params) if own else 0
     frame_stack = 1 if own else getattr(env, "frame_stack", 1)
     return VectorEnv(
-        num_envs, reset, stagger, step, lambda state: whole(state.observation), decode, axes, host, frame_stack
-    )
+        num_envs, reset, stagger, step, lambda state: whole(state.observation), decode, axes, host, frame_stack,
+        num_agents,
+    )  # fmt: skip
 
 
 def _own(env: Environment, params: Any, num_envs: int) -> tuple[Callable, Callable]:

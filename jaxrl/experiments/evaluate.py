@@ -199,13 +199,10 @@ def print_mistakes(trained: TrainedPolicy, positions: int) -> None:
     except UnsolvedError as error:
         print(f"mistakes are not counted: {error}")
         return
-    rates = {
-        "with its search": mistakes(trained.agent, trained.agent_state, trained.env.game, solution).mean(),
-        "network alone": mistakes(
-            without_search(trained.agent), trained.agent_state, trained.env.game, solution
-        ).mean(),
-    }
-    words = ", ".join(f"{rate:.2%} {who}" for who, rate in rates.items())
+    agent = trained.agent
+    players = {"with its search": agent, "network alone": without_search(agent)} if agent.searches else {"": agent}
+    rates = {who: mistakes(x, trained.agent_state, trained.env.game, solution).mean() for who, x in players.items()}
+    words = ", ".join(f"{rate:.2%} {who}".rstrip() for who, rate in rates.items())
     print(f"mistakes in {len(solution.values):,} positions: {words}")
 
 

@@ -1,4 +1,7 @@
-"""A league in Leduc poker: main agents, exploiters, and prioritised games against all earlier players."""
+"""A league in Leduc poker: main agents, exploiters, and prioritised games against all earlier players.
+
+It learns from the rules, so steps are iterations: those of all learners together.
+"""
 
 from jaxrl.agents.league import LeagueHparams
 from jaxrl.cli.command import main

@@ -308,6 +308,11 @@ def draw_look(image: np.ndarray, places: np.ndarray, words: str) -> np.ndarray:
     return np.asarray(picture)
 
 
+def disc_legend(num_agents: int) -> Legend:
+    """What the colours of `draw_discs` mean."""
+    return [*((f"agent {i + 1}", _colour(i)) for i in range(num_agents)), ("landmark", FAINT)]
+
+
 def _draw_bars(features: np.ndarray) -> Image.Image:
     """Draws a vector as bars about a middle line: 1 reaches a third of the height, and larger numbers are compressed.
 

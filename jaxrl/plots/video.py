@@ -21,7 +21,7 @@ from jaxrl.formatting import format_return
 from jaxrl.networks.glimpses import Glances
 from jaxrl.plots.game_boards import outcome
 from jaxrl.plots.palette import flat_cells
-from jaxrl.plots.render import draw_discs, draw_look, draw_rods, frame, render, to_numpy
+from jaxrl.plots.render import disc_legend, draw_discs, draw_look, draw_rods, frame, render, to_numpy
 from jaxrl.types import Array, Decision, Input, PyTree, Transition
 
 MOST_SAMPLED = 40
@@ -161,6 +161,7 @@ def save_video(
     title = name_of(env) if title is None else title
     duration = frame_time(env, one.observation)
     is_self_play = isinstance(env, GameEnvironment) and env.is_self_play
+    legend = disc_legend(env.num_agents) if isinstance(env, MultiAgentEnvironment) else []
     frames: list[
         tuple[PyTree, PyTree, tuple[str, ...], int]
     ] = []  # what is seen, and was before; caption; milliseconds
@@ -179,7 +180,7 @@ def save_video(
 
     def draw_frame(i: int) -> Image.Image:
         now, before, caption, _ = frames[i]
-        return render(env, now, caption, before) if pictures is None else frame(flat_cells(now), [], caption)
+        return render(env, now, caption, before) if pictures is None else frame(flat_cells(now), legend, caption)
 
     for t, reward in enumerate(one.reward.tolist()):
         add_frames(t, False, action_text(env, one.action[t]), duration)
@@ -221,10 +222,14 @@ def frame_time(env: Any, observations: PyTree) -> int:
 
 
 def action_text(env: Any, action: np.ndarray) -> str:
-    """The name of an action if the environment has one, or else its number or numbers (at most three)."""
+    """The name of an action if the environment has one, or else its number or numbers (at most three).
+
+    Of several agents, it is that of the first one.
+    """
+    words = "agent 1:" if isinstance(env, MultiAgentEnvironment) else "action"
     if np.ndim(action) == 0 and np.issubdtype(action.dtype, np.integer):
-        return f"action {action_name(env, action)}"
-    return "action " + " ".join(f"{x:.2f}" for x in np.ravel(action)[:3])
+        return f"{words} {action_name(env, action)}"
+    return f"{words} " + " ".join(f"{x:.2f}" for x in np.ravel(action)[:3])
 
 
 def action_name(env: Any, action: np.ndarray) -> str:

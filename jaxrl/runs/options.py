@@ -46,13 +46,13 @@ class Budget:
     """How long to learn, with which seeds, and what to measure."""
 
     total_steps: Annotated[int, Gt(0)]
-    """Environment steps of each agent, including any warm-up (offline, gradient steps). Rounded to whole iterations."""
+    """Environment steps of each agent with any warm-up; offline gradient steps, without data iterations. Rounded."""
     seed: Annotated[int, Interval(ge=0, lt=2**31)] = 0
     """Random seed; with several seeds, the first."""
     num_seeds: Annotated[int, Interval(gt=0, lt=2**31)] = 1
     """Number of seeds to train side by side in one program: seed, seed + 1, …"""
     log_every: Annotated[int, Interval(gt=0, lt=2**31)] = 20_000
-    """Environment steps (offline, gradient steps) between two rows of metrics. Rounded to whole iterations."""
+    """Steps, counted as --total-steps, between two rows of metrics. Rounded to whole iterations of the trainer."""
     eval_every: Annotated[int, Interval(ge=0, lt=2**31)] = 0
     """Steps between evaluations while training, 0 for none (as in a shorter run). Rounded to whole rows of metrics."""
     eval_episodes: Annotated[int, Interval(gt=0, le=1_000_000)] = 128

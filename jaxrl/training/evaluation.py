@@ -22,6 +22,8 @@ from jaxrl.types import Agent, Array, PyTree
 class Evaluation(NamedTuple):
     """One episode in each environment.
 
+    Of several agents in one environment, it is the mean over them.
+
     Attributes:
         episode_return: undiscounted return, or the return so far of an unfinished episode, float32 `[N]`.
         episode_length: steps, int32 `[N]`.
@@ -75,7 +77,13 @@ def evaluate(policy: Policy, envs: VectorEnv, key: Array, max_steps: int, memory
     reset_key, play_key = jax.random.split(as_keys(key))
     n = envs.num_envs
     nothing = Evaluation(jnp.zeros(n, jnp.float32), jnp.zeros(n, jnp.int32), jnp.zeros(n, bool))
-    return jax.lax.while_loop(unfinished, body, (jnp.int32(0), Source(envs.reset(reset_key), memory), nothing))[2]
+    start = jnp.int32(0), Source(envs.reset(reset_key), memory), nothing
+    _, _, found = jax.lax.while_loop(unfinished, body, start)
+    agents = envs.num_agents
+    if agents == 1:
+        return found
+    returns = found.episode_return.reshape(-1, agents).mean(1)
+    return Evaluation(returns, found.episode_length[::agents], found.ended[::agents])
 
 
 def evaluate_agents(agent: Agent, envs: VectorEnv, max_steps: int) -> EvaluateAgents:

@@ -54,7 +54,7 @@ def test_a_move_is_followed_by_the_same_players_next_one() -> None:
 def test_what_a_player_is_holds_for_a_game() -> None:
     """Best responses are greedy without ε, and average policies draw."""
     state, number = states()[1][-1].agent, 4000
-    sets = jnp.where(jnp.arange(number) < 2000, 1, 7)
+    sets = jnp.where(jnp.arange(number) < 2000, 5, 6)  # the last one of one player, the first one of the other
     legal = jnp.ones((number, 2), bool)
     first = Input(sets, legal, AGENT.memory(state, number))
     act = jax.jit(AGENT.act)
@@ -71,7 +71,7 @@ def test_what_a_player_is_holds_for_a_game() -> None:
     assert (drawn != decision.action)[np.asarray(decision.extras)].mean() == pytest.approx(0.5, abs=0.05)
     late = act(explores, first._replace(memory=decision.memory), jax.random.key(0), jnp.float32(1e9)).action
     np.testing.assert_array_equal(late, decision.action)
-    for row, player in ((1, 0), (7, 1)):
+    for row, player in ((5, 0), (6, 1)):
         here = np.asarray(sets) == row
         responds = kinds[here, player] == 2
         np.testing.assert_array_equal(np.asarray(decision.extras)[here], responds)
@@ -88,34 +88,32 @@ def greedy(state: Any, hidden: tuple[int, ...] = (8,)) -> jax.Array:
     return jax.nn.one_hot(q.argmax(-1), 2)
 
 
-def test_only_moves_of_best_responses_are_cloned() -> None:
-    """And nothing is learned from a second game in a row of a rollout."""
-    state, update = states()[1][3].agent, jax.jit(AGENT.update)
-    rows, no = np.arange(16), jnp.zeros((3, 16), bool)
+def test_only_moves_of_best_responses_are_cloned_and_later_games_are_left_out() -> None:
+    state, rows, shape = states()[1][3].agent, np.arange(16), (3, 16)
+    responds = jnp.zeros(shape, bool).at[1, :3].set(True).at[2].set(True)  # the last row is of another game
     batch = Transition(
-        jnp.stack([rows % 6, 6 + rows % 6, rows % 6]), jnp.ones((3, 16), jnp.int32), jnp.zeros((3, 16)).at[1].set(1),
-        no.at[1].set(True), no, jnp.zeros((3, 16), jnp.int32), jnp.ones((3, 16, 2), bool), jnp.ones((3, 16, 2), bool),
-        no.at[1:, :3].set(True),
+        jnp.stack([rows % 6, 6 + rows % 6, rows % 6]), jnp.ones(shape, jnp.int32), jnp.zeros(shape).at[1].set(1),
+        jnp.zeros(shape, bool).at[1].set(True), jnp.zeros(shape, bool), jnp.zeros(shape, jnp.int32),
+        jnp.ones((*shape, 2), bool), jnp.ones((*shape, 2), bool), responds,
     )  # fmt: skip
-    after, _, _ = update(state, batch, jax.random.key(0), jnp.float32(0))
+    update = jax.jit(AGENT.update)
+    after = update(state, batch, jax.random.key(0), jnp.float32(0))[0]
     before = int(state.reservoir.offered)
     assert 0 < before < 64 - 3
     assert int(after.reservoir.offered) == before + 3
     np.testing.assert_array_equal(after.reservoir.items[0][before : before + 3], [6, 7, 8])
     np.testing.assert_array_equal(after.reservoir.items[1][before : before + 3], [1, 1, 1])
     assert int(after.rows) == int(state.rows) + 3
-
-    def learned(state: Any, **fields: Any) -> Any:
-        found, metrics, _ = update(state, batch._replace(**fields), jax.random.key(0), jnp.float32(0))
-        return found.response.params, found.average.params, float(metrics["loss"].value())
-
-    other = learned(state, action=batch.action.at[2].set(0))[0]
-    jax.tree.map(np.testing.assert_array_equal, other, after.response.params)
-    other = learned(state, action=batch.action.at[1].set(0))[0]
-    assert any((x != y).any() for x, y in zip(*map(jax.tree.leaves, (other, after.response.params)), strict=True))
-    assert learned(state, reward=100 * batch.reward)[2] > 300  # squares of errors, whose minimum is the mean
-    start = states()[1][0].agent
-    jax.tree.map(np.testing.assert_array_equal, learned(start, extras=no)[1], start.average.params)
+    for row, same in ((1, False), (2, True)):
+        other = batch._replace(action=batch.action.at[row].set(0))
+        found = update(state, other, jax.random.key(0), jnp.float32(0))[0].response.params
+        moved = jax.tree.map(lambda x, y: bool((x == y).all()), found, after.response.params)
+        assert all(jax.tree.leaves(moved)) == same
+    far = batch._replace(reward=100 * batch.reward)  # the loss has squares of errors, whose minimum is the mean
+    assert float(update(state, far, jax.random.key(0), jnp.float32(0))[1]["loss"].value()) > 300
+    start, nothing = states()[1][0].agent, batch._replace(extras=batch.extras & False)
+    found = update(start, nothing, jax.random.key(0), jnp.float32(0))[0].average.params
+    jax.tree.map(np.testing.assert_array_equal, found, start.average.params)
     assert float(start.average.hparams.learning_rate) == np.float32(HPARAMS.average_learning_rate)
 
 

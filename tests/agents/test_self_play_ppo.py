@@ -206,6 +206,11 @@ def test_a_solver_is_an_agent() -> None:
     np.testing.assert_allclose(metrics["nash_conv"].sum, expected.nash_conv[-1], atol=1e-7)
     np.testing.assert_allclose(metrics["nash_conv_last"].sum, expected.nash_conv_last[-1], atol=1e-7)
     assert (trainer.steps_per_iteration, trainer.unit.column) == (10, "iterations")
+    # It weighs iterations by its own count, also if the trainer counts otherwise.
+    other = from_rules(game_solver(game_theory.cfr_plus(), game, 10), jnp.int32(0), 3)
+    state = jax.lax.scan(lambda x, _: other.step(x), other.init(jax.random.key(0), ()), length=10)[0]
+    found = game_theory.cfr_plus().average(game, state.agent.solver)
+    np.testing.assert_allclose(found, expected.policy, atol=1e-6)
 
 
 def test_arguments_are_checked() -> None:

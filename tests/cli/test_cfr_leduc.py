@@ -11,7 +11,8 @@ import pytest
 import jaxrl
 from jaxrl import game_theory
 from jaxrl.cli.command import main
-from jaxrl.experiments import cfr_leduc, evaluate, league_leduc, selfplay_kuhn
+from jaxrl.experiments import cfr_leduc, evaluate, league_connect_four, league_leduc, selfplay_kuhn
+from jaxrl.recipes.leagues import rated_places
 from jaxrl.types import Input
 
 KUHN = ("--env", "game:kuhn_poker")
@@ -97,3 +98,30 @@ def test_a_league_needs_a_main_agent(run_main) -> None:
     code, _, err = run_main(partial(main, league_leduc.experiment), "--config.main-agents", "0")
     assert code == 2
     assert "must be at least 1: a league needs a main agent" in " ".join(" ".join(err).split())
+
+
+def test_a_league_in_a_board_game_is_judged_and_rated(run_main, monkeypatch) -> None:
+    for name in ("record_video", "draw_curve"):
+        monkeypatch.setattr(f"jaxrl.runs.train.{name}", lambda *_: None)
+    train = partial(main, league_connect_four.experiment)
+    board = ("--env-options", "rows=2", "columns=3", "length=3")
+    sizes = {"num-envs": 12, "opponents": 2, "copy-every": 2, "num-steps": 1, "batch-size": 8, "hidden-sizes": 4}
+    small = [f"--config.{name}={value}" for name, value in sizes.items()]
+    code, _, err = run_main(train, *board, *small, "--log-every", "144", "--out", "run", "--total-steps", "288")
+    assert code == 0, err
+    summary = read("run")
+    assert summary["positions"] > summary["mistakes"] > 0
+    assert "mistake_rate_search" not in summary  # it does not search
+    assert summary["copies_rated"] == 9  # of the start, and after two and four updates
+    assert np.isfinite(summary["elo"])
+    assert Path("run/league.png").exists()
+    code, _, err = run_main(train, *board, "--config.num-envs", "20")
+    assert (code, len(err)) == (2, 1)
+    assert "--config.num-envs must be a multiple of 48" in err[0]
+
+
+def test_places_of_rated_copies() -> None:
+    numbers = np.array([-1, 7, 3, 4, 5, 6, 8, -1])  # the first round is gone
+    assert rated_places(numbers, 3).tolist() == [2, 3, 4, 5, 1, 6]
+    many = rated_places(np.arange(300), 3)
+    assert (many[0], many[-1], len(many)) == (0, 299, 24)

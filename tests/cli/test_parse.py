@@ -20,6 +20,7 @@ from jaxrl.experiments import (
     evaluate,
     irl_mountain_car,
     minatar_suite,
+    pendulum_models,
     play,
     ppo_cartpole,
     pqn_minatar,
@@ -89,6 +90,7 @@ def test_options_are_explained_in_one_line_each() -> None:
         evaluate.Options,
         sweep.SweepOptions,
         minatar_suite.SuiteOptions,
+        pendulum_models.ModelsOptions,
     }
     records |= {
         q_iteration_gridworld.Options,

@@ -7,12 +7,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from PIL import ImageColor
 
 import jaxrl
 from jaxrl.arguments import ArgumentError
 from jaxrl.envs import MultiAgentEnvironment, action_space_of, num_discrete_actions, observation_of
 from jaxrl.networks import actor_critic, example_of
-from jaxrl.plots.render import draw_discs
+from jaxrl.plots.render import disc_legend, draw_discs
+from jaxrl.plots.video import action_text
 
 SPREAD = "jaxmarl:MPE_simple_spread_v3"
 needs_jaxmarl = pytest.mark.skipif(importlib.util.find_spec("jaxmarl") is None, reason="needs JaxMARL")
@@ -80,8 +82,13 @@ def test_agents_are_lanes_with_rewards_and_masks_of_their_own() -> None:
     np.testing.assert_array_equal(state.observation[:, 3], np.zeros(12))
     np.testing.assert_array_equal(state.observation[:, 4], np.repeat(state.env_states.number, 3))
     assert (state.env_states.number != numbers).any()
-    # Each agent's episode counts: the mean of 3, 6 and 9 (twice), of 0, 6 and 0, and of 3, 0 and 0.
-    assert (float(metrics["episode_return"].sum), int(metrics["episode_return"].count)) == (45.0, 12)
+    # An episode is of all agents, with the mean of 3, 6 and 9 (twice), of 0, 6 and 0, and of 3, 0 and 0.
+    assert (float(metrics["episode_return"].sum), int(metrics["episode_return"].count)) == (15.0, 4)
+    assert (float(metrics["episode_length"].sum), int(metrics["episode_length"].count)) == (12.0, 4)
+    found = jaxrl.evaluate(lambda given, key: given.observation[:, :3].argmax(-1), envs, jax.random.key(0), 9)
+    np.testing.assert_array_equal(found.episode_return, [6, 6, 6, 6])
+    np.testing.assert_array_equal(found.episode_length, [3, 3, 3, 3])
+    assert found.ended.shape == (4,)
 
 
 def test_ppo_learns_one_policy_for_all_agents() -> None:
@@ -98,7 +105,7 @@ def test_ppo_learns_one_policy_for_all_agents() -> None:
     found = jaxrl.evaluate(
         lambda given, key: agent.policy(state.agent, given, key), jaxrl.vectorize(env, None, 2), jax.random.key(1), 5
     )
-    np.testing.assert_array_equal(found.episode_return, [3, 6, 9, 3, 6, 9])
+    np.testing.assert_array_equal(found.episode_return, [6, 6])
 
 
 @needs_jaxmarl
@@ -107,6 +114,12 @@ def test_spread_is_jaxmarls_own_for_a_thousand_steps() -> None:
     observation: Any = observation_of(env, params)
     assert (env.num_agents, observation.shape, num_discrete_actions(env, params)) == (3, (18,), 5)
     own = env.env
+    start = env.reset(jax.random.key(2), params)[1].replace(p_vel=jnp.zeros((6, 2)))
+    for name, direction in zip(env.action_names, ([0, 0], [-1, 0], [1, 0], [0, -1], [0, 1]), strict=True):
+        action = jnp.full(3, env.action_names.index(name))
+        moved = own.step_env(jax.random.key(0), start, dict.fromkeys(own.agents, action[0]))[1].p_vel[0]
+        np.testing.assert_array_equal(np.sign(np.round(moved, 3)), direction, err_msg=name)
+        assert action_text(env, np.asarray(action[0])) == f"agent 1: {name}"
 
     def both(state: Any, key: Any) -> Any:
         action_key, key = jax.random.split(key)
@@ -138,6 +151,11 @@ def test_several_agents_are_drawn() -> None:
     agent, landmark = picture[middle, middle], picture[middle - len(picture) // 3, middle + len(picture) // 3]
     assert (agent != landmark).any()
     assert landmark.max() - landmark.min() < agent.max() - agent.min()  # grey
+    names, colours = zip(*disc_legend(1), strict=True)
+    assert names == ("agent 1", "landmark")
+    np.testing.assert_array_equal(
+        [ImageColor.getrgb(x) if isinstance(x, str) else x for x in colours], [agent, landmark]
+    )
 
 
 @needs_jaxmarl

@@ -1,4 +1,4 @@
-"""What is reported of a league in a board game: which copies meet, and what they score."""
+"""What is reported of a league in a board game: what its copies score against each other."""
 
 from functools import partial
 from types import SimpleNamespace
@@ -10,17 +10,7 @@ import numpy as np
 
 import jaxrl
 from jaxrl.distributions import Categorical
-from jaxrl.recipes import leagues
-from jaxrl.recipes.leagues import OPENINGS, rated_places, score_copies
-
-
-def test_some_rounds_are_rated(monkeypatch) -> None:
-    """At equal distances in time, whole, in order, and among them the first and the last one."""
-    numbers = np.array([-1, 8, 0, 1, 2, 9, 10, 11, 3, 4, -1, 6, 5, 12, 13])  # 7 made room
-    monkeypatch.setattr(leagues, "RATED", 8)
-    assert numbers[rated_places(numbers, 2)].tolist() == [0, 1, 4, 5, 8, 9, 12, 13]
-    assert numbers[rated_places(numbers, 6)].tolist() == [0, 1, 2, 3, 4, 5, 12, 13]
-    assert numbers[rated_places(numbers, 1)].tolist() == [0, 2, 3, 5, 8, 10, 11, 13]
+from jaxrl.recipes.leagues import OPENINGS, score_copies
 
 
 class State(NamedTuple):
