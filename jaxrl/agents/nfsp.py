@@ -130,8 +130,8 @@ def nfsp(game: Game, q_network: Network, policy_network: Network, config: NFSPCo
     Returns:
         An agent for rollouts `[T, N]`, each the start of a new game and at least as long as one, of which later games
         are left out, with hyperparameters `NFSPHparams`. It is evaluated with its average policy. Its metrics are
-        `nash_conv` of this policy and `nash_conv_response` of the greedy best responses, and those of DQN and of
-        cloning, the latter as `average_loss` and `average_accuracy`.
+        `nash_conv` of this policy, `nash_conv_response` of the greedy best responses, `cloned_moves`, how many moves
+        the reservoir was offered, and those of DQN and of cloning, the latter as `average_loss` and `average_accuracy`.
 
     Raises:
         ArgumentError: an argument is of the wrong kind; from `update`, not a rollout of `config.num_games`.

@@ -29,7 +29,7 @@ from jaxrl.training import OnPolicyConfig, on_policy
 from jaxrl.types import Agent, Trainer
 
 RATED = 24
-"""Of so many copies, at equal distances in time, each meets each other."""
+"""Of about so many copies, at equal distances in time, each meets each other."""
 OPENINGS = 50
 """Of each of these matches, after so many random moves; each is played twice, with colours exchanged."""
 OPENING_MOVES = 2
@@ -101,7 +101,10 @@ def report_board_league(
 
 
 def rated_places(numbers: np.ndarray, learners: int) -> np.ndarray:
-    """The places of at most `RATED` copies in the order of time: those of some rounds, at equal distances in time."""
+    """The places of some copies in the order of time: those of rounds at equal distances in time, of at least two.
+
+    They are at most `RATED`, if two rounds are not more.
+    """
     order = np.argsort(numbers)[np.count_nonzero(numbers < 0) :]
     rounds = np.unique(numbers[order] // learners)
     few = rounds[np.unique(np.linspace(0, len(rounds) - 1, max(RATED // learners, 2)).round().astype(int))]

@@ -59,7 +59,7 @@ class ScreenLogger(Logger):
             x = np.asarray(row.get(name, np.nan), float)
             if not np.isnan(x).all():
                 parts.append(f"{label} {format_number(np.nanmean(x))}")
-        if (unused := np.nanmean(row.get("unused", 0.0))) > 0.5:
+        if (unused := np.nan_to_num(np.asarray(row.get("unused", 0.0), float)).mean()) > 0.5:
             parts.append(f"{unused:.0%} of what is sampled holds a truncation and is not learned from")
         self.latest = "  ".join(parts)
 

@@ -157,6 +157,14 @@ def test_copies_take_the_place_of_those_that_nobody_would_play() -> None:
     np.testing.assert_array_equal(bias[at], state.params["params"]["policy"]["bias"])
     assert (after.games[:, at] == 0).all()
     assert (after.points[:, at] == 0).all()
+    # The oldest copy stays, if main agents would play it. That main exploiters meet no copies says nothing.
+    plays = jnp.array([[0, 14, 10, 10, 10, 28, 28], [0] * 7, [20, 0, 10, 10, 10, 25, 25]]) / 100
+    hparams = dataclasses.replace(HPARAMS, pfsp_exponent=1.0)
+    games_ = jnp.full((3, 7), 99.0).at[1].set(0)
+    needed = state._replace(points=games_ * (1 - plays) + 0.5 - plays, games=games_, hparams=hparams)
+    needed = needed._replace(numbers=jnp.array([9, 3, 10, 11, 8, 7, 6]), points=needed.points.at[1].set(0))
+    np.testing.assert_allclose(opponents(CONFIG, needed)[::2], plays[::2], atol=1e-5)
+    assert sorted(np.asarray(copied(CONFIG, needed, jnp.bool_(True)).numbers).tolist()) == [3, 6, 7, 9, 12, 13, 14]
     same = copied(CONFIG, state, jnp.bool_(False))
     jax.tree.map(np.testing.assert_array_equal, same, state)
 
@@ -170,7 +178,11 @@ def test_a_learner_learns_from_its_own_moves_alone() -> None:
     log_prob = jnp.full((3, NUM_ENVS), -1.1)
     batch = rollout(observation=observation, reward=reward, extras=Played(learns, log_prob))
 
-    def learned(batch: Transition) -> np.ndarray:
+    def changed(**fields: float) -> Any:
+        given = {name: 0 * getattr(state.hparams, name) + value for name, value in fields.items()}
+        return state._replace(hparams=dataclasses.replace(state.hparams, **given))
+
+    def learned(batch: Transition, state: Any = state) -> np.ndarray:
         after = update(state, batch, jax.random.key(1), jnp.float32(0))[0]
         return np.asarray(after.opt_state[1][0].mu["params"]["policy"]["kernel"])
 
@@ -186,6 +198,23 @@ def test_a_learner_learns_from_its_own_moves_alone() -> None:
     assert (after.games[1:] == 0).all()  # who starts anew has no results
     assert (after.points[1:] == 0).all()
     assert after.updates.tolist() == [4, 0, 0]
+    legal = learned(batch._replace(legal=batch.legal & jnp.array([True, True, False])))
+    assert (abs(legal - before).max((1, 2)) > 0).all()
+    long = batch._replace(terminated=batch.terminated & False, reward=reward.at[2].set(1))
+    assert (learned(long) != learned(long, changed(gae_lambda=0.0))).any()
+    # The rate of who learns for two updates is at its end. That of the exploiter, which began anew, is not.
+    decayed = changed(learning_rate_decay_steps=2 * 3 * NUM_ENVS)
+    after = update(decayed, batch, jax.random.key(1), jnp.float32(0))[0]
+    kernels = (x.params["params"]["policy"]["kernel"] for x in (after, state))
+    assert jnp.not_equal(*kernels).any((1, 2)).tolist() == [False, True, False]
+    sure = state._replace(params=jax.tree.map(lambda x: 1000 * x, state.params))
+    assert float(update(sure, batch, jax.random.key(1), jnp.float32(0))[1]["value_loss"].value()) <= 4
+
+
+def test_the_first_main_agent_plays_legal_moves() -> None:
+    state, legal = steps()[1][-1].agent, jnp.eye(3, dtype=bool)
+    given = Input(jnp.zeros((3, 2, 3, 2), bool), legal)
+    assert AGENT.policy(state, given, jax.random.key(0)).action.tolist() == [0, 1, 2]
 
 
 def test_it_goes_on_from_any_state_and_exploiters_start_anew_with_each_copy() -> None:
@@ -197,6 +226,12 @@ def test_it_goes_on_from_any_state_and_exploiters_start_anew_with_each_copy() ->
     np.testing.assert_array_equal(counts, [8, 0, 8])
     assert (states[4].agent.games[1] == 0).all()
     assert (states[4].agent.games[0] > 0).any()
+    assert (states[4].agent.games[2] > 0).any()
+    before = states[3].agent
+    sure = dataclasses.replace(before.hparams, restart_probability=0 * before.hparams.restart_probability + 1)
+    anew = step(states[3]._replace(agent=before._replace(hparams=sure)))[0].agent
+    assert anew.updates.tolist() == [4, 0, 0]
+    assert not np.any([anew.points[2], anew.games[2]])
     newest = np.argsort(states[4].agent.numbers)[-3:]
     bias = states[4].agent.copies["params"]["policy"]["bias"][newest]
     learners = states[4].agent.params["params"]["policy"]["bias"]

@@ -2,6 +2,7 @@
 
 import dataclasses
 from functools import cache
+from types import SimpleNamespace
 from typing import Any
 
 import jax
@@ -11,7 +12,7 @@ import pytest
 
 import jaxrl
 from jaxrl import game_theory
-from jaxrl.agents.nfsp import NFSPHparams, nfsp, steps_of
+from jaxrl.agents.nfsp import NFSPHparams, Step, as_sample, nfsp, steps_of
 from jaxrl.arguments import ArgumentError
 from jaxrl.game_theory import make_game
 from jaxrl.networks import q_network
@@ -64,6 +65,12 @@ def test_what_a_player_is_holds_for_a_game() -> None:
     assert ((kinds == 2).all(1)).mean() == pytest.approx(0.16, abs=0.03)  # each player draws for itself
     later = act(state, first._replace(memory=decision.memory), jax.random.key(1), jnp.float32(0))
     np.testing.assert_array_equal(later.memory, decision.memory)
+    hparams = dataclasses.replace(state.response.hparams, epsilon_start=1 + 0 * state.response.hparams.epsilon_start)
+    explores = state._replace(response=state.response._replace(hparams=hparams))
+    drawn = act(explores, first._replace(memory=decision.memory), jax.random.key(0), jnp.float32(0)).action
+    assert (drawn != decision.action)[np.asarray(decision.extras)].mean() == pytest.approx(0.5, abs=0.05)
+    late = act(explores, first._replace(memory=decision.memory), jax.random.key(0), jnp.float32(1e9)).action
+    np.testing.assert_array_equal(late, decision.action)
     for row, player in ((5, 0), (6, 1)):
         here = np.asarray(sets) == row
         responds = kinds[here, player] == 2
@@ -102,6 +109,21 @@ def test_only_moves_of_best_responses_are_cloned_and_later_games_are_left_out() 
         found = update(state, other, jax.random.key(0), jnp.float32(0))[0].response.params
         moved = jax.tree.map(lambda x, y: bool((x == y).all()), found, after.response.params)
         assert all(jax.tree.leaves(moved)) == same
+    far = batch._replace(reward=100 * batch.reward)  # the loss has squares of errors, whose minimum is the mean
+    assert float(update(state, far, jax.random.key(0), jnp.float32(0))[1]["loss"].value()) > 300
+    start, nothing = states()[1][0].agent, batch._replace(extras=batch.extras & False)
+    found = update(start, nothing, jax.random.key(0), jnp.float32(0))[0].average.params
+    jax.tree.map(np.testing.assert_array_equal, found, start.average.params)
+    assert float(start.average.hparams.learning_rate) == np.float32(HPARAMS.average_learning_rate)
+
+
+def test_samples_know_what_is_legal() -> None:
+    legal = np.array([[True, False], [True, True], [False, True]])
+    number, flag = jnp.zeros((1, 2)), jnp.zeros((1, 2), bool)
+    moves = Step(jnp.array([[0, 1]]), jnp.array([[0, 1]]), number, flag, jnp.array([[2, 0]]), flag)
+    steps = as_sample(SimpleNamespace(legal=legal), moves, jnp.ones(2)).transitions  # type: ignore[arg-type]
+    np.testing.assert_array_equal(steps.legal, legal[[[0, 1]]])
+    np.testing.assert_array_equal(steps.next_legal, legal[[[2, 0]]])
 
 
 def test_it_goes_on_from_any_state() -> None:

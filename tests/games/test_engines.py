@@ -1,6 +1,7 @@
 """Engines are small programs here, that answer as real ones do; where real ones are installed they play, too."""
 
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -163,6 +164,33 @@ def test_an_engine_that_does_not_start(monkeypatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda *_, **__: "/bin/true")
     with pytest.raises(ArgumentError, match=r"^engine must start, got true ended"):
         make_engine("fairy-stockfish nodes=1", games.make("gardner_chess"))
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("chess", "uci"), ("gardner_chess", "uci gardner"), ("shogi", "usi"), ("animal_shogi", "usi dobutsu")],
+)
+def test_engines_are_told_the_language_and_the_game(name: str, said: str, monkeypatch) -> None:
+    """One that answers with what it was told."""
+    answers = (
+        "import sys\nheard = []\nfor line in sys.stdin:\n    heard.append(line.split())\n"
+        "    if line == 'isready\\n': print('readyok', flush=True)\n"
+        "    if line.startswith('go'): print('bestmove', heard, flush=True)"
+    )
+    popen = subprocess.Popen
+    monkeypatch.setattr(
+        subprocess, "Popen", lambda _, **options: popen([sys.executable, "-S", "-c", answers], **options)
+    )
+    monkeypatch.setattr(games.engines, "notation_of", lambda game: lambda state: str)
+    game = next(kind for kind in games.engines.VARIANTS if kind.name == name)
+    engine = UCIEngine(["fish"], object.__new__(game), {"Threads": "1", "nodes": "7"})
+    told = engine.ask("position startpos moves e2e4\ngo nodes 7\n", lambda line: True)[0]
+    engine.close()
+    language, *variant = said.split()
+    options = [["Threads", "1"], *([word, *variant] for word in ("UCI_Variant", "USI_Variant") if variant)]
+    commands = [[language], *(["setoption", "name", x, "value", y] for x, y in options), ["isready"]]
+    assert told.startswith(f"bestmove {str(commands)[:-1]}")
+    assert engine.limit == "go nodes 7"
 
 
 STOCKFISH = shutil.which("fairy-stockfish", path=PLACES)

@@ -11,7 +11,7 @@ import pytest
 from jaxrl.arguments import ArgumentError
 from jaxrl.envs import make
 from jaxrl.plots.palette import BACKGROUND, DETAILED, INK, PALETTE, cell_size
-from jaxrl.plots.render import render, render_state, shorten
+from jaxrl.plots.render import draw_look, render, render_state, shorten
 
 
 def test_a_board_is_drawn_cell_by_cell() -> None:
@@ -31,6 +31,18 @@ def test_stones_keep_the_colours_of_their_players() -> None:
         state, _ = env.game.step(state, jax.numpy.int32(0))
         pixels = [render_state(env, state).getpixel((50, y)) for y in middles]
         assert pixels == [PALETTE[i % 2] if i <= move else BACKGROUND for i in range(4)]
+
+
+def test_glimpses_are_where_the_network_looked() -> None:
+    """(row, column): the first one below, the newest one to the right, in red."""
+    image = np.zeros((28, 28, 1), np.uint8)
+    image[0, 14:] = 255
+    picture = draw_look(image, np.array([[0.5, 0.0], [0.0, 1.0]]), "says 7")
+    assert picture.shape == (400, 400, 3)
+    side = 400 - 40 - 1
+    for colour, y, x in ((PALETTE[0], 0.75 * side, 0.5 * side), (PALETTE[3], 0.5 * side, side)):
+        assert tuple(picture[round(y), 20 + round(x) - 8]) == colour
+    assert picture[5, 20 + 200].min() > 200 > picture[5, 20 + 100].max()
 
 
 def test_of_a_stack_of_frames_the_newest_is_drawn() -> None:
