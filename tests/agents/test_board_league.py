@@ -147,9 +147,10 @@ def test_copies_take_the_place_of_those_that_nobody_would_play() -> None:
     state = steps()[1][-1].agent
     assert state.size == 12
     assert sorted(np.asarray(steps()[1][2].agent.numbers).tolist()) == [-1, *range(6)]
-    points = jnp.full((3, 7), 0.5).at[:, jnp.array([1, 6])].set(100)  # they always lose
+    beaten = jnp.array([[0], [2]]), jnp.array([1, 6])  # by those who meet copies; a main exploiter knows none of them
+    points = jnp.full((3, 7), 0.5).at[beaten].set(100)
     numbers = jnp.array([9, 11, 10, 3, 8, 7, 6])
-    state = state._replace(points=points, games=jnp.ones((3, 7)).at[:, jnp.array([1, 6])].set(100), numbers=numbers)
+    state = state._replace(points=points, games=jnp.ones((3, 7)).at[beaten].set(100), numbers=numbers)
     after = copied(CONFIG, state, jnp.bool_(True))
     assert sorted(np.asarray(after.numbers).tolist()) == [7, 8, 9, 10, 12, 13, 14]  # among equals, the oldest goes
     at = np.argsort(after.numbers)[-3:]
@@ -196,7 +197,6 @@ def test_it_goes_on_from_any_state_and_exploiters_start_anew_with_each_copy() ->
     counts = states[4].agent.opt_state[1][0].count
     np.testing.assert_array_equal(counts, [8, 0, 8])
     assert (states[4].agent.games[1] == 0).all()
-    assert (states[4].agent.games[0] > 0).any()
     newest = np.argsort(states[4].agent.numbers)[-3:]
     bias = states[4].agent.copies["params"]["policy"]["bias"][newest]
     learners = states[4].agent.params["params"]["policy"]["bias"]
