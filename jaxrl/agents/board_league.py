@@ -337,9 +337,8 @@ def matched(config: BoardLeagueConfig, state: BoardLeagueState, key: Array) -> B
 
 def copied(config: BoardLeagueConfig, state: BoardLeagueState, due: Array) -> BoardLeagueState:
     """The state with a copy of each learner, if it is due, in free places or those that matter least."""
-    share, _ = against_learners(config, state.hparams.self_play)
-    weights = jnp.where(share[:, None] < 1, opponents(config, state), 0)  # others meet no copies
-    most = jnp.where(state.numbers >= 0, weights.max(0), -1.0)
+    meets = against_learners(config, state.hparams.self_play)[0] < 1  # a copy matters to those alone
+    most = jnp.where(state.numbers >= 0, (opponents(config, state) * meets[:, None]).max(0), -1.0)
     at = jnp.lexsort((state.numbers, most))[: config.learners]
     number = state.size + jnp.arange(config.learners)
     copies = jax.tree.map(lambda x, new: x.at[at].set(jnp.where(due, new, x[at])), state.copies, state.params)
