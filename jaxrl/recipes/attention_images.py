@@ -78,7 +78,11 @@ def report_attention(agent: Agent, env: Digits, env_params: Any, agent_states: P
     if isinstance(glances, Glances):
         with errors_as_notes(directory / GLIMPSES):
             draw_glimpses(
-                shown.drawn.image, glances.places[0], action[0], shown.drawn.answer[:, 0], directory / GLIMPSES
+                shown.drawn.image,
+                np.asarray(glances.places[0]),
+                action[0],
+                shown.drawn.answer[:, 0],
+                directory / GLIMPSES,
             )
     return wrong_answers(shown)
 
