@@ -190,7 +190,7 @@ def test_a_learner_learns_from_its_own_moves_alone() -> None:
     elsewhere = learned(batch._replace(action=batch.action.at[:, 8:16].set(1)))  # of the second learner
     assert (abs(elsewhere - before).max((1, 2)) > 0).tolist() == [False, True, False]
     np.testing.assert_array_equal(learned(batch._replace(action=batch.action.at[0].set(1))), before)
-    legal = learned(batch._replace(legal=batch.legal & jnp.array([True, True, False])))
+    legal = learned(batch._replace(legal=jnp.ones((3, NUM_ENVS, 3), bool).at[..., 2].set(False)))
     assert (abs(legal - before).max((1, 2)) > 0).all()
     long = batch._replace(terminated=batch.terminated & False, reward=reward.at[2].set(1))
     assert (learned(long) != learned(long, changed(gae_lambda=0.0))).any()

@@ -121,7 +121,7 @@ def test_samples_know_what_is_legal() -> None:
     legal = np.array([[True, False], [True, True], [False, True]])
     number, flag = jnp.zeros((1, 2)), jnp.zeros((1, 2), bool)
     moves = Step(jnp.array([[0, 1]]), jnp.array([[0, 1]]), number, flag, jnp.array([[2, 0]]), flag)
-    steps = as_sample(SimpleNamespace(legal=legal), moves, jnp.ones(2)).transitions  # type: ignore[arg-type]
+    steps = as_sample(SimpleNamespace(legal=legal), moves, jnp.ones(2)).transitions
     np.testing.assert_array_equal(steps.legal, legal[[[0, 1]]])
     np.testing.assert_array_equal(steps.next_legal, legal[[[2, 0]]])
 

@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -182,7 +183,7 @@ def test_engines_are_told_the_language_and_the_game(name: str, said: str, monkey
         subprocess, "Popen", lambda _, **options: popen([sys.executable, "-S", "-c", answers], **options)
     )
     monkeypatch.setattr(games.engines, "notation_of", lambda game: lambda state: str)
-    game = next(kind for kind in games.engines.VARIANTS if kind.name == name)
+    game: Any = next(kind for kind in games.engines.VARIANTS if kind.name == name)
     engine = UCIEngine(["fish"], object.__new__(game), {"Threads": "1", "nodes": "7"})
     told = engine.ask("position startpos moves e2e4\ngo nodes 7\n", lambda line: True)[0]
     engine.close()
