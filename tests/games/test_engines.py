@@ -171,12 +171,12 @@ def test_an_engine_that_does_not_start(monkeypatch) -> None:
     ("name", "said"),
     [("chess", "uci"), ("gardner_chess", "uci gardner"), ("shogi", "usi"), ("animal_shogi", "usi dobutsu")],
 )
-def test_engines_are_told_the_language_and_the_game(name: str, said: str, monkeypatch) -> None:
-    """One that answers with what it was told."""
+def test_engines_know_the_language_and_the_game(name: str, said: str, monkeypatch) -> None:
+    """One that answers with the commands that it has read."""
     answers = (
-        "import sys\nheard = []\nfor line in sys.stdin:\n    heard.append(line.split())\n"
+        "import sys\nlines = []\nfor line in sys.stdin:\n    lines.append(line.split())\n"
         "    if line == 'isready\\n': print('readyok', flush=True)\n"
-        "    if line.startswith('go'): print('bestmove', heard, flush=True)"
+        "    if line.startswith('go'): print('bestmove', lines, flush=True)"
     )
     popen = subprocess.Popen
     monkeypatch.setattr(
@@ -185,12 +185,12 @@ def test_engines_are_told_the_language_and_the_game(name: str, said: str, monkey
     monkeypatch.setattr(games.engines, "notation_of", lambda game: lambda state: str)
     game: Any = next(kind for kind in games.engines.VARIANTS if kind.name == name)
     engine = UCIEngine(["fish"], object.__new__(game), {"Threads": "1", "nodes": "7"})
-    told = engine.ask("position startpos moves e2e4\ngo nodes 7\n", lambda line: True)[0]
+    read = engine.ask("position startpos moves e2e4\ngo nodes 7\n", lambda line: True)[0]
     engine.close()
     language, *variant = said.split()
     options = [["Threads", "1"], *([word, *variant] for word in ("UCI_Variant", "USI_Variant") if variant)]
     commands = [[language], *(["setoption", "name", x, "value", y] for x, y in options), ["isready"]]
-    assert told.startswith(f"bestmove {str(commands)[:-1]}")
+    assert read.startswith(f"bestmove {str(commands)[:-1]}")
     assert engine.limit == "go nodes 7"
 
 
