@@ -142,6 +142,22 @@ def test_moves_of_shogi() -> None:
     assert hens == [0, 0, 0, 1, 0, 0, 0]
 
 
+@pytest.mark.slow
+def test_a_game_of_shogi() -> None:
+    """A bishop becomes a horse in a famous opening, is taken, and comes back from the hand."""
+    pytest.importorskip("pgx")
+    game = games.make("shogi")
+    notation, step = notation_of(game), jax.jit(game.step)
+    assert notation is not None
+    state = game.initial()
+    for move in ["7g7f", "3c3d", "8h2b+", "3a2b", "B*5e"]:
+        action = find(move, state, np.asarray(game.legal_actions(state)), notation)
+        assert action is not None, move
+        state, _ = step(state, action)
+    pieces = game.pieces(game.observe(state))
+    assert (pieces[4, 4], pieces[1, 7]) == ("B", "S")
+
+
 @pytest.mark.parametrize(
     ("words", "game", "message"),
     [
