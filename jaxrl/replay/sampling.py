@@ -94,7 +94,7 @@ def draw_below(key: Array, batch_size: int, limit: Array, most: int) -> Array:
     Args:
         key: a random key.
         batch_size: how many to draw.
-        limit: uint32 scalar, at most `most`.
+        limit: uint32, scalar or `[batch_size]`, each at most `most`.
         most: static; up to a million, each integer takes one random word, where `jax.random.randint` takes two.
     """
     if most <= 2**20:  # the remainder favours small integers, by 1 in 4,000 at a million

@@ -4,7 +4,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -142,6 +142,22 @@ def test_moves_of_shogi() -> None:
     assert hens == [0, 0, 0, 1, 0, 0, 0]
 
 
+@pytest.mark.slow
+def test_a_game_of_shogi() -> None:
+    """A bishop becomes a horse in a famous opening, is taken, and comes back from the hand."""
+    pytest.importorskip("pgx")
+    game = games.make("shogi")
+    notation, step = notation_of(game), jax.jit(game.step)
+    assert notation is not None
+    state = game.initial()
+    for move in ["7g7f", "3c3d", "8h2b+", "3a2b", "B*5e"]:
+        action = find(move, state, np.asarray(game.legal_actions(state)), notation)
+        assert action is not None, move
+        state, _ = step(state, action)
+    pieces = game.pieces(game.observe(state))
+    assert (pieces[4, 4], pieces[1, 7]) == ("B", "S")
+
+
 @pytest.mark.parametrize(
     ("words", "game", "message"),
     [
@@ -171,26 +187,26 @@ def test_an_engine_that_does_not_start(monkeypatch) -> None:
     ("name", "said"),
     [("chess", "uci"), ("gardner_chess", "uci gardner"), ("shogi", "usi"), ("animal_shogi", "usi dobutsu")],
 )
-def test_engines_learn_the_language_and_the_game(name: str, said: str, monkeypatch) -> None:
-    """This one answers with all that it has read."""
+def test_engines_know_the_language_and_the_game(name: str, said: str, monkeypatch) -> None:
+    """One that answers with the commands that it has read."""
     answers = (
-        "import sys\nread_so_far = []\nfor line in sys.stdin:\n    read_so_far.append(line.split())\n"
+        "import sys\nlines = []\nfor line in sys.stdin:\n    lines.append(line.split())\n"
         "    if line == 'isready\\n': print('readyok', flush=True)\n"
-        "    if line.startswith('go'): print('bestmove', read_so_far, flush=True)"
+        "    if line.startswith('go'): print('bestmove', lines, flush=True)"
     )
     popen = subprocess.Popen
     monkeypatch.setattr(
         subprocess, "Popen", lambda _, **options: popen([sys.executable, "-S", "-c", answers], **options)
     )
     monkeypatch.setattr(games.engines, "notation_of", lambda game: lambda state: str)
-    game = next(kind for kind in games.engines.VARIANTS if kind.name == name)
-    engine = UCIEngine(["fish"], cast(Any, object.__new__(cast(Any, game))), {"Threads": "1", "nodes": "7"})
-    answer = engine.ask("position startpos moves e2e4\ngo nodes 7\n", lambda line: True)[0]
+    game: Any = next(kind for kind in games.engines.VARIANTS if kind.name == name)
+    engine = UCIEngine(["fish"], object.__new__(game), {"Threads": "1", "nodes": "7"})
+    read = engine.ask("position startpos moves e2e4\ngo nodes 7\n", lambda line: True)[0]
     engine.close()
     language, *variant = said.split()
     options = [["Threads", "1"], *([word, *variant] for word in ("UCI_Variant", "USI_Variant") if variant)]
     commands = [[language], *(["setoption", "name", x, "value", y] for x, y in options), ["isready"]]
-    assert answer.startswith(f"bestmove {str(commands)[:-1]}")
+    assert read.startswith(f"bestmove {str(commands)[:-1]}")
     assert engine.limit == "go nodes 7"
 
 
