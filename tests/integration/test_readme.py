@@ -1,4 +1,4 @@
-"""The README's examples run."""
+"""The examples of the README and of the guide run."""
 
 import re
 import sys
@@ -10,7 +10,8 @@ import pytest
 from jaxrl import experiments
 from jaxrl.experiments import benchmark
 
-README = Path(__file__).parents[2] / "README.md"
+ROOT = Path(__file__).parents[2]
+README, GUIDE = ROOT / "README.md", ROOT / "experiments/README.md"
 SHORTER = {
     "length=500": "length=5",
     "total_steps=20_000": "total_steps=6_000",
@@ -23,7 +24,7 @@ SHORTER = {
 def test_the_examples_run(capsys, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     pattern = r"<!-- The tests run this example\. -->\n```python\n(.*?)```"
-    examples = re.findall(pattern, README.read_text(), re.DOTALL)
+    examples = re.findall(pattern, README.read_text() + GUIDE.read_text(), re.DOTALL)
     assert len(examples) == 11
     for long, short in SHORTER.items():
         assert sum(long in example for example in examples) == 1
@@ -57,7 +58,7 @@ def test_every_command_and_flag_it_names_exists(capsys, monkeypatch) -> None:
         return set(re.findall(r"--[a-z][a-z.-]*", text))
 
     monkeypatch.setenv("COLUMNS", "200")
-    text = README.read_text()
+    text = README.read_text() + GUIDE.read_text()
     kinds = "|".join(benchmark.BENCHMARKS)
     commands = re.findall(rf"-m\s+jaxrl\.experiments\.(\w+)( (?:{kinds}))?\b([^`\n]*)", text.replace("NAME`", "play`"))
     listed = re.findall(
@@ -73,14 +74,15 @@ def test_every_command_and_flag_it_names_exists(capsys, monkeypatch) -> None:
     assert flags(text) - {"--help"} <= flags(" ".join(helps.values()))
 
 
-@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"])
+@pytest.mark.parametrize("page", ["README.md", "experiments/README.md", "CONTRIBUTING.md", "CHANGELOG.md"])
 def test_every_link_leads_somewhere(page: str) -> None:
-    text = README.with_name(page).read_text()
+    written = ROOT / page
+    text = written.read_text()
     for target, anchor in re.findall(r"\]\(([^)#]*)(?:#([^)]*))?\)", text):
-        linked = README.parent / (target or page)
+        linked = written.parent / target if target else written
         assert linked.exists(), target
         if anchor:
             headings = re.findall(r"^#+ (.*)", linked.read_text(), re.MULTILINE)
             assert anchor in {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
     for path in re.findall(r"`(jaxrl/[\w/]+(?:\.py|/))`", text):
-        assert (README.parent / path).exists(), path
+        assert (ROOT / path).exists(), path
