@@ -4,6 +4,7 @@ In games it can also meet opponents, moving first in one half of the games.
 """
 
 import dataclasses
+import os
 from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
@@ -79,10 +80,10 @@ def main() -> None:
 def report(trained: TrainedPolicy, options: Options, closing: ExitStack) -> None:
     """Prints what a policy reaches. Engines that it meets are closed with `closing`."""
     env = trained.env
+    opponents = make_opponents(options.against, trained, closing)
     if isinstance(env, GameEnvironment) and env.is_self_play:
         env = env.against_random()
         print_mistakes(trained, options.positions)
-    opponents = make_opponents(options.against, trained, closing)
     if isinstance(env, TensorGame):  # exact: there are no episodes, and a return of both players says nothing
         found = nash_conv_of(
             trained.agent, env.game, trained.agent_state, key_stream(options.eval_seed, "later evaluation")
@@ -144,6 +145,8 @@ def make_opponent(name: str, trained: TrainedPolicy) -> games.Player | Engine:
         with renaming(engine="against"):
             return make_engine(name, trained.env.game)
     if not Path(name).is_dir():
+        if os.sep in name:
+            raise ArgumentError("against", "must be the directory of a run, if it is a path", name)
         with renaming(player="against", game="against perfect"):
             return games.make_player(name, trained.env.game)
     with renaming(directory="against"):

@@ -140,7 +140,7 @@ def draw_learning_curve(
 
     columns = pl.read_csv(metrics, n_rows=0).columns
     if evaluated != RETURN and EVAL_RETURN in columns:
-        draw_measure(metrics, picture, title, subtitle, evaluated)
+        draw_measure(metrics, picture, title, subtitle, final, evaluated)
         return
     measure = measure_of(columns) or "metric"
     figure, axes = new_figure(title, subtitle, unit_of(columns).words, words(measure))
@@ -180,15 +180,22 @@ def draw_learning_curve(
     figure.savefig(picture)
 
 
-def draw_measure(metrics: Path, picture: Path, title: str, subtitle: str, evaluated: str) -> None:
+def draw_measure(
+    metrics: Path, picture: Path, title: str, subtitle: str, final: Sequence[float], evaluated: str
+) -> None:
     """Draws what the evaluations in a run's `metrics.csv` measure against environment steps; mistakes, as their share.
 
-    Each seed, and the mean of several.
+    Each seed, and the mean of several. If there was none while it trained, it draws the `final` ones.
     """
+    import polars as pl
     from matplotlib.ticker import SymmetricalLogLocator
 
     curves = read_curves(metrics, EVAL_RETURN).values()
-    steps, values = align_curves(curves) if curves else (np.array([0]), np.full((1, 1), np.nan))
+    if curves:
+        steps, values = align_curves(curves)
+    else:
+        last = pl.read_csv(metrics, columns=["env_steps"])["env_steps"].max() or 1
+        steps, values = np.array([last]), np.reshape(final, (-1, 1))
     label, several = evaluated, f"; {len(values)} seeds and their mean" if len(values) > 1 else ""
     if evaluated == NO_MISTAKES:
         label, values = "mistakes of the network alone", 100 * (1 - values)
@@ -199,6 +206,7 @@ def draw_measure(metrics: Path, picture: Path, title: str, subtitle: str, evalua
               marker=None if several else marker)  # fmt: skip
     if several:
         axes.plot(steps, values.mean(0), color="tab:blue", marker=marker)
+    axes.set_xlim(0, 1.02 * steps[-1])
     if evaluated == NO_MISTAKES and (values > 0).any():
         decade = 10.0 ** np.floor(np.log10(values[values > 0].min()))  # below, the axis is linear down to 0
         axes.set_yscale("symlog", linthresh=decade, linscale=0.3)

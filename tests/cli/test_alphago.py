@@ -72,6 +72,9 @@ def test_from_experts_to_a_match(run_main, tmp_path, monkeypatch) -> None:
     assert f"score {100 * (wins + draws / 2) / 8:.1f} % (" in other
     code, _, err = run_main(evaluate.main, "zero", "--against", "perfekt")
     assert (code, err) == (2, ["error: --against must be a known one (the nearest is perfect), got 'perfekt'"])
+    code, out, err = run_main(evaluate.main, "zero", "--against", "runs/nothing")
+    assert (code, err) == (2, ["error: --against must be the directory of a run, if it is a path, got 'runs/nothing'"])
+    assert not any("mistakes" in line for line in out)  # it is refused before anything is counted
 
 
 def trained_by_hand(env):

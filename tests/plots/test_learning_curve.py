@@ -88,6 +88,12 @@ def test_what_evaluations_of_games_measure_is_the_curve(evaluated: str, tmp_path
     np.testing.assert_allclose([values for _, values in curves], 100 * (1 - expected) if mistakes else expected)
     assert axes.get_ylabel() == ("mistakes of the network alone" if mistakes else evaluated)
     assert (axes.get_yscale() == "symlog") == mistakes
+    (tmp_path / "metrics.csv").write_text(f"{rows[0]}\n0,10,0.5,\n1,20,0.5,\n")  # no evaluation but those at the end
+    draw_learning_curve(tmp_path / "metrics.csv", tmp_path / "curve.png", "title", "rules", [1.0, 0.98], evaluated)
+    curves = [(np.asarray(line.get_xdata()), np.asarray(line.get_ydata())) for line in drawn[1].axes[0].lines]
+    assert [steps.tolist() for steps, _ in curves] == [[20]] * 3
+    ends = np.array([[1.0], [0.98], [0.99]])
+    np.testing.assert_allclose([values for _, values in curves], 100 * (1 - ends) if mistakes else ends)
     if mistakes:
         assert axes.get_ylim()[0] == 0
 
