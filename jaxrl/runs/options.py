@@ -33,8 +33,7 @@ class Task:
     """What to learn."""
 
     env: str
-    """Breakout-MinAtar, CartPole-v1, GridWorld, PixelPong or another of jaxrl's or gymnax's; with a prefix game:NAME,
-    gymnasium:NAME, atari:NAME, brax:NAME, playground:NAME or jaxmarl:NAME; or your module:factory."""
+    """A name such as GridWorld, module:factory, or game:, gymnasium:, atari:, brax:, playground: or jaxmarl:NAME."""
     rules: Rules = None
     """Rules of a MinAtar game: original, or gymnax (fewer actions, no sticky actions, a step limit)."""
     env_options: EnvOptions = ()

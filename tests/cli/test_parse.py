@@ -99,6 +99,7 @@ def test_options_are_explained_in_one_line_each() -> None:
         benchmark.Replay,
         benchmark.Agents,
         benchmark.Train,
+        benchmark.Robots,
     }
     explained = 0
     for kind in {base for record in records for base in record.__mro__ if dataclasses.is_dataclass(base)}:
