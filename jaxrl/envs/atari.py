@@ -65,11 +65,11 @@ def _make(
     clip_rewards: bool = True,
     all_actions: bool = False,
 ) -> HostEnvironment:
-    """A game with the actions that matter, and frames, lives and signs of rewards as Mnih et al. (2015,
-    https://doi.org/10.1038/nature14236) have them in learning.
+    """A game with the actions that matter.
 
-    With `sticky=0.25` and `life_loss=False`, actions are sticky and episodes whole games, as in Machado et al. (2018,
-    https://doi.org/10.1613/jair.5699). Returns are scores of whole games, never clipped.
+    Frames, lives and signs of rewards are as Mnih et al. (2015, https://doi.org/10.1038/nature14236) have them in
+    learning. With `sticky=0.25` and `life_loss=False`, actions are sticky and episodes whole games, as in Machado et
+    al. (2018, https://doi.org/10.1613/jair.5699). Returns are scores of whole games, never clipped.
 
     Args:
         name: its name in errors and on pictures.

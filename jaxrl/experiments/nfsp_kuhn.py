@@ -1,4 +1,4 @@
-"""Neural fictitious self-play in Kuhn poker: best responses by DQN, and their average."""
+"""Neural fictitious self-play in Kuhn poker, or Leduc by --env: best responses by DQN, and their average."""
 
 from jaxrl.agents.nfsp import NFSPHparams
 from jaxrl.cli.command import main

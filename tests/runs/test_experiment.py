@@ -23,7 +23,7 @@ from jaxrl.runs.task import make_env
 SISTERS = (
     *("alphazero_chess", "alphazero_shogi", "muzero_connect_four", "muzero_tictactoe", "alphago_zero_connect_four"),
     *("muzero_minatar", "gail_minatar", "bc_minatar", "ppo_robot", "sac_robot", "td3_robot", "selfplay_leduc"),
-    *("nfsp_leduc", "alphazero_go"),
+    "alphazero_go",
 )
 """Other settings of what another experiment runs."""
 NAMES = [pytest.param(name, marks=[pytest.mark.slow] if name in SISTERS else []) for name in known_experiments()]
