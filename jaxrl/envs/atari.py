@@ -2,8 +2,9 @@
 
     env, _ = jaxrl.make("atari:Pong", sticky=0)
 
-Frames are those of gymnasium's `AtariPreprocessing` with `FrameStackObservation`, to the bit. Several processes run the
-emulators, and their states are saved with a run, which therefore resumes to the same bits.
+Frames are those of gymnasium's `AtariPreprocessing` with `FrameStackObservation`, to the bit. As many processes as
+there are cores run the emulators, this one among them. Their states are saved with a run, which therefore resumes
+to the same bits.
 """
 
 import difflib
@@ -135,8 +136,8 @@ class AtariEnvs:
         num_envs: N.
         draws: whether to show the screens in colour.
         life_loss, clip_rewards: as of the factory.
-        processes: how many run the emulators, 0 for this one; by default, as many as there are cores, and this one for
-            one emulator. They change no bit.
+        processes: how many run the emulators, this one among them; by default, as many as there are cores. They change
+            no bit.
     """
 
     def __init__(
@@ -150,11 +151,10 @@ class AtariEnvs:
         processes: int | None = None,
     ) -> None:
         self.name, self.life_loss, self.clip_rewards = name, life_loss, clip_rewards
-        if processes is None:
-            processes = 0 if num_envs == 1 else min(num_envs, _num_cores())
-        ends = np.linspace(0, num_envs, max(processes, 1) + 1).astype(int)
+        processes = min(num_envs, processes or _num_cores())
+        ends = np.linspace(0, num_envs, processes + 1).astype(int)
         self.parts = [slice(first, end) for first, end in itertools.pairwise(ends)]
-        self.workers = [(_Process if processes else _Here)() for _ in self.parts]
+        self.workers = [*(_Process() for _ in self.parts[1:]), _Here()]  # this one works while it is sent to: the last
         nums = [part.stop - part.start for part in self.parts]
         self._call("make", [(tuple(rules), num, draws) for num in nums])
 

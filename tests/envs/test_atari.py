@@ -34,7 +34,7 @@ QBERT = Rules("qbert", 4, 30, 0.25, 400, False)  # a random player soon loses a 
 KEY = jax.random.key(0)
 
 
-def envs_of(rules: Rules, num_envs: int, processes: int = 0, **options: bool) -> closing[AtariEnvs]:
+def envs_of(rules: Rules, num_envs: int, processes: int = 1, **options: bool) -> closing[AtariEnvs]:
     return closing(AtariEnvs("game", rules, num_envs, processes=processes, **options))
 
 
@@ -111,7 +111,7 @@ def played(rules: Rules, steps: int, num_envs: int, processes: int, cut: int | N
 
 def check_restored(processes: int) -> None:
     """Lost lives, ends of games, sticky actions and no-ops included."""
-    whole = played(QBERT, 110, 3, 0, life_loss=True)
+    whole = played(QBERT, 110, 3, 1, life_loss=True)
     cut = played(QBERT, 110, 3, processes, 30, life_loss=True)
     chex.assert_trees_all_equal(whole, cut)
     after = whole[30:]
@@ -121,7 +121,7 @@ def check_restored(processes: int) -> None:
 def check_remembers() -> None:
     """A game that goes on from what another game left, and in which every sticky action shows."""
     rules = Rules("tennis", 4, 30, 0.25, 120, False)
-    chex.assert_trees_all_equal(played(rules, 60, 1, 0), played(rules, 60, 1, 0, 40))
+    chex.assert_trees_all_equal(played(rules, 60, 1, 1), played(rules, 60, 1, 1, 40))
 
 
 def test_processes_and_restored_states_change_no_bit() -> None:
@@ -131,8 +131,8 @@ def test_processes_and_restored_states_change_no_bit() -> None:
 
 def test_what_an_agent_learns_from_and_what_counts() -> None:
     """Scores are of whole games. Rewards are clipped, and lost lives end episodes with a new stack, if that is said."""
-    plain = played(QBERT, 110, 2, 0, clip_rewards=False)
-    learning = played(QBERT, 110, 2, 0, life_loss=True)
+    plain = played(QBERT, 110, 2, 1, clip_rewards=False)
+    learning = played(QBERT, 110, 2, 1, life_loss=True)
     scores, lives = np.stack([x.score for x in plain]), 0
     assert scores.max() >= 25
     np.testing.assert_array_equal(scores, np.stack([x.reward for x in plain]))
@@ -149,7 +149,7 @@ def test_what_an_agent_learns_from_and_what_counts() -> None:
         np.testing.assert_array_equal(begun, np.repeat(begun[:, -1:], 4, axis=1))
         lives += (ended & ~one.over).sum()
     assert lives == 2
-    last = played(QBERT._replace(max_frames=200), 49, 3, 0, life_loss=True)[-1]  # a life is lost in the last frame
+    last = played(QBERT._replace(max_frames=200), 49, 3, 1, life_loss=True)[-1]  # a life is lost in the last frame
     assert last.truncated[1]
     assert not (last.terminated & last.truncated).any()
 
@@ -295,11 +295,12 @@ def test_a_resumed_run_has_the_same_bits(tmp_path: Path) -> None:
 def test_an_emulator_that_fails_is_named(monkeypatch) -> None:
     with envs_of(QBERT, 2, 2) as envs:
         envs.reset(np.arange(2))
-        with pytest.raises(HostError, match=r"^game raised in step: .*IndexError.*") as error:
-            envs.step(np.array([0, 99]))
-        assert "atari_emulators.py" in str(error.value.__cause__)
+        for wrong in ([99, 0], [0, 99]):  # in another process, and in this one
+            with pytest.raises(HostError, match=r"^game raised in step: .*IndexError.*") as error:
+                envs.step(np.array(wrong))
+            assert "atari_emulators.py" in str(error.value.__cause__)
         envs.step(np.array([0, 1]))
-        worker: Any = envs.workers[1]
+        worker: Any = envs.workers[0]
         worker = worker._process
         worker.send_signal(signal.SIGKILL)
         worker.wait()
