@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxrl.envs.source import decide_on
 from jaxrl.games import BoardGame
-from jaxrl.games.notation import notation_of
+from jaxrl.games.notation import edges_of, notation_of
 from jaxrl.types import Array, Input, PyTree
 
 STONES = ".XO"
@@ -63,6 +63,7 @@ def play(
 
 def text(game: BoardGame, state: Any, observation: np.ndarray, legal: np.ndarray) -> str:
     """The board in lines, with the numbers of the moves, where they are columns or cells: below, or in empty cells.
+    Where moves are written, columns and rows have their names.
 
     The letters of pieces are large for the player who moves first, and small for the other one. Below are the pieces
     that each of them has in hand.
@@ -79,6 +80,9 @@ def text(game: BoardGame, state: Any, observation: np.ndarray, legal: np.ndarray
     rows = marks.reshape(height, width).tolist()
     if not by_cell and game.num_actions == width:
         rows.append(list(range(width)))
+    if (edges := edges_of(game)) is not None:
+        columns, names = edges
+        rows = [[name, *row] for name, row in zip(names, rows, strict=True)] + [[" ", *columns]]
     lines = [" ".join(f"{mark:>{digits}}" for mark in row) for row in rows]
     first, second = game.hands(state)
     if first or second:

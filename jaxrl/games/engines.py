@@ -117,6 +117,9 @@ class UCIEngine(Engine):
         game: the rules.
         options: of the engine, as its `uci` or `usi` command lists them; `nodes` is how many positions it looks at for
             a move.
+
+    Raises:
+        EngineError: it does not start, or does not play the game.
     """
 
     def __init__(self, command: Sequence[str], game: Any, options: dict[str, str], timeout: float = 60.0) -> None:
@@ -125,11 +128,16 @@ class UCIEngine(Engine):
         super().__init__(command, notation, timeout)
         self.limit = f"go nodes {options.get('nodes', '1000')}"
         language, variant = VARIANTS[type(game)]
+        known = self.ask(f"{language}\n", lambda line: line == f"{language}ok")
         own = {name: value for name, value in options.items() if name != "nodes"}
-        if variant:  # some versions of Fairy-Stockfish know one name for shogi's relatives, others the other
-            own |= {"UCI_Variant": variant, "USI_Variant": variant}
+        if variant:  # its option is UCI_Variant or USI_Variant, whatever the language
+            names = [words[2] for line in known if variant in (words := line.split()) and words[2].endswith("_Variant")]
+            if not names:
+                self.close()
+                raise EngineError(f"{self.name} does not play {variant}")
+            own[names[0]] = variant
         lines = [f"setoption name {name} value {value}" for name, value in own.items()]
-        self.ask("\n".join([language, *lines, "isready", ""]), lambda line: line == "readyok")
+        self.ask("\n".join([*lines, "isready", ""]), lambda line: line == "readyok")
 
     def reply(self, moves: Sequence[str]) -> str:
         position = " ".join(["position startpos", *(["moves", *moves] if moves else [])])

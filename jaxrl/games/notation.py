@@ -36,6 +36,15 @@ def notation_of(game: BoardGame) -> Notation | None:
     return chess_notation(game) if isinstance(game, Chess | GardnerChess) else None
 
 
+def edges_of(game: BoardGame) -> tuple[str, str] | None:
+    """The names of the columns from the left and of the rows from above; None where moves have no such names."""
+    if isinstance(game, Shogi | AnimalShogi):
+        width, height = (9, 9) if isinstance(game, Shogi) else (3, 4)
+        return "987654321"[-width:], "abcdefghi"[:height]
+    size = {Chess: 8, GardnerChess: 5}.get(type(game))
+    return ("abcdefgh"[:size], "87654321"[-size:]) if size else None
+
+
 def go_notation(game: Go) -> Notation:
     """Columns are letters from the left, without i; rows are numbers from below: e5, or pass."""
 

@@ -97,11 +97,11 @@ def test_pieces_have_letters_and_no_numbers(capsys, typed) -> None:
     typed("q")
     lines = played(capsys, make("animal_shogi"), first=True)
     assert lines[0] == "You are large letters, the policy is small letters."
-    assert lines[2:6] == ["g l e", ". c .", ". C .", "E L G"]
+    assert lines[2:7] == ["a g l e", "b . c .", "c . C .", "d E L G", "  3 2 1"]
     game, state = make("animal_shogi"), make("animal_shogi").initial()
     actions = np.flatnonzero(game.legal_actions(state))
     states, _ = quick_jit(jax.vmap(game.step, (None, 0)))(state, actions)
-    held = [text(game, jax.tree.map(lambda x, i=i: x[i], states)).split("\n")[4:] for i in range(len(actions))]
+    held = [text(game, jax.tree.map(lambda x, i=i: x[i], states)).split("\n")[5:] for i in range(len(actions))]
     assert sorted(held) == [[]] * 3 + [["in hand: C"]]  # the chick takes the other one
 
 
@@ -112,6 +112,7 @@ def test_moves_of_chess_are_typed_as_written(capsys, typed) -> None:
     asked = [line.removeprefix("your move (") for line in lines if line.startswith("your move")]
     assert asked[0] == "a2a3, b1a3, b1c3, b2b3, c2c3, d2d3, e2e3; q quits): '0' is not a legal move"
     assert "the policy plays" in asked[1]
+    assert lines[2:8] == ["5 r n b q k", "4 p p p p p", "3 . . . . .", "2 P P P P P", "1 R N B Q K", "  a b c d e"]
     assert lines[-1].endswith("The game is not finished.")
 
 

@@ -188,9 +188,13 @@ def test_an_engine_that_does_not_start(monkeypatch) -> None:
     [("chess", "uci"), ("gardner_chess", "uci gardner"), ("shogi", "usi"), ("animal_shogi", "usi dobutsu")],
 )
 def test_engines_know_the_language_and_the_game(name: str, said: str, monkeypatch) -> None:
-    """One that answers with the commands that it has read."""
+    """One that answers with the commands that it has read, and plays one variant."""
     answers = (
         "import sys\nlines = []\nfor line in sys.stdin:\n    lines.append(line.split())\n"
+        "    if line in ('uci\\n', 'usi\\n'):\n"
+        "        print('option name Threads type spin default 1 min 1 max 8')\n"
+        "        print('option name XXI_Variant type combo default chess var gardner var dobutsu')\n"
+        "        print(line[:3] + 'ok', flush=True)\n"
         "    if line == 'isready\\n': print('readyok', flush=True)\n"
         "    if line.startswith('go'): print('bestmove', lines, flush=True)"
     )
@@ -204,10 +208,14 @@ def test_engines_know_the_language_and_the_game(name: str, said: str, monkeypatc
     read = engine.ask("position startpos moves e2e4\ngo nodes 7\n", lambda line: True)[0]
     engine.close()
     language, *variant = said.split()
-    options = [["Threads", "1"], *([word, *variant] for word in ("UCI_Variant", "USI_Variant") if variant)]
+    options = [["Threads", "1"], *(["XXI_Variant", each] for each in variant)]
     commands = [[language], *(["setoption", "name", x, "value", y] for x, y in options), ["isready"]]
     assert read.startswith(f"bestmove {str(commands)[:-1]}")
     assert engine.limit == "go nodes 7"
+    if variant:
+        monkeypatch.setitem(games.engines.VARIANTS, game, (language, "hexapawn"))
+        with pytest.raises(EngineError, match=r"^fish does not play hexapawn$"):
+            UCIEngine(["fish"], object.__new__(game), {})
 
 
 STOCKFISH = shutil.which("fairy-stockfish", path=PLACES)
