@@ -149,6 +149,22 @@ def pot_in(name: str, information: str) -> tuple[int, int] | None:
     return paid[0], paid[1]
 
 
+def describe(name: str, information: str) -> list[str]:
+    """What a player knows in an information set, a line each: in poker, the cards, the bets and the pot.
+
+    Args:
+        name: of the game.
+        information: the label of the set.
+    """
+    if (pot := pot_in(name, information)) is None:
+        return information.split(" ")
+    known = information.split(" ") if name == "leduc_poker" else [information[0], information[1:]]
+    names, lines = {action[0]: action for action in ACTION_NAMES[name]}, list[str]()
+    for whose, card, bets in zip(("own", "open"), known[::2], [*known[1::2], ""], strict=False):
+        lines += [f"{whose} card {card[0]}", *([", ".join(names[bet] for bet in bets)] if bets else [])]
+    return [*lines, f"pot {pot[0]} + {pot[1]}"]
+
+
 def kuhn_poker(history: History) -> Turn | Chance | End:
     """Kuhn's poker (1950): three cards, one bet. Action 0 passes, 1 bets; its value is −1/18."""
     if len(history) < 2:

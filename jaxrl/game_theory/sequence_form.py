@@ -80,11 +80,11 @@ class Game:
         longest: the most decisions in a game.
     """
 
-    sides: tuple[Side, Side]
-    legal: Array
-    tree: Tree
+    sides: tuple[Side, Side] = dataclasses.field(repr=False)
+    legal: Array = dataclasses.field(repr=False)
+    tree: Tree = dataclasses.field(repr=False)
     name: str = dataclasses.field(metadata={"static": True})
-    labels: tuple[str, ...] = dataclasses.field(metadata={"static": True})
+    labels: tuple[str, ...] = dataclasses.field(repr=False, metadata={"static": True})
     longest: int = dataclasses.field(metadata={"static": True})
 
     @property

@@ -77,8 +77,9 @@ def draw_glimpses(
     """
     wrong = np.flatnonzero(named != answers)[:4]
     rows = [*wrong, *np.flatnonzero(named == answers)][:EXAMPLES]
-    error = f"{100 * (named != answers).mean():.2f} % wrong of {len(named):,}"
-    figure = _figure(8, 4.6, "Where it looks, from 1", f"{error}; wrong ones are shown first")
+    error = f"{100 * (named != answers).mean():.2f} % wrong of {len(named):,} images"
+    first = f"; the first {len(wrong)} here are such, in red" if len(wrong) else ""
+    figure = _figure(8, 4.6, "Where it looks, from 1", error + first)
     panels = figure.subplots(2, 6, gridspec_kw={"left": 0.02, "right": 0.98, "bottom": 0.03, "top": 0.8, "hspace": 0.2})
     height, width = images.shape[1:3]
     for axes, row in zip(panels.ravel(), rows, strict=False):

@@ -31,6 +31,7 @@ def draw_nash_conv(metrics: Path, title: str, picture: Path) -> None:
     Of several seeds, each is a thin line, and their geometric mean a thick one.
     """
     import polars as pl
+    from matplotlib.ticker import LogLocator, NullFormatter
 
     columns = pl.read_csv(metrics, n_rows=0).columns
     seeds = len(read_curves(metrics, "nash_conv"))
@@ -48,6 +49,9 @@ def draw_nash_conv(metrics: Path, title: str, picture: Path) -> None:
         dashed = "--" if name == "nash_conv_network" else "-" if values.shape[1] > 1 else "o"  # one row is a point
         axes.plot(steps, np.exp(np.log(values).mean(0)), dashed, color=colour, label=label)
     axes.set(xscale="log", yscale="log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter(NullFormatter())
     axes.grid(alpha=0.2, which="both")
     axes.legend(frameon=False, fontsize=9)
     figure.savefig(picture)

@@ -15,7 +15,7 @@ from jaxrl.envs.grid_world import GridWorld
 from jaxrl.envs.minatar import MinAtar
 from jaxrl.envs.pixel_pong import BRIGHTNESS, SIDE, PixelPong
 from jaxrl.envs.tensor_game import TensorGame
-from jaxrl.game_theory.rules import pot_in
+from jaxrl.game_theory.rules import describe
 from jaxrl.networks.layers import is_stack
 from jaxrl.plots.game_boards import draw_position, players
 from jaxrl.plots.grid_values import grid_board
@@ -132,9 +132,7 @@ def draw(env: Any, observation: Any, before: Any = None) -> tuple[Image.Image, L
     if isinstance(env, GameEnvironment):
         return draw_position(env.game, array, None if before is None else to_numpy(before)), players()
     if isinstance(env, TensorGame) and array.shape == ():
-        label = env.game.labels[int(array)]
-        pot = pot_in(env.game.name, label)
-        return _draw_label([*label.split(" "), *([] if pot is None else [f"pot {pot[0]} + {pot[1]}"])]), []
+        return _draw_lines(describe(env.game.name, env.game.labels[int(array)])), []
     if isinstance(env, MinAtar) and array.ndim == 3 and array.shape[-1] == len(env.game.channels):
         return _draw_board(array), [(name, _colour(c)) for c, name in enumerate(env.game.channels)]
     if isinstance(env, PixelPong) and array.shape[-2:] == (SIDE, SIDE):
@@ -195,13 +193,13 @@ def _draw_board(observation: np.ndarray) -> Image.Image:
     return board
 
 
-def _draw_label(words: list[str]) -> Image.Image:
-    """Draws what a player knows, a line each."""
+def _draw_lines(lines: list[str]) -> Image.Image:
+    """Draws lines of text below each other, as large as they fit."""
     picture = Image.new("RGB", (BOARD, BOARD), BACKGROUND)
-    size = min(BOARD / (len(words) + 1), 1.5 * BOARD / max(map(len, words)), 72)
-    for row, word in enumerate(words):
-        middle = (BOARD / 2, BOARD * (row + 1) / (len(words) + 1))
-        ImageDraw.Draw(picture).text(middle, word, INK, ImageFont.load_default(size), anchor="mm")
+    size = min(BOARD / (len(lines) + 1), 1.5 * BOARD / max(map(len, lines)), 72)
+    for row, line in enumerate(lines):
+        middle = (BOARD / 2, BOARD * (row + 1) / (len(lines) + 1))
+        ImageDraw.Draw(picture).text(middle, line, INK, ImageFont.load_default(size), anchor="mm")
     return picture
 
 

@@ -26,6 +26,8 @@ from jaxrl.types import Array, Decision, Input, PyTree, Transition
 
 MOST_SAMPLED = 40
 """Maximum number of frames from which the palette of a video is made."""
+MOST_BYTES = 900_000
+"""A larger video is written again with fewer colours."""
 
 
 Pictures = Sequence[Sequence[np.ndarray]]
@@ -195,7 +197,7 @@ def save_video(
 
 
 def write_gif(draw: Callable[[int], Image.Image], milliseconds: Sequence[int], path: str | Path) -> None:
-    """Writes a GIF that repeats forever, with one palette for all frames.
+    """Writes a GIF that repeats forever, with one palette of 256 colours, or 64 if it becomes large.
 
     Args:
         draw: draws a frame, given its index. All frames have one size.
@@ -207,9 +209,12 @@ def write_gif(draw: Callable[[int], Image.Image], milliseconds: Sequence[int], p
     """
     number = len(milliseconds)
     sample = np.concatenate([np.asarray(draw(i)) for i in range(0, number, -(-number // MOST_SAMPLED))])
-    palette = Image.fromarray(sample).quantize(256)
-    first, *others = (draw(i).quantize(palette=palette, dither=Image.Dither.NONE) for i in range(number))
-    first.save(path, format="GIF", save_all=True, append_images=others, duration=list(milliseconds), loop=0)
+    for colours in (256, 64):
+        palette = Image.fromarray(sample).quantize(colours)
+        first, *others = (draw(i).quantize(palette=palette, dither=Image.Dither.NONE) for i in range(number))
+        first.save(path, format="GIF", save_all=True, append_images=others, duration=list(milliseconds), loop=0)
+        if Path(path).stat().st_size <= MOST_BYTES:
+            break
 
 
 def frame_time(env: Any, observations: PyTree) -> int:

@@ -9,7 +9,7 @@ import jaxrl
 from jaxrl import game_theory
 from jaxrl.arguments import ArgumentError
 from jaxrl.envs.tensor_game import TensorGame
-from jaxrl.game_theory.rules import pot_in
+from jaxrl.game_theory.rules import describe, pot_in
 
 
 def test_games_by_random_players_earn_what_is_exact() -> None:
@@ -87,3 +87,9 @@ def test_the_pot_is_what_a_fold_gives_up(name: str, fold: str) -> None:
             assert pot[0] == pot[1]
     assert checked > 5
     assert pot_in("blotto", "player 1") is None
+    assert describe("blotto", "player 1") == ["player", "1"]
+    assert describe("kuhn_poker", "K") == ["own card K", "pot 1 + 1"]
+    assert describe("kuhn_poker", "Jpb") == ["own card J", "pass, bet", "pot 1 + 2"]
+    assert describe("leduc_poker", "J1 cc Q2") == ["own card J", "call, call", "open card Q", "pot 1 + 1"]
+    seen = ["own card Q", "call, raise, raise, call", "open card K", "call, raise", "pot 5 + 9"]
+    assert describe("leduc_poker", "Q2 crrc K1 cr") == seen

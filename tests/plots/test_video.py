@@ -15,6 +15,7 @@ from jaxrl.arguments import ArgumentError
 from jaxrl.envs import make
 from jaxrl.envs.digits import WORDS
 from jaxrl.networks.glimpses import Glances
+from jaxrl.plots import video
 from jaxrl.plots.palette import BOARD
 from jaxrl.plots.render import PALETTE
 from jaxrl.plots.video import action_text, frame_time, play, save_video
@@ -88,6 +89,15 @@ def test_captions() -> None:
     assert action_text(make("CartPole-v1")[0], np.int32(1)) == "action right"
     assert action_text(None, np.int32(7)) == "action 7"
     assert action_text(None, np.array([0.123, -2.0])) == "action 0.12 -2.00"
+
+
+@pytest.mark.parametrize(("most", "colours"), [(10**6, range(65, 257)), (0, range(2, 65))])
+def test_a_large_video_has_fewer_colours(most: int, colours: range, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(video, "MOST_BYTES", most)
+    shades = np.arange(192, dtype=np.uint8).reshape(8, 8, 3)
+    video.write_gif(lambda _: Image.fromarray(shades).resize((64, 64)), [10], tmp_path / "video.gif")
+    with Image.open(tmp_path / "video.gif") as picture:
+        assert len(picture.convert("RGB").getcolors() or []) in colours
 
 
 def test_a_video_needs_a_step(tmp_path: Path) -> None:
