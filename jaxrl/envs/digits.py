@@ -96,6 +96,10 @@ class DigitImages(Environment):
         """The action that goes on, or earns the reward, int32 `[...]`."""
         return _next_action(self._of(state.key, "answer"), state.time)
 
+    def domain(self, state: DigitsState) -> Array:
+        """The index of the image's domain, int32 `[...]`."""
+        return self._of(state.key, "domain")
+
     def encode(self, state: DigitsState) -> Array:
         """The image, four pixels in a word."""
         image = self._of(state.key, "image")
@@ -176,7 +180,8 @@ class Digits(DigitImages):
 
     def describe_rules(self, params: Any) -> str:
         what = f"{self.images}{' held out' * self.held_out}, {self.size} × {self.size}"
-        return f"{what}, clutter {self.clutter}, {self.domains} domain{'s' * (self.domains > 1)}"
+        domains = "1 domain" if self.domains == 1 else f"{self.domains} domains, where digits have other names"
+        return f"{what}, clutter {self.clutter}, {domains}"
 
     def draw(self, key: Array, part: Part = "test") -> Drawn:
         glyphs = load_glyphs(self.images, "held out" if self.held_out and part == "test" else part)

@@ -11,7 +11,7 @@ from PIL import Image
 
 from jaxrl.arguments import ArgumentError
 from jaxrl.envs import Environment, HostEnvironment, HostError, MultiAgentEnvironment, rollout
-from jaxrl.envs.digits import DigitImages
+from jaxrl.envs.digits import DOMAINS, DigitImages
 from jaxrl.envs.game import GameEnvironment
 from jaxrl.envs.grid_world import GridWorld
 from jaxrl.envs.rollout import host_rollout
@@ -116,18 +116,20 @@ def _play_digits(
     def act(given: Input, key: Array) -> Decision:
         decision = policy(given, key)
         decision = decision if isinstance(decision, Decision) else Decision(decision)
-        return decision._replace(extras=(decision.extras, env.right_action(given.env_states)))
+        right, domain = env.right_action(given.env_states), env.domain(given.env_states)
+        return decision._replace(extras=(decision.extras, right, domain))
 
     rolled = jax.jit(lambda key: rollout(env, act, key, num_steps, 1, env_params, memory))(key)
     trajectory = jax.device_get(rolled)
-    kept, right = trajectory.extras
-    pictures = []
+    kept, right, domain = trajectory.extras
+    pictures, has_domains = [], getattr(env, "domains", 1) > 1
     for t, image in enumerate(trajectory.observation[:, 0]):
         said, is_right = (action_name(env, x[t, 0]) for x in (trajectory.action, right))
         looks = jax.tree.map(lambda x, t=t: x[t, 0], kept) if isinstance(kept, Glances) else None
         names = [action_name(env, x) for x in looks.answers] if looks else [said]
         places = looks.places if looks else np.zeros((0, 2))
-        seen = [draw_look(image, places[: i + 1], f"says {name}, is {is_right}") for i, name in enumerate(names)]
+        where = f"{DOMAINS[domain[t, 0]]}: " if has_domains else ""
+        seen = [draw_look(image, places[: i + 1], f"{where}says {name}, is {is_right}") for i, name in enumerate(names)]
         pictures.append([*seen, seen[-1]])
     return trajectory._replace(extras=()), pictures
 

@@ -13,7 +13,7 @@ from PIL.GifImagePlugin import GifImageFile
 from jaxrl import Decision, Transition
 from jaxrl.arguments import ArgumentError
 from jaxrl.envs import make
-from jaxrl.envs.digits import WORDS
+from jaxrl.envs.digits import DOMAINS, WORDS
 from jaxrl.networks.glimpses import Glances
 from jaxrl.plots import video
 from jaxrl.plots.palette import BOARD
@@ -163,6 +163,17 @@ def test_a_video_of_digits_shows_every_glimpse_what_is_said_and_what_is_right(tm
     assert [duration for _, duration in frames] == [400, 400, 800] * 4
     shades = [shade for i in range(4) for shade in (60 * i + 30, 60 * i + 60, 60 * i + 60)]
     assert [shade for shade, _ in frames] == pytest.approx(shades, abs=8)
+
+
+def test_a_video_of_digits_says_in_which_domain_they_have_their_names(monkeypatch) -> None:
+    env, env_params = make("Digits", domains=3)
+    drawn: list[str] = []
+    monkeypatch.setattr("jaxrl.plots.video.draw_look", lambda image, places, words: drawn.append(words))
+    asked = lambda _, given, key: env.domain(given.env_states)  # noqa: E731
+    trajectory, _ = play(env, env_params, asked, (), (), jax.random.key(0), 8)
+    domains = [DOMAINS[domain] for domain in trajectory.action[:, 0]]
+    assert [words.split(",")[0] for words in drawn] == [f"{x}: says {DOMAINS.index(x)}" for x in domains]
+    assert set(domains) == set(DOMAINS)
 
 
 def test_captions_say_words(monkeypatch) -> None:
