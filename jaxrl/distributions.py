@@ -45,9 +45,16 @@ class Categorical(NamedTuple):
 
     def sample(self, key: Array) -> Array:
         """Samples by inversion, with one uniform number for each observation; never draws a masked action."""
-        cumulative = jnp.cumsum(jax.nn.softmax(self.logits), axis=-1)
+        probs = jax.nn.softmax(self.logits)
+        cumulative = jnp.cumsum(probs, axis=-1)
         uniform = jax.random.uniform(key, self.logits.shape[:-1], jnp.float32) * cumulative[..., -1]
-        return (cumulative <= uniform[..., None]).sum(-1, dtype=jnp.int32)
+        # The sum of hundreds of numbers may grow by rounding at a masked action too. So the first action counts whose
+        # sum exceeds the number, of those with a probability; if none does, the last one of them.
+        number = probs.shape[-1]
+        column = jnp.arange(number, dtype=jnp.int32)
+        rank = jnp.where(cumulative > uniform[..., None], column, 2 * number - column)
+        chosen = jnp.where(probs > 0, rank, 2 * number).min(-1)
+        return jnp.where(chosen < number, chosen, 2 * number - chosen)
 
     def mode(self) -> Array:
         return jnp.argmax(self.logits, axis=-1).astype(jnp.int32)
