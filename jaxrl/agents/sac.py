@@ -30,6 +30,7 @@ from jaxrl.arguments import ArgumentError, check_kind
 from jaxrl.distributions import Distribution
 from jaxrl.networks.network import Network, check_network, initial_params
 from jaxrl.ops import linear_decay, weighted_mean
+from jaxrl.ops.bootstrapping import discounted
 from jaxrl.types import Agent, Array, Box, Decision, Input, Mean, Metrics, PyTree, Sample
 from jaxrl.xla.threefry import inline
 
@@ -186,7 +187,7 @@ def soft_targets(parts: _Parts, state: SACState, batch: Sample, key: Array) -> t
     following = parts.actor.apply(state.params.actor, last.next_observation)
     actions, log_probs = following.sample_and_log_prob(key)
     q = critic_values(parts.critic, state.target_critics, last.next_observation, actions).min(0)
-    return reward + discount_t * (q - jnp.exp(state.params.log_temperature) * log_probs), first
+    return reward + discounted(discount_t, q - jnp.exp(state.params.log_temperature) * log_probs), first
 
 
 def entropy_target(hparams: SACHparams, action_space: Box) -> Array:

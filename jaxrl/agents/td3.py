@@ -28,6 +28,7 @@ from jaxrl.agents.twin_critics import (
 from jaxrl.arguments import ArgumentError, check_kind
 from jaxrl.networks.network import Network, check_network, initial_params
 from jaxrl.ops import weighted_mean
+from jaxrl.ops.bootstrapping import discounted
 from jaxrl.types import Agent, Array, Box, Decision, Input, Mean, Metrics, PyTree, Sample
 from jaxrl.xla.threefry import inline
 
@@ -185,7 +186,7 @@ def smoothed_targets(parts: _Parts, state: TD3State, batch: Sample, key: Array) 
     noise = jnp.clip(noise, -hparams.target_noise_clip, hparams.target_noise_clip)
     actions = with_noise(actions, noise, parts.action_space)
     q = critic_values(parts.critic, target.critics, last.next_observation, actions).min(0)
-    return reward + discount_t * q, first
+    return reward + discounted(discount_t, q), first
 
 
 def with_noise(actions: Array, noise: Array, action_space: Box) -> Array:
