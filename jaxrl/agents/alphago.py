@@ -19,12 +19,11 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 from annotated_types import Ge, Gt, Interval
 
 from jaxrl.agents.behaviour_cloning import BehaviourCloningHparams, behaviour_cloning
 from jaxrl.agents.minibatches import check_rollout, merge_time
-from jaxrl.agents.optimizers import Optimizer, adam, check_optimizer, learning_rate_at
+from jaxrl.agents.optimizers import Optimizer, check_optimizer, default_optimizer
 from jaxrl.agents.policy_gradient import PolicyGradientState, gradient_step
 from jaxrl.agents.reinforce import first_episode
 from jaxrl.arguments import ArgumentError, check, check_kind
@@ -104,11 +103,6 @@ class _Parts(NamedTuple):
     game: BoardGame
     config: AlphaGoConfig
     optimizer: Optimizer
-
-
-def default_optimizer(hparams: AlphaGoHparams, env_steps: Array) -> optax.GradientTransformation:
-    """Adam after a clip of the gradient's norm."""
-    return adam(learning_rate_at(hparams, env_steps), hparams.max_grad_norm)
 
 
 def alphago(

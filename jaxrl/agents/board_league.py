@@ -30,8 +30,7 @@ from jaxrl.agents.league import (
     start_anew,
 )
 from jaxrl.agents.minibatches import apply_in_chunks, check_rollout, merge_time
-from jaxrl.agents.optimizers import adam, learning_rate_at
-from jaxrl.agents.policy_gradient import PolicyGradientState, gradient_step
+from jaxrl.agents.policy_gradient import PolicyGradientState, default_optimizer, gradient_step
 from jaxrl.agents.ppo import PPOHparams, ppo_loss
 from jaxrl.agents.reinforce import first_episode
 from jaxrl.arguments import ArgumentError, check_kind
@@ -147,11 +146,7 @@ def board_league(network: Network, config: BoardLeagueConfig | None = None) -> A
 def _begin(network: Network, hparams: BoardLeagueHparams, observation: PyTree, keys: Array) -> tuple[PyTree, PyTree]:
     """Parameters and states of the optimizer of new learners, one for each key `[L]`."""
     params = jax.vmap(lambda key: initial_params(network, key, observation))(keys)
-    return params, jax.vmap(_optimizer(hparams, jnp.float32(0)).init)(params)
-
-
-def _optimizer(hparams: BoardLeagueHparams, env_steps: Array) -> Any:
-    return adam(learning_rate_at(hparams, env_steps), hparams.max_grad_norm, eps=1e-5)
+    return params, jax.vmap(default_optimizer(hparams, jnp.float32(0)).init)(params)
 
 
 def _init(
@@ -243,7 +238,7 @@ def _learn(
     data = merge_time((batch.observation, batch.legal, batch.action, played.log_prob, returns - values, returns))
     own = played.learns.reshape(-1)
     order, count = jnp.argsort(~own, stable=True), own.sum(dtype=jnp.uint32)
-    optimizer = _optimizer(hparams, env_steps)
+    optimizer = default_optimizer(hparams, env_steps)
 
     def step(learner: PolicyGradientState, key: Array) -> tuple[PolicyGradientState, Metrics]:
         rows = order[draw_below(key, config.batch_size, count, own.size)]

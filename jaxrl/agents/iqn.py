@@ -21,7 +21,7 @@ import numpy as np
 from annotated_types import Interval
 
 from jaxrl import ops
-from jaxrl.agents.action_values import td_error
+from jaxrl.agents.action_values import td_error, value_of
 from jaxrl.agents.dqn import DQNState, RainbowHparams, default_optimizer, gradient_step, n_step
 from jaxrl.agents.optimizers import Optimizer, check_optimizer
 from jaxrl.agents.value_based import check_outputs, epsilon_greedy_agent
@@ -115,8 +115,8 @@ def iqn(
             )
             q_tm1 = quantiles_tm1.mean(-1)
             errors = jax.vmap(td_error)(q_tm1, *step, quantiles_t.mean(-1), q_t_selector)
-            q_a = jnp.take_along_axis(q_tm1, first.action[:, None], axis=1)
-            return (batch.weights * losses).mean(), (errors, ops.weighted_mean(q_a[:, 0], batch.weights))
+            q_a = value_of(q_tm1, first.action)
+            return (batch.weights * losses).mean(), (errors, ops.weighted_mean(q_a, batch.weights))
 
         return gradient_step(state, loss, optimizer, env_steps)
 

@@ -23,12 +23,11 @@ from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 from annotated_types import Ge, Gt, Interval
 
 from jaxrl import ops
 from jaxrl.agents.alphazero import SearchConfig, run_search, symmetric
-from jaxrl.agents.optimizers import Optimizer, adam, check_optimizer, learning_rate_at
+from jaxrl.agents.optimizers import Optimizer, check_optimizer, default_optimizer
 from jaxrl.agents.policy_gradient import PolicyGradientState, Updated, gradient_step, next_values
 from jaxrl.agents.recurrent_dqn import n_step_targets
 from jaxrl.arguments import ArgumentError, check, check_kind
@@ -94,11 +93,6 @@ class Targets(NamedTuple):
     values: Array
     rewards: Array
     known: Array
-
-
-def default_optimizer(hparams: MuZeroHparams, env_steps: Array) -> optax.GradientTransformation:
-    """Adam after a clip of the gradient's norm."""
-    return adam(learning_rate_at(hparams, env_steps), hparams.max_grad_norm)
 
 
 def muzero(

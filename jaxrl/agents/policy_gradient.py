@@ -41,7 +41,7 @@ class PolicyGradientHparams:
 
 
 class PolicyGradientState(NamedTuple):
-    """The network's parameters, Adam's state, and the hyperparameters, an instance of `PolicyGradientHparams`."""
+    """The network's parameters, the optimizer's state, and the hyperparameters."""
 
     params: PyTree
     opt_state: optax.OptState

@@ -20,6 +20,7 @@ import optax
 from annotated_types import Ge, Interval
 
 from jaxrl import ops
+from jaxrl.agents.action_values import value_of
 from jaxrl.agents.minibatches import MinibatchConfig, apply_in_chunks, check_rollout, learn_in_minibatches, merge_time
 from jaxrl.agents.optimizers import Optimizer, check_optimizer, learning_rate_at, nan_if_too_large, radam
 from jaxrl.agents.value_based import ValueBasedHparams, check_outputs, epsilon_at, epsilon_greedy_agent
@@ -41,7 +42,7 @@ class PQNHparams(ValueBasedHparams):
 
 
 class PQNState(NamedTuple):
-    """The network's parameters, RAdam's state, and the hyperparameters."""
+    """The network's parameters, the optimizer's state, and the hyperparameters."""
 
     params: PyTree
     opt_state: optax.OptState
@@ -123,5 +124,5 @@ def regression_loss(
     params: PyTree, network: Network, observations: PyTree, actions: Array, returns: Array
 ) -> tuple[Array, Array]:
     """The mean of ½ (G − Q(s, a))² over a minibatch, and the mean of Q(s, a)."""
-    q = jnp.take_along_axis(network.apply(params, observations), actions[:, None], axis=1)[:, 0]
+    q = value_of(network.apply(params, observations), actions)
     return ops.l2_loss(returns - q).mean(), q.mean()
