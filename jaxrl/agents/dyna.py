@@ -20,6 +20,7 @@ import jax.numpy as jnp
 from annotated_types import Ge, Interval
 
 from jaxrl.agents.dynamics import Dynamics, DynamicsConfig, DynamicsHparams, DynamicsState, dynamics
+from jaxrl.agents.wrapping import around
 from jaxrl.arguments import ArgumentError, check, check_kind
 from jaxrl.types import Agent, Array, Box, Discrete, Hparams, Input, Metrics, PyTree, Sample, StateT, Transition
 from jaxrl.xla.threefry import inline
@@ -88,14 +89,13 @@ def dyna(
         weights = model.weigh(weights_key, len(decision.action))
         return decision._replace(extras=(weights, decision.extras))
 
-    outputs, other = agent.outputs, agent
-    return Agent(
-        init,
-        act,
-        policy=lambda state, *inputs: other.policy(state.agent, *inputs),
+    return around(
+        agent,
+        lambda state: state.agent,
+        init=init,
         update=partial(_update, agent, model, config),
-        constants=agent.constants,
-        outputs=None if outputs is None else lambda state, x: outputs(state.agent, x),
+        act=act,
+        prepare=lambda state, transitions: transitions.extras,
     )
 
 
