@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from annotated_types import Ge, Gt, Interval
+from jax.typing import ArrayLike
 
 from jaxrl import ops
 from jaxrl.agents.minibatches import merge_time
@@ -116,18 +117,18 @@ def _prepare(state: PolicyGradientState, transitions: Transition) -> PyTree:
     return policies, value_targets(transitions, values, state.hparams.value_lambda)
 
 
-def value_targets(transitions: Transition, values: Array, value_lambda: Array) -> Array:
+def value_targets(transitions: Transition, values: Array, value_lambda: ArrayLike) -> Array:
     """λ-returns `[T, N]` of games in which the players take turns, each for who moves.
 
     Args:
         transitions: moves `[T, N]`, with rewards for who moves.
         values: of the positions before them, `[T, N]`. Games that go on after the last row take the last one.
-        value_lambda: λ, scalar.
+        value_lambda: λ, scalar or `[T, N]`.
     """
     discount = jnp.where(transitions.terminated, 0.0, -1.0)
     following = jnp.concatenate([values[1:], -values[-1:]])
-    returns = jax.vmap(partial(ops.lambda_returns, lambda_=value_lambda), in_axes=1, out_axes=1)
-    return returns(transitions.reward, discount, following)
+    value_lambda = jnp.broadcast_to(value_lambda, values.shape)
+    return jax.vmap(ops.lambda_returns, in_axes=1, out_axes=1)(transitions.reward, discount, following, value_lambda)
 
 
 def _search(

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 from annotated_types import Interval
 from jax.typing import ArrayLike
 
-from jaxrl import ops
+from jaxrl.agents.alphazero import value_targets
 from jaxrl.agents.league import (
     LeagueSizes,
     Matchmaking,
@@ -209,10 +209,7 @@ def with_itself(config: BoardLeagueConfig, state: BoardLeagueState, size: int) -
 
 
 def game_returns(batch: Transition, values: Array, learns: Array, lambda_: ArrayLike) -> Array:
-    """λ-returns `[T, N]` of games in which players take turns, each for who moves.
-
-    Only values where one learns count, since those of other moves are of another player's. Games that go on after the
-    last row take its value.
+    """`value_targets` of which only values where one learns count, since those of other moves are another player's.
 
     Args:
         batch: moves `[T, N]`, with rewards for who moves.
@@ -220,11 +217,8 @@ def game_returns(batch: Transition, values: Array, learns: Array, lambda_: Array
         learns: bool `[T, N]`.
         lambda_: scalar.
     """
-    discount = jnp.where(batch.terminated, 0.0, -1.0)
-    following = jnp.concatenate([values[1:], -values[-1:]])
     counts = jnp.concatenate([learns[1:], jnp.ones_like(learns[:1])])
-    returns = jax.vmap(ops.lambda_returns, in_axes=1, out_axes=1)
-    return returns(batch.reward, discount, following, jnp.where(counts, lambda_, 1.0))
+    return value_targets(batch, values, jnp.where(counts, lambda_, 1.0))
 
 
 def _learn(

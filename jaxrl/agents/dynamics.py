@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import optax
 from annotated_types import Gt, Interval, MinLen
 
-from jaxrl.agents.normalised import Statistics, add_observations, no_statistics, normalise
+from jaxrl.agents.normalised import Statistics, add_observations, deviation_of, no_statistics, normalise
 from jaxrl.agents.optimizers import TINY, nan_if_too_large
 from jaxrl.arguments import ArgumentError
 from jaxrl.networks.ensemble import Ensemble, ProbabilisticNetwork, bootstrap_weights, ensemble_loss
@@ -122,7 +122,7 @@ class Dynamics(NamedTuple):
         (value, nll), grads = jax.value_and_grad(loss, has_aux=True)(state.params)
         updates, opt_state = _optimizer(hparams).update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
-        nll = nll + jnp.log(_deviation(targets)).sum()
+        nll = nll + jnp.log(deviation_of(targets)).sum()
         metrics = {"model_loss": nan_if_too_large(value, grads), "model_nll": nll}
         return DynamicsState(params, opt_state, inputs, targets), {k: Mean.of(v) for k, v in metrics.items()}
 
@@ -139,7 +139,7 @@ class Dynamics(NamedTuple):
         prediction = self.ensemble.apply(state.params, x)
         noise = jax.random.normal(drawn_once(key), prediction.mean.shape, jnp.float32)
         y = prediction.mean + jnp.exp(0.5 * prediction.log_variance) * noise
-        change = state.targets.mean + _deviation(state.targets) * y
+        change = state.targets.mean + deviation_of(state.targets) * y
         return Step(observations + change[..., :-1], change[..., -1], jax.nn.sigmoid(-prediction.termination))
 
 
@@ -166,11 +166,6 @@ def _targets(batch: Transition) -> Array:
     """The change of the observation, and the reward, `[B, F + 1]`."""
     change = batch.next_observation - batch.observation
     return jnp.concatenate([change, batch.reward[..., None]], axis=-1)
-
-
-def _deviation(seen: Statistics) -> Array:
-    """As in `normalise`; 1 before the first transition."""
-    return jnp.where(seen.count > 0, jnp.sqrt(seen.squares / jnp.maximum(seen.count, 1.0) + 1e-8), 1.0)
 
 
 def _optimizer(hparams: DynamicsHparams) -> optax.GradientTransformation:

@@ -93,9 +93,14 @@ def normalise(x: Array, seen: Statistics | None, limit: float) -> Array:
     """Observations `[..., *observation]` with mean 0 and standard deviation 1, clipped to [-limit, limit]."""
     if seen is None:
         return x
-    deviation = jnp.sqrt(seen.squares / jnp.maximum(seen.count, 1.0) + 1e-8)  # as in gymnasium
-    scaled = (x - seen.mean) / deviation
+    scaled = (x - seen.mean) / deviation_of(seen)
     return jnp.where(seen.count > 0, jnp.clip(scaled, -limit, limit), x)
+
+
+def deviation_of(seen: Statistics) -> Array:
+    """The standard deviation, `[*observation]`; 1 before the first observation."""
+    deviation = jnp.sqrt(seen.squares / jnp.maximum(seen.count, 1.0) + 1e-8)  # as in gymnasium
+    return jnp.where(seen.count > 0, deviation, 1.0)
 
 
 def add_observations(x: Array, seen: Statistics | None) -> Statistics | None:

@@ -30,6 +30,7 @@ from jaxrl import game_theory
 from jaxrl.agents.game_tables import log_of, measure, table_agent
 from jaxrl.agents.minibatches import check_rollout
 from jaxrl.agents.optimizers import adam, nan_if_too_large
+from jaxrl.agents.reinforce import first_episode
 from jaxrl.arguments import check, check_kind
 from jaxrl.distributions import masked
 from jaxrl.game_theory import Game
@@ -197,8 +198,7 @@ def sample_experience(game: Game, batch: Transition, values: Array, past: Array)
     An advantage is the outcome of the game minus the value V(I) of the set, `values` `[I]`.
     """
     number = batch.reward.shape[1]
-    ends = batch.terminated.astype(jnp.int32)
-    first = jnp.cumsum(ends, axis=0) == ends  # up to the first end and with it
+    first = first_episode(batch)
     sign = jnp.where(batch.observation >= game.num_sets[0], -1.0, 1.0)
     outcome = (first * batch.terminated * sign * batch.reward).sum(0)  # what the first player wins, [N]
     learns = learns_in(game, past, jnp.arange(number), number, batch.observation)
