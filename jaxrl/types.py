@@ -60,6 +60,10 @@ class Unit(NamedTuple):
     column: str
     words: str
 
+    def place(self, steps: int) -> str:
+        """Where in a run something happened, such as "environment step 100"."""
+        return f"{self.words.removesuffix('s')} {steps}"
+
 
 ENV_STEPS = Unit("env_steps", "environment steps")
 GRADIENT_STEPS = Unit("gradient_steps", "gradient steps")
@@ -279,6 +283,10 @@ class Trainer(NamedTuple, Generic[StateT]):
     constants: PyTree = ()
     unit: Unit = ENV_STEPS
     stages: Any = None
+
+    def steps_at(self, iteration: Any) -> Any:
+        """Steps of one agent after so many iterations, an int or an array of them."""
+        return self.warmup_steps + iteration * self.steps_per_iteration
 
     @property
     def on_host(self) -> bool:
