@@ -27,10 +27,10 @@ class Shown(NamedTuple):
     decisions: Any
 
 
-def show_test_images(agent: Agent, env: Any, agent_states: PyTree, directory: Path, number: int = NUMBER) -> Shown:
+def show_test_images(agent: Agent, env: Any, agent_states: PyTree, directory: Path) -> Shown:
     """Shows new images to agents, whose states are `[A]`; a function of the run's seed."""
     image_key, policy_key = jax.random.split(key_of(directory))
-    keys = jax.random.split(image_key, (number // CHUNK, CHUNK))
+    keys = jax.random.split(image_key, (NUMBER // CHUNK, CHUNK))
 
     @jax.jit
     def show(agent_states: PyTree) -> tuple[Drawn, Decision]:
