@@ -49,6 +49,15 @@ def total(metrics: Metrics) -> Metrics:
     return jax.tree.map(lambda x: x.sum(dtype=x.dtype), metrics)
 
 
+def select_rows(mask: Array | np.ndarray, x: PyTree, y: PyTree) -> PyTree:
+    """Leaves `[*mask.shape, ...]` with the rows of `x` where a mask, bool, is True, and else those of `y`."""
+
+    def select(x: Array, y: Array) -> Array:
+        return jnp.where(mask.reshape(*mask.shape, *(1,) * (x.ndim - mask.ndim)), x, y)
+
+    return jax.tree.map(select, x, y)
+
+
 class Unit(NamedTuple):
     """The steps that a trainer counts.
 

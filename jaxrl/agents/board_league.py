@@ -25,7 +25,6 @@ from jaxrl.agents.league import (
     Matchmaking,
     against_learners,
     check_league,
-    choose,
     pfsp_weights,
     start_anew,
 )
@@ -37,7 +36,7 @@ from jaxrl.arguments import ArgumentError, check_kind
 from jaxrl.distributions import Categorical, Distribution, masked, restricted
 from jaxrl.networks.network import Network, check_network, initial_params
 from jaxrl.replay.sampling import draw_below
-from jaxrl.types import Agent, Array, Decision, Input, Mean, Metrics, PyTree, Transition
+from jaxrl.types import Agent, Array, Decision, Input, Mean, Metrics, PyTree, Transition, select_rows
 from jaxrl.xla.threefry import inline
 
 KEPT = 0.99
@@ -272,7 +271,7 @@ def _update(
     anew = due & start_anew(config, hparams.restart_probability, draw_key)
     observation = jax.tree.map(lambda x: x[0, 0], batch.observation)
     fresh = _begin(network, hparams, observation, jax.random.split(begin_key, learners))
-    params, opt_state = choose(anew, fresh, (state.params, state.opt_state))
+    params, opt_state = select_rows(anew, fresh, (state.params, state.opt_state))
     updates = jnp.where(anew, 0, state.updates)
     points, games = (jnp.where(anew[:, None], 0, x) for x in (state.points, state.games))
     state = state._replace(params=params, opt_state=opt_state, updates=updates, points=points, games=games)
@@ -318,7 +317,7 @@ def matched(config: BoardLeagueConfig, state: BoardLeagueState, key: Array) -> B
     drawn = jax.random.categorical(draw_key, jnp.log(weights)[:, None], shape=shape).astype(jnp.int32)
 
     def gather(own: Array, copies: Array) -> Array:
-        return jnp.where(is_learner.reshape(*shape, *(1,) * (own.ndim - 1)), own[target][:, None], copies[drawn])
+        return select_rows(is_learner, own[target][:, None], copies[drawn])
 
     met = jnp.where(is_learner, -1, drawn)
     return state._replace(opponents=jax.tree.map(gather, state.params, state.copies), met=met)
