@@ -26,7 +26,7 @@ from jaxrl.agents.minibatches import check_rollout, merge_time
 from jaxrl.agents.optimizers import Optimizer, check_optimizer, default_optimizer
 from jaxrl.agents.policy_gradient import PolicyGradientState, gradient_step
 from jaxrl.agents.reinforce import first_episode
-from jaxrl.arguments import ArgumentError, check, check_kind
+from jaxrl.arguments import ArgumentError, check_config, check_kind
 from jaxrl.distributions import Categorical, Distribution, masked
 from jaxrl.games import BoardGame
 from jaxrl.networks.network import Network, check_network, initial_params
@@ -134,13 +134,11 @@ def alphago(
     Raises:
         ArgumentError: an argument is of the wrong kind; from `act`, the environments are no multiple of twice the pool.
     """
-    config = config or AlphaGoConfig()
     check_network(network)
     check_network(fast)
     check_optimizer(optimizer)
     check_kind("game", game, BoardGame)
-    check_kind("config", config, AlphaGoConfig)
-    check(config)
+    config = check_config(config or AlphaGoConfig(), AlphaGoConfig)
     parts = _Parts(network, fast, game, config, optimizer)
 
     def outputs(state: AlphaGoState, observations: PyTree) -> Distribution:

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from annotated_types import Gt, Interval
 
 from jaxrl.agents.wrapping import around
-from jaxrl.arguments import check, check_kind
+from jaxrl.arguments import check_config, check_kind
 from jaxrl.games import BoardGame, play_match, random_openings
 from jaxrl.types import Agent, Array, Hparams, Mean, Metrics, PyTree, Sample, StateT, Trainer, TrainState
 
@@ -81,10 +81,8 @@ def gate(
     Raises:
         ArgumentError: an argument is of the wrong kind or out of bounds.
     """
-    config = config or GateConfig()
     check_kind("game", game, BoardGame)
-    check_kind("config", config, GateConfig)
-    check(config)
+    config = check_config(config or GateConfig(), GateConfig)
     pairs = -(-config.gate_games // 2)
 
     def play(state: GatedState, key: Array) -> Array:

@@ -25,7 +25,7 @@ from jaxrl import ops
 from jaxrl.agents.minibatches import merge_time
 from jaxrl.agents.optimizers import Optimizer, check_optimizer, default_optimizer
 from jaxrl.agents.policy_gradient import PolicyGradientState, Updated, gradient_step
-from jaxrl.arguments import check, check_kind
+from jaxrl.arguments import check_config, check_kind
 from jaxrl.distributions import Distribution, masked
 from jaxrl.games import BoardGame
 from jaxrl.networks.network import Network, check_network, initial_params
@@ -82,12 +82,10 @@ def alphazero(
     Raises:
         ArgumentError: an argument is of the wrong kind.
     """
-    config = config or SearchConfig()
     check_network(network)
     check_optimizer(optimizer)
     check_kind("game", game, BoardGame)
-    check_kind("config", config, SearchConfig)
-    check(config)
+    config = check_config(config or SearchConfig(), SearchConfig)
 
     def init(key: Array, hparams: AlphaZeroHparams, observation: PyTree) -> PolicyGradientState:
         check_kind("hparams", hparams, AlphaZeroHparams)

@@ -23,7 +23,7 @@ from jaxrl import ops
 from jaxrl.agents.behaviour_cloning import BehaviourCloningHparams
 from jaxrl.agents.optimizers import Optimizer, check_optimizer, default_optimizer
 from jaxrl.agents.policy_gradient import PolicyGradientState, Updated, gradient_step
-from jaxrl.arguments import check, check_kind
+from jaxrl.arguments import check_config, check_kind
 from jaxrl.distributions import Categorical
 from jaxrl.networks.caption_network import Attend, CaptionNetwork, Read
 from jaxrl.networks.network import check_network, initial_params
@@ -69,8 +69,7 @@ def captioning(
         ArgumentError: not a network, or fewer than 2 samples; from `update`, not a sample.
     """
     check_network(network)
-    check_kind("config", config, CaptioningConfig)
-    check(config)
+    check_config(config, CaptioningConfig)
     check_optimizer(optimizer)
 
     def init(key: Array, hparams: CaptioningHparams, observation: PyTree) -> PolicyGradientState:

@@ -21,7 +21,7 @@ from annotated_types import Ge, Interval
 
 from jaxrl.agents.dynamics import Dynamics, DynamicsConfig, DynamicsHparams, DynamicsState, dynamics
 from jaxrl.agents.wrapping import around
-from jaxrl.arguments import ArgumentError, check, check_kind
+from jaxrl.arguments import ArgumentError, check_config, check_kind
 from jaxrl.types import Agent, Array, Box, Discrete, Hparams, Input, Metrics, PyTree, Sample, StateT, Transition
 from jaxrl.xla.threefry import inline
 
@@ -73,8 +73,7 @@ def dyna(
         ArgumentError: observations are no vector of numbers, or a size is out of bounds; from `update`, a batch is no
             multiple of the ensemble, or says which actions are legal.
     """
-    check_kind("config", config, DynaConfig)
-    check(config)
+    check_config(config, DynaConfig)
     model = dynamics(observation, action_space, config)
 
     def init(key: Array, hparams: Hparams, observation: PyTree) -> DynaState:

@@ -27,7 +27,7 @@ from jaxrl.agents.optimizers import TINY, Optimizer, adam, check_optimizer
 from jaxrl.agents.policy_gradient import PolicyGradientState, gradient_step
 from jaxrl.agents.ppo import PPOHparams
 from jaxrl.agents.wrapping import around
-from jaxrl.arguments import ArgumentError, check, check_kind
+from jaxrl.arguments import ArgumentError, check_config, check_kind
 from jaxrl.networks.network import Network, as_features, check_network, check_observation, initial_params, num_states_of
 from jaxrl.replay.datasets import check_dataset, num_actions_seen
 from jaxrl.types import Agent, Array, Box, Discrete, Mean, Metrics, PyTree, StateT, Transition, same_extras, total
@@ -153,9 +153,7 @@ def gail(
         ArgumentError: an argument is of the wrong kind, or the dataset is none of this environment; from `init`,
             hyperparameters of another kind, or outputs that are no logits; from `update`, not a rollout.
     """
-    config = config or GAILConfig()
-    check_kind("config", config, GAILConfig)
-    check(config)
+    config = check_config(config or GAILConfig(), GAILConfig)
     check_network(network)
     check_optimizer(optimizer)
     check_observation(observation)

@@ -25,7 +25,7 @@ from jaxrl.agents.action_values import td_error, value_of
 from jaxrl.agents.dqn import DQNState, RainbowHparams, default_optimizer, gradient_step, n_step
 from jaxrl.agents.optimizers import Optimizer, check_optimizer
 from jaxrl.agents.value_based import check_outputs, epsilon_greedy_agent
-from jaxrl.arguments import check, check_kind
+from jaxrl.arguments import check_config, check_kind
 from jaxrl.distributions import masked
 from jaxrl.networks import Dense
 from jaxrl.networks.network import Network, check_network, initial_params
@@ -82,9 +82,7 @@ def iqn(
     """
     check_network(network)
     check_optimizer(optimizer)
-    config = config or IQNConfig()
-    check_kind("config", config, IQNConfig)
-    check(config)
+    config = check_config(config or IQNConfig(), IQNConfig)
 
     def init(key: Array, hparams: IQNHparams, observation: PyTree) -> DQNState:
         check_kind("hparams", hparams, IQNHparams)

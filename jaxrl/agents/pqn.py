@@ -24,7 +24,7 @@ from jaxrl.agents.action_values import value_of
 from jaxrl.agents.minibatches import MinibatchConfig, apply_in_chunks, check_rollout, learn_in_minibatches, merge_time
 from jaxrl.agents.optimizers import Optimizer, check_optimizer, learning_rate_at, nan_if_too_large, radam
 from jaxrl.agents.value_based import ValueBasedHparams, check_outputs, epsilon_at, epsilon_greedy_agent
-from jaxrl.arguments import check, check_kind
+from jaxrl.arguments import check_config, check_kind
 from jaxrl.distributions import masked
 from jaxrl.networks.network import Network, check_network, initial_params
 from jaxrl.types import Agent, Array, Mean, Metrics, PyTree, Transition
@@ -74,9 +74,7 @@ def pqn(
     """
     check_network(network)
     check_optimizer(optimizer)
-    config = config or MinibatchConfig()
-    check_kind("config", config, MinibatchConfig)
-    check(config)
+    config = check_config(config or MinibatchConfig(), MinibatchConfig)
 
     def init(key: Array, hparams: PQNHparams, observation: PyTree) -> PQNState:
         check_kind("hparams", hparams, PQNHparams)

@@ -25,7 +25,7 @@ from jaxrl.agents.behaviour_cloning import BehaviourCloningHparams
 from jaxrl.agents.minibatches import merge_time
 from jaxrl.agents.optimizers import Optimizer, check_optimizer, default_optimizer
 from jaxrl.agents.policy_gradient import PolicyGradientState, Updated, gradient_step
-from jaxrl.arguments import check, check_kind
+from jaxrl.arguments import check_config, check_kind
 from jaxrl.distributions import Categorical
 from jaxrl.networks.glimpses import Glances, GlimpseNetwork, Looked
 from jaxrl.networks.network import check_network, initial_params
@@ -70,8 +70,7 @@ def recurrent_attention(
         ArgumentError: not a network; an image is smaller than a glimpse; from `update`, not a sample.
     """
     check_network(network)
-    check_kind("config", config, RecurrentAttentionConfig)
-    check(config)
+    check_config(config, RecurrentAttentionConfig)
     check_optimizer(optimizer)
 
     def init(key: Array, hparams: RecurrentAttentionHparams, observation: PyTree) -> PolicyGradientState:

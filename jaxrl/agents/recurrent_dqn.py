@@ -24,7 +24,7 @@ from jaxrl.agents.dqn import DQNState, RainbowHparams, gradient_step
 from jaxrl.agents.minibatches import merge_time
 from jaxrl.agents.optimizers import Optimizer, adam, check_optimizer, learning_rate_at
 from jaxrl.agents.value_based import epsilon_at
-from jaxrl.arguments import ArgumentError, check, check_kind
+from jaxrl.arguments import ArgumentError, check_config, check_kind
 from jaxrl.distributions import epsilon_greedy, masked
 from jaxrl.networks.recurrent import (
     RecurrentNetwork,
@@ -87,9 +87,7 @@ def recurrent_dqn(
             burn-in, or without the memory that `store_memory` needs.
     """
     check_recurrent_network(network)
-    config = config or BurnInConfig()
-    check_kind("config", config, BurnInConfig)
-    check(config)
+    config = check_config(config or BurnInConfig(), BurnInConfig)
     check_optimizer(optimizer)
 
     def init(key: Array, hparams: RecurrentDQNHparams, observation: PyTree) -> DQNState:

@@ -25,7 +25,7 @@ from jaxrl.agents.behaviour_cloning import BehaviourCloningHparams
 from jaxrl.agents.minibatches import merge_time
 from jaxrl.agents.optimizers import Optimizer, check_optimizer, default_optimizer
 from jaxrl.agents.policy_gradient import PolicyGradientState, Updated, gradient_step
-from jaxrl.arguments import ArgumentError, check, check_kind
+from jaxrl.arguments import ArgumentError, check_config, check_kind
 from jaxrl.distributions import Categorical
 from jaxrl.networks.network import Network, check_network, initial_params
 from jaxrl.types import Agent, Array, Decision, Input, PyTree, Sample, Transition
@@ -75,8 +75,7 @@ def routing(
     """
     check_network(router)
     check_network(expert)
-    check_kind("config", config, RoutingConfig)
-    check(config)
+    check_config(config, RoutingConfig)
     check_optimizer(optimizer)
 
     def init(key: Array, hparams: RoutingHparams, observation: PyTree) -> PolicyGradientState:

@@ -31,7 +31,7 @@ from jaxrl.agents.game_tables import log_of, measure, table_agent
 from jaxrl.agents.minibatches import check_rollout
 from jaxrl.agents.optimizers import adam, nan_if_too_large
 from jaxrl.agents.reinforce import first_episode
-from jaxrl.arguments import check, check_kind
+from jaxrl.arguments import check_config, check_kind
 from jaxrl.distributions import masked
 from jaxrl.game_theory import Game
 from jaxrl.game_theory.mirror_descent import annealed
@@ -131,8 +131,7 @@ def self_play_ppo(game: Game, network: Network, config: SelfPlayConfig | None = 
     """
     check_kind("game", game, Game, ", as from jaxrl.game_theory.make_game")
     check_network(network)
-    config = config or SelfPlayConfig()
-    check(config)
+    config = check_config(config or SelfPlayConfig(), SelfPlayConfig)
     seen = game_theory.features(game)
 
     def init(key: Array, hparams: SelfPlayHparams, observation: PyTree) -> SelfPlayState:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from annotated_types import Gt, Interval
 
 from jaxrl import replay
-from jaxrl.arguments import ArgumentError, check, check_kind
+from jaxrl.arguments import ArgumentError, check_config
 from jaxrl.envs import MultiAgentEnvironment, VectorEnv, VectorState, action_space_of, check_resets, vectorize
 from jaxrl.envs.source import Source
 from jaxrl.training.checks import check_is_agent, check_update, init_agent
@@ -133,8 +133,7 @@ def off_policy(agent: Agent[StateT], env: Any, env_params: Any, config: OffPolic
 
 
 def _check_config(config: OffPolicyConfig) -> None:
-    check_kind("config", config, OffPolicyConfig)
-    check(config)
+    check_config(config, OffPolicyConfig)
     if (batch := config.batch_size) > config.replay_capacity:
         rule = f"must be at most {config.replay_capacity}, the capacity of the replay buffer"
         raise ArgumentError("batch_size", rule, batch)

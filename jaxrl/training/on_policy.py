@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from annotated_types import Interval
 
-from jaxrl.arguments import ArgumentError, check, check_kind
+from jaxrl.arguments import ArgumentError, check_config
 from jaxrl.envs import VectorEnv, VectorState, action_space_of, check_resets, vectorize
 from jaxrl.envs.source import Source
 from jaxrl.training.checks import check_is_agent, check_update, init_agent
@@ -52,8 +52,7 @@ def on_policy(agent: Agent[StateT], env: Any, env_params: Any, config: OnPolicyC
             else than `Agent.update` should.
     """
     check_is_agent(agent)
-    check_kind("config", config, OnPolicyConfig)
-    check(config)
+    check_config(config, OnPolicyConfig)
     if agent.whole_episodes and not config.reset_each_rollout:
         rule = "must be True, because this agent needs whole episodes"
         raise ArgumentError("reset_each_rollout", rule, config.reset_each_rollout)
