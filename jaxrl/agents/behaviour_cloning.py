@@ -21,7 +21,7 @@ from jaxrl.agents.optimizers import Optimizer, check_optimizer, default_optimize
 from jaxrl.agents.policy_gradient import PolicyGradientState, Updated, gradient_step
 from jaxrl.arguments import ArgumentError, check_kind
 from jaxrl.distributions import Distribution, restricted
-from jaxrl.networks.network import Network, check_network, initial_params
+from jaxrl.networks.network import Network, check_network, initial_params, output_shapes
 from jaxrl.types import Agent, Array, Decision, Input, PyTree, Sample
 from jaxrl.xla.threefry import inline
 
@@ -61,8 +61,7 @@ def behaviour_cloning(network: Network, optimizer: Optimizer = default_optimizer
     def init(key: Array, hparams: BehaviourCloningHparams, observation: PyTree) -> PolicyGradientState:
         check_kind("hparams", hparams, BehaviourCloningHparams)
         params = initial_params(network, key, observation)
-        two = jax.tree.map(lambda x: jnp.stack([x, x]), observation)
-        given = jax.eval_shape(network.apply, params, two)
+        given = output_shapes(network, params, observation)
         if not hasattr(_policy_of(given), "log_prob"):
             rule = "must return a jaxrl.distributions.Distribution, with or without values"
             raise ArgumentError("network", rule, given, got=type(given).__name__)

@@ -28,7 +28,7 @@ from jaxrl.agents.value_based import check_outputs, epsilon_greedy_agent
 from jaxrl.arguments import check_config, check_kind
 from jaxrl.distributions import masked
 from jaxrl.networks import Dense
-from jaxrl.networks.network import Network, check_network, initial_params
+from jaxrl.networks.network import Network, check_network, initial_params, output_shapes
 from jaxrl.precision import single
 from jaxrl.types import Agent, Array, Metrics, PyTree, Sample
 from jaxrl.xla.threefry import inline
@@ -126,7 +126,7 @@ def init_quantiles(network: Network, num_actions: int, key: Array, observation: 
     features_key, embedding_key, joint_key = jax.random.split(key, 3)
     features = initial_params(network, features_key, observation)
     check_outputs(network, features, observation, (), "features")
-    size = jax.eval_shape(network.apply, features, jax.tree.map(lambda x: x[None], observation)).shape[1]
+    size = output_shapes(network, features, observation).shape[1]
     embedding = Dense(size).init(embedding_key, jnp.zeros((NUM_COSINES, 1)))
     joint = Dense(num_actions).init(joint_key, jnp.zeros((size, 1)))
     return single({"features": features, "embedding": embedding, "joint": joint})

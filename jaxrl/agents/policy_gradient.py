@@ -16,7 +16,7 @@ from jaxrl.agents.minibatches import apply_in_chunks, merge_time
 from jaxrl.agents.optimizers import Optimizer, adam, check_optimizer, learning_rate_at, nan_if_too_large
 from jaxrl.arguments import ArgumentError, check_kind
 from jaxrl.distributions import Distribution, restricted
-from jaxrl.networks.network import Network, check_network, initial_params
+from jaxrl.networks.network import Network, check_network, initial_params, output_shapes
 from jaxrl.types import Agent, Array, Decision, Input, Mean, Metrics, PyTree, Transition
 from jaxrl.xla.threefry import inline
 
@@ -77,7 +77,7 @@ def policy_gradient_agent(
     def init(key: Array, hparams: PolicyGradientHparams, observation: PyTree) -> PolicyGradientState:
         check_kind("hparams", hparams, kind)
         params = initial_params(network, key, observation)
-        _check_outputs(jax.eval_shape(network.apply, params, jax.tree.map(lambda x: jnp.stack([x, x]), observation)))
+        _check_outputs(output_shapes(network, params, observation))
         return PolicyGradientState(params, optimizer(hparams, jnp.float32(0)).init(params), hparams)
 
     def act(state: PolicyGradientState, given: Input, key: Array, env_steps: Array) -> Decision:

@@ -27,7 +27,7 @@ from jaxrl.agents.optimizers import Optimizer, check_optimizer, default_optimize
 from jaxrl.agents.policy_gradient import PolicyGradientState, Updated, gradient_step
 from jaxrl.arguments import ArgumentError, check_config, check_kind
 from jaxrl.distributions import Categorical
-from jaxrl.networks.network import Network, check_network, initial_params
+from jaxrl.networks.network import Network, check_network, initial_params, output_shapes
 from jaxrl.types import Agent, Array, Decision, Input, PyTree, Sample, Transition
 from jaxrl.xla.threefry import inline
 
@@ -83,8 +83,7 @@ def routing(
         router_key, *keys = jax.random.split(key, 1 + config.num_experts)
         experts = jax.vmap(partial(initial_params, expert), (0, None))(jnp.stack(keys), observation)
         params = {"router": initial_params(router, router_key, observation), "experts": experts}
-        one = jax.tree.map(lambda x: x[None], observation)
-        number = jax.eval_shape(router.apply, params["router"], one).logits.shape[-1]
+        number = output_shapes(router, params["router"], observation).logits.shape[-1]
         if number != config.num_experts:
             raise ArgumentError("router", f"must give {config.num_experts} values, one for each expert", str(number))
         return PolicyGradientState(params, optimizer(hparams, jnp.float32(0)).init(params), hparams)

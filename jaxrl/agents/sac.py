@@ -28,7 +28,7 @@ from jaxrl.agents.twin_critics import (
 )
 from jaxrl.arguments import ArgumentError, check_kind
 from jaxrl.distributions import Distribution
-from jaxrl.networks.network import Network, check_network, initial_params
+from jaxrl.networks.network import Network, check_network, initial_params, output_shapes
 from jaxrl.ops import linear_decay, weighted_mean
 from jaxrl.ops.bootstrapping import discounted
 from jaxrl.types import Agent, Array, Box, Decision, Input, Mean, Metrics, PyTree, Sample
@@ -139,7 +139,7 @@ def _init(parts: _Parts, key: Array, hparams: SACHparams, observation: PyTree) -
     check_kind("hparams", hparams, SACHparams)
     actor_key, critics_key = jax.random.split(key)
     actor = initial_params(parts.actor, actor_key, observation)
-    distribution = jax.eval_shape(parts.actor.apply, actor, jax.tree.map(lambda x: x[None], observation))
+    distribution = output_shapes(parts.actor, actor, observation)
     if not hasattr(distribution, "sample_and_log_prob"):
         raise ArgumentError("actor", "must return a distribution with sample_and_log_prob", distribution)
     critics = init_critics(parts.critic, critics_key, observation, parts.action_space)

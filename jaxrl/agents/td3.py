@@ -26,7 +26,7 @@ from jaxrl.agents.twin_critics import (
     scaled_n_step,
 )
 from jaxrl.arguments import ArgumentError, check_kind
-from jaxrl.networks.network import Network, check_network, initial_params
+from jaxrl.networks.network import Network, check_network, initial_params, output_shapes
 from jaxrl.ops import weighted_mean
 from jaxrl.ops.bootstrapping import discounted
 from jaxrl.types import Agent, Array, Box, Decision, Input, Mean, Metrics, PyTree, Sample
@@ -128,9 +128,9 @@ def _init(parts: _Parts, key: Array, hparams: TD3Hparams, observation: PyTree) -
     check_kind("hparams", hparams, TD3Hparams)
     actor_key, critics_key = jax.random.split(key)
     actor = initial_params(parts.actor, actor_key, observation)
-    found = jax.eval_shape(parts.actor.apply, actor, jax.tree.map(lambda x: x[None], observation))
-    if getattr(found, "shape", None) != (1, *parts.action_space.low.shape):
-        raise ArgumentError("actor", f"must return actions [N, {len(parts.action_space.low)}], here N = 1", found)
+    found = output_shapes(parts.actor, actor, observation)
+    if getattr(found, "shape", None) != (2, *parts.action_space.low.shape):
+        raise ArgumentError("actor", f"must return actions [N, {len(parts.action_space.low)}], here N = 2", found)
     params = TD3Params(actor, init_critics(parts.critic, critics_key, observation, parts.action_space))
     optimizer = parts.optimizer(hparams, jnp.float32(0))
     opt_state = TD3Params(optimizer.init(params.actor), optimizer.init(params.critics))

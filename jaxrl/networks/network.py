@@ -45,6 +45,11 @@ def initial_params(network: Network, key: Array, observation: PyTree) -> PyTree:
     return single(params)
 
 
+def output_shapes(network: Network, params: PyTree, observation: PyTree) -> Any:
+    """The shapes of a network's outputs for two observations like this one, which has no batch axis."""
+    return jax.eval_shape(network.apply, params, jax.tree.map(lambda x: jnp.stack([x, x]), observation))
+
+
 def check_has_no_state(variables: PyTree) -> None:
     """Raises `ArgumentError` if some variables are not parameters, since an optimizer would train them all."""
     if isinstance(variables, Mapping) and "params" in variables and len(variables) > 1:
