@@ -24,7 +24,7 @@ from jax.typing import ArrayLike
 from jaxrl import ops
 from jaxrl.agents.minibatches import merge_time
 from jaxrl.agents.optimizers import Optimizer, check_optimizer, default_optimizer
-from jaxrl.agents.policy_gradient import PolicyGradientState, Updated, gradient_step
+from jaxrl.agents.policy_gradient import PolicyGradientState, update_from_samples
 from jaxrl.arguments import check_config, check_kind
 from jaxrl.distributions import Distribution, masked
 from jaxrl.games import BoardGame
@@ -105,7 +105,7 @@ def alphazero(
     def outputs(state: PolicyGradientState, observations: PyTree) -> Distribution:
         return network.apply(state.params, observations)[0]
 
-    update = partial(_update, network, game, optimizer)
+    update = update_from_samples(partial(_loss, network, game), optimizer)
     return Agent(init, act, policy, update, prepare=_prepare, outputs=outputs, needs_env_states=True, searches=True)
 
 
@@ -176,28 +176,16 @@ def symmetric(game: BoardGame, observations: Array, *of_actions: Array) -> tuple
     return boards, *(jnp.concatenate([part[:, x.actions] for x, part in parts(each)]) for each in of_actions)
 
 
-def _update(
-    network: Network,
-    game: BoardGame,
-    optimizer: Optimizer,
-    state: PolicyGradientState,
-    batch: Sample,
-    key: Array,
-    env_steps: Array,
-    constants: PyTree = (),
-) -> Updated:
-    del key, constants
-    check_kind("batch", batch, Sample, ", as in jaxrl.off_policy")
+def _loss(
+    network: Network, game: BoardGame, state: PolicyGradientState, batch: Sample, key: Array, params: PyTree
+) -> tuple[Array, dict[str, Array]]:
+    del key
     steps: Any = merge_time(batch.transitions)
     policies, targets = steps.extras
     observations, policies, legal = symmetric(game, steps.observation, policies, steps.legal)
-
-    def loss(params: PyTree) -> tuple[Array, dict[str, Array]]:
-        distribution, values = network.apply(params, observations)
-        log_probs = jax.nn.log_softmax(masked(distribution.logits, legal))
-        policy_loss = -jnp.where(policies > 0, policies * log_probs, 0.0).sum(-1).mean()
-        value_loss = jnp.square(jnp.tanh(values) - targets).mean()
-        metrics = {"policy_loss": policy_loss, "value_loss": value_loss}
-        return policy_loss + state.hparams.value_coef * value_loss, metrics
-
-    return *gradient_step(state, loss, optimizer(state.hparams, env_steps)), ()
+    distribution, values = network.apply(params, observations)
+    log_probs = jax.nn.log_softmax(masked(distribution.logits, legal))
+    policy_loss = -jnp.where(policies > 0, policies * log_probs, 0.0).sum(-1).mean()
+    value_loss = jnp.square(jnp.tanh(values) - targets).mean()
+    metrics = {"policy_loss": policy_loss, "value_loss": value_loss}
+    return policy_loss + state.hparams.value_coef * value_loss, metrics

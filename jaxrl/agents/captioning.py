@@ -22,7 +22,7 @@ from annotated_types import Ge, Interval
 from jaxrl import ops
 from jaxrl.agents.behaviour_cloning import BehaviourCloningHparams
 from jaxrl.agents.optimizers import Optimizer, check_optimizer, default_optimizer
-from jaxrl.agents.policy_gradient import PolicyGradientState, Updated, gradient_step
+from jaxrl.agents.policy_gradient import PolicyGradientState, update_from_samples
 from jaxrl.arguments import check_config, check_kind
 from jaxrl.distributions import Categorical
 from jaxrl.networks.caption_network import Attend, CaptionNetwork, Read
@@ -92,7 +92,7 @@ def captioning(
         nothing = jnp.full(num_envs, network.num_words, jnp.int32)
         return jnp.zeros((num_envs, network.hidden_size), jnp.float32), nothing
 
-    return Agent(init, act, policy, partial(_update, network, config, optimizer), memory=memory)
+    return Agent(init, act, policy, update_from_samples(partial(_loss, network, config), optimizer), memory=memory)
 
 
 Choose = Callable[[Categorical], Array]
@@ -159,23 +159,15 @@ def caption_loss(
     return (surrogates.sum() - hparams.entropy_coef * entropies.sum()) / total, metrics
 
 
-def _update(
+def _loss(
     network: CaptionNetwork,
     config: CaptioningConfig,
-    optimizer: Optimizer,
     state: PolicyGradientState,
     batch: Sample,
     key: Array,
-    env_steps: Array,
-    constants: PyTree = (),
-) -> Updated:
-    del constants
-    check_kind("batch", batch, Sample, ", as in jaxrl.offline and jaxrl.off_policy")
-
+    params: PyTree,
+) -> tuple[Array, dict[str, Array]]:
     def choose(t: int, places: Categorical) -> Array:
         return places.sample(jax.random.fold_in(key, t))
 
-    def loss(params: PyTree) -> tuple[Array, dict[str, Array]]:
-        return caption_loss(network, config, state.hparams, params, batch.transitions, choose)
-
-    return *gradient_step(state, loss, optimizer(state.hparams, env_steps)), ()
+    return caption_loss(network, config, state.hparams, params, batch.transitions, choose)

@@ -17,7 +17,7 @@ from jaxrl.agents.optimizers import Optimizer, adam, check_optimizer, learning_r
 from jaxrl.arguments import ArgumentError, check_kind
 from jaxrl.distributions import Distribution, restricted
 from jaxrl.networks.network import Network, check_network, initial_params, output_shapes
-from jaxrl.types import Agent, Array, Decision, Input, Mean, Metrics, PyTree, Transition
+from jaxrl.types import Agent, Array, Decision, Input, Mean, Metrics, PyTree, Sample, Transition
 from jaxrl.xla.threefry import inline
 
 
@@ -49,7 +49,8 @@ class PolicyGradientState(NamedTuple):
 
 
 Updated = tuple[PolicyGradientState, Metrics, PyTree]
-Update = Callable[[PolicyGradientState, Transition, Array, Array, PyTree], Updated]
+Update = Callable[..., Updated]
+Loss = Callable[[PolicyGradientState, Sample, Array, PyTree], tuple[Array, dict[str, Array]]]
 
 
 def policy_gradient_agent(
@@ -119,6 +120,24 @@ def gradient_step(
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
     state = PolicyGradientState(optax.apply_updates(state.params, updates), opt_state, state.hparams)
     return state, {name: Mean.of(nan_if_too_large(x, grads)) for name, x in metrics.items()}
+
+
+def update_from_samples(loss: Loss, optimizer: Optimizer) -> Update:
+    """`Agent.update` for a `Sample`, with one optimizer step on a loss.
+
+    Args:
+        loss: `(state, batch, key, params) -> (loss, metrics)`, all scalars. Gradients are of the last argument.
+        optimizer: of the parameters.
+    """
+
+    def update(
+        state: PolicyGradientState, batch: Sample, key: Array, env_steps: Array, constants: PyTree = ()
+    ) -> Updated:
+        del constants
+        check_kind("batch", batch, Sample, ", as in jaxrl.offline and jaxrl.off_policy")
+        return *gradient_step(state, partial(loss, state, batch, key), optimizer(state.hparams, env_steps)), ()
+
+    return update
 
 
 def actor_critic_loss(
