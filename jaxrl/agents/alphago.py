@@ -262,9 +262,10 @@ def _update(
 
     learner, metrics = gradient_step(learner, loss, parts.optimizer(learner.hparams, env_steps))
     updates, every = state.updates + 1, parts.config.pool_every
-    oldest = (updates // every - 1) % parts.config.pool_size
-    added = jax.tree.map(lambda pool, new: pool.at[oldest].set(new), state.pool, learner.params["policy"])
-    pool = jax.tree.map(lambda new, old: jnp.where(updates % every == 0, new, old), added, state.pool)
+    due, oldest = updates % every == 0, (updates // every - 1) % parts.config.pool_size
+    pool = jax.tree.map(
+        lambda pool, new: pool.at[oldest].set(jnp.where(due, new, pool[oldest])), state.pool, learner.params["policy"]
+    )
     metrics["outcome"] = Mean(outcome.sum(), jnp.int32(len(outcome)))
     return state._replace(agent=learner, pool=pool, updates=updates), metrics, ()
 

@@ -36,7 +36,7 @@ from jaxrl.arguments import ArgumentError, check_kind
 from jaxrl.distributions import Categorical, Distribution, masked, restricted
 from jaxrl.networks.network import Network, check_network, initial_params
 from jaxrl.replay.sampling import draw_below
-from jaxrl.types import Agent, Array, Decision, Input, Mean, Metrics, PyTree, Transition, select_rows
+from jaxrl.types import Agent, Array, Decision, Input, Mean, Metrics, PyTree, Transition, select_rows, total
 from jaxrl.xla.threefry import inline
 
 KEPT = 0.99
@@ -244,7 +244,7 @@ def _learn(
         return gradient_step(learner, loss, optimizer)
 
     learner, metrics = jax.lax.scan(step, learner, jax.random.split(inline(key), config.num_steps))
-    return learner, jax.tree.map(lambda x: x.sum(dtype=x.dtype), metrics)
+    return learner, total(metrics)
 
 
 def _update(
@@ -295,8 +295,7 @@ def noted(config: BoardLeagueConfig, state: BoardLeagueState, batch: Transition)
     exploits = (row >= config.main_agents) & (row < config.main_agents + config.main_exploiters)
     scores = {}
     for name, counted in (("score_copies", of_copies & (row == 0)), ("score_exploiters", exploits & ~of_copies)):
-        total = jnp.where(counted[..., None], points, 0).sum()
-        scores[name] = Mean(total, size * counted.sum(dtype=jnp.int32))
+        scores[name] = Mean(jnp.where(counted[..., None], points, 0).sum(), size * counted.sum(dtype=jnp.int32))
     return state, scores
 
 

@@ -17,6 +17,7 @@ from jaxrl.agents.normalised import Statistics, add_observations, deviation_of, 
 from jaxrl.agents.optimizers import TINY, nan_if_too_large
 from jaxrl.arguments import ArgumentError
 from jaxrl.networks.ensemble import Ensemble, ProbabilisticNetwork, bootstrap_weights, ensemble_loss
+from jaxrl.ops.bootstrapping import ignore_after_end
 from jaxrl.types import Array, Box, Discrete, Mean, Metrics, PyTree, Transition
 from jaxrl.xla.threefry import drawn_once
 
@@ -163,8 +164,8 @@ def dynamics(observation: Any, space: Discrete | Box, config: DynamicsConfig) ->
 
 
 def _targets(batch: Transition) -> Array:
-    """The change of the observation, and the reward, `[B, F + 1]`."""
-    change = batch.next_observation - batch.observation
+    """The change of the observation, and the reward, `[B, F + 1]`. NaN after a termination is no change."""
+    change = ignore_after_end(batch.next_observation - batch.observation, ~batch.terminated[..., None])
     return jnp.concatenate([change, batch.reward[..., None]], axis=-1)
 
 
