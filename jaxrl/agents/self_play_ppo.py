@@ -176,9 +176,8 @@ def self_play_ppo(game: Game, network: Network, config: SelfPlayConfig | None = 
 
 def tables(game: Game, network: Network, params: PyTree, seen: Array) -> tuple[Array, Array]:
     """The policy of a network `[I, A]`, and the logarithms of its probabilities, which are 0 for illegal actions."""
-    outputs = network.apply(params, seen)
-    distribution = outputs[0] if isinstance(outputs, tuple) else outputs
-    log_policy = jax.nn.log_softmax(masked(distribution.logits, jnp.asarray(game.legal)))
+    logits = network.apply(params, seen)[0].logits
+    log_policy = jax.nn.log_softmax(masked(logits, jnp.asarray(game.legal)))
     return jnp.where(game.legal, jnp.exp(log_policy), 0), jnp.where(game.legal, log_policy, 0)
 
 
@@ -268,8 +267,8 @@ def self_play_loss(
 
 
 def climb(
-    game: Game, network: Network, seen: Array, adam: optax.GradientTransformation, num_steps: int, start: PyTree,
-    old: Array, found: Experience, clip: Array, magnet: Array,
+    game: Game, network: Network, seen: Array, optimizer: optax.GradientTransformation, num_steps: int,
+    start: PyTree, old: Array, found: Experience, clip: Array, magnet: Array,
 ) -> tuple[PyTree, Array, Array]:  # fmt: skip
     """Gradient steps from `start`, parameters and the state of the optimizer: these, and the mean loss and entropy."""
 
@@ -280,7 +279,7 @@ def climb(
     def step(carry: tuple[PyTree, Any], _: None) -> tuple[tuple[PyTree, Any], tuple[Array, Array]]:
         params, opt_state = carry
         (value, entropy), grads = jax.value_and_grad(loss, has_aux=True)(params)
-        updates, opt_state = adam.update(grads, opt_state, params)
+        updates, opt_state = optimizer.update(grads, opt_state, params)
         return (optax.apply_updates(params, updates), opt_state), (nan_if_too_large(value, grads), entropy)
 
     end, (losses, entropies) = jax.lax.scan(step, start, length=num_steps)

@@ -116,9 +116,16 @@ def off_policy(agent: Agent[StateT], env: Any, env_params: Any, config: OffPolic
     # int32 counters count rows, and in many agents gradient steps.
     most = min((2**31 - 1 - warmup_rows) // config.rollout_length, (2**31 - 1) // config.updates_per_iteration)
     parts = _Parts(agent, envs, config, space, slots, sampler, warmup_rows)
-    acts = partial(_start, parts), partial(_store, parts), partial(_plan, parts)
-    cut = partial(_cut, parts) if envs.frame_stack > 1 else None
-    stages = Stages(agent, envs, _split, *acts, partial(_learn, parts), cut)
+    stages = Stages(
+        agent,
+        envs,
+        split=_split,
+        start=partial(_start, parts),
+        store=partial(_store, parts),
+        plan=partial(_plan, parts),
+        learn=partial(_learn, parts),
+        cut=partial(_cut, parts) if envs.frame_stack > 1 else None,
+    )
     return Trainer(
         init=partial(init, stages),
         step=partial(step, stages),

@@ -62,7 +62,14 @@ def on_policy(agent: Agent[StateT], env: Any, env_params: Any, config: OnPolicyC
     if steps_per_iteration >= 2**31:  # transitions are numbered
         raise ArgumentError("num_envs", f"must keep the transitions of a rollout < {2**31}", steps_per_iteration)
     parts = _Parts(agent, envs, config, space)
-    stages = Stages(agent, envs, _split, partial(_start, parts), None, partial(_plan, parts), partial(_learn, parts))
+    stages = Stages(
+        agent,
+        envs,
+        split=_split,
+        start=partial(_start, parts),
+        plan=partial(_plan, parts),
+        learn=partial(_learn, parts),
+    )
     return Trainer(
         init=partial(init, stages),
         step=partial(step, stages),
