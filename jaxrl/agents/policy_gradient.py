@@ -1,4 +1,7 @@
-"""What REINFORCE, A2C and PPO share: a policy with a value, its optimizer, and the advantages of a rollout."""
+"""What REINFORCE, A2C and PPO share: a policy with a value, its optimizer, and the advantages of a rollout.
+
+The state, `gradient_step` and `update_from_samples` also serve agents that learn from other losses.
+"""
 
 import dataclasses
 from collections.abc import Callable

@@ -143,7 +143,10 @@ def _features(x: Array, num_states: int) -> Array:
 
 
 def as_features(observations: PyTree, num_states: int | Sequence[int], batch_axes: int = 1) -> Array:
-    """Preprocesses observations `[N, ...]` as `features_of` does. The leaves of a tree are joined: `[N, features]`."""
+    """Preprocesses observations `[N, ...]` as `features_of` does. The leaves of a tree are joined: `[N, features]`.
+
+    `batch_axes` is how many axes precede those of an observation: 1, `N`, or 2 in sequences `[L, B, ...]`.
+    """
     parts = features_of(observations, num_states)
     if len(parts) == 1:
         return parts[0]
