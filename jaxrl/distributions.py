@@ -48,13 +48,11 @@ class Categorical(NamedTuple):
         probs = jax.nn.softmax(self.logits)
         cumulative = jnp.cumsum(probs, axis=-1)
         uniform = jax.random.uniform(key, self.logits.shape[:-1], jnp.float32) * cumulative[..., -1]
-        # The sum of hundreds of numbers may grow by rounding at a masked action too. So the first action counts whose
-        # sum exceeds the number, of those with a probability; if none does, the last one of them.
-        number = probs.shape[-1]
-        column = jnp.arange(number, dtype=jnp.int32)
-        rank = jnp.where(cumulative > uniform[..., None], column, 2 * number - column)
-        chosen = jnp.where(probs > 0, rank, 2 * number).min(-1)
-        return jnp.where(chosen < number, chosen, 2 * number - chosen)
+        # The last action that has a probability, and before which the sum is no larger than the number. To look for the
+        # first larger sum is not enough: that of hundreds of numbers may grow by rounding at masked actions too.
+        before = jnp.pad(cumulative[..., :-1], [(0, 0)] * (cumulative.ndim - 1) + [(1, 0)])
+        starts = (probs > 0) & (before <= uniform[..., None])
+        return jnp.where(starts, jnp.arange(probs.shape[-1], dtype=jnp.int32), 0).max(-1)
 
     def mode(self) -> Array:
         return jnp.argmax(self.logits, axis=-1).astype(jnp.int32)
