@@ -123,7 +123,7 @@ class Dynamics(NamedTuple):
         (value, nll), grads = jax.value_and_grad(loss, has_aux=True)(state.params)
         updates, opt_state = _optimizer(hparams).update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
-        nll = nll + jnp.log(deviation_of(targets)).sum()
+        nll = nll + jnp.log(_deviation(targets)).sum()
         metrics = {"model_loss": nan_if_too_large(value, grads), "model_nll": nll}
         return DynamicsState(params, opt_state, inputs, targets), {k: Mean.of(v) for k, v in metrics.items()}
 
@@ -140,7 +140,7 @@ class Dynamics(NamedTuple):
         prediction = self.ensemble.apply(state.params, x)
         noise = jax.random.normal(drawn_once(key), prediction.mean.shape, jnp.float32)
         y = prediction.mean + jnp.exp(0.5 * prediction.log_variance) * noise
-        change = state.targets.mean + deviation_of(state.targets) * y
+        change = state.targets.mean + _deviation(state.targets) * y
         return Step(observations + change[..., :-1], change[..., -1], jax.nn.sigmoid(-prediction.termination))
 
 
@@ -167,6 +167,11 @@ def _targets(batch: Transition) -> Array:
     """The change of the observation, and the reward, `[B, F + 1]`. NaN after a termination is no change."""
     change = ignore_after_end(batch.next_observation - batch.observation, ~batch.terminated[..., None])
     return jnp.concatenate([change, batch.reward[..., None]], axis=-1)
+
+
+def _deviation(seen: Statistics) -> Array:
+    """The standard deviation; 1 before the first transition."""
+    return jnp.where(seen.count > 0, deviation_of(seen), 1.0)
 
 
 def _optimizer(hparams: DynamicsHparams) -> optax.GradientTransformation:

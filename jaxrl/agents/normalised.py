@@ -98,9 +98,8 @@ def normalise(x: Array, seen: Statistics | None, limit: float) -> Array:
 
 
 def deviation_of(seen: Statistics) -> Array:
-    """The standard deviation, `[*observation]`; 1 before the first observation."""
-    deviation = jnp.sqrt(seen.squares / jnp.maximum(seen.count, 1.0) + 1e-8)  # as in gymnasium
-    return jnp.where(seen.count > 0, deviation, 1.0)
+    """The standard deviation, `[*observation]`; of no meaning before the first observation."""
+    return jnp.sqrt(seen.squares / jnp.maximum(seen.count, 1.0) + 1e-8)  # as in gymnasium
 
 
 def add_observations(x: Array, seen: Statistics | None) -> Statistics | None:
