@@ -10,7 +10,7 @@ import sys
 import types
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +20,7 @@ BOUNDS = {"gt": (">", operator.gt), "ge": (">=", operator.ge), "lt": ("<", opera
 """The attributes of `annotated_types.Gt`, `Interval` and so on."""
 NUMBERS = ((bool, np.bool_), (int, np.integer), (float, np.floating))
 """Python's types of numbers, and NumPy's."""
+ConfigT = TypeVar("ConfigT")
 
 
 class ArgumentError(ValueError):
@@ -118,6 +119,18 @@ def check(record: Any, prefix: str = "", without_prefix: Collection[str] = ()) -
             check(value, prefix if field in without_prefix else f"{name}.")
         else:
             check_value(name, value, hint, is_pytree)
+
+
+def check_config(config: Any, kind: type[ConfigT]) -> ConfigT:
+    """Returns a configuration whose fields satisfy their annotations.
+
+    Raises:
+        ArgumentError: they do not, or it is of another kind.
+    """
+    check_kind("config", config, kind)
+    check(config)
+    checked: ConfigT = config
+    return checked
 
 
 def _is_record(value: Any) -> bool:

@@ -45,9 +45,14 @@ class Categorical(NamedTuple):
 
     def sample(self, key: Array) -> Array:
         """Samples by inversion, with one uniform number for each observation; never draws a masked action."""
-        cumulative = jnp.cumsum(jax.nn.softmax(self.logits), axis=-1)
+        probs = jax.nn.softmax(self.logits)
+        cumulative = jnp.cumsum(probs, axis=-1)
         uniform = jax.random.uniform(key, self.logits.shape[:-1], jnp.float32) * cumulative[..., -1]
-        return (cumulative <= uniform[..., None]).sum(-1, dtype=jnp.int32)
+        # The last action that has a probability, and before which the sum is no larger than the number. To look for the
+        # first larger sum is not enough: that of hundreds of numbers may grow by rounding at masked actions too.
+        before = jnp.pad(cumulative[..., :-1], [(0, 0)] * (cumulative.ndim - 1) + [(1, 0)])
+        starts = (probs > 0) & (before <= uniform[..., None])
+        return jnp.where(starts, jnp.arange(probs.shape[-1], dtype=jnp.int32), 0).max(-1)
 
     def mode(self) -> Array:
         return jnp.argmax(self.logits, axis=-1).astype(jnp.int32)

@@ -49,6 +49,15 @@ def total(metrics: Metrics) -> Metrics:
     return jax.tree.map(lambda x: x.sum(dtype=x.dtype), metrics)
 
 
+def select_rows(mask: Array | np.ndarray, x: PyTree, y: PyTree) -> PyTree:
+    """Leaves `[*mask.shape, ...]` with the rows of `x` where a mask, bool, is True, and else those of `y`."""
+
+    def select(x: Array, y: Array) -> Array:
+        return jnp.where(mask.reshape(*mask.shape, *(1,) * (x.ndim - mask.ndim)), x, y)
+
+    return jax.tree.map(select, x, y)
+
+
 class Unit(NamedTuple):
     """The steps that a trainer counts.
 
@@ -59,6 +68,10 @@ class Unit(NamedTuple):
 
     column: str
     words: str
+
+    def place(self, steps: int) -> str:
+        """Where in a run something happened, such as "environment step 100"."""
+        return f"{self.words.removesuffix('s')} {steps}"
 
 
 ENV_STEPS = Unit("env_steps", "environment steps")
@@ -279,6 +292,10 @@ class Trainer(NamedTuple, Generic[StateT]):
     constants: PyTree = ()
     unit: Unit = ENV_STEPS
     stages: Any = None
+
+    def steps_at(self, iteration: Any) -> Any:
+        """Steps of one agent after so many iterations, an int or an array of them."""
+        return self.warmup_steps + iteration * self.steps_per_iteration
 
     @property
     def on_host(self) -> bool:

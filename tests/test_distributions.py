@@ -52,6 +52,18 @@ def test_not_at_the_ends_of_the_uniform_numbers_either(monkeypatch, uniform) -> 
         assert finite[np.arange(5), actions].all()
 
 
+def test_rounding_draws_no_masked_action_either(monkeypatch) -> None:
+    """The sum of a thousand numbers grows by rounding at some masked actions, and these numbers fall in between."""
+    key, legal_key = jax.random.split(jax.random.key(0))
+    legal = jax.random.bernoulli(legal_key, 0.4, (1225,))
+    rows = jnp.tile(jnp.where(legal, jax.random.normal(key, legal.shape), -jnp.inf), (64, 1))
+    cumulative = np.asarray(jnp.cumsum(jax.nn.softmax(rows), axis=-1))[0]
+    ends = cumulative[:-1][(np.diff(cumulative) > 0) & ~legal[1:]]
+    numbers = np.ravel(ends[:, None] / cumulative[-1] + np.arange(-3, 4) * 2.0**-24)
+    monkeypatch.setattr(jax.random, "uniform", lambda key, shape, dtype: jnp.resize(jnp.asarray(numbers, dtype), shape))
+    assert np.asarray(legal)[Categorical(rows).sample(key)].all()
+
+
 def test_categorical_against_numpy() -> None:
     distribution, probabilities = Categorical(jnp.array(LOGITS)), softmax(LOGITS)
     with np.errstate(divide="ignore"):

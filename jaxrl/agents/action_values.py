@@ -123,6 +123,11 @@ def _check_num_atoms(num_atoms: int) -> None:
         raise ArgumentError("num_atoms", "must be >= 2", num_atoms)
 
 
+def value_of(q: Array, actions: Array) -> Array:
+    """The values `[...]` of actions `[...]`, of Q `[..., num_actions]`."""
+    return jnp.take_along_axis(q, actions[..., None], axis=-1)[..., 0]
+
+
 def td_error(q_tm1: Array, a_tm1: Array, r_t: Array, discount_t: Array, q_t: Array, q_t_selector: Array) -> Array:
     """The error y − Q(s, a) of one transition; see `jaxrl.ops.double_q_learning_target`."""
     target = ops.double_q_learning_target(r_t, discount_t, q_t, q_t_selector)

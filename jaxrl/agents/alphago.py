@@ -19,15 +19,14 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 from annotated_types import Ge, Gt, Interval
 
 from jaxrl.agents.behaviour_cloning import BehaviourCloningHparams, behaviour_cloning
 from jaxrl.agents.minibatches import check_rollout, merge_time
-from jaxrl.agents.optimizers import Optimizer, adam, check_optimizer, learning_rate_at
+from jaxrl.agents.optimizers import Optimizer, check_optimizer, default_optimizer
 from jaxrl.agents.policy_gradient import PolicyGradientState, gradient_step
 from jaxrl.agents.reinforce import first_episode
-from jaxrl.arguments import ArgumentError, check, check_kind
+from jaxrl.arguments import ArgumentError, check_config, check_kind
 from jaxrl.distributions import Categorical, Distribution, masked
 from jaxrl.games import BoardGame
 from jaxrl.networks.network import Network, check_network, initial_params
@@ -106,11 +105,6 @@ class _Parts(NamedTuple):
     optimizer: Optimizer
 
 
-def default_optimizer(hparams: AlphaGoHparams, env_steps: Array) -> optax.GradientTransformation:
-    """Adam after a clip of the gradient's norm."""
-    return adam(learning_rate_at(hparams, env_steps), hparams.max_grad_norm)
-
-
 def alphago(
     network: Network,
     fast: Network,
@@ -140,13 +134,11 @@ def alphago(
     Raises:
         ArgumentError: an argument is of the wrong kind; from `act`, the environments are no multiple of twice the pool.
     """
-    config = config or AlphaGoConfig()
     check_network(network)
     check_network(fast)
     check_optimizer(optimizer)
     check_kind("game", game, BoardGame)
-    check_kind("config", config, AlphaGoConfig)
-    check(config)
+    config = check_config(config or AlphaGoConfig(), AlphaGoConfig)
     parts = _Parts(network, fast, game, config, optimizer)
 
     def outputs(state: AlphaGoState, observations: PyTree) -> Distribution:
@@ -270,9 +262,10 @@ def _update(
 
     learner, metrics = gradient_step(learner, loss, parts.optimizer(learner.hparams, env_steps))
     updates, every = state.updates + 1, parts.config.pool_every
-    oldest = (updates // every - 1) % parts.config.pool_size
-    added = jax.tree.map(lambda pool, new: pool.at[oldest].set(new), state.pool, learner.params["policy"])
-    pool = jax.tree.map(lambda new, old: jnp.where(updates % every == 0, new, old), added, state.pool)
+    due, oldest = updates % every == 0, (updates // every - 1) % parts.config.pool_size
+    pool = jax.tree.map(
+        lambda pool, new: pool.at[oldest].set(jnp.where(due, new, pool[oldest])), state.pool, learner.params["policy"]
+    )
     metrics["outcome"] = Mean(outcome.sum(), jnp.int32(len(outcome)))
     return state._replace(agent=learner, pool=pool, updates=updates), metrics, ()
 

@@ -13,7 +13,8 @@ import jax
 import jax.numpy as jnp
 from annotated_types import Gt, Interval
 
-from jaxrl.arguments import check, check_kind
+from jaxrl.agents.wrapping import around
+from jaxrl.arguments import check_config, check_kind
 from jaxrl.games import BoardGame, play_match, random_openings
 from jaxrl.types import Agent, Array, Hparams, Mean, Metrics, PyTree, Sample, StateT, Trainer, TrainState
 
@@ -58,17 +59,7 @@ def gated(agent: Agent[StateT]) -> Agent[GatedState[StateT]]:
         learned, metrics, errors = agent.update(state.learner, batch, *rest)
         return state._replace(learner=learned), metrics, errors
 
-    outputs = agent.outputs
-    other: Agent = agent  # its functions take another state
-    return other._replace(
-        init=init,
-        act=lambda state, *inputs: agent.act(state.best, *inputs),
-        policy=lambda state, *inputs: agent.policy(state.best, *inputs),
-        update=update,
-        memory=lambda state, num_envs: agent.memory(state.best, num_envs),
-        prepare=lambda state, transitions: agent.prepare(state.best, transitions),
-        outputs=None if outputs is None else lambda state, x: outputs(state.best, x),
-    )
+    return around(agent, lambda state: state.best, init=init, update=update)
 
 
 def gate(
@@ -90,10 +81,8 @@ def gate(
     Raises:
         ArgumentError: an argument is of the wrong kind or out of bounds.
     """
-    config = config or GateConfig()
     check_kind("game", game, BoardGame)
-    check_kind("config", config, GateConfig)
-    check(config)
+    config = check_config(config or GateConfig(), GateConfig)
     pairs = -(-config.gate_games // 2)
 
     def play(state: GatedState, key: Array) -> Array:

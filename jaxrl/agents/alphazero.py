@@ -19,12 +19,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from annotated_types import Ge, Gt, Interval
+from jax.typing import ArrayLike
 
 from jaxrl import ops
 from jaxrl.agents.minibatches import merge_time
 from jaxrl.agents.optimizers import Optimizer, check_optimizer, default_optimizer
-from jaxrl.agents.policy_gradient import PolicyGradientState, Updated, gradient_step
-from jaxrl.arguments import check, check_kind
+from jaxrl.agents.policy_gradient import PolicyGradientState, update_from_samples
+from jaxrl.arguments import check_config, check_kind
 from jaxrl.distributions import Distribution, masked
 from jaxrl.games import BoardGame
 from jaxrl.networks.network import Network, check_network, initial_params
@@ -81,12 +82,10 @@ def alphazero(
     Raises:
         ArgumentError: an argument is of the wrong kind.
     """
-    config = config or SearchConfig()
     check_network(network)
     check_optimizer(optimizer)
     check_kind("game", game, BoardGame)
-    check_kind("config", config, SearchConfig)
-    check(config)
+    config = check_config(config or SearchConfig(), SearchConfig)
 
     def init(key: Array, hparams: AlphaZeroHparams, observation: PyTree) -> PolicyGradientState:
         check_kind("hparams", hparams, AlphaZeroHparams)
@@ -106,7 +105,7 @@ def alphazero(
     def outputs(state: PolicyGradientState, observations: PyTree) -> Distribution:
         return network.apply(state.params, observations)[0]
 
-    update = partial(_update, network, game, optimizer)
+    update = update_from_samples(partial(_loss, network, game), optimizer)
     return Agent(init, act, policy, update, prepare=_prepare, outputs=outputs, needs_env_states=True, searches=True)
 
 
@@ -116,18 +115,18 @@ def _prepare(state: PolicyGradientState, transitions: Transition) -> PyTree:
     return policies, value_targets(transitions, values, state.hparams.value_lambda)
 
 
-def value_targets(transitions: Transition, values: Array, value_lambda: Array) -> Array:
+def value_targets(transitions: Transition, values: Array, value_lambda: ArrayLike) -> Array:
     """λ-returns `[T, N]` of games in which the players take turns, each for who moves.
 
     Args:
         transitions: moves `[T, N]`, with rewards for who moves.
         values: of the positions before them, `[T, N]`. Games that go on after the last row take the last one.
-        value_lambda: λ, scalar.
+        value_lambda: λ, scalar or `[T, N]`.
     """
     discount = jnp.where(transitions.terminated, 0.0, -1.0)
     following = jnp.concatenate([values[1:], -values[-1:]])
-    returns = jax.vmap(partial(ops.lambda_returns, lambda_=value_lambda), in_axes=1, out_axes=1)
-    return returns(transitions.reward, discount, following)
+    value_lambda = jnp.broadcast_to(value_lambda, values.shape)
+    return jax.vmap(ops.lambda_returns, in_axes=1, out_axes=1)(transitions.reward, discount, following, value_lambda)
 
 
 def _search(
@@ -177,28 +176,16 @@ def symmetric(game: BoardGame, observations: Array, *of_actions: Array) -> tuple
     return boards, *(jnp.concatenate([part[:, x.actions] for x, part in parts(each)]) for each in of_actions)
 
 
-def _update(
-    network: Network,
-    game: BoardGame,
-    optimizer: Optimizer,
-    state: PolicyGradientState,
-    batch: Sample,
-    key: Array,
-    env_steps: Array,
-    constants: PyTree = (),
-) -> Updated:
-    del key, constants
-    check_kind("batch", batch, Sample, ", as in jaxrl.off_policy")
+def _loss(
+    network: Network, game: BoardGame, state: PolicyGradientState, batch: Sample, key: Array, params: PyTree
+) -> tuple[Array, dict[str, Array]]:
+    del key
     steps: Any = merge_time(batch.transitions)
     policies, targets = steps.extras
     observations, policies, legal = symmetric(game, steps.observation, policies, steps.legal)
-
-    def loss(params: PyTree) -> tuple[Array, dict[str, Array]]:
-        distribution, values = network.apply(params, observations)
-        log_probs = jax.nn.log_softmax(masked(distribution.logits, legal))
-        policy_loss = -jnp.where(policies > 0, policies * log_probs, 0.0).sum(-1).mean()
-        value_loss = jnp.square(jnp.tanh(values) - targets).mean()
-        metrics = {"policy_loss": policy_loss, "value_loss": value_loss}
-        return policy_loss + state.hparams.value_coef * value_loss, metrics
-
-    return *gradient_step(state, loss, optimizer(state.hparams, env_steps)), ()
+    distribution, values = network.apply(params, observations)
+    log_probs = jax.nn.log_softmax(masked(distribution.logits, legal))
+    policy_loss = -jnp.where(policies > 0, policies * log_probs, 0.0).sum(-1).mean()
+    value_loss = jnp.square(jnp.tanh(values) - targets).mean()
+    metrics = {"policy_loss": policy_loss, "value_loss": value_loss}
+    return policy_loss + state.hparams.value_coef * value_loss, metrics

@@ -5,6 +5,7 @@ from typing import Annotated, Any, NamedTuple
 import jax
 from annotated_types import Interval
 
+from jaxrl.agents.wrapping import around
 from jaxrl.arguments import check_value
 from jaxrl.types import Agent, Array, Hparams, Metrics, PyTree
 
@@ -45,13 +46,4 @@ def averaged(agent: Agent, decay: Annotated[float, Interval(ge=0, lt=1)] = 0.99)
         params = jax.tree.map(lambda mean, new: decay * mean + (1 - decay) * new, state.params, learned.params)
         return AveragedState(learned, params), metrics, errors
 
-    outputs = agent.outputs
-    return agent._replace(
-        init=init,
-        act=lambda state, *rest: agent.act(acting(state), *rest),
-        policy=lambda state, *rest: agent.policy(acting(state), *rest),
-        update=update,
-        memory=lambda state, num_envs: agent.memory(acting(state), num_envs),
-        prepare=lambda state, batch: agent.prepare(acting(state), batch),
-        outputs=None if outputs is None else lambda state, x: outputs(acting(state), x),
-    )
+    return around(agent, acting, init=init, update=update)

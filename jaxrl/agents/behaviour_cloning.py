@@ -18,10 +18,10 @@ from annotated_types import Ge, Gt, Interval
 
 from jaxrl.agents.minibatches import merge_time
 from jaxrl.agents.optimizers import Optimizer, check_optimizer, default_optimizer
-from jaxrl.agents.policy_gradient import PolicyGradientState, Updated, gradient_step
+from jaxrl.agents.policy_gradient import PolicyGradientState, update_from_samples
 from jaxrl.arguments import ArgumentError, check_kind
 from jaxrl.distributions import Distribution, restricted
-from jaxrl.networks.network import Network, check_network, initial_params
+from jaxrl.networks.network import Network, check_network, initial_params, output_shapes
 from jaxrl.types import Agent, Array, Decision, Input, PyTree, Sample
 from jaxrl.xla.threefry import inline
 
@@ -61,8 +61,7 @@ def behaviour_cloning(network: Network, optimizer: Optimizer = default_optimizer
     def init(key: Array, hparams: BehaviourCloningHparams, observation: PyTree) -> PolicyGradientState:
         check_kind("hparams", hparams, BehaviourCloningHparams)
         params = initial_params(network, key, observation)
-        two = jax.tree.map(lambda x: jnp.stack([x, x]), observation)
-        given = jax.eval_shape(network.apply, params, two)
+        given = output_shapes(network, params, observation)
         if not hasattr(_policy_of(given), "log_prob"):
             rule = "must return a jaxrl.distributions.Distribution, with or without values"
             raise ArgumentError("network", rule, given, got=type(given).__name__)
@@ -79,31 +78,20 @@ def behaviour_cloning(network: Network, optimizer: Optimizer = default_optimizer
     def outputs(state: PolicyGradientState, observations: PyTree) -> Distribution:
         return _policy_of(network.apply(state.params, observations))
 
-    return Agent(init, act, policy, partial(_update, network, optimizer), outputs=outputs)
+    return Agent(init, act, policy, update_from_samples(partial(_loss, network), optimizer), outputs=outputs)
 
 
-def _update(
-    network: Network,
-    optimizer: Optimizer,
-    state: PolicyGradientState,
-    batch: Sample,
-    key: Array,
-    env_steps: Array,
-    constants: PyTree = (),
-) -> Updated:
-    del key, constants
-    check_kind("batch", batch, Sample, ", as in jaxrl.offline and jaxrl.off_policy")
+def _loss(
+    network: Network, state: PolicyGradientState, batch: Sample, key: Array, params: PyTree
+) -> tuple[Array, dict[str, Array]]:
+    del state, key
     steps = merge_time(batch.transitions)
     weights = jnp.broadcast_to(batch.weights, batch.transitions.reward.shape).reshape(-1)
-
-    def loss(params: PyTree) -> tuple[Array, dict[str, Array]]:
-        distribution = restricted(_policy_of(network.apply(params, steps.observation)), steps.legal)
-        mean = (-weights * distribution.log_prob(steps.action)).mean()
-        if not jnp.issubdtype(steps.action.dtype, jnp.integer):
-            return mean, {"loss": mean}
-        return mean, {"loss": mean, "accuracy": (distribution.mode() == steps.action).mean(dtype=jnp.float32)}
-
-    return *gradient_step(state, loss, optimizer(state.hparams, env_steps)), ()
+    distribution = restricted(_policy_of(network.apply(params, steps.observation)), steps.legal)
+    mean = (-weights * distribution.log_prob(steps.action)).mean()
+    if not jnp.issubdtype(steps.action.dtype, jnp.integer):
+        return mean, {"loss": mean}
+    return mean, {"loss": mean, "accuracy": (distribution.mode() == steps.action).mean(dtype=jnp.float32)}
 
 
 def _policy_of(outputs: Any) -> Any:

@@ -19,26 +19,24 @@ import jax.numpy as jnp
 from annotated_types import Interval
 from jax.typing import ArrayLike
 
-from jaxrl import ops
+from jaxrl.agents.alphazero import value_targets
 from jaxrl.agents.league import (
     LeagueSizes,
     Matchmaking,
     against_learners,
     check_league,
-    choose,
     pfsp_weights,
     start_anew,
 )
 from jaxrl.agents.minibatches import apply_in_chunks, check_rollout, merge_time
-from jaxrl.agents.optimizers import adam, learning_rate_at
-from jaxrl.agents.policy_gradient import PolicyGradientState, gradient_step
+from jaxrl.agents.policy_gradient import PolicyGradientState, default_optimizer, gradient_step
 from jaxrl.agents.ppo import PPOHparams, ppo_loss
 from jaxrl.agents.reinforce import first_episode
 from jaxrl.arguments import ArgumentError, check_kind
 from jaxrl.distributions import Categorical, Distribution, masked, restricted
 from jaxrl.networks.network import Network, check_network, initial_params
 from jaxrl.replay.sampling import draw_below
-from jaxrl.types import Agent, Array, Decision, Input, Mean, Metrics, PyTree, Transition
+from jaxrl.types import Agent, Array, Decision, Input, Mean, Metrics, PyTree, Transition, select_rows, total
 from jaxrl.xla.threefry import inline
 
 KEPT = 0.99
@@ -147,11 +145,7 @@ def board_league(network: Network, config: BoardLeagueConfig | None = None) -> A
 def _begin(network: Network, hparams: BoardLeagueHparams, observation: PyTree, keys: Array) -> tuple[PyTree, PyTree]:
     """Parameters and states of the optimizer of new learners, one for each key `[L]`."""
     params = jax.vmap(lambda key: initial_params(network, key, observation))(keys)
-    return params, jax.vmap(_optimizer(hparams, jnp.float32(0)).init)(params)
-
-
-def _optimizer(hparams: BoardLeagueHparams, env_steps: Array) -> Any:
-    return adam(learning_rate_at(hparams, env_steps), hparams.max_grad_norm, eps=1e-5)
+    return params, jax.vmap(default_optimizer(hparams, jnp.float32(0)).init)(params)
 
 
 def _init(
@@ -214,10 +208,7 @@ def with_itself(config: BoardLeagueConfig, state: BoardLeagueState, size: int) -
 
 
 def game_returns(batch: Transition, values: Array, learns: Array, lambda_: ArrayLike) -> Array:
-    """λ-returns `[T, N]` of games in which players take turns, each for who moves.
-
-    Only values where one learns count, since those of other moves are of another player's. Games that go on after the
-    last row take its value.
+    """`value_targets` of which only values where one learns count, since those of other moves are another player's.
 
     Args:
         batch: moves `[T, N]`, with rewards for who moves.
@@ -225,11 +216,8 @@ def game_returns(batch: Transition, values: Array, learns: Array, lambda_: Array
         learns: bool `[T, N]`.
         lambda_: scalar.
     """
-    discount = jnp.where(batch.terminated, 0.0, -1.0)
-    following = jnp.concatenate([values[1:], -values[-1:]])
     counts = jnp.concatenate([learns[1:], jnp.ones_like(learns[:1])])
-    returns = jax.vmap(ops.lambda_returns, in_axes=1, out_axes=1)
-    return returns(batch.reward, discount, following, jnp.where(counts, lambda_, 1.0))
+    return value_targets(batch, values, jnp.where(counts, lambda_, 1.0))
 
 
 def _learn(
@@ -243,7 +231,7 @@ def _learn(
     data = merge_time((batch.observation, batch.legal, batch.action, played.log_prob, returns - values, returns))
     own = played.learns.reshape(-1)
     order, count = jnp.argsort(~own, stable=True), own.sum(dtype=jnp.uint32)
-    optimizer = _optimizer(hparams, env_steps)
+    optimizer = default_optimizer(hparams, env_steps)
 
     def step(learner: PolicyGradientState, key: Array) -> tuple[PolicyGradientState, Metrics]:
         rows = order[draw_below(key, config.batch_size, count, own.size)]
@@ -256,7 +244,7 @@ def _learn(
         return gradient_step(learner, loss, optimizer)
 
     learner, metrics = jax.lax.scan(step, learner, jax.random.split(inline(key), config.num_steps))
-    return learner, jax.tree.map(lambda x: x.sum(dtype=x.dtype), metrics)
+    return learner, total(metrics)
 
 
 def _update(
@@ -283,7 +271,7 @@ def _update(
     anew = due & start_anew(config, hparams.restart_probability, draw_key)
     observation = jax.tree.map(lambda x: x[0, 0], batch.observation)
     fresh = _begin(network, hparams, observation, jax.random.split(begin_key, learners))
-    params, opt_state = choose(anew, fresh, (state.params, state.opt_state))
+    params, opt_state = select_rows(anew, fresh, (state.params, state.opt_state))
     updates = jnp.where(anew, 0, state.updates)
     points, games = (jnp.where(anew[:, None], 0, x) for x in (state.points, state.games))
     state = state._replace(params=params, opt_state=opt_state, updates=updates, points=points, games=games)
@@ -307,8 +295,7 @@ def noted(config: BoardLeagueConfig, state: BoardLeagueState, batch: Transition)
     exploits = (row >= config.main_agents) & (row < config.main_agents + config.main_exploiters)
     scores = {}
     for name, counted in (("score_copies", of_copies & (row == 0)), ("score_exploiters", exploits & ~of_copies)):
-        total = jnp.where(counted[..., None], points, 0).sum()
-        scores[name] = Mean(total, size * counted.sum(dtype=jnp.int32))
+        scores[name] = Mean(jnp.where(counted[..., None], points, 0).sum(), size * counted.sum(dtype=jnp.int32))
     return state, scores
 
 
@@ -329,7 +316,7 @@ def matched(config: BoardLeagueConfig, state: BoardLeagueState, key: Array) -> B
     drawn = jax.random.categorical(draw_key, jnp.log(weights)[:, None], shape=shape).astype(jnp.int32)
 
     def gather(own: Array, copies: Array) -> Array:
-        return jnp.where(is_learner.reshape(*shape, *(1,) * (own.ndim - 1)), own[target][:, None], copies[drawn])
+        return select_rows(is_learner, own[target][:, None], copies[drawn])
 
     met = jnp.where(is_learner, -1, drawn)
     return state._replace(opponents=jax.tree.map(gather, state.params, state.copies), met=met)

@@ -22,10 +22,10 @@ from annotated_types import Ge, Interval
 from jaxrl import ops
 from jaxrl.agents.behaviour_cloning import BehaviourCloningHparams
 from jaxrl.agents.optimizers import Optimizer, check_optimizer, default_optimizer
-from jaxrl.agents.policy_gradient import PolicyGradientState, Updated, gradient_step
-from jaxrl.arguments import check, check_kind
+from jaxrl.agents.policy_gradient import PolicyGradientState, update_from_samples
+from jaxrl.arguments import check_config, check_kind
 from jaxrl.distributions import Categorical
-from jaxrl.networks.caption_network import CaptionNetwork, Read
+from jaxrl.networks.caption_network import Attend, CaptionNetwork, Read
 from jaxrl.networks.network import check_network, initial_params
 from jaxrl.types import Agent, Array, Decision, Input, PyTree, Sample, Transition
 
@@ -69,8 +69,7 @@ def captioning(
         ArgumentError: not a network, or fewer than 2 samples; from `update`, not a sample.
     """
     check_network(network)
-    check_kind("config", config, CaptioningConfig)
-    check(config)
+    check_config(config, CaptioningConfig)
     check_optimizer(optimizer)
 
     def init(key: Array, hparams: CaptioningHparams, observation: PyTree) -> PolicyGradientState:
@@ -81,34 +80,36 @@ def captioning(
     def act(state: PolicyGradientState, given: Input, key: Array, env_steps: Array) -> Decision:
         del env_steps
         look_key, key = jax.random.split(key)
-        logits, decision = _say(network, state, given, _attend(config, lambda choice: choice.sample(look_key)))
-        word = Categorical(logits).sample(key)
-        return decision._replace(action=word, memory=(decision.memory[0], word))
+        look, say = (partial(Categorical.sample, key=each) for each in (look_key, key))
+        return _decide(network, state, given, _attend(config, look), say)
 
     def policy(state: PolicyGradientState, given: Input, key: Array) -> Decision:
         del key
-        logits, decision = _say(network, state, given, _attend(config, Categorical.mode))
-        word = Categorical(logits).mode()
-        return decision._replace(action=word, memory=(decision.memory[0], word))
+        return _decide(network, state, given, _attend(config, Categorical.mode), Categorical.mode)
 
     def memory(state: PolicyGradientState, num_envs: int) -> PyTree:
         del state
         nothing = jnp.full(num_envs, network.num_words, jnp.int32)
         return jnp.zeros((num_envs, network.hidden_size), jnp.float32), nothing
 
-    return Agent(init, act, policy, partial(_update, network, config, optimizer), memory=memory)
+    return Agent(init, act, policy, update_from_samples(partial(_loss, network, config), optimizer), memory=memory)
 
 
-def _say(network: CaptionNetwork, state: PolicyGradientState, given: Input, attend: Callable) -> tuple[Array, Decision]:
-    """Logits of the next word, and a decision to fill in."""
+Choose = Callable[[Categorical], Array]
+"""From logits `[N, K]` to what is chosen, int32 `[N]`."""
+
+
+def _decide(network: CaptionNetwork, state: PolicyGradientState, given: Input, attend: Attend, say: Choose) -> Decision:
+    """The next word."""
     memory, word = given.memory
     apply: Callable[..., Any] = partial(network.apply, state.params)
     features = apply(given.observation, method="see")
     logits, _, seen, memory = apply(features, memory, word, attend, method="step")
-    return logits, Decision(word, (memory, word), seen)
+    word = say(Categorical(logits))
+    return Decision(word, (memory, word), seen)
 
 
-def _attend(config: CaptioningConfig, choose: Callable[[Categorical], Array]) -> Callable:
+def _attend(config: CaptioningConfig, choose: Choose) -> Attend:
     """What the network sees, `[N, L]`: a one-hot place that `choose` draws, or the weights themselves."""
 
     def attend(logits: Array) -> Array:
@@ -158,23 +159,15 @@ def caption_loss(
     return (surrogates.sum() - hparams.entropy_coef * entropies.sum()) / total, metrics
 
 
-def _update(
+def _loss(
     network: CaptionNetwork,
     config: CaptioningConfig,
-    optimizer: Optimizer,
     state: PolicyGradientState,
     batch: Sample,
     key: Array,
-    env_steps: Array,
-    constants: PyTree = (),
-) -> Updated:
-    del constants
-    check_kind("batch", batch, Sample, ", as in jaxrl.offline and jaxrl.off_policy")
-
+    params: PyTree,
+) -> tuple[Array, dict[str, Array]]:
     def choose(t: int, places: Categorical) -> Array:
         return places.sample(jax.random.fold_in(key, t))
 
-    def loss(params: PyTree) -> tuple[Array, dict[str, Array]]:
-        return caption_loss(network, config, state.hparams, params, batch.transitions, choose)
-
-    return *gradient_step(state, loss, optimizer(state.hparams, env_steps)), ()
+    return caption_loss(network, config, state.hparams, params, batch.transitions, choose)

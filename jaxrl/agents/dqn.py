@@ -21,7 +21,7 @@ from annotated_types import Interval
 from jax.typing import ArrayLike
 
 from jaxrl import ops
-from jaxrl.agents.action_values import ActionValues, expected_value
+from jaxrl.agents.action_values import ActionValues, expected_value, value_of
 from jaxrl.agents.optimizers import Optimizer, adam, check_optimizer, nan_if_too_large
 from jaxrl.agents.value_based import ValueBasedHparams, check_outputs, epsilon_at, epsilon_greedy_agent
 from jaxrl.arguments import check_kind
@@ -123,8 +123,8 @@ def dqn(
             losses, errors = jax.vmap(values.loss)(
                 outputs_tm1, first.action, reward, discount_t, outputs_t, q_t_selector
             )
-            q_a = jnp.take_along_axis(values.q_values(outputs_tm1), first.action[:, None], axis=1)
-            return (batch.weights * losses).mean(), (errors, ops.weighted_mean(q_a[:, 0], batch.weights))
+            q_a = value_of(values.q_values(outputs_tm1), first.action)
+            return (batch.weights * losses).mean(), (errors, ops.weighted_mean(q_a, batch.weights))
 
         return gradient_step(state, bellman_loss, optimizer, env_steps)
 

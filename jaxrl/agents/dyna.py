@@ -20,7 +20,8 @@ import jax.numpy as jnp
 from annotated_types import Ge, Interval
 
 from jaxrl.agents.dynamics import Dynamics, DynamicsConfig, DynamicsHparams, DynamicsState, dynamics
-from jaxrl.arguments import ArgumentError, check, check_kind
+from jaxrl.agents.wrapping import around
+from jaxrl.arguments import ArgumentError, check_config, check_kind
 from jaxrl.types import Agent, Array, Box, Discrete, Hparams, Input, Metrics, PyTree, Sample, StateT, Transition
 from jaxrl.xla.threefry import inline
 
@@ -72,8 +73,7 @@ def dyna(
         ArgumentError: observations are no vector of numbers, or a size is out of bounds; from `update`, a batch is no
             multiple of the ensemble, or says which actions are legal.
     """
-    check_kind("config", config, DynaConfig)
-    check(config)
+    check_config(config, DynaConfig)
     model = dynamics(observation, action_space, config)
 
     def init(key: Array, hparams: Hparams, observation: PyTree) -> DynaState:
@@ -88,14 +88,13 @@ def dyna(
         weights = model.weigh(weights_key, len(decision.action))
         return decision._replace(extras=(weights, decision.extras))
 
-    outputs, other = agent.outputs, agent
-    return Agent(
-        init,
-        act,
-        policy=lambda state, *inputs: other.policy(state.agent, *inputs),
+    return around(
+        agent,
+        lambda state: state.agent,
+        init=init,
         update=partial(_update, agent, model, config),
-        constants=agent.constants,
-        outputs=None if outputs is None else lambda state, x: outputs(state.agent, x),
+        act=act,
+        prepare=lambda state, transitions: transitions.extras,
     )
 
 

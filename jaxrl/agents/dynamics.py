@@ -13,10 +13,11 @@ import jax.numpy as jnp
 import optax
 from annotated_types import Gt, Interval, MinLen
 
-from jaxrl.agents.normalised import Statistics, add_observations, no_statistics, normalise
+from jaxrl.agents.normalised import Statistics, add_observations, deviation_of, no_statistics, normalise
 from jaxrl.agents.optimizers import TINY, nan_if_too_large
 from jaxrl.arguments import ArgumentError
 from jaxrl.networks.ensemble import Ensemble, ProbabilisticNetwork, bootstrap_weights, ensemble_loss
+from jaxrl.ops.bootstrapping import ignore_after_end
 from jaxrl.types import Array, Box, Discrete, Mean, Metrics, PyTree, Transition
 from jaxrl.xla.threefry import drawn_once
 
@@ -163,14 +164,14 @@ def dynamics(observation: Any, space: Discrete | Box, config: DynamicsConfig) ->
 
 
 def _targets(batch: Transition) -> Array:
-    """The change of the observation, and the reward, `[B, F + 1]`."""
-    change = batch.next_observation - batch.observation
+    """The change of the observation, and the reward, `[B, F + 1]`. NaN after a termination is no change."""
+    change = ignore_after_end(batch.next_observation - batch.observation, ~batch.terminated[..., None])
     return jnp.concatenate([change, batch.reward[..., None]], axis=-1)
 
 
 def _deviation(seen: Statistics) -> Array:
-    """As in `normalise`; 1 before the first transition."""
-    return jnp.where(seen.count > 0, jnp.sqrt(seen.squares / jnp.maximum(seen.count, 1.0) + 1e-8), 1.0)
+    """The standard deviation; 1 before the first transition."""
+    return jnp.where(seen.count > 0, deviation_of(seen), 1.0)
 
 
 def _optimizer(hparams: DynamicsHparams) -> optax.GradientTransformation:

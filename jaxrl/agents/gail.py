@@ -26,7 +26,8 @@ from jaxrl.agents.normalised import add_observations, no_statistics, normalise
 from jaxrl.agents.optimizers import TINY, Optimizer, adam, check_optimizer
 from jaxrl.agents.policy_gradient import PolicyGradientState, gradient_step
 from jaxrl.agents.ppo import PPOHparams
-from jaxrl.arguments import ArgumentError, check, check_kind
+from jaxrl.agents.wrapping import around
+from jaxrl.arguments import ArgumentError, check_config, check_kind
 from jaxrl.networks.network import Network, as_features, check_network, check_observation, initial_params, num_states_of
 from jaxrl.replay.datasets import check_dataset, num_actions_seen
 from jaxrl.types import Agent, Array, Box, Discrete, Mean, Metrics, PyTree, StateT, Transition, same_extras, total
@@ -152,9 +153,7 @@ def gail(
         ArgumentError: an argument is of the wrong kind, or the dataset is none of this environment; from `init`,
             hyperparameters of another kind, or outputs that are no logits; from `update`, not a rollout.
     """
-    config = config or GAILConfig()
-    check_kind("config", config, GAILConfig)
-    check(config)
+    config = check_config(config or GAILConfig(), GAILConfig)
     check_network(network)
     check_optimizer(optimizer)
     check_observation(observation)
@@ -163,17 +162,14 @@ def gail(
     counts = num_states_of(observation)
     counts = (*(counts if isinstance(counts, tuple) else (counts,)), num_actions)
     constants = GAILConstants(dataset, _statistics_of((dataset.observation, dataset.action)), agent.constants)
-    parts, outputs = _Parts(agent, network, config, optimizer, counts), agent.outputs
-    other: Agent = agent  # its functions take another state
-    return other._replace(
+    parts = _Parts(agent, network, config, optimizer, counts)
+    return around(
+        agent,
+        lambda state: state.agent,
         init=partial(_init, parts, constants),
-        act=lambda state, *inputs: agent.act(state.agent, *inputs),
-        policy=lambda state, *inputs: agent.policy(state.agent, *inputs),
         update=partial(_update, parts),
-        memory=lambda state, num_envs: agent.memory(state.agent, num_envs),
         prepare=same_extras,  # later, with the discriminator's rewards
         constants=constants,
-        outputs=None if outputs is None else lambda state, x: outputs(state.agent, x),
     )
 
 

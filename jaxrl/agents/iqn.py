@@ -21,14 +21,14 @@ import numpy as np
 from annotated_types import Interval
 
 from jaxrl import ops
-from jaxrl.agents.action_values import td_error
+from jaxrl.agents.action_values import td_error, value_of
 from jaxrl.agents.dqn import DQNState, RainbowHparams, default_optimizer, gradient_step, n_step
 from jaxrl.agents.optimizers import Optimizer, check_optimizer
 from jaxrl.agents.value_based import check_outputs, epsilon_greedy_agent
-from jaxrl.arguments import check, check_kind
+from jaxrl.arguments import check_config, check_kind
 from jaxrl.distributions import masked
 from jaxrl.networks import Dense
-from jaxrl.networks.network import Network, check_network, initial_params
+from jaxrl.networks.network import Network, check_network, initial_params, output_shapes
 from jaxrl.precision import single
 from jaxrl.types import Agent, Array, Metrics, PyTree, Sample
 from jaxrl.xla.threefry import inline
@@ -82,9 +82,7 @@ def iqn(
     """
     check_network(network)
     check_optimizer(optimizer)
-    config = config or IQNConfig()
-    check_kind("config", config, IQNConfig)
-    check(config)
+    config = check_config(config or IQNConfig(), IQNConfig)
 
     def init(key: Array, hparams: IQNHparams, observation: PyTree) -> DQNState:
         check_kind("hparams", hparams, IQNHparams)
@@ -115,8 +113,8 @@ def iqn(
             )
             q_tm1 = quantiles_tm1.mean(-1)
             errors = jax.vmap(td_error)(q_tm1, *step, quantiles_t.mean(-1), q_t_selector)
-            q_a = jnp.take_along_axis(q_tm1, first.action[:, None], axis=1)
-            return (batch.weights * losses).mean(), (errors, ops.weighted_mean(q_a[:, 0], batch.weights))
+            q_a = value_of(q_tm1, first.action)
+            return (batch.weights * losses).mean(), (errors, ops.weighted_mean(q_a, batch.weights))
 
         return gradient_step(state, loss, optimizer, env_steps)
 
@@ -128,7 +126,7 @@ def init_quantiles(network: Network, num_actions: int, key: Array, observation: 
     features_key, embedding_key, joint_key = jax.random.split(key, 3)
     features = initial_params(network, features_key, observation)
     check_outputs(network, features, observation, (), "features")
-    size = jax.eval_shape(network.apply, features, jax.tree.map(lambda x: x[None], observation)).shape[1]
+    size = output_shapes(network, features, observation).shape[1]
     embedding = Dense(size).init(embedding_key, jnp.zeros((NUM_COSINES, 1)))
     joint = Dense(num_actions).init(joint_key, jnp.zeros((size, 1)))
     return single({"features": features, "embedding": embedding, "joint": joint})

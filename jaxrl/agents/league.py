@@ -40,7 +40,7 @@ from jaxrl.arguments import ArgumentError, check, check_kind
 from jaxrl.game_theory import Game, matrix_equilibrium
 from jaxrl.game_theory.psro import expected_payoffs
 from jaxrl.networks.network import Network, check_network, initial_params
-from jaxrl.types import Agent, Array, Mean, Metrics, PyTree
+from jaxrl.types import Agent, Array, Mean, Metrics, PyTree, select_rows
 
 
 @dataclasses.dataclass(frozen=True)
@@ -289,16 +289,10 @@ def restarted(
     init_key, draw_key = jax.random.split(key)
     anew = start_anew(config, state.hparams.restart_probability, draw_key)
     fresh = begin(network, seen, state.hparams, jax.random.split(init_key, config.learners))
-
-    params, opt_state = choose(anew, fresh, (state.params, state.opt_state))
+    params, opt_state = select_rows(anew, fresh, (state.params, state.opt_state))
     policies = jax.vmap(lambda x: tables(game, network, x, seen)[0])(params)
     iteration = jnp.where(anew, 0, state.iteration)
     return state._replace(params=params, opt_state=opt_state, policies=policies, iteration=iteration)
-
-
-def choose(which: Array, new: PyTree, old: PyTree) -> PyTree:
-    """The leaves `[L, ...]` of `new` where `which`, bool `[L]`, and else those of `old`."""
-    return jax.tree.map(lambda x, y: jnp.where(which.reshape(-1, *(1,) * (y.ndim - 1)), x, y), new, old)
 
 
 def mixture(game: Game, state: LeagueState, weights: Array) -> Array:

@@ -8,6 +8,7 @@ from jax.typing import ArrayLike
 
 from jaxrl import planning
 from jaxrl.agents.q_learning import QLearningHparams, QLearningState
+from jaxrl.agents.wrapping import around
 from jaxrl.types import MDP, Agent, Array, Mean, Metrics, PyTree, Transition
 
 
@@ -46,9 +47,4 @@ def measured(agent: Agent[QLearningState], mdp_of: Callable[[ArrayLike], MDP]) -
         error = Mean.of(abs(learner.q_values - state.best).max())
         return MeasuredState(learner, state.best), metrics | {"max_error": error}, errors
 
-    return Agent(
-        init,
-        act=lambda state, *inputs: agent.act(state.learner, *inputs),
-        policy=lambda state, *inputs: agent.policy(state.learner, *inputs),
-        update=update,
-    )
+    return around(agent, lambda state: state.learner, init=init, update=update)

@@ -23,15 +23,14 @@ from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 from annotated_types import Ge, Gt, Interval
 
 from jaxrl import ops
 from jaxrl.agents.alphazero import SearchConfig, run_search, symmetric
-from jaxrl.agents.optimizers import Optimizer, adam, check_optimizer, learning_rate_at
+from jaxrl.agents.optimizers import Optimizer, check_optimizer, default_optimizer
 from jaxrl.agents.policy_gradient import PolicyGradientState, Updated, gradient_step, next_values
 from jaxrl.agents.recurrent_dqn import n_step_targets
-from jaxrl.arguments import ArgumentError, check, check_kind
+from jaxrl.arguments import ArgumentError, check_config, check_kind
 from jaxrl.distributions import Distribution, epsilon_greedy
 from jaxrl.games.board_game import BoardGame
 from jaxrl.networks.learned_model import LearnedModel
@@ -96,11 +95,6 @@ class Targets(NamedTuple):
     known: Array
 
 
-def default_optimizer(hparams: MuZeroHparams, env_steps: Array) -> optax.GradientTransformation:
-    """Adam after a clip of the gradient's norm."""
-    return adam(learning_rate_at(hparams, env_steps), hparams.max_grad_norm)
-
-
 def muzero(
     network: LearnedModel,
     config: MuZeroConfig | None = None,
@@ -129,10 +123,8 @@ def muzero(
         ArgumentError: an argument is of the wrong kind; from `init`, the network has another number of categories;
             from `update`, no sample, or sequences of another length.
     """
-    config = config or MuZeroConfig()
     check_kind("network", network, LearnedModel)
-    check_kind("config", config, MuZeroConfig)
-    check(config)
+    config = check_config(config or MuZeroConfig(), MuZeroConfig)
     check_optimizer(optimizer)
     sign = -1.0 if two_players else 1.0
 

@@ -29,7 +29,7 @@ from jaxrl.agents.game_tables import measure
 from jaxrl.agents.minibatches import check_rollout, merge_time
 from jaxrl.agents.policy_gradient import PolicyGradientState
 from jaxrl.agents.reinforce import first_episode
-from jaxrl.arguments import ArgumentError, check, check_kind
+from jaxrl.arguments import ArgumentError, check_config, check_kind
 from jaxrl.distributions import Categorical, masked
 from jaxrl.game_theory import Game
 from jaxrl.networks.network import Network
@@ -137,9 +137,7 @@ def nfsp(game: Game, q_network: Network, policy_network: Network, config: NFSPCo
         ArgumentError: an argument is of the wrong kind; from `update`, not a rollout of `config.num_games`.
     """
     check_kind("game", game, Game, ", as from jaxrl.game_theory.make_game")
-    config = config or NFSPConfig()
-    check_kind("config", config, NFSPConfig)
-    check(config)
+    config = check_config(config or NFSPConfig(), NFSPConfig)
     number, flag = jnp.int32(0), jnp.bool_(False)
     example = Step(number, number, jnp.float32(0), flag, number, flag)
     slots = num_slots(config.replay_capacity, config.num_games)

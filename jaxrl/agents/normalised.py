@@ -6,6 +6,7 @@ from typing import Generic, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxrl.agents.wrapping import around
 from jaxrl.types import Agent, Array, Hparams, Input, Metrics, PyTree, Sample, StateT, Transition
 
 
@@ -65,13 +66,13 @@ def normalised(agent: Agent[StateT], limit: float = 10.0) -> Agent[NormalisedSta
         return NormalisedState(learned, statistics), metrics, errors
 
     outputs = agent.outputs
-    other: Agent = agent  # its functions take another state
-    return other._replace(
+    return around(
+        agent,
+        lambda state: state.agent,
         init=init,
+        update=update,
         act=lambda state, given, *rest: agent.act(state.agent, of_input(state, given), *rest),
         policy=lambda state, given, key: agent.policy(state.agent, of_input(state, given), key),
-        update=update,
-        memory=lambda state, num_envs: agent.memory(state.agent, num_envs),
         prepare=lambda state, batch: agent.prepare(state.agent, of_batch(state, batch)),
         outputs=None if outputs is None else lambda state, x: outputs(state.agent, scale(state, x)),
     )
@@ -92,9 +93,13 @@ def normalise(x: Array, seen: Statistics | None, limit: float) -> Array:
     """Observations `[..., *observation]` with mean 0 and standard deviation 1, clipped to [-limit, limit]."""
     if seen is None:
         return x
-    deviation = jnp.sqrt(seen.squares / jnp.maximum(seen.count, 1.0) + 1e-8)  # as in gymnasium
-    scaled = (x - seen.mean) / deviation
+    scaled = (x - seen.mean) / deviation_of(seen)
     return jnp.where(seen.count > 0, jnp.clip(scaled, -limit, limit), x)
+
+
+def deviation_of(seen: Statistics) -> Array:
+    """The standard deviation, `[*observation]`; of no meaning before the first observation."""
+    return jnp.sqrt(seen.squares / jnp.maximum(seen.count, 1.0) + 1e-8)  # as in gymnasium
 
 
 def add_observations(x: Array, seen: Statistics | None) -> Statistics | None:

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from annotated_types import Ge, Interval
 
 from jaxrl.agents.dynamics import Dynamics, DynamicsConfig, DynamicsHparams, DynamicsState, dynamics
-from jaxrl.arguments import check, check_kind
+from jaxrl.arguments import check_config, check_kind
 from jaxrl.planning import CEMConfig, cem, middle, shift
 from jaxrl.types import Agent, Array, Box, Decision, Input, Metrics, PyTree, Sample
 from jaxrl.xla.threefry import inline
@@ -72,8 +72,7 @@ def pets(observation: PyTree, action_space: Box, config: PETSConfig) -> Agent[PE
     Raises:
         ArgumentError: observations are no vector of numbers, actions are discrete, or a size is out of bounds.
     """
-    check_kind("config", config, PETSConfig)
-    check(config)
+    check_config(config, PETSConfig)
     check_kind("action_space", action_space, Box, ", which the cross-entropy method needs")
     model = dynamics(observation, action_space, config)
 

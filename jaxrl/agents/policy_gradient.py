@@ -1,4 +1,7 @@
-"""What REINFORCE, A2C and PPO share: a policy with a value, its optimizer, and the advantages of a rollout."""
+"""What REINFORCE, A2C and PPO share: a policy with a value, its optimizer, and the advantages of a rollout.
+
+The state, `gradient_step` and `update_from_samples` also serve agents that learn from other losses.
+"""
 
 import dataclasses
 from collections.abc import Callable
@@ -16,8 +19,8 @@ from jaxrl.agents.minibatches import apply_in_chunks, merge_time
 from jaxrl.agents.optimizers import Optimizer, adam, check_optimizer, learning_rate_at, nan_if_too_large
 from jaxrl.arguments import ArgumentError, check_kind
 from jaxrl.distributions import Distribution, restricted
-from jaxrl.networks.network import Network, check_network, initial_params
-from jaxrl.types import Agent, Array, Decision, Input, Mean, Metrics, PyTree, Transition
+from jaxrl.networks.network import Network, check_network, initial_params, output_shapes
+from jaxrl.types import Agent, Array, Decision, Input, Mean, Metrics, PyTree, Sample, Transition
 from jaxrl.xla.threefry import inline
 
 
@@ -41,7 +44,7 @@ class PolicyGradientHparams:
 
 
 class PolicyGradientState(NamedTuple):
-    """The network's parameters, Adam's state, and the hyperparameters, an instance of `PolicyGradientHparams`."""
+    """The network's parameters, the optimizer's state, and the hyperparameters."""
 
     params: PyTree
     opt_state: optax.OptState
@@ -49,7 +52,8 @@ class PolicyGradientState(NamedTuple):
 
 
 Updated = tuple[PolicyGradientState, Metrics, PyTree]
-Update = Callable[[PolicyGradientState, Transition, Array, Array, PyTree], Updated]
+Update = Callable[..., Updated]
+Loss = Callable[[PolicyGradientState, Sample, Array, PyTree], tuple[Array, dict[str, Array]]]
 
 
 def policy_gradient_agent(
@@ -77,7 +81,7 @@ def policy_gradient_agent(
     def init(key: Array, hparams: PolicyGradientHparams, observation: PyTree) -> PolicyGradientState:
         check_kind("hparams", hparams, kind)
         params = initial_params(network, key, observation)
-        _check_outputs(jax.eval_shape(network.apply, params, jax.tree.map(lambda x: jnp.stack([x, x]), observation)))
+        _check_outputs(output_shapes(network, params, observation))
         return PolicyGradientState(params, optimizer(hparams, jnp.float32(0)).init(params), hparams)
 
     def act(state: PolicyGradientState, given: Input, key: Array, env_steps: Array) -> Decision:
@@ -119,6 +123,24 @@ def gradient_step(
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
     state = PolicyGradientState(optax.apply_updates(state.params, updates), opt_state, state.hparams)
     return state, {name: Mean.of(nan_if_too_large(x, grads)) for name, x in metrics.items()}
+
+
+def update_from_samples(loss: Loss, optimizer: Optimizer) -> Update:
+    """`Agent.update` for a `Sample`, with one optimizer step on a loss.
+
+    Args:
+        loss: `(state, batch, key, params) -> (loss, metrics)`, all scalars. Gradients are of the last argument.
+        optimizer: of the parameters.
+    """
+
+    def update(
+        state: PolicyGradientState, batch: Sample, key: Array, env_steps: Array, constants: PyTree = ()
+    ) -> Updated:
+        del constants
+        check_kind("batch", batch, Sample, ", as in jaxrl.offline and jaxrl.off_policy")
+        return *gradient_step(state, partial(loss, state, batch, key), optimizer(state.hparams, env_steps)), ()
+
+    return update
 
 
 def actor_critic_loss(

@@ -35,7 +35,7 @@ from jaxrl.agents.policy_gradient import (
     gradient_step,
     policy_gradient_agent,
 )
-from jaxrl.arguments import check, check_kind
+from jaxrl.arguments import check_config
 from jaxrl.distributions import Distribution, restricted
 from jaxrl.networks import Network
 from jaxrl.types import Agent, Array, Metrics, PyTree, Transition
@@ -74,9 +74,7 @@ def ppo(
         ArgumentError: an argument is of the wrong kind; from `init`, other outputs; from `update`, not a rollout, or
             minibatches that do not divide it or hold one transition each.
     """
-    config = config or MinibatchConfig()
-    check_kind("config", config, MinibatchConfig)
-    check(config)
+    config = check_config(config or MinibatchConfig(), MinibatchConfig)
 
     def update(
         state: PolicyGradientState, batch: Transition, key: Array, env_steps: Array, constants: PyTree = ()

@@ -20,10 +20,11 @@ import optax
 from annotated_types import Ge, Interval
 
 from jaxrl import ops
+from jaxrl.agents.action_values import value_of
 from jaxrl.agents.minibatches import MinibatchConfig, apply_in_chunks, check_rollout, learn_in_minibatches, merge_time
 from jaxrl.agents.optimizers import Optimizer, check_optimizer, learning_rate_at, nan_if_too_large, radam
 from jaxrl.agents.value_based import ValueBasedHparams, check_outputs, epsilon_at, epsilon_greedy_agent
-from jaxrl.arguments import check, check_kind
+from jaxrl.arguments import check_config, check_kind
 from jaxrl.distributions import masked
 from jaxrl.networks.network import Network, check_network, initial_params
 from jaxrl.types import Agent, Array, Mean, Metrics, PyTree, Transition
@@ -41,7 +42,7 @@ class PQNHparams(ValueBasedHparams):
 
 
 class PQNState(NamedTuple):
-    """The network's parameters, RAdam's state, and the hyperparameters."""
+    """The network's parameters, the optimizer's state, and the hyperparameters."""
 
     params: PyTree
     opt_state: optax.OptState
@@ -73,9 +74,7 @@ def pqn(
     """
     check_network(network)
     check_optimizer(optimizer)
-    config = config or MinibatchConfig()
-    check_kind("config", config, MinibatchConfig)
-    check(config)
+    config = check_config(config or MinibatchConfig(), MinibatchConfig)
 
     def init(key: Array, hparams: PQNHparams, observation: PyTree) -> PQNState:
         check_kind("hparams", hparams, PQNHparams)
@@ -123,5 +122,5 @@ def regression_loss(
     params: PyTree, network: Network, observations: PyTree, actions: Array, returns: Array
 ) -> tuple[Array, Array]:
     """The mean of ½ (G − Q(s, a))² over a minibatch, and the mean of Q(s, a)."""
-    q = jnp.take_along_axis(network.apply(params, observations), actions[:, None], axis=1)[:, 0]
+    q = value_of(network.apply(params, observations), actions)
     return ops.l2_loss(returns - q).mean(), q.mean()

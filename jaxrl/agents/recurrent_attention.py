@@ -13,7 +13,6 @@ their density is taken, only where the image ends.
 
 import dataclasses
 from collections.abc import Callable
-from functools import partial
 from typing import Annotated, Any, Literal
 
 import jax
@@ -24,8 +23,8 @@ from jaxrl import ops
 from jaxrl.agents.behaviour_cloning import BehaviourCloningHparams
 from jaxrl.agents.minibatches import merge_time
 from jaxrl.agents.optimizers import Optimizer, check_optimizer, default_optimizer
-from jaxrl.agents.policy_gradient import PolicyGradientState, Updated, gradient_step
-from jaxrl.arguments import check, check_kind
+from jaxrl.agents.policy_gradient import PolicyGradientState, update_from_samples
+from jaxrl.arguments import check_config, check_kind
 from jaxrl.distributions import Categorical
 from jaxrl.networks.glimpses import Glances, GlimpseNetwork, Looked
 from jaxrl.networks.network import check_network, initial_params
@@ -70,8 +69,7 @@ def recurrent_attention(
         ArgumentError: not a network; an image is smaller than a glimpse; from `update`, not a sample.
     """
     check_network(network)
-    check_kind("config", config, RecurrentAttentionConfig)
-    check(config)
+    check_config(config, RecurrentAttentionConfig)
     check_optimizer(optimizer)
 
     def init(key: Array, hparams: RecurrentAttentionHparams, observation: PyTree) -> PolicyGradientState:
@@ -90,7 +88,10 @@ def recurrent_attention(
         looked = look(network, config, still, state.params, given.observation, key)
         return Decision(Categorical(looked.logits[-1]).mode(), extras=_glances(looked))
 
-    return Agent(init, act, policy, partial(_update, network, config, optimizer))
+    def loss(state: PolicyGradientState, batch: Sample, key: Array, params: PyTree) -> tuple[Array, dict[str, Array]]:
+        return attention_loss(network, config, state, params, merge_time(batch.transitions), key)
+
+    return Agent(init, act, policy, update_from_samples(loss, optimizer))
 
 
 def _glances(looked: Looked) -> Glances:
@@ -136,23 +137,3 @@ def attention_loss(
         log_probs = density(looked.means, jnp.full(2, jnp.log(hparams.place_deviation)), looked.places[1:])
         expected = ops.surrogate_loss(losses[None], log_probs, looked.values)
     return expected.mean() + hparams.value_coef * value_loss, metrics
-
-
-def _update(
-    network: GlimpseNetwork,
-    config: RecurrentAttentionConfig,
-    optimizer: Optimizer,
-    state: PolicyGradientState,
-    batch: Sample,
-    key: Array,
-    env_steps: Array,
-    constants: PyTree = (),
-) -> Updated:
-    del constants
-    check_kind("batch", batch, Sample, ", as in jaxrl.offline and jaxrl.off_policy")
-    steps = merge_time(batch.transitions)
-
-    def loss(params: PyTree) -> tuple[Array, dict[str, Array]]:
-        return attention_loss(network, config, state, params, steps, key)
-
-    return *gradient_step(state, loss, optimizer(state.hparams, env_steps)), ()

@@ -19,10 +19,12 @@ from annotated_types import Ge, Interval
 from jax.typing import ArrayLike
 
 from jaxrl import ops
+from jaxrl.agents.action_values import value_of
 from jaxrl.agents.dqn import DQNState, RainbowHparams, gradient_step
+from jaxrl.agents.minibatches import merge_time
 from jaxrl.agents.optimizers import Optimizer, adam, check_optimizer, learning_rate_at
 from jaxrl.agents.value_based import epsilon_at
-from jaxrl.arguments import ArgumentError, check, check_kind
+from jaxrl.arguments import ArgumentError, check_config, check_kind
 from jaxrl.distributions import epsilon_greedy, masked
 from jaxrl.networks.recurrent import (
     RecurrentNetwork,
@@ -85,9 +87,7 @@ def recurrent_dqn(
             burn-in, or without the memory that `store_memory` needs.
     """
     check_recurrent_network(network)
-    config = config or BurnInConfig()
-    check_kind("config", config, BurnInConfig)
-    check(config)
+    config = check_config(config or BurnInConfig(), BurnInConfig)
     check_optimizer(optimizer)
 
     def init(key: Array, hparams: RecurrentDQNHparams, observation: PyTree) -> DQNState:
@@ -162,15 +162,9 @@ def unroll(
         memory = jax.tree.map(lambda x: jax.lax.stop_gradient(x[-1]), memories)
     late, next_late = jax.tree.map(lambda x: x[burn_in:], (observations, next_observations))
     q_tm1, memories = network.apply(params, memory, late, starts[burn_in:])
-    rows = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), (memories, next_late))
-    q_t, _ = one_step(network, *jax.lax.stop_gradient((params, *rows)))
+    q_t, _ = one_step(network, *jax.lax.stop_gradient((params, *merge_time((memories, next_late)))))
     shape = (len(done) - burn_in, done.shape[1], -1)
     return q_tm1.reshape(shape), q_t.reshape(shape)
-
-
-def value_of(q: Array, actions: Array) -> Array:
-    """The values `[L, B]` of actions `[L, B]`, of Q `[L, B, num_actions]`."""
-    return jnp.take_along_axis(q, actions[..., None], axis=-1)[..., 0]
 
 
 def n_step_targets(steps: Transition, v_t: Array, discount: ArrayLike, n: int, value_lambda: ArrayLike = 1.0) -> Array:

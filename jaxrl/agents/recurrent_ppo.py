@@ -29,7 +29,7 @@ from jaxrl.agents.policy_gradient import (
     gradient_step,
 )
 from jaxrl.agents.ppo import PPOHparams, ppo_loss
-from jaxrl.arguments import ArgumentError, check, check_kind
+from jaxrl.arguments import ArgumentError, check_config, check_kind
 from jaxrl.distributions import restricted
 from jaxrl.networks.recurrent import (
     RecurrentNetwork,
@@ -72,9 +72,7 @@ def recurrent_ppo(
             or minibatches that do not divide the sequences or hold one transition each.
     """
     check_recurrent_network(network)
-    config = config or SequenceConfig()
-    check_kind("config", config, SequenceConfig)
-    check(config)
+    config = check_config(config or SequenceConfig(), SequenceConfig)
     check_optimizer(optimizer)
 
     def init(key: Array, hparams: PPOHparams, observation: PyTree) -> PolicyGradientState:

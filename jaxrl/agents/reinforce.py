@@ -33,7 +33,7 @@ from jaxrl.agents.policy_gradient import (
     gradient_step,
     policy_gradient_agent,
 )
-from jaxrl.arguments import check, check_kind
+from jaxrl.arguments import check_config
 from jaxrl.distributions import restricted
 from jaxrl.networks import Network
 from jaxrl.types import Agent, Array, PyTree, Transition
@@ -74,9 +74,7 @@ def reinforce(
     Raises:
         ArgumentError: an argument is of the wrong kind; from `init`, other outputs; from `update`, not a rollout.
     """
-    config = config or ReinforceConfig()
-    check_kind("config", config, ReinforceConfig)
-    check(config)
+    config = check_config(config or ReinforceConfig(), ReinforceConfig)
 
     def update(
         state: PolicyGradientState, batch: Transition, key: Array, env_steps: Array, constants: PyTree = ()

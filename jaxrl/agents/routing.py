@@ -24,10 +24,10 @@ from jaxrl import ops
 from jaxrl.agents.behaviour_cloning import BehaviourCloningHparams
 from jaxrl.agents.minibatches import merge_time
 from jaxrl.agents.optimizers import Optimizer, check_optimizer, default_optimizer
-from jaxrl.agents.policy_gradient import PolicyGradientState, Updated, gradient_step
-from jaxrl.arguments import ArgumentError, check, check_kind
+from jaxrl.agents.policy_gradient import PolicyGradientState, update_from_samples
+from jaxrl.arguments import ArgumentError, check_config, check_kind
 from jaxrl.distributions import Categorical
-from jaxrl.networks.network import Network, check_network, initial_params
+from jaxrl.networks.network import Network, check_network, initial_params, output_shapes
 from jaxrl.types import Agent, Array, Decision, Input, PyTree, Sample, Transition
 from jaxrl.xla.threefry import inline
 
@@ -75,8 +75,7 @@ def routing(
     """
     check_network(router)
     check_network(expert)
-    check_kind("config", config, RoutingConfig)
-    check(config)
+    check_config(config, RoutingConfig)
     check_optimizer(optimizer)
 
     def init(key: Array, hparams: RoutingHparams, observation: PyTree) -> PolicyGradientState:
@@ -84,8 +83,7 @@ def routing(
         router_key, *keys = jax.random.split(key, 1 + config.num_experts)
         experts = jax.vmap(partial(initial_params, expert), (0, None))(jnp.stack(keys), observation)
         params = {"router": initial_params(router, router_key, observation), "experts": experts}
-        one = jax.tree.map(lambda x: x[None], observation)
-        number = jax.eval_shape(router.apply, params["router"], one).logits.shape[-1]
+        number = output_shapes(router, params["router"], observation).logits.shape[-1]
         if number != config.num_experts:
             raise ArgumentError("router", f"must give {config.num_experts} values, one for each expert", str(number))
         return PolicyGradientState(params, optimizer(hparams, jnp.float32(0)).init(params), hparams)
@@ -103,7 +101,11 @@ def routing(
         logits = log_probs(router, expert, config, state.params, given.observation, chosen)
         return Decision(Categorical(logits).mode(), extras=chosen)
 
-    return Agent(init, act, policy, partial(_update, router, expert, config, optimizer))
+    def loss(state: PolicyGradientState, batch: Sample, key: Array, params: PyTree) -> tuple[Array, dict[str, Array]]:
+        steps, sample = merge_time(batch.transitions), partial(Categorical.sample, key=inline(key))
+        return expected_loss(router, expert, config, state.hparams, params, steps, sample)
+
+    return Agent(init, act, policy, update_from_samples(loss, optimizer))
 
 
 def log_probs(
@@ -175,25 +177,3 @@ def expected_loss(
     accuracy = (outputs.argmax(-1) == steps.action).mean(dtype=jnp.float32)
     metrics = {"loss": costs.mean(), "accuracy": accuracy, "entropy": choice.entropy().mean(), "balance": balance}
     return each.mean() - hparams.balance_coef * balance, metrics
-
-
-def _update(
-    router: Network,
-    expert: Network,
-    config: RoutingConfig,
-    optimizer: Optimizer,
-    state: PolicyGradientState,
-    batch: Sample,
-    key: Array,
-    env_steps: Array,
-    constants: PyTree = (),
-) -> Updated:
-    del constants
-    check_kind("batch", batch, Sample, ", as in jaxrl.offline and jaxrl.off_policy")
-    steps = merge_time(batch.transitions)
-
-    def loss(params: PyTree) -> tuple[Array, dict[str, Array]]:
-        sample = partial(Categorical.sample, key=inline(key))
-        return expected_loss(router, expert, config, state.hparams, params, steps, sample)
-
-    return *gradient_step(state, loss, optimizer(state.hparams, env_steps)), ()

@@ -28,8 +28,9 @@ from jaxrl.agents.twin_critics import (
 )
 from jaxrl.arguments import ArgumentError, check_kind
 from jaxrl.distributions import Distribution
-from jaxrl.networks.network import Network, check_network, initial_params
+from jaxrl.networks.network import Network, check_network, initial_params, output_shapes
 from jaxrl.ops import linear_decay, weighted_mean
+from jaxrl.ops.bootstrapping import discounted
 from jaxrl.types import Agent, Array, Box, Decision, Input, Mean, Metrics, PyTree, Sample
 from jaxrl.xla.threefry import inline
 
@@ -138,7 +139,7 @@ def _init(parts: _Parts, key: Array, hparams: SACHparams, observation: PyTree) -
     check_kind("hparams", hparams, SACHparams)
     actor_key, critics_key = jax.random.split(key)
     actor = initial_params(parts.actor, actor_key, observation)
-    distribution = jax.eval_shape(parts.actor.apply, actor, jax.tree.map(lambda x: x[None], observation))
+    distribution = output_shapes(parts.actor, actor, observation)
     if not hasattr(distribution, "sample_and_log_prob"):
         raise ArgumentError("actor", "must return a distribution with sample_and_log_prob", distribution)
     critics = init_critics(parts.critic, critics_key, observation, parts.action_space)
@@ -186,7 +187,7 @@ def soft_targets(parts: _Parts, state: SACState, batch: Sample, key: Array) -> t
     following = parts.actor.apply(state.params.actor, last.next_observation)
     actions, log_probs = following.sample_and_log_prob(key)
     q = critic_values(parts.critic, state.target_critics, last.next_observation, actions).min(0)
-    return reward + discount_t * (q - jnp.exp(state.params.log_temperature) * log_probs), first
+    return reward + discounted(discount_t, q - jnp.exp(state.params.log_temperature) * log_probs), first
 
 
 def entropy_target(hparams: SACHparams, action_space: Box) -> Array:

@@ -30,7 +30,8 @@ from jaxrl import game_theory
 from jaxrl.agents.game_tables import log_of, measure, table_agent
 from jaxrl.agents.minibatches import check_rollout
 from jaxrl.agents.optimizers import adam, nan_if_too_large
-from jaxrl.arguments import check, check_kind
+from jaxrl.agents.reinforce import first_episode
+from jaxrl.arguments import check_config, check_kind
 from jaxrl.distributions import masked
 from jaxrl.game_theory import Game
 from jaxrl.game_theory.mirror_descent import annealed
@@ -130,8 +131,7 @@ def self_play_ppo(game: Game, network: Network, config: SelfPlayConfig | None = 
     """
     check_kind("game", game, Game, ", as from jaxrl.game_theory.make_game")
     check_network(network)
-    config = config or SelfPlayConfig()
-    check(config)
+    config = check_config(config or SelfPlayConfig(), SelfPlayConfig)
     seen = game_theory.features(game)
 
     def init(key: Array, hparams: SelfPlayHparams, observation: PyTree) -> SelfPlayState:
@@ -176,9 +176,8 @@ def self_play_ppo(game: Game, network: Network, config: SelfPlayConfig | None = 
 
 def tables(game: Game, network: Network, params: PyTree, seen: Array) -> tuple[Array, Array]:
     """The policy of a network `[I, A]`, and the logarithms of its probabilities, which are 0 for illegal actions."""
-    outputs = network.apply(params, seen)
-    distribution = outputs[0] if isinstance(outputs, tuple) else outputs
-    log_policy = jax.nn.log_softmax(masked(distribution.logits, jnp.asarray(game.legal)))
+    logits = network.apply(params, seen)[0].logits
+    log_policy = jax.nn.log_softmax(masked(logits, jnp.asarray(game.legal)))
     return jnp.where(game.legal, jnp.exp(log_policy), 0), jnp.where(game.legal, log_policy, 0)
 
 
@@ -197,8 +196,7 @@ def sample_experience(game: Game, batch: Transition, values: Array, past: Array)
     An advantage is the outcome of the game minus the value V(I) of the set, `values` `[I]`.
     """
     number = batch.reward.shape[1]
-    ends = batch.terminated.astype(jnp.int32)
-    first = jnp.cumsum(ends, axis=0) == ends  # up to the first end and with it
+    first = first_episode(batch)
     sign = jnp.where(batch.observation >= game.num_sets[0], -1.0, 1.0)
     outcome = (first * batch.terminated * sign * batch.reward).sum(0)  # what the first player wins, [N]
     learns = learns_in(game, past, jnp.arange(number), number, batch.observation)
@@ -269,8 +267,8 @@ def self_play_loss(
 
 
 def climb(
-    game: Game, network: Network, seen: Array, adam: optax.GradientTransformation, num_steps: int, start: PyTree,
-    old: Array, found: Experience, clip: Array, magnet: Array,
+    game: Game, network: Network, seen: Array, optimizer: optax.GradientTransformation, num_steps: int,
+    start: PyTree, old: Array, found: Experience, clip: Array, magnet: Array,
 ) -> tuple[PyTree, Array, Array]:  # fmt: skip
     """Gradient steps from `start`, parameters and the state of the optimizer: these, and the mean loss and entropy."""
 
@@ -281,7 +279,7 @@ def climb(
     def step(carry: tuple[PyTree, Any], _: None) -> tuple[tuple[PyTree, Any], tuple[Array, Array]]:
         params, opt_state = carry
         (value, entropy), grads = jax.value_and_grad(loss, has_aux=True)(params)
-        updates, opt_state = adam.update(grads, opt_state, params)
+        updates, opt_state = optimizer.update(grads, opt_state, params)
         return (optax.apply_updates(params, updates), opt_state), (nan_if_too_large(value, grads), entropy)
 
     end, (losses, entropies) = jax.lax.scan(step, start, length=num_steps)

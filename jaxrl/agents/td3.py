@@ -26,8 +26,9 @@ from jaxrl.agents.twin_critics import (
     scaled_n_step,
 )
 from jaxrl.arguments import ArgumentError, check_kind
-from jaxrl.networks.network import Network, check_network, initial_params
+from jaxrl.networks.network import Network, check_network, initial_params, output_shapes
 from jaxrl.ops import weighted_mean
+from jaxrl.ops.bootstrapping import discounted
 from jaxrl.types import Agent, Array, Box, Decision, Input, Mean, Metrics, PyTree, Sample
 from jaxrl.xla.threefry import inline
 
@@ -127,9 +128,9 @@ def _init(parts: _Parts, key: Array, hparams: TD3Hparams, observation: PyTree) -
     check_kind("hparams", hparams, TD3Hparams)
     actor_key, critics_key = jax.random.split(key)
     actor = initial_params(parts.actor, actor_key, observation)
-    found = jax.eval_shape(parts.actor.apply, actor, jax.tree.map(lambda x: x[None], observation))
-    if getattr(found, "shape", None) != (1, *parts.action_space.low.shape):
-        raise ArgumentError("actor", f"must return actions [N, {len(parts.action_space.low)}], here N = 1", found)
+    found = output_shapes(parts.actor, actor, observation)
+    if getattr(found, "shape", None) != (2, *parts.action_space.low.shape):
+        raise ArgumentError("actor", f"must return actions [N, {len(parts.action_space.low)}], here N = 2", found)
     params = TD3Params(actor, init_critics(parts.critic, critics_key, observation, parts.action_space))
     optimizer = parts.optimizer(hparams, jnp.float32(0))
     opt_state = TD3Params(optimizer.init(params.actor), optimizer.init(params.critics))
@@ -185,7 +186,7 @@ def smoothed_targets(parts: _Parts, state: TD3State, batch: Sample, key: Array) 
     noise = jnp.clip(noise, -hparams.target_noise_clip, hparams.target_noise_clip)
     actions = with_noise(actions, noise, parts.action_space)
     q = critic_values(parts.critic, target.critics, last.next_observation, actions).min(0)
-    return reward + discount_t * q, first
+    return reward + discounted(discount_t, q), first
 
 
 def with_noise(actions: Array, noise: Array, action_space: Box) -> Array:

@@ -13,7 +13,7 @@ from annotated_types import Ge, Interval
 
 from jaxrl.agents.dqn import n_step
 from jaxrl.arguments import ArgumentError, check_kind
-from jaxrl.networks.network import Network, initial_params
+from jaxrl.networks.network import Network, initial_params, output_shapes
 from jaxrl.replay import PrioritisedHparams
 from jaxrl.types import Array, Box, PyTree, Sample, Transition
 
@@ -53,8 +53,7 @@ def init_critics(critic: Network, key: Array, observation: PyTree, action_space:
     """
     pair = observation, jnp.zeros(action_space.low.shape, jnp.float32)
     first, second = (initial_params(critic, each, pair) for each in jax.random.split(key))
-    two = jax.tree.map(lambda x: jnp.stack([x, x]), pair)
-    found = jax.eval_shape(critic.apply, first, two)
+    found = output_shapes(critic, first, pair)
     if getattr(found, "shape", None) != (2,):
         raise ArgumentError("critic", "must return values [N], here [2]", found)
     return first, second

@@ -5,13 +5,12 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 import jax
-import jax.numpy as jnp
 from annotated_types import Ge, Gt, Interval
 
 from jaxrl import ops
 from jaxrl.arguments import ArgumentError
 from jaxrl.distributions import epsilon_greedy
-from jaxrl.networks import Network
+from jaxrl.networks.network import Network, output_shapes
 from jaxrl.types import Agent, Array, Decision, Input, PyTree, StateT
 from jaxrl.xla.threefry import inline
 
@@ -78,8 +77,7 @@ def check_outputs(
     network: Network, params: PyTree, observation: PyTree, shape: tuple[int, ...], rows: str = "num_actions"
 ) -> None:
     """Raises `ArgumentError` if a network does not return `[N, rows, *shape]`."""
-    two = jax.tree.map(lambda x: jnp.stack([x, x]), observation)
-    given = jax.eval_shape(network.apply, params, two)
+    given = output_shapes(network, params, observation)
     found = getattr(given, "shape", type(given).__name__)
     if isinstance(found, str) or len(found) != 2 + len(shape) or found[0] != 2 or found[2:] != shape:
         expected = ", ".join(["N", rows, *map(str, shape)])

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from jaxrl.arguments import ArgumentError
 from jaxrl.envs.vector import VectorEnv, VectorState
-from jaxrl.types import Array, Decision, Input, Metrics, PyTree, Transition
+from jaxrl.types import Array, Decision, Input, Metrics, PyTree, Transition, select_rows
 
 
 class Source(NamedTuple):
@@ -71,8 +71,4 @@ def step(
 
 def reset_memory(memory: PyTree, initial: PyTree, done: Array) -> PyTree:
     """Memory `[N, ...]`, initial where an episode is done, bool `[N]`."""
-
-    def select(first: Array, x: Array) -> Array:
-        return jnp.where(done.reshape(-1, *(1,) * (x.ndim - 1)), first, x)
-
-    return jax.tree.map(select, initial, memory)
+    return select_rows(done, initial, memory)

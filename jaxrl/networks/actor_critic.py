@@ -169,11 +169,7 @@ def policy_network(
     conv_features: int = 0,
     convolutions: Sequence[FrameConvolution] = LECTURE.convolutions,
 ) -> PolicyNetwork:
-    """The default policy network for an observation, without values. The arguments are those of `actor_critic`.
-
-    Raises:
-        ArgumentError: the observation is something else.
-    """
+    """The default policy network for an observation, without values. Arguments and errors are as of `actor_critic`."""
     given = observation, hidden_sizes, conv_features, convolutions
     return PolicyNetwork(action_space, activation=activation, **_layers(*given))
 

@@ -45,6 +45,11 @@ def initial_params(network: Network, key: Array, observation: PyTree) -> PyTree:
     return single(params)
 
 
+def output_shapes(network: Network, params: PyTree, observation: PyTree) -> Any:
+    """The shapes of a network's outputs for two observations like this one, which has no batch axis."""
+    return jax.eval_shape(network.apply, params, jax.tree.map(lambda x: jnp.stack([x, x]), observation))
+
+
 def check_has_no_state(variables: PyTree) -> None:
     """Raises `ArgumentError` if some variables are not parameters, since an optimizer would train them all."""
     if isinstance(variables, Mapping) and "params" in variables and len(variables) > 1:
@@ -138,7 +143,10 @@ def _features(x: Array, num_states: int) -> Array:
 
 
 def as_features(observations: PyTree, num_states: int | Sequence[int], batch_axes: int = 1) -> Array:
-    """Preprocesses observations `[N, ...]` as `features_of` does. The leaves of a tree are joined: `[N, features]`."""
+    """Preprocesses observations `[N, ...]` as `features_of` does. The leaves of a tree are joined: `[N, features]`.
+
+    `batch_axes` is how many axes precede those of an observation: 1, `N`, or 2 in sequences `[L, B, ...]`.
+    """
     parts = features_of(observations, num_states)
     if len(parts) == 1:
         return parts[0]

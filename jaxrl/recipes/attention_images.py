@@ -12,15 +12,13 @@ from annotated_types import Interval
 from jaxrl.agents.behaviour_cloning import behaviour_cloning
 from jaxrl.agents.captioning import CaptioningConfig, captioning
 from jaxrl.agents.recurrent_attention import RecurrentAttentionConfig, recurrent_attention
-from jaxrl.arguments import ArgumentError
 from jaxrl.envs.digits import STOP, WORDS, DigitCaptions, Digits
-from jaxrl.envs.spaces import name_of
 from jaxrl.networks.caption_network import MIDDLE, STRIDE, CaptionNetwork
 from jaxrl.networks.glimpses import Glances, GlimpseNetwork, check_glimpse
 from jaxrl.networks.image_classifier import ImageClassifier
 from jaxrl.plots.digit_pictures import draw_captions, draw_glimpses
 from jaxrl.plots.picture_errors import errors_as_notes
-from jaxrl.recipes.shown_images import CHUNK, Shown, key_of, show_test_images, wrong_answers
+from jaxrl.recipes.shown_images import CHUNK, Shown, check_shows, key_of, show_test_images, wrong_answers
 from jaxrl.runs.experiment import ignored_settings
 from jaxrl.runs.options import Options
 from jaxrl.training import OfflineConfig, offline
@@ -54,7 +52,7 @@ def build_attention(env: Any, env_params: Any, config: Attention) -> tuple[Agent
         ArgumentError: the environment does not show digits, or an image is smaller than a glimpse.
     """
     del env_params
-    _check_env(env, Digits)
+    check_shows(env, Digits)
     if config.network == "convolutional":
         agent: Agent = behaviour_cloning(ImageClassifier(env.num_actions))
         return agent, offline(agent, env.training_batch, config)
@@ -62,12 +60,6 @@ def build_attention(env: Any, env_params: Any, config: Attention) -> tuple[Agent
     network = GlimpseNetwork(env.num_actions, config.glimpses, config.glimpse_size, config.scales, config.hidden_size)
     agent = recurrent_attention(network, config)
     return agent, offline(agent, env.training_batch, config)
-
-
-def _check_env(env: Any, kind: type) -> None:
-    if not isinstance(env, kind):
-        rule = f"must be {kind.__name__}, which draws images with their answers"
-        raise ArgumentError("env", rule, name_of(env))
 
 
 def report_attention(agent: Agent, env: Digits, env_params: Any, agent_states: PyTree, directory: Path) -> dict:
@@ -118,7 +110,7 @@ def build_captioning(env: Any, env_params: Any, config: Captioning) -> tuple[Age
         ArgumentError: the environment does not show digits with captions.
     """
     del env_params
-    _check_env(env, DigitCaptions)
+    check_shows(env, DigitCaptions)
     agent = captioning(CaptionNetwork(env.num_actions, config.hidden_size, config.conv_features), config)
     return agent, offline(agent, env.training_batch, config)
 

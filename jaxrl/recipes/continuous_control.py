@@ -36,9 +36,14 @@ class Continuous(OffPolicyConfig):
     """Give the networks observations with mean 0 and standard deviation 1."""
 
 
-def build_sac(env: Any, env_params: Any, config: Continuous) -> tuple[Agent, Trainer]:
+def sac_agent(env: Any, env_params: Any, config: Continuous) -> Agent:
+    """The agent alone, without `config.normalise`."""
     space, layers = box_of(env, env_params), network_options(env, env_params, config)
-    return _build(sac(SquashedPolicy(space, **layers), Critic(space, **layers), space), env, env_params, config)
+    return sac(SquashedPolicy(space, **layers), Critic(space, **layers), space)
+
+
+def build_sac(env: Any, env_params: Any, config: Continuous) -> tuple[Agent, Trainer]:
+    return _build(sac_agent(env, env_params, config), env, env_params, config)
 
 
 def build_td3(env: Any, env_params: Any, config: Continuous) -> tuple[Agent, Trainer]:

@@ -199,11 +199,16 @@ def ignored_by_exploration(options: Options) -> dict[str, str]:
     return ignored_settings((constant, "hparams.epsilon_start equal to its end", ("hparams.epsilon_decay_steps",)))
 
 
-def build_dqn(env: Any, env_params: Any, config: DQN) -> tuple[Agent, Trainer]:
+def dqn_agent(env: Any, env_params: Any, config: DQN) -> Agent:
+    """The agent alone."""
     values = make_action_values(config)
     dense = NoisyDense if config.noisy else Dense
     network = default_network(env, env_params, config, outputs=values.shape, dueling=config.dueling, dense=dense)
-    agent = dqn(network, values, config.double)
+    return dqn(network, values, config.double)
+
+
+def build_dqn(env: Any, env_params: Any, config: DQN) -> tuple[Agent, Trainer]:
+    agent = dqn_agent(env, env_params, config)
     return agent, off_policy(agent, env, env_params, config)
 
 

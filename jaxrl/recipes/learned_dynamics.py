@@ -6,17 +6,18 @@ from typing import Annotated, Any
 import jax
 from annotated_types import Interval
 
-from jaxrl.agents import RainbowHparams, SACHparams, dqn, sac
+from jaxrl.agents import RainbowHparams, SACHparams
 from jaxrl.agents.dyna import DynaConfig, DynaHparams, dyna
 from jaxrl.agents.pets import PETSConfig, pets
 from jaxrl.arguments import ArgumentError
-from jaxrl.networks import Critic, Dense, NoisyDense, SquashedPolicy, example_of
-from jaxrl.recipes.continuous_control import Continuous, box_of, ignored_by_continuous, network_options
-from jaxrl.recipes.deep_q import DQN, default_network, make_action_values
+from jaxrl.envs import action_space_of
+from jaxrl.networks import example_of
+from jaxrl.recipes.continuous_control import Continuous, box_of, ignored_by_continuous, sac_agent
+from jaxrl.recipes.deep_q import DQN, dqn_agent
 from jaxrl.runs.experiment import ignored_settings
 from jaxrl.runs.options import Options
 from jaxrl.training import OffPolicyConfig, off_policy
-from jaxrl.types import Agent, Discrete, Trainer
+from jaxrl.types import Agent, Trainer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,19 +68,16 @@ def build_pets(env: Any, env_params: Any, config: PETS) -> tuple[Agent, Trainer]
 
 def build_mbpo(env: Any, env_params: Any, config: MBPO) -> tuple[Agent, Trainer]:
     check_single_steps(config)
-    space, layers = box_of(env, env_params), network_options(env, env_params, config)
-    inner = sac(SquashedPolicy(space, **layers), Critic(space, **layers), space)
-    agent: Agent = dyna(inner, example_of(env, env_params), space, config)
-    return agent, off_policy(agent, env, env_params, config)
+    return _build_dyna(sac_agent(env, env_params, config), env, env_params, config)
 
 
 def build_dyna_dqn(env: Any, env_params: Any, config: DynaDQN) -> tuple[Agent, Trainer]:
     check_single_steps(config)
-    values, example = make_action_values(config), example_of(env, env_params)
-    dense = NoisyDense if config.noisy else Dense
-    network = default_network(env, env_params, config, outputs=values.shape, dueling=config.dueling, dense=dense)
-    inner = dqn(network, values, config.double)
-    agent: Agent = dyna(inner, example, Discrete(network.num_actions), config)
+    return _build_dyna(dqn_agent(env, env_params, config), env, env_params, config)
+
+
+def _build_dyna(inner: Agent, env: Any, env_params: Any, config: MBPO | DynaDQN) -> tuple[Agent, Trainer]:
+    agent: Agent = dyna(inner, example_of(env, env_params), action_space_of(env, env_params), config)
     return agent, off_policy(agent, env, env_params, config)
 
 

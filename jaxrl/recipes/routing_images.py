@@ -11,16 +11,14 @@ from annotated_types import Interval
 from flax import linen as nn
 
 from jaxrl.agents.routing import RoutingConfig, routing
-from jaxrl.arguments import ArgumentError
 from jaxrl.distributions import Categorical
 from jaxrl.envs.digits import DOMAINS, Digits
-from jaxrl.envs.spaces import name_of
 from jaxrl.networks import example_of, policy_network
 from jaxrl.networks.actor_critic import MLP
 from jaxrl.networks.network import as_features
 from jaxrl.plots.digit_pictures import draw_routing
 from jaxrl.plots.picture_errors import errors_as_notes
-from jaxrl.recipes.shown_images import show_test_images, wrong_answers
+from jaxrl.recipes.shown_images import check_shows, show_test_images, wrong_answers
 from jaxrl.runs.experiment import ignored_settings
 from jaxrl.runs.options import Options
 from jaxrl.training import OfflineConfig, offline
@@ -66,8 +64,7 @@ def build(env: Any, env_params: Any, config: Routing) -> tuple[Agent, Trainer]:
     Raises:
         ArgumentError: the environment does not show digits.
     """
-    if not isinstance(env, Digits):
-        raise ArgumentError("env", "must be Digits, which draws images with their answers", name_of(env))
+    check_shows(env, Digits)
     example = example_of(env, env_params)
     router = Router(config.num_experts, config.router_sizes, config.activation)
     expert = policy_network(example, Discrete(env.num_actions), config.expert_sizes, config.activation)

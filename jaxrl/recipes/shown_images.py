@@ -6,7 +6,9 @@ from typing import Any, NamedTuple
 
 import jax
 
+from jaxrl.arguments import ArgumentError
 from jaxrl.envs.digits import Drawn
+from jaxrl.envs.spaces import name_of
 from jaxrl.random import key_stream
 from jaxrl.runs import run_directory
 from jaxrl.types import Agent, Array, Decision, Input, PyTree
@@ -27,10 +29,17 @@ class Shown(NamedTuple):
     decisions: Any
 
 
-def show_test_images(agent: Agent, env: Any, agent_states: PyTree, directory: Path, number: int = NUMBER) -> Shown:
+def check_shows(env: Any, kind: type) -> None:
+    """Raises `ArgumentError` if an environment is not of a kind that draws images with their answers."""
+    if not isinstance(env, kind):
+        rule = f"must be {kind.__name__}, which draws images with their answers"
+        raise ArgumentError("env", rule, name_of(env))
+
+
+def show_test_images(agent: Agent, env: Any, agent_states: PyTree, directory: Path) -> Shown:
     """Shows new images to agents, whose states are `[A]`; a function of the run's seed."""
     image_key, policy_key = jax.random.split(key_of(directory))
-    keys = jax.random.split(image_key, (number // CHUNK, CHUNK))
+    keys = jax.random.split(image_key, (NUMBER // CHUNK, CHUNK))
 
     @jax.jit
     def show(agent_states: PyTree) -> tuple[Drawn, Decision]:

@@ -85,13 +85,13 @@ SHORTCUT = Phase(_maze(".########"), 3000), Phase(_maze(".#######."), 3000)
 """Example 8.3: a shorter path opens, and the old one stays."""
 
 
-def make_trainer(maze: str, config: Dyna) -> Trainer:
-    """An agent that is not measured, without a cap of its steps."""
+def make_trainer(maze: str) -> Trainer:
+    """Dyna-Q as in the book, not measured, without a cap of its steps."""
     env, env_params = make("GridWorld", map=maze, max_steps_in_episode=2**31 - 1)
-    return on_policy(make_learner(env, config), env, env_params, config)
+    return on_policy(make_learner(env, BOOK), env, env_params, BOOK)
 
 
-def episode_lengths(maze: str, hparams: PyTree, keys: Array, num_episodes: int, config: Dyna = BOOK) -> np.ndarray:
+def episode_lengths(maze: str, hparams: PyTree, keys: Array, num_episodes: int) -> np.ndarray:
     """The steps of the first episodes of many runs side by side, `[runs, num_episodes]`.
 
     Args:
@@ -99,9 +99,8 @@ def episode_lengths(maze: str, hparams: PyTree, keys: Array, num_episodes: int, 
         hparams: the hyperparameters of all runs.
         keys: of each run, `[runs]`.
         num_episodes: how many.
-        config: with one environment.
     """
-    trainer, lengths = make_trainer(maze, config), [np.zeros(0)] * len(keys)
+    trainer, lengths = make_trainer(maze), [np.zeros(0)] * len(keys)
     states = _begin(trainer, hparams, keys)
     while min(map(len, lengths)) < num_episodes:
         states, metrics = _advance(trainer, states, CHUNK)
@@ -110,7 +109,7 @@ def episode_lengths(maze: str, hparams: PyTree, keys: Array, num_episodes: int, 
     return np.array([own[:num_episodes] for own in lengths])
 
 
-def cumulative_rewards(phases: Sequence[Phase], hparams: PyTree, keys: Array, config: Dyna = BOOK) -> np.ndarray:
+def cumulative_rewards(phases: Sequence[Phase], hparams: PyTree, keys: Array) -> np.ndarray:
     """The rewards that many runs collect until each step in a maze that changes, `[runs, steps]`.
 
     The agents' states, and where they are, stay the same when the map changes. Arguments are those of
@@ -118,7 +117,7 @@ def cumulative_rewards(phases: Sequence[Phase], hparams: PyTree, keys: Array, co
     """
     states, rewards = None, []
     for phase in phases:
-        trainer = make_trainer(phase.map, config)
+        trainer = make_trainer(phase.map)
         states = _begin(trainer, hparams, keys) if states is None else states
         states, metrics = _advance(trainer, states, phase.steps)
         rewards.append(np.asarray(metrics["episode_return"].sum).T)

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxrl.arguments import ArgumentError
 from jaxrl.replay.buffer import Buffer, BufferState, packing, ring_buffer
 from jaxrl.replay.sampling import Sampler
-from jaxrl.types import Array, Sample, Transition
+from jaxrl.types import Array, Sample, Transition, select_rows
 
 
 def rows_read(n_step: int, frame_stack: int) -> int:
@@ -82,14 +82,9 @@ def with_stacks(rows: Transition, frame_stack: int) -> Transition:
     stack, same_episode = [back(frames, 0)], jnp.ones_like(back(done, 0))
     for steps in range(1, frame_stack):
         same_episode &= ~back(done, steps)
-        stack.append(_where(same_episode, back(frames, steps), stack[-1]))
-    following = _where(back(done, 0), stack[0], back(frames, -1))
+        stack.append(select_rows(same_episode, back(frames, steps), stack[-1]))
+    following = select_rows(back(done, 0), stack[0], back(frames, -1))
     observation = jnp.stack(stack[::-1], axis=2)
     next_observation = jnp.concatenate([observation[:, :, 1:], following[:, :, None]], axis=2)
     transitions: Transition = jax.tree.map(lambda x: back(x, 0), rows)
     return transitions._replace(observation=observation, next_observation=next_observation)
-
-
-def _where(mask: Array, x: Array, y: Array) -> Array:
-    """`jnp.where` with a mask `[n, B]` of frames `[n, B, ...]`."""
-    return jnp.where(mask.reshape(*mask.shape, *(1,) * (x.ndim - mask.ndim)), x, y)

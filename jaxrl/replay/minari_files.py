@@ -50,13 +50,9 @@ def _transitions(episode: Any) -> Transition:
     observation, following = (
         jax.tree.map(lambda x, rows=rows: x[rows], episode.observations) for rows in (slice(-1), slice(1, None))
     )
-    parts = (episode.actions, episode.rewards, episode.terminations, episode.truncations)
-    action, reward, terminated, truncated = map(_array, parts)
+    parts: Any = map(np.asarray, (episode.actions, episode.rewards, episode.terminations, episode.truncations))
+    action, reward, terminated, truncated = parts
     return Transition(observation, action, reward, terminated, truncated, following)
-
-
-def _array(x: Any) -> Any:
-    return np.asarray(x)
 
 
 def write(name: str, transitions: Transition, about: Mapping[str, Any], num_actions: int) -> None:

@@ -183,7 +183,7 @@ def noting_progress(directory: Path, trainer: Trainer) -> Iterator[None]:
                 (directory / TRACEBACK).write_text("".join(traceback.format_exception(error)))
                 error.add_note(f"its traceback is in {directory / TRACEBACK}")
         if steps := checkpoints(directory).steps():
-            done = trainer.warmup_steps + steps[-1] * trainer.steps_per_iteration
+            done = trainer.steps_at(steps[-1])
             error.add_note(f"the run is saved at {done:,} {trainer.unit.words}, from where --resume continues it")
         else:
             error.add_note("nothing was saved yet")

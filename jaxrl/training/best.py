@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrl.training.checkpoint import Checkpoints
-from jaxrl.types import Array, PyTree
+from jaxrl.types import PyTree, select_rows
 
 
 @dataclasses.dataclass
@@ -55,12 +55,7 @@ class Best:
         better = returns > self.returns
         if not better.any():
             return
-        self.agents = jax.tree.map(lambda new, old: _where(better, new, old), agents, self.agents)
+        self.agents = select_rows(better, agents, self.agents)
         self.returns, self.steps = np.where(better, returns, self.returns), np.where(better, steps, self.steps)
         info = {"returns": self.returns.tolist(), "steps": self.steps.tolist()}
         self.checkpoints.save(steps, self.agents, info)
-
-
-def _where(rows: np.ndarray, new: Array, old: Array) -> Array:
-    """The rows of `new` where `rows` `[A]` says so, else those of `old`."""
-    return jnp.where(rows.reshape(-1, *(1,) * (new.ndim - 1)), new, old)

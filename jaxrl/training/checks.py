@@ -144,10 +144,10 @@ def check_total_steps(trainer: Trainer, total_steps: int) -> None:
     """
     if not isinstance(total_steps, Real) or total_steps % 1 != 0:
         raise ArgumentError("total_steps", "must be a whole number", total_steps)
-    least = trainer.warmup_steps + trainer.steps_per_iteration
+    least = trainer.steps_at(1)
     if total_steps < least:
         raise ArgumentError("total_steps", f"must be at least {least} (warm-up and one iteration)", total_steps)
-    too_many = trainer.warmup_steps + (trainer.max_iterations + 1) * trainer.steps_per_iteration
+    too_many = trainer.steps_at(trainer.max_iterations + 1)
     if total_steps >= too_many:
         raise ArgumentError("total_steps", f"must be less than {too_many}, where counters overflow", total_steps)
 
@@ -173,7 +173,7 @@ def check_evaluates(trainer: Trainer, total_steps: int, log_every: int, eval_eve
     Raises:
         ArgumentError: it has none.
     """
-    first = trainer.warmup_steps + eval_length(trainer, log_every, eval_every) * trainer.steps_per_iteration
+    first = trainer.steps_at(eval_length(trainer, log_every, eval_every))
     if not eval_every or first > total_steps:
         rule = f"must be given with keep_best, and fit into the {total_steps} steps of the run in whole rows of metrics"
         raise ArgumentError("eval_every", rule, eval_every)

@@ -31,8 +31,7 @@ def step_by_step(program: Program | HostProgram) -> Callable[[RunState, int], Ru
         for _ in range(iterations):
             before, run_state = run_state, step(run_state, program.constants)
             if has_nan(run_state.state.agent) or (np.asarray(run_state.nan_iteration) >= 0).any():
-                steps = trainer.warmup_steps + int(run_state.state.iteration) * trainer.steps_per_iteration
-                place = f"{trainer.unit.words.removesuffix('s')} {steps}"
+                place = trainer.unit.place(trainer.steps_at(int(run_state.state.iteration)))
                 raise DivergedError(f"a NaN appeared at {place}{_where_nan_appears(program, trainer, before)}")
         return run_state
 

@@ -133,9 +133,9 @@ def _evaluate_on_host(
     """`evaluate` for an environment that steps on the host, with NumPy arrays; `make_act` takes a key and `memory`."""
     reset_key, play_key = jax.random.split(as_keys(key))
     returns, lengths, ended = np.zeros(num_envs, np.float32), np.zeros(num_envs, np.int32), np.zeros(num_envs, bool)
-    with closing(begin(env, num_envs, reset_key, memory)) as source:
-        for step in source.play(make_act(play_key, memory), max_steps, no_settling):
-            rows = source.rows[step.half]
+    with closing(begin(env, num_envs, reset_key, memory)) as envs:
+        for step in envs.play(make_act(play_key, memory), max_steps, no_settling):
+            rows = envs.rows[step.half]
             returns[rows] += np.where(ended[rows], 0, step.score)
             lengths[rows] += ~ended[rows]
             ended[rows] |= step.over

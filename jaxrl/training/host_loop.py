@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import cached_property
-from typing import Any, Generic, NamedTuple
+from typing import Generic, NamedTuple
 
 import jax
 import numpy as np
@@ -186,17 +186,9 @@ class _Loop:
         self.row_start = (self.iteration, time.perf_counter())
         self.train_seconds = time.perf_counter() - self.start
 
-    def steps_at(self, iteration: Any) -> Any:
-        """Steps of one agent after an iteration."""
-        return self.trainer.warmup_steps + iteration * self.trainer.steps_per_iteration
-
     @property
     def steps(self) -> int:
-        return self.steps_at(self.iteration)
-
-    def place(self, steps: int) -> str:
-        """Where in the run something happened, such as "environment step 100"."""
-        return f"{self.trainer.unit.words.removesuffix('s')} {steps}"
+        return self.trainer.steps_at(self.iteration)
 
     @cached_property
     def constants(self) -> str:
@@ -220,7 +212,7 @@ class _Loop:
         for logger in self.loggers:
             logger.open(info)
             if resume:
-                logger.resume(self.steps_at(self.iteration - self.iteration % self.row_iterations))
+                logger.resume(self.trainer.steps_at(self.iteration - self.iteration % self.row_iterations))
         if resume:
             notify(f"resuming at {self.steps:,} {self.trainer.unit.words}")
         self.start += time.perf_counter() - opening
@@ -273,14 +265,14 @@ class _Loop:
             compile_seconds=self.program.compile_seconds,
             train_seconds=self.train_seconds,
             row=self.row,
-            diverged_at=np.where(where < 0, -1, self.steps_at(where)),
+            diverged_at=np.where(where < 0, -1, self.trainer.steps_at(where)),
             stopped=stopped,
         )
 
     def save(self, checkpoints: Checkpoints | None) -> None:
         """Writes a checkpoint, unless the last update made a NaN that no loss has shown yet."""
         if not self.program.freeze_diverged and jax.jit(has_nan)(self.run_state.state.agent):
-            raise DivergedError(f"the agent's parameters became NaN at {self.place(self.steps)}")
+            raise DivergedError(f"the agent's parameters became NaN at {self.trainer.unit.place(self.steps)}")
         if checkpoints is not None:
             info = {"train_seconds": self.train_seconds, "constants": self.constants}
             checkpoints.save(self.iteration, self.run_state, info, self.program.save_envs(self.run_state))
@@ -344,7 +336,8 @@ class _Loop:
         return agents if self.program.agents else jax.tree.map(lambda x: x[None], to_host(agents))
 
     def show_progress(self) -> None:
-        total_steps, rate = self.steps_at(self.total_iterations), self.num_agents * self.steps / self.train_seconds
+        total_steps = self.trainer.steps_at(self.total_iterations)
+        rate = self.num_agents * self.steps / self.train_seconds
         self.call_loggers(lambda logger: logger.progress(self.steps, total_steps, rate))
 
     def call_loggers(self, method: Callable[[Logger], None]) -> None:
@@ -363,4 +356,5 @@ class _Loop:
         self.write_row()
         first = where[where >= 0].min()
         agent = "" if where.ndim == 0 else f" of agent {np.flatnonzero(where == first)[0]}"
-        raise DivergedError(f"the loss{agent} became NaN at {self.place(self.steps_at(int(first)))}")
+        place = self.trainer.unit.place(self.trainer.steps_at(int(first)))
+        raise DivergedError(f"the loss{agent} became NaN at {place}")

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from annotated_types import Gt, Interval
 
 from jaxrl import replay
-from jaxrl.arguments import ArgumentError, check, check_kind
+from jaxrl.arguments import ArgumentError, check_config
 from jaxrl.envs import MultiAgentEnvironment, VectorEnv, VectorState, action_space_of, check_resets, vectorize
 from jaxrl.envs.source import Source
 from jaxrl.training.checks import check_is_agent, check_update, init_agent
@@ -116,9 +116,16 @@ def off_policy(agent: Agent[StateT], env: Any, env_params: Any, config: OffPolic
     # int32 counters count rows, and in many agents gradient steps.
     most = min((2**31 - 1 - warmup_rows) // config.rollout_length, (2**31 - 1) // config.updates_per_iteration)
     parts = _Parts(agent, envs, config, space, slots, sampler, warmup_rows)
-    acts = partial(_start, parts), partial(_store, parts), partial(_plan, parts)
-    cut = partial(_cut, parts) if envs.frame_stack > 1 else None
-    stages = Stages(agent, envs, _split, *acts, partial(_learn, parts), cut)
+    stages = Stages(
+        agent,
+        envs,
+        split=_split,
+        start=partial(_start, parts),
+        store=partial(_store, parts),
+        plan=partial(_plan, parts),
+        learn=partial(_learn, parts),
+        cut=partial(_cut, parts) if envs.frame_stack > 1 else None,
+    )
     return Trainer(
         init=partial(init, stages),
         step=partial(step, stages),
@@ -133,8 +140,7 @@ def off_policy(agent: Agent[StateT], env: Any, env_params: Any, config: OffPolic
 
 
 def _check_config(config: OffPolicyConfig) -> None:
-    check_kind("config", config, OffPolicyConfig)
-    check(config)
+    check_config(config, OffPolicyConfig)
     if (batch := config.batch_size) > config.replay_capacity:
         rule = f"must be at most {config.replay_capacity}, the capacity of the replay buffer"
         raise ArgumentError("batch_size", rule, batch)

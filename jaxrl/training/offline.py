@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from annotated_types import Interval
 
-from jaxrl.arguments import ArgumentError, check, check_kind
+from jaxrl.arguments import ArgumentError, check_config, check_kind
 from jaxrl.random import as_keys
 from jaxrl.replay.datasets import check_dataset, num_actions_seen, sample_dataset
 from jaxrl.training.checks import check_is_agent
@@ -78,8 +78,7 @@ def offline(agent: Agent[StateT], dataset: Transition | Draw, config: OfflineCon
             `step`, its update needs a rollout, or returns something else than `Agent.update` should.
     """
     check_is_agent(agent)
-    check_kind("config", config, OfflineConfig)
-    check(config)
+    check_config(config, OfflineConfig)
     if agent.whole_episodes:
         rule = "must not need whole episodes, which a batch of transitions does not provide"
         raise ArgumentError("agent", rule, None, got="one that does")

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from annotated_types import Interval
 
-from jaxrl.arguments import ArgumentError, check, check_kind
+from jaxrl.arguments import ArgumentError, check_config
 from jaxrl.envs import VectorEnv, VectorState, action_space_of, check_resets, vectorize
 from jaxrl.envs.source import Source
 from jaxrl.training.checks import check_is_agent, check_update, init_agent
@@ -52,8 +52,7 @@ def on_policy(agent: Agent[StateT], env: Any, env_params: Any, config: OnPolicyC
             else than `Agent.update` should.
     """
     check_is_agent(agent)
-    check_kind("config", config, OnPolicyConfig)
-    check(config)
+    check_config(config, OnPolicyConfig)
     if agent.whole_episodes and not config.reset_each_rollout:
         rule = "must be True, because this agent needs whole episodes"
         raise ArgumentError("reset_each_rollout", rule, config.reset_each_rollout)
@@ -63,7 +62,14 @@ def on_policy(agent: Agent[StateT], env: Any, env_params: Any, config: OnPolicyC
     if steps_per_iteration >= 2**31:  # transitions are numbered
         raise ArgumentError("num_envs", f"must keep the transitions of a rollout < {2**31}", steps_per_iteration)
     parts = _Parts(agent, envs, config, space)
-    stages = Stages(agent, envs, _split, partial(_start, parts), None, partial(_plan, parts), partial(_learn, parts))
+    stages = Stages(
+        agent,
+        envs,
+        split=_split,
+        start=partial(_start, parts),
+        plan=partial(_plan, parts),
+        learn=partial(_learn, parts),
+    )
     return Trainer(
         init=partial(init, stages),
         step=partial(step, stages),

@@ -21,6 +21,5 @@ def eval_length(trainer: Trainer, log_every: int, eval_every: int) -> int:
 
 def row_ends(trainer: Trainer, log_every: int, iteration: int) -> range:
     """Steps of one agent at the ends of the rows that are complete after so many iterations."""
-    step, length = trainer.steps_per_iteration, row_length(trainer, log_every)
-    first, last = (trainer.warmup_steps + iterations * step for iterations in (length, iteration))
-    return range(first, last + 1, length * step)
+    length = row_length(trainer, log_every)
+    return range(trainer.steps_at(length), trainer.steps_at(iteration) + 1, length * trainer.steps_per_iteration)

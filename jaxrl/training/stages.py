@@ -42,10 +42,10 @@ class Stages(NamedTuple):
         split: `(key) -> (env_key, keys)`, the key of the first reset and those of `start`.
         start: `(keys, hparams, VectorState) -> (TrainState, Plan)`: the state before the warm-up, and how to act in it
             for W steps; a plan of None without a warm-up.
-        store: `(agent_state, replay, Transition [1, N], row) -> replay`, for each step of the warm-up.
         plan: `(TrainState) -> Plan` of the next iteration.
         learn: `(TrainState, Plan, Transition [T, N], constants) -> (TrainState, Metrics)`: all that follows the steps.
             The transitions are in stored form.
+        store: `(agent_state, replay, Transition [1, N], row) -> replay`, for each step of a warm-up; None without.
         cut: `(TrainState) -> replay`, when all environments begin new episodes although none may have ended, as on the
             host after a restart; None if the replay does not mind.
     """
@@ -54,9 +54,9 @@ class Stages(NamedTuple):
     envs: VectorEnv
     split: Callable[[Array], tuple[Array, PyTree]]
     start: Callable[[PyTree, Hparams, VectorState], tuple[TrainState, Plan | None]]
-    store: Callable[[PyTree, PyTree, Transition, Array], PyTree] | None
     plan: Callable[[TrainState], Plan]
     learn: Callable[[TrainState, Plan, Transition, PyTree], tuple[TrainState, Metrics]]
+    store: Callable[[PyTree, PyTree, Transition, Array], PyTree] | None = None
     cut: Callable[[TrainState], PyTree] | None = None
 
 

@@ -87,6 +87,15 @@ def test_terminations_are_drawn(monkeypatch) -> None:
     np.testing.assert_array_equal(np.asarray(counts).reshape(2, number), [np.ones(number), ~terminated[0]])
 
 
+def test_a_model_learns_from_a_termination_that_leads_to_nan() -> None:
+    model, real = dynamics(EXAMPLE, BOX, DynamicsConfig(E, (4,))), batch()
+    real = real._replace(next_observation=jnp.where(real.terminated[:, None], jnp.nan, real.next_observation))
+    hparams = as_arrays(DynaHparams())
+    learn = quick_jit(lambda state: model.update(state, hparams, real, real.extras[0]))
+    learned = learn(model.init(jax.random.key(0), hparams, jnp.zeros(2)))
+    assert all(np.isfinite(x).all() for x in jax.tree.leaves(learned))
+
+
 def spy() -> Agent:
     """An agent whose state is what it was last given to learn from."""
 

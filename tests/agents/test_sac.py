@@ -31,7 +31,7 @@ from tests.agents.control import (
     trained_on_lqr,
     trained_with_time_limits,
 )
-from tests.agents.test_td3 import BATCH, Line, sample
+from tests.agents.test_td3 import BATCH, SPACE, Line, check_that_nothing_follows_a_termination, sample
 
 AGENT = sac(LinearNormal(), Quadratic(), ENV.box)
 ITERATIONS = 3000
@@ -153,6 +153,10 @@ def test_all_learning_rates_decay() -> None:
         np.testing.assert_allclose(half, start / 2, rtol=0.01, atol=1e-6)
         assert start.any()
         assert not end.any()
+
+
+def test_nothing_follows_a_termination() -> None:
+    check_that_nothing_follows_a_termination(sac(Around(), Line(), SPACE), SACHparams())
 
 
 def test_the_target_entropy_is_that_of_scaled_actions() -> None:

@@ -217,6 +217,8 @@ def test_arguments_are_checked() -> None:
     game = make_game("kuhn_poker")
     with pytest.raises(ArgumentError, match="game must be of the kind Game"):
         self_play_ppo("kuhn_poker", None)
+    with pytest.raises(ArgumentError, match="config must be of the kind SelfPlayConfig"):
+        self_play_ppo(game, actor_critic(jnp.zeros(3), Discrete(2)), 4)
     with pytest.raises(ArgumentError, match="iterations must be a whole number >= 1"):
         from_rules(agent_for(game, False), jnp.int32(0), 0)
     env, params = jaxrl.make("game:kuhn_poker")

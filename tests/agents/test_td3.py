@@ -111,6 +111,22 @@ def test_updates_by_hand() -> None:
     assert set(metrics) == {"loss", "q_mean"}
 
 
+def check_that_nothing_follows_a_termination(agent, hparams) -> None:
+    """The observation after it may be NaN, as where physics explode, and changes no bit of an update."""
+    batch, key = sample(0), jax.random.key(1)
+    steps = batch.transitions
+    ends = steps.terminated[..., None]
+    assert ends.any()
+    nans = batch._replace(transitions=steps._replace(next_observation=jnp.where(ends, jnp.nan, steps.next_observation)))
+    state = agent.init(jax.random.key(0), hparams, jnp.zeros(1))
+    plain, other = (agent.update(state, x, key, jnp.float32(0), ()) for x in (batch, nans))
+    jax.tree.map(np.testing.assert_array_equal, other, plain)
+
+
+def test_nothing_follows_a_termination() -> None:
+    check_that_nothing_follows_a_termination(td3(Slope(), Line(), SPACE), TD3Hparams())
+
+
 def test_the_policy_s_optimizer_counts_its_own_steps() -> None:
     agent = td3(Slope(), Line(), SPACE)
     state = agent.init(jax.random.key(0), TD3Hparams(policy_delay=3), jnp.zeros(1))
