@@ -25,7 +25,6 @@ from jaxrl.games.notation import Notation, find, go_notation, notation_of
 from jaxrl.games.pgx_game import AnimalShogi, Chess, GardnerChess, Shogi
 from jaxrl.types import Array, Input, PyTree
 
-RESIGNS = "resign"
 PLACES = os.pathsep.join([os.environ.get("PATH", ""), "/usr/games"])
 """Where engines are looked for: Debian installs games where not everybody looks."""
 
@@ -215,7 +214,7 @@ def play_engine(game: BoardGame, player: Player, engine: Engine, key: Array, num
     moves: list[list[str]] = [[] for _ in range(games)]
     outcomes, over = np.zeros(games, np.int32), np.zeros(games, bool)
     opening_key, key = jax.random.split(key)
-    draws = np.asarray(jax.random.uniform(opening_key, (opening_moves, number)))
+    draws = np.asarray(jax.random.uniform(opening_key, (opening_moves, number), jnp.float32))
     for t in range(game.max_moves):
         legal, actions = (np.array(x) for x in look(states, jax.random.fold_in(key, t)))
         ours = (np.arange(games) >= number) == (t % 2 == 1)  # the player moves first in the first half

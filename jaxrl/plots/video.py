@@ -44,7 +44,7 @@ def play(
     key: Array,
     num_steps: int,
 ) -> tuple[Transition, Pictures | None]:
-    """What `save_video` needs: steps of a policy `(agent_state, Input, key) -> Decision`, or actions, in one environment.
+    """What `save_video` needs: steps of a policy `(agent_state, Input, key) -> Decision` or actions in one environment.
 
     An environment on the host draws its own pictures. If it cannot, a printed note says why. A robot is drawn from its
     `skeleton(state)`, and an image of digits with what is said and what is right. Of several agents, the transitions
