@@ -8,7 +8,7 @@ import math
 import operator
 import sys
 import types
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -75,6 +75,13 @@ def check_kind(name: str, value: Any, kind: type, hint: str = "") -> None:
     if not isinstance(value, kind):
         got = f"the class {value.__name__} itself" if isinstance(value, type) else type(value).__name__
         raise ArgumentError(name, f"must be of the kind {kind.__name__}{hint}", value, got)
+
+
+def check_known(options: Mapping[str, Any], known: Collection[str], owner: str) -> None:
+    """Raises an `ArgumentError` if one of the options is not among the known ones, those of their owner."""
+    for name, value in options.items():
+        if name not in known:
+            raise ArgumentError(name, f"is not an option of {owner}, which has {', '.join(known) or 'none'}", value)
 
 
 def check_is_no_class(name: str, value: Any) -> None:

@@ -17,19 +17,13 @@ import jax
 import jax.numpy as jnp
 
 from jaxrl.arguments import ArgumentError, first_line, suggest
-from jaxrl.envs.base import EnvParams
+from jaxrl.envs.base import NoParams
 from jaxrl.envs.multi_agent import MultiAgentEnvironment
 from jaxrl.types import Array, PyTree
 
 PREFIX = "jaxmarl"
 MOVES = ("no-op", "left", "right", "down", "up")
 INSTALL = "pip install 'jaxrl[multiagent]'"
-
-
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class JaxMARLParams(EnvParams):
-    """Options of an environment are static."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +39,7 @@ class JaxMARL(MultiAgentEnvironment):
     name: str
     env: Any
     masks: bool
-    default_params = JaxMARLParams()
+    default_params = NoParams()
 
     @property
     def num_agents(self) -> int:  # type: ignore[override]

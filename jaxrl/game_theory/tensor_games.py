@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from annotated_types import Ge
 
-from jaxrl.arguments import ArgumentError, check_value, suggest
+from jaxrl.arguments import ArgumentError, check_known, check_value, suggest
 from jaxrl.game_theory import rules
 from jaxrl.game_theory.game_tree import build
 from jaxrl.game_theory.rules import Rules, matrix_game
@@ -58,8 +58,5 @@ def make_game(name: str, **options: Any) -> Game:
     if name not in GAMES:
         rule = f"must be a game of which all positions are known ({suggest(name, GAMES)})"
         raise ArgumentError("name", rule, name)
-    known = inspect.signature(GAMES[name]).parameters
-    for option, value in options.items():
-        if option not in known:
-            raise ArgumentError(option, f"is not an option of {name}, which has {', '.join(known) or 'none'}", value)
+    check_known(options, inspect.signature(GAMES[name]).parameters, name)
     return build(name, GAMES[name](**options))
