@@ -5,7 +5,7 @@ the first player has won. `game_theory.build` turns it into arrays.
 """
 
 from collections.abc import Callable
-from itertools import product
+from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
@@ -115,13 +115,12 @@ def blotto_payoffs(coins: int = 5, fields: int = 3) -> np.ndarray:
 
     Actions are all ways to distribute the coins, in lexicographic order.
     """
-    ways = np.array([x for x in product(range(coins + 1), repeat=fields) if sum(x) == coins])
+    places = coins + fields - 1  # of coins in a row, and of bars between the fields
+    ways = np.array([np.diff((-1, *bars, places)) - 1 for bars in combinations(range(places), fields - 1)])
     return np.sign(np.sign(ways[:, None] - ways[None]).sum(-1)).astype(np.float64)
 
 
 CARDS = ("J", "Q", "K")
-
-
 ACTION_NAMES = {
     "kuhn_poker": ("pass", "bet"),
     "leduc_poker": ("fold", "call", "raise"),

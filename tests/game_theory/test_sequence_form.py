@@ -214,3 +214,14 @@ def test_rules_and_names_are_checked() -> None:
         make_game("blotto", coins=0)
     with pytest.raises(ArgumentError, match="payoffs must be a matrix"):
         game_theory.matrix_game([1, 2, 3])
+
+
+def test_sizes_of_matrix_games() -> None:
+    """Tables that are too large are refused before they are made, and many fields with few coins are few ways."""
+    assert make_game("blotto", coins=1, fields=40).legal.shape == (2, 40)
+    for name, sizes, number in (
+        ("blotto", {"coins": 100, "fields": 5}, "4,598,126"),
+        ("disc", {"rings": 100, "directions": 100}, "10,000"),
+    ):
+        with pytest.raises(ArgumentError, match=f"^{', '.join(sizes)} must give .* at most 999 actions, got {number}$"):
+            make_game(name, **sizes)
