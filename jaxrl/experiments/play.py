@@ -53,9 +53,7 @@ class Options:
     """Load the agent as it was at its best evaluation while training, from a run with --keep-best."""
     play_seed: Annotated[int, Interval(ge=0, lt=2**31)] = 0
     """Seed of the random numbers of the environment and of the policy."""
-    steps: Annotated[int | None, Interval(gt=0, le=10_000), default_hint("400 for a video, no limit by keyboard")] = (
-        None
-    )
+    steps: Annotated[int | None, Interval(gt=0, le=10_000), default_hint("400, or no limit by keyboard")] = None
     """Number of steps to play."""
     out: Annotated[Path | None, default_hint("play.gif", "FILE")] = None
     """The GIF to write. The keyboard writes none."""

@@ -11,7 +11,6 @@ import numpy as np
 from annotated_types import Gt, Interval
 
 from jaxrl import game_theory
-from jaxrl.arguments import check
 from jaxrl.cli.command import prepare_jax, screen
 from jaxrl.cli.errors import errors_in_one_line
 from jaxrl.cli.parse import parse
@@ -44,7 +43,6 @@ class Options:
 @errors_in_one_line()
 def main() -> None:
     options = parse(Options, __doc__, prog=f"python -m jaxrl.experiments.{NAME}")
-    check(options)
     prepare_jax()
     check_record(options.record, options.out)
     directory = make_out(options.out, NAME)
@@ -76,7 +74,7 @@ uniform policy, draws it in. The average of fictitious play approaches it, while
 
 ![the first player's policy]({PICTURE})
 
-At commit {about.get("commit") or "none"}.
+At commit {about["commit"] or "none"}.
 """
 
 

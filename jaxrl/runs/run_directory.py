@@ -91,6 +91,20 @@ def lock(directory: Path, option: str) -> Iterator[None]:
         file_lock.release()
 
 
+@contextlib.contextmanager
+def new_directory(out: Path | None, name: str) -> Iterator[Path]:
+    """Makes and locks the directory of a command that has no checkpoints: `out`, or by default a new one.
+
+    Raises:
+        ArgumentError: it cannot be made, another process uses it, or it holds a run, a sweep or another summary.
+    """
+    directory = make_out(out, name)
+    with lock(directory, "out"):
+        if holds_a_run(directory) or any((directory / file).exists() for file in (SUMMARY, SWEEP)):
+            raise ArgumentError("out", "must be a directory without a run", directory)
+        yield directory
+
+
 def holds_a_run(directory: Path) -> bool:
     """Whether the directory holds anything of a run."""
     return any((directory / name).exists() for name in (CONFIG, METRICS, CHECKPOINTS))
