@@ -9,6 +9,7 @@ import operator
 import sys
 import types
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from numbers import Integral
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -75,6 +76,13 @@ def check_kind(name: str, value: Any, kind: type, hint: str = "") -> None:
     if not isinstance(value, kind):
         got = f"the class {value.__name__} itself" if isinstance(value, type) else type(value).__name__
         raise ArgumentError(name, f"must be of the kind {kind.__name__}{hint}", value, got)
+
+
+def check_count(name: str, number: Any) -> int:
+    """Returns a whole number of at least 1; raises an `ArgumentError` for anything else."""
+    if not isinstance(number, Integral) or isinstance(number, bool) or number < 1:
+        raise ArgumentError(name, "must be a whole number >= 1", number)
+    return int(number)
 
 
 def check_known(options: Mapping[str, Any], known: Collection[str], owner: str) -> None:
