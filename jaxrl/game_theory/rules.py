@@ -90,24 +90,12 @@ def disc_payoffs(rings: int = 4, directions: int = 12, transitive: float = 1.0) 
 
     Point x wins `x_1 y_2 − x_2 y_1 + transitive (|x| − |y|)` from y: what is a quarter turn ahead wins, and so does
     skill, the distance from the centre. With a transitive part, the equilibria are the mixtures of points of the outer
-    ring whose mean is the centre; see `disc_nash_conv`.
+    ring whose mean is the centre.
     """
     points = disc_points(rings, directions)
     skill = np.linalg.norm(points, axis=1)
     payoffs = points @ np.array([[0.0, 1.0], [-1.0, 0.0]]) @ points.T + transitive * (skill[:, None] - skill)
     return np.round(payoffs, 13)  # a draw is exactly 0, which `counting_wins` needs
-
-
-def disc_nash_conv(mixtures: np.ndarray, rings: int, directions: int, transitive: float) -> float:
-    """NashConv of two mixtures `[2, rings * directions]` of a disc game in closed form.
-
-    With m the mean of the other's points, the best answer is of the outer ring, in the direction that is nearest to a
-    quarter turn from m. For many directions, it wins |m|, and `transitive` times the difference of skill.
-    """
-    points = disc_points(rings, directions)
-    skill = np.linalg.norm(points, axis=1)
-    answers = points[-directions:] @ np.array([[0.0, 1.0], [-1.0, 0.0]]) @ (mixtures @ points).T  # [directions, 2]
-    return float(answers.max(0).sum() + transitive * (2 - (mixtures @ skill).sum()))
 
 
 def blotto_payoffs(coins: int = 5, fields: int = 3) -> np.ndarray:

@@ -28,6 +28,12 @@ def describe(module: str) -> dict[str, Any]:
     return begun | _circumstances()
 
 
+def made(about: dict[str, Any]) -> str:
+    """When, at which commit and with which versions a recorded result was made, for its page."""
+    versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
+    return f"on {about['started'][:10]} at commit {about['commit'] or 'none (an installed package)'},\nwith {versions}"
+
+
 def _circumstances() -> dict[str, dict[str, Any]]:
     """Versions, machine and settings. The bits of a result may depend on them."""
     packages = ("jaxrl", "jax", "jaxlib", "flax", "optax", "gymnax", "orbax-checkpoint", "numpy")

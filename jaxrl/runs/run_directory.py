@@ -17,6 +17,7 @@ from typing import Any
 
 import jax
 from filelock import FileLock, Timeout
+from rich.console import Console
 
 from jaxrl.arguments import ArgumentError, errors_in, renaming
 from jaxrl.envs import HostError
@@ -264,3 +265,9 @@ def resume_command(module: str, directory: Path) -> str:
     words = [word for word in shlex.split(provenance.command(module)) if word != "--resume"]
     out = [] if any(word.split("=")[0] == "--out" for word in words) else ["--out", str(directory)]
     return shlex.join([*words, *out, "--resume"])
+
+
+def show_resumption(console: Console, module: str, directory: Path) -> None:
+    """Prints the command that continues what a signal stopped."""
+    console.print("continue with")
+    console.print(f"  {resume_command(module, directory)}", soft_wrap=True)
