@@ -245,15 +245,15 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     return paths[near[0]] if near else None
 
 
-def suggest(name: str, known: Iterable[str], prefix: str = "") -> str:
+def suggest(name: Any, known: Iterable[str], prefix: str = "") -> str:
     """What to try in place of an unknown name: "the nearest is x", or else "one of x, y, z".
 
     Args:
-        name: the unknown name or path.
+        name: the unknown name or path, or whatever was given in place of one.
         known: the known ones. Of paths, those in the same group as `name` are listed.
         prefix: precedes each of them, such as "--".
     """
-    known, (group, _, last) = list(known), name.rpartition(".")
+    known, (group, _, last) = list(known), str(name).rpartition(".")
     if (near := nearest(last, known)) is not None:
         return f"the nearest is {prefix}{near}"
     same = [path for path in known if path.rpartition(".")[0] == group] or known

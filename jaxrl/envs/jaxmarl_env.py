@@ -16,7 +16,7 @@ from unittest import mock
 import jax
 import jax.numpy as jnp
 
-from jaxrl.arguments import ArgumentError, first_line, suggest
+from jaxrl.arguments import ArgumentError, check_known, first_line, suggest
 from jaxrl.envs.base import NoParams
 from jaxrl.envs.multi_agent import MultiAgentEnvironment
 from jaxrl.types import Array, PyTree
@@ -125,7 +125,7 @@ def find_jaxmarl(env_id: str) -> Callable[..., JaxMARL]:
                 raise
             raise ArgumentError("env_id", f"must be one that JaxMARL makes ({first_line(error)})", env_id) from error
         if name.startswith("MPE_"):  # these take any option, and ignore those that they do not know
-            _check_known(options, type(env), env_id)
+            check_known(options, _options_of(type(env)), env_id)
         return from_jaxmarl(env, env_id)
 
     return environment
@@ -139,13 +139,10 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-def _check_known(options: dict[str, Any], kind: type, env_id: str) -> None:
-    """Raises `ArgumentError` if an option is no argument of a class or of one that it extends."""
+def _options_of(kind: type) -> list[str]:
+    """The names of the arguments of a class and of those that it extends."""
     made = [inspect.signature(each.__init__).parameters.values() for each in kind.__mro__[:-1]]  # type: ignore[misc]
-    known = {x.name for each in made for x in each if x.kind is x.POSITIONAL_OR_KEYWORD} - {"self"}
-    for option, value in options.items():
-        if option not in known:
-            raise ArgumentError(option, f"is not an option of {env_id} ({suggest(option, sorted(known))})", value)
+    return sorted({x.name for each in made for x in each if x.kind is x.POSITIONAL_OR_KEYWORD} - {"self"})
 
 
 def from_jaxmarl(env: Any, name: str) -> JaxMARL:

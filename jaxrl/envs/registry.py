@@ -127,9 +127,7 @@ def _make(env_id: str, rules: str | None, **options: Any) -> tuple[Any, Any]:
         got = f"rules={rules!r} for {env_id!r}"
         raise ArgumentError("rules", "applies only to the games of MinAtar", rules, got=got)
     if env_id == "GridWorld":
-        check_known(options, [field.name for field in dataclasses.fields(GridWorld)], env_id)
-        grid_world = GridWorld(**options)
-        return grid_world, grid_world.default_params
+        check_known(options, [field.name for field in dataclasses.fields(GridWorld)], env_id)  # not those of its params
     return _apply_options(env_id, factory, options)
 
 

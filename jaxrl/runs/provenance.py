@@ -14,6 +14,7 @@ import jax
 
 
 def now() -> str:
+    """The time, UTC: 2026-01-31T12:00:00+00:00."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 

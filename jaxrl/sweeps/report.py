@@ -44,6 +44,7 @@ def read_record(directory: Path) -> dict[str, Any]:
 
 
 def title(spec: SweepSpec) -> str:
+    """The algorithm and the environments of a sweep."""
     envs = spec.fields["env"]
     return f"{spec.experiment.algorithm} on {envs if isinstance(envs, str) else ', '.join(envs['values'])}"
 
