@@ -103,7 +103,9 @@ def vectorize(env: Any, params: Any, num_envs: int) -> VectorEnv:
     whole = env.decode if own else lambda observation: observation
 
     def reset(key: Array) -> VectorState:
-        return VectorState(*reset_envs(key), jnp.zeros(num_envs, jnp.float32), jnp.zeros(num_envs, jnp.int32))
+        env_states, observation, legal = reset_envs(key)
+        nothing = jnp.zeros(num_envs, jnp.float32), jnp.zeros(num_envs, jnp.int32)
+        return VectorState(env_states, observation, legal, *nothing)
 
     def stagger(state: VectorState, key: Array) -> VectorState:
         if elapse is None:

@@ -41,8 +41,10 @@ def edges_of(game: BoardGame) -> tuple[str, str] | None:
     if isinstance(game, Shogi | AnimalShogi):
         width, height = (9, 9) if isinstance(game, Shogi) else (3, 4)
         return "987654321"[-width:], "abcdefghi"[:height]
-    size = {Chess: 8, GardnerChess: 5}.get(type(game))
-    return ("abcdefgh"[:size], "87654321"[-size:]) if size else None
+    if isinstance(game, Chess | GardnerChess):
+        size = 8 if isinstance(game, Chess) else 5
+        return "abcdefgh"[:size], "87654321"[-size:]
+    return None
 
 
 def go_notation(game: Go) -> Notation:

@@ -114,12 +114,13 @@ def _play_many(env: MultiAgentEnvironment, roll: Roll) -> tuple[Transition, Pict
     first = jax.tree.map(lambda x: x[:, :1], trajectory)._replace(reward=trajectory.reward.mean(1, keepdims=True))
     if shown is None:
         return first, None
-    return first, _with_next([draw_discs(*discs, env.num_agents) for discs in zip(*shown, strict=True)])
+    discs = zip(*shown, strict=True)
+    return first, _with_next([draw_discs(places, radii, env.num_agents) for places, radii in discs])
 
 
 def _play_digits(env: DigitImages, roll: Roll) -> tuple[Transition, Pictures]:
     """`play` with images of digits: a picture for each glimpse at one, and the last with what is said and is right."""
-    trajectory = roll(
+    trajectory: Any = roll(
         lambda given, decision: (decision.extras, env.right_action(given.env_states), env.domain(given.env_states))
     )
     kept, right, domain = trajectory.extras

@@ -130,6 +130,7 @@ def test_a_policy_of_actions_alone_moves_a_robot() -> None:
     trajectory, pictures = play(env, env_params, lambda *_: jnp.zeros((1, 3)), (), (), jax.random.key(0), 2)
     assert trajectory.extras == ()
     assert trajectory.action.shape == (2, 1, 3)
+    assert pictures is not None
     assert [len(frames) for frames in pictures] == [2, 2]
     np.testing.assert_array_equal(pictures[0][1], pictures[1][0])
 
