@@ -71,11 +71,11 @@ def measure(experiment: Experiment, agents: int, seconds: float, repeats: int) -
     return {"experiment": experiment.name, "agents": agents, "seconds": took, **floor, "longest": _longest(run)}
 
 
-def _longest(run: TimedLoop, number: int = 8) -> list[str]:
+def _longest(run: TimedLoop) -> list[str]:
     """The kernels that take most of a profile, with their share."""
     profiled = profiles.profile(lambda: run.run(3))
     total = sum(kernel.seconds for kernel in profiled)
-    return [f"{kernel.name} {100 * kernel.seconds / total:.0f} %" for kernel in profiled[:number]]
+    return [f"{kernel.name} {100 * kernel.seconds / total:.0f} %" for kernel in profiled[:8]]
 
 
 def _floor(
