@@ -113,9 +113,11 @@ def main() -> None:
     if not options.stages or len(options.stages) != len(set(options.stages)):
         raise ArgumentError("stages", "must be one or more different ones", got=" ".join(options.stages) or "none")
     run_directory.check_record(options.record, options.out)
+    for path, option in ((options.out, "out"), (options.record, "record")):
+        if path is not None:
+            run_directory.make_directory(path, option)
     prepare_jax()
     console = screen()
-    options.out.mkdir(parents=True, exist_ok=True)
     if not climb(options, console):
         return
     ladder = measure(options)

@@ -18,7 +18,7 @@ from jaxrl.game_theory import MirrorDescentHparams, Solver
 from jaxrl.plots.nash_conv import draw_simplex
 from jaxrl.runs import provenance
 from jaxrl.runs.options import default_hint
-from jaxrl.runs.run_directory import check_record, lock, make_out
+from jaxrl.runs.run_directory import check_record, lock, make_directory, make_out
 
 NAME = "rps_cycle"
 PICTURE = "simplex.png"
@@ -45,6 +45,8 @@ def main() -> None:
     options = parse(Options, __doc__, prog=f"python -m jaxrl.experiments.{NAME}")
     prepare_jax()
     check_record(options.record, options.out)
+    if options.record is not None:
+        make_directory(options.record, "record")
     directory = make_out(options.out, NAME)
     with lock(directory, "out"):
         draw_simplex(
@@ -55,7 +57,6 @@ def main() -> None:
     screen().print(f"picture: {directory / PICTURE}", soft_wrap=True)
     if options.record is not None:
         text = page()  # names the commit, without what is written below
-        options.record.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(directory / PICTURE, options.record / PICTURE)
         (options.record / "README.md").write_text(text)
 
