@@ -48,7 +48,7 @@ class EnvParams:
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class NoParams(EnvParams):
-    """The parameters of an environment that has none. Its `is_truncated` knows no time limit."""
+    """The parameters of an environment without any."""
 
 
 def describe_params(params: Any, defaults: Any) -> str:

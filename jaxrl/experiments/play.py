@@ -153,7 +153,7 @@ def random_actions(space: Discrete | Box, agent_state: PyTree, given: Input, key
     n = len(jax.tree.leaves(given.observation)[0])
     if isinstance(space, Discrete):
         return epsilon_greedy(jnp.zeros((n, space.num_actions)), 1.0, given.legal).sample(key)
-    return jax.random.uniform(key, (n, len(space.low)), minval=space.low, maxval=space.high)
+    return jax.random.uniform(key, (n, len(space.low)), jnp.float32, space.low, space.high)
 
 
 def load_trained(options: Options) -> TrainedPolicy:
