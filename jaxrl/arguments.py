@@ -8,7 +8,8 @@ import math
 import operator
 import sys
 import types
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from numbers import Integral
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -76,6 +77,20 @@ def check_kind(name: str, value: Any, kind: type, hint: str = "") -> None:
     if not isinstance(value, kind):
         got = f"the class {value.__name__} itself" if isinstance(value, type) else type(value).__name__
         raise ArgumentError(name, f"must be of the kind {kind.__name__}{hint}", value, got)
+
+
+def check_count(name: str, number: Any) -> int:
+    """Returns a whole number of at least 1; raises an `ArgumentError` for anything else."""
+    if not isinstance(number, Integral) or isinstance(number, bool) or number < 1:
+        raise ArgumentError(name, "must be a whole number >= 1", number)
+    return int(number)
+
+
+def check_known(options: Mapping[str, Any], known: Collection[str], owner: str) -> None:
+    """Raises an `ArgumentError` if one of the options is not among the known ones, those of their owner."""
+    for name, value in options.items():
+        if name not in known:
+            raise ArgumentError(name, f"is not an option of {owner}, which has {', '.join(known) or 'none'}", value)
 
 
 def check_is_no_class(name: str, value: Any) -> None:
@@ -243,15 +258,15 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     return paths[near[0]] if near else None
 
 
-def suggest(name: str, known: Iterable[str], prefix: str = "") -> str:
+def suggest(name: Any, known: Iterable[str], prefix: str = "") -> str:
     """What to try in place of an unknown name: "the nearest is x", or else "one of x, y, z".
 
     Args:
-        name: the unknown name or path.
+        name: the unknown name or path, or whatever was given in place of one.
         known: the known ones. Of paths, those in the same group as `name` are listed.
         prefix: precedes each of them, such as "--".
     """
-    known, (group, _, last) = list(known), name.rpartition(".")
+    known, (group, _, last) = list(known), str(name).rpartition(".")
     if (near := nearest(last, known)) is not None:
         return f"the nearest is {prefix}{near}"
     same = [path for path in known if path.rpartition(".")[0] == group] or known

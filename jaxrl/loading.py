@@ -3,7 +3,7 @@
 import dataclasses
 from pathlib import Path
 
-from jaxrl.arguments import ArgumentError
+from jaxrl.arguments import ArgumentError, check_value
 from jaxrl.runs import run_directory
 from jaxrl.runs.load import TrainedPolicy, load_run, restore
 
@@ -19,9 +19,11 @@ def load(directory: str | Path, seed: int | None = None, agent: int | None = Non
 
     Raises:
         ArgumentError: the directory holds no run and no sweep, or not that seed or agent, or its environment or its
-            experiment cannot be imported.
+            experiment cannot be imported, or a number is not a whole one.
         CheckpointError: it holds no usable checkpoint.
     """
+    for name, number in (("seed", seed), ("agent", agent)):
+        check_value(name, number, int | None)
     directory = Path(directory)
     if not (directory / run_directory.SWEEP).exists():
         if agent is not None:

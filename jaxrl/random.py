@@ -44,23 +44,23 @@ def key_stream(seed: Any, use: Stream) -> Array:
     return jax.random.fold_in(jax.random.key(seed, impl="threefry2x32"), get_args(Stream).index(use))
 
 
-def as_keys(key: Any, name: str = "key") -> Array:
+def as_keys(key: Any) -> Array:
     """Converts a seed, or anything that JAX accepts as keys, to typed threefry keys `[...]`. Those of `inline` stay.
 
     Args:
         key: an int from 0 to 2^32 - 1; typed keys `[...]`; or raw keys, uint32 `[..., 2]`. Keys of the generator rbg
             become those that threefry makes of the same seed.
-        name: the name of the argument in errors.
 
     Raises:
         ArgumentError: it is none of these.
     """
     if isinstance(key, Integral) and not isinstance(key, bool):
         if not 0 <= int(key) < 2**32:  # of larger seeds, JAX takes other bits with x64 than without
-            raise ArgumentError(name, "must be >= 0 and < 2^32 if it is a seed", key)
+            raise ArgumentError("key", "must be >= 0 and < 2^32 if it is a seed", key)
         return jax.random.key(np.uint32(key), impl="threefry2x32")
+    rule = "must be a random key such as jax.random.key(0)"
     if not isinstance(key, jax.Array | np.ndarray):
-        raise ArgumentError(name, "must be a random key such as jax.random.key(0)", key)
+        raise ArgumentError("key", rule, key)
     if jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
         data = jax.random.key_data(key)
         if data.shape[-1] == 2:
@@ -69,9 +69,7 @@ def as_keys(key: Any, name: str = "key") -> Array:
     elif jnp.issubdtype(key.dtype, jnp.integer) and key.ndim == 0:
         return jax.random.key(key, impl="threefry2x32")
     if key.dtype != jnp.uint32 or key.ndim == 0 or key.shape[-1] not in (2, 4):
-        raise ArgumentError(
-            name, "must be a random key such as jax.random.key(0)", key.dtype, got=f"{key.dtype}{list(key.shape)}"
-        )
+        raise ArgumentError("key", rule, key.dtype, got=f"{key.dtype}{list(key.shape)}")
     # The last two of rbg's four words repeat the first two.
     return jax.random.wrap_key_data(jnp.asarray(key[..., :2]), impl="threefry2x32")
 

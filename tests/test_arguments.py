@@ -161,3 +161,4 @@ def test_no_whole_numbers(text: str) -> None:
 def test_what_is_suggested_in_place_of_an_unknown_name(name: str, known: list[str], suggestion: str) -> None:
     assert suggest(name, known) == suggestion
     assert suggest("rate", ["seed"], "--") == "one of --seed"
+    assert suggest(3, ["seed"]) == "one of seed"

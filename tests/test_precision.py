@@ -13,6 +13,8 @@ import pytest
 import jaxrl
 from jaxrl.agents.action_values import categorical, quantiles
 from jaxrl.envs import GAMES
+from jaxrl.envs.digits import DigitCaptions, Digits
+from jaxrl.games import noisy_player, random_player
 from jaxrl.networks import NoisyDense, QNetwork
 
 ENVIRONMENTS = {
@@ -57,6 +59,21 @@ def test_environments_draw_the_same_bits(name: str) -> None:
         return jaxrl.rollout(env, policy, key, 40, 4, params)._replace(next_observation=())
 
     same(*both(play))
+
+
+@pytest.mark.parametrize("env", [Digits(clutter=1, domains=2), Digits("sklearn"), DigitCaptions()])
+def test_images_are_the_same(env: Any) -> None:
+    same(*both(env.draw))
+
+
+def test_a_robot_hops_the_same() -> None:
+    env, params = jaxrl.make("PlanarHopper")
+    same(*both(lambda key: env.step(key, env.reset(key, params)[1], jnp.ones(3), params)))
+
+
+def test_players_draw_the_same_moves() -> None:
+    given = jaxrl.Input((), legal=jnp.ones((8, 7), bool))
+    same(*both(lambda key: noisy_player(random_player, 0.5)(given, key)))
 
 
 DQN = jaxrl.OffPolicyConfig(num_envs=2, batch_size=4, replay_capacity=16, warmup_steps=8, rollout_length=2)

@@ -21,6 +21,7 @@ from jaxrl.benchmarks.measure_envs import from_jaxrl, random_rollout
 from jaxrl.benchmarks.timing import TimedLoop, time_loops
 from jaxrl.envs import GAMES, describe_rules, make, rollout, vectorize
 from jaxrl.formatting import format_count
+from jaxrl.loading import load
 from jaxrl.runs.experiment import find_experiment
 from jaxrl.runs.options import Options, with_values
 from jaxrl.runs.task import make_env
@@ -322,22 +323,17 @@ def resume(sizes: Sizes) -> Callable[[], Figures]:
 
     def command(out: Path, total_steps: int, *flags: str) -> float:
         began = time.monotonic()
-        sizes = ("--total-steps", str(total_steps), "--log-every", "10000", "--config.replay-capacity", "50000")
         words = [sys.executable, "-m", "jaxrl.experiments.dqn_minatar", "--deterministic", "--out", str(out)]
-        subprocess.run([*words, *sizes, *flags], check=True, capture_output=True, text=True, env=_small_process())
+        words += ["--total-steps", str(total_steps), "--log-every", "10000", "--config.replay-capacity", "50000"]
+        subprocess.run([*words, *flags], check=True, capture_output=True, text=True, env=_small_process())
         return time.monotonic() - began
 
-    def figures() -> Figures:
-        from jaxrl.loading import load
-
-        with tempfile.TemporaryDirectory() as directory:
-            whole, halves = Path(directory, "whole"), Path(directory, "halves")
-            seconds = [command(whole, steps), command(halves, steps // 2), command(halves, steps, "--resume")]
-            found = differences(*(load(path).params for path in (whole, halves)))
-        return {"steps": steps, **found, "seconds of the commands": seconds}
-
-    found = figures()
-    return lambda: found
+    with tempfile.TemporaryDirectory() as directory:
+        whole, halves = Path(directory, "whole"), Path(directory, "halves")
+        seconds = [command(whole, steps), command(halves, steps // 2), command(halves, steps, "--resume")]
+        found = differences(*(load(path).params for path in (whole, halves)))
+    figures = {"steps": steps, **found, "seconds of the commands": seconds}
+    return lambda: figures
 
 
 def _small_process() -> dict[str, str]:

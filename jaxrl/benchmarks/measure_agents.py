@@ -62,9 +62,9 @@ def devices_of(agents: int, devices: Sequence[jax.Device]) -> Sequence[jax.Devic
 
 
 def compile_program(
-    trainer: Trainer, options: Options, agents: int | None, devices: Sequence[jax.Device]
+    trainer: Trainer, options: Options, agents: int | None, devices: Sequence[jax.Device] | None = None
 ) -> tuple[Program, TimedLoop]:
-    """The compiled program of a population on the devices, or of a single agent if `agents` is None."""
+    """The compiled program of a population, or of one agent if `agents` is None; by default on the first device."""
     key, hparams = jax.random.key(0), options.hparams
     if agents is not None:
         key, hparams = jax.random.split(key, agents), repeat(hparams, agents)

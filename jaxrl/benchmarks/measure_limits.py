@@ -23,13 +23,13 @@ import polars as pl
 
 from jaxrl.benchmarks import profiles
 from jaxrl.benchmarks.kernel_counts import Kernel, Product, Shape, count_kernels
+from jaxrl.benchmarks.measure_agents import compile_program
 from jaxrl.benchmarks.pages import Rows
 from jaxrl.benchmarks.timing import TimedLoop, time_loops
 from jaxrl.formatting import markdown_table
 from jaxrl.runs.experiment import Experiment
 from jaxrl.runs.task import make_env
-from jaxrl.training.hparams import repeat
-from jaxrl.training.program import Program, run_options
+from jaxrl.training.program import run_options
 from jaxrl.types import Array, PyTree
 from jaxrl.xla.fusion import no_fuse
 
@@ -58,11 +58,7 @@ def measure(experiment: Experiment, agents: int, seconds: float, repeats: int) -
     options = experiment.defaults
     env, env_params = make_env(options.task)
     _, trainer = experiment.build(env, env_params, options.config)
-    key, hparams = jax.random.key(0), options.hparams
-    if agents > 1:
-        key, hparams = jax.random.split(key, agents), repeat(hparams, agents)
-    program = Program(trainer, key, hparams, sequential=options.execution.sequential)
-    run = TimedLoop(program.compiled(), program.init(key, hparams), program.compile_seconds)
+    program, run = compile_program(trainer, options, agents if agents > 1 else None)
     found = count_kernels(program.text() or "")
     products = sorted({product for kernel in found for product in kernel.products}, key=str)
     compiler_options = run_options(options.execution.sequential, jax.local_devices()[0])
@@ -75,11 +71,11 @@ def measure(experiment: Experiment, agents: int, seconds: float, repeats: int) -
     return {"experiment": experiment.name, "agents": agents, "seconds": took, **floor, "longest": _longest(run)}
 
 
-def _longest(run: TimedLoop, number: int = 8) -> list[str]:
+def _longest(run: TimedLoop) -> list[str]:
     """The kernels that take most of a profile, with their share."""
     profiled = profiles.profile(lambda: run.run(3))
     total = sum(kernel.seconds for kernel in profiled)
-    return [f"{kernel.name} {100 * kernel.seconds / total:.0f} %" for kernel in profiled[:number]]
+    return [f"{kernel.name} {100 * kernel.seconds / total:.0f} %" for kernel in profiled[:8]]
 
 
 def _floor(

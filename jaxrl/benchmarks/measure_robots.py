@@ -14,9 +14,9 @@ from flax import linen
 from jaxrl.benchmarks.measure_agents import compile_program
 from jaxrl.benchmarks.measure_train import sizes_of, warm_up
 from jaxrl.benchmarks.pages import Rows
-from jaxrl.benchmarks.timing import MIN_STEPS
+from jaxrl.benchmarks.timing import format_speeds, speeds_of, steps_of
 from jaxrl.envs.robots import Robot
-from jaxrl.formatting import format_si, markdown_table
+from jaxrl.formatting import markdown_table
 from jaxrl.runs.experiment import Experiment
 from jaxrl.runs.options import Options, with_values
 from jaxrl.runs.task import make_env
@@ -56,11 +56,8 @@ def measure(experiment: Experiment, env_id: str, backend: str, seconds: float, r
     _, trainer = experiment.build(env, env_params, options.config)
     _, ours = compile_program(trainer, options, None, jax.devices()[:1])
     warm_up(ours, trainer)
-    iterations, per_iteration = MIN_STEPS, trainer.steps_per_iteration
-    while (elapsed := ours.run(iterations)) < seconds / 4:
-        iterations *= 4
-    iterations = max(MIN_STEPS, round(iterations * seconds / elapsed))
-    steps, times, times_theirs = iterations * per_iteration, list[float](), list[float]()
+    iterations = steps_of(ours, seconds)
+    steps, times, times_theirs = iterations * trainer.steps_per_iteration, list[float](), list[float]()
 
     def take_turns(num_steps: int, metrics: dict[str, Any]) -> None:
         """brax calls this after each of its runs."""
@@ -76,8 +73,7 @@ def measure(experiment: Experiment, env_id: str, backend: str, seconds: float, r
     run = {"experiment": experiment.name, "env": env_id, "backend": backend, "num_steps": steps, **sizes_of(options)}
 
     def row(library: str, seconds: list[float], compile_seconds: float) -> dict[str, Any]:
-        rates = [steps / x for x in seconds]
-        speeds = {"env_steps_per_second": statistics.median(rates), "slowest": min(rates), "fastest": max(rates)}
+        speeds = speeds_of(steps, seconds)
         return {**run, "library": library, **speeds, "seconds": seconds, "compile_seconds": compile_seconds}
 
     return [row("jaxrl", times, ours.compile_seconds), row("brax", times_theirs[1:], compiling)]
@@ -147,15 +143,11 @@ def train_in_brax(physics: Any, options: Options, steps: int, runs: int, progres
 def tabulate(rows: Rows) -> pl.DataFrame:
     """One line for each measurement, of two rows."""
 
-    def speed(row: dict[str, Any]) -> str:
-        median, slowest, fastest = (format_si(row[name]) for name in ("env_steps_per_second", "slowest", "fastest"))
-        return f"{median} ({slowest} to {fastest})"
-
     def line(ours: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
         ratio = ours["env_steps_per_second"] / theirs["env_steps_per_second"]
         compiling = f"{ours['compile_seconds']:.1f}, {theirs['compile_seconds']:.1f}"
         name = f"{ours['env']} ({ours['backend']})"
-        return [ours["experiment"], name, speed(ours), speed(theirs), f"{ratio:.2f}", compiling]
+        return [ours["experiment"], name, format_speeds(ours), format_speeds(theirs), f"{ratio:.2f}", compiling]
 
     columns = ["experiment", "robot", "jaxrl, steps/s", "brax, steps/s", "ratio", "compile s"]
     return pl.DataFrame([line(*pair) for pair in zip(rows[::2], rows[1::2], strict=True)], columns, orient="row")

@@ -1,7 +1,6 @@
 """Environment steps per second while training, beside rejax at the same settings."""
 
 import contextlib
-import statistics
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,9 +12,9 @@ from jaxrl.benchmarks.baseline_process import BaselineError, BaselineLoop, run_b
 from jaxrl.benchmarks.measure_agents import compile_program, devices_of
 from jaxrl.benchmarks.pages import Rows
 from jaxrl.benchmarks.rejax_settings import rejax_settings
-from jaxrl.benchmarks.timing import TimedLoop, Timing, time_loops
+from jaxrl.benchmarks.timing import TimedLoop, Timing, format_speeds, speeds_of, time_loops
 from jaxrl.envs import GAMES
-from jaxrl.formatting import format_count, format_si, markdown_table
+from jaxrl.formatting import format_count, markdown_table
 from jaxrl.runs.experiment import Experiment
 from jaxrl.runs.options import Options, with_values
 from jaxrl.runs.task import make_env
@@ -82,8 +81,7 @@ def measure(
 
     def row(library: str, timing: Timing, **others: Any) -> dict[str, Any]:
         env_steps = timing.num_steps * trainer.steps_per_iteration * agents
-        rates = [env_steps / seconds for seconds in timing.seconds]
-        speeds = {"env_steps_per_second": statistics.median(rates), "slowest": min(rates), "fastest": max(rates)}
+        speeds = speeds_of(env_steps, timing.seconds)
         return {**run, "library": library, **speeds, **timing._asdict(), **others}
 
     warm_up(ours, trainer)
@@ -183,17 +181,12 @@ def _steps(env_steps: int, gradient_steps: int) -> str:
 def tabulate(rows: Rows) -> pl.DataFrame:
     """One line for each measurement, of two rows."""
 
-    def speed(row: dict[str, Any]) -> str:
-        if "failed" in row:
-            return "not measured"
-        median, slowest, fastest = (format_si(row[name]) for name in ("env_steps_per_second", "slowest", "fastest"))
-        return f"{median} ({slowest} to {fastest})"
-
     def line(ours: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
         failed = "failed" in theirs
         ratio = "–" if failed else f"{ours['env_steps_per_second'] / theirs['env_steps_per_second']:.2f}"
         compiling = f"{ours['compile_seconds']:.1f}, " + ("–" if failed else f"{theirs['compile_seconds']:.1f}")
-        return [ours["experiment"], f"{ours['agents']:,}", speed(ours), speed(theirs), ratio, compiling]
+        baseline = "not measured" if failed else format_speeds(theirs)
+        return [ours["experiment"], f"{ours['agents']:,}", format_speeds(ours), baseline, ratio, compiling]
 
     columns = ["experiment", "agents", "jaxrl, steps/s", "rejax, steps/s", "ratio", "compile s"]
     lines = [line(*pair) for pair in zip(rows[::2], rows[1::2], strict=True)]

@@ -50,7 +50,5 @@ def write(
 ```
 {body}
 
-Measured on {machine["device"]}, {machine["system"]}, on {results["started"][:10]} at commit
-{results["commit"] or "none (an installed package)"}, with
-{", ".join(f"{name} {version}" for name, version in results["versions"].items())}.
+Measured on {machine["device"]}, {machine["system"]}, {provenance.made(results)}.
 """)

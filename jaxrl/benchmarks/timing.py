@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Protocol
 import jax
 import numpy as np
 
+from jaxrl.formatting import format_si
 from jaxrl.types import Array, PyTree
 
 MIN_STEPS = 8
@@ -76,17 +77,32 @@ def compile_loop(init: Callable[[Array], PyTree], run: Callable[[PyTree, Array],
     return TimedLoop(compiled, carry, time.perf_counter() - start)
 
 
+def steps_of(loop: Loop, seconds: float) -> int:
+    """How many steps of a loop take about so long, at least `MIN_STEPS`. Runs it to find out."""
+    steps = MIN_STEPS
+    while (elapsed := loop.run(steps)) < seconds / 4 and steps < 2**28:
+        steps *= 4
+    return max(MIN_STEPS, round(steps * seconds / elapsed))
+
+
 def time_loops(loops: Sequence[Loop], seconds: float, repeats: int) -> list[Timing]:
     """Times each loop `repeats` times for about `seconds`, and for at least `MIN_STEPS` steps.
 
     The loops take turns, so that a slow moment of the machine affects all.
     """
-    num_steps = []
-    for loop in loops:
-        steps = MIN_STEPS
-        while (elapsed := loop.run(steps)) < seconds / 4 and steps < 2**28:
-            steps *= 4
-        num_steps.append(max(MIN_STEPS, round(steps * seconds / elapsed)))
+    num_steps = [steps_of(loop, seconds) for loop in loops]
     rounds = [[loop.run(steps) for loop, steps in zip(loops, num_steps, strict=True)] for _ in range(repeats)]
     times = map(list, zip(*rounds, strict=True))
     return [Timing(n, x, loop.compile_seconds) for n, x, loop in zip(num_steps, times, loops, strict=True)]
+
+
+def speeds_of(env_steps: int, seconds: Sequence[float]) -> dict[str, float]:
+    """Columns of the results of training: the speeds of runs of `env_steps` each."""
+    rates = [env_steps / x for x in seconds]
+    return {"env_steps_per_second": statistics.median(rates), "slowest": min(rates), "fastest": max(rates)}
+
+
+def format_speeds(row: dict[str, Any]) -> str:
+    """These columns: 31.2k (30.1k to 32k)."""
+    median, slowest, fastest = (format_si(row[name]) for name in ("env_steps_per_second", "slowest", "fastest"))
+    return f"{median} ({slowest} to {fastest})"

@@ -33,8 +33,7 @@ def main(experiment: Experiment) -> None:
     console = screen()
     directory, summary = train(experiment, options, console)
     if summary is None:
-        console.print("continue with")
-        console.print(f"  {run_directory.resume_command(experiment.module, directory)}", soft_wrap=True)
+        run_directory.show_resumption(console, experiment.module, directory)
 
 
 def prepare_jax(deterministic: bool = False, num_cpu_devices: int | None = 1) -> None:

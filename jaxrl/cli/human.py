@@ -62,11 +62,11 @@ def play(
 
 
 def text(game: BoardGame, state: Any, observation: np.ndarray, legal: np.ndarray) -> str:
-    """The board in lines, with the numbers of the moves, where they are columns or cells: below, or in empty cells.
-    Where moves are written, columns and rows have their names.
+    """The board in lines, and below it the pieces that each player has in hand.
 
-    The letters of pieces are large for the player who moves first, and small for the other one. Below are the pieces
-    that each of them has in hand.
+    Moves that are cells have their numbers in empty cells, and those that are columns below them. Where moves are
+    written, columns and rows have their names. The letters of pieces are large for the player who moves first, and
+    small for the other one.
     """
     board, pieces = game.board(observation), game.pieces(observation).reshape(-1)
     height, width = board.shape

@@ -154,4 +154,5 @@ def blocks(picture: Image, width: int, height: int) -> Text:
 
 @cache
 def paint(ink: tuple[int, ...], ground: tuple[int, ...] | None = None) -> Style:
+    """The style of characters in a colour, on another one."""
     return Style(color=Color.from_rgb(*ink), bgcolor=Color.from_rgb(*ground) if ground else None)

@@ -154,8 +154,8 @@ class AtariEnvs:
         processes = min(num_envs, processes or _num_cores())
         ends = np.linspace(0, num_envs, processes + 1).astype(int)
         self.parts = [slice(first, end) for first, end in itertools.pairwise(ends)]
-        workers: list[Any] = [_Process() for _ in self.parts[1:]]
-        self.workers = [*workers, _Here()]  # this process is the last: it works while it is sent to
+        # This process works while it is sent to: it is the last.
+        self.workers: list[Any] = [*(_Process() for _ in self.parts[1:]), _Here()]
         nums = [part.stop - part.start for part in self.parts]
         self._call("make", [(tuple(rules), num, draws) for num in nums])
 

@@ -32,7 +32,7 @@ def clipped(actions: Array, box: Box | None) -> Array:
 
 
 class EnvParams:
-    """Traced parameters of an environment: a registered dataclass with at least `max_steps_in_episode`."""
+    """Traced parameters of an environment: a registered dataclass, with `max_steps_in_episode` for `is_truncated`."""
 
     def replace(self, **changes: Any) -> Any:
         """A copy with some fields changed, as in gymnax.
@@ -43,6 +43,12 @@ class EnvParams:
         params = dataclasses.replace(self, **changes)  # type: ignore[type-var]
         check(params)
         return params
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class NoParams(EnvParams):
+    """The parameters of an environment without any."""
 
 
 def describe_params(params: Any, defaults: Any) -> str:

@@ -187,7 +187,7 @@ class Digits(DigitImages):
         glyphs = load_glyphs(self.images, "held out" if self.held_out and part == "test" else part)
         pictures, digits = jnp.asarray(glyphs.pictures), jnp.asarray(glyphs.digits)
         keys = jax.random.split(key, 5)
-        which = jax.random.randint(keys[0], (), 0, len(digits))
+        which = jax.random.randint(keys[0], (), 0, len(digits), jnp.int32)
         room = (self.size - BOX) / 2 + SHIFT
         centre = (self.size - 1) / 2 + jax.random.uniform(keys[1], (2,), jnp.float32, -room, room)
         pixels = jnp.arange(self.size, dtype=jnp.float32)
@@ -195,7 +195,7 @@ class Digits(DigitImages):
         image = paint(pictures[which], transform, centre, pixels, pixels)
         for piece in jax.random.split(keys[3], self.clutter):
             image = add_clutter(piece, image, pictures)
-        domain = jax.random.randint(keys[4], (), 0, self.domains)
+        domain = jax.random.randint(keys[4], (), 0, self.domains, jnp.int32)
         answer = (digits[which] + 3 * domain) % 10
         return Drawn(in_domain(image, domain)[..., None], answer[None], centre[None], domain)
 
@@ -204,18 +204,18 @@ class Digits(DigitImages):
         if self.images == "fonts":
             return random_transform(key, ANGLE, SCALE, SHEAR)
         if part == "test":
-            return jnp.eye(2)
+            return jnp.eye(2, dtype=jnp.float32)
         return random_transform(key, 0.15, (0.9, 1.1), 0.1)
 
 
 def add_clutter(key: Array, image: Array, pictures: Array) -> Array:
     """Pastes a random piece of a random glyph at a random place of an image `[H, W]`, where it is brighter."""
     keys = jax.random.split(key, 4)
-    which = jax.random.randint(keys[0], (), 0, len(pictures))
+    which = jax.random.randint(keys[0], (), 0, len(pictures), jnp.int32)
     inside = jax.random.uniform(keys[1], (2,), jnp.float32, -7.0, 7.0)  # of the digit, which is 20 pixels high
     pixels = jnp.arange(PIECE, dtype=jnp.float32) - (PIECE - 1) / 2
     piece = paint(pictures[which], random_transform(keys[2], ANGLE, SCALE, SHEAR), inside, pixels, pixels)
-    corner = jax.random.randint(keys[3], (2,), 0, jnp.array(image.shape) - PIECE + 1)
+    corner = jax.random.randint(keys[3], (2,), 0, jnp.array(image.shape) - PIECE + 1, jnp.int32)
     under = jax.lax.dynamic_slice(image, corner, (PIECE, PIECE))
     return jax.lax.dynamic_update_slice(image, jnp.maximum(under, piece), corner)
 
@@ -260,8 +260,8 @@ class DigitCaptions(DigitImages):
         glyphs = load_glyphs("fonts", part)
         pictures, digits = jnp.asarray(glyphs.pictures), jnp.asarray(glyphs.digits)
         keys = jax.random.split(key, 5)
-        number = jax.random.randint(keys[0], (), 2, self.most + 1)
-        which = jax.random.randint(keys[1], (self.most,), 0, len(digits))
+        number = jax.random.randint(keys[0], (), 2, self.most + 1, jnp.int32)
+        which = jax.random.randint(keys[1], (self.most,), 0, len(digits), jnp.int32)
         shown = jnp.arange(self.most) < number
         margin, apart = 8.0, 12.0
         free = self.size - 1 - 2 * margin - apart * (number - 1)

@@ -11,20 +11,14 @@ from annotated_types import Interval
 
 from jaxrl import games
 from jaxrl.arguments import check, renaming
-from jaxrl.envs.base import Environment, EnvParams
+from jaxrl.envs.base import Environment, NoParams
 from jaxrl.games import BoardGame
 from jaxrl.games.board_game import random_move
 from jaxrl.games.lines import packed
 from jaxrl.games.matches import after_random_moves
 from jaxrl.types import Array, PyTree
 
-PREFIX = "game:"
-
-
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class GameParams(EnvParams):
-    """A game ends by its own rules."""
+PREFIX = "game"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +45,7 @@ class GameEnvironment(Environment):
 
     @property
     def name(self) -> str:
-        return f"{PREFIX}{self.game.name}"
+        return f"{PREFIX}:{self.game.name}"
 
     @property
     def num_actions(self) -> int:  # type: ignore[override]
@@ -62,8 +56,8 @@ class GameEnvironment(Environment):
         return 1 + self.random_moves + (self.opponent == "random")
 
     @property
-    def default_params(self) -> GameParams:
-        return GameParams()
+    def default_params(self) -> NoParams:
+        return NoParams()
 
     def describe_rules(self, params: Any) -> str:
         begins = f", beginning with 0 to {self.random_moves} random moves" if self.random_moves else ""

@@ -99,7 +99,7 @@ def _smooth(picture: "Image.Image") -> np.ndarray:
     """Averages over the area of a pixel of the final image, so that a single look at a point is enough there."""
     from scipy.ndimage import uniform_filter
 
-    return np.asarray(uniform_filter(np.asarray(picture, np.float32), CELL / BOX // 1 + 1).round(), np.uint8)
+    return np.asarray(uniform_filter(np.asarray(picture, np.float32), CELL // BOX + 1).round(), np.uint8)
 
 
 def _enlarge(picture: np.ndarray) -> np.ndarray:

@@ -76,7 +76,7 @@ def _make(env_id: str, **options: Any) -> HostEnvironment:
     except (gymnasium.error.Error, ImportError) as error:
         if len(options) > 1:
             raise
-        rule = f"must be an environment that can be made here ({str(error).splitlines()[0]})"
+        rule = f"must be an environment that can be made here ({first_line(error)})"
         raise ArgumentError("env_id", rule, name) from error
 
 

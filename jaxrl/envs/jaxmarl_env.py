@@ -16,20 +16,14 @@ from unittest import mock
 import jax
 import jax.numpy as jnp
 
-from jaxrl.arguments import ArgumentError, first_line, suggest
-from jaxrl.envs.base import EnvParams
+from jaxrl.arguments import ArgumentError, check_known, first_line, suggest
+from jaxrl.envs.base import NoParams
 from jaxrl.envs.multi_agent import MultiAgentEnvironment
 from jaxrl.types import Array, PyTree
 
 PREFIX = "jaxmarl"
 MOVES = ("no-op", "left", "right", "down", "up")
 INSTALL = "pip install 'jaxrl[multiagent]'"
-
-
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class JaxMARLParams(EnvParams):
-    """Options of an environment are static."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +39,7 @@ class JaxMARL(MultiAgentEnvironment):
     name: str
     env: Any
     masks: bool
-    default_params = JaxMARLParams()
+    default_params = NoParams()
 
     @property
     def num_agents(self) -> int:  # type: ignore[override]
@@ -131,7 +125,7 @@ def find_jaxmarl(env_id: str) -> Callable[..., JaxMARL]:
                 raise
             raise ArgumentError("env_id", f"must be one that JaxMARL makes ({first_line(error)})", env_id) from error
         if name.startswith("MPE_"):  # these take any option, and ignore those that they do not know
-            _check_known(options, type(env), env_id)
+            check_known(options, _options_of(type(env)), env_id)
         return from_jaxmarl(env, env_id)
 
     return environment
@@ -145,13 +139,10 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-def _check_known(options: dict[str, Any], kind: type, env_id: str) -> None:
-    """Raises `ArgumentError` if an option is no argument of a class or of one that it extends."""
+def _options_of(kind: type) -> list[str]:
+    """The names of the arguments of a class and of those that it extends."""
     made = [inspect.signature(each.__init__).parameters.values() for each in kind.__mro__[:-1]]  # type: ignore[misc]
-    known = {x.name for each in made for x in each if x.kind is x.POSITIONAL_OR_KEYWORD} - {"self"}
-    for option, value in options.items():
-        if option not in known:
-            raise ArgumentError(option, f"is not an option of {env_id} ({suggest(option, sorted(known))})", value)
+    return sorted({x.name for each in made for x in each if x.kind is x.POSITIONAL_OR_KEYWORD} - {"self"})
 
 
 def from_jaxmarl(env: Any, name: str) -> JaxMARL:

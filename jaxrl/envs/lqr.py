@@ -89,7 +89,7 @@ class LQR(Environment):
         for field, shape in (("dynamics", size), ("state_cost", size), ("action_cost", actions)):
             if np.shape(value := getattr(self, field)) != shape or len(shape) != 2:
                 raise ArgumentError(field, f"must be a matrix that fits control {np.shape(self.control)}", value)
-        for field in ("dynamics", "control"):
+        for field in ("dynamics", "control", "state_cost", "action_cost"):
             if not np.isfinite(value := getattr(self, field)).all():
                 raise ArgumentError(field, "must be finite", value)
         for field, lowest in (("state_cost", -1e-12), ("action_cost", 1e-12)):

@@ -173,7 +173,7 @@ def accelerations(place: Array, speed: Array, action: Array, gravity: Array | fl
     sin_of = sin[:, None] * cos - cos[:, None] * sin
     matrix = _M.reshape(4, 4, *(1,) * (place.ndim - 1)).astype(np.float32)
     turning = -(matrix * sin_of * jnp.square(turns)).sum(1) + motor_torques(angles, turns, action)
-    force_x, force_y = jnp.zeros_like(place[0]), -gravity * MASSES.sum() + jnp.zeros_like(place[0])
+    force_x, force_y = jnp.zeros_like(place[0]), -gravity * float(MASSES.sum()) + jnp.zeros_like(place[0])
     for b in _POINTS[list(_CONTACTS)]:
         velocity = speed[0] + _weighted(b, cos * turns), speed[1] + _weighted(b, sin * turns)
         push_x, push_y = ground_force(place[1] - _weighted(b, cos), *velocity)

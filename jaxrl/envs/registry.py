@@ -3,13 +3,13 @@
 import dataclasses
 import importlib
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import lru_cache, partial
 from typing import Annotated, Any
 
 from annotated_types import Interval
 
-from jaxrl.arguments import ArgumentError, check_value, suggest
+from jaxrl.arguments import ArgumentError, check_known, check_value, first_line, suggest
 from jaxrl.envs import game
 from jaxrl.envs.atari import ATARI, find_atari
 from jaxrl.envs.base import Environment, EnvParams, describe_params
@@ -48,7 +48,7 @@ OWN: dict[str, Callable[..., Environment]] = {
 NAMES = (*GAMES, *OWN)
 """All of jaxrl's own environments."""
 EXAMPLES = {
-    "game": "game:connect_four",
+    game.PREFIX: f"{game.PREFIX}:connect_four",
     PREFIX: f"{PREFIX}:CartPole-v1",
     ATARI: f"{ATARI}:Pong",
     "brax": "brax:hopper",
@@ -127,9 +127,7 @@ def _make(env_id: str, rules: str | None, **options: Any) -> tuple[Any, Any]:
         got = f"rules={rules!r} for {env_id!r}"
         raise ArgumentError("rules", "applies only to the games of MinAtar", rules, got=got)
     if env_id == "GridWorld":
-        _check_known(options, [field.name for field in dataclasses.fields(GridWorld)], env_id)
-        grid_world = GridWorld(**options)
-        return grid_world, grid_world.default_params
+        check_known(options, [field.name for field in dataclasses.fields(GridWorld)], env_id)  # not those of its params
     return _apply_options(env_id, factory, options)
 
 
@@ -138,35 +136,33 @@ def _find_factory(env_id: str, rules: str | None) -> Callable[..., Any]:
         return lambda: MinAtar(GAMES[env_id], "gymnax" if rules == "gymnax" else "original")
     if env_id in OWN:
         return OWN[env_id]
-    prefix, _, rest = env_id.partition(":")
+    prefix, colon, rest = env_id.partition(":")
     if prefix in EXAMPLES and not rest:
         raise ArgumentError("env_id", f"must have a name after {prefix}:, such as {EXAMPLES[prefix]}", env_id)
-    if env_id.startswith(game.PREFIX):
-        name = env_id.removeprefix(game.PREFIX)
-        if name in TENSOR_GAMES:
-            return partial(tensor_game, name)
-        if name not in BOARD_GAMES:
-            prefixed = [game.PREFIX + known for known in (*BOARD_GAMES, *TENSOR_GAMES)]
+    if prefix == game.PREFIX:
+        if rest in TENSOR_GAMES:
+            return partial(tensor_game, rest)
+        if rest not in BOARD_GAMES:
+            prefixed = [f"{prefix}:{known}" for known in (*BOARD_GAMES, *TENSOR_GAMES)]
             raise ArgumentError("env_id", f"must be a known game ({suggest(env_id, prefixed)})", env_id)
-        return partial(game.game_environment, name)
-    if env_id.startswith(f"{PREFIX}:"):
-        return find_gymnasium(env_id.removeprefix(f"{PREFIX}:"))
-    if env_id.startswith(f"{ATARI}:"):
-        return find_atari(env_id.removeprefix(f"{ATARI}:"))
-    if env_id.startswith(f"{JAXMARL}:"):
+        return partial(game.game_environment, rest)
+    if prefix == PREFIX:
+        return find_gymnasium(rest)
+    if prefix == ATARI:
+        return find_atari(rest)
+    if prefix == JAXMARL:
         return find_jaxmarl(env_id)
-    if env_id.partition(":")[0] in PREFIXES:
+    if prefix in PREFIXES:
         return find_robot(env_id)
-    if ":" not in env_id:
+    if not colon:
         from gymnax import registration  # here, because it takes seconds and jaxrl's own environments do not need it
 
         if env_id not in registration.registered_envs:
             known = dict.fromkeys([*NAMES, *registration.registered_envs])  # some games are in both
             raise ArgumentError("env_id", f"must be a known name ({suggest(env_id, known)})", env_id)
         return registration._registry[env_id]
-    module_name, _, name = env_id.partition(":")
     try:
-        factory = getattr(importlib.import_module(module_name), name)
+        factory = getattr(importlib.import_module(prefix), rest)
     except (ImportError, AttributeError, ValueError) as error:
         raise ArgumentError("env_id", f"must name a factory that can be imported ({error})", env_id) from error
     if not callable(factory):
@@ -189,7 +185,7 @@ def _apply_options(env_id: str, factory: Callable[..., Any], options: dict[str, 
     except Exception as error:
         if not arguments:
             raise
-        rule = f"must be what {env_id} can use ({f'{type(error).__name__}: {error}'.splitlines()[0]})"
+        rule = f"must be what {env_id} can use ({first_line(error)})"
         got = ", ".join(map(repr, arguments.values()))
         raise ArgumentError(", ".join(arguments), rule, arguments, got=got) from error
     if isinstance(made, tuple) and len(made) != 2:
@@ -200,18 +196,12 @@ def _apply_options(env_id: str, factory: Callable[..., Any], options: dict[str, 
         check_interface(env)
     changes = {name: value for name, value in options.items() if name not in arguments}
     fields = [field.name for field in dataclasses.fields(params)] if dataclasses.is_dataclass(params) else []
-    _check_known(changes, [*known, *fields], env_id)
+    check_known(changes, [*known, *fields], env_id)
     if isinstance(params, EnvParams):
         return env, params.replace(**changes)
     for name, value in changes.items():
         check_value(name, value, STEPS if name == "max_steps_in_episode" else type(getattr(params, name)))
     return env, dataclasses.replace(params, **changes) if changes else params
-
-
-def _check_known(options: dict[str, Any], known: Iterable[str], env_id: str) -> None:
-    for name, value in options.items():
-        if name not in known:
-            raise ArgumentError(name, f"is not an option of {env_id}, which has {', '.join(known) or 'none'}", value)
 
 
 def _arguments(factory: Callable[..., Any]) -> tuple[dict[str, inspect.Parameter], bool]:

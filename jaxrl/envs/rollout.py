@@ -1,13 +1,12 @@
 """Rollouts: a policy acts in N environments, and all transitions are recorded."""
 
 from contextlib import closing
-from numbers import Integral
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from jaxrl.arguments import ArgumentError
+from jaxrl.arguments import check_count
 from jaxrl.envs import source
 from jaxrl.envs.base import Environment
 from jaxrl.envs.foreign import check_interface
@@ -55,8 +54,7 @@ def rollout(
         ArgumentError: a size is not a whole number of at least 1, `env` is the pair that `make` returns, or the policy
             does not return one action for each environment.
     """
-    if not isinstance(num_steps, Integral) or num_steps < 1:
-        raise ArgumentError("num_steps", "must be a whole number >= 1", num_steps)
+    check_count("num_steps", num_steps)
     if isinstance(env, HostEnvironment):
         return host_rollout(env, policy, key, num_steps, num_envs, memory)[0]
     if not isinstance(env, Environment):

@@ -1,4 +1,4 @@
-"""The actions of an environment."""
+"""The actions and observations of an environment, and its name."""
 
 from typing import Any
 

@@ -3,23 +3,16 @@
 import dataclasses
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxrl import game_theory
 from jaxrl.arguments import renaming
-from jaxrl.envs.base import Environment, EnvParams
+from jaxrl.envs.base import Environment, NoParams, uniform
 from jaxrl.game_theory import Game
 from jaxrl.game_theory.rules import ACTION_NAMES
 from jaxrl.game_theory.sequence_form import CHANCE, END
 from jaxrl.types import Array
-
-
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class TensorGameParams(EnvParams):
-    """A game ends by its own rules."""
 
 
 class TensorGameState(NamedTuple):
@@ -60,8 +53,8 @@ class TensorGame(Environment):
         return max(_most_outcomes(self.game), 1)
 
     @property
-    def default_params(self) -> TensorGameParams:
-        return TensorGameParams()
+    def default_params(self) -> NoParams:
+        return NoParams()
 
     @property
     def action_names(self) -> tuple[str, ...]:
@@ -88,8 +81,7 @@ class TensorGame(Environment):
         bounds = np.cumsum(tree.chance, axis=-1)
         bounds = np.where(bounds >= bounds[:, -1:] - 1e-9, 2, bounds).astype(np.float32)  # the last one takes the rest
         for word in bits:
-            drawn = (word >> 8).astype(jnp.float32) * 2.0**-24
-            outcome = (drawn[..., None] >= jnp.asarray(bounds)[position]).sum(-1)
+            outcome = (uniform(word)[..., None] >= jnp.asarray(bounds)[position]).sum(-1)
             after = jnp.asarray(tree.child)[position, outcome]
             position = jnp.where(jnp.asarray(tree.player)[position] == CHANCE, after, position)
         return TensorGameState(position)

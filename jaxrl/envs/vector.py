@@ -2,13 +2,12 @@
 
 from collections.abc import Callable
 from functools import partial
-from numbers import Integral
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from jaxrl.arguments import ArgumentError
+from jaxrl.arguments import ArgumentError, check_count
 from jaxrl.envs.base import Environment, clipped
 from jaxrl.envs.foreign import adapt
 from jaxrl.envs.host import HostEnvironment, shapes_only
@@ -90,8 +89,7 @@ def vectorize(env: Any, params: Any, num_envs: int) -> VectorEnv:
         ArgumentError: `num_envs` is not a whole number of at least 1, or the environment does not have the interface in
             `jaxrl.envs.foreign`.
     """
-    if not isinstance(num_envs, Integral) or num_envs < 1:
-        raise ArgumentError("num_envs", "must be a whole number >= 1", num_envs)
+    check_count("num_envs", num_envs)
     own, host = isinstance(env, Environment), env if isinstance(env, HostEnvironment) else None
     num_agents = env.num_agents if isinstance(env, MultiAgentEnvironment) else 1
     if host is not None:
@@ -105,7 +103,9 @@ def vectorize(env: Any, params: Any, num_envs: int) -> VectorEnv:
     whole = env.decode if own else lambda observation: observation
 
     def reset(key: Array) -> VectorState:
-        return VectorState(*reset_envs(key), jnp.zeros(num_envs, jnp.float32), jnp.zeros(num_envs, jnp.int32))
+        env_states, observation, legal = reset_envs(key)
+        nothing = jnp.zeros(num_envs, jnp.float32), jnp.zeros(num_envs, jnp.int32)
+        return VectorState(env_states, observation, legal, *nothing)
 
     def stagger(state: VectorState, key: Array) -> VectorState:
         if elapse is None:

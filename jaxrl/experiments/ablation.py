@@ -19,7 +19,7 @@ from jaxrl.experiments import dqn_minatar
 from jaxrl.plots.comparisons import draw_variants
 from jaxrl.recipes.deep_q import DQN
 from jaxrl.runs import Budget, Options, Task
-from jaxrl.runs.options import check_options, flatten
+from jaxrl.runs.options import flatten
 from jaxrl.sweeps import SweepSpec
 from jaxrl.sweeps.comparison import Comparison, ComparisonOptions, Picture, compare
 
@@ -90,7 +90,6 @@ def make_spec(options: AblationOptions) -> SweepSpec:
 @errors_in_one_line()
 def main() -> None:
     options = parse(AblationOptions, __doc__, default=START, prog="python -m jaxrl.experiments.ablation")
-    check_options(options)
     title = f"DQN and its parts on {options.task.env}"
     picture = Picture("ablation", "learning curves", partial(draw_variants, baseline="DQN"))
     ablation = Comparison("ablation", title, {"DQN": (make_spec(options), "")}, pl.col("variant"), [picture])

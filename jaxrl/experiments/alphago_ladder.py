@@ -18,7 +18,7 @@ from rich.console import Console
 
 from jaxrl import games
 from jaxrl.agents.alphago import with_cloned_policy
-from jaxrl.arguments import ArgumentError, check
+from jaxrl.arguments import ArgumentError
 from jaxrl.cli.command import prepare_jax, screen
 from jaxrl.cli.errors import errors_in_one_line
 from jaxrl.cli.parse import parse
@@ -110,13 +110,14 @@ class Ladder(NamedTuple):
 @errors_in_one_line()
 def main() -> None:
     options = parse(LadderOptions, __doc__, prog=f"python -m jaxrl.experiments.{NAME}")
-    check(options)
     if not options.stages or len(options.stages) != len(set(options.stages)):
         raise ArgumentError("stages", "must be one or more different ones", got=" ".join(options.stages) or "none")
     run_directory.check_record(options.record, options.out)
+    for path, option in ((options.out, "out"), (options.record, "record")):
+        if path is not None:
+            run_directory.make_directory(path, option)
     prepare_jax()
     console = screen()
-    options.out.mkdir(parents=True, exist_ok=True)
     if not climb(options, console):
         return
     ladder = measure(options)
@@ -298,7 +299,7 @@ two players without mistakes score 50 %, whatever the opening is worth. Strong p
 
 {facts}
 
-On {about.get("device", provenance.device_name())}, at commit {about.get("commit") or "none"}.
+On {about["machine"]["device"]}, at commit {about["commit"] or "none"}.
 """
 
 

@@ -90,10 +90,7 @@ class Agents(Benchmark):
     """The experiment that the agents train on."""
     num_agents: tuple[Size, ...] = (1, 4, 16, 64, 256)
     """Numbers of agents in one population."""
-    config: Annotated[
-        tuple[str, ...],
-        tyro.conf.arg(metavar="[NAME=VALUE ...]", help_behavior_hint="(default: the experiment's)"),
-    ] = ()
+    config: Annotated[tuple[str, ...], run_options.default_hint("the experiment's", "[NAME=VALUE ...]")] = ()
     """Fields of the experiment's config to change, such as replay_capacity=1000000."""
     num_devices: Annotated[int | None, Gt(0), run_options.default_hint("all accelerators, or all cores")] = None
     """Number of devices (on a CPU, of cores) to distribute the agents over."""
@@ -110,9 +107,7 @@ class Train(Benchmark):
         "dqn_minatar", "rainbow_minatar", "pqn_minatar", "ppo_minatar",
     )  # fmt: skip
     """The experiments to measure with one agent."""
-    populations: Annotated[
-        tuple[str, ...], tyro.conf.arg(help_behavior_hint="(default: the first four, on CartPole)")
-    ] = experiments[:4]
+    populations: Annotated[tuple[str, ...], run_options.default_hint("the first four, on CartPole")] = experiments[:4]
     """The experiments to measure with a population."""
     num_agents: Size = 64
     """Number of agents in a population."""

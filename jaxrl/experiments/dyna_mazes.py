@@ -9,7 +9,6 @@ import numpy as np
 from annotated_types import Interval
 
 from jaxrl.agents import PrioritisedSweepingHparams
-from jaxrl.arguments import ArgumentError
 from jaxrl.cli.command import prepare_jax, screen
 from jaxrl.cli.errors import errors_in_one_line
 from jaxrl.cli.parse import parse
@@ -20,7 +19,6 @@ from jaxrl.random import key_stream
 from jaxrl.recipes.tabular_dyna import BLOCKING, SHORTCUT, cumulative_rewards, episode_lengths
 from jaxrl.runs import provenance, run_directory
 from jaxrl.runs.options import default_hint
-from jaxrl.runs.run_directory import lock, make_out
 from jaxrl.types import Array
 
 NAME = "dyna_mazes"
@@ -45,10 +43,7 @@ class Options:
 def main() -> None:
     options = parse(Options, __doc__, prog=f"python -m jaxrl.experiments.{NAME}")
     prepare_jax()
-    directory = make_out(options.out, NAME)
-    with lock(directory, "out"):
-        if run_directory.holds_a_run(directory) or (directory / run_directory.SUMMARY).exists():
-            raise ArgumentError("out", "must be a directory without a run", directory)
+    with run_directory.new_directory(options.out, NAME) as directory:
         rows = run(options, directory)
     screen().print(format_rows(rows), soft_wrap=True, markup=False)
 

@@ -55,9 +55,7 @@ class Options:
     """Number of positions in which mistakes are counted, of a game whose best moves are known."""
     max_steps: Annotated[int, Interval(gt=0, lt=2**31)] = 5_000
     """Steps after which an episode is truncated. Its return so far counts."""
-    against: Annotated[
-        tuple[str, ...], tyro.conf.arg(metavar="[OPPONENT ...]", help_behavior_hint="(default: none)")
-    ] = ()
+    against: Annotated[tuple[str, ...], default_hint("none", "[OPPONENT ...]")] = ()
     """In games: random, greedy, perfect (if it can be solved), another run, "gnugo level=1", or fairy-stockfish."""
     raw: bool = False
     """Meet the opponents with the policy network alone, without the search."""

@@ -15,7 +15,6 @@ from annotated_types import Interval
 from rich.console import Console
 
 from jaxrl import inverse
-from jaxrl.arguments import ArgumentError
 from jaxrl.cli.command import prepare_jax, screen
 from jaxrl.cli.errors import errors_in_one_line
 from jaxrl.cli.parse import parse
@@ -37,7 +36,6 @@ from jaxrl.recipes.mountain_car import (
 )
 from jaxrl.runs import provenance, run_directory
 from jaxrl.runs.options import default_hint
-from jaxrl.runs.run_directory import lock, make_out
 
 NAME = "irl_mountain_car"
 PICTURE = "reward.png"
@@ -76,11 +74,7 @@ def run(options: Options, console: Console) -> None:
     recorded = None
     if options.dataset is not None:
         recorded = recorded_episodes(read_dataset(str(options.dataset), car.env, car.params))
-    directory = make_out(options.out, NAME)
-    with lock(directory, "out"):
-        others = (run_directory.SUMMARY, run_directory.SWEEP)
-        if run_directory.holds_a_run(directory) or any((directory / name).exists() for name in others):
-            raise ArgumentError("out", "must be a directory without a run", directory)
+    with run_directory.new_directory(options.out, NAME) as directory:
         started = time.perf_counter()
         summary, weights = recover(car, recorded, options)
         summary |= {"seconds": round(time.perf_counter() - started, 3), "device": provenance.device_name()}

@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 from annotated_types import Gt, Interval
 
-from jaxrl.arguments import ArgumentError, check
+from jaxrl.arguments import ArgumentError
 from jaxrl.cli.command import prepare_jax, screen
 from jaxrl.cli.errors import errors_in_one_line, fail
 from jaxrl.cli.parse import parse
@@ -110,7 +110,6 @@ class SuiteOptions(ComparisonOptions):
 @errors_in_one_line()
 def main() -> None:
     options = parse(SuiteOptions, __doc__, prog="python -m jaxrl.experiments.minatar_suite")
-    check(options)
     for name in ("games", "algorithms"):
         if not getattr(options, name):
             raise ArgumentError(name, "must name at least one", got="none")

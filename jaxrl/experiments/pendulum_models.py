@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 import polars as pl
 from annotated_types import Gt, Interval
 
-from jaxrl.arguments import ArgumentError, check
+from jaxrl.arguments import ArgumentError
 from jaxrl.cli.command import prepare_jax, screen
 from jaxrl.cli.errors import errors_in_one_line, fail
 from jaxrl.cli.parse import parse
@@ -46,7 +46,6 @@ class ModelsOptions(ComparisonOptions):
 @errors_in_one_line()
 def main() -> None:
     options = parse(ModelsOptions, __doc__, prog="python -m jaxrl.experiments.pendulum_models")
-    check(options)
     if not options.algorithms:
         raise ArgumentError("algorithms", "must name at least one", got="none")
     prepare_jax()

@@ -53,9 +53,7 @@ class Options:
     """Load the agent as it was at its best evaluation while training, from a run with --keep-best."""
     play_seed: Annotated[int, Interval(ge=0, lt=2**31)] = 0
     """Seed of the random numbers of the environment and of the policy."""
-    steps: Annotated[int | None, Interval(gt=0, le=10_000), default_hint("400 for a video, no limit by keyboard")] = (
-        None
-    )
+    steps: Annotated[int | None, Interval(gt=0, le=10_000), default_hint("400, or no limit by keyboard")] = None
     """Number of steps to play."""
     out: Annotated[Path | None, default_hint("play.gif", "FILE")] = None
     """The GIF to write. The keyboard writes none."""
@@ -155,7 +153,7 @@ def random_actions(space: Discrete | Box, agent_state: PyTree, given: Input, key
     n = len(jax.tree.leaves(given.observation)[0])
     if isinstance(space, Discrete):
         return epsilon_greedy(jnp.zeros((n, space.num_actions)), 1.0, given.legal).sample(key)
-    return jax.random.uniform(key, (n, len(space.low)), minval=space.low, maxval=space.high)
+    return jax.random.uniform(key, (n, len(space.low)), jnp.float32, space.low, space.high)
 
 
 def load_trained(options: Options) -> TrainedPolicy:

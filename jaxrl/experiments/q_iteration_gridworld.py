@@ -24,7 +24,6 @@ from jaxrl.plots.q_iteration import CONVERGENCE, ITERATES, POLICIES, VIDEO, Solu
 from jaxrl.random import key_stream
 from jaxrl.runs import provenance, run_directory
 from jaxrl.runs.options import default_hint
-from jaxrl.runs.run_directory import lock, make_out
 from jaxrl.types import MDP, Array
 
 NAME = "q_iteration_gridworld"
@@ -66,11 +65,7 @@ def run(options: Options, console: Console) -> None:
     )[0]
     mdp = env.mdp(env.default_params.replace(discount=options.discount))
     random_values = evaluate_random_policy(mdp)
-    directory = make_out(options.out, NAME)
-    with lock(directory, "out"):
-        others = (run_directory.SUMMARY, run_directory.SWEEP)
-        if run_directory.holds_a_run(directory) or any((directory / name).exists() for name in others):
-            raise ArgumentError("out", "must be a directory without a run", directory)
+    with run_directory.new_directory(options.out, NAME) as directory:
         solution = solve(mdp, random_values, first_q(env, mdp, options.seed), options.tolerance)
         summary = summarize(options, solution)
         run_directory.write_json(directory / run_directory.SUMMARY, summary)

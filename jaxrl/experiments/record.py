@@ -11,7 +11,7 @@ from typing import Annotated
 import tyro
 from annotated_types import Interval
 
-from jaxrl.arguments import ArgumentError, check, renaming
+from jaxrl.arguments import ArgumentError, renaming
 from jaxrl.cli.command import prepare_jax
 from jaxrl.cli.errors import errors_in_one_line
 from jaxrl.cli.parse import parse
@@ -58,7 +58,6 @@ class Options:
 @errors_in_one_line()
 def main() -> None:
     options = parse(Options, __doc__, prog=f"python -m {MODULE}")
-    check(options)
     if options.num_steps and options.num_episodes:
         raise ArgumentError("num_episodes", "must be given without --num-steps", options.num_episodes)
     is_player = str(options.run) in PLAYERS

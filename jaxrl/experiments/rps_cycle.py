@@ -11,7 +11,6 @@ import numpy as np
 from annotated_types import Gt, Interval
 
 from jaxrl import game_theory
-from jaxrl.arguments import check
 from jaxrl.cli.command import prepare_jax, screen
 from jaxrl.cli.errors import errors_in_one_line
 from jaxrl.cli.parse import parse
@@ -19,7 +18,7 @@ from jaxrl.game_theory import MirrorDescentHparams, Solver
 from jaxrl.plots.nash_conv import draw_simplex
 from jaxrl.runs import provenance
 from jaxrl.runs.options import default_hint
-from jaxrl.runs.run_directory import check_record, lock, make_out
+from jaxrl.runs.run_directory import check_record, lock, make_directory, make_out
 
 NAME = "rps_cycle"
 PICTURE = "simplex.png"
@@ -44,9 +43,10 @@ class Options:
 @errors_in_one_line()
 def main() -> None:
     options = parse(Options, __doc__, prog=f"python -m jaxrl.experiments.{NAME}")
-    check(options)
     prepare_jax()
     check_record(options.record, options.out)
+    if options.record is not None:
+        make_directory(options.record, "record")
     directory = make_out(options.out, NAME)
     with lock(directory, "out"):
         draw_simplex(
@@ -57,7 +57,6 @@ def main() -> None:
     screen().print(f"picture: {directory / PICTURE}", soft_wrap=True)
     if options.record is not None:
         text = page()  # names the commit, without what is written below
-        options.record.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(directory / PICTURE, options.record / PICTURE)
         (options.record / "README.md").write_text(text)
 
@@ -76,7 +75,7 @@ uniform policy, draws it in. The average of fictitious play approaches it, while
 
 ![the first player's policy]({PICTURE})
 
-At commit {about.get("commit") or "none"}.
+At commit {about["commit"] or "none"}.
 """
 
 

@@ -14,7 +14,7 @@ import jax
 import tyro
 from annotated_types import Ge, Gt
 
-from jaxrl.arguments import ArgumentError, check
+from jaxrl.arguments import ArgumentError, first_line
 from jaxrl.cli.command import prepare_jax, screen
 from jaxrl.cli.errors import errors_in_one_line, fail
 from jaxrl.cli.parse import parse
@@ -55,7 +55,6 @@ class SweepOptions(ComparisonOptions):
 @errors_in_one_line()
 def main() -> None:
     options = parse(SweepOptions, f"{__doc__}\n\n{FORMAT}", prog=f"python -m {MODULE}")
-    check(options)
     spec = read_spec(options.spec)
     join(options)  # before jax looks at its devices
     prepare_jax(num_cpu_devices=options.num_devices)
@@ -98,7 +97,7 @@ def join(options: SweepOptions) -> None:
     try:
         jax.distributed.initialize(*given, initialization_timeout=JOIN_SECONDS + 60)
     except (ValueError, RuntimeError, IndexError) as error:
-        name, why = "coordinator" if options.coordinator else "distributed", str(error).splitlines()[0]
+        name, why = "coordinator" if options.coordinator else "distributed", first_line(error)
         raise ArgumentError(name, f"must name processes that can be joined ({why})", options.coordinator) from error
     finally:
         timer.cancel()

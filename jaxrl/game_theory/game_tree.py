@@ -102,7 +102,7 @@ def _explore(rules: Rules) -> tuple[list[_Position], list[_Set], list[int]]:
 def _padded(rows: list[list], fill: float, dtype: type) -> np.ndarray:
     """Lists of different lengths as one array."""
     width = max((len(row) for row in rows), default=0)
-    return np.array([[*row, *[fill] * (width - len(row))] for row in rows], dtype).reshape(len(rows), max(width, 0))
+    return np.array([[*row, *[fill] * (width - len(row))] for row in rows], dtype).reshape(len(rows), width)
 
 
 def _side(player: int, positions: list[_Position], sets: list[_Set], in_set: list[int], num_actions: int) -> Side:

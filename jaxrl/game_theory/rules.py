@@ -5,7 +5,7 @@ the first player has won. `game_theory.build` turns it into arrays.
 """
 
 from collections.abc import Callable
-from itertools import product
+from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
@@ -90,7 +90,7 @@ def disc_payoffs(rings: int = 4, directions: int = 12, transitive: float = 1.0) 
 
     Point x wins `x_1 y_2 − x_2 y_1 + transitive (|x| − |y|)` from y: what is a quarter turn ahead wins, and so does
     skill, the distance from the centre. With a transitive part, the equilibria are the mixtures of points of the outer
-    ring whose mean is the centre; see `disc_nash_conv`.
+    ring whose mean is the centre.
     """
     points = disc_points(rings, directions)
     skill = np.linalg.norm(points, axis=1)
@@ -98,30 +98,17 @@ def disc_payoffs(rings: int = 4, directions: int = 12, transitive: float = 1.0) 
     return np.round(payoffs, 13)  # a draw is exactly 0, which `counting_wins` needs
 
 
-def disc_nash_conv(mixtures: np.ndarray, rings: int, directions: int, transitive: float) -> float:
-    """NashConv of two mixtures `[2, rings * directions]` of a disc game in closed form.
-
-    With m the mean of the other's points, the best answer is of the outer ring, in the direction that is nearest to a
-    quarter turn from m. For many directions, it wins |m|, and `transitive` times the difference of skill.
-    """
-    points = disc_points(rings, directions)
-    skill = np.linalg.norm(points, axis=1)
-    answers = points[-directions:] @ np.array([[0.0, 1.0], [-1.0, 0.0]]) @ (mixtures @ points).T  # [directions, 2]
-    return float(answers.max(0).sum() + transitive * (2 - (mixtures @ skill).sum()))
-
-
 def blotto_payoffs(coins: int = 5, fields: int = 3) -> np.ndarray:
     """Colonel Blotto (Borel 1921): who puts more coins on more of the fields wins 1.
 
     Actions are all ways to distribute the coins, in lexicographic order.
     """
-    ways = np.array([x for x in product(range(coins + 1), repeat=fields) if sum(x) == coins])
+    places = coins + fields - 1  # of coins in a row, and of bars between the fields
+    ways = np.array([np.diff((-1, *bars, places)) - 1 for bars in combinations(range(places), fields - 1)])
     return np.sign(np.sign(ways[:, None] - ways[None]).sum(-1)).astype(np.float64)
 
 
 CARDS = ("J", "Q", "K")
-
-
 ACTION_NAMES = {
     "kuhn_poker": ("pass", "bet"),
     "leduc_poker": ("fold", "call", "raise"),

@@ -1,27 +1,33 @@
 """`make_game`: the arrays of a game from its name."""
 
 import inspect
+import math
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Annotated, Any
 
 from annotated_types import Ge
 
-from jaxrl.arguments import ArgumentError, check_value, suggest
+from jaxrl.arguments import ArgumentError, check_known, check_value, suggest
 from jaxrl.game_theory import rules
 from jaxrl.game_theory.game_tree import build
 from jaxrl.game_theory.rules import Rules, matrix_game
 from jaxrl.game_theory.sequence_form import Game
 
+MOST_ACTIONS = 999
+"""Matrix games of more have more positions than `build` takes."""
+
 
 def _disc(rings: int = 4, directions: int = 12, transitive: float = 1.0) -> Rules:
     _check_sizes(rings=rings, directions=directions)
     check_value("transitive", transitive, Annotated[float, Ge(0)])
+    _check_actions("rings, directions", rings * directions)
     return matrix_game(rules.disc_payoffs(rings, directions, transitive))
 
 
 def _blotto(coins: int = 5, fields: int = 3) -> Rules:
     _check_sizes(coins=coins, fields=fields)
+    _check_actions("coins, fields", math.comb(coins + fields - 1, fields - 1))
     return matrix_game(rules.blotto_payoffs(coins, fields))
 
 
@@ -29,6 +35,11 @@ def _check_sizes(**sizes: int) -> None:
     for name, size in sizes.items():
         if not isinstance(size, int) or not 1 <= size <= 100:
             raise ArgumentError(name, "must be a whole number from 1 to 100", size)
+
+
+def _check_actions(names: str, number: int) -> None:
+    if number > MOST_ACTIONS:
+        raise ArgumentError(names, f"must give a player at most {MOST_ACTIONS} actions", number, got=f"{number:,}")
 
 
 GAMES: dict[str, Callable[..., Rules]] = {
@@ -58,8 +69,5 @@ def make_game(name: str, **options: Any) -> Game:
     if name not in GAMES:
         rule = f"must be a game of which all positions are known ({suggest(name, GAMES)})"
         raise ArgumentError("name", rule, name)
-    known = inspect.signature(GAMES[name]).parameters
-    for option, value in options.items():
-        if option not in known:
-            raise ArgumentError(option, f"is not an option of {name}, which has {', '.join(known) or 'none'}", value)
+    check_known(options, inspect.signature(GAMES[name]).parameters, name)
     return build(name, GAMES[name](**options))

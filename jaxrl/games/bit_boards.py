@@ -89,11 +89,6 @@ class Grid:
     width: int
 
     @property
-    def size(self) -> int:
-        """The number of cells."""
-        return self.height * self.width
-
-    @property
     def down(self) -> int:
         """The shift to the next row; 1 is that to the next column."""
         return self.width + 1

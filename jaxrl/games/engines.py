@@ -20,12 +20,11 @@ import numpy as np
 from jaxrl.arguments import ArgumentError
 from jaxrl.games.board_game import BoardGame
 from jaxrl.games.go import Go
-from jaxrl.games.matches import Match, Player, action_of
+from jaxrl.games.matches import Match, Player, action_of, input_of
 from jaxrl.games.notation import Notation, find, go_notation, notation_of
 from jaxrl.games.pgx_game import AnimalShogi, Chess, GardnerChess, Shogi
-from jaxrl.types import Array, Input, PyTree
+from jaxrl.types import Array, PyTree
 
-RESIGNS = "resign"
 PLACES = os.pathsep.join([os.environ.get("PATH", ""), "/usr/games"])
 """Where engines are looked for: Debian installs games where not everybody looks."""
 
@@ -207,15 +206,14 @@ def play_engine(game: BoardGame, player: Player, engine: Engine, key: Array, num
     def look(states: PyTree, key: Array) -> tuple[Array, Array]:
         """The legal actions, and the player's, of 2 N games."""
         legal = jax.vmap(game.legal_actions)(states)
-        last = jax.tree.map(lambda x: jnp.moveaxis(x, 0, -1), states)
-        return legal, action_of(player(Input(jax.vmap(game.observe)(states), legal, env_states=last), key))
+        return legal, action_of(player(input_of(game, states, legal), key))
 
     step, games = jax.jit(jax.vmap(game.step)), 2 * number
     states = jax.tree.map(lambda x: jnp.broadcast_to(x, (games, *jnp.shape(x))), game.initial())
     moves: list[list[str]] = [[] for _ in range(games)]
     outcomes, over = np.zeros(games, np.int32), np.zeros(games, bool)
     opening_key, key = jax.random.split(key)
-    draws = np.asarray(jax.random.uniform(opening_key, (opening_moves, number)))
+    draws = np.asarray(jax.random.uniform(opening_key, (opening_moves, number), jnp.float32))
     for t in range(game.max_moves):
         legal, actions = (np.array(x) for x in look(states, jax.random.fold_in(key, t)))
         ours = (np.arange(games) >= number) == (t % 2 == 1)  # the player moves first in the first half

@@ -80,9 +80,7 @@ def play_match(game: BoardGame, first: Player, second: Player, key: Array, openi
 def _move(game: BoardGame, player: Player, states: Any, key: Array) -> tuple[Any, Array]:
     """The positions `[N, ...]` after a player's moves, and its rewards, int32 `[N]`."""
     legal = jax.vmap(game.legal_actions)(states)
-    last = jax.tree.map(lambda x: jnp.moveaxis(x, 0, -1), states)  # as the states of `GameEnvironment`
-    decision = player(Input(jax.vmap(game.observe)(states), legal, env_states=last), key)
-    actions = action_of(decision)
+    actions = action_of(player(input_of(game, states, legal), key))
     if actions.shape != states.player.shape or not jnp.issubdtype(actions.dtype, jnp.integer):
         rule = f"must return an action for each game, integers of shape {list(states.player.shape)}"
         raise ArgumentError("player", rule, got=f"{actions.dtype}{list(actions.shape)}")
@@ -91,6 +89,12 @@ def _move(game: BoardGame, player: Player, states: Any, key: Array) -> tuple[Any
     after, rewards = jax.vmap(game.step)(states, inside)
     lost = ~allowed & ~states.terminated
     return after._replace(terminated=after.terminated | lost), jnp.where(lost, -1, rewards.astype(jnp.int32))
+
+
+def input_of(game: BoardGame, states: Any, legal: Array) -> Input:
+    """What a player acts on in positions `[N, ...]` with legal actions bool `[N, A]`."""
+    last = jax.tree.map(lambda x: jnp.moveaxis(x, 0, -1), states)  # as the states of `GameEnvironment`
+    return Input(jax.vmap(game.observe)(states), legal, env_states=last)
 
 
 def action_of(decision: Decision | Array) -> Array:

@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Any
 
-from jaxrl.arguments import ArgumentError, suggest
+from jaxrl.arguments import ArgumentError, check_known, suggest
 from jaxrl.games.board_game import BoardGame
 from jaxrl.games.go import Go
 from jaxrl.games.hex import Hex
@@ -39,8 +39,5 @@ def make(name: str, **options: Any) -> BoardGame:
     """
     if name not in GAMES:
         raise ArgumentError("name", f"must be a known game ({suggest(name, GAMES)})", name)
-    known = [field.name for field in dataclasses.fields(GAMES[name])]
-    for option, value in options.items():
-        if option not in known:
-            raise ArgumentError(option, f"is not an option of {name}, which has {', '.join(known) or 'none'}", value)
+    check_known(options, [field.name for field in dataclasses.fields(GAMES[name])], name)
     return GAMES[name](**options)

@@ -53,28 +53,28 @@ class PgxGame(BoardGame):
     def __post_init__(self) -> None:
         if find_spec("pgx") is None:
             raise ArgumentError("name", "must be a game that is installed (pip install 'jaxrl[games]')", self.name)
-        _first(self.name)  # pgx has arrays of its own, which must not be made while a function is compiled
+        _load(self.name)  # pgx has arrays of its own, which must not be made while a function is compiled
 
     @property
     def num_actions(self) -> int:  # type: ignore[override]
-        return _first(self.name)[1].legal_action_mask.shape[0]
+        return _load(self.name).first.legal_action_mask.shape[0]
 
     def initial(self) -> PgxState:
-        return jax.jit(self._packed)(_first(self.name)[1])
+        return jax.jit(self._packed)(_load(self.name).first)
 
     def step(self, state: PgxState, action: Array) -> tuple[PgxState, Array]:
-        env, before = _first(self.name)[0], self._unpacked(state)
-        after = env.step(before, action)
+        before = self._unpacked(state)
+        after = _load(self.name).env.step(before, action)
         return self._packed(after), after.rewards[before.current_player].astype(jnp.float32)
 
     def _packed(self, state: Any) -> PgxState:
-        player = state.current_player ^ _first(self.name)[1].current_player
+        player = state.current_player ^ _load(self.name).first.current_player
         arrays = tuple(x for x in jax.tree.leaves(_bare(state)) if not self._is_mask(x))
         return PgxState(arrays, packed(state.legal_action_mask), player, state.terminated)
 
     def _unpacked(self, state: PgxState) -> Any:
         """pgx's state, in which all actions are legal: pgx ends a game in which an illegal one is taken."""
-        leaves, tree = jax.tree.flatten(_bare(_first(self.name)[1]))
+        leaves, tree = jax.tree.flatten(_bare(_load(self.name).first))
         kept = iter(state.arrays)
         env_state = jax.tree.unflatten(tree, [jnp.ones_like(x) if self._is_mask(x) else next(kept) for x in leaves])
         return env_state.replace(terminated=state.terminated)  # also if an illegal move has ended a match
@@ -87,7 +87,7 @@ class PgxGame(BoardGame):
         return bits.reshape(-1)[: self.num_actions]
 
     def observe(self, state: PgxState) -> Array:
-        planes = _first(self.name)[0].observe(self._unpacked(state))
+        planes = _load(self.name).env.observe(self._unpacked(state))
         first = jnp.full(planes.shape[:2], state.player == 0, planes.dtype)
         return jnp.concatenate([planes, first[..., None]], axis=-1)
 
@@ -174,14 +174,20 @@ class AnimalShogi(PgxGame):
         return move.from_, move.to, promotes & ~move.is_drop, move.drop_piece
 
 
+class _Loaded(NamedTuple):
+    """pgx's environment, and its first state."""
+
+    env: Any
+    first: Any
+
+
 @cache
-def _first(name: str) -> tuple[Any, Any]:
-    """pgx's environment of a name, and its first state."""
+def _load(name: str) -> _Loaded:
     import pgx
 
     with jax.core.eval_context():
         env = pgx.make(name)
-        return env, jax.jit(env.init)(jax.random.key(0))
+        return _Loaded(env, jax.jit(env.init)(jax.random.key(0)))
 
 
 def _bare(state: Any) -> Any:

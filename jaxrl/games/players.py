@@ -124,7 +124,7 @@ def noisy_player(player: Player, probability: float) -> Player:
     def play(given: Input, key: Array) -> Array:
         own_key, random_key, choice_key = jax.random.split(key, 3)
         action = action_of(player(given, own_key))
-        random = jax.random.uniform(choice_key, action.shape) < probability
+        random = jax.random.uniform(choice_key, action.shape, jnp.float32) < probability
         return jnp.where(random, random_player(given, random_key), action)
 
     return play
@@ -150,7 +150,7 @@ def make_player(name: str, game: BoardGame) -> Player:
 
 def _any_of(actions: Array, key: Array) -> Array:
     """One of some actions `[N, A]`, drawn uniformly: int32 `[N]`."""
-    return jax.random.categorical(key, jnp.where(actions, 0.0, -jnp.inf)).astype(jnp.int32)
+    return jax.random.categorical(key, jnp.where(actions, jnp.float32(0), -jnp.inf)).astype(jnp.int32)
 
 
 def _less(x: Array, y: Array) -> Array:

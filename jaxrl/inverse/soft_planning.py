@@ -25,7 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrl import planning
-from jaxrl.arguments import ArgumentError
+from jaxrl.arguments import ArgumentError, check_count
 from jaxrl.types import MDP, Array
 
 
@@ -109,8 +109,7 @@ def _occupancy(mdp: MDP, policy: Array, horizon: int) -> Array:
 
 def _check(mdp: MDP, horizon: int) -> None:
     planning.check_mdp(mdp)
-    if isinstance(horizon, bool) or not isinstance(horizon, int | np.integer) or horizon < 1:
-        raise ArgumentError("horizon", "must be a whole number >= 1", horizon)
+    check_count("horizon", horizon)
 
 
 def check_policy(mdp: MDP, policy: Array, horizon: int) -> None:

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrl.arguments import ArgumentError
+from jaxrl.arguments import ArgumentError, check_count
 from jaxrl.inverse.soft_planning import check_policy
 from jaxrl.types import MDP, Array
 
@@ -35,12 +35,11 @@ def sample_trajectories(mdp: MDP, policy: Array, key: Array, num_trajectories: i
         horizon: `T`, the number of steps.
 
     Raises:
-        ArgumentError: a shape does not fit, or a number is below 1.
+        ArgumentError: a shape does not fit, or a number is not a whole one of at least 1.
     """
+    check_count("num_trajectories", num_trajectories)
+    check_count("horizon", horizon)
     check_policy(mdp, policy, horizon)
-    for name, number in (("num_trajectories", num_trajectories), ("horizon", horizon)):
-        if number < 1:
-            raise ArgumentError(name, "must be >= 1", number)
     return _sample(mdp, jnp.asarray(policy), key, num_trajectories, horizon)
 
 

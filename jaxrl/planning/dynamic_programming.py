@@ -257,10 +257,16 @@ def _certifier(mdp: MDP) -> Callable[[Array, Array], Array]:
 
 
 def dtype_of(mdp: MDP) -> np.dtype[Any]:
+    """The dtype in which an MDP is planned, that of its tables."""
     return jnp.result_type(mdp.transition, mdp.reward, mdp.discount)
 
 
 def check_mdp(mdp: MDP, tolerance: Any = 1, max_iterations: Any = 1) -> None:
+    """Checks the shapes of an MDP's tables, and the limits of an iteration.
+
+    Raises:
+        ArgumentError: a shape does not fit the others, or a number is not positive.
+    """
     if np.ndim(mdp.reward) != 2:
         raise ArgumentError("mdp.reward", "must be of shape [S, A]", np.shape(mdp.reward))
     states, actions = mdp.reward.shape

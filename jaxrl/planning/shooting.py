@@ -20,7 +20,7 @@ import numpy as np
 from annotated_types import Gt, Interval
 from jax.typing import ArrayLike
 
-from jaxrl.arguments import ArgumentError, check, check_kind
+from jaxrl.arguments import ArgumentError, check, check_kind, first_line
 from jaxrl.types import Array, Box, PyTree
 
 Model = Callable[[PyTree, Array, Array], tuple[PyTree, Array]]
@@ -226,10 +226,9 @@ def check_plan(
     if np.shape(actions) != shape:
         raise ArgumentError("actions", f"must be of shape [H, D], here {shape}", np.shape(actions))
     try:
-        given = jax.eval_shape(model, state, jnp.zeros(shape[1:]), jax.random.key(0))
-        following, reward = given
+        following, reward = jax.eval_shape(model, state, jnp.zeros(shape[1:]), jax.random.key(0))
     except (TypeError, ValueError) as error:
-        rule = f"must map (state, action, key) to (state, reward) ({f'{error}'.splitlines()[0]})"
+        rule = f"must map (state, action, key) to (state, reward) ({first_line(error)})"
         raise ArgumentError("model", rule, model, got="") from error
     shapes = [jax.tree.map(lambda x: (jnp.shape(x), jnp.result_type(x)), x) for x in (state, following)]
     if shapes[0] != shapes[1]:

@@ -12,7 +12,6 @@ from jaxrl.plots.palette import LINES
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-WEIGHTS = "the middle of what each place sees; the brighter, the more weight it has"
 EXAMPLES = 12
 """Images that each expert shows."""
 
@@ -110,17 +109,10 @@ def draw_captions(
         picture: the file to write.
     """
     number, steps, side = 4, words.shape[1], round(weights.shape[-1] ** 0.5)
-    figure = _figure(
-        8,
-        1 + 1.9 * number,
-        "What it says, and where it looks at every word",
-        "the middle of what it sees; brighter: more weight",
-    )
-    panels = figure.subplots(
-        number,
-        1 + steps,
-        gridspec_kw={"left": 0.02, "right": 0.98, "bottom": 0.02, "top": 1 - 0.9 / (1 + 1.9 * number)},
-    )
+    high, title = 1 + 1.9 * number, "What it says, and where it looks at every word"
+    figure = _figure(8, high, title, "the middle of what it sees; brighter: more weight")
+    sides = {"left": 0.02, "right": 0.98, "bottom": 0.02, "top": 1 - 0.9 / high}
+    panels = figure.subplots(number, 1 + steps, gridspec_kw=sides)
     height, width = images.shape[1:3]
     for row, line in enumerate(panels):
         image = images[row, ..., 0]
@@ -128,12 +120,8 @@ def draw_captions(
         caption = [vocabulary[word] for word in words[row]]
         for axes, word, seen in zip(line[1:], caption, weights[row], strict=True):
             axes.imshow(image, cmap="gray", vmin=0, vmax=255)
-            extent = (
-                MIDDLE - STRIDE / 2,
-                width + MIDDLE - STRIDE / 2,
-                height + MIDDLE - STRIDE / 2,
-                MIDDLE - STRIDE / 2,
-            )
+            first = MIDDLE - STRIDE / 2
+            extent = first, width + first, height + first, first
             axes.imshow(seen.reshape(side, side), cmap="inferno", alpha=0.55, vmin=0, vmax=seen.max(), extent=extent)
             axes.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
             axes.set_title(word, fontsize=9)

@@ -15,6 +15,7 @@ from jaxrl.envs.digits import DOMAINS, DigitImages
 from jaxrl.envs.game import GameEnvironment
 from jaxrl.envs.grid_world import GridWorld
 from jaxrl.envs.rollout import host_rollout
+from jaxrl.envs.source import Policy
 from jaxrl.envs.spaces import name_of
 from jaxrl.envs.tensor_game import TensorGame
 from jaxrl.formatting import format_return
@@ -43,18 +44,19 @@ def play(
     key: Array,
     num_steps: int,
 ) -> tuple[Transition, Pictures | None]:
-    """What `save_video` needs: steps of a policy `(agent_state, Input, key) -> Decision` in one environment.
+    """What `save_video` needs: steps of a policy `(agent_state, Input, key) -> Decision` or actions in one environment.
 
     An environment on the host draws its own pictures. If it cannot, a printed note says why. A robot is drawn from its
     `skeleton(state)`, and an image of digits with what is said and what is right. Of several agents, the transitions
     are of the first one, with the mean of all rewards.
     """
+    roll = partial(_roll, env, env_params, partial(policy, agent_state), memory, key, num_steps)
     if hasattr(env, "skeleton"):
-        return _play_robot(env, env_params, partial(policy, agent_state), memory, key, num_steps)
+        return _play_robot(env, roll)
     if isinstance(env, MultiAgentEnvironment):
-        return _play_many(env, env_params, partial(policy, agent_state), memory, key, num_steps)
+        return _play_many(env, roll)
     if isinstance(env, DigitImages):
-        return _play_digits(env, env_params, partial(policy, agent_state), memory, key, num_steps)
+        return _play_digits(env, roll)
     if not isinstance(env, HostEnvironment):
         compiled = jax.jit(
             lambda agent_state, key: rollout(env, partial(policy, agent_state), key, num_steps, 1, env_params, memory)
@@ -71,56 +73,56 @@ def play(
     return jax.device_get(trajectory), pictures or None
 
 
-def _play_robot(
-    env: Any, env_params: Any, policy: Callable[..., Any], memory: PyTree, key: Array, num_steps: int
-) -> tuple[Transition, Pictures]:
-    """`play` of a robot: each decision keeps the skeleton before it, and the next one's shows where it led."""
-    in_last_axis = isinstance(env, Environment)
-
-    def act(given: Input, key: Array) -> Decision:
-        decision = policy(given, key)
-        rods = jax.vmap(env.skeleton, in_axes=-1 if in_last_axis else 0)(given.env_states)
-        return decision._replace(extras=rods)
-
-    rolled = jax.jit(lambda key: rollout(env, act, key, num_steps, 1, env_params, memory))(key)
-    trajectory = jax.device_get(rolled)
-    frames = [draw_rods(rods) for rods in trajectory.extras[:, 0]]
-    return trajectory._replace(extras=()), list(zip(frames, [*frames[1:], frames[-1]], strict=True))
-
-
-def _play_many(
-    env: MultiAgentEnvironment, env_params: Any, policy: Callable[..., Any], memory: PyTree, key: Array, num_steps: int
-) -> tuple[Transition, Pictures | None]:
-    """`play` of several agents: a picture shows them all, if the environment has `discs(state)`."""
+def _roll(
+    env: Any, env_params: Any, policy: Policy, memory: PyTree, key: Array, num_steps: int,
+    look: Callable[[Input, Decision], PyTree],
+) -> Transition:  # fmt: skip
+    """Steps of a policy in one environment, on the host. Their extras are what `look` sees at each decision."""
 
     def act(given: Input, key: Array) -> Decision:
         decision = policy(given, key)
         decision = decision if isinstance(decision, Decision) else Decision(decision)
-        shown = env.discs(jax.tree.map(lambda x: x[0], given.env_states)) if hasattr(env, "discs") else None
-        return decision._replace(extras=shown)
+        return decision._replace(extras=look(given, decision))
 
-    rolled = jax.jit(lambda key: rollout(env, act, key, num_steps, 1, env_params, memory))(key)
-    trajectory, shown = jax.device_get((rolled._replace(extras=()), rolled.extras))
+    return jax.device_get(jax.jit(lambda key: rollout(env, act, key, num_steps, 1, env_params, memory))(key))
+
+
+Roll = Callable[[Callable[[Input, Decision], PyTree]], Transition]
+"""`_roll` with all its arguments but the last."""
+
+
+def _play_robot(env: Any, roll: Roll) -> tuple[Transition, Pictures]:
+    """`play` of a robot: each decision keeps the skeleton before it, and the next one's shows where it led."""
+    axis = -1 if isinstance(env, Environment) else 0
+    trajectory = roll(lambda given, _: jax.vmap(env.skeleton, in_axes=axis)(given.env_states))
+    return trajectory._replace(extras=()), _with_next([draw_rods(rods) for rods in trajectory.extras[:, 0]])
+
+
+def _with_next(frames: list[np.ndarray]) -> Pictures:
+    """Each frame with the one after it; the last one with itself."""
+    return list(zip(frames, [*frames[1:], frames[-1]], strict=True))
+
+
+def _play_many(env: MultiAgentEnvironment, roll: Roll) -> tuple[Transition, Pictures | None]:
+    """`play` of several agents: a picture shows them all, if the environment has `discs(state)`."""
+
+    def look(given: Input, decision: Decision) -> PyTree:
+        return env.discs(jax.tree.map(lambda x: x[0], given.env_states)) if hasattr(env, "discs") else None
+
+    trajectory = roll(look)
+    shown, trajectory = trajectory.extras, trajectory._replace(extras=())
     first = jax.tree.map(lambda x: x[:, :1], trajectory)._replace(reward=trajectory.reward.mean(1, keepdims=True))
     if shown is None:
         return first, None
-    frames = [draw_discs(places, radii, env.num_agents) for places, radii in zip(*shown, strict=True)]
-    return first, list(zip(frames, [*frames[1:], frames[-1]], strict=True))
+    discs = zip(*shown, strict=True)
+    return first, _with_next([draw_discs(places, radii, env.num_agents) for places, radii in discs])
 
 
-def _play_digits(
-    env: DigitImages, env_params: Any, policy: Callable[..., Any], memory: PyTree, key: Array, num_steps: int
-) -> tuple[Transition, Pictures]:
+def _play_digits(env: DigitImages, roll: Roll) -> tuple[Transition, Pictures]:
     """`play` with images of digits: a picture for each glimpse at one, and the last with what is said and is right."""
-
-    def act(given: Input, key: Array) -> Decision:
-        decision = policy(given, key)
-        decision = decision if isinstance(decision, Decision) else Decision(decision)
-        right, domain = env.right_action(given.env_states), env.domain(given.env_states)
-        return decision._replace(extras=(decision.extras, right, domain))
-
-    rolled = jax.jit(lambda key: rollout(env, act, key, num_steps, 1, env_params, memory))(key)
-    trajectory = jax.device_get(rolled)
+    trajectory: Any = roll(
+        lambda given, decision: (decision.extras, env.right_action(given.env_states), env.domain(given.env_states))
+    )
     kept, right, domain = trajectory.extras
     pictures, has_domains = [], getattr(env, "domains", 1) > 1
     for t, image in enumerate(trajectory.observation[:, 0]):
@@ -166,9 +168,8 @@ def save_video(
     duration = frame_time(env, one.observation)
     is_self_play = isinstance(env, GameEnvironment) and env.is_self_play
     legend = disc_legend(env.num_agents) if isinstance(env, MultiAgentEnvironment) else []
-    frames: list[
-        tuple[PyTree, PyTree, tuple[str, ...], int]
-    ] = []  # what is seen, and was before; caption; milliseconds
+    # What is seen, and was before; caption; milliseconds.
+    frames: list[tuple[PyTree, PyTree, tuple[str, ...], int]] = []
     episode, step, score = 1, 0, 0.0
 
     def seen(t: int, ended: bool) -> PyTree:
@@ -190,9 +191,9 @@ def save_video(
         add_frames(t, False, action_text(env, one.action[t]), duration)
         step, score = step + 1, score + reward
         if one.terminated[t] or one.truncated[t]:
-            end = (
-                outcome(env.game, one.observation[t + 1 - step : t + 1], seen(t, True), reward) if is_self_play else ""
-            )
+            end = ""
+            if is_self_play:
+                end = outcome(env.game, one.observation[t + 1 - step : t + 1], seen(t, True), reward)
             add_frames(t, True, end, (5 if is_self_play else 2) * duration)
             episode, step, score = episode + 1, 0, 0.0
     write_gif(draw_frame, [milliseconds for *_, milliseconds in frames], path)

@@ -19,7 +19,7 @@ from jaxrl.runs.options import Options, read_options
 from jaxrl.runs.task import make_env
 from jaxrl.training.checkpoint import Checkpoints
 from jaxrl.training.program import batch_shapes, init_run_state
-from jaxrl.types import Agent, Array, Input, PyTree
+from jaxrl.types import Agent, Array, Input, PyTree, Trainer
 
 
 @dataclasses.dataclass(frozen=True, eq=False)  # compared and hashed by identity, as `jax.jit` needs it
@@ -161,10 +161,15 @@ class TrainedPolicy:
         return _build_policy, (self.experiment, self.options, jax.device_get(self.agent_state), self.name)
 
 
-def _build_policy(experiment: Experiment, options: Options, agent_state: PyTree, name: str = "") -> TrainedPolicy:
-    env, env_params = make_env(options.task)
-    agent, _ = (experiment.build_to_load or experiment.build)(env, env_params, options.config)
+def _build_policy(experiment: Experiment, options: Options, agent_state: PyTree, name: str) -> TrainedPolicy:
+    env, env_params, agent, _ = _build_to_load(experiment, options)
     return TrainedPolicy(env, env_params, agent, jax.tree.map(jnp.asarray, agent_state), experiment, options, name)
+
+
+def _build_to_load(experiment: Experiment, options: Options) -> tuple[Any, Any, Agent, Trainer]:
+    """The environment of some options and its parameters, the agent, and a trainer, perhaps without its data."""
+    env, env_params = make_env(options.task)
+    return env, env_params, *(experiment.build_to_load or experiment.build)(env, env_params, options.config)
 
 
 def load_run(directory: Path, seed: int | None = None, best: bool = False) -> TrainedPolicy:
@@ -237,14 +242,9 @@ def restore(
         ArgumentError: the environment cannot be made.
         CheckpointError: there is no usable checkpoint.
     """
-    env, env_params = make_env(options.task)
-    agent, trainer = (experiment.build_to_load or experiment.build)(env, env_params, options.config)
-    run = jax.eval_shape(
-        partial(init_run_state, trainer),
-        jax.random.key(0, impl="threefry2x32"),
-        options.hparams,
-        trainer.constants,
-    )
+    env, env_params, agent, trainer = _build_to_load(experiment, options)
+    key = jax.random.key(0, impl="threefry2x32")
+    run = jax.eval_shape(partial(init_run_state, trainer), key, options.hparams, trainer.constants)
     if agents is not None:
         run = batch_shapes(run, agents)
     state, _, _ = Checkpoints(checkpoints, read_only=True).restore(run if whole else run.state.agent)

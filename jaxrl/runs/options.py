@@ -20,9 +20,7 @@ def default_hint(default: str, metavar: str | None = None) -> Any:
     return tyro.conf.arg(help_behavior_hint=f"(default: {default})", metavar=metavar)
 
 
-EnvOptions = Annotated[
-    tuple[str, ...], tyro.conf.arg(metavar="[NAME=VALUE ...]", help_behavior_hint="(default: the environment's own)")
-]
+EnvOptions = Annotated[tuple[str, ...], default_hint("the environment's own", "[NAME=VALUE ...]")]
 """Options of an environment, as on the command line."""
 Rules = Annotated[Literal["original", "gymnax"] | None, default_hint("original")]
 """Rules of a MinAtar game, as on the command line."""

@@ -14,6 +14,7 @@ import jax
 
 
 def now() -> str:
+    """The time, UTC: 2026-01-31T12:00:00+00:00."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
@@ -26,6 +27,12 @@ def describe(module: str) -> dict[str, Any]:
     """How a result of this process is made, with `module` as its command."""
     begun = {"command": command(module), "started": now(), "started_in": os.getcwd(), "commit": commit()}
     return begun | _circumstances()
+
+
+def made(about: dict[str, Any]) -> str:
+    """When, at which commit and with which versions a recorded result was made, for its page."""
+    versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
+    return f"on {about['started'][:10]} at commit {about['commit'] or 'none (an installed package)'},\nwith {versions}"
 
 
 def _circumstances() -> dict[str, dict[str, Any]]:

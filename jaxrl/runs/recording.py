@@ -1,13 +1,12 @@
 """Recording a trained policy: the transitions that others learn from."""
 
 from functools import partial
-from numbers import Integral
 from typing import Any
 
 import jax
 import numpy as np
 
-from jaxrl.arguments import ArgumentError
+from jaxrl.arguments import ArgumentError, check_count
 from jaxrl.envs import HostEnvironment, action_space_of, describe_env, rollout
 from jaxrl.envs.game import GameEnvironment
 from jaxrl.games import make_player, noisy_player
@@ -57,9 +56,9 @@ def record_dataset(
             steps and episodes are given.
         MemoryError: the transitions do not fit into the free memory, as those of episodes that do not end.
     """
-    num_envs = _whole("num_envs", num_envs)
+    num_envs = check_count("num_envs", num_envs)
     if num_episodes is None:
-        num_steps = _whole("num_steps", num_steps)
+        num_steps = check_count("num_steps", num_steps)
         if num_steps < num_envs:
             raise ArgumentError("num_steps", f"must be at least {num_envs}, one for each environment", num_steps)
         kept = _shares(num_steps, num_envs)
@@ -67,7 +66,7 @@ def record_dataset(
     else:
         if num_steps is not None:
             raise ArgumentError("num_steps", "must be None if num_episodes are given", num_steps)
-        num_envs = min(num_envs, _whole("num_episodes", num_episodes))
+        num_envs = min(num_envs, check_count("num_episodes", num_episodes))
         steps, kept = _play_episodes(policy, num_envs, seed, _shares(num_episodes, num_envs))
     by_env = [jax.tree.map(lambda x, n=n: x[: kept[n], n], steps) for n in np.flatnonzero(kept)]
     returns = [total for rows in by_env for total in episode_returns(rows)]
@@ -109,12 +108,6 @@ def game_player(name: str, task: Task, noise: float = 0.0) -> TrainedPolicy:
     options: Options = Options(task, (), (), Budget(1))
     experiment = Experiment(title, title, None, options)  # type: ignore[arg-type]
     return TrainedPolicy(env, env_params, agent, (), experiment, options)
-
-
-def _whole(name: str, number: Any) -> int:
-    if not isinstance(number, Integral) or number < 1:
-        raise ArgumentError(name, "must be a whole number >= 1", number)
-    return int(number)
 
 
 def _about(policy: TrainedPolicy) -> dict[str, Any]:

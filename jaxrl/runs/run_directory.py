@@ -17,6 +17,7 @@ from typing import Any
 
 import jax
 from filelock import FileLock, Timeout
+from rich.console import Console
 
 from jaxrl.arguments import ArgumentError, errors_in, renaming
 from jaxrl.envs import HostError
@@ -89,6 +90,20 @@ def lock(directory: Path, option: str) -> Iterator[None]:
         with contextlib.suppress(OSError):  # Windows removes no open file
             path.unlink()
         file_lock.release()
+
+
+@contextlib.contextmanager
+def new_directory(out: Path | None, name: str) -> Iterator[Path]:
+    """Makes and locks the directory of a command that has no checkpoints: `out`, or by default a new one.
+
+    Raises:
+        ArgumentError: it cannot be made, another process uses it, or it holds a run, a sweep or another summary.
+    """
+    directory = make_out(out, name)
+    with lock(directory, "out"):
+        if holds_a_run(directory) or any((directory / file).exists() for file in (SUMMARY, SWEEP)):
+            raise ArgumentError("out", "must be a directory without a run", directory)
+        yield directory
 
 
 def holds_a_run(directory: Path) -> bool:
@@ -250,3 +265,9 @@ def resume_command(module: str, directory: Path) -> str:
     words = [word for word in shlex.split(provenance.command(module)) if word != "--resume"]
     out = [] if any(word.split("=")[0] == "--out" for word in words) else ["--out", str(directory)]
     return shlex.join([*words, *out, "--resume"])
+
+
+def show_resumption(console: Console, module: str, directory: Path) -> None:
+    """Prints the command that continues what a signal stopped."""
+    console.print("continue with")
+    console.print(f"  {resume_command(module, directory)}", soft_wrap=True)

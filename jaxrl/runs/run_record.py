@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from jaxrl.formatting import describe_spread, format_count, format_mean, format_number
-from jaxrl.runs import run_directory
+from jaxrl.runs import provenance, run_directory
 from jaxrl.training.measure import NASH_CONV, NO_MISTAKES, RETURN
 from jaxrl.types import unit_of
 
@@ -86,7 +86,6 @@ def page(config: dict[str, Any], summary: dict[str, Any], pictures: Sequence[str
     """The page in Markdown, with the pictures that exist."""
     returns = dict(zip(summary["seeds"], summary["eval_return_per_seed"], strict=True))
     rows = "\n".join(f"| {seed} | {format_mean([value])} |" for seed, value in returns.items())
-    versions = ", ".join(f"{name} {version}" for name, version in config["versions"].items())
     words = {
         run_directory.CURVE: "learning curve",
         run_directory.VIDEO: f"the policy of seed {summary['seed']} playing",
@@ -118,5 +117,5 @@ Rules: {summary["rules"]}.
 
 {own}{shown}{summary["train_seconds"]:.0f} s of training after {summary["compile_seconds"]:.0f} s of compiling:
 {summary[f"{unit.column}_per_second"]:,.0f} {unit.words}/s, all seeds together, on {summary["device"]}.
-Run on {config["started"][:10]} at commit {config["commit"] or "none (an installed package)"}, with {versions}.
+Run {provenance.made(config)}.
 """

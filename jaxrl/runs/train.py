@@ -292,6 +292,7 @@ def summarize_best(setup: Setup, agent_states: PyTree, directory: Path) -> dict[
 
 
 def draw_curve(setup: Setup, directory: Path, final_returns: list[float]) -> None:
+    """Draws the learning curve, if there is a `metrics.csv`, with the evaluations of the trained agents."""
     metrics, picture = directory / run_directory.METRICS, directory / run_directory.CURVE
     if metrics.exists():
         title = f"{setup.experiment.algorithm} on {setup.options.task.env}"
@@ -300,6 +301,7 @@ def draw_curve(setup: Setup, directory: Path, final_returns: list[float]) -> Non
 
 
 def record_video(setup: Setup, agent_state: PyTree, directory: Path) -> None:
+    """Draws a video of one agent."""
     picture, memory = directory / run_directory.VIDEO, setup.agent.memory(agent_state, 1)
     steps = getattr(setup.env, "video_steps", VIDEO_STEPS)
     with errors_as_notes(picture):

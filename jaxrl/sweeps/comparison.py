@@ -15,7 +15,7 @@ from jaxrl.plots.picture_errors import errors_as_notes
 from jaxrl.runs import run_directory
 from jaxrl.runs.experiment import EXPERIMENTS
 from jaxrl.runs.options import default_hint, flatten
-from jaxrl.sweeps.execute import choose_directory, lock_directories, prepare_sweep, show_resumption
+from jaxrl.sweeps.execute import choose_directory, lock_directories, prepare_sweep
 from jaxrl.sweeps.report import epsilons, made_on, read_record
 from jaxrl.sweeps.results import CURVES, RESULTS, SweepResult, count_status, retrain_command, write_parquet
 from jaxrl.sweeps.spec import SweepSpec
@@ -99,7 +99,7 @@ def compare(comparison: Comparison, options: ComparisonOptions, console: Console
         for algorithm, (_, place) in comparison.specs.items():
             result = runs.pop(algorithm).run(directory / place)  # and frees its programs
             if result is None:
-                show_resumption(console, module, directory)
+                run_directory.show_resumption(console, module, directory)
                 return []
             results[algorithm] = result
         report_comparison(comparison, results, directory, options.record, console)

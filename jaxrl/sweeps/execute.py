@@ -97,7 +97,7 @@ def sweep(
     with lock_directories(None if out is None else directory, "sweep", record) as directory:
         result = run.run(directory)
         if result is None and module is not None:
-            show_resumption(run.console, module, directory)
+            run_directory.show_resumption(run.console, module, directory)
         if result is not None and record is not None:
             report.record_sweep(result, record)
         return result
@@ -383,9 +383,3 @@ def lock_directories(out: Path | None, name: str, record: Path | None, places: S
             begun = any((directory / place / run_directory.SWEEP).exists() for place in places)
             stopped.add_note("--resume goes on with what is saved" if begun else "nothing was saved yet")
             raise
-
-
-def show_resumption(console: Console, module: str, directory: Path) -> None:
-    """Prints the command that continues what a signal stopped."""
-    console.print("continue with")
-    console.print(f"  {run_directory.resume_command(module, directory)}", soft_wrap=True)

@@ -1,6 +1,5 @@
 """The plan of a sweep: how many agents of each group train at once, and the memory, disk and time that this takes."""
 
-import math
 import time
 from collections.abc import Sequence
 from functools import partial
@@ -58,8 +57,7 @@ class GroupPlan(NamedTuple):
 
 def make_limits(memory_gib: float | None, free_disk: float) -> Limits:
     """The given memory, or by default most of the free memory; the smallest limits of all processes."""
-    free = available_memory()
-    memory = memory_gib * GIB if memory_gib is not None else math.inf if free is None else SHARE_OF_MEMORY * free
+    memory = SHARE_OF_MEMORY * available_memory() if memory_gib is None else memory_gib * GIB
     return Limits(-all_reduce_max(-memory), -all_reduce_max(-free_disk))
 
 

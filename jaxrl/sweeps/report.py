@@ -12,7 +12,7 @@ from jaxrl.envs import observation_of
 from jaxrl.formatting import describe_spread, format_count, markdown_table, screen_table
 from jaxrl.plots.picture_errors import errors_as_notes
 from jaxrl.plots.sweep_results import draw_curves, draw_hparams
-from jaxrl.runs import run_directory
+from jaxrl.runs import provenance, run_directory
 from jaxrl.runs.options import flatten
 from jaxrl.runs.run_record import with_epsilon
 from jaxrl.runs.task import make_env
@@ -44,6 +44,7 @@ def read_record(directory: Path) -> dict[str, Any]:
 
 
 def title(spec: SweepSpec) -> str:
+    """The algorithm and the environments of a sweep."""
     envs = spec.fields["env"]
     return f"{spec.experiment.algorithm} on {envs if isinstance(envs, str) else ', '.join(envs['values'])}"
 
@@ -158,6 +159,4 @@ def epsilons(trials: pl.DataFrame) -> str:
 
 def made_on(record: dict[str, Any]) -> str:
     """The device, the date, the commit and the versions of a sweep, for its page."""
-    versions = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
-    commit = record["commit"] or "none (an installed package)"
-    return f"{record['machine']['device']}.\nRun on {record['started'][:10]} at commit {commit}, with\n{versions}."
+    return f"{record['machine']['device']}.\nRun {provenance.made(record)}."

@@ -81,6 +81,7 @@ def test_all_players_meet_all_others(monkeypatch) -> None:
     [
         (("--stages", "alphago", "alphago"), "--stages must be one or more different ones, got alphago alphago"),
         (("--out", "x", "--record", "x"), "--record must be another directory than that of the run, got x"),
+        (("--record", __file__), f"--record must be a directory that can be made (File exists), got {__file__}"),
         (("--match-games", "1"), "--match-games must be >= 2, got 1"),
     ],
 )

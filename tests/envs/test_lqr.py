@@ -108,6 +108,7 @@ def test_it_is_made_by_name_with_a_box_of_actions() -> None:
         ({"dynamics": ((1.0,),)}, r"dynamics must be a matrix that fits control \(2, 1\)"),
         ({"state_cost": ((1.0, 0.0), (0.0, -1.0))}, "state_cost must be symmetric and positive semidefinite"),
         ({"action_cost": ((0.0,),)}, "action_cost must be symmetric and positive definite"),
+        ({"action_cost": ((np.inf,),)}, "action_cost must be finite"),
         ({"max_action": float("inf")}, "max_action must be > 0 and finite"),
     ],
 )

@@ -10,7 +10,7 @@ import pytest
 from jaxrl import game_theory
 from jaxrl.arguments import ArgumentError
 from jaxrl.game_theory import Game, make_game
-from jaxrl.game_theory.rules import Chance, End, History, Turn, disc_nash_conv
+from jaxrl.game_theory.rules import Chance, End, History, Turn, disc_points
 from tests.game_theory import in_open_spiel
 
 POKER = ("kuhn_poker", "leduc_poker")
@@ -148,6 +148,18 @@ def test_policies_are_averaged_by_reach() -> None:
     np.testing.assert_allclose(mean[rows["Jb"]], [0.5, 0.5])
 
 
+def disc_nash_conv(mixtures: np.ndarray, rings: int, directions: int, transitive: float) -> float:
+    """NashConv of two mixtures `[2, rings * directions]` of a disc game in closed form.
+
+    With m the mean of the other's points, the best answer is of the outer ring, in the direction that is nearest to a
+    quarter turn from m. For many directions, it wins |m|, and `transitive` times the difference of skill.
+    """
+    points = disc_points(rings, directions)
+    skill = np.linalg.norm(points, axis=1)
+    answers = points[-directions:] @ np.array([[0.0, 1.0], [-1.0, 0.0]]) @ (mixtures @ points).T  # [directions, 2]
+    return float(answers.max(0).sum() + transitive * (2 - (mixtures @ skill).sum()))
+
+
 def test_the_disc_game_has_its_closed_form() -> None:
     for transitive in (0.0, 0.7):
         game = make_game("disc", rings=3, directions=8, transitive=transitive)
@@ -214,3 +226,14 @@ def test_rules_and_names_are_checked() -> None:
         make_game("blotto", coins=0)
     with pytest.raises(ArgumentError, match="payoffs must be a matrix"):
         game_theory.matrix_game([1, 2, 3])
+
+
+def test_sizes_of_matrix_games() -> None:
+    """Tables that are too large are refused before they are made, and many fields with few coins are few ways."""
+    assert make_game("blotto", coins=1, fields=40).legal.shape == (2, 40)
+    for name, sizes, number in (
+        ("blotto", {"coins": 100, "fields": 5}, "4,598,126"),
+        ("disc", {"rings": 100, "directions": 100}, "10,000"),
+    ):
+        with pytest.raises(ArgumentError, match=f"^{', '.join(sizes)} must give .* at most 999 actions, got {number}$"):
+            make_game(name, **sizes)

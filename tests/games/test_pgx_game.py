@@ -1,6 +1,7 @@
 """Games of pgx, against pgx itself and published counts."""
 
 import importlib.util
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -125,7 +126,7 @@ class FakeGame(PgxGame):
 def test_who_moves_first_is_player_0_and_rewards_are_those_of_who_moved(monkeypatch) -> None:
     first = FakeState(jnp.int32(1), jnp.zeros(2), jnp.bool(False), jnp.ones(3, bool), jnp.zeros(1))
     monkeypatch.setattr("jaxrl.games.pgx_game.find_spec", lambda name: name)
-    monkeypatch.setattr("jaxrl.games.pgx_game._first", lambda name: (FakeEnv(), first))
+    monkeypatch.setattr("jaxrl.games.pgx_game._load", lambda name: SimpleNamespace(env=FakeEnv(), first=first))
     game = FakeGame()
     state = game.initial()
     for player in range(3):
@@ -141,7 +142,7 @@ def test_who_moves_first_is_player_0_and_rewards_are_those_of_who_moved(monkeypa
 
 def test_the_second_player_sees_the_board_mirrored_or_turned(monkeypatch) -> None:
     monkeypatch.setattr("jaxrl.games.pgx_game.find_spec", lambda name: name)
-    monkeypatch.setattr("jaxrl.games.pgx_game._first", lambda name: None)
+    monkeypatch.setattr("jaxrl.games.pgx_game._load", lambda name: None)
     seen = np.zeros((2, 2, 5))
     seen[0, 0, 1] = seen[1, 0, 2] = 1  # its own B above the other's A
     game = FakeGame()

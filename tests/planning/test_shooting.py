@@ -139,6 +139,10 @@ def test_a_model_that_is_not_finite() -> None:
     )
 
 
+def raises_without_words(state, action, key):
+    raise ValueError
+
+
 BAD = [
     ({"config": CEMConfig(horizon=0)}, r"horizon must be >= 1, got 0"),
     ({"config": CEMConfig(population=1, num_elites=1)}, r"population must be >= 2, got 1"),
@@ -150,6 +154,7 @@ BAD = [
     ({"config": MPPIConfig()}, r"config must be of the kind CEMConfig, got MPPIConfig"),
     ({"model": lambda state, action: state}, r"model must map \(state, action, key\) to \(state, reward\)"),
     ({"model": lambda state, action, key: state}, r"model must map \(state, action, key\) to \(state, reward\)"),
+    ({"model": raises_without_words}, r"model must map \(state, action, key\) to \(state, reward\) \(ValueError\)"),
     ({"model": lambda state, action, key: (state[0], state[0])}, r"model must return a state like the one it is given"),
     ({"model": lambda state, action, key: (state, action)}, r"model must return a reward that is a scalar, got \(2,\)"),
     ({"bounds": (0, 1)}, r"bounds must be of the kind Box, got tuple"),

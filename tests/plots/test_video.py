@@ -125,6 +125,16 @@ def test_pictures_stand_in_place_of_observations(tmp_path: Path) -> None:
     assert [duration for _, duration in frames] == [50, 50, 50, 50, 100, 50, 50]
 
 
+def test_a_policy_of_actions_alone_moves_a_robot() -> None:
+    env, env_params = make("PlanarHopper")
+    trajectory, pictures = play(env, env_params, lambda *_: jnp.zeros((1, 3)), (), (), jax.random.key(0), 2)
+    assert trajectory.extras == ()
+    assert trajectory.action.shape == (2, 1, 3)
+    assert pictures is not None
+    assert [len(frames) for frames in pictures] == [2, 2]
+    np.testing.assert_array_equal(pictures[0][1], pictures[1][0])
+
+
 def test_an_environment_that_cannot_draw_is_shown_as_it_observes(capsys, monkeypatch) -> None:
     monkeypatch.setattr(HostCorridor, "render", lambda self: 1 / 0)
     policy = lambda _, given, key: jnp.ones(1, jnp.int32)  # noqa: E731

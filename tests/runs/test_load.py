@@ -29,6 +29,12 @@ def test_parameters_have_names(scaled: bool) -> None:
     np.testing.assert_array_equal(quick_jit(policy)(observations, jax.random.key(0)), modes)
 
 
+@pytest.mark.parametrize("name", ["seed", "agent"])
+def test_what_is_loaded_has_a_whole_number(name: str) -> None:
+    with pytest.raises(ArgumentError, match=f"^{name} must be a whole number, got '1'$"):
+        jaxrl.load("anywhere", **{name: "1"})
+
+
 def test_a_table_has_none() -> None:
     env, env_params = jaxrl.make("GridWorld")
     agent = jaxrl.q_learning(env.grid.wall.size, env.num_actions, env.state_of)

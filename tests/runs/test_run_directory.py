@@ -10,7 +10,7 @@ from jaxrl.arguments import ArgumentError
 from jaxrl.experiments import ppo_cartpole
 from jaxrl.runs import run_directory
 from jaxrl.runs.options import with_values
-from jaxrl.runs.run_directory import check_disk, check_out, lock, make_out
+from jaxrl.runs.run_directory import check_disk, check_out, lock, make_out, new_directory
 
 
 def test_a_directory_is_held_by_one(tmp_path: Path) -> None:
@@ -35,6 +35,17 @@ def test_directories_of_one_second_are_different(tmp_path: Path, monkeypatch) ->
     proposed = iter([Path("runs/a"), Path("runs/a"), Path("runs/a-2")])
     monkeypatch.setattr(run_directory, "default_directory", lambda name: next(proposed))
     assert [make_out(None, "a").name for _ in range(2)] == ["a", "a-2"]
+
+
+@pytest.mark.parametrize("file", [run_directory.SUMMARY, run_directory.SWEEP, run_directory.CONFIG])
+def test_a_command_without_checkpoints_needs_a_directory_of_its_own(tmp_path: Path, file: str) -> None:
+    with new_directory(tmp_path, "a") as directory:
+        (directory / file).touch()
+    with (
+        pytest.raises(ArgumentError, match=r"^out must be a directory without a run, got "),
+        new_directory(tmp_path, "a"),
+    ):
+        pytest.fail("it was used twice")
 
 
 def test_resume_begins_what_has_not_come_to_a_checkpoint(tmp_path: Path) -> None:

@@ -8,7 +8,6 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import jax
-import numpy as np
 import pytest
 from rich.console import Console
 
@@ -200,5 +199,3 @@ def test_limits_are_what_is_asked_for_or_most_of_what_there_is(monkeypatch) -> N
     monkeypatch.setattr(plan, "available_memory", lambda: 1000)
     memory, disk = plan.make_limits(None, 7.0)
     assert (memory, disk) == (pytest.approx(800), 7.0)
-    monkeypatch.setattr(plan, "available_memory", lambda: None)
-    assert np.isinf(plan.make_limits(None, 7.0).memory)
