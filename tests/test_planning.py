@@ -184,7 +184,9 @@ def test_a_backup_is_a_contraction() -> None:
 def test_methods_agree_and_evaluation_of_the_best_is_the_best() -> None:
     mdp = environment("S...\n....\n....\nSCCG\nC = -9", slip_probability=2 / 3, discount=0.95)
     plans = [method(mdp, 1e-9) for method in METHODS[:2]] + [planning.policy_iteration(mdp)]
-    assert plans[2].iterations < 12
+    assert 2 < plans[2].iterations < 12
+    plans.append(planning.policy_iteration(mdp, initial_policy=plans[0].policy))
+    assert plans[3].iterations <= 2  # the best policy, and one that is no better
     for plan in plans:
         assert plan.error_bound <= 1e-9
         np.testing.assert_allclose(plan.q_values, optimal_q(mdp).astype(float), atol=1e-9)
