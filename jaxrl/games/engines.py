@@ -130,11 +130,12 @@ class UCIEngine(Engine):
         known = self.ask(f"{language}\n", lambda line: line == f"{language}ok")
         own = {name: value for name, value in options.items() if name != "nodes"}
         if variant:  # its option is UCI_Variant or USI_Variant, whatever the language
-            names = [words[2] for line in known if variant in (words := line.split()) and words[2].endswith("_Variant")]
-            if not names:
+            lists = (line.split() for line in known if line.startswith("option name "))
+            name = next((words[2] for words in lists if words[2].endswith("_Variant") and variant in words), None)
+            if name is None:
                 self.close()
                 raise EngineError(f"{self.name} does not play {variant}")
-            own[names[0]] = variant
+            own[name] = variant
         lines = [f"setoption name {name} value {value}" for name, value in own.items()]
         self.ask("\n".join([*lines, "isready", ""]), lambda line: line == "readyok")
 
