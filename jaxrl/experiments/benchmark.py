@@ -1,4 +1,4 @@
-"""Measures the speed of environments, of prioritised sampling, of training, and of accelerators."""
+"""Measures the speed of environments, of prioritised sampling, of training, of emulators, and of accelerators."""
 
 import dataclasses
 import itertools
@@ -22,6 +22,7 @@ from jaxrl.benchmarks import (
     env_tables,
     measure_accelerator,
     measure_agents,
+    measure_atari,
     measure_envs,
     measure_limits,
     measure_replay,
@@ -35,6 +36,7 @@ from jaxrl.cli.command import check_platform, prepare_jax, screen
 from jaxrl.cli.errors import errors_in_one_line, fail
 from jaxrl.cli.parse import parse
 from jaxrl.envs import GAMES
+from jaxrl.envs.atari import ATARI
 from jaxrl.formatting import screen_table
 from jaxrl.runs import options as run_options
 from jaxrl.runs import provenance
@@ -157,13 +159,26 @@ class Robots(Benchmark):
     """The physics of brax."""
 
 
-BENCHMARKS = ("envs", "replay", "agents", "train", "robots", "limits", "accelerator")
+@dataclasses.dataclass(frozen=True)
+class Atari(Benchmark):
+    """Speed of Atari's emulators, compared with ale-py's own environment, and how much of it DQN hides."""
+
+    seconds: Annotated[float, Interval(gt=0, le=3600)] = 5.0
+    """Approximate duration of one timed run. A run has at least 8 steps, or iterations."""
+    envs: tuple[str, ...] = ("atari:Pong", "atari:Breakout")
+    """Games to measure."""
+    num_envs: Size = 8
+    """Number of games to step at once."""
+
+
+BENCHMARKS = ("envs", "replay", "agents", "train", "robots", "atari", "limits", "accelerator")
 Options = (
     Annotated[Envs, tyro.conf.subcommand("envs")]
     | Annotated[Replay, tyro.conf.subcommand("replay")]
     | Annotated[Agents, tyro.conf.subcommand("agents")]
     | Annotated[Train, tyro.conf.subcommand("train")]
     | Annotated[Robots, tyro.conf.subcommand("robots")]
+    | Annotated[Atari, tyro.conf.subcommand("atari")]
     | Annotated[Limits, tyro.conf.subcommand("limits")]
     | Annotated[Accelerator, tyro.conf.subcommand("accelerator")]
 )
@@ -291,6 +306,24 @@ def benchmark_robots(options: Robots, console: Console) -> None:
     show(measure_robots.tabulate(rows), console)
 
 
+def benchmark_atari(options: Atari, console: Console) -> None:
+    """Measures all games. It records each at once, so that stopping early loses little."""
+    check(options)
+    experiment = find_experiment("dqn_atari")
+    for env_id in options.envs:
+        with renaming(env="envs", env_id="envs"):
+            if not env_id.startswith(f"{ATARI}:"):
+                raise ArgumentError("env", f"must be a game of Atari, such as {ATARI}:Pong", env_id)
+            make_env(run_options.with_values(experiment.defaults, {"env": env_id}).task)
+    started, rows = provenance.now(), []
+    for env_id in options.envs:
+        with console.status(env_id):
+            rows += measure_atari.measure(experiment, env_id, options.num_envs, options.seconds, options.repeats)
+        if options.record is not None:
+            pages.write(options.record, rows, started, measure_atari.describe(rows), packages=["ale-py"])
+    show(measure_atari.tabulate(rows), console)
+
+
 def benchmark_limits(options: Limits, console: Console) -> None:
     """Measures all experiments."""
     check(options)
@@ -363,6 +396,7 @@ def main() -> None:
         Agents: benchmark_agents,
         Train: benchmark_train,
         Robots: benchmark_robots,
+        Atari: benchmark_atari,
         Limits: benchmark_limits,
         Accelerator: benchmark_accelerator,
     }[type(options)]

@@ -64,5 +64,5 @@ def test_an_unknown_benchmark_is_named(monkeypatch, capsys) -> None:
     assert end.value.code == 2
     assert (
         capsys.readouterr().err
-        == "error: the benchmark must be one of envs, replay, agents, train, robots, limits, accelerator, got 'envz'\n"
+        == "error: the benchmark must be one of envs, replay, agents, train, robots, atari, limits, accelerator, got 'envz'\n"
     )
