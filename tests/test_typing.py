@@ -9,7 +9,7 @@ import jaxrl
 from jaxrl import Agent, OffPolicyConfig, OnPolicyConfig, Trainer, TrainState
 from jaxrl.agents.dqn import DQNState
 from jaxrl.agents.normalised import NormalisedState
-from jaxrl.agents.policy_gradient import PolicyGradientState
+from jaxrl.agents.policy_gradient import NetworkState
 from jaxrl.agents.pqn import PQNState
 from jaxrl.agents.q_learning import QLearningState
 from jaxrl.training import RunResult
@@ -25,7 +25,7 @@ def test_agents_have_the_type_of_their_state() -> None:
     assert_type(jaxrl.pqn(NETWORK), Agent[PQNState])
     assert_type(jaxrl.q_learning(4, 4, jnp.asarray), Agent[QLearningState])
     for make in (jaxrl.a2c, jaxrl.ppo, jaxrl.reinforce):
-        assert_type(make(POLICY), Agent[PolicyGradientState])
+        assert_type(make(POLICY), Agent[NetworkState])
     assert_type(jaxrl.normalised(jaxrl.dqn(NETWORK)), Agent[NormalisedState[DQNState]])
 
 
@@ -34,7 +34,7 @@ def test_trainers_and_runs_keep_it() -> None:
     off = jaxrl.off_policy(jaxrl.dqn(NETWORK), ENV, PARAMS, sizes)
     on = jaxrl.on_policy(jaxrl.normalised(jaxrl.ppo(POLICY)), ENV, PARAMS, OnPolicyConfig(2, 4))
     assert_type(off, Trainer[DQNState])
-    assert_type(on, Trainer[NormalisedState[PolicyGradientState]])
+    assert_type(on, Trainer[NormalisedState[NetworkState]])
     assert_type(jaxrl.population(off), Trainer[DQNState])
 
     def trained(key: jax.Array) -> tuple[DQNState, Metrics]:

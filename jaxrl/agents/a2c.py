@@ -15,8 +15,8 @@ from jaxrl import ops
 from jaxrl.agents.minibatches import check_rollout, merge_time
 from jaxrl.agents.optimizers import Optimizer
 from jaxrl.agents.policy_gradient import (
+    NetworkState,
     PolicyGradientHparams,
-    PolicyGradientState,
     Updated,
     actor_critic_loss,
     advantages_and_returns,
@@ -38,7 +38,7 @@ class A2CHparams(PolicyGradientHparams):
     """λ of the advantages, in [0, 1]: 1 uses all rewards up to the end of the rollout (n-step returns), 0 only one."""
 
 
-def a2c(network: Network, optimizer: Optimizer = default_optimizer) -> Agent[PolicyGradientState]:
+def a2c(network: Network, optimizer: Optimizer = default_optimizer) -> Agent[NetworkState]:
     """Advantage actor-critic with any network.
 
     Args:
@@ -53,9 +53,7 @@ def a2c(network: Network, optimizer: Optimizer = default_optimizer) -> Agent[Pol
         ArgumentError: not a network; from `init`, other outputs; from `update`, not a rollout.
     """
 
-    def update(
-        state: PolicyGradientState, batch: Transition, key: Array, env_steps: Array, constants: PyTree = ()
-    ) -> Updated:
+    def update(state: NetworkState, batch: Transition, key: Array, env_steps: Array, constants: PyTree = ()) -> Updated:
         del key, constants
         check_rollout(batch)
         hparams = state.hparams

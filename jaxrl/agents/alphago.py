@@ -24,7 +24,7 @@ from annotated_types import Ge, Gt, Interval
 from jaxrl.agents.behaviour_cloning import BehaviourCloningHparams, behaviour_cloning
 from jaxrl.agents.minibatches import check_rollout, merge_time
 from jaxrl.agents.optimizers import Optimizer, check_optimizer, default_optimizer
-from jaxrl.agents.policy_gradient import PolicyGradientState, gradient_step
+from jaxrl.agents.policy_gradient import NetworkState, gradient_step
 from jaxrl.agents.reinforce import first_episode
 from jaxrl.arguments import ArgumentError, check_config, check_kind
 from jaxrl.distributions import Categorical, Distribution, masked
@@ -88,7 +88,7 @@ class AlphaGoState(NamedTuple):
         updates: how many there were, int32 scalar.
     """
 
-    agent: PolicyGradientState
+    agent: NetworkState
     prior: PyTree
     rollout: PyTree
     pool: PyTree
@@ -161,11 +161,11 @@ def _init(parts: _Parts, key: Array, hparams: AlphaGoHparams, observation: PyTre
     policy_key, value_key, fast_key = jax.random.split(key, 3)
     policy = initial_params(parts.network, policy_key, observation)
     params = {"policy": policy, "value": initial_params(parts.network, value_key, observation)}
-    learner = PolicyGradientState(params, parts.optimizer(hparams, jnp.float32(0)).init(params), hparams)
+    learner = NetworkState(params, parts.optimizer(hparams, jnp.float32(0)).init(params), hparams)
     return _begin_with(learner, policy, initial_params(parts.fast, fast_key, observation), parts.config.pool_size)
 
 
-def _begin_with(learner: PolicyGradientState, policy: PyTree, fast: PyTree, pool_size: int) -> AlphaGoState:
+def _begin_with(learner: NetworkState, policy: PyTree, fast: PyTree, pool_size: int) -> AlphaGoState:
     """The state in which p_ρ, p_σ and all past policies are one policy."""
     pool = jax.tree.map(lambda x: jnp.broadcast_to(x, (pool_size, *x.shape)), policy)
     learner = learner._replace(params=learner.params | {"policy": policy})
@@ -214,7 +214,7 @@ def _clone(network: Network, dataset: Transition, key: Array, rate: Array, confi
     hparams = BehaviourCloningHparams(rate, float(steps))  # type: ignore[arg-type]  # traced
     start = agent.init(init_key, hparams, jax.tree.map(lambda x: x[0], dataset.observation))
 
-    def learn(state: PolicyGradientState, x: tuple[Array, Array]) -> tuple[PolicyGradientState, None]:
+    def learn(state: NetworkState, x: tuple[Array, Array]) -> tuple[NetworkState, None]:
         step, key = x
         _, sample = sample_dataset(dataset, key, config.cloning_batch_size)
         return agent.update(state, sample, key, step.astype(jnp.float32), ())[0], None

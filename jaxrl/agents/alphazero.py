@@ -24,7 +24,7 @@ from jax.typing import ArrayLike
 from jaxrl import ops
 from jaxrl.agents.minibatches import merge_time
 from jaxrl.agents.optimizers import Optimizer, check_optimizer, default_optimizer
-from jaxrl.agents.policy_gradient import PolicyGradientState, update_from_samples
+from jaxrl.agents.policy_gradient import NetworkState, update_from_samples
 from jaxrl.arguments import check_config, check_kind
 from jaxrl.distributions import Distribution, masked
 from jaxrl.games import BoardGame
@@ -64,7 +64,7 @@ class SearchConfig:
 
 def alphazero(
     network: Network, game: BoardGame, config: SearchConfig | None = None, optimizer: Optimizer = default_optimizer
-) -> Agent[PolicyGradientState]:
+) -> Agent[NetworkState]:
     """AlphaZero with any network, for `jaxrl.envs.game.GameEnvironment`.
 
     Args:
@@ -87,29 +87,29 @@ def alphazero(
     check_kind("game", game, BoardGame)
     config = check_config(config or SearchConfig(), SearchConfig)
 
-    def init(key: Array, hparams: AlphaZeroHparams, observation: PyTree) -> PolicyGradientState:
+    def init(key: Array, hparams: AlphaZeroHparams, observation: PyTree) -> NetworkState:
         check_kind("hparams", hparams, AlphaZeroHparams)
         params = initial_params(network, key, observation)
-        return PolicyGradientState(params, optimizer(hparams, jnp.float32(0)).init(params), hparams)
+        return NetworkState(params, optimizer(hparams, jnp.float32(0)).init(params), hparams)
 
     searched = partial(_search, network, game, config)
 
-    def act(state: PolicyGradientState, given: Input, key: Array, env_steps: Array) -> Decision:
+    def act(state: NetworkState, given: Input, key: Array, env_steps: Array) -> Decision:
         del env_steps
         found = searched(state.params, given, key, 1.0)
         return Decision(found.action, extras=(found.policy, found.value))
 
-    def policy(state: PolicyGradientState, given: Input, key: Array) -> Decision:
+    def policy(state: NetworkState, given: Input, key: Array) -> Decision:
         return Decision(searched(state.params, given, key, 0.0).action)
 
-    def outputs(state: PolicyGradientState, observations: PyTree) -> Distribution:
+    def outputs(state: NetworkState, observations: PyTree) -> Distribution:
         return network.apply(state.params, observations)[0]
 
     update = update_from_samples(partial(_loss, network, game), optimizer)
     return Agent(init, act, policy, update, prepare=_prepare, outputs=outputs, needs_env_states=True, searches=True)
 
 
-def _prepare(state: PolicyGradientState, transitions: Transition) -> PyTree:
+def _prepare(state: NetworkState, transitions: Transition) -> PyTree:
     """The policies of the searches, and in place of their values what the network's values learn."""
     policies, values = transitions.extras
     return policies, value_targets(transitions, values, state.hparams.value_lambda)
@@ -177,7 +177,7 @@ def symmetric(game: BoardGame, observations: Array, *of_actions: Array) -> tuple
 
 
 def _loss(
-    network: Network, game: BoardGame, state: PolicyGradientState, batch: Sample, key: Array, params: PyTree
+    network: Network, game: BoardGame, state: NetworkState, batch: Sample, key: Array, params: PyTree
 ) -> tuple[Array, dict[str, Array]]:
     del key
     steps: Any = merge_time(batch.transitions)

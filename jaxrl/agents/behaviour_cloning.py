@@ -18,7 +18,7 @@ from annotated_types import Ge, Gt, Interval
 
 from jaxrl.agents.minibatches import merge_time
 from jaxrl.agents.optimizers import Optimizer, check_optimizer, default_optimizer
-from jaxrl.agents.policy_gradient import PolicyGradientState, update_from_samples
+from jaxrl.agents.policy_gradient import NetworkState, update_from_samples
 from jaxrl.arguments import ArgumentError, check_kind
 from jaxrl.distributions import Distribution, restricted
 from jaxrl.networks.network import Network, check_network, initial_params, output_shapes
@@ -39,7 +39,7 @@ class BehaviourCloningHparams:
     """Maximum global norm of the gradients, > 0; larger gradients are scaled down to it."""
 
 
-def behaviour_cloning(network: Network, optimizer: Optimizer = default_optimizer) -> Agent[PolicyGradientState]:
+def behaviour_cloning(network: Network, optimizer: Optimizer = default_optimizer) -> Agent[NetworkState]:
     """Behaviour cloning with any network.
 
     Args:
@@ -58,31 +58,31 @@ def behaviour_cloning(network: Network, optimizer: Optimizer = default_optimizer
     check_network(network)
     check_optimizer(optimizer)
 
-    def init(key: Array, hparams: BehaviourCloningHparams, observation: PyTree) -> PolicyGradientState:
+    def init(key: Array, hparams: BehaviourCloningHparams, observation: PyTree) -> NetworkState:
         check_kind("hparams", hparams, BehaviourCloningHparams)
         params = initial_params(network, key, observation)
         given = output_shapes(network, params, observation)
         if not hasattr(_policy_of(given), "log_prob"):
             rule = "must return a jaxrl.distributions.Distribution, with or without values"
             raise ArgumentError("network", rule, given, got=type(given).__name__)
-        return PolicyGradientState(params, optimizer(hparams, jnp.float32(0)).init(params), hparams)
+        return NetworkState(params, optimizer(hparams, jnp.float32(0)).init(params), hparams)
 
-    def act(state: PolicyGradientState, given: Input, key: Array, env_steps: Array) -> Decision:
+    def act(state: NetworkState, given: Input, key: Array, env_steps: Array) -> Decision:
         del env_steps
         return Decision(restricted(outputs(state, given.observation), given.legal).sample(inline(key)))
 
-    def policy(state: PolicyGradientState, given: Input, key: Array) -> Decision:
+    def policy(state: NetworkState, given: Input, key: Array) -> Decision:
         del key
         return Decision(restricted(outputs(state, given.observation), given.legal).mode())
 
-    def outputs(state: PolicyGradientState, observations: PyTree) -> Distribution:
+    def outputs(state: NetworkState, observations: PyTree) -> Distribution:
         return _policy_of(network.apply(state.params, observations))
 
     return Agent(init, act, policy, update_from_samples(partial(_loss, network), optimizer), outputs=outputs)
 
 
 def _loss(
-    network: Network, state: PolicyGradientState, batch: Sample, key: Array, params: PyTree
+    network: Network, state: NetworkState, batch: Sample, key: Array, params: PyTree
 ) -> tuple[Array, dict[str, Array]]:
     del state, key
     steps = merge_time(batch.transitions)

@@ -29,7 +29,7 @@ from jaxrl.agents.league import (
     start_anew,
 )
 from jaxrl.agents.minibatches import apply_in_chunks, check_rollout, merge_time
-from jaxrl.agents.policy_gradient import PolicyGradientState, default_optimizer, gradient_step
+from jaxrl.agents.policy_gradient import NetworkState, default_optimizer, gradient_step
 from jaxrl.agents.ppo import PPOHparams, ppo_loss
 from jaxrl.agents.reinforce import first_episode
 from jaxrl.arguments import ArgumentError, check_kind
@@ -221,9 +221,9 @@ def game_returns(batch: Transition, values: Array, learns: Array, lambda_: Array
 
 
 def _learn(
-    network: Network, config: BoardLeagueConfig, hparams: BoardLeagueHparams, learner: PolicyGradientState,
+    network: Network, config: BoardLeagueConfig, hparams: BoardLeagueHparams, learner: NetworkState,
     batch: Transition, key: Array, env_steps: Array,
-) -> tuple[PolicyGradientState, Metrics]:  # fmt: skip
+) -> tuple[NetworkState, Metrics]:  # fmt: skip
     """Gradient steps of one learner from its own moves among `[T, N / L]`, drawn with replacement."""
     played: Played = batch.extras
     values = apply_in_chunks(lambda x: jnp.tanh(network.apply(learner.params, x)[1]), batch.observation)
@@ -233,7 +233,7 @@ def _learn(
     order, count = jnp.argsort(~own, stable=True), own.sum(dtype=jnp.uint32)
     optimizer = default_optimizer(hparams, env_steps)
 
-    def step(learner: PolicyGradientState, key: Array) -> tuple[PolicyGradientState, Metrics]:
+    def step(learner: NetworkState, key: Array) -> tuple[NetworkState, Metrics]:
         rows = order[draw_below(key, config.batch_size, count, own.size)]
         observations, legal, *targets = jax.tree.map(lambda x: x[rows], data)
 
@@ -259,7 +259,7 @@ def _update(
     own = jax.tree.map(lambda x: jnp.moveaxis(x.reshape(len(x), learners, -1, *x.shape[2:]), 1, 0), batch)
 
     def learn(params: PyTree, opt_state: PyTree, own: Transition, key: Array, clock: Array) -> tuple:
-        learner = PolicyGradientState(params, opt_state, hparams)
+        learner = NetworkState(params, opt_state, hparams)
         learner, metrics = _learn(network, config, hparams, learner, own, key, clock)
         return learner.params, learner.opt_state, metrics
 

@@ -22,7 +22,7 @@ from annotated_types import Ge, Interval
 from jaxrl import ops
 from jaxrl.agents.behaviour_cloning import BehaviourCloningHparams
 from jaxrl.agents.optimizers import Optimizer, check_optimizer, default_optimizer
-from jaxrl.agents.policy_gradient import PolicyGradientState, update_from_samples
+from jaxrl.agents.policy_gradient import NetworkState, update_from_samples
 from jaxrl.arguments import check_config, check_kind
 from jaxrl.distributions import Categorical
 from jaxrl.networks.caption_network import Attend, CaptionNetwork, Read
@@ -51,7 +51,7 @@ class CaptioningConfig:
 
 def captioning(
     network: CaptionNetwork, config: CaptioningConfig, optimizer: Optimizer = default_optimizer
-) -> Agent[PolicyGradientState]:
+) -> Agent[NetworkState]:
     """An agent that says the right words about an image, one a step, with what it said as its memory.
 
     Args:
@@ -72,22 +72,22 @@ def captioning(
     check_config(config, CaptioningConfig)
     check_optimizer(optimizer)
 
-    def init(key: Array, hparams: CaptioningHparams, observation: PyTree) -> PolicyGradientState:
+    def init(key: Array, hparams: CaptioningHparams, observation: PyTree) -> NetworkState:
         check_kind("hparams", hparams, CaptioningHparams)
         params = initial_params(network, key, observation)
-        return PolicyGradientState(params, optimizer(hparams, jnp.float32(0)).init(params), hparams)
+        return NetworkState(params, optimizer(hparams, jnp.float32(0)).init(params), hparams)
 
-    def act(state: PolicyGradientState, given: Input, key: Array, env_steps: Array) -> Decision:
+    def act(state: NetworkState, given: Input, key: Array, env_steps: Array) -> Decision:
         del env_steps
         look_key, key = jax.random.split(key)
         look, say = (partial(Categorical.sample, key=each) for each in (look_key, key))
         return _decide(network, state, given, _attend(config, look), say)
 
-    def policy(state: PolicyGradientState, given: Input, key: Array) -> Decision:
+    def policy(state: NetworkState, given: Input, key: Array) -> Decision:
         del key
         return _decide(network, state, given, _attend(config, Categorical.mode), Categorical.mode)
 
-    def memory(state: PolicyGradientState, num_envs: int) -> PyTree:
+    def memory(state: NetworkState, num_envs: int) -> PyTree:
         del state
         nothing = jnp.full(num_envs, network.num_words, jnp.int32)
         return jnp.zeros((num_envs, network.hidden_size), jnp.float32), nothing
@@ -99,7 +99,7 @@ Choose = Callable[[Categorical], Array]
 """From logits `[N, K]` to what is chosen, int32 `[N]`."""
 
 
-def _decide(network: CaptionNetwork, state: PolicyGradientState, given: Input, attend: Attend, say: Choose) -> Decision:
+def _decide(network: CaptionNetwork, state: NetworkState, given: Input, attend: Attend, say: Choose) -> Decision:
     """The next word."""
     memory, word = given.memory
     apply: Callable[..., Any] = partial(network.apply, state.params)
@@ -162,7 +162,7 @@ def caption_loss(
 def _loss(
     network: CaptionNetwork,
     config: CaptioningConfig,
-    state: PolicyGradientState,
+    state: NetworkState,
     batch: Sample,
     key: Array,
     params: PyTree,

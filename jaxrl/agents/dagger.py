@@ -20,7 +20,7 @@ from annotated_types import Ge, Interval
 from jaxrl import ops
 from jaxrl.agents.behaviour_cloning import BehaviourCloningHparams, behaviour_cloning
 from jaxrl.agents.optimizers import Optimizer, default_optimizer
-from jaxrl.agents.policy_gradient import PolicyGradientState, Updated
+from jaxrl.agents.policy_gradient import NetworkState, Updated
 from jaxrl.arguments import ArgumentError, check_kind
 from jaxrl.networks.network import Network
 from jaxrl.types import Agent, Array, Decision, Input, Mean, PyTree, Sample
@@ -49,7 +49,7 @@ def beta_at(hparams: DAggerHparams, env_steps: Array) -> Array:
 
 def dagger(
     network: Network, expert: Agent, expert_state: PyTree, optimizer: Optimizer = default_optimizer
-) -> Agent[PolicyGradientState]:
+) -> Agent[NetworkState]:
     """DAgger with any network and any expert.
 
         expert = jaxrl.load("runs/pqn_minatar/20261122-101500")
@@ -76,11 +76,11 @@ def dagger(
     if jax.tree.leaves(jax.eval_shape(lambda state: expert.memory(state, 1), expert_state)):
         raise ArgumentError("expert", "must have no memory", None, got="an agent with one")
 
-    def init(key: Array, hparams: DAggerHparams, observation: PyTree) -> PolicyGradientState:
+    def init(key: Array, hparams: DAggerHparams, observation: PyTree) -> NetworkState:
         check_kind("hparams", hparams, DAggerHparams)
         return cloning.init(key, hparams, observation)
 
-    def act(state: PolicyGradientState, given: Input, key: Array, env_steps: Array) -> Decision:
+    def act(state: NetworkState, given: Input, key: Array, env_steps: Array) -> Decision:
         expert_key, learner_key, beta_key = jax.random.split(inline(key), 3)
         if jax.tree.map(jnp.shape, given.constants) != jax.tree.map(jnp.shape, expert_state):
             rule = "must be the state of the expert, as Trainer.constants are"
@@ -92,9 +92,7 @@ def dagger(
         by_expert = drawn < beta_at(state.hparams, env_steps)
         return Decision(jnp.where(by_expert, label, action), extras=label)
 
-    def update(
-        state: PolicyGradientState, batch: Sample, key: Array, env_steps: Array, constants: PyTree = ()
-    ) -> Updated:
+    def update(state: NetworkState, batch: Sample, key: Array, env_steps: Array, constants: PyTree = ()) -> Updated:
         del constants
         check_kind("batch", batch, Sample, ", as in jaxrl.off_policy")
         labelled = batch.transitions._replace(action=batch.transitions.extras)

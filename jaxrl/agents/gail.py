@@ -24,7 +24,7 @@ from annotated_types import Ge, Interval
 from jaxrl.agents.minibatches import apply_in_chunks, check_rollout, merge_time
 from jaxrl.agents.normalised import add_observations, no_statistics, normalise
 from jaxrl.agents.optimizers import TINY, Optimizer, adam, check_optimizer
-from jaxrl.agents.policy_gradient import PolicyGradientState, gradient_step
+from jaxrl.agents.policy_gradient import NetworkState, gradient_step
 from jaxrl.agents.ppo import PPOHparams
 from jaxrl.agents.wrapping import around
 from jaxrl.arguments import ArgumentError, check_config, check_kind
@@ -75,7 +75,7 @@ class GAILState(NamedTuple, Generic[StateT]):
     """The state of the agent inside, and the discriminator's parameters, optimizer state and hyperparameters."""
 
     agent: StateT
-    discriminator: PolicyGradientState
+    discriminator: NetworkState
 
 
 class GAILConstants(NamedTuple):
@@ -189,7 +189,7 @@ def _init(
     logits = jax.eval_shape(parts.network.apply, params, features)
     if getattr(logits, "shape", None) != (2,):
         raise ArgumentError("network", "must return logits [N], here [2]", logits)
-    discriminator = PolicyGradientState(params, parts.optimizer(hparams, jnp.float32(0)).init(params), hparams)
+    discriminator = NetworkState(params, parts.optimizer(hparams, jnp.float32(0)).init(params), hparams)
     return GAILState(parts.agent.init(agent_key, hparams, example), discriminator)
 
 
@@ -212,12 +212,12 @@ def _update(
 
 def train_discriminator(
     parts: _Parts,
-    state: PolicyGradientState,
+    state: NetworkState,
     batch: Transition,
     constants: GAILConstants,
     key: Array,
     env_steps: Array,
-) -> tuple[PolicyGradientState, Metrics]:
+) -> tuple[NetworkState, Metrics]:
     """The gradient steps on one rollout `[T, N]`.
 
     Their loss is the mean of −log D over pairs of the expert, that of −log(1 − D) over pairs of the policy, and the
@@ -227,7 +227,7 @@ def train_discriminator(
     policy = merge_time(batch._replace(extras=()))
     draw = partial(draw_features, parts, constants.statistics)
 
-    def step(state: PolicyGradientState, key: Array) -> tuple[PolicyGradientState, Metrics]:
+    def step(state: NetworkState, key: Array) -> tuple[NetworkState, Metrics]:
         expert_key, policy_key, mix_key = jax.random.split(key, 3)
         theirs, ours = draw(constants.dataset, expert_key), draw(policy, policy_key)
         between = jax.random.uniform(mix_key, (len(ours), 1))
@@ -276,7 +276,7 @@ def gradient_penalty(parts: _Parts, params: PyTree, features: Array) -> Array:
     return jnp.square(norm - 1).mean()
 
 
-def imitation_rewards(parts: _Parts, state: PolicyGradientState, batch: Transition, statistics: PyTree) -> Array:
+def imitation_rewards(parts: _Parts, state: NetworkState, batch: Transition, statistics: PyTree) -> Array:
     """The rewards of a rollout, `[T, N]`.
 
     With absorbing states, they are minus the absorbing state's reward r. Where an episode terminates, r / (1 − γ) would

@@ -28,7 +28,7 @@ from annotated_types import Ge, Gt, Interval
 from jaxrl import ops
 from jaxrl.agents.alphazero import SearchConfig, run_search, symmetric
 from jaxrl.agents.optimizers import Optimizer, check_optimizer, default_optimizer
-from jaxrl.agents.policy_gradient import PolicyGradientState, Updated, gradient_step, next_values
+from jaxrl.agents.policy_gradient import NetworkState, Updated, gradient_step, next_values
 from jaxrl.agents.recurrent_dqn import n_step_targets
 from jaxrl.arguments import ArgumentError, check_config, check_kind
 from jaxrl.distributions import Distribution, epsilon_greedy
@@ -101,7 +101,7 @@ def muzero(
     two_players: bool = False,
     optimizer: Optimizer = default_optimizer,
     game: BoardGame | None = None,
-) -> Agent[PolicyGradientState]:
+) -> Agent[NetworkState]:
     """MuZero with any model, for environments with discrete actions.
 
     Args:
@@ -128,15 +128,15 @@ def muzero(
     check_optimizer(optimizer)
     sign = -1.0 if two_players else 1.0
 
-    def init(key: Array, hparams: MuZeroHparams, observation: PyTree) -> PolicyGradientState:
+    def init(key: Array, hparams: MuZeroHparams, observation: PyTree) -> NetworkState:
         check_kind("hparams", hparams, MuZeroHparams)
         params = network.init(key, observation)
         _check_atoms(network, config, params, observation)
-        return PolicyGradientState(params, optimizer(hparams, jnp.float32(0)).init(params), hparams)
+        return NetworkState(params, optimizer(hparams, jnp.float32(0)).init(params), hparams)
 
     searched = partial(_search, network, config, sign)
 
-    def act(state: PolicyGradientState, given: Input, key: Array, env_steps: Array) -> Decision:
+    def act(state: NetworkState, given: Input, key: Array, env_steps: Array) -> Decision:
         del env_steps
         search_key, random_key, action_key = jax.random.split(key, 3)
         found = searched(state, given, search_key, 1.0)
@@ -145,10 +145,10 @@ def muzero(
         action = jnp.where(is_random, anything, found.action)
         return Decision(action, extras=(found.policy, found.value, is_random))
 
-    def policy(state: PolicyGradientState, given: Input, key: Array) -> Decision:
+    def policy(state: NetworkState, given: Input, key: Array) -> Decision:
         return Decision(searched(state, given, key, 0.0).action)
 
-    def outputs(state: PolicyGradientState, observations: PyTree) -> Distribution:
+    def outputs(state: NetworkState, observations: PyTree) -> Distribution:
         return network.prediction(state.params, network.representation(state.params, observations))[0]
 
     update, prepare = partial(_update, network, config, sign, optimizer, game), partial(_prepare, network, config)
@@ -189,7 +189,7 @@ def _search(
     network: LearnedModel,
     config: MuZeroConfig,
     sign: float,
-    state: PolicyGradientState,
+    state: NetworkState,
     given: Input,
     key: Array,
     noise: float,
@@ -213,9 +213,7 @@ def _search(
     return run_search(config, key, Root(logits, values, states), model, legal, noise)
 
 
-def _prepare(
-    network: LearnedModel, config: MuZeroConfig, state: PolicyGradientState, transitions: Transition
-) -> PyTree:
+def _prepare(network: LearnedModel, config: MuZeroConfig, state: NetworkState, transitions: Transition) -> PyTree:
     """The policies and values of the searches, and the model's value of what followed, where nobody searched."""
     policies, values, is_random = transitions.extras
 
@@ -287,7 +285,7 @@ def _update(
     sign: float,
     optimizer: Optimizer,
     game: BoardGame | None,
-    state: PolicyGradientState,
+    state: NetworkState,
     batch: Sample,
     key: Array,
     env_steps: Array,

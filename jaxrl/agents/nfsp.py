@@ -27,7 +27,7 @@ from jaxrl.agents.behaviour_cloning import BehaviourCloningHparams, behaviour_cl
 from jaxrl.agents.dqn import DQNHparams, DQNState, dqn
 from jaxrl.agents.game_tables import measure
 from jaxrl.agents.minibatches import check_rollout, merge_time
-from jaxrl.agents.policy_gradient import PolicyGradientState
+from jaxrl.agents.policy_gradient import NetworkState
 from jaxrl.agents.reinforce import first_episode
 from jaxrl.arguments import ArgumentError, check_config, check_kind
 from jaxrl.distributions import Categorical, masked
@@ -102,7 +102,7 @@ class NFSPState(NamedTuple):
     """
 
     response: DQNState
-    average: PolicyGradientState
+    average: NetworkState
     replay: BufferState
     rows: Array
     reservoir: Reservoir
@@ -240,7 +240,7 @@ def _update(
     moves = merge_time((steps.set, steps.action))
     reservoir = offer(state.reservoir, moves, merge_time(steps.counts & batch.extras), offer_key)
 
-    def learn(learners: tuple[DQNState, PolicyGradientState], key: Array) -> tuple[Any, tuple[Metrics, Metrics]]:
+    def learn(learners: tuple[DQNState, NetworkState], key: Array) -> tuple[Any, tuple[Metrics, Metrics]]:
         response, average = learners
         sample_key, response_key, draw_key, average_key = jax.random.split(key, 4)
         _, sample = parts.ring.sample(replay, sample_key, rows, config.batch_size)

@@ -43,7 +43,7 @@ class PolicyGradientHparams:
     """Maximum global norm of the gradients, > 0; larger gradients are scaled down to it."""
 
 
-class PolicyGradientState(NamedTuple):
+class NetworkState(NamedTuple):
     """The network's parameters, the optimizer's state, and the hyperparameters."""
 
     params: PyTree
@@ -51,9 +51,9 @@ class PolicyGradientState(NamedTuple):
     hparams: Any
 
 
-Updated = tuple[PolicyGradientState, Metrics, PyTree]
+Updated = tuple[NetworkState, Metrics, PyTree]
 Update = Callable[..., Updated]
-Loss = Callable[[PolicyGradientState, Sample, Array, PyTree], tuple[Array, dict[str, Array]]]
+Loss = Callable[[NetworkState, Sample, Array, PyTree], tuple[Array, dict[str, Array]]]
 
 
 def policy_gradient_agent(
@@ -62,7 +62,7 @@ def policy_gradient_agent(
     optimizer: Optimizer,
     kind: type = PolicyGradientHparams,
     store_log_probs: bool = False,
-) -> Agent[PolicyGradientState]:
+) -> Agent[NetworkState]:
     """An agent that samples actions from its policy, and takes the most probable ones during evaluation.
 
     Args:
@@ -78,23 +78,23 @@ def policy_gradient_agent(
     check_network(network)
     check_optimizer(optimizer)
 
-    def init(key: Array, hparams: PolicyGradientHparams, observation: PyTree) -> PolicyGradientState:
+    def init(key: Array, hparams: PolicyGradientHparams, observation: PyTree) -> NetworkState:
         check_kind("hparams", hparams, kind)
         params = initial_params(network, key, observation)
         _check_outputs(output_shapes(network, params, observation))
-        return PolicyGradientState(params, optimizer(hparams, jnp.float32(0)).init(params), hparams)
+        return NetworkState(params, optimizer(hparams, jnp.float32(0)).init(params), hparams)
 
-    def act(state: PolicyGradientState, given: Input, key: Array, env_steps: Array) -> Decision:
+    def act(state: NetworkState, given: Input, key: Array, env_steps: Array) -> Decision:
         del env_steps
         distribution = restricted(outputs(state, given.observation), given.legal)
         actions = distribution.sample(inline(key))
         return Decision(actions, extras=distribution.log_prob(actions) if store_log_probs else ())
 
-    def policy(state: PolicyGradientState, given: Input, key: Array) -> Decision:
+    def policy(state: NetworkState, given: Input, key: Array) -> Decision:
         del key
         return Decision(restricted(outputs(state, given.observation), given.legal).mode())
 
-    def outputs(state: PolicyGradientState, observations: PyTree) -> Distribution:
+    def outputs(state: NetworkState, observations: PyTree) -> Distribution:
         return network.apply(state.params, observations)[0]
 
     return Agent(init, act, policy, update, outputs=outputs)
@@ -114,14 +114,14 @@ def default_optimizer(hparams: PolicyGradientHparams, env_steps: Array) -> optax
 
 
 def gradient_step(
-    state: PolicyGradientState,
+    state: NetworkState,
     loss: Callable[[PyTree], tuple[Array, dict[str, Array]]],
     optimizer: optax.GradientTransformation,
-) -> tuple[PolicyGradientState, Metrics]:
+) -> tuple[NetworkState, Metrics]:
     """One optimizer step on a loss of the parameters, `(params) -> (loss, metrics)`, all scalars."""
     grads, metrics = jax.grad(loss, has_aux=True)(state.params)
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-    state = PolicyGradientState(optax.apply_updates(state.params, updates), opt_state, state.hparams)
+    state = NetworkState(optax.apply_updates(state.params, updates), opt_state, state.hparams)
     return state, {name: Mean.of(nan_if_too_large(x, grads)) for name, x in metrics.items()}
 
 
@@ -133,9 +133,7 @@ def update_from_samples(loss: Loss, optimizer: Optimizer) -> Update:
         optimizer: of the parameters.
     """
 
-    def update(
-        state: PolicyGradientState, batch: Sample, key: Array, env_steps: Array, constants: PyTree = ()
-    ) -> Updated:
+    def update(state: NetworkState, batch: Sample, key: Array, env_steps: Array, constants: PyTree = ()) -> Updated:
         del constants
         check_kind("batch", batch, Sample, ", as in jaxrl.offline and jaxrl.off_policy")
         return *gradient_step(state, partial(loss, state, batch, key), optimizer(state.hparams, env_steps)), ()

@@ -26,8 +26,8 @@ from jaxrl.agents.minibatches import (
 )
 from jaxrl.agents.optimizers import TINY, Optimizer
 from jaxrl.agents.policy_gradient import (
+    NetworkState,
     PolicyGradientHparams,
-    PolicyGradientState,
     Updated,
     actor_critic_loss,
     advantages_and_returns,
@@ -58,7 +58,7 @@ class PPOHparams(PolicyGradientHparams):
 
 def ppo(
     network: Network, config: MinibatchConfig | None = None, optimizer: Optimizer = default_optimizer
-) -> Agent[PolicyGradientState]:
+) -> Agent[NetworkState]:
     """Proximal policy optimization with any network.
 
     Args:
@@ -76,9 +76,7 @@ def ppo(
     """
     config = check_config(config or MinibatchConfig(), MinibatchConfig)
 
-    def update(
-        state: PolicyGradientState, batch: Transition, key: Array, env_steps: Array, constants: PyTree = ()
-    ) -> Updated:
+    def update(state: NetworkState, batch: Transition, key: Array, env_steps: Array, constants: PyTree = ()) -> Updated:
         del constants
         check_rollout(batch)
         check_minibatches(batch, config.num_minibatches)
@@ -87,7 +85,7 @@ def ppo(
         targets = advantages_and_returns(network, state.params, batch, hparams.discount, hparams.gae_lambda)
         data = merge_time((batch.observation, batch.legal, batch.action, batch.extras, *targets))
 
-        def step(state: PolicyGradientState, minibatch: PyTree) -> tuple[PolicyGradientState, Metrics]:
+        def step(state: NetworkState, minibatch: PyTree) -> tuple[NetworkState, Metrics]:
             observations, legal, *targets = minibatch
 
             def loss(params: PyTree) -> tuple[Array, dict[str, Array]]:

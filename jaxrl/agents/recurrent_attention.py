@@ -23,7 +23,7 @@ from jaxrl import ops
 from jaxrl.agents.behaviour_cloning import BehaviourCloningHparams
 from jaxrl.agents.minibatches import merge_time
 from jaxrl.agents.optimizers import Optimizer, check_optimizer, default_optimizer
-from jaxrl.agents.policy_gradient import PolicyGradientState, update_from_samples
+from jaxrl.agents.policy_gradient import NetworkState, update_from_samples
 from jaxrl.arguments import check_config, check_kind
 from jaxrl.distributions import Categorical
 from jaxrl.networks.glimpses import Glances, GlimpseNetwork, Looked
@@ -52,7 +52,7 @@ class RecurrentAttentionConfig:
 
 def recurrent_attention(
     network: GlimpseNetwork, config: RecurrentAttentionConfig, optimizer: Optimizer = default_optimizer
-) -> Agent[PolicyGradientState]:
+) -> Agent[NetworkState]:
     """An agent that learns the right actions for images by looking at a few places.
 
     Args:
@@ -72,23 +72,23 @@ def recurrent_attention(
     check_config(config, RecurrentAttentionConfig)
     check_optimizer(optimizer)
 
-    def init(key: Array, hparams: RecurrentAttentionHparams, observation: PyTree) -> PolicyGradientState:
+    def init(key: Array, hparams: RecurrentAttentionHparams, observation: PyTree) -> NetworkState:
         check_kind("hparams", hparams, RecurrentAttentionHparams)
         params = initial_params(network, key, observation)
-        return PolicyGradientState(params, optimizer(hparams, jnp.float32(0)).init(params), hparams)
+        return NetworkState(params, optimizer(hparams, jnp.float32(0)).init(params), hparams)
 
-    def act(state: PolicyGradientState, given: Input, key: Array, env_steps: Array) -> Decision:
+    def act(state: NetworkState, given: Input, key: Array, env_steps: Array) -> Decision:
         del env_steps
         look_key, key = jax.random.split(key)
         looked = look(network, config, state, state.params, given.observation, look_key)
         return Decision(Categorical(looked.logits[-1]).sample(key), extras=_glances(looked))
 
-    def policy(state: PolicyGradientState, given: Input, key: Array) -> Decision:
+    def policy(state: NetworkState, given: Input, key: Array) -> Decision:
         still = state._replace(hparams=dataclasses.replace(state.hparams, place_deviation=jnp.float32(0)))
         looked = look(network, config, still, state.params, given.observation, key)
         return Decision(Categorical(looked.logits[-1]).mode(), extras=_glances(looked))
 
-    def loss(state: PolicyGradientState, batch: Sample, key: Array, params: PyTree) -> tuple[Array, dict[str, Array]]:
+    def loss(state: NetworkState, batch: Sample, key: Array, params: PyTree) -> tuple[Array, dict[str, Array]]:
         return attention_loss(network, config, state, params, merge_time(batch.transitions), key)
 
     return Agent(init, act, policy, update_from_samples(loss, optimizer))
@@ -101,7 +101,7 @@ def _glances(looked: Looked) -> Glances:
 def look(
     network: GlimpseNetwork,
     config: RecurrentAttentionConfig,
-    state: PolicyGradientState,
+    state: NetworkState,
     params: PyTree,
     observations: Array,
     key: Array,
@@ -119,7 +119,7 @@ def look(
 def attention_loss(
     network: GlimpseNetwork,
     config: RecurrentAttentionConfig,
-    state: PolicyGradientState,
+    state: NetworkState,
     params: PyTree,
     steps: Any,
     key: Array,

@@ -22,7 +22,7 @@ from jaxrl.agents.minibatches import (
 )
 from jaxrl.agents.optimizers import Optimizer, check_optimizer
 from jaxrl.agents.policy_gradient import (
-    PolicyGradientState,
+    NetworkState,
     Updated,
     default_optimizer,
     generalized_advantages,
@@ -55,7 +55,7 @@ class SequenceConfig(MinibatchConfig):
 
 def recurrent_ppo(
     network: RecurrentNetwork, config: SequenceConfig | None = None, optimizer: Optimizer = default_optimizer
-) -> Agent[PolicyGradientState]:
+) -> Agent[NetworkState]:
     """Proximal policy optimization with any recurrent network.
 
     Args:
@@ -75,26 +75,24 @@ def recurrent_ppo(
     config = check_config(config or SequenceConfig(), SequenceConfig)
     check_optimizer(optimizer)
 
-    def init(key: Array, hparams: PPOHparams, observation: PyTree) -> PolicyGradientState:
+    def init(key: Array, hparams: PPOHparams, observation: PyTree) -> NetworkState:
         check_kind("hparams", hparams, PPOHparams)
         params = initial_recurrent_params(network, key, observation)
-        return PolicyGradientState(params, optimizer(hparams, jnp.float32(0)).init(params), hparams)
+        return NetworkState(params, optimizer(hparams, jnp.float32(0)).init(params), hparams)
 
-    def act(state: PolicyGradientState, given: Input, key: Array, env_steps: Array) -> Decision:
+    def act(state: NetworkState, given: Input, key: Array, env_steps: Array) -> Decision:
         del env_steps
         (distribution, _), memory = one_step(network, state.params, given.memory, given.observation)
         distribution = restricted(distribution, given.legal)
         actions = distribution.sample(inline(key))
         return Decision(actions, memory, extras=(distribution.log_prob(actions), given.memory))
 
-    def policy(state: PolicyGradientState, given: Input, key: Array) -> Decision:
+    def policy(state: NetworkState, given: Input, key: Array) -> Decision:
         del key
         (distribution, _), memory = one_step(network, state.params, given.memory, given.observation)
         return Decision(restricted(distribution, given.legal).mode(), memory)
 
-    def update(
-        state: PolicyGradientState, batch: Transition, key: Array, env_steps: Array, constants: PyTree = ()
-    ) -> Updated:
+    def update(state: NetworkState, batch: Transition, key: Array, env_steps: Array, constants: PyTree = ()) -> Updated:
         del constants
         check_rollout(batch)
         check_minibatches(batch, config.num_minibatches)
@@ -114,10 +112,10 @@ def _learn(
     network: RecurrentNetwork,
     config: SequenceConfig,
     optimizer: optax.GradientTransformation,
-    state: PolicyGradientState,
+    state: NetworkState,
     batch: Transition,
     key: Array,
-) -> tuple[PolicyGradientState, Metrics]:
+) -> tuple[NetworkState, Metrics]:
     """All gradient steps on one rollout."""
     hparams, length = state.hparams, config.sequence_length
     if len(batch.reward) % length:
@@ -130,7 +128,7 @@ def _learn(
     targets = (batch.legal, batch.action, log_probs, advantages, returns)
     data = sequences((memory, batch.observation, starts, *targets), length)
 
-    def step(state: PolicyGradientState, minibatch: PyTree) -> tuple[PolicyGradientState, Metrics]:
+    def step(state: NetworkState, minibatch: PyTree) -> tuple[NetworkState, Metrics]:
         memory, observations, starts, legal, *targets = jax.tree.map(lambda x: x.swapaxes(0, 1), minibatch)
         first = jax.tree.map(lambda x: x[0], memory)
         starts = starts.at[0].set(False)  # the stored memory knows

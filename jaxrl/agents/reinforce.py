@@ -26,8 +26,8 @@ from jaxrl import ops
 from jaxrl.agents.minibatches import check_rollout, merge_time
 from jaxrl.agents.optimizers import Optimizer
 from jaxrl.agents.policy_gradient import (
+    NetworkState,
     PolicyGradientHparams,
-    PolicyGradientState,
     Updated,
     default_optimizer,
     gradient_step,
@@ -55,7 +55,7 @@ class ReinforceConfig:
 
 def reinforce(
     network: Network, config: ReinforceConfig | None = None, optimizer: Optimizer = default_optimizer
-) -> Agent[PolicyGradientState]:
+) -> Agent[NetworkState]:
     """REINFORCE with any network.
 
     It learns from the first episode of each environment in a rollout, which must begin with it (see
@@ -76,9 +76,7 @@ def reinforce(
     """
     config = check_config(config or ReinforceConfig(), ReinforceConfig)
 
-    def update(
-        state: PolicyGradientState, batch: Transition, key: Array, env_steps: Array, constants: PyTree = ()
-    ) -> Updated:
+    def update(state: NetworkState, batch: Transition, key: Array, env_steps: Array, constants: PyTree = ()) -> Updated:
         del key, constants
         check_rollout(batch)
 

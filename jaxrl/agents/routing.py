@@ -24,7 +24,7 @@ from jaxrl import ops
 from jaxrl.agents.behaviour_cloning import BehaviourCloningHparams
 from jaxrl.agents.minibatches import merge_time
 from jaxrl.agents.optimizers import Optimizer, check_optimizer, default_optimizer
-from jaxrl.agents.policy_gradient import PolicyGradientState, update_from_samples
+from jaxrl.agents.policy_gradient import NetworkState, update_from_samples
 from jaxrl.arguments import ArgumentError, check_config, check_kind
 from jaxrl.distributions import Categorical
 from jaxrl.networks.network import Network, check_network, initial_params, output_shapes
@@ -56,7 +56,7 @@ class RoutingConfig:
 
 def routing(
     router: Network, expert: Network, config: RoutingConfig, optimizer: Optimizer = default_optimizer
-) -> Agent[PolicyGradientState]:
+) -> Agent[NetworkState]:
     """An agent that learns the right actions for observations, by experts among which it routes.
 
     Args:
@@ -78,7 +78,7 @@ def routing(
     check_config(config, RoutingConfig)
     check_optimizer(optimizer)
 
-    def init(key: Array, hparams: RoutingHparams, observation: PyTree) -> PolicyGradientState:
+    def init(key: Array, hparams: RoutingHparams, observation: PyTree) -> NetworkState:
         check_kind("hparams", hparams, RoutingHparams)
         router_key, *keys = jax.random.split(key, 1 + config.num_experts)
         experts = jax.vmap(partial(initial_params, expert), (0, None))(jnp.stack(keys), observation)
@@ -86,22 +86,22 @@ def routing(
         number = output_shapes(router, params["router"], observation).logits.shape[-1]
         if number != config.num_experts:
             raise ArgumentError("router", f"must give {config.num_experts} values, one for each expert", str(number))
-        return PolicyGradientState(params, optimizer(hparams, jnp.float32(0)).init(params), hparams)
+        return NetworkState(params, optimizer(hparams, jnp.float32(0)).init(params), hparams)
 
-    def act(state: PolicyGradientState, given: Input, key: Array, env_steps: Array) -> Decision:
+    def act(state: NetworkState, given: Input, key: Array, env_steps: Array) -> Decision:
         del env_steps
         router_key, key = jax.random.split(inline(key))
         chosen = router.apply(state.params["router"], given.observation).sample(router_key)
         logits = log_probs(router, expert, config, state.params, given.observation, chosen)
         return Decision(Categorical(logits).sample(key), extras=chosen)
 
-    def policy(state: PolicyGradientState, given: Input, key: Array) -> Decision:
+    def policy(state: NetworkState, given: Input, key: Array) -> Decision:
         del key
         chosen = router.apply(state.params["router"], given.observation).mode()
         logits = log_probs(router, expert, config, state.params, given.observation, chosen)
         return Decision(Categorical(logits).mode(), extras=chosen)
 
-    def loss(state: PolicyGradientState, batch: Sample, key: Array, params: PyTree) -> tuple[Array, dict[str, Array]]:
+    def loss(state: NetworkState, batch: Sample, key: Array, params: PyTree) -> tuple[Array, dict[str, Array]]:
         steps, sample = merge_time(batch.transitions), partial(Categorical.sample, key=inline(key))
         return expected_loss(router, expert, config, state.hparams, params, steps, sample)
 

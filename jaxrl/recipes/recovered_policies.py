@@ -13,7 +13,7 @@ import numpy as np
 
 from jaxrl import inverse, planning
 from jaxrl.agents import QLearningHparams, q_learning
-from jaxrl.agents.policy_gradient import PolicyGradientState
+from jaxrl.agents.policy_gradient import NetworkState
 from jaxrl.envs.grid_world import GridWorld, GridWorldParams
 from jaxrl.plots.picture_errors import errors_as_notes
 from jaxrl.plots.recovered_reward import Column, draw_recovered
@@ -27,7 +27,7 @@ REWARDS, PICTURE = "rewards.npz", "rewards.png"
 
 
 def report(
-    agent: Agent, env: GridWorld, env_params: GridWorldParams, agent_states: PolicyGradientState, directory: Path
+    agent: Agent, env: GridWorld, env_params: GridWorldParams, agent_states: NetworkState, directory: Path
 ) -> dict[str, Any]:
     """How much less than the best policy those earn that are planned and learned on the recovered rewards.
 

@@ -13,7 +13,7 @@ from flax import linen as nn
 
 from jaxrl.agents import A2CHparams, MinibatchConfig, PPOHparams, a2c, ppo
 from jaxrl.agents.minibatches import shuffle
-from jaxrl.agents.policy_gradient import PolicyGradientState, advantages_and_returns, default_optimizer, gradient_step
+from jaxrl.agents.policy_gradient import NetworkState, advantages_and_returns, default_optimizer, gradient_step
 from jaxrl.agents.ppo import clipped_values
 from jaxrl.arguments import ArgumentError
 from jaxrl.distributions import Categorical
@@ -220,7 +220,7 @@ def test_minibatches_that_do_not_divide_are_refused() -> None:
 def test_a_gradient_too_large_for_its_clip_shows(steepness: float) -> None:
     params, hparams = jnp.zeros(2), A2CHparams()
     optimizer = default_optimizer(hparams, jnp.float32(0))
-    state = PolicyGradientState(params, optimizer.init(params), hparams)
+    state = NetworkState(params, optimizer.init(params), hparams)
     _, metrics = gradient_step(state, lambda x: ((steepness * x).sum(), {"loss": jnp.float32(1)}), optimizer)
     assert np.isnan(metrics["loss"].sum) == (steepness > 1e19)
 

@@ -15,7 +15,7 @@ import pytest
 
 from jaxrl import load, load_dataset, make
 from jaxrl.agents.alphago import AlphaGoState
-from jaxrl.agents.policy_gradient import PolicyGradientState
+from jaxrl.agents.policy_gradient import NetworkState
 from jaxrl.arguments import ArgumentError
 from jaxrl.cli.command import main
 from jaxrl.distributions import Categorical
@@ -149,7 +149,7 @@ def test_the_improved_policy_meets_the_cloned_one(monkeypatch) -> None:
     monkeypatch.setattr(alphago_family, "report", lambda *_: {"mistakes": 3})
     env, params = make("game:tic_tac_toe", rows=1, columns=3, length=2)
     prior, policy = 50.0 * jnp.array([[2, 1, 0], [1, 2, 0]])
-    learner = PolicyGradientState({"policy": policy, "value": prior}, (), ())
+    learner = NetworkState({"policy": policy, "value": prior}, (), ())
     states = jax.tree.map(lambda x: jnp.stack([x, x]), AlphaGoState(learner, prior, (), (), jnp.int32(0)))
 
     def outputs(state, x):
