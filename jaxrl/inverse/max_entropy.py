@@ -28,7 +28,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxrl.arguments import ArgumentError
+from jaxrl.arguments import ArgumentError, check_count
 from jaxrl.inverse.soft_planning import soft_value_iteration
 from jaxrl.types import MDP, Array, PyTree
 
@@ -98,8 +98,7 @@ def max_entropy(
         ArgumentError: a shape does not fit, a number is below 1, or the occupancy is not finite or counts nothing.
     """
     check_expert(mdp, expert)
-    if num_steps < 1:
-        raise ArgumentError("num_steps", "must be >= 1", num_steps)
+    check_count("num_steps", num_steps)
     optimizer = optax.adam(0.1) if optimizer is None else optimizer
 
     def table(params: PyTree) -> Array:

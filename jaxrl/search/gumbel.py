@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrl.arguments import ArgumentError
+from jaxrl.arguments import ArgumentError, check_count
 from jaxrl.search.tree import Model, Root, Searched, Statistics, check_legal, search
 from jaxrl.types import Array
 
@@ -40,7 +40,7 @@ def gumbel_search(
     Raises:
         ArgumentError: too few simulations, or a mask of another shape than the logits.
     """
-    if num_simulations < 2:
+    if check_count("num_simulations", num_simulations) < 2:
         raise ArgumentError("num_simulations", "must be at least 2", num_simulations)
     check_legal(legal, root)
     logits = jnp.where(legal, root.logits, jnp.finfo(root.logits.dtype).min)

@@ -11,7 +11,7 @@ The visits of the root's actions are the policy to learn.
 import jax
 import jax.numpy as jnp
 
-from jaxrl.arguments import ArgumentError
+from jaxrl.arguments import check_count
 from jaxrl.search.tree import Model, Root, Searched, Statistics, check_legal, search
 from jaxrl.types import Array
 
@@ -41,8 +41,7 @@ def puct_search(
     Raises:
         ArgumentError: no simulations, or a mask of another shape than the logits.
     """
-    if num_simulations < 1:
-        raise ArgumentError("num_simulations", "must be at least 1", num_simulations)
+    check_count("num_simulations", num_simulations)
     check_legal(legal, root)
     noise_key, action_key = jax.random.split(key)
     logits = jnp.where(legal, root.logits, -jnp.inf)

@@ -241,7 +241,8 @@ BAD = [
     ({"expert": -np.ones((4, 4))}, "expert must be finite and >= 0, got other numbers"),
     ({"expert": np.zeros((4, 4))}, "expert must count at least one action, got none"),
     ({"reward": lambda x: x[:, :2]}, r"reward must return \[S, A\] or \[S, 1\], got \(4, 2\)"),
-    ({"num_steps": 0}, "num_steps must be >= 1, got 0"),
+    ({"num_steps": 0}, "num_steps must be a whole number >= 1, got 0"),
+    ({"num_steps": 2.5}, "num_steps must be a whole number >= 1, got 2.5"),
     ({"horizon": 0}, "horizon must be a whole number >= 1, got 0"),
 ]
 

@@ -179,7 +179,7 @@ def test_too_few_simulations_are_refused() -> None:
     root, legal = one_root(1, [True] * 4)
     with pytest.raises(ArgumentError, match=r"^num_simulations must be at least 2, got 1$"):
         gumbel_search(jax.random.key(0), root, nothing_happens, legal, 1)
-    with pytest.raises(ArgumentError, match=r"^num_simulations must be at least 1, got 0$"):
+    with pytest.raises(ArgumentError, match=r"^num_simulations must be a whole number >= 1, got 0$"):
         puct_search(jax.random.key(0), root, nothing_happens, legal, 0)
 
 
