@@ -23,7 +23,7 @@ from jaxrl.agents.dynamics import Dynamics, DynamicsConfig, DynamicsHparams, Dyn
 from jaxrl.agents.wrapping import around
 from jaxrl.arguments import ArgumentError, check_config, check_kind
 from jaxrl.types import Agent, Array, Box, Discrete, Hparams, Input, Metrics, PyTree, Sample, StateT, Transition
-from jaxrl.xla.threefry import inline
+from jaxrl.xla.threefry import drawn_once
 
 
 @jax.tree_util.register_dataclass
@@ -83,7 +83,7 @@ def dyna(
         return DynaState(inner, model.init(model_key, hparams, observation), hparams)
 
     def act(state: DynaState, given: Input, key: Array, env_steps: Array) -> Any:
-        act_key, weights_key = jax.random.split(inline(key))
+        act_key, weights_key = jax.random.split(drawn_once(key))
         decision = agent.act(state.agent, given, act_key, env_steps)
         weights = model.weigh(weights_key, len(decision.action))
         return decision._replace(extras=(weights, decision.extras))
@@ -109,7 +109,7 @@ def _update(
     constants: PyTree = (),
 ) -> tuple[DynaState, Metrics, PyTree]:
     check_kind("batch", batch, Sample, ", from a replay, as in jaxrl.off_policy")
-    imagine_key, update_key = jax.random.split(inline(key))
+    imagine_key, update_key = jax.random.split(drawn_once(key))
     if batch.transitions.legal is not None:
         raise ArgumentError(
             "env", "must allow all actions in every state, since the model predicts no others", got="one that does not"

@@ -18,7 +18,7 @@ from jaxrl.agents.dynamics import Dynamics, DynamicsConfig, DynamicsHparams, Dyn
 from jaxrl.arguments import check_config, check_kind
 from jaxrl.planning import CEMConfig, cem, middle, shift
 from jaxrl.types import Agent, Array, Box, Decision, Input, Metrics, PyTree, Sample
-from jaxrl.xla.threefry import inline
+from jaxrl.xla.threefry import drawn_once
 
 
 @jax.tree_util.register_dataclass
@@ -86,7 +86,7 @@ def pets(observation: PyTree, action_space: Box, config: PETSConfig) -> Agent[PE
         return Decision(actions[:, 0], jax.vmap(shift)(actions))
 
     def act(state: PETSState, given: Input, key: Array, env_steps: Array) -> Decision:
-        plan_key, random_key, weights_key = jax.random.split(inline(key), 3)
+        plan_key, random_key, weights_key = jax.random.split(drawn_once(key), 3)
         # Only one of the two is computed, but in a population on an accelerator, whose agents may differ, both.
         decision = jax.lax.cond(
             env_steps < state.hparams.random_steps,

@@ -32,7 +32,7 @@ from jaxrl.networks.network import Network, check_network, initial_params, outpu
 from jaxrl.ops import linear_decay, weighted_mean
 from jaxrl.ops.bootstrapping import discounted
 from jaxrl.types import Agent, Array, Box, Decision, Input, Mean, Metrics, PyTree, Sample
-from jaxrl.xla.threefry import inline
+from jaxrl.xla.threefry import drawn_once
 
 
 @jax.tree_util.register_dataclass
@@ -124,7 +124,7 @@ def sac(
         return actor.apply(state.params.actor, observations)
 
     def act(state: SACState, given: Input, key: Array, env_steps: Array) -> Decision:
-        policy_key, random_key = jax.random.split(inline(key))
+        policy_key, random_key = jax.random.split(drawn_once(key))
         actions = outputs(state, given.observation).sample(policy_key)
         return Decision(explore(random_key, actions, action_space, env_steps < state.hparams.random_steps))
 
@@ -152,7 +152,7 @@ def _update(
 ) -> tuple[SACState, Metrics, Array]:
     del constants
     check_kind("batch", batch, Sample, ", from a replay, as in jaxrl.off_policy")
-    target_key, actor_key = jax.random.split(inline(key))
+    target_key, actor_key = jax.random.split(drawn_once(key))
     targets, first = soft_targets(parts, state, batch, target_key)
 
     def loss(params: SACParams) -> tuple[Array, tuple[Array, Metrics]]:

@@ -30,7 +30,7 @@ from jaxrl.networks.network import Network, check_network, initial_params, outpu
 from jaxrl.ops import weighted_mean
 from jaxrl.ops.bootstrapping import discounted
 from jaxrl.types import Agent, Array, Box, Decision, Input, Mean, Metrics, PyTree, Sample
-from jaxrl.xla.threefry import inline
+from jaxrl.xla.threefry import drawn_once
 
 
 @jax.tree_util.register_dataclass
@@ -111,7 +111,7 @@ def td3(
     parts = _Parts(actor, critic, action_space, optimizer)
 
     def act(state: TD3State, given: Input, key: Array, env_steps: Array) -> Decision:
-        noise_key, random_key = jax.random.split(inline(key))
+        noise_key, random_key = jax.random.split(drawn_once(key))
         actions = actor.apply(state.params.actor, given.observation)
         noise = state.hparams.exploration_noise * jax.random.normal(noise_key, actions.shape, jnp.float32)
         actions = with_noise(actions, noise, action_space)
@@ -182,7 +182,7 @@ def smoothed_targets(parts: _Parts, state: TD3State, batch: Sample, key: Array) 
     hparams, target = state.hparams, state.target_params
     first, reward, discount_t, last = scaled_n_step(batch, hparams)
     actions = parts.actor.apply(target.actor, last.next_observation)
-    noise = hparams.target_noise * jax.random.normal(inline(key), actions.shape, jnp.float32)
+    noise = hparams.target_noise * jax.random.normal(drawn_once(key), actions.shape, jnp.float32)
     noise = jnp.clip(noise, -hparams.target_noise_clip, hparams.target_noise_clip)
     actions = with_noise(actions, noise, parts.action_space)
     q = critic_values(parts.critic, target.critics, last.next_observation, actions).min(0)
