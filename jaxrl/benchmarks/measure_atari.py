@@ -33,7 +33,7 @@ turns. N games step at once.
 
 - Random actions: ale-py steps with its own vectorised environment, which runs a thread on each core. Frames, stacks and
   rules are the same, but for what ale-py does where a game ends: its next step shows the new game.
-- DQN: what it reaches without the emulators' work, which tells how much of that is hidden behind its own. All else is
+- DQN: what it reaches without the emulators' work, which shows how much of that is hidden behind its own. All else is
   as in `dqn_atari`."""
 
 
