@@ -26,8 +26,8 @@ WARMUP_STEPS = 1000
 """Fewer than the experiment's, which are not measured."""
 TEXT = """# Speed of Atari games
 
-Agent steps/s, each of {frame_skip} frames: medians of {repeats} runs, with their range. The two programs of a line take
-turns. N games step at once.
+Agent steps/s, each of 4 frames: medians of {repeats} runs, with their range. The two programs of a line take turns.
+N games step at once.
 
 {table}
 
@@ -145,8 +145,8 @@ def tabulate(rows: Rows) -> pl.DataFrame:
     return pl.DataFrame([line(row) for row in rows], columns, orient="row")
 
 
-def describe(rows: Rows, frame_skip: int = 4) -> str:
+def describe(rows: Rows) -> str:
     """What was measured, and the table, in Markdown."""
     table = tabulate(rows)
     shown = markdown_table(table, right=["N", "steps/s", "its steps/s", "ratio"])
-    return TEXT.format(repeats=len(rows[0]["seconds"]), frame_skip=frame_skip, table=shown)
+    return TEXT.format(repeats=len(rows[0]["seconds"]), table=shown)
