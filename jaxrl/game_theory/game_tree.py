@@ -1,5 +1,8 @@
 """From the rules of a game to its arrays."""
 
+import itertools
+import math
+from numbers import Integral, Real
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -41,8 +44,9 @@ def build(name: str, rules: Rules) -> Game:
         rules: what happens after each history.
 
     Raises:
-        ArgumentError: nobody decides anything, a player forgets what it knew or did, its actions differ within an
-            information set, the probabilities of chance do not add up to 1, or there are more than a million positions.
+        ArgumentError: the rules return something else than a `Turn`, a `Chance` or an `End`, or one that cannot be
+            played; nobody decides anything, a player forgets what it knew or did, its actions differ within an
+            information set, or there are more than a million positions.
     """
     positions, sets, in_set = _explore(rules)
     if not sets:
@@ -74,6 +78,7 @@ def _explore(rules: Rules) -> tuple[list[_Position], list[_Set], list[int]]:
     waiting: list[tuple[History, float, tuple, int]] = [((), 1.0, (EMPTY, EMPTY), 0)]
     for history, chance, sequences, parent in waiting:
         event, here = rules(history), len(positions)
+        _check_event(event, history)
         positions.append(_Position(event, chance, sequences, parent, history[-1] if history else 0))
         if here >= MOST:
             raise ArgumentError("rules", f"must have at most {MOST:,} positions", got="more")
@@ -92,11 +97,36 @@ def _explore(rules: Rules) -> tuple[list[_Position], list[_Set], list[int]]:
                 after = tuple((number, action) if i == event.player else x for i, x in enumerate(sequences))
                 waiting.append(((*history, action), chance, after, here))
         elif isinstance(event, Chance):
-            if abs(sum(event.probabilities) - 1) > 1e-9 or min(event.probabilities) < 0:
-                raise ArgumentError("rules", "must have probabilities that add up to 1", got=str(event.probabilities))
             for outcome, probability in zip(event.outcomes, event.probabilities, strict=True):
                 waiting.append(((*history, outcome), chance * probability, sequences, here))
     return positions, sets, in_set
+
+
+def _check_event(event: Any, history: History) -> None:
+    """Raises an `ArgumentError` if the rules return what nobody can play."""
+    if isinstance(event, Turn):
+        moves = event.actions
+        numbers = isinstance(moves, tuple) and bool(moves) and all(isinstance(x, Integral) for x in moves)
+        increasing = numbers and moves[0] >= 0 and all(x < y for x, y in itertools.pairwise(moves))
+        checks = {
+            "must have players 0 and 1": event.player in (0, 1),
+            "must say what a player knows in a string": isinstance(event.information, str),
+            "must have a tuple of actions, numbers from 0 in increasing order": increasing,
+        }
+    elif isinstance(event, Chance):
+        chances = event.probabilities
+        checks = {
+            "must have as many probabilities as outcomes": len(chances) == len(event.outcomes),
+            "must have probabilities that add up to 1": all(x >= 0 for x in chances) and abs(sum(chances) - 1) <= 1e-9,
+        }
+    elif isinstance(event, End):
+        finite = isinstance(event.utility, Real) and math.isfinite(event.utility)
+        checks = {"must end with one finite number, what the first player wins": finite}
+    else:
+        checks = {"must return a Turn, a Chance or an End": False}
+    for rule, holds in checks.items():
+        if not holds:
+            raise ArgumentError("rules", rule, got=f"{event!r} after {list(history)}")
 
 
 def _padded(rows: list[list], fill: float, dtype: type) -> np.ndarray:

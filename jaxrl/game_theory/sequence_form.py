@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrl.arguments import ArgumentError
+from jaxrl.arguments import ArgumentError, check_kind
 from jaxrl.types import Array
 
 
@@ -119,15 +119,19 @@ def normalised(game: Game, weights: Array) -> Array:
 
 
 def check_policy(game: Game, policy: Array) -> None:
-    """Checks a policy on the host.
+    """Checks a policy: its shape, and unless it is traced, its numbers.
 
     Raises:
         ArgumentError: it has another shape, an illegal action, a negative probability, or probabilities that do not add
-            up to 1.
+            up to 1; or the game is none.
     """
+    check_kind("game", game, Game, ", as from jaxrl.game_theory.make_game")
+    if np.shape(policy) != np.shape(game.legal):
+        shape = list(np.shape(game.legal))
+        raise ArgumentError("policy", f"must be of shape {shape}", got=f"shape {list(np.shape(policy))}")
+    if isinstance(policy, jax.core.Tracer) or isinstance(game.legal, jax.core.Tracer):
+        return
     table, legal = np.asarray(policy), np.asarray(game.legal)
-    if table.shape != legal.shape:
-        raise ArgumentError("policy", f"must be of shape {list(legal.shape)}", got=f"shape {list(table.shape)}")
     wrong = (
         ("must not choose an illegal action", ((table != 0) & ~legal).any(-1)),
         ("must have probabilities >= 0", ~(table >= 0).all(-1)),
@@ -212,7 +216,12 @@ def visits(game: Game, policy: Array) -> Array:
 
 
 def value(game: Game, policy: Array) -> Array:
-    """What the first player expects to win, scalar."""
+    """What the first player expects to win, scalar.
+
+    Raises:
+        ArgumentError: as from `check_policy`.
+    """
+    check_policy(game, policy)
     return sequence_values(game, plan(game, policy, 1), 0, policy)[1]
 
 
@@ -234,7 +243,11 @@ def best_response(game: Game, policy: Array) -> tuple[Array, Array]:
 
     Returns:
         Both as one policy `[I, A]`, which takes the first of equally good actions, and what each wins, `[2]`.
+
+    Raises:
+        ArgumentError: as from `check_policy`.
     """
+    check_policy(game, policy)
     found = [sequence_values(game, plan(game, policy, 1 - i), i, None) for i in (0, 1)]
     q = jnp.where(game.legal, jnp.concatenate([x for x, _ in found]), -jnp.inf)
     return jax.nn.one_hot(q.argmax(-1), q.shape[-1], dtype=policy.dtype), jnp.stack([x for _, x in found])
@@ -244,7 +257,11 @@ def nash_conv(game: Game, policy: Array) -> Array:
     """What both players together can gain by a best response, scalar: 0 if and only if the policy is an equilibrium.
 
     It is twice the exploitability of Lanctot et al., which is its mean over the two players.
+
+    Raises:
+        ArgumentError: as from `check_policy`.
     """
+    check_policy(game, policy)
     return sum(sequence_values(game, plan(game, policy, 1 - i), i, None)[1] for i in (0, 1))  # type: ignore[return-value]
 
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxrl.arguments import ArgumentError, check_kind
+from jaxrl.arguments import ArgumentError, check_count, check_kind
 from jaxrl.game_theory.sequence_form import Game, nash_conv
 from jaxrl.types import Array, PyTree
 
@@ -80,11 +80,12 @@ def solve(solver: Solver, game: Game, iterations: int, every: int | None = None,
         hparams: hyperparameters; by default, `solver.hparams`.
 
     Raises:
-        ArgumentError: the iterations are no multiple of `every`, or an argument is of the wrong kind.
+        ArgumentError: a number is below 1, the iterations are no multiple of `every`, or an argument is of the wrong kind.
     """
     check_kind("solver", solver, Solver)
     check_kind("game", game, Game, ", as from jaxrl.game_theory.make_game")
-    every = iterations if every is None else every
-    if iterations < 1 or every < 1 or iterations % every:
+    check_count("iterations", iterations)
+    every = iterations if every is None else check_count("every", every)
+    if iterations % every:
         raise ArgumentError("every", f"must divide the {iterations} iterations", every)
     return _solve(solver, game, iterations, every, solver.hparams if hparams is None else hparams)

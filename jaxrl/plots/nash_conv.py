@@ -46,8 +46,9 @@ def draw_nash_conv(metrics: Path, title: str, picture: Path) -> None:
         values = np.maximum(values, 1e-9)
         if len(values) > 1:
             axes.plot(steps, values.T, color=colour, linewidth=0.6, alpha=0.3)
-        dashed = "--" if name == "nash_conv_network" else "-" if values.shape[1] > 1 else "o"  # one row is a point
-        axes.plot(steps, np.exp(np.log(values).mean(0)), dashed, color=colour, label=label)
+        line = "--" if name == "nash_conv_network" else "-"
+        shown = line if values.shape[1] > 1 else "o"  # one row is a point
+        axes.plot(steps, np.exp(np.log(values).mean(0)), shown, color=colour, label=label)
     axes.set(xscale="log", yscale="log")
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter("{x:g}")

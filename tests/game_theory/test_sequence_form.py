@@ -197,8 +197,15 @@ def test_a_policy_is_checked() -> None:
         game_theory.check_policy(game, policy * 0.9)
     with pytest.raises(ArgumentError, match="policy must have probabilities >= 0"):
         game_theory.check_policy(game, np.where(game.legal, np.nan, 0))
+    for check in (game_theory.check_policy, game_theory.nash_conv, game_theory.value, game_theory.best_response):
+        with pytest.raises(ArgumentError, match=r"policy must be of shape \[936, 3\]"):
+            check(game, policy[:5])
+        with pytest.raises(ArgumentError, match="policy must have probabilities that add up to 1"):
+            check(game, policy * 2)
+        with pytest.raises(ArgumentError, match="game must be of the kind Game"):
+            check(policy, game)
     with pytest.raises(ArgumentError, match=r"policy must be of shape \[936, 3\]"):
-        game_theory.check_policy(game, policy[:5])
+        jax.jit(game_theory.nash_conv)(game, policy[:5])  # where numbers are unknown, shapes are not
 
 
 def forgetful(history: History) -> Turn | Chance | End:
@@ -209,6 +216,30 @@ def forgetful(history: History) -> Turn | Chance | End:
 
 def lopsided(history: History) -> Turn | Chance | End:
     return End(0.0) if history else Chance((0, 1), (0.5, 0.4))
+
+
+@pytest.mark.parametrize(
+    ("event", "rule"),
+    [
+        (Turn(0, "a", ("heads", "tails")), "a tuple of actions, numbers from 0 in increasing order"),  # type: ignore[arg-type]
+        (Turn(0, "a", (1, 0)), "a tuple of actions, numbers from 0 in increasing order"),
+        (Turn(0, "a", (0, 0)), "a tuple of actions, numbers from 0 in increasing order"),
+        (Turn(0, "a", (-1, 0)), "a tuple of actions, numbers from 0 in increasing order"),
+        (Turn(0, "a", ()), "a tuple of actions, numbers from 0 in increasing order"),
+        (Turn(2, "a", (0, 1)), "players 0 and 1"),
+        (Turn(0, ["a"], (0, 1)), "say what a player knows in a string"),  # type: ignore[arg-type]
+        (Chance((0, 1), (1.0,)), "as many probabilities as outcomes"),
+        (Chance((), ()), "probabilities that add up to 1"),
+        (Chance((0, 1), (1.5, -0.5)), "probabilities that add up to 1"),
+        (End(float("nan")), "end with one finite number"),
+        (End((1.0, -1.0)), "end with one finite number"),  # type: ignore[arg-type]
+        (1.0, "return a Turn, a Chance or an End"),
+    ],
+)
+def test_rules_that_nobody_can_play(event, rule: str) -> None:
+    after = {(): Turn(0, "first", (0, 1)), (0,): End(1.0), (1,): event}
+    with pytest.raises(ArgumentError, match=rf"rules must .*{rule}.* after \[1\]"):
+        game_theory.build("a game", after.__getitem__)
 
 
 def test_rules_and_names_are_checked() -> None:
