@@ -158,8 +158,7 @@ def _find_factory(env_id: str, rules: str | None) -> Callable[..., Any]:
         from gymnax import registration  # here, because it takes seconds and jaxrl's own environments do not need it
 
         if env_id not in registration.registered_envs:
-            known = dict.fromkeys([*NAMES, *registration.registered_envs])  # some games are in both
-            raise ArgumentError("env_id", f"must be a known name ({suggest(env_id, known)})", env_id)
+            raise ArgumentError("env_id", f"must be a known name ({_suggest(env_id, registration)})", env_id)
         return registration._registry[env_id]
     try:
         factory = getattr(importlib.import_module(prefix), rest)
@@ -169,6 +168,14 @@ def _find_factory(env_id: str, rules: str | None) -> Callable[..., Any]:
         got = f"{env_id!r}, a {type(factory).__name__}"
         raise ArgumentError("env_id", "must name a factory that can be called", env_id, got=got)
     return factory
+
+
+def _suggest(env_id: str, registration: Any) -> str:
+    """What to try in place of an unknown name without a prefix: perhaps the same name with one."""
+    known = dict.fromkeys([*NAMES, *registration.registered_envs])  # some games are in both
+    prefixed = [*(f"{game.PREFIX}:{name}" for name in (*BOARD_GAMES, *TENSOR_GAMES)), *EXAMPLES.values()]
+    same = [name for name in prefixed if name.partition(":")[2].lower() == env_id.lower()]
+    return f"the nearest is {same[0]}" if same else suggest(env_id, [*known, *EXAMPLES.values()])
 
 
 def _apply_options(env_id: str, factory: Callable[..., Any], options: dict[str, Any]) -> tuple[Any, Any]:

@@ -36,6 +36,9 @@ from jaxrl.training import Evaluation, evaluate
 from jaxrl.training.measure import mistakes, nash_conv_of, without_search
 from jaxrl.types import Array, PyTree
 
+GAMES = 128
+"""Games against each opponent, by default."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Options:
@@ -49,11 +52,11 @@ class Options:
     """The agent at its best evaluation while training, of a run with --keep-best."""
     eval_seed: Annotated[int, Interval(ge=0, lt=2**31)] = 0
     """Random seed. It never repeats the recorded evaluation's random numbers."""
-    episodes: Annotated[int, Interval(gt=0, le=1_000_000)] = 128
+    episodes: Annotated[int | None, Interval(gt=0, le=1_000_000), default_hint("the run's; 128 of a game")] = None
     """Number of episodes, one in each of as many environments. Of a game, they are against a random player."""
     positions: Annotated[int, Interval(gt=0, le=1_000_000)] = 4_000
     """Number of positions in which mistakes are counted, of a game whose best moves are known."""
-    max_steps: Annotated[int, Interval(gt=0, lt=2**31)] = 5_000
+    max_steps: Annotated[int | None, Interval(gt=0, lt=2**31), default_hint("the run's")] = None
     """Steps after which an episode is truncated. Its return so far counts."""
     against: Annotated[tuple[str, ...], default_hint("none", "[OPPONENT ...]")] = ()
     """In games: random, greedy, perfect (if it can be solved), another run, "gnugo level=1", or fairy-stockfish."""
@@ -77,7 +80,9 @@ def main() -> None:
 
 def report(trained: TrainedPolicy, options: Options, closing: ExitStack) -> None:
     """Prints what a policy reaches. Engines that it meets are closed with `closing`."""
-    env = trained.env
+    env, own = trained.env, trained.options.budget
+    counted = GAMES if isinstance(env, GameEnvironment) else own.eval_episodes  # runs in games count positions
+    episodes, max_steps = options.episodes or counted, options.max_steps or own.eval_max_steps
     opponents = make_opponents(options.against, trained, closing)
     if isinstance(env, GameEnvironment) and env.is_self_play:
         env = env.against_random()
@@ -88,11 +93,11 @@ def report(trained: TrainedPolicy, options: Options, closing: ExitStack) -> None
         )
         print(f"{trained.options.task.env}: NashConv {-float(found.episode_return.mean()):.5f}")
         return
-    envs = vectorize(env, trained.env_params, options.episodes)
+    envs = vectorize(env, trained.env_params, episodes)
 
     def play(agent_state: PyTree, key: Array) -> Evaluation:
         policy, memory = partial(trained.agent.policy, agent_state), trained.agent.memory(agent_state, envs.num_envs)
-        return evaluate(policy, envs, key, options.max_steps, memory)
+        return evaluate(policy, envs, key, max_steps, memory)
 
     evaluate_run = play if envs.host is not None else jax.jit(play)
     result = evaluate_run(trained.agent_state, key_stream(options.eval_seed, "later evaluation"))
@@ -162,10 +167,10 @@ def check_remembers_nothing(trained: TrainedPolicy) -> None:
 
 
 def meet(trained: TrainedPolicy, opponent: games.Player | Engine, options: Options) -> games.Match:
-    """A match of at least `options.episodes` games."""
+    """A match of at least `options.episodes` games, or else of `GAMES`."""
     agent, game = without_search(trained.agent) if options.raw else trained.agent, trained.env.game
     openings_key, key = jax.random.split(key_stream(options.eval_seed, "match"))
-    number = -(-options.episodes // 2)
+    number = -(-(options.episodes or GAMES) // 2)
     if isinstance(opponent, Engine):
         player = partial(agent.policy, trained.agent_state)
         return play_engine(game, player, opponent, key, number, options.opening_moves)

@@ -108,13 +108,17 @@ def record_video(options: Options) -> None:
     trajectory, pictures = play(env, env_params, policy, agent_state, memory, key, steps)
     save_video(env, trajectory, path, env_id, pictures)
     ends = np.flatnonzero(trajectory.terminated | trajectory.truncated) + 1
-    returns = [rewards.sum() for rewards in np.split(trajectory.reward[:, 0], ends)[:-1]]
+    reward, whose = trajectory.reward[:, 0], ""
+    if isinstance(env, TensorGame):  # whose turn it was wins the reward
+        sign = np.where(trajectory.observation[:, 0] < env.game.num_sets[0], 1, -1)
+        reward, whose = reward * sign, " (the first player's)"
+    returns = [rewards.sum() for rewards in np.split(reward, ends)[:-1]]
     heading = f"{env_id} ({describe_rules(env, env_params)})"
     if isinstance(env, GameEnvironment) and env.is_self_play:
         drawn = sum(score == 0 for score in returns)
         print(f"{heading}\ngames that ended: {len(returns)}, of which {drawn} were drawn")
     else:
-        print_returns(heading, returns)
+        print_returns(heading, returns, whose)
     print(f"written to {path}")
 
 
@@ -180,17 +184,17 @@ def load_trained(options: Options) -> TrainedPolicy:
     return trained
 
 
-def print_returns(heading: str, returns: Sequence[float]) -> None:
-    """Prints the returns of the episodes that ended, below a heading."""
+def print_returns(heading: str, returns: Sequence[float], whose: str = "") -> None:
+    """Prints the returns of the episodes that ended, below a heading, and whose they are, if of one of two players."""
     print(heading)
     if not returns:
         print("no episode ended")
     elif len(returns) <= MOST_RETURNS:
-        print(f"returns of the episodes that ended: {', '.join(map(format_return, returns))}")
+        print(f"returns of the episodes that ended{whose}: {', '.join(map(format_return, returns))}")
     else:
         low, high = format_return(min(returns)), format_return(max(returns))
         mean = format_mean([float(np.mean(returns))])
-        print(f"{len(returns)} episodes ended, with returns from {low} to {high} and a mean of {mean}")
+        print(f"{len(returns)} episodes ended, with returns{whose} from {low} to {high} and a mean of {mean}")
 
 
 if __name__ == "__main__":

@@ -80,7 +80,8 @@ def solve(solver: Solver, game: Game, iterations: int, every: int | None = None,
         hparams: hyperparameters; by default, `solver.hparams`.
 
     Raises:
-        ArgumentError: a number is below 1, the iterations are no multiple of `every`, or an argument is of the wrong kind.
+        ArgumentError: a number is below 1, the iterations are no multiple of `every`, or an argument is of the wrong
+            kind.
     """
     check_kind("solver", solver, Solver)
     check_kind("game", game, Game, ", as from jaxrl.game_theory.make_game")

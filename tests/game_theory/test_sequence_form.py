@@ -221,18 +221,18 @@ def lopsided(history: History) -> Turn | Chance | End:
 @pytest.mark.parametrize(
     ("event", "rule"),
     [
-        (Turn(0, "a", ("heads", "tails")), "a tuple of actions, numbers from 0 in increasing order"),  # type: ignore[arg-type]
+        (Turn(0, "a", ("heads", "tails")), "a tuple of actions, numbers from 0 in increasing order"),
         (Turn(0, "a", (1, 0)), "a tuple of actions, numbers from 0 in increasing order"),
         (Turn(0, "a", (0, 0)), "a tuple of actions, numbers from 0 in increasing order"),
         (Turn(0, "a", (-1, 0)), "a tuple of actions, numbers from 0 in increasing order"),
         (Turn(0, "a", ()), "a tuple of actions, numbers from 0 in increasing order"),
         (Turn(2, "a", (0, 1)), "players 0 and 1"),
-        (Turn(0, ["a"], (0, 1)), "say what a player knows in a string"),  # type: ignore[arg-type]
+        (Turn(0, ["a"], (0, 1)), "say what a player knows in a string"),
         (Chance((0, 1), (1.0,)), "as many probabilities as outcomes"),
         (Chance((), ()), "probabilities that add up to 1"),
         (Chance((0, 1), (1.5, -0.5)), "probabilities that add up to 1"),
         (End(float("nan")), "end with one finite number"),
-        (End((1.0, -1.0)), "end with one finite number"),  # type: ignore[arg-type]
+        (End((1.0, -1.0)), "end with one finite number"),
         (1.0, "return a Turn, a Chance or an End"),
     ],
 )
