@@ -114,10 +114,10 @@ def _check_event(event: Any, history: History) -> None:
             "must have a tuple of actions, numbers from 0 in increasing order": increasing,
         }
     elif isinstance(event, Chance):
-        chances = event.probabilities
+        shares = event.probabilities
         checks = {
-            "must have as many probabilities as outcomes": len(chances) == len(event.outcomes),
-            "must have probabilities that add up to 1": all(x >= 0 for x in chances) and abs(sum(chances) - 1) <= 1e-9,
+            "must have as many probabilities as outcomes": len(shares) == len(event.outcomes),
+            "must have probabilities that add up to 1": all(x >= 0 for x in shares) and abs(sum(shares) - 1) <= 1e-9,
         }
     elif isinstance(event, End):
         finite = isinstance(event.utility, Real) and math.isfinite(event.utility)

@@ -32,6 +32,17 @@ def flat_cells(colours: np.ndarray, longest: int = BOARD) -> Image.Image:
     """Draws cells of one colour each, uint8 `[H, W, 3]`, of `cell_size`; several cells of one pixel are averaged."""
     height, width = colours.shape[:2]
     across, down = cell_size(height, width, longest)
+    return _resized(colours, across, down)
+
+
+def scaled(picture: np.ndarray, longest: int = BOARD) -> Image.Image:
+    """Draws a picture, uint8 `[H, W, 3]`, with `longest` pixels on its longer side; its proportions stay."""
+    scale = longest / max(picture.shape[:2])
+    return _resized(picture, scale, scale)
+
+
+def _resized(colours: np.ndarray, across: float, down: float) -> Image.Image:
+    height, width = colours.shape[:2]
     size = max(1, round(width * across)), max(1, round(height * down))
     shrinks = size[0] < width or size[1] < height
     return Image.fromarray(colours).resize(size, Image.Resampling.BOX if shrinks else Image.Resampling.NEAREST)

@@ -21,7 +21,7 @@ from jaxrl.envs.tensor_game import TensorGame
 from jaxrl.formatting import format_return
 from jaxrl.networks.glimpses import Glances
 from jaxrl.plots.game_boards import outcome
-from jaxrl.plots.palette import flat_cells
+from jaxrl.plots.palette import scaled
 from jaxrl.plots.render import disc_legend, draw_discs, draw_look, draw_rods, frame, render, to_numpy
 from jaxrl.types import Array, Decision, Input, PyTree, Transition
 
@@ -185,7 +185,7 @@ def save_video(
 
     def draw_frame(i: int) -> Image.Image:
         now, before, caption, _ = frames[i]
-        return render(env, now, caption, before) if pictures is None else frame(flat_cells(now), legend, caption)
+        return render(env, now, caption, before) if pictures is None else frame(scaled(now), legend, caption)
 
     for t, reward in enumerate(one.reward.tolist()):
         add_frames(t, False, action_text(env, one.action[t]), duration)

@@ -1,6 +1,7 @@
 """Commands for small games: `cfr_leduc`, `selfplay_kuhn` and `league_leduc`, their files, resuming, and bad input."""
 
 import json
+import re
 from functools import partial
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 import jaxrl
 from jaxrl import game_theory
 from jaxrl.cli.command import main
-from jaxrl.experiments import cfr_leduc, evaluate, league_connect_four, league_leduc, selfplay_kuhn
+from jaxrl.experiments import cfr_leduc, evaluate, league_connect_four, league_leduc, play, selfplay_kuhn
 from jaxrl.recipes.leagues import rated_places
 from jaxrl.types import Input
 
@@ -52,6 +53,11 @@ def test_a_solver_runs_resumes_and_is_measured(run_main) -> None:
     assert "100 iterations a seed" in Path("page/README.md").read_text()
     code, out, err = run_main(evaluate.main, "run")
     assert (code, out, err) == (0, [f"game:kuhn_poker: NashConv {summary['nash_conv']:.5f}"], [])
+    code, out, err = run_main(play.main, "run", "--steps", "200")
+    assert code == 0, err
+    found = re.match(r"\d+ episodes ended, with returns \(the first player's\) from -2 to 2 and a mean of (.*)", out[1])
+    assert found is not None
+    assert float(found.group(1)) == pytest.approx(-1 / 18, abs=0.4)  # of those who move last, it is -0.7
     policy = jaxrl.load("run")
     rows = np.zeros(4000, np.int32)  # the jack, from which CFR+ rarely bets
     actions = policy(Input(rows, np.asarray(game.legal)[rows]), jax.random.key(0)).action

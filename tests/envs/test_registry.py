@@ -87,6 +87,8 @@ def test_own_environments_do_without_gymnax() -> None:
         ("game:ches", None, "env_id must be a known game (the nearest is game:chess), got 'game:ches'"),
         ("game:", None, "env_id must have a name after game:, such as game:connect_four, got 'game:'"),
         ("atari", None, "env_id must have a name after atari:, such as atari:Pong, got 'atari'"),
+        ("leduc_poker", None, "env_id must be a known name (the nearest is game:leduc_poker), got 'leduc_poker'"),
+        ("pong", None, "env_id must be a known name (the nearest is atari:Pong), got 'pong'"),
         ("GridWord", None, "env_id must be a known name (the nearest is GridWorld), got 'GridWord'"),
         ("GridWorld", "original", "got rules='original' for 'GridWorld'"),
         ("Breakout-MinAtar", "atari", "rules must be one of original, gymnax, got 'atari'"),

@@ -79,8 +79,9 @@ def test_its_record_names_the_module(folder: Path) -> None:
 
 def test_its_runs_are_used_and_resumed_as_any(folder: Path, call, monkeypatch) -> None:
     assert load("run").experiment.algorithm == "My DQN"
-    code, out, err = call(evaluate.main, "run", "--episodes", "2", "--max-steps", "5")
+    code, out, err = call(evaluate.main, "run")
     assert (code, out.splitlines()[0]) == (0, "CartPole-v1 (default rules, 500-step cap)"), err
+    assert "over 8 episodes" in out  # as many as of the run
     code, out, err = call(play.main, "run", "--steps", "3")
     assert (code, out.splitlines()[-1]) == (0, "written to play.gif"), err
     experiment = importlib.import_module("my_module").experiment

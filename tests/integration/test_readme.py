@@ -41,6 +41,7 @@ def test_the_examples_run(capsys, tmp_path: Path, monkeypatch) -> None:
     assert float(said.split("return of my agent: ")[1].split()[0]) > 50  # 22 at random
     assert int(said.split("a search that only knows the rules: ")[1].split()[0]) < 300  # a random mover makes 1,900
     assert "Elo above a random player: Ratings(elo=array([  0" in said
+    assert "NashConv of matching pennies: [0.]" in said
     assert said.count("resuming at 5,632 environment steps") == 1
 
 

@@ -16,7 +16,7 @@ from jaxrl.envs import make
 from jaxrl.envs.digits import DOMAINS, WORDS
 from jaxrl.networks.glimpses import Glances
 from jaxrl.plots import video
-from jaxrl.plots.palette import BOARD
+from jaxrl.plots.palette import BOARD, scaled
 from jaxrl.plots.render import PALETTE
 from jaxrl.plots.video import action_text, frame_time, play, save_video
 from tests.envs.counters import HostCorridor, host_corridor
@@ -123,6 +123,12 @@ def test_pictures_stand_in_place_of_observations(tmp_path: Path) -> None:
     shades = [80, 120, 160, 200, 240, 80, 120]  # 40 times the position plus 2, which ends at 4
     assert [shade for shade, _ in frames] == pytest.approx(shades, abs=8)
     assert [duration for _, duration in frames] == [50, 50, 50, 50, 100, 50, 50]
+
+
+def test_pictures_keep_their_proportions() -> None:
+    """Those of Atari, and of gymnasium's cart-pole."""
+    assert scaled(np.zeros((210, 160, 3), np.uint8)).size == (305, 400)
+    assert scaled(np.zeros((400, 600, 3), np.uint8)).size == (400, 267)
 
 
 def test_a_policy_of_actions_alone_moves_a_robot() -> None:
