@@ -18,6 +18,7 @@ from jaxrl.runs.experiment import Experiment
 from jaxrl.runs.options import Options, with_values
 from jaxrl.runs.task import make_env
 from jaxrl.training.host_program import make_program
+from jaxrl.types import Trainer
 
 EMULATION, LEARNING = "random actions", "DQN"
 REFERENCES = {EMULATION: "ale-py", LEARNING: "emulators that stand still"}
@@ -51,8 +52,8 @@ def measure(experiment: Experiment, env_id: str, num_envs: int, seconds: float, 
     env, env_params = make_env(options.task)
     still = dataclasses.replace(env, make_envs=lambda num_envs, draws: StillEnvs(env, num_envs), can_save=False)
     emulation = [SteppedEnvs(env.make_envs(num_envs, False), env, num_envs), SteppedReference(env, num_envs)]
-    learning = [learning_loop(experiment, each, env_params, options) for each in (env, still)]
-    steps = experiment.build(env, env_params, options.config)[1].steps_per_iteration
+    trainers = [experiment.build(each, env_params, options.config)[1] for each in (env, still)]
+    learning, steps = [learning_loop(each, options) for each in trainers], trainers[0].steps_per_iteration
     rows = []
     for name, loops, env_steps in ((EMULATION, emulation, num_envs), (LEARNING, learning, steps)):
         ours, reference = time_loops(loops, seconds, repeats)
@@ -123,9 +124,9 @@ class StillEnvs(HostEnvs):
         pass
 
 
-def learning_loop(experiment: Experiment, env: HostEnvironment, env_params: Any, options: Options) -> TimedLoop:
-    """A loop of iterations of an experiment in an environment, warmed up."""
-    key, (_, trainer) = jax.random.key(0), experiment.build(env, env_params, options.config)
+def learning_loop(trainer: Trainer, options: Options) -> TimedLoop:
+    """A loop of iterations of a trainer, warmed up."""
+    key = jax.random.key(0)
     program = make_program(trainer, key, options.hparams)
     loop = TimedLoop(program.compiled(), program.init(key, options.hparams), program.compile_seconds)
     loop.run(16)  # it tries whether halves of the environments should take turns
