@@ -99,9 +99,13 @@ class Robot:
         return spaces.Box(-1.0, 1.0, (self.num_actions,), jnp.float32)
 
     def skeleton(self, state: RobotState) -> Array:
-        """Where its rods begin and end, (right, up) in metres, from the side and a little from above: `[M, 2, 2]`."""
+        """Where its rods begin and end, (right, up) in metres, from the side and a little from above: `[M, 2, 2]`.
+
+        It is seen from as far away wherever it goes.
+        """
         ends = _rods(self.physics, state.physics)
-        return jnp.stack([ends[..., 0] + 0.4 * ends[..., 1], ends[..., 2] + 0.3 * ends[..., 1]], -1)
+        behind = ends[..., 1] - ends[..., 1].mean()
+        return jnp.stack([ends[..., 0] + 0.4 * behind, ends[..., 2] + 0.3 * behind], -1)
 
 
 def find_robot(env_id: str) -> Callable[..., tuple[Robot, RobotParams]]:

@@ -28,7 +28,7 @@ from jaxrl.types import Array, Decision, Input, PyTree, Transition
 MOST_SAMPLED = 40
 """Maximum number of frames from which the palette of a video is made."""
 MOST_BYTES = 900_000
-"""A larger video is written again with fewer colours."""
+"""A larger video is written again with fewer colours, and if need be with half the frames."""
 
 
 Pictures = Sequence[Sequence[np.ndarray]]
@@ -200,7 +200,9 @@ def save_video(
 
 
 def write_gif(draw: Callable[[int], Image.Image], milliseconds: Sequence[int], path: str | Path) -> None:
-    """Writes a GIF that repeats forever, with one palette of 256 colours, or 64 if it becomes large.
+    """Writes a GIF that repeats forever, with one palette of 256 colours.
+
+    If it becomes large, the palette has 64, and if it still is, every second frame is left out.
 
     Args:
         draw: draws a frame, given its index. All frames have one size.
@@ -212,10 +214,12 @@ def write_gif(draw: Callable[[int], Image.Image], milliseconds: Sequence[int], p
     """
     number = len(milliseconds)
     sample = np.concatenate([np.asarray(draw(i)) for i in range(0, number, -(-number // MOST_SAMPLED))])
-    for colours in (256, 64):
+    for colours, every in ((256, 1), (64, 1), (64, 2)):
         palette = Image.fromarray(sample).quantize(colours)
-        first, *others = (draw(i).quantize(palette=palette, dither=Image.Dither.NONE) for i in range(number))
-        first.save(path, format="GIF", save_all=True, append_images=others, duration=list(milliseconds), loop=0)
+        shown = range((number - 1) % every, number, every)  # with the last one
+        first, *others = (draw(i).quantize(palette=palette, dither=Image.Dither.NONE) for i in shown)
+        durations = [sum(milliseconds[max(0, i + 1 - every) : i + 1]) for i in shown]
+        first.save(path, format="GIF", save_all=True, append_images=others, duration=durations, loop=0)
         if Path(path).stat().st_size <= MOST_BYTES:
             break
 

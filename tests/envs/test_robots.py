@@ -1,5 +1,6 @@
 """Robots: our own by the laws of mechanics, and those of brax beside brax's own steps."""
 
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import jax
@@ -11,7 +12,7 @@ from jaxrl import make, vectorize
 from jaxrl.arguments import ArgumentError
 from jaxrl.envs import planar_hopper
 from jaxrl.envs.planar_hopper import MASSES, PlanarHopper
-from jaxrl.envs.robots import Robot, RobotParams
+from jaxrl.envs.robots import Robot, RobotParams, RobotState
 from tests.compiling import quick_jit
 
 HOPPER = PlanarHopper()
@@ -229,6 +230,22 @@ def test_brax_steps_as_brax_does(name: str) -> None:
             starts.append(tuple(np.asarray(observation)))
     assert len(starts) >= 9
     assert len(set(starts)) == len(starts)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of brax, mjx and jaxopt
+def test_a_robot_is_seen_from_as_near_however_far_it_went_sideways() -> None:
+    pytest.importorskip("brax", reason="brax is not installed: pip install 'jaxrl[robots]'")
+    env, _ = make("brax:ant")
+    places = jax.random.normal(jax.random.key(0), (env.physics.sys.mj_model.nbody - 1, 3))
+    turns = jnp.tile(jnp.array([1.0, 0.0, 0.0, 0.0]), (len(places), 1))
+
+    def seen(moved: list[float]) -> jax.Array:
+        bodies = SimpleNamespace(pos=places + jnp.array(moved), rot=turns)
+        return env.skeleton(RobotState(SimpleNamespace(pipeline_state=SimpleNamespace(x=bodies)), jnp.int32(0)))
+
+    here = seen([0.0, 0.0, 0.0])
+    np.testing.assert_allclose(seen([0.0, 50.0, 0.0]), here, atol=1e-4)
+    np.testing.assert_allclose(seen([2.0, 0.0, 1.0]), here + jnp.array([2.0, 1.0]), atol=1e-5)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")

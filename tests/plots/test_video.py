@@ -100,6 +100,18 @@ def test_a_large_video_has_fewer_colours(most: int, colours: range, tmp_path: Pa
         assert len(picture.convert("RGB").getcolors() or []) in colours
 
 
+@pytest.mark.parametrize(("number", "shown"), [(4, [(1, 30), (3, 70)]), (5, [(0, 10), (2, 50), (4, 90)])])
+def test_a_larger_one_leaves_out_every_second_frame_and_lasts_as_long(number: int, shown, tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(video, "MOST_BYTES", 0)
+    shades = [Image.new("RGB", (8, 8), (40 * i, 0, 0)) for i in range(number)]
+    video.write_gif(shades.__getitem__, [10 * (i + 1) for i in range(number)], tmp_path / "video.gif")
+    seen = []
+    with Image.open(tmp_path / "video.gif") as picture:
+        for frame in ImageSequence.Iterator(picture):
+            seen.append((round(frame.convert("RGB").getpixel((0, 0))[0] / 40), frame.info["duration"]))
+    assert seen == shown
+
+
 def test_a_video_needs_a_step(tmp_path: Path) -> None:
     with pytest.raises(ArgumentError, match=r"^trajectory must have at least one step, got \(0,\)$"):
         save_video(make("Breakout-MinAtar")[0], jax.tree.map(lambda x: x[:0], a_walk()), tmp_path / "video.gif")
