@@ -57,7 +57,7 @@ class Options:
     positions: Annotated[int, Interval(gt=0, le=1_000_000)] = 4_000
     """Number of positions in which mistakes are counted, of a game whose best moves are known."""
     max_steps: Annotated[int | None, Interval(gt=0, lt=2**31), default_hint("the run's")] = None
-    """Steps after which an episode is truncated. Its return so far counts."""
+    """Steps after which an episode stops, unfinished. Its return so far counts."""
     against: Annotated[tuple[str, ...], default_hint("none", "[OPPONENT ...]")] = ()
     """In games: random, greedy, perfect (if it can be solved), another run, "gnugo level=1", or fairy-stockfish."""
     raw: bool = False
@@ -101,10 +101,10 @@ def report(trained: TrainedPolicy, options: Options, closing: ExitStack) -> None
 
     evaluate_run = play if envs.host is not None else jax.jit(play)
     result = evaluate_run(trained.agent_state, key_stream(options.eval_seed, "later evaluation"))
-    returns, truncated = np.asarray(result.episode_return), int((~result.ended).sum())
+    returns, unfinished = np.asarray(result.episode_return), int((~result.ended).sum())
     epsilon = with_epsilon(getattr(trained.options.hparams, "epsilon_eval", None))
     print(f"{trained.options.task.env} ({describe_rules(env, trained.env_params)})")
-    print(f"mean return {returns.mean():.2f} over {returns.size} episodes{epsilon}, {truncated} truncated")
+    print(f"mean return {returns.mean():.2f} over {returns.size} episodes{epsilon}, {unfinished} unfinished")
     low, high = format_return(returns.min()), format_return(returns.max())
     print(f"returns {low} to {high}, standard deviation {returns.std():.2f}")
     print(f"mean episode length {np.mean(result.episode_length):.1f}")

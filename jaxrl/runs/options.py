@@ -55,7 +55,7 @@ class Budget:
     eval_episodes: Annotated[int, Interval(gt=0, le=1_000_000)] = 128
     """Episodes of each evaluation, which run in parallel; positions, if the moves of a game are judged."""
     eval_max_steps: Annotated[int, Interval(gt=0, lt=2**31)] = 5_000
-    """Steps after which an evaluation episode is truncated. Its return so far counts."""
+    """Steps after which an evaluation episode stops, unfinished. Its return so far counts."""
 
     @property
     def seeds(self) -> range:

@@ -35,7 +35,7 @@ def describe_measuring(summary: dict[str, Any]) -> list[tuple[str, str]]:
     if measure == NO_MISTAKES:
         return [("evaluation positions", f"{number:,}")]
     epsilon = with_epsilon(summary.get("eval_epsilon"))
-    return [("evaluation episodes", f"{number}{epsilon}, {summary['eval_truncated']} truncated")]
+    return [("evaluation episodes", f"{number}{epsilon}, {summary['eval_unfinished']} unfinished")]
 
 
 def describe_entries(entries: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -99,7 +99,7 @@ def page(config: dict[str, Any], summary: dict[str, Any], pictures: Sequence[str
         measured += f" {format_count(summary['eval_episodes'], 'position')} at the end"
     else:
         episodes, epsilon = format_count(summary["eval_episodes"], "episode"), with_epsilon(summary.get("eval_epsilon"))
-        measured += f" {episodes} at the end{epsilon},\n{summary['eval_truncated']} of them truncated"
+        measured += f" {episodes} at the end{epsilon},\n{summary['eval_unfinished']} of them unfinished"
     own = "".join(f"| {name} | {number} |\n" for name, number in describe_entries(entries))
     own = f"| | |\n|---|---|\n{own}\n" if own else ""
     return f"""# {summary["algorithm"]} on {summary["env"]}

@@ -270,7 +270,7 @@ def summarize(setup: Setup, result: RunResult, evaluation: Evaluation) -> dict[s
         "eval_return_interval_95": float(interval_95(per_seed)) if budget.num_seeds > 1 else None,
         "eval_return_per_seed": per_seed.tolist(),
         "eval_episodes": int(evaluation.ended.size),
-        "eval_truncated": int((~evaluation.ended).sum()),
+        "eval_unfinished": int((~evaluation.ended).sum()),
         "eval_epsilon": getattr(setup.options.hparams, "epsilon_eval", None),
         "compile_seconds": round(result.compile_seconds, 3),
         "train_seconds": round(result.train_seconds, 3),

@@ -57,7 +57,7 @@ def test_the_run_directory(finished: Path) -> None:
     assert summary["seeds"] == [3, 4]
     assert json.loads((finished / "config.json").read_text())["options"]["out"] == str(finished)
     assert summary["eval_episodes"] == 16
-    for name in ("algorithm", "seed", "env_steps", "eval_return_mean", "eval_return_std", "eval_truncated",
+    for name in ("algorithm", "seed", "env_steps", "eval_return_mean", "eval_return_std", "eval_unfinished",
                  "compile_seconds", "train_seconds", "env_steps_per_second", "device"):  # fmt: skip
         assert name in summary
     config = json.loads((finished / "config.json").read_text())

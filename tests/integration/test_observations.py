@@ -126,7 +126,7 @@ def test_a_run_learns_from_them(trained: Path) -> None:
     """With random actions, half of the steps are rewarded."""
     summary = json.loads((trained / "summary.json").read_text())
     assert summary["eval_return_mean"] > 0.9 * CAP
-    assert summary["eval_truncated"] == 0
+    assert summary["eval_unfinished"] == 0
     assert (trained / run_directory.VIDEO).exists()
 
 

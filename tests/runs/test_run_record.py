@@ -18,7 +18,7 @@ def test_a_record_says_how_it_was_made(tmp_path: Path) -> None:
     run, kept = tmp_path / "run", tmp_path / "kept"
     run.mkdir()
     summary = {
-        "algorithm": "DQN", "env": "E", "rules": "rules", "env_steps": 1000, "eval_episodes": 8, "eval_truncated": 1,
+        "algorithm": "DQN", "env": "E", "rules": "rules", "env_steps": 1000, "eval_episodes": 8, "eval_unfinished": 1,
         "eval_return_mean": 2.5, "eval_return_interval_95": 0.5, "seed": 3, "seeds": [3, 4],
         "eval_return_per_seed": [2.0, 3.0], "train_seconds": 9.0, "compile_seconds": 2.0, "device": "a machine",
         "env_steps_per_second": 222.0,
@@ -67,10 +67,10 @@ def test_a_record_says_how_it_was_made(tmp_path: Path) -> None:
         f"| | |\n|---|---|\n{best}\n| expert return mean | 3.25 |\n| demonstrated transitions | 1,200 |\n\n!["
         in imitator
     )
-    measured = {"eval_episodes": 1, "eval_truncated": 0}
+    measured = {"eval_episodes": 1, "eval_unfinished": 0}
     said = {
-        RETURN: ("Mean return of 1 episode at the end,\n0 of them truncated: ", ["1, 0 truncated"]),
-        AGAINST_RANDOM: ("Return against a random player in 1 episode at the end,\n0 of", ["1, 0 truncated"]),
+        RETURN: ("Mean return of 1 episode at the end,\n0 of them unfinished: ", ["1, 0 unfinished"]),
+        AGAINST_RANDOM: ("Return against a random player in 1 episode at the end,\n0 of", ["1, 0 unfinished"]),
         NO_MISTAKES: ("Moves without a mistake in 1 position at the end: ", ["1"]),
         NASH_CONV: ("a seed. Negative NashConv of the policy at the end: ", []),
     }
