@@ -158,6 +158,27 @@ def test_samples_of_a_known_model() -> None:
     np.testing.assert_allclose(following.next_observation, np.broadcast_to([3.0, -1.0], (2, 1, 2)), atol=1e-5)
     np.testing.assert_allclose(following.reward, [[3], [3]], atol=1e-5)
     np.testing.assert_allclose(following.continues, [[0.5], [0.5]])
+    unsure = jax.tree_util.tree_map_with_path(
+        lambda path, x: x + np.log(4) if "log_variance" in str(path) else x, zeros
+    )  # two standard deviations of the targets
+    many = jnp.ones((2, 4000, 2)), jnp.zeros((2, 4000), int)
+    drawn = jax.jit(model.sample)(learned._replace(params=unsure), *many, jax.random.key(0))
+    np.testing.assert_allclose(drawn.reward.std(1), 2 * deviation[2], rtol=0.05)
+    np.testing.assert_allclose(drawn.next_observation[..., 0].std(1), 2 * deviation[0], rtol=0.05)
+
+
+def test_each_network_learns_from_its_bootstrap_sample_and_none_takes_a_time_limit_for_an_end() -> None:
+    model = dynamics(jax.ShapeDtypeStruct((2,), jnp.float32), Discrete(3), DynamicsConfig(2, (4,)))
+    hparams = as_arrays(DynamicsHparams())
+    state, never = jax.jit(model.init)(jax.random.key(0), hparams, jnp.zeros(2)), jnp.zeros(2, bool)
+    x = jnp.array([[1.0, 2.0], [3.0, 6.0]])
+    batch = Transition(x, jnp.array([0, 2]), jnp.array([1.0, 5.0]), never, never, x[::-1])
+    update, weights = jax.jit(model.update), jnp.array([[0, 1], [0, 2]], jnp.int8)
+    learned, _ = update(state, hparams, batch, weights)
+    kernels = [x.params["params"]["Dense_0"]["kernel"] for x in (state, learned)]
+    assert jnp.not_equal(*kernels).any((1, 2)).tolist() == [False, True]
+    cut, _ = update(state, hparams, batch._replace(truncated=~never), weights)
+    jax.tree.map(np.testing.assert_array_equal, cut, learned)
 
 
 def test_bad_input() -> None:
