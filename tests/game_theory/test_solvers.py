@@ -78,6 +78,23 @@ def test_a_magnet_draws_the_policy_to_the_equilibrium_with_entropy() -> None:
     np.testing.assert_allclose(last, expected, atol=1e-5)
 
 
+def test_a_step_of_mirror_descent_by_hand() -> None:
+    """Of iteration 50, where the magnet and the step size are at two thirds, and the average weighs it with 51."""
+    game, solver = make_game("biased_rock_paper_scissors"), game_theory.magnetic_mirror_descent()
+    payoffs = game_theory.rules.BIASED_ROCK_PAPER_SCISSORS
+    policy = np.array([[0.5, 0.3, 0.2], [0.3, 0.4, 0.3]])
+    q = np.stack([payoffs @ policy[1], -policy[0] @ payoffs])
+    alpha, eta = 0.6 * 2 / 3, 0.03 * 2 / 3
+    expected = (policy * (1 / 3) ** (alpha * eta) * np.exp(eta * q)) ** (1 / (1 + alpha * eta))
+    expected /= expected.sum(-1, keepdims=True)
+    hparams = MirrorDescentHparams(magnet=0.6, magnet_half_life=100.0, step_size=0.03)
+    start = solver.init(game)._replace(log_policy=jnp.log(policy))
+    state = solver.step(game, start, jnp.float32(50), hparams)
+    np.testing.assert_allclose(solver.last(game, state), expected, rtol=1e-5)
+    for player in (0, 1):
+        np.testing.assert_allclose(state.plans[player], 51 * np.append(policy[player], 1), rtol=1e-5)
+
+
 def test_the_annealed_magnet_leads_the_last_policy_to_an_equilibrium() -> None:
     found = solve(game_theory.magnetic_mirror_descent(), make_game("kuhn_poker"), 4000, every=1000)
     assert (np.diff(found.nash_conv_last) < 0).all()
