@@ -9,6 +9,7 @@ import re
 import shutil
 import signal
 import sys
+import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -499,6 +500,45 @@ def test_progress_ends_with_the_last_row(small_trainer, hparams) -> None:
     assert len(calls.rows) == 2  # the second is short
     assert calls.progresses[-1] == (result.steps, 2)
     assert [steps for steps, _ in calls.progresses].count(result.steps) == 1
+
+
+def test_only_training_takes_time(train, small_trainer, monkeypatch, hparams) -> None:
+    """Of two agents, by a clock on which an iteration takes 10 s, an evaluation 1,000 s, and to open a logger 500 s."""
+    now, speeds, compiled = [0.0], [], Program.compiled
+
+    def slowly(self):
+        advance = compiled(self)
+
+        def call(run_state, iterations):
+            now[0] += 10 * iterations
+            return advance(run_state, iterations)
+
+        return call
+
+    def evaluate(agent_states: Any, iteration: int, mesh: Any) -> np.ndarray:
+        now[0] += 1000
+        return np.zeros(2)
+
+    class Slow(Logger):
+        def open(self, info):
+            now[0] += 500
+
+        def progress(self, env_steps, total_steps, steps_per_second):
+            speeds.append((env_steps, steps_per_second))
+
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(Program, "compiled", slowly)
+    more: dict[str, Any] = {"key": jax.random.split(jax.random.key(0), 2), "hparams": repeat(hparams, 2)}
+    more["trainer"] = Program(small_trainer, *more.values())
+    more |= {"loggers": [Slow()], "evaluate": evaluate, "eval_every": LOG_EVERY, "checkpoint_every": 1e9}
+    part, _ = train("timed", 16 + 8 * 10, **more)
+    whole, folder = train("timed", 16 + 8 * 21, resume=True, **more)
+    assert (part.train_seconds, whole.train_seconds) == (100, 210)
+    header, *lines = [line.split(",") for line in rows(folder, clock=True)]
+    found = [[float(line[header.index(name)]) for line in lines[::2]] for name in (CLOCK_COLUMNS[0], "wall_seconds")]
+    assert found == [[2 * 8 / 10] * 3, [70, 140, 210]]
+    for steps, speed in speeds:
+        assert speed == pytest.approx(2 * steps / (10 * (steps - 16) / 8))
 
 
 def test_a_new_run_does_not_mix_with_an_old_one(whole, train, tmp_path) -> None:
