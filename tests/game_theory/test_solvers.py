@@ -136,6 +136,30 @@ def test_psro_adds_best_responses_until_there_are_none() -> None:
     np.testing.assert_allclose(game_theory.plan(game, response, 1), state.plans[1][12], atol=1e-6)
 
 
+def test_a_matrix_game_is_solved_as_by_a_loop() -> None:
+    """Regret matching+ in turns, whose average weighs iteration t with t. The last row and column do not exist."""
+    payoffs = np.zeros((4, 4))
+    payoffs[:3, :3] = game_theory.rules.BIASED_ROCK_PAPER_SCISSORS
+    regrets, sums = np.zeros((2, 3)), np.zeros((2, 3))
+
+    def mixture(player: int) -> np.ndarray:
+        total = regrets[player].sum()
+        return regrets[player] / total if total else np.full(3, 1 / 3)
+
+    for t in range(1, 31):
+        played = [mixture(0), mixture(1)]
+        for player, table in ((0, payoffs[:3, :3]), (1, -payoffs[:3, :3].T)):
+            values = table @ played[1 - player]
+            sums[player] += t * played[player]
+            regrets[player] = np.maximum(regrets[player] + values - values @ played[player], 0)
+            played[player] = mixture(player)
+    payoffs[3], payoffs[:, 3] = 100, -100
+    with jax.enable_x64(True):
+        found = game_theory.matrix_equilibrium(jnp.asarray(payoffs), jnp.arange(4) < 3, 30)
+    expected = np.pad(sums / sums.sum(-1, keepdims=True), ((0, 0), (0, 1)))
+    np.testing.assert_allclose(found, expected, atol=1e-9)
+
+
 def test_psro_stops_when_all_places_are_taken() -> None:
     game = make_game("biased_rock_paper_scissors")
     found = solve(game_theory.psro(capacity=8), game, 12)
