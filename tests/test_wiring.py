@@ -137,7 +137,7 @@ def test_an_agents_draws() -> None:
     assert log.count("SpyNetwork.apply") == 4
 
 
-@pytest.mark.parametrize("kind", ["mbpo", *(pytest.param(x, marks=pytest.mark.slow) for x in ("td3", "pets"))])
+@pytest.mark.parametrize("kind", ["td3", *(pytest.param(x, marks=pytest.mark.slow) for x in ("mbpo", "pets"))])
 def test_the_draws_of_agents_with_continuous_actions(kind: str) -> None:
     """In acting, at first at random, in evaluation, in learning, and in all that a model imagines. MBPO is of SAC."""
     observations, critic = jnp.zeros((N, 1)), Critic(SPACE, ())

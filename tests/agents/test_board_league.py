@@ -225,6 +225,11 @@ def test_a_learner_learns_from_its_own_moves_alone() -> None:
     assert float(update(sure, batch, jax.random.key(1), jnp.float32(0))[1]["value_loss"].value()) <= 4
 
 
+def test_no_two_learners_begin_alike() -> None:
+    kernels = steps()[1][0].agent.params["params"]["policy"]["kernel"]
+    assert len(np.unique(kernels[:, 0, 0])) == CONFIG.learners
+
+
 def test_the_first_main_agent_plays_legal_moves() -> None:
     state, legal = steps()[1][-1].agent, jnp.eye(3, dtype=bool)
     given = Input(jnp.zeros((3, 2, 3, 2), bool), legal)

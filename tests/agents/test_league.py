@@ -137,6 +137,10 @@ def test_exploiters_start_anew() -> None:
     assert changes(1.0) == [False, False, True, True]
 
 
+def test_no_two_learners_begin_alike() -> None:
+    assert len(np.unique(steps()[1][0].agent.policies[:, 0, 0])) == CONFIG.learners
+
+
 def test_who_starts_anew_learns_as_fast_as_at_the_start() -> None:
     """Learning rates are of each learner's own iteration. Before, exploiters of an old league could not learn."""
     state, seen = steps()[1][-1].agent, game_theory.features(GAME)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxrl import Transition
-from jaxrl.agents.dynamics import DynamicsConfig, DynamicsHparams, dynamics
+from jaxrl.agents.dynamics import Dynamics, DynamicsConfig, DynamicsHparams, DynamicsState, dynamics
 from jaxrl.arguments import ArgumentError
 from jaxrl.networks.ensemble import Ensemble, ProbabilisticNetwork, bootstrap_weights, ensemble_loss, normal_nll
 from jaxrl.training import as_arrays
@@ -130,6 +130,31 @@ def test_rare_terminations_are_learned() -> None:
     assert found[:, 3:].max() < 0.2
 
 
+def nll_by_hand(model: Dynamics, state: DynamicsState, x: np.ndarray, changes: np.ndarray) -> float:
+    """Of all that was seen, −log p of the changes and the rewards themselves, by the networks as they are."""
+    scaled = (x - x.mean(0)) / np.sqrt(x.var(0) + 1e-8)
+    found = jax.jit(model.ensemble.apply)(state.params, np.clip(scaled, -10, 10))
+    deviation = np.sqrt(changes.var(0) + 1e-8)
+    mean, log_std = found.mean * deviation + changes.mean(0), found.log_variance / 2 + np.log(deviation)
+    return (0.5 * ((changes - mean) / np.exp(log_std)) ** 2 + log_std + 0.5 * np.log(2 * np.pi)).sum(-1).mean()
+
+
+@pytest.mark.slow
+def test_rare_inputs_are_clipped_and_rare_rewards_are_not() -> None:
+    """One of 401 transitions has another observation and reward, 20 standard deviations from their means."""
+    model = dynamics(jax.ShapeDtypeStruct((1,), jnp.float32), Discrete(2), DynamicsConfig(2, (4,)))
+    hparams, rare = as_arrays(DynamicsHparams()), jnp.arange(401) == 400
+    state, x, never = jax.jit(model.init)(jax.random.key(0), hparams, jnp.zeros(1)), rare[:, None] * 3.0, rare & False
+    batch = Transition(x, jnp.zeros(401, int), rare * 7.0, never, never, x + 1)
+    learned, metrics = jax.jit(model.update)(state, hparams, batch, jnp.ones((401, 2), jnp.int8))
+    given = np.stack([x[:, 0], jnp.ones(401), jnp.zeros(401)], 1)
+    expected = nll_by_hand(model, state, given, np.stack([jnp.ones(401), rare * 7.0], 1))
+    np.testing.assert_allclose(metrics["model_nll"].sum, expected, rtol=1e-4)
+    far = jnp.broadcast_to(jnp.array([[30.0], [60.0]]), (2, 2, 1))
+    first, second = jax.jit(model.sample)(learned, far, jnp.zeros((2, 2), int), jax.random.key(0)).continues.T
+    np.testing.assert_array_equal(first, second)
+
+
 def test_samples_of_a_known_model() -> None:
     """The statistics are those of what was learned, and predictions come back in the environment's units."""
     model = dynamics(jax.ShapeDtypeStruct((2,), jnp.float32), Discrete(3), DynamicsConfig(2, (4,)))
@@ -141,13 +166,9 @@ def test_samples_of_a_known_model() -> None:
     learned, metrics = jax.jit(model.update)(state, as_arrays(DynamicsHparams()), batch, jnp.ones((2, 2), jnp.int8))
     np.testing.assert_allclose(learned.inputs.mean, [2, 4, 0.5, 0, 0.5])
     np.testing.assert_allclose(learned.targets.mean, [2, -2, 3])  # changes, and the reward
-    # −log p of the changes and the rewards themselves, by the networks as they were.
     x, changes = np.array([[1, 2, 1, 0, 0], [3, 6, 0, 0, 1]]), np.array([[1, -2, 1], [3, -2, 5]])
-    found = model.ensemble.apply(state.params, (x - x.mean(0)) / np.sqrt(x.var(0) + 1e-8))
+    np.testing.assert_allclose(metrics["model_nll"].sum, nll_by_hand(model, state, x, changes), rtol=1e-4)
     deviation = np.sqrt(changes.var(0) + 1e-8)
-    mean, log_std = found.mean * deviation + changes.mean(0), found.log_variance / 2 + np.log(deviation)
-    nll = (0.5 * ((changes - mean) / np.exp(log_std)) ** 2 + log_std + 0.5 * np.log(2 * np.pi)).sum(-1)
-    np.testing.assert_allclose(metrics["model_nll"].sum, nll.mean(), rtol=1e-4)
     zeros = jax.tree.map(jnp.zeros_like, learned.params)
     sure = jax.tree_util.tree_map_with_path(
         lambda path, x: x - 60.0 if "log_variance" in str(path) else x, zeros

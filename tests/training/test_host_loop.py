@@ -502,8 +502,9 @@ def test_progress_ends_with_the_last_row(small_trainer, hparams) -> None:
     assert [steps for steps, _ in calls.progresses].count(result.steps) == 1
 
 
-def test_only_training_takes_time(train, small_trainer, monkeypatch, hparams) -> None:
-    """Of two agents, by a clock on which an iteration takes 10 s, an evaluation 1,000 s, and to open a logger 500 s."""
+@pytest.mark.parametrize("agents", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_only_training_takes_time(train, small_trainer, monkeypatch, hparams, agents: int) -> None:
+    """By a clock on which an iteration takes 10 s, an evaluation 1,000 s, and the opening of a logger 500 s."""
     now, speeds, compiled = [0.0], [], Program.compiled
 
     def slowly(self):
@@ -517,7 +518,7 @@ def test_only_training_takes_time(train, small_trainer, monkeypatch, hparams) ->
 
     def evaluate(agent_states: Any, iteration: int, mesh: Any) -> np.ndarray:
         now[0] += 1000
-        return np.zeros(2)
+        return np.zeros(agents)
 
     class Slow(Logger):
         def open(self, info):
@@ -528,17 +529,20 @@ def test_only_training_takes_time(train, small_trainer, monkeypatch, hparams) ->
 
     monkeypatch.setattr(time, "perf_counter", lambda: now[0])
     monkeypatch.setattr(Program, "compiled", slowly)
-    more: dict[str, Any] = {"key": jax.random.split(jax.random.key(0), 2), "hparams": repeat(hparams, 2)}
+    of_two = {"key": jax.random.split(jax.random.key(0), 2), "hparams": repeat(hparams, 2)}
+    more: dict[str, Any] = of_two if agents == 2 else {"key": jax.random.key(0), "hparams": hparams}
     more["trainer"] = Program(small_trainer, *more.values())
     more |= {"loggers": [Slow()], "evaluate": evaluate, "eval_every": LOG_EVERY, "checkpoint_every": 1e9}
     part, _ = train("timed", 16 + 8 * 10, **more)
     whole, folder = train("timed", 16 + 8 * 21, resume=True, **more)
     assert (part.train_seconds, whole.train_seconds) == (100, 210)
     header, *lines = [line.split(",") for line in rows(folder, clock=True)]
-    found = [[float(line[header.index(name)]) for line in lines[::2]] for name in (CLOCK_COLUMNS[0], "wall_seconds")]
-    assert found == [[2 * 8 / 10] * 3, [70, 140, 210]]
+    found = [
+        [float(line[header.index(name)]) for line in lines[::agents]] for name in (CLOCK_COLUMNS[0], "wall_seconds")
+    ]
+    assert found == [[agents * 8 / 10] * 3, [70, 140, 210]]
     for steps, speed in speeds:
-        assert speed == pytest.approx(2 * steps / (10 * (steps - 16) / 8))
+        assert speed == pytest.approx(agents * steps / (10 * (steps - 16) / 8))
 
 
 def test_a_new_run_does_not_mix_with_an_old_one(whole, train, tmp_path) -> None:
