@@ -11,6 +11,7 @@ import signal
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import jax
@@ -428,6 +429,21 @@ def test_a_nan_stops_the_run_and_names_the_step(train, unchecked, debug_nans: bo
     else:
         assert len(rows(tmp_path / "nan")) == 2  # its row was written, and nothing was saved after it
     assert not list((tmp_path / "nan").glob("checkpoints/*"))
+
+
+def test_of_a_population_the_agent_that_diverged_first_is_named(small_trainer) -> None:
+    written: list[None] = []
+    loop: Any = SimpleNamespace(
+        run_state=SimpleNamespace(nan_iteration=jnp.array([-1, 7, 4])),
+        program=SimpleNamespace(freeze_diverged=False),
+        trainer=small_trainer,
+        write_row=lambda: written.append(None),
+    )
+    with pytest.raises(DivergedError, match=f"^the loss of agent 2 became NaN at environment step {16 + 4 * 8}"):
+        run_module._Loop.check_nan(loop)
+    assert len(written) == 1
+    loop.program.freeze_diverged = True
+    run_module._Loop.check_nan(loop)
 
 
 def test_a_nan_of_the_last_update_is_not_saved(train, unchecked, tmp_path) -> None:
