@@ -37,6 +37,7 @@ from tests.agents.test_td3 import (
     Line,
     check_that_learning_rates_decay,
     check_that_nothing_follows_a_termination,
+    check_that_too_large_gradients_show,
     sample,
 )
 
@@ -151,6 +152,10 @@ def test_updates_by_hand() -> None:
 
 def test_all_learning_rates_decay() -> None:
     check_that_learning_rates_decay(sac(Around(), Line(), ENV.box), SACHparams(learning_rate_decay_steps=100.0))
+
+
+def test_too_large_gradients_show() -> None:
+    check_that_too_large_gradients_show(sac(Around(), Line(), SPACE), SACHparams())
 
 
 def test_nothing_follows_a_termination() -> None:

@@ -127,6 +127,22 @@ def check_that_learning_rates_decay(agent, hparams) -> None:
         assert not end.any()
 
 
+def check_that_too_large_gradients_show(agent, hparams) -> None:
+    """Where the square of their norm overflows, though the loss does not."""
+    batch = sample(0)
+    steps = batch.transitions._replace(
+        observation=1e6 * batch.transitions.observation, reward=jnp.full((2, BATCH), 1e17)
+    )
+    state, update = agent.init(jax.random.key(0), hparams, jnp.zeros(1)), jax.jit(agent.update)
+    for given, shows in ((batch, False), (batch._replace(transitions=steps), True)):
+        metrics = update(state, given, jax.random.key(1), jnp.float32(0), ())[1]
+        assert bool(jnp.isnan(metrics["loss"].value())) == shows
+
+
+def test_too_large_gradients_show() -> None:
+    check_that_too_large_gradients_show(td3(Slope(), Line(), SPACE), TD3Hparams())
+
+
 def test_both_learning_rates_decay() -> None:
     hparams = TD3Hparams(learning_rate_decay_steps=100.0, policy_delay=1)
     check_that_learning_rates_decay(td3(Slope(), Line(), SPACE), hparams)
