@@ -5,19 +5,44 @@ Three iterations of every trainer, an evaluation and a rollout, all tiny and not
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrl import Input, RainbowHparams, Sample, Transition, evaluate, rollout, vectorize
-from jaxrl.agents import DQNHparams, PQNHparams, dqn, pqn
-from jaxrl.networks import NoisyDense, QNetwork
-from jaxrl.training import OffPolicyConfig, OnPolicyConfig, Program, off_policy, on_policy, population, repeat
+from jaxrl import Agent, Input, RainbowHparams, Sample, Transition, evaluate, rollout, vectorize
+from jaxrl.agents import (
+    DQNHparams,
+    DynaConfig,
+    PETSConfig,
+    PETSHparams,
+    PQNHparams,
+    TD3Hparams,
+    dqn,
+    dyna,
+    pets,
+    pqn,
+    sac,
+    td3,
+)
+from jaxrl.networks import Critic, DeterministicPolicy, NoisyDense, QNetwork, SquashedPolicy
+from jaxrl.recipes.learned_dynamics import MBPOHparams
+from jaxrl.training import (
+    OffPolicyConfig,
+    OnPolicyConfig,
+    Program,
+    as_arrays,
+    off_policy,
+    on_policy,
+    population,
+    repeat,
+)
 from jaxrl.training.devices import mesh_of
 from jaxrl.training.evaluation import evaluate_agents
-from tests.agents import test_actor_critics, test_pqn
+from jaxrl.types import Box
+from tests.agents import test_actor_critics, test_nfsp, test_pqn
 from tests.compiling import quick_jit
 from tests.instruments import Log, SpyEnv, SpyGymnax, SpyNetwork, spy_agent, watching
 from tests.mutants import planted
@@ -27,6 +52,7 @@ N_STEP = {"uniform": 1, "prioritised": 2}
 WARMUP = {replay: BATCH // N + n_step - 1 for replay, n_step in N_STEP.items()}
 """Steps of every environment before a batch can be drawn."""
 BETA_STEPS = 100.0
+SPACE = Box(np.float32([-1]), np.float32([1]))
 HPARAMS = RainbowHparams(
     priority_exponent=1.0,
     importance_exponent_start=0.0,
@@ -109,6 +135,44 @@ def test_an_agents_draws() -> None:
         agent.update(state, Sample(steps, jnp.ones(N)), keys[3], jnp.float32(0))
     log.check()
     assert log.count("SpyNetwork.apply") == 4
+
+
+@pytest.mark.parametrize("kind", ["td3", *(pytest.param(x, marks=pytest.mark.slow) for x in ("mbpo", "pets"))])
+def test_the_draws_of_agents_with_continuous_actions(kind: str) -> None:
+    """In acting, at first at random, in evaluation, in learning, and in all that a model imagines. MBPO is of SAC."""
+    observations, critic = jnp.zeros((N, 1)), Critic(SPACE, ())
+    example, sizes = jax.ShapeDtypeStruct((1,), jnp.float32), DynaConfig(2, (2,))
+    agents: dict[str, tuple[Agent, Any]] = {
+        "td3": (td3(DeterministicPolicy(SPACE, ()), critic, SPACE), TD3Hparams()),
+        "mbpo": (dyna(sac(SquashedPolicy(SPACE, ()), critic, SPACE), example, SPACE, sizes), MBPOHparams()),
+        "pets": (pets(example, SPACE, PETSConfig(2, (2,), 2, 2, 2, 1)), PETSHparams()),
+    }
+    (agent, hparams), ends, weights = agents[kind], jnp.zeros((1, N), bool), jnp.ones((1, N, 2), jnp.int8)
+    steps = Transition(
+        observations[None], jnp.zeros((1, N, 1)), jnp.ones((1, N)), ends, ends, observations[None],
+        extras={"mbpo": (weights, ()), "pets": weights}.get(kind, ()),
+    )  # fmt: skip
+
+    def use(key: Any) -> Any:
+        keys = jax.random.split(key, 5)
+        state = agent.init(keys[0], as_arrays(hparams), observations[0])
+        given = Input(observations, memory=agent.memory(state, N))
+        acts = [agent.act(state, given, keys[i], jnp.float32(clock)) for i, clock in ((1, 0.0), (2, 1e6))]
+        update = agent.update(state, Sample(steps, jnp.ones(N)), keys[3], jnp.float32(1e6))
+        return acts, agent.policy(state, given, keys[4]), update
+
+    with watching(compiled=True) as log:
+        quick_jit(use)(jax.random.key(0))
+    log.check()
+
+
+@pytest.mark.slow
+def test_the_draws_of_nfsp() -> None:
+    """And of its trainer, in one iteration."""
+    with watching(compiled=True) as log:
+        train = lambda key: test_nfsp.TRAINER.step(test_nfsp.TRAINER.init(key, test_nfsp.HPARAMS))  # noqa: E731
+        quick_jit(train)(jax.random.key(0))
+    log.check()
 
 
 def test_every_noisy_layer_has_noise_of_its_own() -> None:

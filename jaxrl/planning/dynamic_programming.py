@@ -147,7 +147,7 @@ def expected_return(mdp: MDP, policy: Array) -> Array:
 
 def acting_states(mdp: MDP) -> Array:
     """The states that are not terminal and can be reached from an initial state, bool `[S]`."""
-    leads = (mdp.transition > 0).any(1) & ~mdp.terminal[:, None]
+    leads = (mdp.transition > 0).any(1)  # terminal states lead to themselves
 
     def spread(_: Array, reached: Array) -> Array:
         return reached | (reached[:, None] & leads).any(0)

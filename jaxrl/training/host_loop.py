@@ -183,7 +183,6 @@ class _Loop:
         self.total_iterations = (self.total_steps - trainer.warmup_steps) // trainer.steps_per_iteration
         self.row_iterations = row_length(trainer, self.log_every)
         self.eval_iterations = eval_length(trainer, self.log_every, self.eval_every)
-        self.row_start = (self.iteration, time.perf_counter())
         self.train_seconds = time.perf_counter() - self.start
 
     @property
@@ -216,6 +215,7 @@ class _Loop:
         if resume:
             notify(f"resuming at {self.steps:,} {self.trainer.unit.words}")
         self.start += time.perf_counter() - opening
+        self.row_start = (self.iteration, time.perf_counter())
 
     def run(self, checkpoints: Checkpoints | None, checkpoint_every: float) -> RunResult:
         """Runs to the end, or until a signal arrives or a logger fails, and saves the run.

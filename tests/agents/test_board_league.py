@@ -208,8 +208,26 @@ def test_a_learner_learns_from_its_own_moves_alone() -> None:
     after = update(decayed, batch, jax.random.key(1), jnp.float32(0))[0]
     kernels = (x.params["params"]["policy"]["kernel"] for x in (after, state))
     assert jnp.not_equal(*kernels).any((1, 2)).tolist() == [False, True, False]
+    # What won becomes more probable than what lost, for each of them. Nobody made the last moves.
+    won = jnp.arange(NUM_ENVS) % 2 == 0
+    first = rollout(
+        action=jnp.broadcast_to(jnp.where(won, 0, 1), (3, NUM_ENVS)),
+        reward=jnp.zeros((3, NUM_ENVS)).at[1].set(jnp.where(won, 1.0, -1.0)),
+        extras=Played(learns.at[2].set(False), log_prob),
+    )
+
+    def prefers(params: Any) -> np.ndarray:
+        logits = jax.vmap(NETWORK.apply, (0, None))(params, jnp.zeros((1, 2, 3, 2), bool))[0].logits
+        return np.asarray(logits[:, 0, 0] - logits[:, 0, 1])
+
+    assert (prefers(update(state, first, jax.random.key(1), jnp.float32(0))[0].params) > prefers(state.params)).all()
     sure = state._replace(params=jax.tree.map(lambda x: 1000 * x, state.params))
     assert float(update(sure, batch, jax.random.key(1), jnp.float32(0))[1]["value_loss"].value()) <= 4
+
+
+def test_no_two_learners_begin_alike() -> None:
+    kernels = steps()[1][0].agent.params["params"]["policy"]["kernel"]
+    assert len(np.unique(kernels[:, 0, 0])) == CONFIG.learners
 
 
 def test_the_first_main_agent_plays_legal_moves() -> None:

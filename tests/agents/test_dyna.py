@@ -140,6 +140,19 @@ def test_the_agent_learns_from_real_and_imagined_transitions(known) -> None:
     assert (weights.shape, weights.dtype, inner) == ((3, E), jnp.int8, ())
 
 
+def test_it_imagines_with_what_the_model_has_just_learned(monkeypatch) -> None:
+    def counting(self, state, observations, actions, key) -> Step:
+        seen = jnp.broadcast_to(state.inputs.count, observations.shape[:2])
+        return Step(observations, seen, jnp.ones_like(seen))
+
+    monkeypatch.setattr(Dynamics, "sample", counting)
+    agent = dyna(spy(), EXAMPLE, BOX, DynaConfig(E, (4,)))
+    state = jax.jit(agent.init)(jax.random.key(0), as_arrays(DynaHparams()), jnp.zeros(2))
+    sample = Sample(jax.tree.map(lambda x: x[None], batch()), jnp.ones(B))
+    after, *_ = quick_jit(agent.update)(state, sample, jax.random.key(1), jnp.float32(0))
+    np.testing.assert_array_equal(after.agent[0].transitions.reward[0, B:], B)
+
+
 def test_bad_input() -> None:
     agent = dyna(spy(), EXAMPLE, BOX, DynaConfig(3, (4,)))
     state = jax.eval_shape(agent.init, jax.random.key(0), as_arrays(DynaHparams()), jnp.zeros(2))
@@ -200,6 +213,24 @@ def test_pets_discounts_what_comes_later(monkeypatch) -> None:
     ).action[0, 0])  # fmt: skip
     assert plan(1.0) > 0.8
     assert plan(0.25) < -0.8
+
+
+def test_pets_goes_on_with_its_plan(monkeypatch) -> None:
+    """In each environment with its own. What is best is 0.1 in the first step, 0.2 in the second, and so on."""
+
+    def ramp(self, state, observations, actions, key) -> Step:
+        wanted = 0.1 * (1 + observations[..., 1])
+        after = observations + jnp.array([0.0, 1.0])
+        return Step(after, -((actions[..., 0] - wanted) ** 2), jnp.ones_like(wanted))
+
+    monkeypatch.setattr(Dynamics, "sample", ramp)
+    agent = pets(EXAMPLE, BOX, PETSConfig(E, (4,), 3, 2, 1, 1))  # two sequences, of which one is the last plan
+    state = jax.jit(agent.init)(jax.random.key(0), as_arrays(PETSHparams()), jnp.zeros(2))
+    plans = jnp.array([[0.1, 0.2, 0.3], [0.3, 0.4, 0.5]])[..., None]
+    given = Input(jnp.array([[0.0, 0.0], [0.0, 2.0]]), memory=plans)
+    decision = quick_jit(agent.policy)(state, given, jax.random.key(0))
+    np.testing.assert_array_equal(decision.action, plans[:, 0])
+    np.testing.assert_array_equal(decision.memory, plans[:, jnp.array([1, 2, 2])])
 
 
 S, A, DISCOUNT = 6, 3, 0.6

@@ -137,6 +137,10 @@ def test_exploiters_start_anew() -> None:
     assert changes(1.0) == [False, False, True, True]
 
 
+def test_no_two_learners_begin_alike() -> None:
+    assert len(np.unique(steps()[1][0].agent.policies[:, 0, 0])) == CONFIG.learners
+
+
 def test_who_starts_anew_learns_as_fast_as_at_the_start() -> None:
     """Learning rates are of each learner's own iteration. Before, exploiters of an old league could not learn."""
     state, seen = steps()[1][-1].agent, game_theory.features(GAME)
@@ -147,6 +151,20 @@ def test_who_starts_anew_learns_as_fast_as_at_the_start() -> None:
     assert change[2] > 20 * change[[0, 1, 3]].max()
 
 
+def test_the_magnet_of_all_is_that_of_the_main_agents() -> None:
+    """Who starts anew has the magnet of the others: with a constant learning rate, its own time changes nothing."""
+    state, seen = steps()[1][-1].agent, game_theory.features(GAME)
+    weights = opponents(CONFIG, state)
+    constant = LeagueHparams(self_play=1.0, learning_rate_half_life=0.0)
+    step = jax.jit(lambda x: step_all(GAME, NETWORK, seen, CONFIG, weights, x)[0].policies)
+    early, late, all_early = (
+        step(state._replace(hparams=constant, iteration=jnp.array([main, main, other, other])))
+        for main, other in ((1e3, 0.0), (1e3, 1e3), (0.0, 0.0))
+    )
+    np.testing.assert_array_equal(early, late)
+    assert (abs(all_early - early).max((1, 2)) > 0).all()
+
+
 def test_it_goes_on_from_any_state() -> None:
     step, states = steps()
     again, metrics = step(states[2])
@@ -155,6 +173,11 @@ def test_it_goes_on_from_any_state() -> None:
     expected = game_theory.nash_conv(GAME, mixture(GAME, again.agent, again.agent.weights))
     np.testing.assert_allclose(metrics["nash_conv_equilibrium"].sum, expected, atol=1e-6)
     assert again.agent.iteration[0] == 9
+    weights, present = np.asarray(again.agent.weights, np.float64), again.agent.numbers >= 0
+    played = weights[weights > 0]
+    np.testing.assert_allclose(metrics["mixed"].sum, np.exp(-(played * np.log(played)).sum()), rtol=1e-4)
+    uniform = game_theory.nash_conv(GAME, mixture(GAME, again.agent, present / present.sum()))
+    np.testing.assert_allclose(metrics["nash_conv_uniform"].sum, uniform, atol=1e-6)
 
 
 def test_its_answer_is_the_average_of_the_first_main_agent_or_the_equilibrium() -> None:

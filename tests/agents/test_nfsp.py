@@ -71,6 +71,7 @@ def test_what_a_player_is_holds_for_a_game() -> None:
     assert (drawn != decision.action)[np.asarray(decision.extras)].mean() == pytest.approx(0.5, abs=0.05)
     late = act(explores, first._replace(memory=decision.memory), jax.random.key(0), jnp.float32(1e9)).action
     np.testing.assert_array_equal(late, decision.action)
+    evaluated = np.asarray(jax.jit(AGENT.policy)(state, first, jax.random.key(2)).action)
     for row, player in ((5, 0), (6, 1)):
         here = np.asarray(sets) == row
         responds = kinds[here, player] == 2
@@ -79,6 +80,7 @@ def test_what_a_player_is_holds_for_a_game() -> None:
         assert (actions[responds] == int(greedy(state)[row].argmax())).all()
         average = jax.nn.softmax(AGENT.outputs(state, jnp.array([row])).logits)[0, 1]  # type: ignore[misc]
         assert actions[~responds].mean() == pytest.approx(float(average), abs=0.05)
+        assert evaluated[here].mean() == pytest.approx(float(average), abs=0.05)  # who draws cannot be read
 
 
 def greedy(state: Any, hidden: tuple[int, ...] = (8,)) -> jax.Array:

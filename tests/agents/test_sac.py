@@ -31,7 +31,15 @@ from tests.agents.control import (
     trained_on_lqr,
     trained_with_time_limits,
 )
-from tests.agents.test_td3 import BATCH, SPACE, Line, check_that_nothing_follows_a_termination, sample
+from tests.agents.test_td3 import (
+    BATCH,
+    SPACE,
+    Line,
+    check_that_learning_rates_decay,
+    check_that_nothing_follows_a_termination,
+    check_that_too_large_gradients_show,
+    sample,
+)
 
 AGENT = sac(LinearNormal(), Quadratic(), ENV.box)
 ITERATIONS = 3000
@@ -119,6 +127,7 @@ def test_updates_by_hand() -> None:
         s, action = x.observation[0, :, 0], k * x.observation[0, :, 0] + sigma * e
         features, weights = np.stack([s, x.action[0, :, 0], ones], 1), np.asarray(batch.weights, np.float64)
         errors = y - features @ w[0]
+        loss = sum((weights * (y - features @ v) ** 2 / 2).mean() for v in w)
         chosen = (w @ np.stack([s, action, ones])).argmin(0)
         both |= {*chosen.tolist()}
         slope, entropy = w[chosen, 1], -np.average(stats.norm.logpdf(e) - log_std, weights=weights)
@@ -136,23 +145,17 @@ def test_updates_by_hand() -> None:
         np.testing.assert_allclose(np.stack(state.target_critics), target, rtol=1e-4, atol=1e-5)
         np.testing.assert_allclose(state.params.log_temperature, log_alpha, rtol=1e-4)
     assert both == {0, 1}
+    assert float(metrics["loss"].value()) == pytest.approx(loss, rel=1e-4)
     assert float(metrics["entropy"].value()) == pytest.approx(entropy, rel=1e-4)
     assert float(metrics["q_mean"].value()) == pytest.approx(q_mean, rel=1e-4)
 
 
 def test_all_learning_rates_decay() -> None:
-    agent = sac(Around(), Line(), ENV.box)
-    state = agent.init(jax.random.key(0), SACHparams(learning_rate_decay_steps=100.0), jnp.zeros(1))
-    update = jax.jit(agent.update)
+    check_that_learning_rates_decay(sac(Around(), Line(), ENV.box), SACHparams(learning_rate_decay_steps=100.0))
 
-    def moved(env_steps: float) -> list[np.ndarray]:
-        after = update(state, sample(0), jax.random.key(0), jnp.float32(env_steps), ())[0].params
-        return jax.tree.leaves(jax.tree.map(lambda x, y: np.asarray(x - y), after, state.params))
 
-    for start, half, end in zip(moved(0), moved(50), moved(100), strict=True):
-        np.testing.assert_allclose(half, start / 2, rtol=0.01, atol=1e-6)
-        assert start.any()
-        assert not end.any()
+def test_too_large_gradients_show() -> None:
+    check_that_too_large_gradients_show(sac(Around(), Line(), SPACE), SACHparams())
 
 
 def test_nothing_follows_a_termination() -> None:

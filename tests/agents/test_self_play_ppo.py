@@ -17,6 +17,7 @@ from jaxrl.agents.self_play_ppo import (
     SelfPlayHparams,
     exact_experience,
     learns_in,
+    magnet_at,
     sample_experience,
     self_play_loss,
     self_play_ppo,
@@ -148,6 +149,18 @@ def test_policy_gradients_circle_in_rock_paper_scissors_and_the_past_or_a_magnet
     assert weakly_drawn.min() > 0.2
     assert with_past.max() < 0.2
     assert found["nash_conv"][3, -1] < found["nash_conv"][2, -1] / 10
+    # A network represents the average, also of a policy that is never there itself.
+    np.testing.assert_allclose(found["nash_conv_network"][:, -1], found["nash_conv"][:, -1], rtol=0.02, atol=1e-3)
+
+
+def test_the_magnet_falls_to_its_floor() -> None:
+    """Half as much after its half-life; a floor above where it begins is none."""
+    iterations = jnp.array([0.0, 100.0, 300.0, 1e6])
+    for floor, expected in ((0.0, [0.4, 0.2, 0.1, 4e-5]), (0.15, [0.4, 0.2, 0.15, 0.15]), (0.5, [0.4] * 4)):
+        hparams = SelfPlayHparams(magnet=0.4, magnet_half_life=100.0, magnet_floor=floor)
+        np.testing.assert_allclose(magnet_at(hparams, iterations), expected, rtol=1e-3)
+    constant = SelfPlayHparams(magnet=0.4, magnet_half_life=0.0)
+    np.testing.assert_allclose(magnet_at(constant, iterations), 0.4, rtol=1e-6)
 
 
 @pytest.mark.slow

@@ -59,7 +59,7 @@ def sample(seed: int) -> Sample:
 
 
 def by_hand(params, target, batch: Sample, noise: np.ndarray, step: int, hparams: TD3Hparams):
-    """One update with gradient descent, of (k, [w1, w2]), in float64."""
+    """One update with gradient descent, of (k, [w1, w2]), in float64; with the errors and the metrics."""
     (k, w), (k_target, w_target) = params, target
     x = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), batch.transitions)
     y = np.zeros(BATCH)
@@ -78,12 +78,14 @@ def by_hand(params, target, batch: Sample, noise: np.ndarray, step: int, hparams
     features = np.stack([x.observation[0, :, 0], x.action[0, :, 0], np.ones(BATCH)], 1)
     weights = np.asarray(batch.weights, np.float64)
     errors = y - features @ w[0]
+    loss = sum((weights * (y - features @ v) ** 2 / 2).mean() for v in w)
+    metrics = {"loss": loss, "q_mean": np.average(features @ np.mean(w, 0), weights=weights)}
     w = [v + hparams.learning_rate * (weights * (y - features @ v)) @ features / BATCH for v in w]
     if step % hparams.policy_delay == 0:
         k = k + hparams.learning_rate * w[0][1] * (weights * x.observation[0, :, 0]).mean()
         k_target = k_target + hparams.tau * (k - k_target)
         w_target = [old + hparams.tau * (new - old) for old, new in zip(w_target, w, strict=True)]
-    return (k, w), (k_target, w_target), errors
+    return (k, w), (k_target, w_target), errors, metrics
 
 
 def test_updates_by_hand() -> None:
@@ -101,14 +103,49 @@ def test_updates_by_hand() -> None:
         key, batch = jax.random.key(step), sample(step)
         noise = np.asarray(jax.random.normal(key, (BATCH, 1)), np.float64)
         clipped |= {*np.sign(noise[abs(0.6 * noise) > 0.2]).tolist()}
-        params, target, errors = by_hand(params, target, batch, noise, step, hparams)
+        params, target, errors, expected = by_hand(params, target, batch, noise, step, hparams)
         state, metrics, found = update(state, batch, key, jnp.float32(0), ())
         np.testing.assert_allclose(found, errors, rtol=1e-4, atol=1e-5)
         for ours, theirs in ((state.params, params), (state.target_params, target)):
             np.testing.assert_allclose(ours.actor, theirs[0], rtol=1e-5)
             np.testing.assert_allclose(np.stack(ours.critics), np.stack(theirs[1]), rtol=1e-4, atol=1e-5)
+        assert {name: x.value() for name, x in metrics.items()} == pytest.approx(expected, rel=1e-4)
     assert clipped == {-1, 1}
-    assert set(metrics) == {"loss", "q_mean"}
+
+
+def check_that_learning_rates_decay(agent, hparams) -> None:
+    """All parameters move half as far in the middle of `learning_rate_decay_steps=100`, and not at all at the end."""
+    state, update = agent.init(jax.random.key(0), hparams, jnp.zeros(1)), jax.jit(agent.update)
+
+    def moved(env_steps: float) -> list[np.ndarray]:
+        after = update(state, sample(0), jax.random.key(0), jnp.float32(env_steps), ())[0].params
+        return jax.tree.leaves(jax.tree.map(lambda x, y: np.asarray(x - y), after, state.params))
+
+    for start, half, end in zip(moved(0), moved(50), moved(100), strict=True):
+        np.testing.assert_allclose(half, start / 2, rtol=0.01, atol=1e-6)
+        assert start.any()
+        assert not end.any()
+
+
+def check_that_too_large_gradients_show(agent, hparams) -> None:
+    """Where the square of their norm overflows, though the loss does not."""
+    batch = sample(0)
+    steps = batch.transitions._replace(
+        observation=1e6 * batch.transitions.observation, reward=jnp.full((2, BATCH), 1e17)
+    )
+    state, update = agent.init(jax.random.key(0), hparams, jnp.zeros(1)), jax.jit(agent.update)
+    for given, shows in ((batch, False), (batch._replace(transitions=steps), True)):
+        metrics = update(state, given, jax.random.key(1), jnp.float32(0), ())[1]
+        assert bool(jnp.isnan(metrics["loss"].value())) == shows
+
+
+def test_too_large_gradients_show() -> None:
+    check_that_too_large_gradients_show(td3(Slope(), Line(), SPACE), TD3Hparams())
+
+
+def test_both_learning_rates_decay() -> None:
+    hparams = TD3Hparams(learning_rate_decay_steps=100.0, policy_delay=1)
+    check_that_learning_rates_decay(td3(Slope(), Line(), SPACE), hparams)
 
 
 def check_that_nothing_follows_a_termination(agent, hparams) -> None:

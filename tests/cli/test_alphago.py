@@ -25,6 +25,7 @@ from jaxrl.experiments.alphago_zero_connect_four import experiment as alphago_ze
 from jaxrl.games import Match, random_player
 from jaxrl.games.engines import Engine
 from jaxrl.recipes import alphago_family
+from jaxrl.training import Evaluation
 from jaxrl.types import Agent, Decision
 
 GAME = ("--env", "game:tic_tac_toe", "--env-options", "rows=2", "columns=3", "random_moves=5")
@@ -162,6 +163,35 @@ def test_the_improved_policy_meets_the_cloned_one(monkeypatch) -> None:
         500,
         0,
     )
+
+
+def test_an_evaluation_is_described(monkeypatch, capsys) -> None:
+    """Of as many episodes and steps as the run's, or as the options say."""
+    asked = []
+
+    def evaluated(policy, envs, key, max_steps, memory):
+        asked.append((envs.num_envs, max_steps))
+        ended = jnp.array([False, False, True])
+        return Evaluation(jnp.array([7.0, -1.5, 2.0]), jnp.array([9, 9, 2]), ended)
+
+    monkeypatch.setattr(evaluate, "evaluate", evaluated)
+    env, params = make("CartPole-v1")
+    agent = SimpleNamespace(policy=lambda *_: None, memory=lambda state, number: ())
+    run = SimpleNamespace(
+        budget=SimpleNamespace(eval_episodes=3, eval_max_steps=9),
+        hparams=SimpleNamespace(epsilon_eval=0.05),
+        task=SimpleNamespace(env="CartPole-v1"),
+    )
+    trained: Any = SimpleNamespace(env=env, env_params=params, agent=agent, agent_state=(), options=run)
+    for more in ({}, {"episodes": 5, "max_steps": 4}):
+        evaluate.report(trained, evaluate.Options(Path("run"), **more), ExitStack())
+    assert asked == [(3, 9), (5, 4)]
+    assert capsys.readouterr().out.splitlines()[:4] == [
+        "CartPole-v1 (default rules, 500-step cap)",
+        "mean return 2.50 over 3 episodes with ε = 0.05, 2 unfinished",
+        "returns -1.5 to 7, standard deviation 3.49",
+        "mean episode length 6.7",
+    ]
 
 
 def test_a_match_is_described() -> None:

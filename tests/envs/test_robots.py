@@ -12,7 +12,7 @@ from jaxrl import make, vectorize
 from jaxrl.arguments import ArgumentError
 from jaxrl.envs import planar_hopper
 from jaxrl.envs.planar_hopper import MASSES, PlanarHopper
-from jaxrl.envs.robots import Robot, RobotParams, RobotState
+from jaxrl.envs.robots import BOX_GEOM, CAPSULE, Robot, RobotParams, RobotState
 from tests.compiling import quick_jit
 
 HOPPER = PlanarHopper()
@@ -159,6 +159,36 @@ def test_the_skeleton_is_as_long_as_its_rods(played) -> None:
     rods = HOPPER.skeleton(played[5][2])
     lengths = jnp.sqrt(jnp.square(rods[:, 1] - rods[:, 0]).sum(1))
     np.testing.assert_allclose(lengths, np.broadcast_to(planar_hopper.LENGTHS[:, None], (4, 4)), rtol=1e-4)
+
+
+def test_the_rods_of_a_foreign_robot_are_where_its_bodies_are() -> None:
+    """Brax's and Playground's: a capsule, a box along its longest axis, and a ball on its side; the floor is none."""
+    half = float(np.sqrt(0.5))
+    model = SimpleNamespace(
+        ngeom=4,
+        geom_bodyid=[0, 1, 1, 2],
+        geom_type=[0, CAPSULE, BOX_GEOM, 2],
+        geom_size=np.array([[9.0, 9, 9], [0.1, 0.5, 0], [0.3, 2, 0.4], [0.6, 0, 0]]),
+        geom_pos=np.array([[0.0, 0, 0], [0, 0, 1], [0, 0, 0], [1, 0, 0]]),
+        geom_quat=np.array([[1.0, 0, 0, 0], [1, 0, 0, 0], [1, 0, 0, 0], [half, 0, half, 0]]),
+    )
+    place = jnp.array([[5.0, 0, 2], [0, 0, 0]])
+    turn = jnp.array([[half, 0, half, 0], [1.0, 0, 0, 0]])  # the first body by a quarter about y: up is forward
+    expected = np.array([
+        [[5.5, 0, 2], [6.5, 0, 2]],
+        [[5, -2, 2], [5, 2, 2]],
+        [[0.7, 0, 0], [1.3, 0, 0]],
+    ])  # fmt: skip
+    with_brax = SimpleNamespace(pipeline_state=SimpleNamespace(x=SimpleNamespace(pos=place, rot=turn)))
+    floor = jnp.zeros((1, 3)), jnp.array([[1.0, 0, 0, 0]])
+    data = SimpleNamespace(xpos=jnp.concatenate([floor[0], place]), xquat=jnp.concatenate([floor[1], turn]))
+    for physics, state in (
+        (SimpleNamespace(sys=SimpleNamespace(mj_model=model)), with_brax),
+        (SimpleNamespace(mj_model=model), SimpleNamespace(data=data)),
+    ):
+        found = Robot("robot", physics).skeleton(RobotState(state, jnp.int32(0)))
+        side = np.stack([expected[..., 0] + 0.4 * expected[..., 1], expected[..., 2] + 0.3 * expected[..., 1]], -1)
+        np.testing.assert_allclose(found, side, atol=1e-5)
 
 
 class FragileState(NamedTuple):

@@ -185,6 +185,28 @@ def test_a_point_of_the_disc_draws_with_itself_and_its_opposite() -> None:
         assert (wins[points, np.roll(points, 6)] == 0).all()
 
 
+def test_features_say_which_letter_is_where() -> None:
+    """Of the card, the bets, the public card, and more bets, so that no two sets look alike."""
+    labels, seen = make_game("leduc_poker").labels, np.asarray(game_theory.features(make_game("leduc_poker")))
+    np.testing.assert_array_equal(seen.sum(1), [len(label.replace(" ", "")) for label in labels])
+    assert len(np.unique(seen, axis=0)) == len(labels)
+    rows = {label: seen[i] for i, label in enumerate(labels)}
+    assert (rows["J1"] != rows["J2"]).sum() == 2
+    assert (rows["J1 cc Q1"] - rows["J1"]).sum() == 4
+
+
+@pytest.mark.parametrize("name", ["kuhn_poker", "biased_rock_paper_scissors"])
+def test_counting_wins_is_the_game_with_signs_for_payoffs(name: str) -> None:
+    rules = game_theory.tensor_games.GAMES[name]()
+
+    def signs(history: History) -> Turn | Chance | End:
+        event = rules(history)
+        return End(float(np.sign(event.utility))) if isinstance(event, End) else event
+
+    expected, found = game_theory.build(name, signs), game_theory.counting_wins(make_game(name))
+    jax.tree.map(np.testing.assert_array_equal, found.sides, expected.sides)
+
+
 def test_a_policy_is_checked() -> None:
     game = make_game("leduc_poker")
     policy = np.asarray(game_theory.uniform_policy(game))

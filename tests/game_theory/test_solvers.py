@@ -78,6 +78,23 @@ def test_a_magnet_draws_the_policy_to_the_equilibrium_with_entropy() -> None:
     np.testing.assert_allclose(last, expected, atol=1e-5)
 
 
+def test_a_step_of_mirror_descent_by_hand() -> None:
+    """Of iteration 50, where the magnet and the step size are at two thirds, and the average weighs it with 51."""
+    game, solver = make_game("biased_rock_paper_scissors"), game_theory.magnetic_mirror_descent()
+    payoffs = game_theory.rules.BIASED_ROCK_PAPER_SCISSORS
+    policy = np.array([[0.5, 0.3, 0.2], [0.3, 0.4, 0.3]])
+    q = np.stack([payoffs @ policy[1], -policy[0] @ payoffs])
+    alpha, eta = 0.6 * 2 / 3, 0.03 * 2 / 3
+    expected = (policy * (1 / 3) ** (alpha * eta) * np.exp(eta * q)) ** (1 / (1 + alpha * eta))
+    expected /= expected.sum(-1, keepdims=True)
+    hparams = MirrorDescentHparams(magnet=0.6, magnet_half_life=100.0, step_size=0.03)
+    start = solver.init(game)._replace(log_policy=jnp.log(policy))
+    state = solver.step(game, start, jnp.float32(50), hparams)
+    np.testing.assert_allclose(solver.last(game, state), expected, rtol=1e-5)
+    for player in (0, 1):
+        np.testing.assert_allclose(state.plans[player], 51 * np.append(policy[player], 1), rtol=1e-5)
+
+
 def test_the_annealed_magnet_leads_the_last_policy_to_an_equilibrium() -> None:
     found = solve(game_theory.magnetic_mirror_descent(), make_game("kuhn_poker"), 4000, every=1000)
     assert (np.diff(found.nash_conv_last) < 0).all()
@@ -117,6 +134,30 @@ def test_psro_adds_best_responses_until_there_are_none() -> None:
         np.testing.assert_allclose(state.payoffs[i, j], game_theory.value(game, policy), atol=1e-6)
     response, _ = game_theory.best_response(game, solve(game_theory.psro(capacity=16), game, 11).policy)
     np.testing.assert_allclose(game_theory.plan(game, response, 1), state.plans[1][12], atol=1e-6)
+
+
+def test_a_matrix_game_is_solved_as_by_a_loop() -> None:
+    """Regret matching+ in turns, whose average weighs iteration t with t. The last row and column do not exist."""
+    payoffs = np.zeros((4, 4))
+    payoffs[:3, :3] = game_theory.rules.BIASED_ROCK_PAPER_SCISSORS
+    regrets, sums = np.zeros((2, 3)), np.zeros((2, 3))
+
+    def mixture(player: int) -> np.ndarray:
+        total = regrets[player].sum()
+        return regrets[player] / total if total else np.full(3, 1 / 3)
+
+    for t in range(1, 31):
+        played = [mixture(0), mixture(1)]
+        for player, table in ((0, payoffs[:3, :3]), (1, -payoffs[:3, :3].T)):
+            values = table @ played[1 - player]
+            sums[player] += t * played[player]
+            regrets[player] = np.maximum(regrets[player] + values - values @ played[player], 0)
+            played[player] = mixture(player)
+    payoffs[3], payoffs[:, 3] = 100, -100
+    with jax.enable_x64(True):
+        found = game_theory.matrix_equilibrium(jnp.asarray(payoffs), jnp.arange(4) < 3, 30)
+    expected = np.pad(sums / sums.sum(-1, keepdims=True), ((0, 0), (0, 1)))
+    np.testing.assert_allclose(found, expected, atol=1e-9)
 
 
 def test_psro_stops_when_all_places_are_taken() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxrl import Transition
-from jaxrl.agents.dynamics import DynamicsConfig, DynamicsHparams, dynamics
+from jaxrl.agents.dynamics import Dynamics, DynamicsConfig, DynamicsHparams, DynamicsState, dynamics
 from jaxrl.arguments import ArgumentError
 from jaxrl.networks.ensemble import Ensemble, ProbabilisticNetwork, bootstrap_weights, ensemble_loss, normal_nll
 from jaxrl.training import as_arrays
@@ -130,6 +130,31 @@ def test_rare_terminations_are_learned() -> None:
     assert found[:, 3:].max() < 0.2
 
 
+def nll_by_hand(model: Dynamics, state: DynamicsState, x: np.ndarray, changes: np.ndarray) -> float:
+    """Of all that was seen, −log p of the changes and the rewards themselves, by the networks as they are."""
+    scaled = (x - x.mean(0)) / np.sqrt(x.var(0) + 1e-8)
+    found = jax.jit(model.ensemble.apply)(state.params, np.clip(scaled, -10, 10))
+    deviation = np.sqrt(changes.var(0) + 1e-8)
+    mean, log_std = found.mean * deviation + changes.mean(0), found.log_variance / 2 + np.log(deviation)
+    return (0.5 * ((changes - mean) / np.exp(log_std)) ** 2 + log_std + 0.5 * np.log(2 * np.pi)).sum(-1).mean()
+
+
+@pytest.mark.slow
+def test_rare_inputs_are_clipped_and_rare_rewards_are_not() -> None:
+    """One of 401 transitions has another observation and reward, 20 standard deviations from their means."""
+    model = dynamics(jax.ShapeDtypeStruct((1,), jnp.float32), Discrete(2), DynamicsConfig(2, (4,)))
+    hparams, rare = as_arrays(DynamicsHparams()), jnp.arange(401) == 400
+    state, x, never = jax.jit(model.init)(jax.random.key(0), hparams, jnp.zeros(1)), rare[:, None] * 3.0, rare & False
+    batch = Transition(x, jnp.zeros(401, int), rare * 7.0, never, never, x + 1)
+    learned, metrics = jax.jit(model.update)(state, hparams, batch, jnp.ones((401, 2), jnp.int8))
+    given = np.stack([x[:, 0], jnp.ones(401), jnp.zeros(401)], 1)
+    expected = nll_by_hand(model, state, given, np.stack([jnp.ones(401), rare * 7.0], 1))
+    np.testing.assert_allclose(metrics["model_nll"].sum, expected, rtol=1e-4)
+    far = jnp.broadcast_to(jnp.array([[30.0], [60.0]]), (2, 2, 1))
+    first, second = jax.jit(model.sample)(learned, far, jnp.zeros((2, 2), int), jax.random.key(0)).continues.T
+    np.testing.assert_array_equal(first, second)
+
+
 def test_samples_of_a_known_model() -> None:
     """The statistics are those of what was learned, and predictions come back in the environment's units."""
     model = dynamics(jax.ShapeDtypeStruct((2,), jnp.float32), Discrete(3), DynamicsConfig(2, (4,)))
@@ -141,13 +166,9 @@ def test_samples_of_a_known_model() -> None:
     learned, metrics = jax.jit(model.update)(state, as_arrays(DynamicsHparams()), batch, jnp.ones((2, 2), jnp.int8))
     np.testing.assert_allclose(learned.inputs.mean, [2, 4, 0.5, 0, 0.5])
     np.testing.assert_allclose(learned.targets.mean, [2, -2, 3])  # changes, and the reward
-    # −log p of the changes and the rewards themselves, by the networks as they were.
     x, changes = np.array([[1, 2, 1, 0, 0], [3, 6, 0, 0, 1]]), np.array([[1, -2, 1], [3, -2, 5]])
-    found = model.ensemble.apply(state.params, (x - x.mean(0)) / np.sqrt(x.var(0) + 1e-8))
+    np.testing.assert_allclose(metrics["model_nll"].sum, nll_by_hand(model, state, x, changes), rtol=1e-4)
     deviation = np.sqrt(changes.var(0) + 1e-8)
-    mean, log_std = found.mean * deviation + changes.mean(0), found.log_variance / 2 + np.log(deviation)
-    nll = (0.5 * ((changes - mean) / np.exp(log_std)) ** 2 + log_std + 0.5 * np.log(2 * np.pi)).sum(-1)
-    np.testing.assert_allclose(metrics["model_nll"].sum, nll.mean(), rtol=1e-4)
     zeros = jax.tree.map(jnp.zeros_like, learned.params)
     sure = jax.tree_util.tree_map_with_path(
         lambda path, x: x - 60.0 if "log_variance" in str(path) else x, zeros
@@ -158,6 +179,27 @@ def test_samples_of_a_known_model() -> None:
     np.testing.assert_allclose(following.next_observation, np.broadcast_to([3.0, -1.0], (2, 1, 2)), atol=1e-5)
     np.testing.assert_allclose(following.reward, [[3], [3]], atol=1e-5)
     np.testing.assert_allclose(following.continues, [[0.5], [0.5]])
+    unsure = jax.tree_util.tree_map_with_path(
+        lambda path, x: x + np.log(4) if "log_variance" in str(path) else x, zeros
+    )  # two standard deviations of the targets
+    many = jnp.ones((2, 4000, 2)), jnp.zeros((2, 4000), int)
+    drawn = jax.jit(model.sample)(learned._replace(params=unsure), *many, jax.random.key(0))
+    np.testing.assert_allclose(drawn.reward.std(1), 2 * deviation[2], rtol=0.05)
+    np.testing.assert_allclose(drawn.next_observation[..., 0].std(1), 2 * deviation[0], rtol=0.05)
+
+
+def test_each_network_learns_from_its_bootstrap_sample_and_none_takes_a_time_limit_for_an_end() -> None:
+    model = dynamics(jax.ShapeDtypeStruct((2,), jnp.float32), Discrete(3), DynamicsConfig(2, (4,)))
+    hparams = as_arrays(DynamicsHparams())
+    state, never = jax.jit(model.init)(jax.random.key(0), hparams, jnp.zeros(2)), jnp.zeros(2, bool)
+    x = jnp.array([[1.0, 2.0], [3.0, 6.0]])
+    batch = Transition(x, jnp.array([0, 2]), jnp.array([1.0, 5.0]), never, never, x[::-1])
+    update, weights = jax.jit(model.update), jnp.array([[0, 1], [0, 2]], jnp.int8)
+    learned, _ = update(state, hparams, batch, weights)
+    kernels = [x.params["params"]["Dense_0"]["kernel"] for x in (state, learned)]
+    assert jnp.not_equal(*kernels).any((1, 2)).tolist() == [False, True]
+    cut, _ = update(state, hparams, batch._replace(truncated=~never), weights)
+    jax.tree.map(np.testing.assert_array_equal, cut, learned)
 
 
 def test_bad_input() -> None:

@@ -157,6 +157,22 @@ def test_what_holds_a_truncation_is_hardly_drawn_again() -> None:
     assert unused[1] < 4
 
 
+def test_a_truncation_that_is_drawn_leaves_the_weights_of_the_others() -> None:
+    """Its priority is a third of theirs, so that its own weight would be the largest."""
+    buffer, never = tiny_buffer("prioritised"), np.zeros((6, 2), bool)
+    rows = numbered(np.arange(6), never, never | [False, True])
+
+    def run(key):
+        state = buffer.add(buffer.init(RainbowHparams(importance_exponent_start=1.0)), rows, jnp.int32(0))
+        index, _ = buffer.sample(state, key, jnp.int32(6), 64)  # all that there are
+        state = buffer.set_priorities(state, index, jnp.where(index % 2 == 1, 1.0, 3.0))
+        return buffer.sample(state, key, jnp.int32(6), 64)
+
+    index, (_, weights) = quick_jit(run)(KEY)
+    assert {0, 1} == {*(index % 2).tolist()}
+    np.testing.assert_array_equal(weights, index % 2 == 0)
+
+
 def test_a_cut_truncates_what_has_not_terminated() -> None:
     """Two environments, of which the first one terminates in the newest row."""
     buffer, times, never = tiny_buffer("uniform"), np.arange(6), np.zeros((6, 2), bool)

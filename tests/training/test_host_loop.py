@@ -9,7 +9,9 @@ import re
 import shutil
 import signal
 import sys
+import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import jax
@@ -429,6 +431,21 @@ def test_a_nan_stops_the_run_and_names_the_step(train, unchecked, debug_nans: bo
     assert not list((tmp_path / "nan").glob("checkpoints/*"))
 
 
+def test_of_a_population_the_agent_that_diverged_first_is_named(small_trainer) -> None:
+    written: list[None] = []
+    loop: Any = SimpleNamespace(
+        run_state=SimpleNamespace(nan_iteration=jnp.array([-1, 7, 4])),
+        program=SimpleNamespace(freeze_diverged=False),
+        trainer=small_trainer,
+        write_row=lambda: written.append(None),
+    )
+    with pytest.raises(DivergedError, match=f"^the loss of agent 2 became NaN at environment step {16 + 4 * 8}"):
+        run_module._Loop.check_nan(loop)
+    assert len(written) == 1
+    loop.program.freeze_diverged = True
+    run_module._Loop.check_nan(loop)
+
+
 def test_a_nan_of_the_last_update_is_not_saved(train, unchecked, tmp_path) -> None:
     with pytest.raises(DivergedError, match="the agent's parameters became NaN at environment step 24"):
         train("nan", total_steps=24, hparams=unchecked)
@@ -499,6 +516,49 @@ def test_progress_ends_with_the_last_row(small_trainer, hparams) -> None:
     assert len(calls.rows) == 2  # the second is short
     assert calls.progresses[-1] == (result.steps, 2)
     assert [steps for steps, _ in calls.progresses].count(result.steps) == 1
+
+
+@pytest.mark.parametrize("agents", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_only_training_takes_time(train, small_trainer, monkeypatch, hparams, agents: int) -> None:
+    """By a clock on which an iteration takes 10 s, an evaluation 1,000 s, and the opening of a logger 500 s."""
+    now, speeds, compiled = [0.0], [], Program.compiled
+
+    def slowly(self):
+        advance = compiled(self)
+
+        def call(run_state, iterations):
+            now[0] += 10 * iterations
+            return advance(run_state, iterations)
+
+        return call
+
+    def evaluate(agent_states: Any, iteration: int, mesh: Any) -> np.ndarray:
+        now[0] += 1000
+        return np.zeros(agents)
+
+    class Slow(Logger):
+        def open(self, info):
+            now[0] += 500
+
+        def progress(self, env_steps, total_steps, steps_per_second):
+            speeds.append((env_steps, steps_per_second))
+
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(Program, "compiled", slowly)
+    of_two = {"key": jax.random.split(jax.random.key(0), 2), "hparams": repeat(hparams, 2)}
+    more: dict[str, Any] = of_two if agents == 2 else {"key": jax.random.key(0), "hparams": hparams}
+    more["trainer"] = Program(small_trainer, *more.values())
+    more |= {"loggers": [Slow()], "evaluate": evaluate, "eval_every": LOG_EVERY, "checkpoint_every": 1e9}
+    part, _ = train("timed", 16 + 8 * 10, **more)
+    whole, folder = train("timed", 16 + 8 * 21, resume=True, **more)
+    assert (part.train_seconds, whole.train_seconds) == (100, 210)
+    header, *lines = [line.split(",") for line in rows(folder, clock=True)]
+    found = [
+        [float(line[header.index(name)]) for line in lines[::agents]] for name in (CLOCK_COLUMNS[0], "wall_seconds")
+    ]
+    assert found == [[agents * 8 / 10] * 3, [70, 140, 210]]
+    for steps, speed in speeds:
+        assert speed == pytest.approx(agents * steps / (10 * (steps - 16) / 8))
 
 
 def test_a_new_run_does_not_mix_with_an_old_one(whole, train, tmp_path) -> None:
