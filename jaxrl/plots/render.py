@@ -253,19 +253,24 @@ def _draw_pendulum(observation: np.ndarray) -> Image.Image:
 
 
 def draw_rods(rods: np.ndarray) -> np.ndarray:
-    """Draws the rods `[M, 2, 2]` of a robot, (right, up) in metres, and marks on the ground, one for each metre.
+    """Draws the rods `[M, 2, 2]` of a robot, (right, up) in metres, and a mark for each metre ahead and of height.
 
-    The picture moves with the robot, and is uint8 `[BOARD, BOARD, 3]`.
+    The picture moves with the robot, upwards too if it leaps, and is uint8 `[BOARD, BOARD, 3]`.
     """
     picture, scale = Image.new("RGB", (BOARD, BOARD), BACKGROUND), BOARD / 3
-    draw = ImageDraw.Draw(picture)
+    draw, font = ImageDraw.Draw(picture), ImageFont.load_default(14)
     rods = np.clip(np.nan_to_num(rods.astype(np.float64)), -1e6, 1e6)
-    middle, ground = rods[..., 0].mean(), 0.8 * BOARD
+    middle, risen = rods[..., 0].mean(), max(0.0, rods[..., 1].max() - 2.2)
+    ground = 0.8 * BOARD + risen * scale
     draw.line((0, ground, BOARD, ground), GRID, 3)
     for metre in range(int(middle) - 3, int(middle) + 4):
         x = BOARD / 2 + (metre - middle) * scale
         draw.line((x, ground, x, ground + 12), FAINT, 3)
-        draw.text((x + 5, ground + 3), str(metre), FAINT, ImageFont.load_default(14))
+        draw.text((x + 5, ground + 3), str(metre), FAINT, font)
+    for metre in range(max(1, int(risen)), int(risen) + 4):
+        y = ground - metre * scale
+        draw.line((0, y, 12, y), FAINT, 3)
+        draw.text((16, y - 9), str(metre), FAINT, font)
     for i, rod in enumerate(rods):
         ends = [(BOARD / 2 + (x - middle) * scale, ground - y * scale) for x, y in rod]
         draw.line((*ends[0], *ends[1]), _colour(i), 10)

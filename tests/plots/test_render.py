@@ -11,7 +11,7 @@ import pytest
 from jaxrl.arguments import ArgumentError
 from jaxrl.envs import make
 from jaxrl.plots.palette import BACKGROUND, DETAILED, INK, PALETTE, cell_size
-from jaxrl.plots.render import draw_look, render, render_state, shorten
+from jaxrl.plots.render import BOARD, draw_look, draw_rods, render, render_state, shorten
 
 
 def test_a_board_is_drawn_cell_by_cell() -> None:
@@ -162,3 +162,16 @@ def test_a_long_line_of_the_caption_is_smaller() -> None:
     assert (pictures[0] != pictures[1]).any()
     short, shorter = (np.asarray(render(None, np.zeros(3), [text])) for text in ("CartPole-v1", "CartPole-v"))
     np.testing.assert_array_equal(short[:, :470], shorter[:, :470])  # both are of the usual size
+
+
+@pytest.mark.parametrize("risen", [0.0, 1.0, 3.5, 1e5])
+def test_a_robot_is_seen_however_far_and_high_it_leaps(risen: float) -> None:
+    """As large as on the ground, with all of both rods; how high it is, the marks at the left show."""
+    robot = np.array([[[0.0, 0.0], [0.3, 0.6]], [[0.3, 0.6], [0.0, 1.2]]])
+    here, there = draw_rods(robot), draw_rods(robot + np.array([7.25, risen]))
+    for colour in PALETTE[:2]:
+        rows = [np.flatnonzero((picture == colour).all(-1).any(1)) for picture in (here, there)]
+        assert [len(row) for row in rows] == pytest.approx([len(rows[0])] * 2, abs=2)
+        assert 0 < rows[1].min() < rows[1].max() < BOARD
+    ruler = here[:300, :30], there[:300, :30]
+    assert (ruler[0] != ruler[1]).any() == (risen > 1.0)
