@@ -95,9 +95,8 @@ def draw_curves(
 def _draw_all(axes: "Axes", agents: dict[int, Curve]) -> None:
     """Draws all agents in grey: a line each, or of many the middle half and the middle nine tenths."""
     if len(agents) > MANY:
-        steps, returns = align_curves(agents.values())
         for share, grey in ((50, "0.8"), (90, "0.91")):
-            low, high = np.percentile(returns, ((100 - share) / 2, (100 + share) / 2), axis=0)
+            steps, low, high = middle(agents.values(), share)
             label = f"{share} % of the {len(agents):,} agents"
             axes.fill_between(steps, low, high, color=grey, linewidth=0, label=label, zorder=1 - share / 1000)
         return
@@ -106,6 +105,18 @@ def _draw_all(axes: "Axes", agents: dict[int, Curve]) -> None:
         axes.plot(
             steps, returns, color="0.87", linewidth=0.6, marker=marker, zorder=1, label=None if i else "every agent"
         )
+
+
+def middle(curves: Collection[Curve], share: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Steps `[X]`, and from where to where the middle `share` of curves lies there, in percent: `[X]`, `[X]`.
+
+    A curve that ends early, such as that of an agent that diverged, counts until its end.
+    """
+    steps, values = align_curves(curves)
+    begins, ends = np.array([(x[0], x[-1]) for x, _ in curves]).T[..., None]
+    present = np.where((begins <= steps) & (steps <= ends), values, np.nan)
+    low, high = np.nanpercentile(present, ((100 - share) / 2, (100 + share) / 2), axis=0)
+    return steps, low, high
 
 
 def draw_hparams(

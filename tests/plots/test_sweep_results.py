@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from jaxrl.plots.sweep_results import _log_ticks, draw_curves, draw_hparams, short_labels
+from jaxrl.plots.sweep_results import _log_ticks, draw_curves, draw_hparams, middle, short_labels
 from jaxrl.sweeps.results import rank_configurations
 from tests.sweeps.frames import RATE, by_configuration, frame
 
@@ -16,6 +16,17 @@ from tests.sweeps.frames import RATE, by_configuration, frame
 def test_a_label_names_its_record_only_where_it_must() -> None:
     fields = ["hparams.learning_rate", "hparams.discount", "config.discount"]
     assert short_labels(fields) == ["learning rate", "hparams.discount", "config.discount"]
+
+
+def test_a_curve_counts_from_its_first_step_to_its_last() -> None:
+    steps = np.array([10, 20, 30])
+    curves = [(steps, steps + place) for place in (0.0, 1.0, 2.0)]
+    diverged, late = (steps[:2], np.array([11.0, 1e9])), (steps[1:], np.array([-1e9, 31.0]))
+    where, low, high = middle([*curves, diverged, late], 100)
+    np.testing.assert_array_equal(where, steps)
+    np.testing.assert_array_equal(low, [10, -1e9, 30])
+    np.testing.assert_array_equal(high, [12, 1e9, 32])
+    np.testing.assert_array_equal(middle([*curves, diverged, late], 0)[1], [11, 21, 31])
 
 
 FIELDS = {
