@@ -130,14 +130,14 @@ def test_rows_come_at_fixed_steps_however_long_a_call_is(whole, train, monkeypat
 
 
 @pytest.fixture
-def hears_hangups() -> Iterator[None]:
+def default_hangup() -> Iterator[None]:
     """Also where `nohup` runs the tests."""
     before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     yield
     signal.signal(signal.SIGHUP, before)
 
 
-@pytest.mark.usefixtures("hears_hangups")
+@pytest.mark.usefixtures("default_hangup")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_saves_and_the_resumed_run_has_the_same_bits(whole, train, number) -> None:
     """A terminal that closes sends several."""
@@ -173,7 +173,7 @@ def test_a_signal_that_is_ignored_or_handled_already_stays_so(monkeypatch) -> No
     assert handled == ["theirs"]
 
 
-@pytest.mark.usefixtures("hears_hangups")
+@pytest.mark.usefixtures("default_hangup")
 def test_a_terminal_that_closes_leaves_other_signals_caught() -> None:
     """SIGTERM may follow when the terminal is closed."""
     with caught_signals() as caught:
