@@ -101,7 +101,7 @@ class Robot:
     def skeleton(self, state: RobotState) -> Array:
         """Where its rods begin and end, (right, up) in metres, from the side and a little from above: `[M, 2, 2]`.
 
-        It is seen from as far away wherever it goes.
+        How far it went sideways does not show: the eye goes with it.
         """
         ends = _rods(self.physics, state.physics)
         behind = ends[..., 1] - ends[..., 1].mean()
