@@ -98,12 +98,23 @@ class Robot:
         del params
         return spaces.Box(-1.0, 1.0, (self.num_actions,), jnp.float32)
 
+    @property
+    def model(self) -> Any:
+        """The `mujoco.MjModel`."""
+        return self.physics.sys.mj_model if hasattr(self.physics, "sys") else self.physics.mj_model
+
+    def pose(self, state: RobotState) -> dict[str, Array]:
+        """Where its joints are, and what moves without joints, as fields of `mujoco.MjData`."""
+        if hasattr(state.physics, "pipeline_state"):
+            return {"qpos": state.physics.pipeline_state.q}
+        return {name: getattr(state.physics.data, name) for name in ("qpos", "mocap_pos", "mocap_quat")}
+
     def skeleton(self, state: RobotState) -> Array:
         """Where its rods begin and end, (right, up) in metres, from the side and a little from above: `[M, 2, 2]`.
 
         How far it went sideways does not show: the eye goes with it.
         """
-        ends = _rods(self.physics, state.physics)
+        ends = _rods(self.model, state.physics)
         behind = ends[..., 1] - ends[..., 1].mean()
         return jnp.stack([ends[..., 0] + 0.4 * behind, ends[..., 2] + 0.3 * behind], -1)
 
@@ -181,9 +192,8 @@ def _all_finite(tree: PyTree) -> Array:
     return jnp.stack([jnp.isfinite(x).all() for x in floats]).all()
 
 
-def _rods(env: Any, physics: Any) -> Array:
+def _rods(model: Any, physics: Any) -> Array:
     """Both ends of each capsule, cylinder and longest axis of a box that moves, `[M, 2, 3]`."""
-    model = env.sys.mj_model if hasattr(env, "sys") else env.mj_model
     place, turn = _bodies(physics)
     moves = [i for i in range(model.ngeom) if model.geom_bodyid[i] > 0]
     rods = []

@@ -24,7 +24,7 @@ from jaxrl.envs.game import GameEnvironment
 from jaxrl.envs.tensor_game import TensorGame
 from jaxrl.formatting import format_mean, format_return
 from jaxrl.loading import load
-from jaxrl.plots.video import play, save_video
+from jaxrl.plots.video import Renderer, play, save_video
 from jaxrl.random import key_stream
 from jaxrl.runs.load import TrainedPolicy
 from jaxrl.runs.options import EnvOptions, Rules, Task, default_hint
@@ -57,6 +57,8 @@ class Options:
     """Number of steps to play."""
     out: Annotated[Path | None, default_hint("play.gif", "FILE")] = None
     """The GIF to write. The keyboard writes none."""
+    renderer: Renderer = "rods"
+    """Who draws a robot: this library, as rods between its joints, or MuJoCo (brax's and MuJoCo Playground's only)."""
     fps: Annotated[int, Interval(gt=0, le=60)] = 8
     """Steps per second by keyboard. An environment without a no-op waits for a key instead."""
     rules: Rules = None
@@ -105,7 +107,7 @@ def record_video(options: Options) -> None:
     make_directory(path.parent, "out")
 
     key, steps = key_stream(options.play_seed, "play"), options.steps or 400
-    trajectory, pictures = play(env, env_params, policy, agent_state, memory, key, steps)
+    trajectory, pictures = play(env, env_params, policy, agent_state, memory, key, steps, options.renderer)
     save_video(env, trajectory, path, env_id, pictures)
     ends = np.flatnonzero(trajectory.terminated | trajectory.truncated) + 1
     reward, whose = trajectory.reward[:, 0], ""

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -14,6 +14,7 @@ from jaxrl.envs import Environment, HostEnvironment, HostError, MultiAgentEnviro
 from jaxrl.envs.digits import DOMAINS, DigitImages
 from jaxrl.envs.game import GameEnvironment
 from jaxrl.envs.grid_world import GridWorld
+from jaxrl.envs.robots import Robot
 from jaxrl.envs.rollout import host_rollout
 from jaxrl.envs.source import Policy
 from jaxrl.envs.spaces import name_of
@@ -21,6 +22,7 @@ from jaxrl.envs.tensor_game import TensorGame
 from jaxrl.formatting import format_return
 from jaxrl.networks.glimpses import Glances
 from jaxrl.plots.game_boards import outcome
+from jaxrl.plots.mujoco_pictures import draw_robot
 from jaxrl.plots.palette import scaled
 from jaxrl.plots.render import disc_legend, draw_discs, draw_look, draw_rods, frame, render, to_numpy
 from jaxrl.types import Array, Decision, Input, PyTree, Transition
@@ -30,7 +32,8 @@ MOST_SAMPLED = 40
 MOST_BYTES = 900_000
 """A larger video is written again with fewer colours, and if need be with half the frames."""
 
-
+Renderer = Literal["rods", "mujoco"]
+"""Who draws a robot: this library, as rods between its joints, or MuJoCo."""
 Pictures = Sequence[Sequence[np.ndarray]]
 """What an environment drew before and after each step, uint8 `[H, W, 3]`; the last one of a step is that after it."""
 
@@ -43,16 +46,22 @@ def play(
     memory: PyTree,
     key: Array,
     num_steps: int,
+    renderer: Renderer = "rods",
 ) -> tuple[Transition, Pictures | None]:
     """What `save_video` needs: steps of a policy `(agent_state, Input, key) -> Decision` or actions in one environment.
 
     An environment on the host draws its own pictures. If it cannot, a printed note says why. A robot is drawn from its
-    `skeleton(state)`, and an image of digits with what is said and what is right. Of several agents, the transitions
-    are of the first one, with the mean of all rewards.
+    `skeleton(state)`, or by MuJoCo, and an image of digits with what is said and what is right. Of several agents, the
+    transitions are of the first one, with the mean of all rewards.
+
+    Raises:
+        ArgumentError: MuJoCo cannot draw here, or the environment is no robot of brax or MuJoCo Playground.
     """
+    if renderer == "mujoco" and not isinstance(env, Robot):
+        raise ArgumentError("renderer", "can only be mujoco for a robot of brax or MuJoCo Playground", got="")
     roll = partial(_roll, env, env_params, partial(policy, agent_state), memory, key, num_steps)
     if hasattr(env, "skeleton"):
-        return _play_robot(env, roll)
+        return _play_robot(env, roll, renderer)
     if isinstance(env, MultiAgentEnvironment):
         return _play_many(env, roll)
     if isinstance(env, DigitImages):
@@ -91,11 +100,13 @@ Roll = Callable[[Callable[[Input, Decision], PyTree]], Transition]
 """`_roll` with all its arguments but the last."""
 
 
-def _play_robot(env: Any, roll: Roll) -> tuple[Transition, Pictures]:
-    """`play` of a robot: each decision keeps the skeleton before it, and the next one's shows where it led."""
-    axis = -1 if isinstance(env, Environment) else 0
-    trajectory = roll(lambda given, _: jax.vmap(env.skeleton, in_axes=axis)(given.env_states))
-    return trajectory._replace(extras=()), _with_next([draw_rods(rods) for rods in trajectory.extras[:, 0]])
+def _play_robot(env: Any, roll: Roll, renderer: Renderer) -> tuple[Transition, Pictures]:
+    """`play` of a robot: each decision keeps where it was, and the next one's shows where it led."""
+    axis, seen = -1 if isinstance(env, Environment) else 0, env.pose if renderer == "mujoco" else env.skeleton
+    trajectory = roll(lambda given, _: jax.vmap(seen, in_axes=axis)(given.env_states))
+    where = jax.tree.map(lambda x: x[:, 0], trajectory.extras)
+    drawn = draw_robot(env.model, where) if renderer == "mujoco" else [draw_rods(rods) for rods in where]
+    return trajectory._replace(extras=()), _with_next(drawn)
 
 
 def _with_next(frames: list[np.ndarray]) -> Pictures:

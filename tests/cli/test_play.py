@@ -57,6 +57,12 @@ def test_options_of_an_environment_reach_it(call) -> None:
     assert out[0] == "GridWorld (cliff map, 4 × 12, slip probability 0.25, 200-step cap)"
 
 
+def test_mujoco_draws_only_robots_of_brax_and_playground(call) -> None:
+    code, _, error = call("--env", "PlanarHopper", "--steps", "3", "--renderer", "mujoco")
+    assert code == 2
+    assert "--renderer can only be mujoco for a robot of brax or MuJoCo Playground" in error[-1]
+
+
 def test_continuous_actions_can_be_played(call) -> None:
     code, out, _ = call("--env", "Pendulum-v1", "--steps", "3")
     assert code == 0

@@ -191,6 +191,13 @@ def test_the_rods_of_a_foreign_robot_are_where_its_bodies_are() -> None:
         np.testing.assert_allclose(found, side, atol=1e-5)
 
 
+def test_the_pose_of_playgrounds_robots_has_targets_too() -> None:
+    pose = {"qpos": jnp.arange(3.0), "mocap_pos": jnp.ones((1, 3)), "mocap_quat": jnp.ones((1, 4))}
+    state = RobotState(SimpleNamespace(data=SimpleNamespace(**pose)), jnp.int32(0))
+    found = Robot("playground:Reacher", SimpleNamespace()).pose(state)
+    jax.tree.map(np.testing.assert_array_equal, found, pose)
+
+
 class FragileState(NamedTuple):
     pipeline_state: jax.Array
     obs: jax.Array

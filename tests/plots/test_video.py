@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from types import SimpleNamespace
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +15,7 @@ from jaxrl import Decision, Transition
 from jaxrl.arguments import ArgumentError
 from jaxrl.envs import make
 from jaxrl.envs.digits import DOMAINS, WORDS
+from jaxrl.envs.robots import Robot
 from jaxrl.networks.glimpses import Glances
 from jaxrl.plots import video
 from jaxrl.plots.palette import BOARD, scaled
@@ -141,6 +143,50 @@ def test_pictures_keep_their_proportions() -> None:
     """Those of Atari, and of gymnasium's cart-pole."""
     assert scaled(np.zeros((210, 160, 3), np.uint8)).size == (305, 400)
     assert scaled(np.zeros((400, 600, 3), np.uint8)).size == (400, 267)
+
+
+class Slider:
+    """A robot with brax's interface, which moves by its action."""
+
+    action_size, sys = 1, SimpleNamespace(mj_model="its model")
+
+    def reset(self, key):
+        return self.at(jnp.float32(0))
+
+    def at(self, x):
+        return SliderState(Joints(x[None]), x[None], x, jnp.float32(x > 1.8))
+
+    def step(self, state, action):
+        return self.at(state.pipeline_state.q[0] + action[0])
+
+
+class Joints(NamedTuple):
+    q: jax.Array
+
+
+class SliderState(NamedTuple):
+    pipeline_state: Joints
+    obs: jax.Array
+    reward: jax.Array
+    done: jax.Array
+
+
+def test_mujoco_is_given_a_pose_before_each_step(monkeypatch) -> None:
+    """The first episode ends with the second of three steps."""
+
+    def draw_robot(model: str, poses: dict[str, np.ndarray]) -> list[np.ndarray]:
+        assert (model, poses.keys()) == ("its model", {"qpos"})
+        return [np.full((BOARD, BOARD, 3), 10 * place[0], np.uint8) for place in poses["qpos"]]
+
+    monkeypatch.setattr(video, "draw_robot", draw_robot)
+    env = Robot("brax:slider", Slider())
+
+    def right(state, given, key):
+        return jnp.ones((1, 1))
+
+    _, pictures = play(env, env.default_params, right, (), (), jax.random.key(0), 3, "mujoco")
+    assert pictures is not None
+    assert [[picture.flat[0] for picture in step] for step in pictures] == [[0, 10], [10, 0], [0, 0]]
 
 
 def test_a_policy_of_actions_alone_moves_a_robot() -> None:
