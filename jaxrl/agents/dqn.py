@@ -22,7 +22,7 @@ from jax.typing import ArrayLike
 
 from jaxrl import ops
 from jaxrl.agents.action_values import ActionValues, expected_value, value_of
-from jaxrl.agents.optimizers import Optimizer, adam, check_optimizer, nan_if_too_large
+from jaxrl.agents.optimizers import Optimizer, adam, check_optimizer, learning_rate_at, nan_if_too_large
 from jaxrl.agents.value_based import ValueBasedHparams, check_outputs, epsilon_at, epsilon_greedy_agent
 from jaxrl.arguments import check_kind
 from jaxrl.distributions import masked
@@ -63,8 +63,7 @@ class DQNState(NamedTuple):
 
 def default_optimizer(hparams: DQNHparams, env_steps: Array) -> optax.GradientTransformation:
     """Adam after a clip of the gradient's norm."""
-    del env_steps
-    return adam(hparams.learning_rate, hparams.max_grad_norm, hparams.adam_epsilon)
+    return adam(learning_rate_at(hparams, env_steps), hparams.max_grad_norm, hparams.adam_epsilon)
 
 
 def dqn(

@@ -17,7 +17,7 @@ from typing import Annotated, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from annotated_types import Ge, Interval
+from annotated_types import Interval
 
 from jaxrl import ops
 from jaxrl.agents.action_values import value_of
@@ -35,8 +35,6 @@ from jaxrl.types import Agent, Array, Mean, Metrics, PyTree, Transition
 class PQNHparams(ValueBasedHparams):
     """Hyperparameters of PQN."""
 
-    learning_rate_decay_steps: Annotated[float, Ge(0)] = 0.0
-    """Environment steps over which the learning rate decays linearly to zero; 0 keeps it constant."""
     q_lambda: Annotated[float, Interval(ge=0, le=1)] = 0.65
     """λ of the Q(λ) targets, in [0, 1]."""
 

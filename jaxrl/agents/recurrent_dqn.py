@@ -14,15 +14,14 @@ from typing import Annotated, Any, Literal
 
 import jax
 import jax.numpy as jnp
-import optax
-from annotated_types import Ge, Interval
+from annotated_types import Interval
 from jax.typing import ArrayLike
 
 from jaxrl import ops
 from jaxrl.agents.action_values import value_of
-from jaxrl.agents.dqn import DQNState, RainbowHparams, gradient_step
+from jaxrl.agents.dqn import DQNState, RainbowHparams, default_optimizer, gradient_step
 from jaxrl.agents.minibatches import merge_time
-from jaxrl.agents.optimizers import Optimizer, adam, check_optimizer, learning_rate_at
+from jaxrl.agents.optimizers import Optimizer, check_optimizer
 from jaxrl.agents.value_based import epsilon_at
 from jaxrl.arguments import ArgumentError, check_config, check_kind
 from jaxrl.distributions import epsilon_greedy, masked
@@ -42,8 +41,6 @@ from jaxrl.xla.threefry import inline
 class RecurrentDQNHparams(RainbowHparams):
     """Hyperparameters of recurrent DQN; a uniform replay ignores those of priorities."""
 
-    learning_rate_decay_steps: Annotated[float, Ge(0)] = 0.0
-    """Environment steps over which the learning rate decays linearly to zero; 0 keeps it constant."""
     priority_eta: Annotated[float, Interval(ge=0, le=1)] = 0.9
     """η of a sequence's priority, η max |δ| + (1 − η) mean |δ| over its TD errors δ, in [0, 1]."""
 
@@ -60,11 +57,6 @@ class BurnInConfig:
     """n of the n-step targets. Near the end of a sequence they have fewer steps."""
     loss: Literal["huber", "l2"] = "huber"
     """Loss of the TD errors: huber (error clipped to [-1, 1]) or l2."""
-
-
-def default_optimizer(hparams: RecurrentDQNHparams, env_steps: Array) -> optax.GradientTransformation:
-    """Adam after a clip of the gradient's norm."""
-    return adam(learning_rate_at(hparams, env_steps), hparams.max_grad_norm, hparams.adam_epsilon)
 
 
 def recurrent_dqn(

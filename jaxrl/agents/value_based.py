@@ -22,6 +22,8 @@ class ValueBasedHparams:
 
     learning_rate: Annotated[float, Interval(gt=0, lt=1e30)] = 5e-4
     """Learning rate of the optimizer, > 0."""
+    learning_rate_decay_steps: Annotated[float, Ge(0)] = 0.0
+    """Environment steps over which the learning rate decays linearly to zero; 0 keeps it constant."""
     discount: Annotated[float, Interval(ge=0, le=1)] = 0.99
     """Discount factor γ per step, in [0, 1]."""
     epsilon_start: Annotated[float, Interval(ge=0, le=1)] = 1.0

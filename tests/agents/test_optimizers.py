@@ -27,6 +27,8 @@ from jaxrl.agents import (
 )
 from jaxrl.agents.alphazero import default_optimizer as alphazero_optimizer
 from jaxrl.agents.behaviour_cloning import default_optimizer as cloning_optimizer
+from jaxrl.agents.dqn import DQNHparams
+from jaxrl.agents.dqn import default_optimizer as dqn_optimizer
 from jaxrl.agents.gail import DiscriminatorHparams
 from jaxrl.agents.gail import default_optimizer as gail_optimizer
 from jaxrl.games import TicTacToe
@@ -99,6 +101,7 @@ DECAYING = {"learning_rate": 0.4, "learning_rate_decay_steps": 100.0, "max_grad_
 @pytest.mark.parametrize(
     ("default", "hparams", "rate", "clip"),
     [
+        (dqn_optimizer, DQNHparams(**DECAYING), 0.1, 0.5),
         (alphazero_optimizer, AlphaZeroHparams(**DECAYING), 0.1, 0.5),
         (cloning_optimizer, BehaviourCloningHparams(**DECAYING), 0.1, 0.5),
         (gail_optimizer, DiscriminatorHparams(discriminator_learning_rate=0.3), 0.3, 10.0),
