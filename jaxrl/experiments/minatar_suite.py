@@ -45,7 +45,7 @@ def own_settings(algorithm: str, steps: int) -> dict[str, Any]:
     """Where an algorithm that trains for some steps differs from its command: by path, for all games."""
     decay = {"hparams.learning_rate_decay_steps": steps}
     every: dict[str, dict[str, Any]] = {
-        "dqn": {},
+        "dqn": decay,
         "rainbow": {},
         "pqn": decay | {"config.conv_features": 32, "config.hidden_sizes": [256]},
         "ppo": decay | {"config.hidden_sizes": [256, 256], "hparams.learning_rate": 2.5e-3},
