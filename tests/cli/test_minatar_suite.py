@@ -74,7 +74,7 @@ def test_its_sweeps_vary_the_games() -> None:
 
 @pytest.mark.parametrize("algorithm", minatar_suite.EXPERIMENTS)
 def test_the_learning_rate_falls_until_the_end(algorithm: str) -> None:
-    """With any number of steps; that of DQN and Rainbow is constant. Nothing else changes but the algorithm's own."""
+    """With any number of steps; that of Rainbow is constant. Nothing else changes but the algorithm's own."""
     spec = minatar_suite.make_spec(minatar_suite.SuiteOptions(total_steps=9_000, rainbow_steps=4_000), algorithm)
     steps = 4_000 if algorithm == "rainbow" else 9_000
     assert spec.options.budget.total_steps == steps
@@ -82,7 +82,7 @@ def test_the_learning_rate_falls_until_the_end(algorithm: str) -> None:
     own = minatar_suite.own_settings(algorithm, steps)
     assert {path for path in now if "." in path and now[path] != before[path]} <= own.keys()
     assert {path: now[path] for path in own} == own
-    assert now.get("hparams.learning_rate_decay_steps") == (steps if algorithm in ("pqn", "ppo") else None)
+    assert now.get("hparams.learning_rate_decay_steps") == (0 if algorithm == "rainbow" else steps)
 
 
 TRIALS = pl.DataFrame(
