@@ -17,6 +17,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxrl.types import Box
+
 BOUNDS = {"gt": (">", operator.gt), "ge": (">=", operator.ge), "lt": ("<", operator.lt), "le": ("<=", operator.le)}
 """The attributes of `annotated_types.Gt`, `Interval` and so on."""
 NUMBERS = ((bool, np.bool_), (int, np.integer), (float, np.floating))
@@ -84,6 +86,16 @@ def check_count(name: str, number: Any) -> int:
     if not isinstance(number, Integral) or isinstance(number, bool) or number < 1:
         raise ArgumentError(name, "must be a whole number >= 1", number)
     return int(number)
+
+
+def check_box(name: str, box: Any) -> None:
+    """Raises an `ArgumentError` if an argument is no `Box` of finite bounds with low < high. Traced bounds pass."""
+    check_kind(name, box, Box)
+    if any(isinstance(x, jax.core.Tracer) for x in box):
+        return
+    low, high = (np.asarray(x, np.float32) for x in box)
+    if low.shape != high.shape or low.ndim != 1 or not (np.isfinite(high - low) & (low < high)).all():
+        raise ArgumentError(name, "must have two finite bounds [D] with low < high", box)
 
 
 def check_known(options: Mapping[str, Any], known: Collection[str], owner: str) -> None:

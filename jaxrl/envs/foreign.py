@@ -24,14 +24,16 @@ episode was truncated.
 import inspect
 from collections.abc import Callable
 from functools import partial
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxrl.arguments import ArgumentError, check_is_no_class, first_line
 from jaxrl.precision import single
-from jaxrl.types import Array, PyTree
+from jaxrl.types import Array, Box, Discrete, PyTree
 from jaxrl.xla.threefry import drawn_once, ordinary
 
 STEP = "(observation, state, reward, terminated, truncated, info)"
@@ -63,7 +65,7 @@ def adapt(env: Any, params: Any) -> Foreign:
         ArgumentError: it has another interface, or a method returns something else.
     """
     check_interface(env)
-    space = env.action_space(params)
+    space = space_of(env, params)
 
     def step_with(keys: Callable[[Array], Array], key: Array, state: PyTree, action: Array) -> tuple[PyTree, ...]:
         if is_box(space):  # in the float type of the environment, which may select between the action and its own
@@ -154,6 +156,16 @@ def check_interface(env: Any) -> None:
         except TypeError as error:
             rule = f"must be called as {method}({', '.join(arguments)})"
             raise ArgumentError("env", rule, name, got=f"{name}, whose {method} refuses: {error}") from error
+
+
+def space_of(env: Any, params: Any) -> Any:
+    """The action space of an environment, with gymnax's attributes, which jaxrl's own `Discrete` and `Box` lack."""
+    space = env.action_space(params)
+    if isinstance(space, Discrete):
+        return SimpleNamespace(n=space.num_actions, shape=(), dtype=jnp.int32)
+    if isinstance(space, Box):
+        return SimpleNamespace(low=space.low, high=space.high, shape=np.shape(space.low), dtype=jnp.float32)
+    return space
 
 
 def is_box(space: Any) -> bool:

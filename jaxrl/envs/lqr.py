@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from annotated_types import Interval
 
-from jaxrl.arguments import ArgumentError
+from jaxrl.arguments import ArgumentError, check_value
 from jaxrl.envs.base import Environment, EnvParams, uniform
 from jaxrl.types import Array, Box
 
@@ -151,10 +151,9 @@ class LQR(Environment):
         Raises:
             ArgumentError: an argument is out of its bounds, or no policy keeps the cost finite.
         """
-        if not 0 <= discount < 1:
-            raise ArgumentError("discount", "must be in [0, 1)", discount)
-        if not temperature >= 0:
-            raise ArgumentError("temperature", "must be >= 0", temperature)
+        check_value("discount", discount, Annotated[float, Interval(ge=0, lt=1)])
+        for name, value in (("temperature", temperature), ("noise", noise)):
+            check_value(name, value, Annotated[float, Interval(ge=0, lt=math.inf)])
         a, b, q, r = (np.array(x, float) for x in (self.dynamics, self.control, self.state_cost, self.action_cost))
         cost, before = q, np.full_like(q, np.inf)
         for _ in range(100_000):

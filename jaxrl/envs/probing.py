@@ -9,7 +9,7 @@ import numpy as np
 
 from jaxrl.arguments import ArgumentError
 from jaxrl.envs.base import Environment
-from jaxrl.envs.foreign import adapt, is_box, says_legal
+from jaxrl.envs.foreign import adapt, is_box, says_legal, space_of
 from jaxrl.envs.host import HostEnvironment
 from jaxrl.envs.multi_agent import MultiAgentEnvironment
 from jaxrl.precision import single
@@ -82,7 +82,7 @@ def _choose(key: Array, legal: Array) -> Array:
 
 
 def _play(env: Any, params: Any) -> Played:
-    foreign, space = adapt(env, params), env.action_space(params)
+    foreign, space = adapt(env, params), space_of(env, params)
 
     def act(key: Array, legal: Array | None) -> Array:
         if legal is not None:

@@ -92,7 +92,8 @@ def make(env_id: str, rules: str | None = None, **options: Any) -> tuple[Any, An
     unhashable = [name for name, value in {"rules": rules, **options}.items() if not _is_hashable(value)]
     if unhashable and (env_id in NAMES or "rules" in unhashable):
         value = options.get(unhashable[0], rules)
-        raise ArgumentError(unhashable[0], "must be a plain value (arrays go into params.replace)", value)
+        rule = "must be a plain value or a tuple (arrays that are parameters go into params.replace)"
+        raise ArgumentError(unhashable[0], rule, value)
     return (_make.__wrapped__ if unhashable else _make)(env_id, rules, **options)
 
 

@@ -8,6 +8,7 @@ anywhere the environment's `reset` draws it, and shows its true last observation
 import contextlib
 import dataclasses
 import io
+import re
 import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -148,6 +149,8 @@ def find_robot(env_id: str) -> Callable[..., tuple[Robot, RobotParams]]:
                 raise ArgumentError(
                     "env_id", f"must be a robot that works here ({first_line(error)})", env_id
                 ) from error
+            if unknown := re.search(r"unexpected keyword argument '(\w+)'", str(error)):
+                raise ArgumentError(unknown[1], f"is not an option of {env_id}", options.get(unknown[1])) from error
             rule, got = f"must be what {env_id} can use ({first_line(error)})", ", ".join(map(repr, options.values()))
             raise ArgumentError(", ".join(options), rule, options, got=got) from error
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxrl.arguments import ArgumentError
 from jaxrl.envs.base import Environment
-from jaxrl.envs.foreign import check_interface, is_box
+from jaxrl.envs.foreign import check_interface, is_box, space_of
 from jaxrl.envs.host import HostEnvironment
 from jaxrl.envs.multi_agent import MultiAgentEnvironment
 from jaxrl.types import Box, Discrete, PyTree
@@ -28,10 +28,11 @@ def action_space_of(env: Any, params: Any) -> Discrete | Box:
         return Discrete(env.num_actions) if env.box is None else env.box
     if not callable(getattr(env, "action_space", None)):
         check_interface(env)
-    space = env.action_space(params)
+    space = space_of(env, params)
     if getattr(space, "shape", None) == () and hasattr(space, "n") and 0 < space.n < 2**31 and space.n % 1 == 0:
         return Discrete(int(space.n))
-    if is_box(space) and len(space.shape) == 1 and jnp.issubdtype(space.dtype, jnp.floating):
+    fits = is_box(space) and all(np.shape(x) in ((), space.shape) for x in (space.low, space.high))
+    if fits and len(space.shape) == 1 and jnp.issubdtype(space.dtype, jnp.floating):
         low, high = (np.broadcast_to(np.asarray(x, np.float32), space.shape) for x in (space.low, space.high))
         with np.errstate(over="ignore", invalid="ignore"):
             width = high - low

@@ -8,10 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
+from jaxrl.arguments import ArgumentError
 from jaxrl.distributions import Categorical, Distribution, Normal
 from jaxrl.networks.frame_convolutions import LECTURE, FrameConvolution, has_stacks, stack_features
 from jaxrl.networks.layers import BoardConv, check_conv_features, is_board, is_stack
-from jaxrl.networks.network import check_observation, features_of, num_states_of
+from jaxrl.networks.network import check_hidden_sizes, check_observation, features_of, num_states_of
 from jaxrl.types import Array, Box, Discrete, PyTree
 
 ACTIVATIONS = {"tanh": jnp.tanh, "relu": jax.nn.relu}
@@ -32,8 +33,10 @@ class MLP(nn.Module):
 
     @nn.compact
     def __call__(self, observations: Array) -> Array:
+        if self.activation not in ACTIVATIONS:
+            raise ArgumentError("activation", f"must be one of {', '.join(ACTIVATIONS)}", self.activation)
         x = observations.reshape(observations.shape[0], -1).astype(jnp.float32)
-        for size in self.hidden_sizes:
+        for size in check_hidden_sizes(self.hidden_sizes):
             x = ACTIVATIONS[self.activation](nn.Dense(size, kernel_init=weights(2**0.5))(x))
         return nn.Dense(self.outputs, kernel_init=weights(self.output_scale))(x)
 
@@ -186,7 +189,7 @@ def _layers(
     stacks = has_stacks(observation)
     default = (LECTURE.hidden_size,) if stacks else (64, 64)
     return {
-        "hidden_sizes": default if hidden_sizes is None else tuple(hidden_sizes),
+        "hidden_sizes": default if hidden_sizes is None else check_hidden_sizes(hidden_sizes),
         "num_states": num_states_of(observation),
         "conv_features": conv_features,
         "convolutions": tuple(convolutions) if stacks else (),

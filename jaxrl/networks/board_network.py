@@ -10,6 +10,7 @@ from jaxrl.arguments import ArgumentError
 from jaxrl.distributions import Categorical
 from jaxrl.networks.actor_critic import inputs_of, weights
 from jaxrl.networks.layers import check_conv_features
+from jaxrl.networks.network import check_hidden_sizes
 from jaxrl.types import Array
 
 
@@ -53,4 +54,4 @@ def board_network(
     if len(shape := jnp.shape(observation)) != 3:
         raise ArgumentError("observation", "must be a board [H, W, C]", observation, got=str(list(shape)))
     check_conv_features(conv_features, observation)
-    return BoardNetwork(num_actions, tuple(hidden_sizes), conv_features)
+    return BoardNetwork(num_actions, check_hidden_sizes(hidden_sizes), conv_features)

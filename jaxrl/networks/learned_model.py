@@ -10,7 +10,7 @@ from flax import linen as nn
 from jaxrl.distributions import Categorical
 from jaxrl.networks.actor_critic import MLP, inputs_of, weights
 from jaxrl.networks.layers import check_conv_features
-from jaxrl.networks.network import check_observation, initial_params, num_states_of
+from jaxrl.networks.network import check_hidden_sizes, check_observation, initial_params, num_states_of
 from jaxrl.precision import single
 from jaxrl.types import Array, PyTree
 
@@ -117,7 +117,7 @@ def learned_model(
     """
     check_observation(observation)
     check_conv_features(conv_features, observation)
-    sizes = tuple(hidden_sizes)
+    sizes = check_hidden_sizes(hidden_sizes)
     h = Representation(state_size, sizes, num_states_of(observation), conv_features)
     g, f = (network(num_actions, num_atoms, sizes) for network in (Dynamics, Prediction))
 

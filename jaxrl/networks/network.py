@@ -1,13 +1,13 @@
 """The interface of networks, and its checks."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
 
-from jaxrl.arguments import ArgumentError, check_is_no_class
+from jaxrl.arguments import ArgumentError, check_count, check_is_no_class
 from jaxrl.envs import observation_of
 from jaxrl.precision import single
 from jaxrl.types import Array, PyTree
@@ -55,6 +55,17 @@ def check_has_no_state(variables: PyTree) -> None:
     if isinstance(variables, Mapping) and "params" in variables and len(variables) > 1:
         others = ", ".join(name for name in variables if name != "params")
         raise ArgumentError("network", "must have no variables but parameters (a BatchNorm has others)", others, others)
+
+
+def check_hidden_sizes(sizes: Any) -> tuple[int, ...]:
+    """Returns the units of each dense layer, whole numbers of at least 1.
+
+    Raises:
+        ArgumentError: they are something else.
+    """
+    if isinstance(sizes, str) or not isinstance(sizes, Iterable):
+        raise ArgumentError("hidden_sizes", "must be a tuple of whole numbers", sizes)
+    return tuple(check_count("hidden_sizes", size) for size in sizes)
 
 
 def check_observation(observation: PyTree) -> None:

@@ -9,7 +9,7 @@ from flax import linen as nn
 
 from jaxrl.networks.frame_convolutions import LECTURE, FrameConvolution, StackConv, has_stacks
 from jaxrl.networks.layers import BoardConv, Dense, LayerNorm, NoisyDense, check_conv_features, is_board, is_stack
-from jaxrl.networks.network import check_observation, features_of, num_states_of
+from jaxrl.networks.network import check_hidden_sizes, check_observation, features_of, num_states_of
 from jaxrl.types import Array, PyTree
 
 
@@ -100,5 +100,5 @@ def q_network(
     if has_stacks(observation):
         default = (LECTURE.hidden_size,)
         options = {"convolutions": LECTURE.convolutions} | options
-    sizes = default if hidden_sizes is None else tuple(hidden_sizes)
+    sizes = default if hidden_sizes is None else check_hidden_sizes(hidden_sizes)
     return QNetwork(num_actions, sizes, num_states=num_states_of(observation), **options)

@@ -5,11 +5,14 @@ A graph has nodes that are sampled, `x_s ~ p_θ(x_s | ...)`, and costs f_c, whic
 variance, and another expectation than that of the true gradient.
 """
 
+from typing import Annotated
+
 import jax
 import jax.numpy as jnp
+from annotated_types import Gt
 from jax.typing import ArrayLike
 
-from jaxrl.arguments import ArgumentError
+from jaxrl.arguments import ArgumentError, check_value
 from jaxrl.ops.policy_gradients import score_function_surrogate
 from jaxrl.types import Array
 
@@ -37,13 +40,24 @@ def surrogate_loss(
         The surrogate, `[...]`, to be minimised.
 
     Raises:
-        ArgumentError: `influences` has another shape.
+        ArgumentError: shapes do not fit each other.
     """
+    costs, log_probs, baselines = (jnp.asarray(x) for x in (costs, log_probs, baselines))
+    if costs.ndim == 0:
+        raise ArgumentError("costs", "must have an axis of costs, [C, ...]", got="a scalar")
+    if log_probs.ndim != costs.ndim or log_probs.shape[1:] != costs.shape[1:]:
+        rule = f"must be [S, ...] as the costs {list(costs.shape)} are [C, ...]"
+        raise ArgumentError("log_probs", rule, got=str(list(log_probs.shape)))
+    if baselines.shape not in ((), log_probs.shape):
+        rule = f"must be a scalar or {list(log_probs.shape)} as log_probs"
+        raise ArgumentError("baselines", rule, got=str(list(baselines.shape)))
     shape = (len(costs), len(log_probs))
-    mask = jnp.ones(shape) if influences is None else jnp.asarray(influences, jnp.float32)
-    if mask.shape != shape:
+    if influences is None:
+        upstream = jnp.broadcast_to(log_probs.sum(0), costs.shape)
+    elif (mask := jnp.asarray(influences, jnp.float32)).shape != shape:
         raise ArgumentError("influences", f"must be {list(shape)}, costs by nodes", got=str(list(mask.shape)))
-    upstream = jnp.tensordot(mask, log_probs, axes=1, precision=jax.lax.Precision.HIGHEST)
+    else:
+        upstream = jnp.tensordot(mask, log_probs, axes=1, precision=jax.lax.Precision.HIGHEST)
     controls = score_function_surrogate(jnp.zeros_like(log_probs), log_probs, baselines)
     return score_function_surrogate(costs, upstream).sum(0) + controls.sum(0)
 
@@ -62,7 +76,7 @@ def leave_one_out_baseline(costs: Array) -> Array:
     Raises:
         ArgumentError: there is one sample.
     """
-    if (number := len(costs)) < 2:
+    if (number := len(costs) if jnp.ndim(costs) else 1) < 2:
         raise ArgumentError("costs", "must have at least 2 samples of each input", got=str(number))
     return (costs.sum(0) - costs) / (number - 1)
 
@@ -91,5 +105,9 @@ def gumbel_softmax(key: Array, logits: Array, temperature: ArrayLike) -> Array:
         key: a random key.
         logits: unnormalised log-probabilities, `[..., K]`.
         temperature: τ > 0.
+
+    Raises:
+        ArgumentError: the temperature is 0 or less.
     """
+    check_value("temperature", temperature, Annotated[float, Gt(0)])
     return jax.nn.softmax((logits + jax.random.gumbel(key, logits.shape, jnp.float32)) / temperature)

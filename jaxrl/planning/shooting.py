@@ -20,7 +20,7 @@ import numpy as np
 from annotated_types import Gt, Interval
 from jax.typing import ArrayLike
 
-from jaxrl.arguments import ArgumentError, check, check_kind, first_line
+from jaxrl.arguments import ArgumentError, check, check_box, check_count, check_kind, first_line
 from jaxrl.types import Array, Box, PyTree
 
 Model = Callable[[PyTree, Array, Array], tuple[PyTree, Array]]
@@ -47,8 +47,9 @@ class CEMConfig(ShootingConfig):
     """The best sequences of each iteration, to which the distribution is fitted; at most the population."""
     smoothing: Annotated[float, Interval(ge=0, lt=1)] = 0.1
     """Share of the last mean and standard deviation that a fit keeps, in [0, 1)."""
-    correlation: Annotated[float, Interval(ge=0, lt=1)] = 0.8
-    """Correlation of the noise of two successive actions, in [0, 1). White noise, 0, hardly moves what is heavy."""
+    correlation: Annotated[float, Interval(ge=0, lt=1)] = 0.0
+    """Correlation of the noise of two successive actions, in [0, 1). White noise, 0, hardly moves what is heavy: on a
+    pendulum 0.8 finds more in a few iterations. But then no plan changes fast, however many iterations there are."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,6 +76,8 @@ class ActionPlan(NamedTuple):
 
 def middle(bounds: Box, horizon: int) -> Array:
     """A plan to begin with, `[H, D]`: always the middle of the bounds."""
+    check_box("bounds", bounds)
+    check_count("horizon", horizon)
     return jnp.tile((bounds.low + bounds.high) / 2, (horizon, 1))
 
 
@@ -125,8 +128,8 @@ def cem(
         discount: γ of the returns, scalar.
 
     Raises:
-        ArgumentError: a size is not allowed, the plan has another shape, the model does not fit the state, or, outside
-            of `jit`, it returned numbers that are not finite.
+        ArgumentError: a size or a bound is not allowed, the plan has another shape, the model does not fit the state,
+            or, outside of `jit`, it returned numbers that are not finite.
     """
     check_kind("config", config, CEMConfig)
     check_plan(model, state, actions, bounds, config)
@@ -221,7 +224,7 @@ def check_plan(
 ) -> None:
     """Raises `ArgumentError` if sizes do not fit, or a model does not return such a state and a reward."""
     check(config)
-    check_kind("bounds", bounds, Box)
+    check_box("bounds", bounds)
     shape = (config.horizon, *np.shape(bounds.low))
     if np.shape(actions) != shape:
         raise ArgumentError("actions", f"must be of shape [H, D], here {shape}", np.shape(actions))
@@ -247,5 +250,6 @@ def _checked(plan: ActionPlan, model: Model, state: PyTree, key: Array) -> Actio
     for x in numbers:
         fine &= np.isfinite(np.asarray(x).reshape(len(fine), -1)).all(1)
     step = int(np.argmin(fine))
+    what = "a state that is not" if np.isfinite(rewards[step]) else f"{float(rewards[step]):g} as reward"
     rule = "must return finite states and rewards for some actions"
-    raise ArgumentError("model", rule, None, got=f"{float(rewards[step]):g} as reward in step {step} of the plan")
+    raise ArgumentError("model", rule, None, got=f"{what} in step {step} of the plan")

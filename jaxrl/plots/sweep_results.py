@@ -35,7 +35,7 @@ FEW = 8
 """Up to this many values that configurations share are drawn as equally spaced choices."""
 MANY = 40
 """Of more agents, ranges are shaded instead of a line for each agent."""
-DECADES = 1.5
+DECADES = 1.0
 """Positive numbers that span more have a logarithmic axis."""
 
 

@@ -245,14 +245,15 @@ def frame_time(env: Any, observations: PyTree) -> int:
 
 
 def action_text(env: Any, action: np.ndarray) -> str:
-    """The name of an action if the environment has one, or else its number or numbers (at most three).
+    """The name of an action if the environment has one, or else its number or numbers (the first three).
 
     Of several agents, it is that of the first one.
     """
     words = "agent 1:" if isinstance(env, MultiAgentEnvironment) else "action"
     if np.ndim(action) == 0 and np.issubdtype(action.dtype, np.integer):
         return f"{words} {action_name(env, action)}"
-    return f"{words} " + " ".join(f"{x:.2f}" for x in np.ravel(action)[:3])
+    numbers = np.ravel(action)
+    return f"{words} " + " ".join(f"{x:.2f}" for x in numbers[:3]) + " …" * (len(numbers) > 3)
 
 
 def action_name(env: Any, action: np.ndarray) -> str:

@@ -228,6 +228,7 @@ def report(
     """
     experiment, options = setup.experiment, setup.options
     agent_states = jax.tree.map(lambda x: x if options.budget.num_seeds > 1 else x[None], to_host(result.state.agent))
+    console.print("evaluating, then drawing the curve and the video")  # compiling both may take a minute
     summary = summarize(setup, result, evaluate(setup, agent_states))
     own = experiment.report
     entries = own(setup.agent, setup.env, setup.env_params, agent_states, directory) if own else {}

@@ -175,7 +175,8 @@ def check_evaluates(trainer: Trainer, total_steps: int, log_every: int, eval_eve
     """
     first = trainer.steps_at(eval_length(trainer, log_every, eval_every))
     if not eval_every or first > total_steps:
-        rule = f"must be given with keep_best, and fit into the {total_steps} steps of the run in whole rows of metrics"
+        fits = f"fit into the {total_steps} steps of the run in whole rows of metrics"
+        rule = f"must be given to keep the best agents, and {fits}"
         raise ArgumentError("eval_every", rule, eval_every)
 
 

@@ -118,10 +118,14 @@ def test_bad_systems(options, message: str) -> None:
 
 
 def test_bad_optima() -> None:
-    with pytest.raises(ArgumentError, match="discount must be in"):
+    with pytest.raises(ArgumentError, match="discount must be < 1"):
         LQR().optimum(1.0)
     with pytest.raises(ArgumentError, match="temperature must be >= 0"):
         LQR().optimum(0.9, temperature=-1.0)
+    with pytest.raises(ArgumentError, match="discount must be a number"):
+        LQR().optimum("a")
+    with pytest.raises(ArgumentError, match="noise must be >= 0"):
+        LQR().optimum(0.9, noise=-1.0)
     grows = LQR(dynamics=((2.0, 0.0), (0.0, 1.0)), control=((0.0,), (1.0,)))  # the first coordinate is out of control
     with np.errstate(all="ignore"), pytest.raises(ArgumentError, match="discount must be small enough"):
         grows.optimum(0.9)

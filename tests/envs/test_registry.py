@@ -152,7 +152,10 @@ def test_continuous_actions_are_refused() -> None:
         ({"env_id": 3}, "^env_id must be a name, got 3$"),
         ({"env_id": "GridWorld", "map": 3}, "^map must be a text, rows of cells or a file, got 3$"),
         ({"env_id": "GridWorld", "map": ["S.G", 3]}, "^map must be a text, .*, got 3$"),
-        ({"env_id": "GridWorld", "slip_probability": [0.1]}, "^slip_probability must be a plain value .*, got "),
+        (
+            {"env_id": "GridWorld", "slip_probability": [0.1]},
+            "^slip_probability must be a plain value or a tuple .*, got ",
+        ),
         (
             {"env_id": "GridWorld", "max_steps_in_episode": True},
             "^max_steps_in_episode must be a whole number, got True$",

@@ -292,7 +292,7 @@ def test_names_that_are_no_robots() -> None:
         ArgumentError, match=r"must be a robot that brax knows \(the nearest is brax:hopper\), got 'brax:hoper'"
     ):
         make("brax:hoper")
-    with pytest.raises(ArgumentError, match="nosuch"):
+    with pytest.raises(ArgumentError, match="nosuch is not an option of brax:inverted_pendulum, got 3"):
         make("brax:inverted_pendulum", nosuch=3)
 
 

@@ -35,9 +35,37 @@ def test_action_spaces() -> None:
     np.testing.assert_array_equal(action_space_of(environment_with(box), None), [[-1, -2], [3, 3]])
 
 
+def test_an_environment_may_have_actions_of_jaxrl_s_own_kind() -> None:
+    """They act as gymnax's do."""
+
+    class Own:
+        """It observes the last action."""
+
+        def __init__(self, space: Box | Discrete) -> None:
+            self.action_space = lambda params: space
+
+        def reset(self, key, params):
+            return jnp.zeros(1), jnp.int32(0)
+
+        def step(self, key, state, action, params):
+            seen = jnp.reshape(action, 1).astype(jnp.float32)
+            return seen, state, seen[0], jnp.bool_(False), jnp.bool_(False), {"final_observation": seen}
+
+    def check(space: Box | Discrete, action: jax.Array, acted: list[float]) -> None:
+        assert type(action_space_of(Own(space), None)) is type(space)
+        trajectory = rollout(Own(space), lambda given, key: action, jax.random.key(0), 1, 2)
+        np.testing.assert_array_equal(trajectory.reward[0], acted)
+
+    check(Box(np.float32([-1]), np.float32([2])), jnp.array([[0.5], [7.0]]), [0.5, 2])
+    check(Discrete(3), jnp.array([1, 2]), [1, 2])
+
+
 @pytest.mark.parametrize(
     "space",
     [
+        Box(np.float32([-1]), np.float32([np.inf])),
+        Box(np.zeros(2, np.float32), np.ones(3, np.float32)),
+        Discrete(0),
         spaces.Box(-1, 1, ()),
         spaces.Box(-1, 1, (0,)),
         SimpleNamespace(n=2.5, shape=()),

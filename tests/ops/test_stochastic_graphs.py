@@ -346,5 +346,21 @@ def test_gumbel_softmax() -> None:
 def test_bad_input() -> None:
     with pytest.raises(ArgumentError, match=r"influences must be \[2, 3\], costs by nodes, got \[3, 2\]"):
         ops.surrogate_loss(np.zeros(2), np.zeros(3), influences=np.ones((3, 2)))
+    for arguments, message in (
+        ((1.0, 2.0), r"costs must have an axis of costs, \[C, ...\], got a scalar"),
+        (
+            (jnp.ones((5, 2)), jnp.ones((4, 3))),
+            r"log_probs must be .* as the costs \[5, 2\] are .*, got \[4, 3\]",
+        ),
+        ((jnp.ones(5), jnp.ones((4, 3))), r"log_probs must be \[S, ...\] as the costs \[5\] are .*, got \[4, 3\]"),
+        ((jnp.ones((5, 2)), jnp.ones((4, 2)), jnp.ones(7)), r"baselines must be a scalar or \[4, 2\] .*, got \[7\]"),
+    ):
+        with pytest.raises(ArgumentError, match=message):
+            ops.surrogate_loss(*arguments)
+    for temperature in (0.0, -1.0):
+        with pytest.raises(ArgumentError, match=f"temperature must be > 0, got {temperature}"):
+            ops.gumbel_softmax(jax.random.key(0), jnp.zeros(3), temperature)
+    with pytest.raises(ArgumentError, match="costs must have at least 2 samples of each input, got 1"):
+        ops.leave_one_out_baseline(1.0)
     with pytest.raises(ArgumentError, match="costs must have at least 2 samples of each input, got 1"):
         ops.leave_one_out_baseline(np.zeros((1, 4)))

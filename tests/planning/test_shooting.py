@@ -1,5 +1,6 @@
 """The cross-entropy method and path integrals: a quadratic cost by hand, the pendulum's dense program, bad input."""
 
+from dataclasses import replace
 from functools import partial
 
 import jax
@@ -119,6 +120,9 @@ def test_a_model_that_is_not_finite() -> None:
         state = state + 1
         return state, jnp.where((state > 2) & (action[0] > -2), jnp.nan, 0.0) + action[1]
 
+    def loses_itself(state: jax.Array, action: jax.Array, key: jax.Array) -> tuple[jax.Array, jax.Array]:
+        return jnp.where(state > 2, jnp.nan, state + 1), jnp.where(jnp.isnan(state), jnp.nan, action[0])
+
     def sometimes(state: jax.Array, action: jax.Array, key: jax.Array) -> tuple[jax.Array, jax.Array]:
         return state, jnp.where(action[0] > 0.3, jnp.inf, action[0])
 
@@ -128,6 +132,8 @@ def test_a_model_that_is_not_finite() -> None:
             ArgumentError, match=r"model must return finite .*, got nan as reward in step 2 of the plan"
         ):
             planner(breaks, *arguments, config)
+        with pytest.raises(ArgumentError, match=r"got a state that is not in step 3 of the plan"):
+            planner(loses_itself, jnp.float32(0), *arguments[1:2], middle(BOX, 5), BOX, replace(config, horizon=5))
         plan = planner(sometimes, *arguments, config)
         assert -1 < float(plan.expected_return) < 1.2
         assert np.isfinite(plan.actions).all()
@@ -158,6 +164,12 @@ BAD = [
     ({"model": lambda state, action, key: (state[0], state[0])}, r"model must return a state like the one it is given"),
     ({"model": lambda state, action, key: (state, action)}, r"model must return a reward that is a scalar, got \(2,\)"),
     ({"bounds": (0, 1)}, r"bounds must be of the kind Box, got tuple"),
+    ({"bounds": Box(-BOX.high, -BOX.high)}, r"bounds must have two finite bounds \[D\] with low < high, got Box"),
+    (
+        {"bounds": Box(BOX.low, np.full(2, np.inf))},
+        r"bounds must have two finite bounds \[D\] with low < high, got Box",
+    ),
+    ({"bounds": Box(BOX.low[:1], BOX.high)}, r"bounds must have two finite bounds \[D\] with low < high, got Box"),
 ]
 
 
@@ -166,6 +178,27 @@ def test_bad_input(change: dict, message: str) -> None:
     good = {"model": reach, "state": jnp.zeros(2), "key": jax.random.key(0), "actions": middle(BOX, 2), "bounds": BOX}
     with pytest.raises(ArgumentError, match=message):
         cem(**good | {"config": CEMConfig(2, 10, 2, 5)} | change)
+
+
+def test_a_plan_to_begin_with_needs_bounds_and_steps() -> None:
+    with pytest.raises(ArgumentError, match="bounds must have two finite bounds"):
+        middle(Box(np.float32([-np.inf]), np.float32([np.inf])), 3)
+    with pytest.raises(ArgumentError, match="horizon must be a whole number >= 1, got 0"):
+        middle(BOX, 0)
+    traced = jax.jit(lambda low: middle(Box(low, -low), 2))(jnp.array([-3.0]))
+    np.testing.assert_array_equal(traced, np.zeros((2, 1)))
+
+
+def test_more_iterations_come_to_the_optimum() -> None:
+    """Of a plan whose first action is at its bound and whose others are not; a quadratic program has −2.4816."""
+
+    def decays(state: jax.Array, action: jax.Array, key: jax.Array) -> tuple[jax.Array, jax.Array]:
+        return 0.9 * state + action[0], -(state**2) - 0.1 * action[0] ** 2
+
+    bounds = Box(np.float32([-1]), np.float32([1]))
+    plan = cem(decays, 1.5, jax.random.key(0), middle(bounds, 10), bounds, CEMConfig(horizon=10, iterations=20))
+    assert -2.485 < plan.expected_return < -2.4815
+    assert plan.actions[0, 0] < -0.98
 
 
 PENDULUM = Box(np.float32([-2]), np.float32([2]))
@@ -197,13 +230,14 @@ def test_the_cross_entropy_method_against_a_dense_program_of_the_pendulum() -> N
     optimum, followed = pendulum.Grid(values[200]).at(first).mean(), pendulum.follow(values, first, 41).mean()
     np.testing.assert_allclose(optimum, followed, rtol=0.005)
     best = pendulum.Grid(values[40]).at(first).mean()
-    config = CEMConfig(40, 400, 10, 20)
+    config = CEMConfig(40, 400, 10, 20, correlation=0.8)
     plan = partial(cem, pendulum.step, bounds=PENDULUM, config=config)
     open_loop = jax.jit(jax.vmap(lambda x, key: plan(x, key, middle(PENDULUM, 40)).expected_return))
     planned = open_loop(first, jax.random.split(jax.random.key(1), 64)).mean()
     assert 1.02 * best < planned < 0.99 * best
+    wide = CEMConfig(40, 1000, 5, 50, correlation=0.8)
     returns = pendulum.control(
-        lambda x, key, actions: cem(pendulum.step, x, key, actions, PENDULUM, CEMConfig(40, 1000, 5, 50)),
+        lambda x, key, actions: cem(pendulum.step, x, key, actions, PENDULUM, wide),
         first[:32], jax.random.key(0), 40, batch=8,
     )  # fmt: skip
     assert returns.mean() > 1.03 * pendulum.Grid(values[200]).at(first[:32]).mean()

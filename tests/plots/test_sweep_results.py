@@ -142,6 +142,7 @@ def panel_of(figures: list, values: list[Any], returns: list[float], log: bool =
     ("values", "scale", "ticks"),
     [
         ([1e-5, 1e-4, 1e-3, 1e-2], "log", ["1e-5", "0.0001", "0.001", "0.01"]),
+        ([1e-4, 3e-4, 1e-3, 3e-3], "log", ["0.0001", "0.001", "0.0003", "0.003"]),
         ([0.9, 0.95, 0.99, 1.0], "linear", None),
         ([0.0, 1e-3, 1e-1, 1.0], "linear", None),
         ([1e20, 2e20, 5e20], "linear", None),

@@ -91,6 +91,8 @@ def test_captions() -> None:
     assert action_text(make("CartPole-v1")[0], np.int32(1)) == "action right"
     assert action_text(None, np.int32(7)) == "action 7"
     assert action_text(None, np.array([0.123, -2.0])) == "action 0.12 -2.00"
+    assert action_text(None, np.arange(3.0)) == "action 0.00 1.00 2.00"
+    assert action_text(None, np.arange(4.0)) == "action 0.00 1.00 2.00 …"
 
 
 @pytest.mark.parametrize(("most", "colours"), [(10**6, range(65, 257)), (0, range(2, 65))])

@@ -87,5 +87,5 @@ def test_a_run_that_keeps_its_best_agents(seeds: int, tmp_path: Path) -> None:
     best, last = load(out, seed=seed, best=True), load(out, seed=seed)
     counts = [int(optax.tree.get_all_with_path(x.agent_state.opt_state, "count")[0][1]) for x in (best, last)]
     assert counts == [4 * first // 64, 12]
-    with pytest.raises(ArgumentError, match="eval_every must be given with keep_best"):
+    with pytest.raises(ArgumentError, match="eval_every must be given to keep the best agents"):
         train(ppo_cartpole.experiment, with_values(options, {"eval_every": 0, "out": tmp_path / "other"}), console)

@@ -225,7 +225,7 @@ def test_errors_in_python_name_the_arguments(tmp_path) -> None:
     spec = SweepSpec("dqn_cartpole", "grid", fields={"config.batch_size": {"values": [2, 4]}})
     with pytest.raises(ArgumentError, match=r"^max_groups must be at least 2: .*, got 1$"):
         sweeps.sweep(spec, tmp_path / "out", max_groups=1)
-    with pytest.raises(ArgumentError, match=r"^eval_every must be given with keep_best, .*, got 0$"):
+    with pytest.raises(ArgumentError, match=r"^eval_every must be given to keep the best agents, .*, got 0$"):
         sweeps.sweep(SweepSpec("dqn_cartpole", "grid", fields={"keep_best": True}), tmp_path / "out")
     with pytest.raises(ArgumentError, match=r"^out must name the directory of the sweep to resume$"):
         sweeps.sweep(spec, resume=True)

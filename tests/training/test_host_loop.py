@@ -366,12 +366,12 @@ def test_the_best_agents_are_kept(train, tmp_path, hparams, agents: int) -> None
     [
         (
             {"best": Best(Checkpoints("never"))},
-            f"eval_every must be given with keep_best, and fit into the {TOTAL} steps .*, got 0$",
+            f"eval_every must be given to keep the best agents, and fit into the {TOTAL} steps .*, got 0$",
         ),
         ({"eval_every": 10}, "evaluate must be given with eval_every, got none"),
         (
             {"best": Best(Checkpoints("never")), "evaluate": print, "eval_every": 2 * TOTAL},
-            f"eval_every must be given with keep_best, and fit into the {TOTAL} steps .*, got {2 * TOTAL}$",
+            f"eval_every must be given to keep the best agents, and fit into the {TOTAL} steps .*, got {2 * TOTAL}$",
         ),
         ({"eval_every": -1}, "eval_every must be a number ≥ 0, got -1"),
     ],
