@@ -94,7 +94,9 @@ def check_box(name: str, box: Any) -> None:
     if any(isinstance(x, jax.core.Tracer) for x in box):
         return
     low, high = (np.asarray(x, np.float32) for x in box)
-    if low.shape != high.shape or low.ndim != 1 or not (np.isfinite(high - low) & (low < high)).all():
+    with np.errstate(over="ignore", invalid="ignore"):
+        fine = low.shape == high.shape and low.ndim == 1 and (np.isfinite(high - low) & (low < high)).all()
+    if not fine:
         raise ArgumentError(name, "must have two finite bounds [D] with low < high", box)
 
 

@@ -123,6 +123,8 @@ class GridWorld(Environment):
     name = "GridWorld"
     num_actions = 4
     random_words = 2
+    video_steps = 100
+    """Steps of a video, which shows each one for long enough to follow it."""
     action_names = ("right", "left", "up", "down")
     channels = ("agent", "wall", "terminal")
     """Names of the observation's channels."""
