@@ -44,8 +44,7 @@ class Options:
     human: Annotated[Literal["first", "second"] | None, default_hint("the policy plays alone")] = None
     """Play a game against the policy in this terminal, and move first or second."""
     env: Annotated[str | None, default_hint("the run's, or Breakout-MinAtar")] = None
-    """A MinAtar game such as Seaquest-MinAtar, CartPole-v1, GridWorld, a gymnax environment, another library's such as
-    brax:ant, atari:Pong or game:chess, or your module:factory."""
+    """Such as Seaquest-MinAtar, CartPole-v1, GridWorld, brax:ant, atari:Pong, game:chess, or your module:factory."""
     seed: Annotated[int | None, default_hint("the first")] = None
     """The seed to load from a run of several seeds."""
     agent: Annotated[int | None, default_hint("the best")] = None

@@ -48,8 +48,7 @@ class CEMConfig(ShootingConfig):
     smoothing: Annotated[float, Interval(ge=0, lt=1)] = 0.1
     """Share of the last mean and standard deviation that a fit keeps, in [0, 1)."""
     correlation: Annotated[float, Interval(ge=0, lt=1)] = 0.0
-    """Correlation of the noise of two successive actions, in [0, 1). White noise, 0, hardly moves what is heavy: on a
-    pendulum 0.8 finds more in a few iterations. But then no plan changes fast, however many iterations there are."""
+    """Correlation of the noise of successive actions, in [0, 1): much moves what is heavy, little can change fast."""
 
 
 @dataclasses.dataclass(frozen=True)

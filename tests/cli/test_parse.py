@@ -39,7 +39,10 @@ from jaxrl.runs.options import Options
         ("--learning_rate=3", "--learning-rate is not known (the nearest is --hparams.learning-rate)"),
         ("--config.batchsize", "--config.batchsize is not known (the nearest is --config.batch-size)"),
         ("--total-step", "--total-step is not known (the nearest is --total-steps)"),
-        ("--hparams.gamma", "--hparams.gamma is not known (one of --hparams.learning-rate, --hparams.discount, "),
+        (
+            "--hparams.gamma",
+            "--hparams.gamma is not known (one of --hparams.learning-rate, --hparams.learning-rate-decay-steps, ",
+        ),
         ("--no-such-flag", "--no-such-flag is not known (--help lists all options)"),
         ("more", "'more' belongs to no option; --help lists them"),
     ],

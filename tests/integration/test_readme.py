@@ -25,7 +25,7 @@ def test_the_examples_run(capsys, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     pattern = r"<!-- The tests run this example\. -->\n```python\n(.*?)```"
     examples = re.findall(pattern, README.read_text() + GUIDE.read_text(), re.DOTALL)
-    assert len(examples) == 11
+    assert len(examples) == 12
     for long, short in SHORTER.items():
         assert sum(long in example for example in examples) == 1
         examples = [example.replace(long, short) for example in examples]
