@@ -102,11 +102,15 @@ Roll = Callable[[Callable[[Input, Decision], PyTree]], Transition]
 
 def _play_robot(env: Any, roll: Roll, renderer: Renderer) -> tuple[Transition, Pictures]:
     """`play` of a robot: each decision keeps where it was, and the next one's shows where it led."""
-    axis, seen = -1 if isinstance(env, Environment) else 0, env.pose if renderer == "mujoco" else env.skeleton
+    axis = -1 if isinstance(env, Environment) else 0
+    draw: Callable[[Any], list[np.ndarray]]
+    if renderer == "mujoco":
+        seen, draw = env.pose, partial(draw_robot, env.model)
+    else:
+        seen, draw = env.skeleton, lambda skeletons: [draw_rods(rods) for rods in skeletons]
     trajectory = roll(lambda given, _: jax.vmap(seen, in_axes=axis)(given.env_states))
     where = jax.tree.map(lambda x: x[:, 0], trajectory.extras)
-    drawn = draw_robot(env.model, where) if renderer == "mujoco" else [draw_rods(rods) for rods in where]
-    return trajectory._replace(extras=()), _with_next(drawn)
+    return trajectory._replace(extras=()), _with_next(draw(where))
 
 
 def _with_next(frames: list[np.ndarray]) -> Pictures:
