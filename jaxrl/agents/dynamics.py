@@ -11,12 +11,13 @@ from typing import Annotated, Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from annotated_types import Gt, Interval, MinLen
+from annotated_types import Ge, Gt, Interval, MinLen
 
 from jaxrl.agents.normalised import Statistics, add_observations, deviation_of, no_statistics, normalise
 from jaxrl.agents.optimizers import TINY, nan_if_too_large
 from jaxrl.arguments import ArgumentError
 from jaxrl.networks.ensemble import Ensemble, ProbabilisticNetwork, bootstrap_weights, ensemble_loss
+from jaxrl.ops import linear_decay
 from jaxrl.ops.bootstrapping import ignore_after_end
 from jaxrl.types import Array, Box, Discrete, Mean, Metrics, PyTree, Transition
 from jaxrl.xla.threefry import drawn_once
@@ -32,6 +33,8 @@ class DynamicsHparams:
 
     model_learning_rate: Annotated[float, Interval(gt=0, lt=1e30)] = 1e-3
     """Learning rate of the model, > 0."""
+    model_learning_rate_decay_steps: Annotated[float, Ge(0)] = 0.0
+    """Environment steps over which the model's learning rate decays linearly to zero; 0 keeps it constant."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,12 +48,14 @@ class DynamicsConfig:
 
 
 class DynamicsState(NamedTuple):
-    """The parameters of the networks, the optimizer's state, and statistics of inputs and targets."""
+    """The parameters of the networks, the optimizer's state, statistics of inputs and targets, and whether any
+    transition has ended its episode, bool."""
 
     params: PyTree
     opt_state: optax.OptState
     inputs: Statistics
     targets: Statistics
+    terminates: Array
 
 
 class Step(NamedTuple):
@@ -92,7 +97,13 @@ class Dynamics(NamedTuple):
         statistics = [no_statistics(z) for z in (x, y)]
         assert statistics[0] is not None
         assert statistics[1] is not None
-        return DynamicsState(params, _optimizer(hparams).init(params), statistics[0], statistics[1])
+        return DynamicsState(
+            params,
+            _optimizer(hparams, jnp.float32(0)).init(params),
+            statistics[0],
+            statistics[1],
+            terminates=jnp.bool_(False),
+        )
 
     def weigh(self, key: Array, number: int) -> Array:
         """The bootstrap weights of new transitions, int8 `[number, E]`, to be stored with them."""
@@ -105,14 +116,17 @@ class Dynamics(NamedTuple):
             raise ArgumentError("batch_size", rule, number)
 
     def update(
-        self, state: DynamicsState, hparams: DynamicsHparams, batch: Transition, weights: Array
+        self, state: DynamicsState, hparams: DynamicsHparams, batch: Transition, weights: Array, env_steps: Array
     ) -> tuple[DynamicsState, Metrics]:
         """One gradient step of all networks, from transitions `[B]` and their bootstrap weights `[B, E]`.
+
+        The learning rate is that after `env_steps` environment steps.
 
         The metric `model_nll` is the mean of −log p of the change and the reward, in nats and the environment's units.
         """
         raw = self.features(batch.observation, batch.action), _targets(batch)
-        inputs, targets = (add_observations(z, seen) for z, seen in zip(raw, state[2:], strict=True))
+        seen = state.inputs, state.targets
+        inputs, targets = (add_observations(z, old) for z, old in zip(raw, seen, strict=True))
         assert inputs is not None
         assert targets is not None
         x, y = normalise(raw[0], inputs, LIMIT), normalise(raw[1], targets, jnp.inf)
@@ -121,14 +135,17 @@ class Dynamics(NamedTuple):
             return ensemble_loss(self.ensemble, params, x, y, batch.terminated, weights)
 
         (value, nll), grads = jax.value_and_grad(loss, has_aux=True)(state.params)
-        updates, opt_state = _optimizer(hparams).update(grads, state.opt_state, state.params)
+        updates, opt_state = _optimizer(hparams, env_steps).update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         nll = nll + jnp.log(_deviation(targets)).sum()
         metrics = {"model_loss": nan_if_too_large(value, grads), "model_nll": nll}
-        return DynamicsState(params, opt_state, inputs, targets), {k: Mean.of(v) for k, v in metrics.items()}
+        learned = DynamicsState(params, opt_state, inputs, targets, state.terminates | batch.terminated.any())
+        return learned, {k: Mean.of(v) for k, v in metrics.items()}
 
     def sample(self, state: DynamicsState, observations: Array, actions: Array, key: Array) -> Step:
         """A sample of what follows in `[E, N]` states, the i-th row from the i-th network.
+
+        Nothing ends an episode before a transition that did has been learned.
 
         Args:
             state: of the model.
@@ -141,7 +158,13 @@ class Dynamics(NamedTuple):
         noise = jax.random.normal(drawn_once(key), prediction.mean.shape, jnp.float32)
         y = prediction.mean + jnp.exp(0.5 * prediction.log_variance) * noise
         change = state.targets.mean + _deviation(state.targets) * y
-        return Step(observations + change[..., :-1], change[..., -1], jax.nn.sigmoid(-prediction.termination))
+        # Half of the layers are those of terminations, and many environments have none.
+        continues = jax.lax.cond(
+            state.terminates,
+            lambda: jax.nn.sigmoid(-self.ensemble.apply(state.params, x).termination),
+            lambda: jnp.ones(change.shape[:-1]),
+        )
+        return Step(observations + change[..., :-1], change[..., -1], continues)
 
 
 def dynamics(observation: Any, space: Discrete | Box, config: DynamicsConfig) -> Dynamics:
@@ -174,6 +197,7 @@ def _deviation(seen: Statistics) -> Array:
     return jnp.where(seen.count > 0, deviation_of(seen), 1.0)
 
 
-def _optimizer(hparams: DynamicsHparams) -> optax.GradientTransformation:
+def _optimizer(hparams: DynamicsHparams, env_steps: Array) -> optax.GradientTransformation:
     """Without a clip of the norm, in which the likelihood's gradients would take all from those of terminations."""
-    return optax.adam(hparams.model_learning_rate, eps_root=TINY)
+    decay = linear_decay(env_steps, hparams.model_learning_rate_decay_steps)
+    return optax.adam(hparams.model_learning_rate * decay, eps_root=TINY)

@@ -11,9 +11,9 @@ experiment = Experiment(
     build=build_pets,
     defaults=Options(
         task=Task("Pendulum-v1"),
-        hparams=PETSHparams(random_steps=256.0),
+        hparams=PETSHparams(random_steps=256.0, model_learning_rate=3e-3, model_learning_rate_decay_steps=2_000.0),
         config=PETS(
-            horizon=40, population=200, iterations=4, num_elites=20, correlation=0.8,
+            horizon=30, population=200, iterations=4, num_elites=20, correlation=0.8,
             model_hidden_sizes=(32, 32), updates_per_iteration=15,
         ),
         budget=Budget(2_000, log_every=200, eval_episodes=32, eval_max_steps=200),
