@@ -27,7 +27,10 @@ from jaxrl.agents import (
     sac,
     td3,
 )
+from jaxrl.agents.league import league
+from jaxrl.agents.self_play_ppo import SelfPlayHparams
 from jaxrl.networks import Critic, DeterministicPolicy, NoisyDense, QNetwork, SquashedPolicy
+from jaxrl.recipes.exact_games import SelfPlay, build_self_play
 from jaxrl.recipes.learned_dynamics import MBPOHparams
 from jaxrl.training import (
     OffPolicyConfig,
@@ -41,8 +44,9 @@ from jaxrl.training import (
 )
 from jaxrl.training.devices import mesh_of
 from jaxrl.training.evaluation import evaluate_agents
-from jaxrl.types import Box
-from tests.agents import test_actor_critics, test_nfsp, test_pqn
+from jaxrl.training.from_rules import from_rules
+from jaxrl.types import Box, Trainer
+from tests.agents import test_actor_critics, test_board_league, test_league, test_nfsp, test_pqn
 from tests.compiling import quick_jit
 from tests.instruments import Log, SpyEnv, SpyGymnax, SpyNetwork, spy_agent, watching
 from tests.mutants import planted
@@ -166,13 +170,31 @@ def test_the_draws_of_agents_with_continuous_actions(kind: str) -> None:
     log.check()
 
 
+def player_of(kind: str) -> tuple[Trainer, Any]:
+    """A trainer of players, and hyperparameters."""
+    of: Any
+    if kind == "nfsp":
+        return test_nfsp.TRAINER, test_nfsp.HPARAMS
+    if kind == "board league":
+        of = test_board_league
+        config = OnPolicyConfig(of.NUM_ENVS, of.LONGEST, reset_each_rollout=True)
+        return on_policy(of.AGENT, of.ENV, of.PARAMS, config), of.HPARAMS
+    if kind == "league":
+        of = test_league
+        return from_rules(league(of.GAME, of.NETWORK, of.CONFIG), jnp.int32(0), 12), of.HPARAMS
+    return build_self_play(test_nfsp.ENV, test_nfsp.PARAMS, SelfPlay(num_games=4))[1], SelfPlayHparams()
+
+
 @pytest.mark.slow
-def test_the_draws_of_nfsp() -> None:
-    """And of its trainer, in one iteration."""
+@pytest.mark.parametrize("kind", ["nfsp", "self-play", "league", "board league"])
+def test_the_draws_of_players(kind: str) -> None:
+    """And of their trainers, in two iterations."""
     with watching(compiled=True) as log:
-        train = lambda key: test_nfsp.TRAINER.step(test_nfsp.TRAINER.init(key, test_nfsp.HPARAMS))  # noqa: E731
+        trainer, hparams = player_of(kind)
+        train = lambda key: trainer.step(trainer.step(trainer.init(key, hparams))[0])  # noqa: E731
         quick_jit(train)(jax.random.key(0))
     log.check()
+    assert len(log.uses) > 5
 
 
 def test_every_noisy_layer_has_noise_of_its_own() -> None:
