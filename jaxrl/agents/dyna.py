@@ -116,7 +116,7 @@ def _update(
         )
     real = jax.tree.map(lambda x: x[0], batch.transitions)
     weights, inner_extras = real.extras
-    learned, metrics = model.update(state.model, state.hparams, real, weights, env_steps)
+    learned, metrics = model.update(state.model, state.hparams, real, weights)
     real = real._replace(extras=inner_extras)
 
     def act(observations: Array, key: Array) -> Array:

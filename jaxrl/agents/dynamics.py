@@ -11,13 +11,12 @@ from typing import Annotated, Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from annotated_types import Ge, Gt, Interval, MinLen
+from annotated_types import Gt, Interval, MinLen
 
 from jaxrl.agents.normalised import Statistics, add_observations, deviation_of, no_statistics, normalise
 from jaxrl.agents.optimizers import TINY, nan_if_too_large
 from jaxrl.arguments import ArgumentError
 from jaxrl.networks.ensemble import Ensemble, ProbabilisticNetwork, bootstrap_weights, ensemble_loss
-from jaxrl.ops import linear_decay
 from jaxrl.ops.bootstrapping import ignore_after_end
 from jaxrl.types import Array, Box, Discrete, Mean, Metrics, PyTree, Transition
 from jaxrl.xla.threefry import drawn_once
@@ -33,8 +32,6 @@ class DynamicsHparams:
 
     model_learning_rate: Annotated[float, Interval(gt=0, lt=1e30)] = 1e-3
     """Learning rate of the model, > 0."""
-    model_learning_rate_decay_steps: Annotated[float, Ge(0)] = 0.0
-    """Environment steps over which the model's learning rate decays linearly to zero; 0 keeps it constant."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,7 +96,7 @@ class Dynamics(NamedTuple):
         assert statistics[1] is not None
         return DynamicsState(
             params,
-            _optimizer(hparams, jnp.float32(0)).init(params),
+            _optimizer(hparams).init(params),
             statistics[0],
             statistics[1],
             terminates=jnp.bool_(False),
@@ -116,11 +113,9 @@ class Dynamics(NamedTuple):
             raise ArgumentError("batch_size", rule, number)
 
     def update(
-        self, state: DynamicsState, hparams: DynamicsHparams, batch: Transition, weights: Array, env_steps: Array
+        self, state: DynamicsState, hparams: DynamicsHparams, batch: Transition, weights: Array
     ) -> tuple[DynamicsState, Metrics]:
         """One gradient step of all networks, from transitions `[B]` and their bootstrap weights `[B, E]`.
-
-        The learning rate is that after `env_steps` environment steps.
 
         The metric `model_nll` is the mean of −log p of the change and the reward, in nats and the environment's units.
         """
@@ -135,7 +130,7 @@ class Dynamics(NamedTuple):
             return ensemble_loss(self.ensemble, params, x, y, batch.terminated, weights)
 
         (value, nll), grads = jax.value_and_grad(loss, has_aux=True)(state.params)
-        updates, opt_state = _optimizer(hparams, env_steps).update(grads, state.opt_state, state.params)
+        updates, opt_state = _optimizer(hparams).update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         nll = nll + jnp.log(_deviation(targets)).sum()
         metrics = {"model_loss": nan_if_too_large(value, grads), "model_nll": nll}
@@ -197,7 +192,6 @@ def _deviation(seen: Statistics) -> Array:
     return jnp.where(seen.count > 0, deviation_of(seen), 1.0)
 
 
-def _optimizer(hparams: DynamicsHparams, env_steps: Array) -> optax.GradientTransformation:
+def _optimizer(hparams: DynamicsHparams) -> optax.GradientTransformation:
     """Without a clip of the norm, in which the likelihood's gradients would take all from those of terminations."""
-    decay = linear_decay(env_steps, hparams.model_learning_rate_decay_steps)
-    return optax.adam(hparams.model_learning_rate * decay, eps_root=TINY)
+    return optax.adam(hparams.model_learning_rate, eps_root=TINY)

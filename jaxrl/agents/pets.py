@@ -98,10 +98,10 @@ def pets(observation: PyTree, action_space: Box, config: PETSConfig) -> Agent[PE
     def update(
         state: PETSState, batch: Sample, key: Array, env_steps: Array, constants: PyTree = ()
     ) -> tuple[PETSState, Metrics, PyTree]:
-        del key, constants
+        del key, env_steps, constants
         check_kind("batch", batch, Sample, ", from a replay, as in jaxrl.off_policy")
         steps = jax.tree.map(lambda x: x[0], batch.transitions)
-        learned, metrics = model.update(state.model, state.hparams, steps, steps.extras, env_steps)
+        learned, metrics = model.update(state.model, state.hparams, steps, steps.extras)
         return PETSState(learned, state.hparams), metrics, ()
 
     return Agent(init, act, policy, update, memory=partial(_first_plans, action_space, config.horizon))

@@ -11,7 +11,7 @@ experiment = Experiment(
     build=build_pets,
     defaults=Options(
         task=Task("Pendulum-v1"),
-        hparams=PETSHparams(random_steps=256.0, model_learning_rate=3e-3, model_learning_rate_decay_steps=2_000.0),
+        hparams=PETSHparams(random_steps=256.0),
         config=PETS(
             horizon=30, population=200, iterations=4, num_elites=20, correlation=0.8,
             model_hidden_sizes=(32, 32), updates_per_iteration=15,

@@ -160,10 +160,9 @@ def with_values(record: Any, values: dict[str, Any], prefix: str = "") -> Any:
 
 
 def untrained_steps(options: Options) -> int:
-    """The steps of one agent after its learning rate has decayed to 0, or all of them if it has several."""
-    fields = dataclasses.fields(options.hparams)
-    decays = [getattr(options.hparams, x.name) for x in fields if x.name.endswith("learning_rate_decay_steps")]
-    return max(0, int(options.budget.total_steps - max(decays))) if decays and all(decays) else 0
+    """The steps of one agent after its learning rate has decayed to 0."""
+    decay = getattr(options.hparams, "learning_rate_decay_steps", 0)
+    return max(0, int(options.budget.total_steps - decay)) if decay else 0
 
 
 def read_options(flat: dict[str, Any], defaults: Options) -> Options:

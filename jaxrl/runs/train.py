@@ -154,7 +154,7 @@ def print_notes(setup: Setup, config: dict[str, Any] | None, console: Console) -
     needed, free = bytes_of((shapes, constants)) * local_copies(setup.program.mesh), available_memory()
     total_steps, notes = setup.options.budget.total_steps, []
     if untrained := untrained_steps(setup.options):
-        cause = "learning-rate-decay-steps"
+        cause = "--hparams.learning-rate-decay-steps"
         notes.append(f"the learning rate reaches 0 ({cause}): the last {untrained:,} steps train nothing")
     trainer = setup.program.trainer
     if (steps := whole_steps(trainer, total_steps)) < 0.99 * total_steps:

@@ -191,7 +191,7 @@ class SweepRun:
         console.print(f"about {time} of training on {len(self.devices)} × {device}", soft_wrap=True)
         console.print("limits: {} of memory, {} of disk".format(*map(format_bytes, self.limits)), soft_wrap=True)
         if untrained := max(untrained_steps(spec.configuration(i)) for i in range(len(spec.draws))):
-            ends = "the learning rate ends at 0 (learning_rate_decay_steps)"
+            ends = "the learning rate ends at 0 (hparams.learning_rate_decay_steps)"
             console.print(f"note: {ends}: the last {untrained:,} steps of some agents train nothing", soft_wrap=True)
 
     def note_differences(self) -> None:

@@ -91,7 +91,7 @@ def test_a_model_learns_from_a_termination_that_leads_to_nan() -> None:
     model, real = dynamics(EXAMPLE, BOX, DynamicsConfig(E, (4,))), batch()
     real = real._replace(next_observation=jnp.where(real.terminated[:, None], jnp.nan, real.next_observation))
     hparams = as_arrays(DynaHparams())
-    learn = quick_jit(lambda state: model.update(state, hparams, real, real.extras[0], jnp.float32(0)))
+    learn = quick_jit(lambda state: model.update(state, hparams, real, real.extras[0]))
     learned = learn(model.init(jax.random.key(0), hparams, jnp.zeros(2)))
     assert all(np.isfinite(x).all() for x in jax.tree.leaves(learned))
 
@@ -100,7 +100,7 @@ def test_nothing_ends_before_an_end_was_learned() -> None:
     """Every episode goes on for certain. From the first end on the networks say how probably, whatever follows."""
     model, real = dynamics(EXAMPLE, BOX, DynamicsConfig(E, (4,))), batch()
     hparams = as_arrays(DynaHparams())
-    learn = quick_jit(lambda state, batch: model.update(state, hparams, batch, real.extras[0], jnp.float32(0))[0])
+    learn = quick_jit(lambda state, batch: model.update(state, hparams, batch, real.extras[0])[0])
     x = jnp.tile(real.observation, (E, 1, 1))
     ask = quick_jit(lambda state: model.sample(state, x, jnp.zeros((E, B, 1)), jax.random.key(1)).continues)
     endless = real._replace(terminated=jnp.zeros(B, bool))
@@ -111,19 +111,6 @@ def test_nothing_ends_before_an_end_was_learned() -> None:
         continues = np.asarray(ask(state))
         assert ((continues > 0.001) & (continues < 0.999)).all()
         assert len(np.unique(continues)) == E * B
-
-
-def test_the_models_learning_rate_follows_the_clock() -> None:
-    """The first step of Adam is as long as the learning rate, which falls to 0 in a straight line."""
-    agent = pets(EXAMPLE, BOX, PETSConfig(E, (4,)))
-    hparams = as_arrays(PETSHparams(model_learning_rate=0.1, model_learning_rate_decay_steps=100.0))
-    state = jax.jit(agent.init)(jax.random.key(0), hparams, jnp.zeros(2))
-    real = batch()
-    sample = Sample(jax.tree.map(lambda x: x[None], real._replace(extras=real.extras[0])), jnp.ones(B))
-    learn = quick_jit(lambda clock: agent.update(state, sample, jax.random.key(1), clock)[0].model.params)
-    for clock, step in ((0.0, 0.1), (75.0, 0.025), (100.0, 0.0), (150.0, 0.0)):
-        moved = jax.tree.map(lambda x, y: np.abs(x - y).max(), learn(jnp.float32(clock)), state.model.params)
-        np.testing.assert_allclose(max(jax.tree.leaves(moved)), step, rtol=1e-3)
 
 
 def spy() -> Agent:

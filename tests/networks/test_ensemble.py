@@ -87,7 +87,7 @@ def test_the_likelihood_reaches_the_entropy_of_a_noisy_linear_system() -> None:
     def learn(state, key):
         batch_key, weights_key = jax.random.split(key)
         batch = linear_system(batch_key, 256)
-        state, metrics = model.update(state, hparams, batch, model.weigh(weights_key, 256), jnp.float32(0))
+        state, metrics = model.update(state, hparams, batch, model.weigh(weights_key, 256))
         return state, metrics["model_nll"].sum
 
     @jax.jit(compiler_options=AS_USERS_DO)
@@ -119,7 +119,7 @@ def test_rare_terminations_are_learned() -> None:
         x, weights = jax.random.normal(key, (64, 1)), jnp.ones((64, 2), jnp.int8)
         never = jnp.zeros(64, bool)
         batch = Transition(x, jnp.zeros(64, int), jnp.ones(64), x[:, 0] > 2, never, x + 0.1)
-        return model.update(state, hparams, batch, weights, jnp.float32(0))[0], None
+        return model.update(state, hparams, batch, weights)[0], None
 
     keys = jax.random.split(jax.random.key(0), 3000)
     start = jax.jit(model.init)(jax.random.key(1), hparams, jnp.zeros(1))

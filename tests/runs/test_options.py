@@ -2,7 +2,7 @@
 
 import pytest
 
-from jaxrl.experiments import a2c_cartpole, dqn_cartpole, dqn_minatar, mbpo_pendulum, ppo_memory
+from jaxrl.experiments import a2c_cartpole, dqn_cartpole, dqn_minatar, ppo_memory
 from jaxrl.runs.options import MAY_CHANGE, flatten, read_options, untrained_steps, with_values
 
 
@@ -35,12 +35,3 @@ def test_steps_without_a_learning_rate_are_counted(decay: float, untrained: int)
     changed = {"total_steps": 2_000, "hparams.learning_rate_decay_steps": decay}
     assert untrained_steps(with_values(a2c_cartpole.experiment.defaults, changed)) == untrained
     assert untrained_steps(dqn_cartpole.experiment.defaults) == 0
-
-
-def test_an_agent_trains_while_any_of_its_learning_rates_is_above_zero() -> None:
-    for agent, model, untrained in ((1_500, 1_800, 200), (1_500, 0, 0), (0, 1_500, 0), (3_000, 500, 0)):
-        changed = {
-            "total_steps": 2_000, "hparams.learning_rate_decay_steps": agent,
-            "hparams.model_learning_rate_decay_steps": model,
-        }  # fmt: skip
-        assert untrained_steps(with_values(mbpo_pendulum.experiment.defaults, changed)) == untrained
