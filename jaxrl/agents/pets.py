@@ -2,8 +2,7 @@
 
 A model of the environment is learned from all that was seen, and every action is planned anew: the cross-entropy method
 searches for the actions whose return is largest in expectation over the model. The expectation is a mean over
-particles, each of which follows one network of the ensemble to the end of the plan (TS∞), so that what the networks do
-not agree on adds up over the steps, as it does if one of them is right.
+particles, which change networks in every step (TS1), in turn rather than by chance: all networks take part equally.
 """
 
 import dataclasses
@@ -125,6 +124,7 @@ def _plan(
     shape = model.ensemble.size, config.particles
 
     def step(at: Particles, action: Array, key: Array) -> tuple[Particles, Array]:
+        at = jax.tree.map(lambda x: jnp.roll(x, 1, axis=0), at)  # on to the next network
         all_same = jnp.broadcast_to(action, (*shape, *action.shape))
         following = model.sample(state.model, at.observations, all_same, key)
         reward = (at.alive * following.reward).mean()

@@ -232,6 +232,24 @@ def test_pets_discounts_what_comes_later(monkeypatch) -> None:
     assert plan(0.25) < -0.8
 
 
+def test_particles_of_pets_change_networks(monkeypatch) -> None:
+    """One network moves by the action, the other by its opposite, so the second action must oppose the first to get
+    far. It would have to agree with the first one if a particle stayed with its network."""
+
+    def opposite(self, state, observations, actions, key) -> Step:
+        x = observations[..., 0] + actions[..., 0] * jnp.array([1.0, -1.0])[:, None]
+        return Step(jnp.stack([x, observations[..., 1]], -1), x**2, jnp.ones_like(x))
+
+    monkeypatch.setattr(Dynamics, "sample", opposite)
+    agent = pets(EXAMPLE, BOX, PETSConfig(E, (4,), 2, 50, 3, 5, correlation=0.0))
+    state = quick_jit(agent.init)(jax.random.key(0), as_arrays(PETSHparams()), jnp.zeros(2))
+    decision = quick_jit(agent.policy)(
+        state, Input(jnp.zeros((1, 2)), memory=agent.memory(state, 1)), jax.random.key(0)
+    )
+    assert abs(decision.action[0, 0]) > 0.8
+    np.testing.assert_allclose(decision.memory[0, 0], -decision.action[0], atol=0.3)
+
+
 def test_pets_goes_on_with_its_plan(monkeypatch) -> None:
     """In each environment with its own. What is best is 0.1 in the first step, 0.2 in the second, and so on."""
 
