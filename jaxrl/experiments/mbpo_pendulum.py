@@ -12,7 +12,7 @@ experiment = Experiment(
         task=Task("Pendulum-v1"),
         hparams=MBPOHparams(
             learning_rate=1e-3, temperature_learning_rate=1e-3, tau=0.01, random_steps=256.0, imagine_after=400.0,
-            learning_rate_decay_steps=2_200.0, target_entropy=-0.5,
+            learning_rate_decay_steps=2_200.0, target_entropy=-0.5, discount=0.97,
         ),
         config=MBPO(
             num_envs=1, updates_per_iteration=20, batch_size=100, hidden_sizes=(64, 64), warmup_steps=256,
