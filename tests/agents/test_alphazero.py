@@ -53,12 +53,12 @@ def test_a_small_game_is_played_perfectly(game, search: str, most: int) -> None:
     """The network alone makes no mistake in any of 241 positions, with PUCT a few, and knows who wins."""
     env, params = game
     network = actor_critic(example_of(env, params), action_space_of(env, params), (64,), "relu")
-    agent = alphazero(network, env.game, SearchConfig(search, num_simulations=16))
-    config = OffPolicyConfig(num_envs=64, rollout_length=8, updates_per_iteration=8, batch_size=256,
+    agent = alphazero(network, env.game, SearchConfig(search, num_simulations=8))
+    config = OffPolicyConfig(num_envs=64, rollout_length=8, updates_per_iteration=16, batch_size=256,
                              replay_capacity=4096, warmup_steps=512)  # fmt: skip
-    hparams = AlphaZeroHparams(learning_rate=5e-3, learning_rate_decay_steps=100_000.0)
+    hparams = AlphaZeroHparams(learning_rate=5e-3, learning_rate_decay_steps=51_200.0)
     program = Program(off_policy(agent, env, params, config), jax.random.key(0), hparams)
-    run_state = program.compiled()(program.init(jax.random.key(0), hparams), 190)
+    run_state = program.compiled()(program.init(jax.random.key(0), hparams), 100)
     solution = solve(env.game)
     observations, legal = jax.vmap(env.game.observe)(solution.states), solution.action_values != ILLEGAL
     policy, values = quick_jit(network.apply)(run_state.state.agent.params, observations)

@@ -257,6 +257,7 @@ def test_rainbow_resumes_bit_for_bit_with_one_program(tmp_path) -> None:
     init, step = quick_jit(trainer.init), quick_jit(lambda state: trainer.step(state)[0])
 
     def train(state, iterations: int):
+        state = jax.device_put(state, jax.devices()[0])  # as restored arrays are: others would compile once more
         for _ in range(iterations):
             state = step(state)
         return state
@@ -268,5 +269,4 @@ def test_rainbow_resumes_bit_for_bit_with_one_program(tmp_path) -> None:
     assert fingerprint(train(restored, 25)) == fingerprint(whole)
     other = RainbowHparams(priority_exponent=0.9, importance_exponent_start=0.1, learning_rate=1e-3)
     train(init(jax.random.key(1), as_arrays(other)), 1)
-    compiled = step._cache_size()  # type: ignore[attr-defined]
-    assert compiled <= 2  # restored arrays are committed to their device, and others are not
+    assert step._cache_size() == 1  # type: ignore[attr-defined]

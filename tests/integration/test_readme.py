@@ -17,6 +17,7 @@ SHORTER = {
     "total_steps=20_000": "total_steps=6_000",
     "total_steps=10_000": "total_steps=6_000",
     "key(0), 10_000": "key(0), 16",
+    "10_000, log_every=2_000": "1_400, log_every=200",
 }
 """The loops of the examples, as long as is needed to see that they run."""
 
