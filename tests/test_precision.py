@@ -11,11 +11,22 @@ import numpy as np
 import pytest
 
 import jaxrl
+from jaxrl import planning
 from jaxrl.agents.action_values import categorical, quantiles
+from jaxrl.agents.captioning import CaptioningConfig, CaptioningHparams, captioning
+from jaxrl.agents.dynamics import DynamicsConfig, DynamicsHparams, dynamics
+from jaxrl.agents.recurrent_attention import (
+    RecurrentAttentionConfig,
+    RecurrentAttentionHparams,
+    recurrent_attention,
+)
 from jaxrl.envs import GAMES
 from jaxrl.envs.digits import DigitCaptions, Digits
 from jaxrl.games import noisy_player, random_player
 from jaxrl.networks import NoisyDense, QNetwork
+from jaxrl.networks.caption_network import CaptionNetwork
+from jaxrl.networks.glimpses import GlimpseNetwork
+from jaxrl.types import Box
 
 ENVIRONMENTS = {
     "CartPole-v1": {},
@@ -74,6 +85,54 @@ def test_a_robot_hops_the_same() -> None:
 def test_players_draw_the_same_moves() -> None:
     given = jaxrl.Input((), legal=jnp.ones((8, 7), bool))
     same(*both(lambda key: noisy_player(random_player, 0.5)(given, key)))
+
+
+BOX = Box(np.float32([-1]), np.float32([1]))
+
+
+@pytest.mark.parametrize(
+    ("planner", "config"),
+    [(planning.cem, planning.CEMConfig(3, 8, 2, 2)), (planning.mppi, planning.MPPIConfig(3, 8, 2))],
+)
+def test_plans_are_the_same(planner: Any, config: Any) -> None:
+    def model(state: Any, action: Any, key: Any) -> tuple[Any, Any]:
+        return state + action[0] + jax.random.normal(key, (), jnp.float32), -(state**2)
+
+    same(*both(lambda key: planner(model, jnp.float32(1), key, planning.middle(BOX, 3), BOX, config)))
+
+
+def test_learned_models_are_the_same() -> None:
+    model = dynamics(jax.ShapeDtypeStruct((2,), jnp.float32), BOX, DynamicsConfig(2, (4,)))
+    hparams = jaxrl.training.as_arrays(DynamicsHparams())
+
+    def compute(key: Any) -> Any:
+        x, ends = jax.random.normal(key, (4, 2), jnp.float32), jnp.arange(4) == 0
+        batch = jaxrl.Transition(x, x[:, :1], x[:, 0], ends, ends, 2 * x)
+        state = model.init(key, hparams, x[0])
+        state, metrics = model.update(state, hparams, batch, model.weigh(key, 4))
+        return state, metrics, model.sample(state, x.reshape(2, 2, 2), x.reshape(2, 2, 2)[..., :1], key)
+
+    same(*both(compute))
+
+
+@pytest.mark.parametrize("kind", ["attention", "captions"])
+def test_networks_that_look_learn_the_same(kind: str) -> None:
+    agent, hparams = {
+        "attention": (
+            recurrent_attention(GlimpseNetwork(3, 3, 4, hidden_size=6), RecurrentAttentionConfig()),
+            RecurrentAttentionHparams(),
+        ),
+        "captions": (captioning(CaptionNetwork(3, 5, 4), CaptioningConfig(samples=2)), CaptioningHparams()),
+    }[kind]
+    images = np.random.default_rng(0).integers(256, size=(1, 2, 24, 24, 1)).astype(np.uint8)
+
+    def compute(key: Any) -> Any:
+        ends, action, reward = jnp.zeros((1, 2), bool), jnp.array([[2, 0]], jnp.int32), jnp.ones((1, 2), jnp.float32)
+        sample = jaxrl.Sample(jaxrl.Transition(images, action, reward, ends, ends, images), jnp.ones(2, jnp.float32))
+        state = agent.init(key, jaxrl.training.as_arrays(hparams), images[0, 0])
+        return agent.update(state, sample, key, jnp.float32(0))
+
+    same(*both(compute))
 
 
 DQN = jaxrl.OffPolicyConfig(num_envs=2, batch_size=4, replay_capacity=16, warmup_steps=8, rollout_length=2)

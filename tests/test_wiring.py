@@ -154,7 +154,7 @@ def test_the_draws_of_agents_with_continuous_actions(kind: str) -> None:
     (agent, hparams), ends, weights = agents[kind], jnp.zeros((1, N), bool), jnp.ones((1, N, 2), jnp.int8)
     steps = Transition(
         observations[None], jnp.zeros((1, N, 1)), jnp.ones((1, N)), ends, ends, observations[None],
-        extras={"mbpo": (weights, ()), "pets": weights}.get(kind, ()),
+        extras=weights if kind in ("mbpo", "pets") else (),
     )  # fmt: skip
 
     def use(key: Any) -> Any:

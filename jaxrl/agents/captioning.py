@@ -62,8 +62,9 @@ def captioning(
     Returns:
         An agent for a `Sample` `[n, B]` with the right words as actions, as from `jaxrl.offline`; the words until the
         first that terminates count. Its hyperparameters are `CaptioningHparams`. `policy` looks at the most probable
-        place, or weighs all; `Decision.extras` are the weights α, `[N, L]`. Metrics: `loss`, the mean of −log p(word);
-        `accuracy`, of the words; `entropy`, of α.
+        place, or weighs all; `Decision.extras` are the weights with which it saw the places, `[N, L]`: α of soft
+        attention, 1 for the place of hard attention. Metrics: `loss`, the mean of −log p(word); `accuracy`, of the
+        words; `entropy`, of α.
 
     Raises:
         ArgumentError: not a network, or fewer than 2 samples; from `update`, not a sample.
@@ -115,7 +116,7 @@ def _attend(config: CaptioningConfig, choose: Choose) -> Attend:
     def attend(logits: Array) -> Array:
         if config.attention == "soft":
             return jax.nn.softmax(logits)
-        return jax.nn.one_hot(choose(Categorical(logits)), logits.shape[-1])
+        return jax.nn.one_hot(choose(Categorical(logits)), logits.shape[-1], dtype=jnp.float32)
 
     return attend
 
@@ -134,7 +135,7 @@ def caption_loss(
     """
     samples = config.samples if config.attention == "hard" else 1
     said = jnp.concatenate([jnp.zeros_like(steps.terminated[:1]), steps.terminated[:-1]])
-    counts = jnp.tile(1.0 - jnp.maximum.accumulate(said), samples)
+    counts = jnp.tile((~jnp.maximum.accumulate(said)).astype(jnp.float32), samples)
     words = jnp.tile(steps.action, samples)
 
     def attend(t: int, logits: Array) -> Array:
@@ -152,7 +153,7 @@ def caption_loss(
     if config.attention == "soft":
         return costs.sum() / total, metrics
     log_probs = log_prob(read.places, read.chosen)
-    later = jnp.tri(len(costs))
+    later = jnp.tri(len(costs), dtype=jnp.float32)
     by_sample = jnp.moveaxis((later.T @ costs).reshape(len(costs), samples, -1), 1, 0)
     baselines = jnp.moveaxis(ops.leave_one_out_baseline(by_sample), 0, 1).reshape(costs.shape)
     surrogates = ops.surrogate_loss(costs, log_probs, baselines, later)

@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 from annotated_types import Ge, Interval
 
-from jaxrl.agents.dynamics import Dynamics, DynamicsConfig, DynamicsHparams, DynamicsState, dynamics
+from jaxrl.agents.dynamics import Dynamics, DynamicsConfig, DynamicsHparams, DynamicsState, dynamics, single_steps
 from jaxrl.agents.wrapping import around
 from jaxrl.arguments import ArgumentError, check_config, check_kind
 from jaxrl.types import Agent, Array, Box, Discrete, Hparams, Input, Metrics, PyTree, Sample, StateT, Transition
@@ -59,7 +59,7 @@ def dyna(
         agent = dyna(sac(SquashedPolicy(space), Critic(space), space), example_of(env, env_params), space, DynaConfig())
 
     Args:
-        agent: an agent for a `Sample` of single transitions, without a memory, such as SAC or DQN.
+        agent: an agent for a `Sample` of single transitions, without a memory or extras, such as SAC or DQN.
         observation: an example, such as `jaxrl.networks.example_of(env, env_params)`, one vector of numbers.
         action_space: of the environment.
         config: the sizes.
@@ -70,9 +70,11 @@ def dyna(
         `model_nll` (−log p of a transition in nats).
 
     Raises:
-        ArgumentError: observations are no vector of numbers, or a size is out of bounds; from `update`, a batch is no
-            multiple of the ensemble, or says which actions are legal.
+        ArgumentError: not an agent; observations are no vector of floats, or a size is out of bounds; from `init` and
+            `act`, an agent with a memory or extras; from `update`, a batch is no multiple of the ensemble, holds
+            sequences, or says which actions are legal.
     """
+    check_kind("agent", agent, Agent)
     check_config(config, DynaConfig)
     model = dynamics(observation, action_space, config)
 
@@ -80,13 +82,17 @@ def dyna(
         check_kind("hparams", hparams, DynaHparams)
         agent_key, model_key = jax.random.split(key)
         inner = agent.init(agent_key, hparams, observation)
+        if jax.tree.leaves(agent.memory(inner, 1)):
+            raise ArgumentError("agent", "must have no memory, since the model predicts single steps", agent, got="")
         return DynaState(inner, model.init(model_key, hparams, observation), hparams)
 
     def act(state: DynaState, given: Input, key: Array, env_steps: Array) -> Any:
         act_key, weights_key = jax.random.split(drawn_once(key))
         decision = agent.act(state.agent, given, act_key, env_steps)
         weights = model.weigh(weights_key, len(decision.action))
-        return decision._replace(extras=(weights, decision.extras))
+        if jax.tree.leaves(decision.extras):
+            raise ArgumentError("agent", "must store no extras, which the model cannot imagine", agent, got="")
+        return decision._replace(extras=weights)
 
     return around(
         agent,
@@ -108,16 +114,14 @@ def _update(
     env_steps: Array,
     constants: PyTree = (),
 ) -> tuple[DynaState, Metrics, PyTree]:
-    check_kind("batch", batch, Sample, ", from a replay, as in jaxrl.off_policy")
+    real = single_steps(batch)
     imagine_key, update_key = jax.random.split(drawn_once(key))
     if batch.transitions.legal is not None:
         raise ArgumentError(
             "env", "must allow all actions in every state, since the model predicts no others", got="one that does not"
         )
-    real = jax.tree.map(lambda x: x[0], batch.transitions)
-    weights, inner_extras = real.extras
-    learned, metrics = model.update(state.model, state.hparams, real, weights)
-    real = real._replace(extras=inner_extras)
+    learned, metrics = model.update(state.model, state.hparams, real, real.extras)
+    real = real._replace(extras=())
 
     def act(observations: Array, key: Array) -> Array:
         return agent.act(state.agent, Input(observations), key, env_steps).action
@@ -136,7 +140,7 @@ def imagine(
 ) -> tuple[Transition, Array]:
     """Rollouts of a model from the states of transitions `[B]`, as transitions `[k B]`.
 
-    Every network continues a share of the rollouts, and another share in each step. Terminations are drawn. Where an
+    Every network continues a share of the rollouts, drawn anew in each step. Terminations are drawn. Where an
     episode ends is known vaguely while few have ended: at no state may an end be more probable than not, and rollouts
     that then never ended would bootstrap from values of states that do not exist.
 

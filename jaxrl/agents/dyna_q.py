@@ -146,7 +146,7 @@ def dyna_q(num_states: int, num_actions: int, state_of: Callable[[PyTree], Array
         bonus = hparams.exploration_bonus * jnp.sqrt(env_steps - model.tried_at)
 
         def plan(i: Array, learned: QLearningState) -> QLearningState:
-            which = jax.random.uniform(inline(jax.random.fold_in(key, i)), (2,))
+            which = jax.random.uniform(inline(jax.random.fold_in(key, i)), (2,), jnp.float32)
             first = draw(which[0], model.tried.any(1))
             action = draw(which[1], model.tried[first] | plus)
             step = model.imagine(first, action)

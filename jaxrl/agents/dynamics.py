@@ -15,10 +15,10 @@ from annotated_types import Gt, Interval, MinLen
 
 from jaxrl.agents.normalised import Statistics, add_observations, deviation_of, no_statistics, normalise
 from jaxrl.agents.optimizers import TINY, nan_if_too_large
-from jaxrl.arguments import ArgumentError
+from jaxrl.arguments import ArgumentError, check_kind
 from jaxrl.networks.ensemble import Ensemble, ProbabilisticNetwork, bootstrap_weights, ensemble_loss
 from jaxrl.ops.bootstrapping import ignore_after_end
-from jaxrl.types import Array, Box, Discrete, Mean, Metrics, PyTree, Transition
+from jaxrl.types import Array, Box, Discrete, Mean, Metrics, PyTree, Sample, Transition
 from jaxrl.xla.threefry import drawn_once
 
 LIMIT = 10.0
@@ -83,13 +83,13 @@ class Dynamics(NamedTuple):
     def features(self, observations: Array, actions: Array) -> Array:
         """What the networks are given: observations `[..., F]` and actions in one vector."""
         if isinstance(self.space, Discrete):
-            actions = jax.nn.one_hot(actions, self.space.num_actions)
+            actions = jax.nn.one_hot(actions, self.space.num_actions, dtype=jnp.float32)
         return jnp.concatenate([observations, actions.astype(jnp.float32)], axis=-1)
 
     def init(self, key: Array, hparams: DynamicsHparams, observation: Array) -> DynamicsState:
         """The state before the first transition; its networks differ."""
-        action = jnp.int32(0) if isinstance(self.space, Discrete) else jnp.zeros(self.space.low.shape)
-        x, y = self.features(observation, action), jnp.zeros(observation.size + 1)
+        action = jnp.int32(0) if isinstance(self.space, Discrete) else jnp.zeros(self.space.low.shape, jnp.float32)
+        x, y = self.features(observation, action), jnp.zeros(observation.size + 1, jnp.float32)
         params = self.ensemble.init(key, x[None])
         statistics = [no_statistics(z) for z in (x, y)]
         assert statistics[0] is not None
@@ -157,7 +157,7 @@ class Dynamics(NamedTuple):
         continues = jax.lax.cond(
             state.terminates,
             lambda: jax.nn.sigmoid(-self.ensemble.apply(state.params, x).termination),
-            lambda: jnp.ones(change.shape[:-1]),
+            lambda: jnp.ones(change.shape[:-1], jnp.float32),
         )
         return Step(observations + change[..., :-1], change[..., -1], continues)
 
@@ -171,14 +171,22 @@ def dynamics(observation: Any, space: Discrete | Box, config: DynamicsConfig) ->
         config: the sizes.
 
     Raises:
-        ArgumentError: observations are not one vector of numbers.
+        ArgumentError: observations are not one vector of floats.
     """
     shape = getattr(observation, "shape", None)
     if shape is None or len(shape) != 1 or not jnp.issubdtype(observation.dtype, jnp.floating):
-        rule = "must have observations that are one vector of numbers, which the model can predict"
+        rule = "must have observations that are one vector of floats, which the model can predict"
         raise ArgumentError("env", rule, None, got=f"{shape if shape is not None else type(observation).__name__}")
     network = ProbabilisticNetwork(shape[0] + 1, config.model_hidden_sizes)
     return Dynamics(Ensemble(network, config.ensemble_size), space)
+
+
+def single_steps(batch: Any) -> Transition:
+    """The transitions `[B]` of a sample; raises `ArgumentError` if it is none, or of longer sequences."""
+    check_kind("batch", batch, Sample, ", from a replay, as in jaxrl.off_policy")
+    if (steps := len(batch.transitions.reward)) != 1:
+        raise ArgumentError("n_step", "must be 1, since the model predicts single steps", steps)
+    return jax.tree.map(lambda x: x[0], batch.transitions)
 
 
 def _targets(batch: Transition) -> Array:

@@ -328,7 +328,7 @@ def _symmetric(game: BoardGame, boards: Array, policies: Array, actions: Array) 
         boards: of the first step, `[B, H, W, C]`.
         policies, actions: `[K + 1, B, A]` and `[K, B]`.
     """
-    one_hot = jax.nn.one_hot(actions, policies.shape[-1])
+    one_hot = jax.nn.one_hot(actions, policies.shape[-1], dtype=jnp.float32)
     boards, *of_actions = symmetric(game, boards, *policies, *one_hot)
     return boards, jnp.stack(of_actions[: len(policies)]), jnp.stack(of_actions[len(policies) :]).argmax(-1)
 

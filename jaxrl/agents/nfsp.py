@@ -265,7 +265,7 @@ def _measured(parts: _Parts, state: NFSPState) -> Metrics:
     legal, every = jnp.asarray(game.legal), jnp.arange(len(game.labels))
     logits = parts.average.outputs(state.average, every).logits  # type: ignore[misc]
     q = parts.response.outputs(state.response, every)  # type: ignore[misc]
-    greedy = jax.nn.one_hot(masked(q, legal).argmax(-1), legal.shape[1])
+    greedy = jax.nn.one_hot(masked(q, legal).argmax(-1), legal.shape[1], dtype=jnp.float32)
     average = jnp.where(legal, jax.nn.softmax(masked(logits, legal)), 0)
     found = measure(game, nash_conv=average, nash_conv_response=greedy)
     return found | {"cloned_moves": Mean.of(state.reservoir.offered.astype(jnp.float32))}

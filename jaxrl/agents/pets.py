@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from annotated_types import Ge, Interval
 
-from jaxrl.agents.dynamics import Dynamics, DynamicsConfig, DynamicsHparams, DynamicsState, dynamics
+from jaxrl.agents.dynamics import Dynamics, DynamicsConfig, DynamicsHparams, DynamicsState, dynamics, single_steps
 from jaxrl.arguments import check_config, check_kind
 from jaxrl.planning import CEMConfig, cem, middle, shift
 from jaxrl.types import Agent, Array, Box, Decision, Input, Metrics, PyTree, Sample
@@ -98,8 +98,7 @@ def pets(observation: PyTree, action_space: Box, config: PETSConfig) -> Agent[PE
         state: PETSState, batch: Sample, key: Array, env_steps: Array, constants: PyTree = ()
     ) -> tuple[PETSState, Metrics, PyTree]:
         del key, env_steps, constants
-        check_kind("batch", batch, Sample, ", from a replay, as in jaxrl.off_policy")
-        steps = jax.tree.map(lambda x: x[0], batch.transitions)
+        steps = single_steps(batch)
         learned, metrics = model.update(state.model, state.hparams, steps, steps.extras)
         return PETSState(learned, state.hparams), metrics, ()
 

@@ -234,7 +234,7 @@ class DigitCaptions(DigitImages):
     A wrong word ends the episode. Actions are `WORDS`.
 
     Args:
-        size: pixels of a side. Digits are 11 pixels high, and their centres at least 12 columns apart.
+        size: pixels of a side. Digits are 10 to 13 pixels high, and their centres at least 12 columns apart.
 
     Raises:
         ArgumentError: the size is out of bounds.

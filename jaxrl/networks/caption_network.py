@@ -75,7 +75,7 @@ class CaptionNetwork(nn.Module):
         features = jax.tree.map(lambda x: jnp.tile(x, (samples, 1, 1)), self.see(observations))
         number = len(features[0])
         words = jnp.zeros((1, number), jnp.int32) if words is None else words
-        state, word = jnp.zeros((number, self.hidden_size)), jnp.full(number, self.num_words, jnp.int32)
+        state, word = jnp.zeros((number, self.hidden_size), jnp.float32), jnp.full(number, self.num_words, jnp.int32)
         reads = []
         for t in range(len(words)):
             logits, places, seen, state = self.step(features, state, word, partial(attend, t) if attend else nn.softmax)
@@ -89,7 +89,8 @@ class CaptionNetwork(nn.Module):
         for convolution in self.convolutions:
             x = nn.relu(convolution(x))
         height, width = x.shape[1:3]
-        rows, columns = jnp.meshgrid(jnp.linspace(-1, 1, height), jnp.linspace(-1, 1, width), indexing="ij")
+        sides = (jnp.linspace(-1, 1, side, dtype=jnp.float32) for side in (height, width))
+        rows, columns = jnp.meshgrid(*sides, indexing="ij")
         where = jnp.broadcast_to(jnp.stack([rows, columns], -1), (len(x), height, width, 2))
         features = jnp.concatenate([x, where], axis=-1).reshape(len(x), height * width, -1)
         return features, self.key(features)

@@ -115,6 +115,6 @@ def ensemble_loss(
     nll = normal_nll(prediction.mean, prediction.log_variance, y)
     ends = optax.sigmoid_binary_cross_entropy(prediction.termination, terminated.astype(jnp.float32))
     own = params["params"]
-    width = (own["max_log_variance"] - own["min_log_variance"]).sum(-1)  # [E]
+    width = jnp.abs(own["max_log_variance"] - own["min_log_variance"]).sum(-1)  # [E]; bounds that cross would diverge
     losses = ((nll + ends) * weights.T).mean(1) + bound_coef * width
     return losses.sum(), nll.mean()

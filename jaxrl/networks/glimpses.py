@@ -103,8 +103,8 @@ class GlimpseNetwork(nn.Module):
         see, enter, core = (nn.Dense(self.hidden_size, kernel_init=weights(1.0)) for _ in range(3))
         locate, expect = nn.Dense(2, kernel_init=weights(0.1)), nn.Dense(1, kernel_init=weights(0.01))
         answer = nn.Dense(self.num_actions, kernel_init=weights(0.1))
-        state = jnp.zeros((len(images), self.hidden_size))
-        place = jnp.zeros((len(images), 2))
+        state = jnp.zeros((len(images), self.hidden_size), jnp.float32)
+        place = jnp.zeros((len(images), 2), jnp.float32)
         logits, places, means, values = [], [place], [], []
         for t in range(self.glimpses):
             glimpse = take_glimpse(images, place, self.size, self.scales).reshape(len(images), -1)

@@ -59,7 +59,7 @@ class Dynamics(nn.Module):
 
     @nn.compact
     def __call__(self, states: Array, actions: Array) -> tuple[Array, Array]:
-        x = features(self.hidden_sizes, jnp.concatenate([states, jax.nn.one_hot(actions, self.num_actions)], -1))
+        x = features(self.hidden_sizes, jnp.concatenate([states, jax.nn.one_hot(actions, self.num_actions, dtype=jnp.float32)], -1))
         change = nn.Dense(states.shape[-1], kernel_init=weights(1.0), name="change")(x)
         return min_max_scaled(states + change), head(self.num_atoms, "reward")(x)
 
@@ -123,7 +123,7 @@ def learned_model(
 
     def init(key: Array, observation: PyTree) -> PyTree:
         keys = jax.random.split(key, 3)
-        states = jnp.zeros((1, state_size))
+        states = jnp.zeros((1, state_size), jnp.float32)
         g_params, f_params = g.init(keys[1], states, jnp.zeros(1, jnp.int32)), f.init(keys[2], states)
         return {"h": initial_params(h, keys[0], observation), "g": single(g_params), "f": single(f_params)}
 

@@ -113,9 +113,9 @@ def cem(
     """The cross-entropy method (Rubinstein 1999; de Boer et al. 2005, https://doi.org/10.1007/s10479-005-5724-z).
 
     Each iteration samples a population from a normal distribution, clipped to the bounds, and fits the distribution to
-    the elites. It begins with the standard deviation of half the bounds. The mean competes with the samples, and the
-    noise is correlated in time (Pinneri et al. 2020, https://arxiv.org/abs/2008.06389). The plan is the best sequence
-    of all.
+    the elites, those with a finite return. It begins with half the width of the bounds as standard deviation. The mean
+    competes with the samples, and the noise is correlated in time (Pinneri et al. 2020,
+    https://arxiv.org/abs/2008.06389). The plan is the best sequence of all.
 
     Args:
         model: of one state.
@@ -151,9 +151,12 @@ def _improve_cem(
     sampled = jnp.clip(mean + deviation * noise.at[0].set(0.0), *bounds)
     returns = _returns(model, state, sampled, model_key, discount)
     best, elites = jax.lax.top_k(returns, config.num_elites)
-    chosen, keep = sampled[elites], config.smoothing
-    mean = keep * mean + (1 - keep) * chosen.mean(0)
-    deviation = keep * deviation + (1 - keep) * chosen.std(0)
+    chosen, finite = sampled[elites], jnp.isfinite(best)[:, None, None]
+    keep = jnp.where(finite.any(), config.smoothing, 1.0).astype(mean.dtype)
+    fit = jnp.where(finite, chosen, 0.0).sum(0) / jnp.maximum(finite.sum(), 1)
+    spread = jnp.sqrt(jnp.where(finite, (chosen - fit) ** 2, 0.0).sum(0) / jnp.maximum(finite.sum(), 1))
+    mean = keep * mean + (1 - keep) * fit
+    deviation = keep * deviation + (1 - keep) * spread
     better = best[0] > plan.expected_return
     plan = ActionPlan(jnp.where(better, chosen[0], plan.actions), jnp.where(better, best[0], plan.expected_return))
     return (mean, deviation, plan), None
@@ -211,7 +214,7 @@ def _returns(model: Model, state: PyTree, sampled: Array, key: Array, discount: 
     one is best.
     """
     returns = jax.vmap(partial(predicted_return, model, state, key=key, discount=discount))(sampled)
-    return jnp.where(jnp.isfinite(returns), returns, -jnp.inf)
+    return jnp.where(jnp.isfinite(returns), returns, -jnp.inf).astype(jnp.float32)
 
 
 def check_plan(
@@ -228,7 +231,7 @@ def check_plan(
     if np.shape(actions) != shape:
         raise ArgumentError("actions", f"must be of shape [H, D], here {shape}", np.shape(actions))
     try:
-        following, reward = jax.eval_shape(model, state, jnp.zeros(shape[1:]), jax.random.key(0))
+        following, reward = jax.eval_shape(model, state, jnp.zeros(shape[1:], jnp.float32), jax.random.key(0))
     except (TypeError, ValueError) as error:
         rule = f"must map (state, action, key) to (state, reward) ({first_line(error)})"
         raise ArgumentError("model", rule, model, got="") from error

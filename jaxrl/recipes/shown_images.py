@@ -40,17 +40,19 @@ def show_test_images(agent: Agent, env: Any, agent_states: PyTree, directory: Pa
     """Shows new images to agents, whose states are `[A]`; a function of the run's seed."""
     image_key, policy_key = jax.random.split(key_of(directory))
     keys = jax.random.split(image_key, (NUMBER // CHUNK, CHUNK))
+    policy_keys = jax.random.split(policy_key, NUMBER // CHUNK)
 
     @jax.jit
     def show(agent_states: PyTree) -> tuple[Drawn, Decision]:
         drawn = jax.lax.map(jax.vmap(env.draw), keys)
 
-        def decide(agent_state: PyTree, image: jax.Array) -> Decision:
+        def decide(agent_state: PyTree, chunk: tuple[Array, Array]) -> Decision:
+            image, key = chunk
             memory = agent.memory(agent_state, CHUNK)
-            decision = agent.policy(agent_state, Input(image, memory=memory), policy_key)
+            decision = agent.policy(agent_state, Input(image, memory=memory), key)
             return Decision(decision.action, extras=decision.extras)
 
-        each = jax.lax.map(lambda state: jax.lax.map(partial(decide, state), drawn.image), agent_states)
+        each = jax.lax.map(lambda state: jax.lax.map(partial(decide, state), (drawn.image, policy_keys)), agent_states)
         whole = jax.tree.map(lambda x: x.reshape(x.shape[0], -1, *x.shape[3:]), each)
         return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), drawn), whole
 

@@ -16,6 +16,7 @@ from jaxrl.networks.caption_network import MIDDLE, STRIDE, CaptionNetwork
 from jaxrl.recipes.attention_images import attention_accuracy
 from jaxrl.types import Sample, Transition
 from tests.compiling import quick_jit
+from tests.instruments import watching
 
 WORDS, LENGTH, PLACES, B = 4, 2, 9, 2
 NETWORK = CaptionNetwork(WORDS, hidden_size=5, features=4)
@@ -191,6 +192,30 @@ def test_attention_accuracy() -> None:
     assert attention_accuracy(centres, answer, at(0, 0, 0)) == 0.5
     assert attention_accuracy(centres, answer, at(1, 5, 0)) == 1  # 6 columns away, and 5 rows
     assert attention_accuracy(centres, answer, at(2, 7, 0)) == 0
+
+
+def test_soft_attention_learns_the_likelihood(state) -> None:
+    """Of the words until the end; what comes after it counts nowhere."""
+
+    @quick_jit
+    def find(steps):
+        return caption_loss(NETWORK, CaptioningConfig("soft"), HPARAMS, state.params, steps, lambda t, c: c.mode())
+
+    read = APPLY(state.params, IMAGES, SHORT.action)
+    log_probs, right = jax.nn.log_softmax(read.logits), read.logits.argmax(-1) == SHORT.action
+    for word in range(WORDS):
+        loss, metrics = find(SHORT._replace(action=np.array([[1, 3], [2, word]])))
+        likelihood = log_probs[0, 0, 1] + log_probs[0, 1, 3] + log_probs[1, 0, 2]
+        np.testing.assert_allclose(loss, -likelihood / 3, rtol=1e-4)
+        np.testing.assert_allclose(metrics["accuracy"], (right[0].sum() + right[1, 0]) / 3, rtol=1e-5)
+
+
+def test_no_key_of_acting_is_used_twice(state) -> None:
+    agent = captioning(NETWORK, HARD)
+    given = Input(IMAGES, memory=agent.memory(state, B))
+    with watching(compiled=True) as log:
+        quick_jit(lambda key: agent.act(state, given, key, jnp.float32(0)))(jax.random.key(0))
+    log.check()
 
 
 def test_bad_input() -> None:

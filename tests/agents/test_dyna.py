@@ -42,7 +42,7 @@ def batch() -> Transition:
     x = jnp.stack([jnp.arange(B, dtype=jnp.float32) / 2, jnp.zeros(B)], 1)
     weights = jnp.ones((B, E), jnp.int8)
     ends = jnp.array([False, True, False, False]), jnp.array([False, False, True, False])
-    return Transition(x, jnp.full((B, 1), 0.25), jnp.arange(B) * 1.0, *ends, x + 5, extras=(weights, ()))
+    return Transition(x, jnp.full((B, 1), 0.25), jnp.arange(B) * 1.0, *ends, x + 5, extras=weights)
 
 
 def test_imagined_rollouts(known) -> None:
@@ -91,7 +91,7 @@ def test_a_model_learns_from_a_termination_that_leads_to_nan() -> None:
     model, real = dynamics(EXAMPLE, BOX, DynamicsConfig(E, (4,))), batch()
     real = real._replace(next_observation=jnp.where(real.terminated[:, None], jnp.nan, real.next_observation))
     hparams = as_arrays(DynaHparams())
-    learn = quick_jit(lambda state: model.update(state, hparams, real, real.extras[0]))
+    learn = quick_jit(lambda state: model.update(state, hparams, real, real.extras))
     learned = learn(model.init(jax.random.key(0), hparams, jnp.zeros(2)))
     assert all(np.isfinite(x).all() for x in jax.tree.leaves(learned))
 
@@ -100,7 +100,7 @@ def test_nothing_ends_before_an_end_was_learned() -> None:
     """Every episode goes on for certain. From the first end on the networks say how probably, whatever follows."""
     model, real = dynamics(EXAMPLE, BOX, DynamicsConfig(E, (4,))), batch()
     hparams = as_arrays(DynaHparams())
-    learn = quick_jit(lambda state, batch: model.update(state, hparams, batch, real.extras[0])[0])
+    learn = quick_jit(lambda state, batch: model.update(state, hparams, batch, real.extras)[0])
     x = jnp.tile(real.observation, (E, 1, 1))
     ask = quick_jit(lambda state: model.sample(state, x, jnp.zeros((E, B, 1)), jax.random.key(1)).continues)
     endless = real._replace(terminated=jnp.zeros(B, bool))
@@ -153,8 +153,7 @@ def test_the_agent_learns_from_real_and_imagined_transitions(known) -> None:
         assert len(given.weights) == 3 * B
         assert env_steps == clock
     decision = agent.act(state, Input(jnp.zeros((3, 2))), jax.random.key(2), jnp.float32(0))
-    weights, inner = decision.extras
-    assert (weights.shape, weights.dtype, inner) == ((3, E), jnp.int8, ())
+    assert (decision.extras.shape, decision.extras.dtype) == ((3, E), jnp.int8)
 
 
 def test_it_imagines_with_what_the_model_has_just_learned(monkeypatch) -> None:
@@ -173,13 +172,24 @@ def test_it_imagines_with_what_the_model_has_just_learned(monkeypatch) -> None:
 def test_bad_input() -> None:
     agent = dyna(spy(), EXAMPLE, BOX, DynaConfig(3, (4,)))
     state = jax.eval_shape(agent.init, jax.random.key(0), as_arrays(DynaHparams()), jnp.zeros(2))
-    real = batch()._replace(extras=(jnp.ones((B, 3), jnp.int8), ()))
+    real = batch()._replace(extras=jnp.ones((B, 3), jnp.int8))
     sample = Sample(jax.tree.map(lambda x: x[None], real), jnp.ones(B))
     with pytest.raises(ArgumentError, match="batch_size must be a multiple of the 3 networks of the ensemble, got 4"):
         jax.eval_shape(agent.update, state, sample, jax.random.key(1), jnp.float32(0))
     some = Sample(jax.tree.map(lambda x: x[None], real._replace(legal=jnp.ones((B, 2), bool))), jnp.ones(B))
     with pytest.raises(ArgumentError, match="env must allow all actions in every state"):
         agent.update(state, some, jax.random.key(1), jnp.float32(0))
+    two = Sample(jax.tree.map(lambda x: jnp.stack([x, x]), real), jnp.ones(B))
+    planner = pets(EXAMPLE, BOX, PETSConfig(3, (4,)))
+    for other, hparams in ((agent, DynaHparams()), (planner, PETSHparams())):
+        state = jax.eval_shape(other.init, jax.random.key(0), as_arrays(hparams), jnp.zeros(2))
+        with pytest.raises(ArgumentError, match="n_step must be 1, since the model predicts single steps, got 2"):
+            jax.eval_shape(other.update, state, two, jax.random.key(1), jnp.float32(0))
+    with pytest.raises(ArgumentError, match="agent must be of the kind Agent, got None"):
+        dyna(None, EXAMPLE, BOX, DynaConfig())
+    remembers = dyna(spy()._replace(memory=lambda state, n: jnp.zeros(n)), EXAMPLE, BOX, DynaConfig())
+    with pytest.raises(ArgumentError, match="agent must have no memory"):
+        remembers.init(jax.random.key(0), as_arrays(DynaHparams()), jnp.zeros(2))
     with pytest.raises(ArgumentError, match="imagined_steps must be > 0, got 0"):
         dyna(spy(), EXAMPLE, BOX, DynaConfig(imagined_steps=0))
     with pytest.raises(ArgumentError, match="ensemble_size must be > 0, got 0"):
@@ -300,7 +310,7 @@ def first_actions() -> Sample:
     never = np.zeros(S, bool)
     real = Transition(
         ONE_HOT, np.zeros(S, int), np.float32(REWARDS[:, 0]), ENDS[:, 0], never, ONE_HOT[FOLLOWING[:, 0]],
-        extras=(np.ones((S, E), np.int8), ()),
+        extras=np.ones((S, E), np.int8),
     )  # fmt: skip
     return Sample(jax.tree.map(lambda x: jnp.asarray(x)[None], real), jnp.ones(S))
 

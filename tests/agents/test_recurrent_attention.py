@@ -1,6 +1,7 @@
 """Recurrent attention: the score function by hand and by Monte Carlo, and what a policy looks at."""
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +19,7 @@ from jaxrl.agents.recurrent_attention import (
 from jaxrl.networks.glimpses import GlimpseNetwork
 from jaxrl.types import Sample, Transition
 from tests.compiling import quick_jit
+from tests.instruments import watching
 
 NETWORK = GlimpseNetwork(3, glimpses=3, size=4, hidden_size=6)
 LEARNED = RecurrentAttentionConfig()
@@ -121,6 +123,33 @@ def test_it_learns_where_to_look() -> None:
         accuracies[places] = float(accuracy[-50:].mean())
     assert accuracies["learned"] > 0.97
     assert accuracies["random"] < 0.9
+
+
+def test_it_acts_by_its_last_answer(state) -> None:
+    params = state.params["params"]
+    sharp = params | {"Dense_7": jax.tree.map(lambda x: 1e4 * x, params["Dense_7"])}
+    many = Input(jnp.tile(IMAGES[:1], (500, 1, 1, 1)))
+    with watching(compiled=True) as log:
+        act = quick_jit(lambda key: AGENT.act(state._replace(params={"params": sharp}), many, key, jnp.float32(0)))
+        decision = act(jax.random.key(0))
+    log.check()
+    answers = np.asarray(decision.extras.answers)
+    assert (answers[:, 0] != answers[:, -1]).any()
+    np.testing.assert_array_equal(decision.action, answers[:, -1])
+
+
+def test_random_places_differ_and_means_stay_inside(state) -> None:
+    config = RecurrentAttentionConfig("random")
+    looked = quick_jit(lambda key: look(NETWORK, config, state, state.params, IMAGES, key))(jax.random.key(0))
+    assert (looked.places[1] != looked.places[2]).all()
+    far: Any = NETWORK.apply(jax.tree.map(lambda x: 100 * x, state.params), IMAGES)
+    assert (abs(far.means) <= 1).all()
+
+
+def test_without_places_to_learn_there_is_no_loss_of_baselines(state) -> None:
+    config, key = RecurrentAttentionConfig("random"), jax.random.key(0)
+    loss, metrics = attention_loss(NETWORK, config, state, state.params, STEPS, key)
+    np.testing.assert_allclose(loss, metrics["loss"])
 
 
 def test_bad_input() -> None:

@@ -13,6 +13,7 @@ from jaxrl.networks import Network
 from jaxrl.recipes.routing_images import one_to_one, shares_of
 from jaxrl.types import Discrete, Sample, Transition
 from tests.compiling import quick_jit
+from tests.instruments import watching
 
 K, ACTIONS, B, FEATURES = 3, 4, 3, 5
 ROUTER: Network = policy_network(np.zeros(FEATURES, np.float32), Discrete(K), ())
@@ -126,6 +127,34 @@ def test_one_to_one() -> None:
     np.testing.assert_allclose(
         shares_of(np.array([0, 1, 1, 1]), np.array([2, 0, 0, 2]), 2, 3), [[0, 0, 0.25], [0.5, 0, 0.25]]
     )
+
+
+def test_it_acts_as_it_samples(state) -> None:
+    """The joint distribution of experts and actions; the experts begin differently."""
+    agent = routing(ROUTER, EXPERT, RoutingConfig())
+    with watching(compiled=True) as log:
+        act = quick_jit(lambda key: agent.act(state, Input(jnp.tile(X[:1], (4000, 1))), key, jnp.float32(0)))
+        found = act(jax.random.key(0))
+    log.check()
+    probs = jax.nn.softmax(ROUTER.apply(state.params["router"], X[:1]).logits)[0]
+    each = jax.nn.softmax(jax.vmap(EXPERT.apply, (0, None))(state.params["experts"], X[:1]).logits)[:, 0]
+    assert len(np.unique(each[:, 0])) == K
+    joint = np.zeros((K, ACTIONS))
+    np.add.at(joint, (found.extras, found.action), 1 / 4000)
+    np.testing.assert_allclose(joint, probs[:, None] * each, atol=0.035)
+
+
+@pytest.mark.parametrize("choice", ["sampled", "soft"])
+def test_its_loss_and_entropy(state, choice) -> None:
+    config, hparams = RoutingConfig(choice=choice), RoutingHparams(balance_coef=0.0)
+    loss, metrics = expected_loss(ROUTER, EXPERT, config, hparams, state.params, STEPS, lambda c: c.mode())
+    probs = jax.nn.softmax(ROUTER.apply(state.params["router"], X).logits)
+    each = jax.nn.softmax(jax.vmap(EXPERT.apply, (0, None))(state.params["experts"], X).logits)
+    soft = choice == "soft"
+    mixed = jnp.einsum("bk,kba->ba", probs, each) if soft else each[probs.argmax(1), jnp.arange(B)]
+    np.testing.assert_allclose(metrics["loss"], -np.log(mixed[jnp.arange(B), STEPS.action]).mean(), rtol=1e-4)
+    np.testing.assert_allclose(loss, metrics["loss"], rtol=1e-5)
+    np.testing.assert_allclose(metrics["entropy"], -(probs * jnp.log(probs)).sum(1).mean(), rtol=1e-4)
 
 
 def test_bad_input() -> None:

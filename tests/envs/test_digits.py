@@ -163,6 +163,26 @@ def test_captions_name_digits_from_left_to_right() -> None:
             assert image[y - 6 : y + 7, x - 5 : x + 6].max() > 200
 
 
+def test_training_batches_are_of_the_training_part() -> None:
+    env, key = Digits(held_out=True), jax.random.key(3)
+    drawn = quick_jit(jax.vmap(lambda key: env.draw(key, "training")))(jax.random.split(key, 6))
+    np.testing.assert_array_equal(quick_jit(lambda: env.training_batch(key, 6))().observation[0], drawn.image)
+
+
+def test_photographs_are_distorted_only_to_learn_from() -> None:
+    env, keys = Digits("sklearn"), jax.random.split(jax.random.key(0), 3)
+    for part, plain in (("test", True), ("training", False)):
+        assert (np.stack([env._transform(key, part) for key in keys]) == np.eye(2)).all() == plain
+
+
+def test_clutter_is_brighter_somewhere_and_darker_nowhere() -> None:
+    plain, cluttered = (
+        np.asarray(quick_jit(jax.vmap(Digits(size=60, clutter=number).draw))(KEYS[:8]).image, int) for number in (0, 4)
+    )
+    assert (cluttered >= plain).all()
+    assert (cluttered > plain).any((1, 2, 3)).all()
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -202,9 +202,29 @@ def test_each_network_learns_from_its_bootstrap_sample_and_none_takes_a_time_lim
     jax.tree.map(np.testing.assert_array_equal, cut, learned)
 
 
+def test_the_bounds_of_a_variance_do_not_cross() -> None:
+    """Their width counts, whichever is larger: otherwise the loss would have no lower bound."""
+    ensemble = Ensemble(ProbabilisticNetwork(1, (4,)), 2)
+    x, y, ends = jnp.zeros((3, 1)), jnp.zeros((3, 1)), jnp.zeros(3, bool)
+    params = ensemble.init(jax.random.key(0), x)
+
+    def width(low: float) -> jax.Array:
+        own = params["params"] | {"min_log_variance": jnp.full((2, 1), low), "max_log_variance": jnp.zeros((2, 1))}
+        return ensemble_loss(ensemble, {"params": own}, x, y, ends, jnp.zeros((3, 2)))[0]
+
+    np.testing.assert_allclose([width(-3.0), width(3.0)], 0.01 * 2 * 3, rtol=1e-6)
+
+
+def test_a_model_that_has_learned_nothing_predicts_in_the_units_of_its_networks() -> None:
+    model = dynamics(jax.ShapeDtypeStruct((2,), jnp.float32), Discrete(2), DynamicsConfig(2, (4,)))
+    state = model.init(jax.random.key(0), as_arrays(DynamicsHparams()), jnp.zeros(2))
+    x = jnp.zeros((2, 2000, 2))
+    assert model.sample(state, x, jnp.zeros((2, 2000), int), jax.random.key(1)).next_observation.std() > 0.01
+
+
 def test_bad_input() -> None:
     for example in (jax.ShapeDtypeStruct((3, 3), jnp.float32), jax.ShapeDtypeStruct((3,), jnp.int32), {"a": 1}):
-        with pytest.raises(ArgumentError, match="env must have observations that are one vector of numbers"):
+        with pytest.raises(ArgumentError, match="env must have observations that are one vector of floats"):
             dynamics(example, Discrete(2), DynamicsConfig())
 
 

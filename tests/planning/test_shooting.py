@@ -13,6 +13,7 @@ from jaxrl.arguments import ArgumentError
 from jaxrl.planning import CEMConfig, MPPIConfig, cem, middle, mppi, predicted_return, rollout_model, shift
 from jaxrl.planning.shooting import _correlated_noise
 from jaxrl.types import Box
+from tests.instruments import watching
 from tests.mutants import planted
 from tests.planning import pendulum
 
@@ -143,6 +144,64 @@ def test_a_model_that_is_not_finite() -> None:
         ).expected_return
         == -jnp.inf
     )
+
+
+def test_only_finite_elites_count() -> None:
+    """Of 20 sequences fewer than 10 have a finite return, and from outside the bounds a plan is clipped."""
+
+    def rarely(state: jax.Array, action: jax.Array, key: jax.Array) -> tuple[jax.Array, jax.Array]:
+        return state, jnp.where(action[0] > 0.6, action[0], -jnp.inf)
+
+    def mean(keys: jax.Array) -> jax.Array:
+        bounds = Box(np.float32([-1]), np.float32([1]))
+        plan = partial(cem, rarely, jnp.zeros(()), actions=middle(bounds, 1), bounds=bounds)
+        return jax.vmap(lambda key: plan(key, config=CEMConfig(1, 20, 3, 10)).actions)(keys)
+
+    assert np.isfinite(plans := jax.jit(mean)(jax.random.split(jax.random.key(0), 50))).all()
+    assert (plans > 0.6).mean() > 0.98
+    assert plans.mean() > 0.95
+    never = jax.jit(lambda key: cem(lambda s, a, k: (s, a[0] * jnp.nan), jnp.zeros(()), key, jnp.full((2, 2), 7.0),
+                                    BOX, CEMConfig(2, 5, 2, 2)).actions)  # fmt: skip
+    np.testing.assert_array_equal(never(jax.random.key(0)), np.broadcast_to(BOX.high, (2, 2)))
+
+
+def test_discounts_decide() -> None:
+    """A cost now, and twice as much later."""
+
+    def model(state: jax.Array, action: jax.Array, key: jax.Array) -> tuple[jax.Array, jax.Array]:
+        first = state[0] == 0
+        return jnp.stack([state[0] + 1, jnp.where(first, action[0], state[1])]), jnp.where(
+            first, -action[0], 2 * state[1]
+        )
+
+    for discount, best in ((1.0, 1.0), (0.25, -1.0)):
+        plan = cem(model, jnp.zeros(2), jax.random.key(0), middle(BOX, 2), BOX, CEMConfig(2, 50, 3, 5), discount)
+        np.testing.assert_allclose(plan.actions[0, 0], best, atol=0.2)
+
+
+@pytest.mark.parametrize(("planner", "config"), [(cem, CEMConfig(2, 4, 2, 2)), (mppi, MPPIConfig(2, 4, 2))])
+def test_no_key_is_used_twice(planner, config) -> None:
+    def noisy(state: jax.Array, action: jax.Array, key: jax.Array) -> tuple[jax.Array, jax.Array]:
+        return state, -((action - 0.5) ** 2).sum() + 50 * jax.random.normal(key)
+
+    with watching(compiled=True) as log:
+        plan = jax.jit(lambda key: planner(noisy, jnp.zeros(()), key, middle(BOX, 2), BOX, config).actions)
+        plan(jax.random.key(0))
+    log.check()
+
+
+def test_the_expected_return_of_path_integrals_is_the_best_of_all_iterations() -> None:
+    bounds, number = Box(np.float32([-1]), np.float32([1])), 6
+    config = MPPIConfig(1, 3, number, temperature=1e3)
+    plan = mppi(lambda s, a, k: (s, a[0]), jnp.zeros(()), jax.random.key(0), jnp.zeros((1, 1)), bounds, config)
+    x, best = jnp.zeros((1, 1)), []
+    for key in jax.random.split(jax.random.key(0), number):
+        noise = jax.random.normal(jax.random.split(key)[0], (3, 1, 1), jnp.float32)
+        sampled = jnp.clip(x + 0.5 * noise, -1, 1)
+        best.append(float(sampled.max()))
+        x = jnp.tensordot(jax.nn.softmax(sampled[:, 0, 0] / 1e3), sampled, 1)
+    assert best.index(max(best)) < number - 1
+    np.testing.assert_allclose(plan.expected_return, max(best), rtol=1e-5)
 
 
 def raises_without_words(state, action, key):
