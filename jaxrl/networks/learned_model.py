@@ -59,7 +59,8 @@ class Dynamics(nn.Module):
 
     @nn.compact
     def __call__(self, states: Array, actions: Array) -> tuple[Array, Array]:
-        x = features(self.hidden_sizes, jnp.concatenate([states, jax.nn.one_hot(actions, self.num_actions, dtype=jnp.float32)], -1))
+        taken = jax.nn.one_hot(actions, self.num_actions, dtype=jnp.float32)
+        x = features(self.hidden_sizes, jnp.concatenate([states, taken], -1))
         change = nn.Dense(states.shape[-1], kernel_init=weights(1.0), name="change")(x)
         return min_max_scaled(states + change), head(self.num_atoms, "reward")(x)
 

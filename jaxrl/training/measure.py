@@ -75,12 +75,14 @@ def nash_conv_of(agent: Agent, game: Game, agent_state: PyTree, key: Array) -> E
     sets, legal = jnp.arange(len(game.labels), dtype=jnp.int32), jnp.asarray(game.legal)
     if agent.outputs is None:
         given = Input(sets, legal, agent.memory(agent_state, len(sets)))
-        policy = jax.nn.one_hot(agent.policy(agent_state, given, as_keys(key)).action, legal.shape[1], dtype=jnp.float32)
+        actions = agent.policy(agent_state, given, as_keys(key)).action
+        policy = jax.nn.one_hot(actions, legal.shape[1], dtype=jnp.float32)
     else:
         outputs = agent.outputs(agent_state, sets)
         logits = getattr(outputs, "logits", None)
         # Action values are no policy: such an agent is greedy.
-        greedy = jax.nn.one_hot(masked(outputs if logits is None else logits, legal).argmax(-1), legal.shape[1], dtype=jnp.float32)
+        best = masked(outputs if logits is None else logits, legal).argmax(-1)
+        greedy = jax.nn.one_hot(best, legal.shape[1], dtype=jnp.float32)
         policy = greedy if logits is None else jax.nn.softmax(masked(logits, legal))
     found = -game_theory.nash_conv(game, policy)[None]
     return Evaluation(found, jnp.ones(1, jnp.int32), jnp.ones(1, bool))
