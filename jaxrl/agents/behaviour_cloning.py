@@ -18,7 +18,7 @@ from annotated_types import Ge, Gt, Interval
 
 from jaxrl.agents.minibatches import merge_time
 from jaxrl.agents.optimizers import Optimizer, check_optimizer, default_optimizer
-from jaxrl.agents.policy_gradient import NetworkState, update_from_samples
+from jaxrl.agents.policy_gradient import NetworkState, update_from_samples, weights_of
 from jaxrl.arguments import ArgumentError, check_kind
 from jaxrl.distributions import Distribution, restricted
 from jaxrl.networks.network import Network, check_network, initial_params, output_shapes
@@ -86,9 +86,8 @@ def _loss(
 ) -> tuple[Array, dict[str, Array]]:
     del state, key
     steps = merge_time(batch.transitions)
-    weights = jnp.broadcast_to(batch.weights, batch.transitions.reward.shape).reshape(-1)
     distribution = restricted(_policy_of(network.apply(params, steps.observation)), steps.legal)
-    mean = (-weights * distribution.log_prob(steps.action)).mean()
+    mean = (-weights_of(batch).reshape(-1) * distribution.log_prob(steps.action)).mean()
     if not jnp.issubdtype(steps.action.dtype, jnp.integer):
         return mean, {"loss": mean}
     return mean, {"loss": mean, "accuracy": (distribution.mode() == steps.action).mean(dtype=jnp.float32)}

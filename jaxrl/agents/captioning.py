@@ -18,11 +18,12 @@ from typing import Annotated, Any, Literal
 import jax
 import jax.numpy as jnp
 from annotated_types import Ge, Interval
+from jax.typing import ArrayLike
 
 from jaxrl import ops
 from jaxrl.agents.behaviour_cloning import BehaviourCloningHparams
 from jaxrl.agents.optimizers import Optimizer, check_optimizer, default_optimizer
-from jaxrl.agents.policy_gradient import NetworkState, update_from_samples
+from jaxrl.agents.policy_gradient import NetworkState, update_from_samples, weights_of
 from jaxrl.arguments import check_config, check_kind
 from jaxrl.distributions import Categorical
 from jaxrl.networks.caption_network import Attend, CaptionNetwork, Read
@@ -128,10 +129,12 @@ def caption_loss(
     params: PyTree,
     steps: Transition,
     choose: Callable[[int, Categorical], Array],
+    weights: ArrayLike = 1.0,
 ) -> tuple[Array, dict[str, Array]]:
     """The surrogate of the expected loss of the words on sequences `[n, B]`, and metrics.
 
-    `choose` maps the number of a word and `α` `[samples * B]` to places `[samples * B]`.
+    `choose` maps the number of a word and `α` `[samples * B]` to places `[samples * B]`. `weights` `[n, B]` are those
+    of the words in the loss.
     """
     samples = config.samples if config.attention == "hard" else 1
     said = jnp.concatenate([jnp.zeros_like(steps.terminated[:1]), steps.terminated[:-1]])
@@ -144,9 +147,10 @@ def caption_loss(
     apply: Callable[..., Any] = network.apply
     read: Read = apply(params, steps.observation[0], words, attend, samples)
     log_prob = jax.vmap(jax.vmap(ops.categorical_log_prob))
-    costs = -counts * log_prob(read.logits, words)
+    weights = jnp.tile(jnp.broadcast_to(weights, steps.action.shape), samples)
+    costs = -weights * counts * log_prob(read.logits, words)
     places = Categorical(read.places)
-    entropies = counts * jax.vmap(Categorical.entropy)(places)
+    entropies = weights * counts * jax.vmap(Categorical.entropy)(places)
     right = counts * (read.logits.argmax(-1) == words)
     total = counts.sum()
     metrics = {"loss": costs.sum() / total, "accuracy": right.sum() / total, "entropy": entropies.sum() / total}
@@ -171,4 +175,4 @@ def _loss(
     def choose(t: int, places: Categorical) -> Array:
         return places.sample(jax.random.fold_in(key, t))
 
-    return caption_loss(network, config, state.hparams, params, batch.transitions, choose)
+    return caption_loss(network, config, state.hparams, params, batch.transitions, choose, weights_of(batch))

@@ -125,6 +125,11 @@ def gradient_step(
     return state, {name: Mean.of(nan_if_too_large(x, grads)) for name, x in metrics.items()}
 
 
+def weights_of(batch: Sample) -> Array:
+    """The weight of each transition of a sample in its loss, `[n, B]`."""
+    return jnp.broadcast_to(batch.weights, batch.transitions.reward.shape)
+
+
 def update_from_samples(loss: Loss, optimizer: Optimizer) -> Update:
     """`Agent.update` for a `Sample`, with one optimizer step on a loss.
 

@@ -18,12 +18,13 @@ from typing import Annotated, Any, Literal
 import jax
 import jax.numpy as jnp
 from annotated_types import Ge, Interval
+from jax.typing import ArrayLike
 
 from jaxrl import ops
 from jaxrl.agents.behaviour_cloning import BehaviourCloningHparams
 from jaxrl.agents.minibatches import merge_time
 from jaxrl.agents.optimizers import Optimizer, check_optimizer, default_optimizer
-from jaxrl.agents.policy_gradient import NetworkState, update_from_samples
+from jaxrl.agents.policy_gradient import NetworkState, update_from_samples, weights_of
 from jaxrl.arguments import check_config, check_kind
 from jaxrl.distributions import Categorical
 from jaxrl.networks.glimpses import Glances, GlimpseNetwork, Looked
@@ -89,7 +90,8 @@ def recurrent_attention(
         return Decision(Categorical(looked.logits[-1]).mode(), extras=_glances(looked))
 
     def loss(state: NetworkState, batch: Sample, key: Array, params: PyTree) -> tuple[Array, dict[str, Array]]:
-        return attention_loss(network, config, state, params, merge_time(batch.transitions), key)
+        weights = weights_of(batch).reshape(-1)
+        return attention_loss(network, config, state, params, merge_time(batch.transitions), key, weights)
 
     return Agent(init, act, policy, update_from_samples(loss, optimizer))
 
@@ -123,17 +125,21 @@ def attention_loss(
     params: PyTree,
     steps: Any,
     key: Array,
+    weights: ArrayLike = 1.0,
 ) -> tuple[Array, dict[str, Array]]:
-    """The surrogate of the expected loss on transitions `[B]`, plus that of the baselines; and metrics."""
+    """The surrogate of the expected loss on transitions `[B]`, plus that of the baselines; and metrics.
+
+    `weights` `[B]` are those of the transitions in both losses.
+    """
     hparams = state.hparams
     looked = look(network, config, state, params, steps.observation, key)
     losses = -jax.vmap(ops.categorical_log_prob)(looked.logits[-1], steps.action)
-    value_loss = ops.l2_loss(looked.values - jax.lax.stop_gradient(losses)).mean()
+    value_loss = (weights * ops.l2_loss(looked.values - jax.lax.stop_gradient(losses))).mean()
     accuracy = (looked.logits[-1].argmax(-1) == steps.action).mean(dtype=jnp.float32)
     metrics = {"loss": losses.mean(), "accuracy": accuracy, "value_loss": value_loss}
     if config.places == "random":  # no baselines are needed, whose gradients would count in the clip of the norm
-        return losses.mean(), metrics
+        return (weights * losses).mean(), metrics
     density = jax.vmap(jax.vmap(ops.normal_log_prob, (0, None, 0)), (0, None, 0))
     log_probs = density(looked.means, jnp.full(2, jnp.log(hparams.place_deviation)), looked.places[1:])
     expected = ops.surrogate_loss(losses[None], log_probs, looked.values)
-    return expected.mean() + hparams.value_coef * value_loss, metrics
+    return (weights * expected).mean() + hparams.value_coef * value_loss, metrics

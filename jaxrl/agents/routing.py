@@ -19,12 +19,13 @@ from typing import Annotated, Literal
 import jax
 import jax.numpy as jnp
 from annotated_types import Ge, Interval
+from jax.typing import ArrayLike
 
 from jaxrl import ops
 from jaxrl.agents.behaviour_cloning import BehaviourCloningHparams
 from jaxrl.agents.minibatches import merge_time
 from jaxrl.agents.optimizers import Optimizer, check_optimizer, default_optimizer
-from jaxrl.agents.policy_gradient import NetworkState, update_from_samples
+from jaxrl.agents.policy_gradient import NetworkState, update_from_samples, weights_of
 from jaxrl.arguments import ArgumentError, check_config, check_kind
 from jaxrl.distributions import Categorical
 from jaxrl.networks.network import Network, check_network, initial_params, output_shapes
@@ -103,7 +104,8 @@ def routing(
 
     def loss(state: NetworkState, batch: Sample, key: Array, params: PyTree) -> tuple[Array, dict[str, Array]]:
         steps, sample = merge_time(batch.transitions), partial(Categorical.sample, key=inline(key))
-        return expected_loss(router, expert, config, state.hparams, params, steps, sample)
+        weights = weights_of(batch).reshape(-1)
+        return expected_loss(router, expert, config, state.hparams, params, steps, sample, weights)
 
     return Agent(init, act, policy, update_from_samples(loss, optimizer))
 
@@ -162,8 +164,12 @@ def expected_loss(
     params: PyTree,
     steps: Transition,
     choose: Callable[[Categorical], Array],
+    weights: ArrayLike = 1.0,
 ) -> tuple[Array, dict[str, Array]]:
-    """The surrogate of the expected loss on transitions `[B]` with sampled experts, less the bonus; and metrics."""
+    """The surrogate of the expected loss on transitions `[B]` with sampled experts, less the bonus; and metrics.
+
+    `weights` `[B]` are those of the transitions in the loss.
+    """
     choice = router.apply(params["router"], steps.observation)
     chosen = choose(choice)
     outputs = log_probs(router, expert, config, params, steps.observation, chosen)
@@ -176,4 +182,4 @@ def expected_loss(
     balance = -jax.scipy.special.xlogy(mean, mean).sum()
     accuracy = (outputs.argmax(-1) == steps.action).mean(dtype=jnp.float32)
     metrics = {"loss": costs.mean(), "accuracy": accuracy, "entropy": choice.entropy().mean(), "balance": balance}
-    return each.mean() - hparams.balance_coef * balance, metrics
+    return (weights * each).mean() - hparams.balance_coef * balance, metrics

@@ -96,6 +96,11 @@ class GlimpseNetwork(nn.Module):
             observations: `[N, H, W, 1]`.
             choose: `(t, mean [N, 2]) -> place [N, 2]`; by default the mean. No gradient flows into the place.
         """
+        if observations.ndim != 4 or observations.shape[-1] != 1:
+            raise ArgumentError("observations", "must be images [N, H, W, 1]", observations.shape)
+        for name, least in (("glimpses", 2), ("size", 1), ("scales", 1)):
+            if getattr(self, name) < least:
+                raise ArgumentError(name, f"must be >= {least}", getattr(self, name))
         images = as_features(observations, 0)[..., 0]
         check_glimpse(self.size, images.shape[1:])
         half = self.hidden_size // 2

@@ -14,6 +14,7 @@ V* − V^π̂ = (V^π* − V̂^π*) + (V̂^π* − V̂^π̂) + (V̂^π̂ − V^�
 
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
@@ -61,6 +62,9 @@ def estimated_mdp(counts: Counts, discount: ArrayLike, terminal: Array, initial:
         ArgumentError: shapes do not fit each other.
     """
     tries = counts.transitions.sum(-1)
+    for name, x, shape in (("rewards", counts.rewards, tries.shape), ("terminal", terminal, tries.shape[:1])):
+        if np.shape(x) != shape:
+            raise ArgumentError(name, f"must be of shape {shape}, as the counts are", np.shape(x))
     known = (tries > 0) & ~jnp.asarray(terminal)[:, None]
     itself = jnp.eye(tries.shape[0], dtype=counts.transitions.dtype)[:, None]
     divisor = jnp.maximum(tries, 1)
@@ -84,10 +88,13 @@ def simulation_bound(mdp: MDP, model: MDP) -> Array:
         The bound; infinite for γ = 1. The best policy of the model loses at most twice this, in every state.
 
     Raises:
-        ArgumentError: the MDPs have different sizes.
+        ArgumentError: the MDPs have different sizes or, outside of `jit`, discounts.
     """
     _check_alike(mdp, model)
     discount = mdp.discount
+    concrete = not any(isinstance(x, jax.core.Tracer) for x in (discount, model.discount))
+    if concrete and not np.array_equal(discount, model.discount):
+        raise ArgumentError("model", f"must have the discount of the MDP, {discount}", model.discount)
     reward_error = abs(mdp.reward - model.reward).max()
     distance = abs(mdp.transition - model.transition).sum(-1).max()
     span = (model.reward.max() - model.reward.min()) / (1 - discount)

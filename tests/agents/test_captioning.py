@@ -132,12 +132,12 @@ def test_what_counts(state) -> None:
 def test_every_word_has_a_random_place_of_its_own(state, monkeypatch) -> None:
     places = []
 
-    def watching(network, config, hparams, params, steps, choose):
+    def spy(network, config, hparams, params, steps, choose, weights):
         anywhere = Categorical(jnp.zeros((200, PLACES)))
         places.append([np.asarray(choose(t, anywhere)) for t in range(3)])
         return sum(x.sum() for x in jax.tree.leaves(params)), {}
 
-    monkeypatch.setitem(caption_loss.__globals__, "caption_loss", watching)
+    monkeypatch.setitem(caption_loss.__globals__, "caption_loss", spy)
     update = captioning(NETWORK, HARD).update
     for key in (0, 1):
         update(state, Sample(SHORT, jnp.ones(B)), jax.random.key(key), jnp.float32(0))
@@ -208,6 +208,18 @@ def test_soft_attention_learns_the_likelihood(state) -> None:
         likelihood = log_probs[0, 0, 1] + log_probs[0, 1, 3] + log_probs[1, 0, 2]
         np.testing.assert_allclose(loss, -likelihood / 3, rtol=1e-4)
         np.testing.assert_allclose(metrics["accuracy"], (right[0].sum() + right[1, 0]) / 3, rtol=1e-5)
+
+
+def test_weights_are_those_of_the_losses(state) -> None:
+    def find(weights):
+        config = CaptioningConfig("soft")
+        return caption_loss(NETWORK, config, HPARAMS, state.params, SHORT, lambda t, c: c.mode(), jnp.float32(weights))[
+            0
+        ]
+
+    one, two, both = (find(weights) for weights in ([1, 0], [0, 1], [1, 1]))
+    np.testing.assert_allclose(one + two, both, rtol=1e-5)
+    assert one != two
 
 
 def test_no_key_of_acting_is_used_twice(state) -> None:

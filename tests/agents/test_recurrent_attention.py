@@ -146,6 +146,17 @@ def test_random_places_differ_and_means_stay_inside(state) -> None:
     assert (abs(far.means) <= 1).all()
 
 
+def test_weights_are_those_of_the_losses(state) -> None:
+    for places in ("learned", "random"):
+        config, key = RecurrentAttentionConfig(places), jax.random.key(0)
+        one, two, both = (
+            attention_loss(NETWORK, config, state, state.params, STEPS, key, jnp.float32(w))[0]
+            for w in ([1, 0], [0, 1], [1, 1])
+        )
+        np.testing.assert_allclose(one + two, both, rtol=1e-5)
+        assert one != two
+
+
 def test_without_places_to_learn_there_is_no_loss_of_baselines(state) -> None:
     config, key = RecurrentAttentionConfig("random"), jax.random.key(0)
     loss, metrics = attention_loss(NETWORK, config, state, state.params, STEPS, key)
@@ -155,6 +166,12 @@ def test_without_places_to_learn_there_is_no_loss_of_baselines(state) -> None:
 def test_bad_input() -> None:
     with pytest.raises(ArgumentError, match="size must be at most the image's 3 × 3 pixels"):
         AGENT.init(jax.random.key(0), RecurrentAttentionHparams(), np.zeros((3, 3, 1), np.uint8))
+    with pytest.raises(ArgumentError, match=r"observations must be images \[N, H, W, 1\], got \(1, 12, 12, 3\)"):
+        AGENT.init(jax.random.key(0), RecurrentAttentionHparams(), np.zeros((12, 12, 3), np.uint8))
+    for name, least in (("glimpses", 2), ("size", 1), ("scales", 1)):
+        few = GlimpseNetwork(3, **{"size": 4, name: least - 1})
+        with pytest.raises(ArgumentError, match=f"{name} must be >= {least}, got {least - 1}"):
+            few.init(jax.random.key(0), IMAGES)
     with pytest.raises(ArgumentError, match="batch must be of the kind Sample"):
         AGENT.update(None, STEPS, jax.random.key(0), 0.0)
     with pytest.raises(ArgumentError, match="places must be"):

@@ -144,6 +144,24 @@ def test_it_acts_as_it_samples(state) -> None:
     np.testing.assert_allclose(joint, probs[:, None] * each, atol=0.035)
 
 
+def test_weights_are_those_of_the_losses(state) -> None:
+    """A transition of weight 0 is worth nothing, where no expert is sampled; all of weight 0 change nothing."""
+    agent, key = routing(ROUTER, EXPERT, RoutingConfig(choice="soft")), jax.random.key(0)
+    hparams = RoutingHparams(learning_rate=0.1, balance_coef=0.0)
+    state = agent.init(key, hparams, X[0])
+
+    def learn(steps, weights):
+        sample = Sample(jax.tree.map(lambda x: x[None], steps), jnp.asarray(weights))
+        return agent.update(state, sample, key, jnp.float32(0))[0].params
+
+    jax.tree.map(np.testing.assert_array_equal, learn(STEPS, np.zeros(B, np.float32)), state.params)
+    wrong = STEPS._replace(action=np.array([2, 0, 3]))
+    one, other = (learn(steps, np.float32([1, 1, 0])) for steps in (STEPS, wrong))
+    jax.tree.map(np.testing.assert_array_equal, one, other)
+    jax.tree.map(lambda x, y: np.testing.assert_raises(AssertionError, np.testing.assert_array_equal, x, y),
+                 one["router"], state.params["router"])  # fmt: skip
+
+
 @pytest.mark.parametrize("choice", ["sampled", "soft"])
 def test_its_loss_and_entropy(state, choice) -> None:
     config, hparams = RoutingConfig(choice=choice), RoutingHparams(balance_coef=0.0)

@@ -101,7 +101,8 @@ def test_the_bound_is_met() -> None:
     sure = MDP(transition, jnp.array([[0.0], [1.0]]), jnp.float64(0.9), jnp.zeros(2, bool), jnp.ones(2) / 2)
     unsure = sure._replace(transition=transition.at[0, 0].set(jnp.array([0.9, 0.1])))
     np.testing.assert_allclose(planning.simulation_bound(sure, unsure), 0.9 * 0.2 * 10 / 2 / 0.1)
-    assert planning.simulation_bound(sure._replace(discount=jnp.float64(1)), unsure) == jnp.inf
+    ever, wrong = (mdp._replace(discount=jnp.float64(1)) for mdp in (sure, unsure))
+    assert planning.simulation_bound(ever, wrong) == jnp.inf
 
 
 @pytest.mark.slow
@@ -125,6 +126,12 @@ def test_bad_input() -> None:
     counts = planning.Counts(jnp.zeros((S, A, S)), jnp.zeros((S, A)))
     with pytest.raises(ArgumentError, match=r"mdp.initial must be of shape \[S\], here \(4,\), got \(3,\)"):
         planning.estimated_mdp(counts, 0.9, jnp.zeros(S, bool), jnp.ones(3) / 3)
+    with pytest.raises(ArgumentError, match=r"terminal must be of shape \(4,\), as the counts are, got \(3,\)"):
+        planning.estimated_mdp(counts, 0.9, jnp.zeros(3, bool), jnp.ones(S) / S)
+    with pytest.raises(ArgumentError, match=r"rewards must be of shape \(4, 2\), as the counts are, got \(4,\)"):
+        planning.estimated_mdp(counts._replace(rewards=jnp.zeros(S)), 0.9, jnp.zeros(S, bool), jnp.ones(S) / S)
+    with pytest.raises(ArgumentError, match=r"model must have the discount of the MDP, 0.9, got 0.5"):
+        planning.simulation_bound(mdp, mdp._replace(discount=jnp.float64(0.5)))
 
 
 @pytest.mark.slow
