@@ -308,7 +308,7 @@ MUTANTS = [
         ("forgets the best", "better = best[0] > plan.expected_return", "better = True"),
         ("smooths the wrong way", "keep * mean + (1 - keep)", "(1 - keep) * mean + keep"),
         ("the mean does not compete", "noise.at[0].set(0.0)", "noise"),
-        ("a fixed deviation", "keep * deviation + (1 - keep) * chosen.std(0)", "deviation"),
+        ("a fixed deviation", "keep * deviation + (1 - keep) * spread", "deviation"),
     ]),
     (test_one_iteration_of_path_integrals_by_hand, "mppi", [
         ("weights of the wrong sign", "(returns - returns.max()) / config", "(returns.max() - returns) / config"),
