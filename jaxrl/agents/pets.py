@@ -14,8 +14,9 @@ import jax.numpy as jnp
 from annotated_types import Ge, Interval
 
 from jaxrl.agents.dynamics import Dynamics, DynamicsConfig, DynamicsHparams, DynamicsState, dynamics, single_steps
-from jaxrl.arguments import check_config, check_kind
+from jaxrl.arguments import check_box, check_config, check_kind
 from jaxrl.planning import CEMConfig, cem, middle, shift
+from jaxrl.planning.shooting import check_cem_config
 from jaxrl.types import Agent, Array, Box, Decision, Input, Metrics, PyTree, Sample
 from jaxrl.xla.threefry import drawn_once
 
@@ -72,7 +73,9 @@ def pets(observation: PyTree, action_space: Box, config: PETSConfig) -> Agent[PE
         ArgumentError: observations are no vector of numbers, actions are discrete, or a size is out of bounds.
     """
     check_config(config, PETSConfig)
+    check_cem_config(config)
     check_kind("action_space", action_space, Box, ", which the cross-entropy method needs")
+    check_box("action_space", action_space)
     model = dynamics(observation, action_space, config)
 
     def init(key: Array, hparams: PETSHparams, observation: PyTree) -> PETSState:

@@ -12,7 +12,7 @@ iteration are given the same keys.
 import dataclasses
 from collections.abc import Callable
 from functools import partial
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -130,10 +130,8 @@ def cem(
         ArgumentError: a size or a bound is not allowed, the plan has another shape, the model does not fit the state,
             or, outside of `jit`, it returned numbers that are not finite.
     """
-    check_kind("config", config, CEMConfig)
-    check_plan(model, state, actions, bounds, config)
-    if config.num_elites > config.population:
-        raise ArgumentError("num_elites", f"must be at most the population, {config.population}", config.num_elites)
+    check_cem_config(config)
+    check_plan(model, state, actions, bounds, config, discount)
     improve = partial(_improve_cem, model, state, bounds, config, discount)
     deviation = jnp.broadcast_to((bounds.high - bounds.low) / 2, actions.shape)
     first = (actions, deviation, ActionPlan(jnp.clip(actions, *bounds), jnp.float32(-jnp.inf)))
@@ -189,7 +187,8 @@ def mppi(
     exp(return / λ). Arguments and errors are those of `cem`.
     """
     check_kind("config", config, MPPIConfig)
-    check_plan(model, state, actions, bounds, config)
+    check(config)
+    check_plan(model, state, actions, bounds, config, discount)
     deviation = config.deviation * (bounds.high - bounds.low) / 2
 
     def improve(plan: ActionPlan, key: Array) -> tuple[ActionPlan, None]:
@@ -217,15 +216,24 @@ def _returns(model: Model, state: PyTree, sampled: Array, key: Array, discount: 
     return jnp.where(jnp.isfinite(returns), returns, -jnp.inf).astype(jnp.float32)
 
 
-def check_plan(
-    model: Model,
-    state: PyTree,
-    actions: Array,
-    bounds: Box,
-    config: ShootingConfig,
-) -> None:
-    """Raises `ArgumentError` if sizes do not fit, or a model does not return such a state and a reward."""
+def check_cem_config(config: CEMConfig) -> None:
+    """Raises `ArgumentError` if a size is out of bounds."""
+    check_kind("config", config, CEMConfig)
     check(config)
+    if config.num_elites > config.population:
+        raise ArgumentError("num_elites", f"must be at most the population, {config.population}", config.num_elites)
+
+
+def check_plan(
+    model: Model, state: PyTree, actions: Array, bounds: Box, config: ShootingConfig, discount: ArrayLike
+) -> None:
+    """Raises `ArgumentError` if sizes do not fit, numbers are wrong, or a model returns no such state and reward."""
+    if not isinstance(discount, jax.core.Tracer) and not (np.ndim(discount) == 0 and 0 <= np.asarray(discount) <= 1):
+        raise ArgumentError("discount", "must be in [0, 1]", discount)
+    for name, tree in (("state", state), ("actions", actions)):
+        numbers = [x for x in jax.tree.leaves(tree) if not isinstance(x, jax.core.Tracer) and _has_fractions(x)]
+        if not all(np.isfinite(x).all() for x in numbers):
+            raise ArgumentError(name, "must be finite", tree)
     check_box("bounds", bounds)
     shape = (config.horizon, *np.shape(bounds.low))
     if np.shape(actions) != shape:
@@ -238,8 +246,9 @@ def check_plan(
     shapes = [jax.tree.map(lambda x: (jnp.shape(x), jnp.result_type(x)), x) for x in (state, following)]
     if shapes[0] != shapes[1]:
         raise ArgumentError("model", f"must return a state like the one it is given, {shapes[0]}", shapes[1])
-    if reward.shape != ():
-        raise ArgumentError("model", "must return a reward that is a scalar", reward.shape)
+    if getattr(reward, "shape", None) != ():
+        got = str(getattr(reward, "shape", type(reward).__name__))
+        raise ArgumentError("model", "must return a reward that is a scalar", got=got)
 
 
 def _checked(plan: ActionPlan, model: Model, state: PyTree, key: Array) -> ActionPlan:
@@ -247,11 +256,17 @@ def _checked(plan: ActionPlan, model: Model, state: PyTree, key: Array) -> Actio
     if isinstance(plan.expected_return, jax.core.Tracer) or np.isfinite(plan.expected_return):
         return plan
     states, rewards = rollout_model(model, state, plan.actions, key)
-    numbers = [x for x in jax.tree.leaves(states) if jnp.issubdtype(x.dtype, jnp.floating)]
+    numbers = [x for x in jax.tree.leaves(states) if _has_fractions(x)]
     fine = np.isfinite(rewards)
     for x in numbers:
         fine &= np.isfinite(np.asarray(x).reshape(len(fine), -1)).all(1)
+    rule = "must return finite states and rewards for some actions"
+    if fine.all():
+        raise ArgumentError("model", rule, got="rewards whose sum is not")
     step = int(np.argmin(fine))
     what = "a state that is not" if np.isfinite(rewards[step]) else f"{float(rewards[step]):g} as reward"
-    rule = "must return finite states and rewards for some actions"
-    raise ArgumentError("model", rule, None, got=f"{what} in step {step} of the plan")
+    raise ArgumentError("model", rule, got=f"{what} in step {step} of the plan")
+
+
+def _has_fractions(x: Any) -> bool:
+    return jnp.issubdtype(jnp.result_type(x), jnp.floating)

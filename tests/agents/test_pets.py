@@ -3,8 +3,9 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
-from jaxrl import Input
+from jaxrl import ArgumentError, Input
 from jaxrl.agents import PETSConfig, PETSHparams, pets
 from jaxrl.agents.dynamics import Dynamics, Step
 from jaxrl.training import as_arrays
@@ -49,3 +50,10 @@ def test_the_reward_of_the_last_step_counts_and_none_after_it(monkeypatch) -> No
 
     monkeypatch.setattr(Dynamics, "sample", ends)
     assert first_action(PETSConfig(E, (4,), 2, 50, 3, 5)) > 0.8
+
+
+def test_bad_input() -> None:
+    with pytest.raises(ArgumentError, match="num_elites must be at most the population, 200, got 300"):
+        pets(EXAMPLE, BOX, PETSConfig(population=200, num_elites=300))
+    with pytest.raises(ArgumentError, match=r"action_space must have two finite bounds \[D\]"):
+        pets(EXAMPLE, Box(-np.float32([np.inf]), np.float32([1])), PETSConfig())

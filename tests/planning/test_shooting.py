@@ -146,6 +146,14 @@ def test_a_model_that_is_not_finite() -> None:
     )
 
 
+def test_rewards_may_be_finite_and_their_sum_not() -> None:
+    def huge(state: jax.Array, action: jax.Array, key: jax.Array) -> tuple[jax.Array, jax.Array]:
+        return state, 3e38 + 0 * action[0]
+
+    with pytest.raises(ArgumentError, match="got rewards whose sum is not"):
+        cem(huge, jnp.zeros(()), jax.random.key(0), middle(BOX, 3), BOX, CEMConfig(3, 5, 1, 2))
+
+
 def test_only_finite_elites_count() -> None:
     """Of 20 sequences fewer than 10 have a finite return, and from outside the bounds a plan is clipped."""
 
@@ -216,6 +224,12 @@ BAD = [
         r"num_elites must be at most the population, 5, got 6",
     ),
     ({"config": CEMConfig(horizon=3)}, r"actions must be of shape \[H, D\], here \(3, 2\), got \(2, 2\)"),
+    ({"discount": -2.0}, r"discount must be in \[0, 1\], got -2.0"),
+    ({"discount": jnp.nan}, r"discount must be in \[0, 1\], got nan"),
+    ({"state": jnp.full(2, jnp.nan)}, r"state must be finite"),
+    ({"actions": jnp.full((2, 2), jnp.inf)}, r"actions must be finite"),
+    ({"model": lambda state, action, key: (state, None)}, r"model must return a reward that is a scalar, got NoneType"),
+    ({"model": lambda state, action, key: (state, {"r": 1})}, r"must return a reward that is a scalar, got dict"),
     ({"config": MPPIConfig()}, r"config must be of the kind CEMConfig, got MPPIConfig"),
     ({"model": lambda state, action: state}, r"model must map \(state, action, key\) to \(state, reward\)"),
     ({"model": lambda state, action, key: state}, r"model must map \(state, action, key\) to \(state, reward\)"),
