@@ -154,7 +154,7 @@ def dyna_q(num_states: int, num_actions: int, state_of: Callable[[PyTree], Array
             return learner.update(learned, step, key, env_steps)[0]
 
         learned = jax.lax.fori_loop(0, hparams.planning_steps, plan, learned)
-        backups = Mean.of(hparams.planning_steps.astype(jnp.float32))
+        backups = Mean.of(jnp.asarray(hparams.planning_steps, jnp.float32))
         return DynaQState(learned, model), metrics | {"backups": backups}, errors
 
     return tabular_agent(init, update, state_of)

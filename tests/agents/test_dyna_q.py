@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrl import OnPolicyConfig, Transition, make, on_policy, planning
+from jaxrl import ArgumentError, OnPolicyConfig, Transition, make, on_policy, planning
 from jaxrl.agents import DynaQHparams, PrioritisedSweepingHparams, dyna_q, prioritised_sweeping
 from jaxrl.recipes import tabular_dyna as dyna
 from jaxrl.training import as_arrays
@@ -337,3 +337,50 @@ MUTANTS = [
 def test_a_planted_error_is_seen(test, function: str, old: str, new: str) -> None:
     with planted(function, old, new), pytest.raises(AssertionError):
         test()
+
+
+def test_hyperparameters_may_be_plain_numbers() -> None:
+    agent = dyna_q(2, 1, lambda x: x)
+    state = agent.init(jax.random.key(0), DynaQHparams(planning_steps=3), jnp.int32(0))
+    no = jnp.zeros((1, 1), bool)
+    batch = Transition(jnp.zeros((1, 1), int), jnp.zeros((1, 1), int), jnp.ones((1, 1)), no, no, jnp.ones((1, 1), int))
+    _, metrics, _ = agent.update(state, batch, jax.random.key(1), jnp.float32(1))
+    assert metrics["backups"].sum == 3
+
+
+def row(*parts) -> Transition:
+    """Transitions `[1, B]` of states, actions, rewards, terminations, truncations and next states."""
+    return Transition(*(jnp.asarray(x).reshape(1, -1) for x in parts))
+
+
+@pytest.mark.parametrize("make_agent", [dyna_q, prioritised_sweeping])
+def test_errors_are_those_of_real_transitions_and_a_truncation_is_no_end(make_agent) -> None:
+    agent = make_agent(3, 1, lambda x: x)
+    hparams = as_arrays(PrioritisedSweepingHparams(1.0, discount=0.5, planning_steps=1, priority_threshold=0.1))
+    state = agent.init(jax.random.key(0), hparams, jnp.int32(0))
+    state = state._replace(learner=state.learner._replace(q_values=jnp.array([[1.0], [4.0], [0.0]])))
+    batch = row([0, 2], [0, 0], [2.0, -1.0], [False, False], [True, False], [1, 2])
+    after, metrics, errors = agent.update(state, batch, jax.random.key(0), jnp.float32(0))
+    np.testing.assert_allclose(errors, [[2 + 0.5 * 4 - 1, -1]])
+    np.testing.assert_allclose(metrics["td_error"].sum, 2)
+    assert not after.model.terminated.any()
+
+
+def test_a_pair_in_the_queue_keeps_its_largest_priority() -> None:
+    agent = prioritised_sweeping(2, 1, lambda x: x)
+    hparams = as_arrays(PrioritisedSweepingHparams(1.0, planning_steps=0, priority_threshold=0.1))
+    state = agent.init(jax.random.key(0), hparams, jnp.int32(0))
+    for reward in (3.0, 1.0, 0.0):
+        batch = row([0], [0], [reward], [True], [False], [1])
+        state, *_ = agent.update(state, batch, jax.random.key(0), jnp.float32(0))
+        assert state.priorities[0, 0] == 3
+
+
+def test_the_recipe() -> None:
+    env, _ = make("GridWorld", map="S.G")
+    agent = dyna.make_learner(env, dyna.Dyna(search_control="prioritised"))
+    state = agent.init(jax.random.key(0), as_arrays(PrioritisedSweepingHparams()), jnp.zeros(3))
+    assert isinstance(state.priorities, jax.Array)
+    slips = make("GridWorld", map="S.G", slip_probability=0.1)
+    with pytest.raises(ArgumentError, match="slip_probability must be 0"):
+        dyna.build_dyna(*slips, dyna.Dyna())
