@@ -149,12 +149,10 @@ def _improve_cem(
     sampled = jnp.clip(mean + deviation * noise.at[0].set(0.0), *bounds)
     returns = _returns(model, state, sampled, model_key, discount)
     best, elites = jax.lax.top_k(returns, config.num_elites)
-    chosen, finite = sampled[elites], jnp.isfinite(best)[:, None, None]
-    keep = jnp.where(finite.any(), config.smoothing, 1.0).astype(mean.dtype)
-    fit = jnp.where(finite, chosen, 0.0).sum(0) / jnp.maximum(finite.sum(), 1)
-    spread = jnp.sqrt(jnp.where(finite, (chosen - fit) ** 2, 0.0).sum(0) / jnp.maximum(finite.sum(), 1))
-    mean = keep * mean + (1 - keep) * fit
-    deviation = keep * deviation + (1 - keep) * spread
+    chosen, keep, finite = sampled[elites], config.smoothing, jnp.isfinite(best)
+    fit, spread = (of(chosen, 0, where=finite[:, None, None]) for of in (jnp.mean, jnp.std))
+    mean = jnp.where(finite[0], keep * mean + (1 - keep) * fit, mean)
+    deviation = jnp.where(finite[0], keep * deviation + (1 - keep) * spread, deviation)
     better = best[0] > plan.expected_return
     plan = ActionPlan(jnp.where(better, chosen[0], plan.actions), jnp.where(better, best[0], plan.expected_return))
     return (mean, deviation, plan), None
@@ -262,7 +260,7 @@ def _checked(plan: ActionPlan, model: Model, state: PyTree, key: Array) -> Actio
         fine &= np.isfinite(np.asarray(x).reshape(len(fine), -1)).all(1)
     rule = "must return finite states and rewards for some actions"
     if fine.all():
-        raise ArgumentError("model", rule, got="rewards whose sum is not")
+        raise ArgumentError("model", rule, got="returns that are not")
     step = int(np.argmin(fine))
     what = "a state that is not" if np.isfinite(rewards[step]) else f"{float(rewards[step]):g} as reward"
     raise ArgumentError("model", rule, got=f"{what} in step {step} of the plan")

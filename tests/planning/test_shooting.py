@@ -150,7 +150,7 @@ def test_rewards_may_be_finite_and_their_sum_not() -> None:
     def huge(state: jax.Array, action: jax.Array, key: jax.Array) -> tuple[jax.Array, jax.Array]:
         return state, 3e38 + 0 * action[0]
 
-    with pytest.raises(ArgumentError, match="got rewards whose sum is not"):
+    with pytest.raises(ArgumentError, match="got returns that are not"):
         cem(huge, jnp.zeros(()), jax.random.key(0), middle(BOX, 3), BOX, CEMConfig(3, 5, 1, 2))
 
 
