@@ -114,8 +114,8 @@ def cem(
 
     Each iteration samples a population from a normal distribution, clipped to the bounds, and fits the distribution to
     the elites, those with a finite return. It begins with half the width of the bounds as standard deviation. The mean
-    competes with the samples, and the noise is correlated in time (Pinneri et al. 2020,
-    https://arxiv.org/abs/2008.06389). The plan is the best sequence of all.
+    and the best sequence so far compete with the samples, and the noise is correlated in time (Pinneri et al. 2020,
+    https://arxiv.org/abs/2008.06389). The plan is the best sequence of the last population.
 
     Args:
         model: of one state.
@@ -147,14 +147,16 @@ def _improve_cem(
     sample_key, model_key = jax.random.split(key)
     noise = _correlated_noise(sample_key, (config.population, *mean.shape), config.correlation)
     sampled = jnp.clip(mean + deviation * noise.at[0].set(0.0), *bounds)
+    # What was the best so far competes once more, under the noise of this iteration: else the luckiest one would win.
+    sampled = jnp.concatenate([sampled, plan.actions[None]])
     returns = _returns(model, state, sampled, model_key, discount)
+    returns = returns.at[-1].set(jnp.where(jnp.isfinite(plan.expected_return), returns[-1], -jnp.inf))
     best, elites = jax.lax.top_k(returns, config.num_elites)
     chosen, keep, finite = sampled[elites], config.smoothing, jnp.isfinite(best)
     fit, spread = (of(chosen, 0, where=finite[:, None, None]) for of in (jnp.mean, jnp.std))
     mean = jnp.where(finite[0], keep * mean + (1 - keep) * fit, mean)
     deviation = jnp.where(finite[0], keep * deviation + (1 - keep) * spread, deviation)
-    better = best[0] > plan.expected_return
-    plan = ActionPlan(jnp.where(better, chosen[0], plan.actions), jnp.where(better, best[0], plan.expected_return))
+    plan = ActionPlan(jnp.where(finite[0], chosen[0], plan.actions), best[0])
     return (mean, deviation, plan), None
 
 
