@@ -27,7 +27,7 @@ from jaxrl.agents.policy_gradient import NetworkState, update_from_samples, weig
 from jaxrl.arguments import check_config, check_kind
 from jaxrl.distributions import Categorical
 from jaxrl.networks.caption_network import Attend, CaptionNetwork, Read
-from jaxrl.networks.network import check_network, initial_params
+from jaxrl.networks.network import check_network, check_output_kind, initial_params
 from jaxrl.types import Agent, Array, Decision, Input, PyTree, Sample, Transition
 
 
@@ -68,7 +68,7 @@ def captioning(
         words; `entropy`, of α.
 
     Raises:
-        ArgumentError: not a network, or fewer than 2 samples; from `update`, not a sample.
+        ArgumentError: not a network, or fewer than 2 samples; from `init`, other outputs; from `update`, not a sample.
     """
     check_network(network)
     check_config(config, CaptioningConfig)
@@ -77,6 +77,7 @@ def captioning(
     def init(key: Array, hparams: CaptioningHparams, observation: PyTree) -> NetworkState:
         check_kind("hparams", hparams, CaptioningHparams)
         params = initial_params(network, key, observation)
+        check_output_kind("network", network, params, observation, Read)
         return NetworkState(params, optimizer(hparams, jnp.float32(0)).init(params), hparams)
 
     def act(state: NetworkState, given: Input, key: Array, env_steps: Array) -> Decision:

@@ -71,8 +71,8 @@ def dyna(
 
     Raises:
         ArgumentError: not an agent; observations are no vector of floats, or a size is out of bounds; from `init` and
-            `act`, an agent with a memory or extras; from `update`, a batch is no multiple of the ensemble, holds
-            sequences, or says which actions are legal.
+            `act`, other observations or actions, or an agent with a memory or extras; from `update`, a batch is no
+            multiple of the ensemble, holds sequences, or says which actions are legal.
     """
     check_kind("agent", agent, Agent)
     check_config(config, DynaConfig)
@@ -89,6 +89,7 @@ def dyna(
     def act(state: DynaState, given: Input, key: Array, env_steps: Array) -> Any:
         act_key, weights_key = jax.random.split(drawn_once(key))
         decision = agent.act(state.agent, given, act_key, env_steps)
+        _check_actions(decision.action, action_space)
         weights = model.weigh(weights_key, len(decision.action))
         if jax.tree.leaves(decision.extras):
             raise ArgumentError("agent", "must store no extras, which the model cannot imagine", agent, got="")
@@ -102,6 +103,18 @@ def dyna(
         act=act,
         prepare=lambda state, transitions: transitions.extras,
     )
+
+
+def _check_actions(actions: Array, space: Discrete | Box) -> None:
+    """Raises `ArgumentError` if an agent's actions `[N, ...]` are not of the kind that the model was made for."""
+    shape, kind = ((), jnp.integer) if isinstance(space, Discrete) else (space.low.shape, jnp.floating)
+    if actions.shape[1:] != shape or not jnp.issubdtype(actions.dtype, kind):
+        raise ArgumentError(
+            "action_space",
+            "must be that of the agent's actions",
+            space,
+            got=f"{space} for {actions.dtype}{list(actions.shape)}",
+        )
 
 
 def _update(

@@ -87,7 +87,11 @@ class Dynamics(NamedTuple):
         return jnp.concatenate([observations, actions.astype(jnp.float32)], axis=-1)
 
     def init(self, key: Array, hparams: DynamicsHparams, observation: Array) -> DynamicsState:
-        """The state before the first transition; its networks differ."""
+        """The state before the first transition; its networks differ. Raises `ArgumentError` for another shape."""
+        predicted = self.ensemble.network.outputs - 1
+        if jnp.shape(observation) != (predicted,):
+            rule = f"must have the example's shape, ({predicted},)"
+            raise ArgumentError("observation", rule, observation, got=f"{jnp.shape(observation)}")
         action = jnp.int32(0) if isinstance(self.space, Discrete) else jnp.zeros(self.space.low.shape, jnp.float32)
         x, y = self.features(observation, action), jnp.zeros(observation.size + 1, jnp.float32)
         params = self.ensemble.init(key, x[None])

@@ -28,7 +28,7 @@ from jaxrl.agents.policy_gradient import NetworkState, update_from_samples, weig
 from jaxrl.arguments import check_config, check_kind
 from jaxrl.distributions import Categorical
 from jaxrl.networks.glimpses import Glances, GlimpseNetwork, Looked
-from jaxrl.networks.network import check_network, initial_params
+from jaxrl.networks.network import check_network, check_output_kind, initial_params
 from jaxrl.types import Agent, Array, Decision, Input, PyTree, Sample
 
 
@@ -67,7 +67,8 @@ def recurrent_attention(
         `jaxrl.networks.glimpses.Glances`. Metrics: `loss`, `accuracy`, and `value_loss`, that of the baselines.
 
     Raises:
-        ArgumentError: not a network; an image is smaller than a glimpse; from `update`, not a sample.
+        ArgumentError: not a network; from `init`, other outputs, or an image is smaller than a glimpse; from `update`,
+            not a sample.
     """
     check_network(network)
     check_config(config, RecurrentAttentionConfig)
@@ -76,6 +77,7 @@ def recurrent_attention(
     def init(key: Array, hparams: RecurrentAttentionHparams, observation: PyTree) -> NetworkState:
         check_kind("hparams", hparams, RecurrentAttentionHparams)
         params = initial_params(network, key, observation)
+        check_output_kind("network", network, params, observation, Looked)
         return NetworkState(params, optimizer(hparams, jnp.float32(0)).init(params), hparams)
 
     def act(state: NetworkState, given: Input, key: Array, env_steps: Array) -> Decision:

@@ -28,7 +28,7 @@ from jaxrl.agents.optimizers import Optimizer, check_optimizer, default_optimize
 from jaxrl.agents.policy_gradient import NetworkState, update_from_samples, weights_of
 from jaxrl.arguments import ArgumentError, check_config, check_kind
 from jaxrl.distributions import Categorical
-from jaxrl.networks.network import Network, check_network, initial_params, output_shapes
+from jaxrl.networks.network import Network, check_network, check_output_kind, initial_params
 from jaxrl.types import Agent, Array, Decision, Input, PyTree, Sample, Transition
 from jaxrl.xla.threefry import inline
 
@@ -72,7 +72,7 @@ def routing(
         `[N]`. Metrics: `loss`, the mean of −log p(action); `accuracy`; `entropy` of π, and `balance`, that of its mean.
 
     Raises:
-        ArgumentError: not a network, or fewer than 2 experts; from `update`, not a sample.
+        ArgumentError: not a network, or fewer than 2 experts; from `init`, other outputs; from `update`, not a sample.
     """
     check_network(router)
     check_network(expert)
@@ -84,9 +84,11 @@ def routing(
         router_key, *keys = jax.random.split(key, 1 + config.num_experts)
         experts = jax.vmap(partial(initial_params, expert), (0, None))(jnp.stack(keys), observation)
         params = {"router": initial_params(router, router_key, observation), "experts": experts}
-        number = output_shapes(router, params["router"], observation).logits.shape[-1]
+        number = check_output_kind("router", router, params["router"], observation, Categorical).logits.shape[-1]
         if number != config.num_experts:
             raise ArgumentError("router", f"must give {config.num_experts} values, one for each expert", str(number))
+        first = jax.tree.map(lambda x: x[0], params["experts"])
+        check_output_kind("expert", expert, first, observation, Categorical)
         return NetworkState(params, optimizer(hparams, jnp.float32(0)).init(params), hparams)
 
     def act(state: NetworkState, given: Input, key: Array, env_steps: Array) -> Decision:

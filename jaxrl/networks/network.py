@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +11,8 @@ from jaxrl.arguments import ArgumentError, check_count, check_is_no_class
 from jaxrl.envs import observation_of
 from jaxrl.precision import single
 from jaxrl.types import Array, PyTree
+
+T = TypeVar("T")
 
 
 class Network(Protocol):
@@ -48,6 +50,14 @@ def initial_params(network: Network, key: Array, observation: PyTree) -> PyTree:
 def output_shapes(network: Network, params: PyTree, observation: PyTree) -> Any:
     """The shapes of a network's outputs for two observations like this one, which has no batch axis."""
     return jax.eval_shape(network.apply, params, jax.tree.map(lambda x: jnp.stack([x, x]), observation))
+
+
+def check_output_kind(name: str, network: Network, params: PyTree, observation: PyTree, kind: type[T]) -> T:
+    """Returns the shapes of a network's outputs; raises `ArgumentError` if they are not of a kind."""
+    found = output_shapes(network, params, observation)
+    if not isinstance(found, kind):
+        raise ArgumentError(name, f"must return a {kind.__name__}", found, got=type(found).__name__)
+    return found
 
 
 def check_has_no_state(variables: PyTree) -> None:

@@ -13,6 +13,7 @@ from jaxrl import ArgumentError, Input, ops
 from jaxrl.agents.captioning import CaptioningConfig, CaptioningHparams, caption_loss, captioning
 from jaxrl.distributions import Categorical
 from jaxrl.networks.caption_network import MIDDLE, STRIDE, CaptionNetwork
+from jaxrl.networks.image_classifier import ImageClassifier
 from jaxrl.recipes.attention_images import attention_accuracy
 from jaxrl.types import Sample, Transition
 from tests.compiling import quick_jit
@@ -233,5 +234,8 @@ def test_no_key_of_acting_is_used_twice(state) -> None:
 def test_bad_input() -> None:
     with pytest.raises(ArgumentError, match="samples must be"):
         captioning(NETWORK, CaptioningConfig(samples=1))
+    other: Any = ImageClassifier(3)
+    with pytest.raises(ArgumentError, match="network must return a Read, got Categorical"):
+        captioning(other, HARD).init(jax.random.key(0), CaptioningHparams(), IMAGES[0])
     with pytest.raises(ArgumentError, match="batch must be of the kind Sample"):
         captioning(NETWORK, HARD).update(None, SHORT, jax.random.key(0), 0.0)

@@ -190,6 +190,14 @@ def test_bad_input() -> None:
     remembers = dyna(spy()._replace(memory=lambda state, n: jnp.zeros(n)), EXAMPLE, BOX, DynaConfig())
     with pytest.raises(ArgumentError, match="agent must have no memory"):
         remembers.init(jax.random.key(0), as_arrays(DynaHparams()), jnp.zeros(2))
+    for other, hparams in ((agent, DynaHparams()), (planner, PETSHparams())):
+        with pytest.raises(ArgumentError, match=r"observation must have the example's shape, \(2,\), got \(3,\)"):
+            other.init(jax.random.key(0), as_arrays(hparams), jnp.zeros(3))
+    for space in (Discrete(2), Box(-np.ones(2, np.float32), np.ones(2, np.float32))):
+        other, kind = dyna(spy(), EXAMPLE, space, DynaConfig()), type(space).__name__
+        began = other.init(jax.random.key(0), as_arrays(DynaHparams()), jnp.zeros(2))
+        with pytest.raises(ArgumentError, match=f"action_space must be that of the agent's actions, got {kind}"):
+            other.act(began, Input(jnp.zeros((3, 2))), jax.random.key(0), jnp.float32(0))
     with pytest.raises(ArgumentError, match="imagined_steps must be > 0, got 0"):
         dyna(spy(), EXAMPLE, BOX, DynaConfig(imagined_steps=0))
     with pytest.raises(ArgumentError, match="ensemble_size must be > 0, got 0"):

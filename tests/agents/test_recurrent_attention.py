@@ -17,6 +17,7 @@ from jaxrl.agents.recurrent_attention import (
     recurrent_attention,
 )
 from jaxrl.networks.glimpses import GlimpseNetwork
+from jaxrl.networks.image_classifier import ImageClassifier
 from jaxrl.types import Sample, Transition
 from tests.compiling import quick_jit
 from tests.instruments import watching
@@ -172,6 +173,9 @@ def test_bad_input() -> None:
         few = GlimpseNetwork(3, **{"size": 4, name: least - 1})
         with pytest.raises(ArgumentError, match=f"{name} must be >= {least}, got {least - 1}"):
             few.init(jax.random.key(0), IMAGES)
+    other: Any = ImageClassifier(3)
+    with pytest.raises(ArgumentError, match="network must return a Looked, got Categorical"):
+        recurrent_attention(other, LEARNED).init(jax.random.key(0), RecurrentAttentionHparams(), IMAGES[0])
     with pytest.raises(ArgumentError, match="batch must be of the kind Sample"):
         AGENT.update(None, STEPS, jax.random.key(0), 0.0)
     with pytest.raises(ArgumentError, match="places must be"):

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrl import ArgumentError, Input, OfflineConfig, offline, policy_network
+from jaxrl import ArgumentError, Input, OfflineConfig, actor_critic, offline, policy_network
 from jaxrl.agents.routing import RoutingConfig, RoutingHparams, apply_chosen, expected_loss, routing
 from jaxrl.networks import Network
 from jaxrl.recipes.routing_images import one_to_one, shares_of
@@ -182,6 +182,10 @@ def test_bad_input() -> None:
 
     refused("num_experts must be", routing, ROUTER, EXPERT, RoutingConfig(1))
     key, hparams = jax.random.key(0), RoutingHparams()
+    other: Network = actor_critic(X[0], Discrete(K), (4,))
+    for name, networks in (("router", (other, EXPERT)), ("expert", (ROUTER, other))):
+        agent = routing(*networks, RoutingConfig())
+        refused(f"{name} must return a Categorical, got tuple", agent.init, key, hparams, X[0])
     refused("router must give 3 values", routing(EXPERT, EXPERT, RoutingConfig()).init, key, hparams, X[0])
     agent = routing(ROUTER, EXPERT, RoutingConfig())
     refused("batch must be of the kind Sample", agent.update, None, STEPS, key, 0.0)
