@@ -41,7 +41,9 @@ def parse(options_type: Any, description: str | None, **arguments: Any) -> Any:
     if unknown:
         flags = [word for word in unknown if word.startswith("--")]
         if not flags:
-            fail(f"{unknown[0]!r} belongs to no option; --help lists them", 2)
+            of_env = "=" in unknown[0] and "env-options" in _flags(arguments.get("default") or options)
+            hint = "those of the environment follow --env-options" if of_env else "--help lists them"
+            fail(f"{unknown[0]!r} belongs to no option; {hint}", 2)
         flag = flags[0].partition("=")[0].replace("_", "-")
         fail(f"{flag} is not known ({_near_flags(flag, arguments.get('default') or options)})", 2)
     check(options, without_prefix=WITHOUT_PREFIX)
@@ -84,6 +86,8 @@ def _near_flags(flag: str, options: Any) -> str:
     """Suggests the nearest known flag, or else those of the same group."""
     known, name = list(_flags(options)), flag.removeprefix("--")
     group, _, last = name.rpartition(".")
+    if group in known:
+        return suggest(group, known, "--")
     if nearest(last, known) is None and not any(path.startswith(f"{group}.") for path in known):
         return "--help lists all options"
     return suggest(name, known, "--")

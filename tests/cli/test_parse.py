@@ -44,7 +44,9 @@ from jaxrl.runs.options import Options
             "--hparams.gamma is not known (one of --hparams.learning-rate, --hparams.learning-rate-decay-steps, ",
         ),
         ("--no-such-flag", "--no-such-flag is not known (--help lists all options)"),
+        ("--env-options.slip", "--env-options.slip is not known (the nearest is --env-options)"),
         ("more", "'more' belongs to no option; --help lists them"),
+        ("slip=0.1", "'slip=0.1' belongs to no option; those of the environment follow --env-options"),
     ],
 )
 def test_the_nearest_flag_is_named(refused, flag: str, message: str) -> None:
