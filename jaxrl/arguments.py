@@ -93,6 +93,8 @@ def check_box(name: str, box: Any) -> None:
     check_kind(name, box, Box)
     if any(isinstance(x, jax.core.Tracer) for x in box):
         return
+    if not all(hasattr(x, "dtype") for x in box):
+        raise ArgumentError(name, "must have arrays as bounds, [D]", box)
     low, high = (np.asarray(x, np.float32) for x in box)
     with np.errstate(over="ignore", invalid="ignore"):
         fine = low.shape == high.shape and low.ndim == 1 and (np.isfinite(high - low) & (low < high)).all()
@@ -190,6 +192,9 @@ def check_value(name: str, x: Any, hint: Any, float32: bool = False) -> None:
     elif get_origin(kind) is tuple:
         if not isinstance(x, tuple | list):
             raise ArgumentError(name, "must be a tuple", x)
+        least = max((getattr(item, "min_length", 0) for item in getattr(hint, "__metadata__", ())), default=0)
+        if len(x) < least:
+            raise ArgumentError(name, f"must have at least {least}", x)
         items = get_args(kind)
         for item, own in zip(x, itertools.repeat(items[0]) if items[-1] is ... else items, strict=False):
             check_value(name, item, own, float32)

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from annotated_types import Ge, Gt, Interval
+from annotated_types import Ge, Gt, Interval, MinLen
 
 from jaxrl.arguments import ArgumentError, check, check_value, errors_in, suggest, whole_number
 
@@ -30,6 +30,7 @@ class Traced:
 @dataclasses.dataclass(frozen=True)
 class Static:
     sizes: tuple[Annotated[int, Gt(0)], ...] = (64,)
+    layers: Annotated[tuple[Annotated[int, Gt(0)], ...], MinLen(1)] = (64,)
     seconds: Annotated[float, Gt(0)] = 60.0
     seed: Annotated[int | None, Ge(0)] = None
     most: int | None = None
@@ -78,6 +79,8 @@ BAD = [
     (Static, "sizes", (64, 0.5), "sizes must be a whole number, got 0.5"),
     (Static, "sizes", (64, 0), "sizes must be > 0, got 0"),
     (Static, "sizes", 64, "sizes must be a tuple, got 64"),
+    (Static, "layers", (), "layers must have at least 1, got ()"),
+    (Static, "layers", (0,), "layers must be > 0, got 0"),
     (Static, "seed", -1, "seed must be >= 0, got -1"),
     (Static, "most", 0.5, "most must be a whole number, got 0.5"),
     (Static, "kind", "c", "kind must be one of a, b, got 'c'"),

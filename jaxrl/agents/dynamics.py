@@ -177,10 +177,11 @@ def dynamics(observation: Any, space: Discrete | Box, config: DynamicsConfig) ->
     Raises:
         ArgumentError: observations are not one vector of floats.
     """
-    shape = getattr(observation, "shape", None)
-    if shape is None or len(shape) != 1 or not jnp.issubdtype(observation.dtype, jnp.floating):
+    shape: tuple[int, ...] = getattr(observation, "shape", ())
+    if len(shape) != 1 or 0 in shape or not jnp.issubdtype(observation.dtype, jnp.floating):
         rule = "must have observations that are one vector of floats, which the model can predict"
-        raise ArgumentError("env", rule, None, got=f"{shape if shape is not None else type(observation).__name__}")
+        got = f"{observation.dtype}{list(shape)}" if hasattr(observation, "dtype") else type(observation).__name__
+        raise ArgumentError("env", rule, None, got)
     network = ProbabilisticNetwork(shape[0] + 1, config.model_hidden_sizes)
     return Dynamics(Ensemble(network, config.ensemble_size), space)
 

@@ -30,6 +30,7 @@ from jaxrl.runs.load import TrainedPolicy
 from jaxrl.runs.options import EnvOptions, Rules, Task, default_hint
 from jaxrl.runs.run_directory import make_directory
 from jaxrl.runs.task import make_env, with_map
+from jaxrl.runs.train import VIDEO_STEPS
 from jaxrl.types import Array, Box, Discrete, Input, PyTree
 
 DEFAULT_ENV = "Breakout-MinAtar"
@@ -53,8 +54,8 @@ class Options:
     """Load the agent as it was at its best evaluation while training, from a run with --keep-best."""
     play_seed: Annotated[int, Interval(ge=0, lt=2**31)] = 0
     """Seed of the random numbers of the environment and of the policy."""
-    steps: Annotated[int | None, Interval(gt=0, le=10_000), default_hint("400, or no limit by keyboard")] = None
-    """Number of steps to play."""
+    steps: Annotated[int | None, Interval(gt=0, le=10_000), default_hint("400 for most, no limit by keyboard")] = None
+    """Number of steps to play; of images of digits 12, or 40."""
     out: Annotated[Path | None, default_hint("play.gif", "FILE")] = None
     """The GIF to write. The keyboard writes none."""
     renderer: Renderer = "rods"
@@ -106,7 +107,8 @@ def record_video(options: Options) -> None:
     env_id, env, env_params, policy, agent_state, memory = player(options)
     make_directory(path.parent, "out")
 
-    key, steps = key_stream(options.play_seed, "play"), options.steps or 400
+    key = key_stream(options.play_seed, "play")
+    steps = getattr(env, "video_steps", VIDEO_STEPS) if options.steps is None else options.steps
     trajectory, pictures = play(env, env_params, policy, agent_state, memory, key, steps, options.renderer)
     save_video(env, trajectory, path, env_id, pictures)
     ends = np.flatnonzero(trajectory.terminated | trajectory.truncated) + 1

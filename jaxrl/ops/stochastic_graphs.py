@@ -90,7 +90,12 @@ def straight_through(sample: Array, relaxed: Array) -> Array:
     Args:
         sample: what was sampled, such as one-hot `[..., K]`.
         relaxed: what to differentiate, such as probabilities `[..., K]`.
+
+    Raises:
+        ArgumentError: they have different shapes.
     """
+    if jnp.shape(sample) != jnp.shape(relaxed):
+        raise ArgumentError("sample", f"must be of the shape {jnp.shape(relaxed)} of relaxed", jnp.shape(sample))
     return relaxed + jax.lax.stop_gradient(sample - relaxed)
 
 

@@ -12,14 +12,15 @@ error of a reward and ε_P the largest distance |P − P̂|_1 of two distributio
 V* − V^π̂ = (V^π* − V̂^π*) + (V̂^π* − V̂^π̂) + (V̂^π̂ − V^π̂), of which the second term is at most 0: at most twice the bound.
 """
 
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from annotated_types import Interval
 from jax.typing import ArrayLike
 
-from jaxrl.arguments import ArgumentError
+from jaxrl.arguments import ArgumentError, check_kind, check_value
 from jaxrl.planning.dynamic_programming import check_mdp
 from jaxrl.types import MDP, Array
 
@@ -39,12 +40,31 @@ class Counts(NamedTuple):
 def count_transitions(
     num_states: int, num_actions: int, states: Array, actions: Array, rewards: Array, next_states: Array
 ) -> Counts:
-    """Counts transitions `[...]`: the numbers of states and actions, int, and rewards."""
+    """Counts transitions `[...]`: the numbers of states and actions, int, and rewards.
+
+    Raises:
+        ArgumentError: shapes do not fit each other, a number is not whole or, outside of `jit`, not that of a state or
+            an action.
+    """
+    states, actions, rewards, next_states = (jnp.asarray(x) for x in (states, actions, rewards, next_states))
+    _check_indices("states", states, num_states, rewards.shape)
+    _check_indices("actions", actions, num_actions, rewards.shape)
+    _check_indices("next_states", next_states, num_states, rewards.shape)
     transitions = jnp.zeros((num_states, num_actions, num_states), jnp.result_type(float))
     return Counts(
         transitions.at[states, actions, next_states].add(1.0),
         jnp.zeros((num_states, num_actions), transitions.dtype).at[states, actions].add(rewards),
     )
+
+
+def _check_indices(name: str, x: Array, number: int, shape: tuple[int, ...]) -> None:
+    """Raises `ArgumentError` if an argument is not whole numbers of a shape, from 0 to below `number`."""
+    if x.shape != shape:
+        raise ArgumentError(name, f"must be of the shape {shape} of rewards", x.shape)
+    if not jnp.issubdtype(x.dtype, jnp.integer):
+        raise ArgumentError(name, "must be whole numbers", got=str(x.dtype))
+    if not isinstance(x, jax.core.Tracer) and (wrong := np.asarray(x)[(x < 0) | (x >= number)]).size:
+        raise ArgumentError(name, f"must be from 0 to {number - 1}", wrong[0])
 
 
 def estimated_mdp(counts: Counts, discount: ArrayLike, terminal: Array, initial: Array) -> MDP:
@@ -59,8 +79,13 @@ def estimated_mdp(counts: Counts, discount: ArrayLike, terminal: Array, initial:
         initial: the distribution of first states, `[S]`.
 
     Raises:
-        ArgumentError: shapes do not fit each other.
+        ArgumentError: shapes do not fit each other or, outside of `jit`, γ is not in [0, 1], or `initial` no
+            distribution.
     """
+    check_kind("counts", counts, Counts)
+    check_value("discount", discount, Annotated[float, Interval(ge=0, le=1)])
+    if not isinstance(initial, jax.core.Tracer) and not (np.all(initial >= 0) and abs(np.sum(initial) - 1) < 1e-3):
+        raise ArgumentError("initial", "must be a distribution, which adds up to 1", initial)
     tries = counts.transitions.sum(-1)
     for name, x, shape in (("rewards", counts.rewards, tries.shape), ("terminal", terminal, tries.shape[:1])):
         if np.shape(x) != shape:
@@ -88,7 +113,7 @@ def simulation_bound(mdp: MDP, model: MDP) -> Array:
         The bound; infinite for γ = 1. The best policy of the model loses at most twice this, in every state.
 
     Raises:
-        ArgumentError: the MDPs have different sizes or, outside of `jit`, discounts.
+        ArgumentError: the MDPs have different sizes or, outside of `jit`, discounts, or numbers that are not finite.
     """
     _check_alike(mdp, model)
     discount = mdp.discount
@@ -99,10 +124,14 @@ def simulation_bound(mdp: MDP, model: MDP) -> Array:
     distance = abs(mdp.transition - model.transition).sum(-1).max()
     span = (model.reward.max() - model.reward.min()) / (1 - discount)
     bound = (reward_error + discount * distance * span / 2) / (1 - discount)
+    if not isinstance(bound, jax.core.Tracer) and np.isnan(bound):
+        raise ArgumentError("model", "must have finite rewards and probabilities, and so must the MDP", got="")
     return jnp.where(discount < 1, bound, jnp.inf)
 
 
 def _check_alike(mdp: MDP, model: Any) -> None:
+    check_kind("mdp", mdp, MDP)
+    check_kind("model", model, MDP)
     check_mdp(mdp)
     check_mdp(model)
     if np.shape(model.reward) != np.shape(mdp.reward):

@@ -67,6 +67,7 @@ class ActionPlan(NamedTuple):
     Attributes:
         actions: `[H, D]`, within the bounds.
         expected_return: the return of the best sampled sequence, as the model had it; −∞ if none was finite. Scalar.
+            Of CEM it is that of the actions. Of MPPI, whose actions are a mean, it is not: see `predicted_return`.
     """
 
     actions: Array
@@ -133,7 +134,8 @@ def cem(
     check_cem_config(config)
     check_plan(model, state, actions, bounds, config, discount)
     improve = partial(_improve_cem, model, state, bounds, config, discount)
-    deviation = jnp.broadcast_to((bounds.high - bounds.low) / 2, actions.shape)
+    actions = _as_floats(actions, bounds)
+    deviation = jnp.broadcast_to((bounds.high - bounds.low) / 2, actions.shape).astype(actions.dtype)
     first = (actions, deviation, ActionPlan(jnp.clip(actions, *bounds), jnp.float32(-jnp.inf)))
     keys = jax.random.split(key, config.iterations)
     (_, _, plan), _ = jax.lax.scan(improve, first, keys)
@@ -189,6 +191,7 @@ def mppi(
     check_kind("config", config, MPPIConfig)
     check(config)
     check_plan(model, state, actions, bounds, config, discount)
+    actions = _as_floats(actions, bounds)
     deviation = config.deviation * (bounds.high - bounds.low) / 2
 
     def improve(plan: ActionPlan, key: Array) -> tuple[ActionPlan, None]:
@@ -228,6 +231,8 @@ def check_plan(
     model: Model, state: PyTree, actions: Array, bounds: Box, config: ShootingConfig, discount: ArrayLike
 ) -> None:
     """Raises `ArgumentError` if sizes do not fit, numbers are wrong, or a model returns no such state and reward."""
+    if not callable(model):
+        raise ArgumentError("model", "must be a function (state, action, key) -> (state, reward)", model)
     if not isinstance(discount, jax.core.Tracer) and not (np.ndim(discount) == 0 and 0 <= np.asarray(discount) <= 1):
         raise ArgumentError("discount", "must be in [0, 1]", discount)
     for name, tree in (("state", state), ("actions", actions)):
@@ -266,6 +271,11 @@ def _checked(plan: ActionPlan, model: Model, state: PyTree, key: Array) -> Actio
     step = int(np.argmin(fine))
     what = "a state that is not" if np.isfinite(rewards[step]) else f"{float(rewards[step]):g} as reward"
     raise ArgumentError("model", rule, got=f"{what} in step {step} of the plan")
+
+
+def _as_floats(actions: Array, bounds: Box) -> Array:
+    """A plan in a type that holds it and its bounds."""
+    return jnp.asarray(actions, jnp.result_type(jnp.float32, jnp.asarray(actions), *bounds))
 
 
 def _has_fractions(x: Any) -> bool:

@@ -97,35 +97,45 @@ def draw_glimpses(
 
 
 def draw_captions(
-    images: np.ndarray, words: np.ndarray, weights: np.ndarray, vocabulary: Sequence[str], picture: Path
+    images: np.ndarray,
+    words: np.ndarray,
+    answers: np.ndarray,
+    weights: np.ndarray,
+    vocabulary: Sequence[str],
+    picture: Path,
 ) -> None:
-    """Draws for a few images where a network looks at every word.
+    """Draws for a few images where a network looks at every word; the first one has a wrong caption, if one has.
 
     Args:
         images: uint8 `[M, H, W, 1]`.
         words: what it says, int `[M, n]`.
+        answers: what is right, int `[M, n]`.
         weights: of the places, `[M, n, L]`, which form a square.
         vocabulary: the words, of which the last ends a caption.
         picture: the file to write.
     """
     number, steps, side = 4, words.shape[1], round(weights.shape[-1] ** 0.5)
     high, title = 1 + 1.9 * number, "What it says, and where it looks at every word"
-    figure = _figure(8, high, title, "the middle of what it sees; brighter: more weight")
+    is_wrong = (words != answers).any(-1)
+    rows = [*np.flatnonzero(is_wrong)[:1], *np.flatnonzero(~is_wrong), *np.flatnonzero(is_wrong)[1:]][:number]
+    error = f"{100 * is_wrong.mean():.2f} % of {len(words):,} captions are wrong"
+    error += ", and the first one here" if is_wrong.any() else ""
+    figure = _figure(8, high, title, f"{error}; bright: the middle of what it sees")
     sides = {"left": 0.02, "right": 0.98, "bottom": 0.02, "top": 1 - 0.9 / high}
     panels = figure.subplots(number, 1 + steps, gridspec_kw=sides)
     height, width = images.shape[1:3]
-    for row, line in enumerate(panels):
+    for row, line in zip(rows, panels, strict=True):
         image = images[row, ..., 0]
         line[0].imshow(image, cmap="gray", vmin=0, vmax=255)
-        caption = [vocabulary[word] for word in words[row]]
-        for axes, word, seen in zip(line[1:], caption, weights[row], strict=True):
+        for axes, said, right, seen in zip(line[1:], words[row], answers[row], weights[row], strict=True):
             axes.imshow(image, cmap="gray", vmin=0, vmax=255)
             first = MIDDLE - STRIDE / 2
             extent = first, width + first, height + first, first
             axes.imshow(seen.reshape(side, side), cmap="inferno", alpha=0.55, vmin=0, vmax=seen.max(), extent=extent)
             axes.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
-            axes.set_title(word, fontsize=9)
-            if word == vocabulary[-1]:
+            rest, colour = ("", "black") if said == right else (f", is {vocabulary[right]}", "tab:red")
+            axes.set_title(vocabulary[said] + rest, fontsize=9, color=colour)
+            if vocabulary[said] == vocabulary[-1]:
                 break
     for axes in panels.ravel():
         axes.axis("off") if not axes.images else axes.set(xticks=[], yticks=[])

@@ -157,7 +157,8 @@ def draw_learning_curve(
         seen_between = [values for _, values in between]
         everything = np.concatenate([returns.ravel(), *seen_between, evaluations if of_returns else []])
         seen = float(everything.min()), float(everything.max())
-        n = len(returns)
+        n, unit = len(returns), unit_of(columns).column
+        last_step = pl.read_csv(metrics, columns=[unit])[unit].to_numpy().max()  # perhaps no episode ended there
         seeds = f"{n} seeds and their mean" if n < FEW_SEEDS else f"mean of {n} seeds, 95 % interval"
         label = MEASURES.get(measure, f"training {measure.replace('_', ' ')}")
         draw_mean(axes, steps, returns, "tab:blue", label + (f", {seeds}" if n > 1 else ""))
@@ -168,10 +169,10 @@ def draw_learning_curve(
         elif evaluation:
             reach = np.abs(np.stack(spread(evaluations, seen)) - evaluations.mean())[:, None]
             axes.errorbar(
-                steps[-1], evaluations.mean(), reach if len(evaluations) > 1 else None,
+                last_step, evaluations.mean(), reach if len(evaluations) > 1 else None,
                 fmt="o", color="tab:orange", capsize=4, label=evaluation, clip_on=False, zorder=4,
             )  # fmt: skip
-        show_range(axes, steps[-1], *seen)
+        show_range(axes, last_step, *seen)
         figure.legend(loc="outside lower left", frameon=False, ncols=2, fontsize=9)
     else:
         nothing = "no episode ended" if measure == "episode_return" else f"no {measure} was logged"

@@ -20,6 +20,7 @@ from jaxrl.envs.source import Policy
 from jaxrl.envs.spaces import name_of
 from jaxrl.envs.tensor_game import TensorGame
 from jaxrl.formatting import format_return
+from jaxrl.networks.caption_network import MIDDLE, STRIDE
 from jaxrl.networks.glimpses import Glances
 from jaxrl.plots.game_boards import outcome
 from jaxrl.plots.mujoco_pictures import draw_robot
@@ -134,7 +135,10 @@ def _play_many(env: MultiAgentEnvironment, roll: Roll) -> tuple[Transition, Pict
 
 
 def _play_digits(env: DigitImages, roll: Roll) -> tuple[Transition, Pictures]:
-    """`play` with images of digits: a picture for each glimpse at one, and the last with what is said and is right."""
+    """`play` with images of digits: a picture for each glimpse at one, and the last with what is said and is right.
+
+    A network says what it looked at, or which expert it chose, in its `Decision.extras`.
+    """
     trajectory: Any = roll(
         lambda given, decision: (decision.extras, env.right_action(given.env_states), env.domain(given.env_states))
     )
@@ -142,13 +146,24 @@ def _play_digits(env: DigitImages, roll: Roll) -> tuple[Transition, Pictures]:
     pictures, has_domains = [], getattr(env, "domains", 1) > 1
     for t, image in enumerate(trajectory.observation[:, 0]):
         said, is_right = (action_name(env, x[t, 0]) for x in (trajectory.action, right))
-        looks = jax.tree.map(lambda x, t=t: x[t, 0], kept) if isinstance(kept, Glances) else None
-        names = [action_name(env, x) for x in looks.answers] if looks else [said]
-        places = looks.places if looks else np.zeros((0, 2))
-        where = f"{DOMAINS[domain[t, 0]]}: " if has_domains else ""
-        seen = [draw_look(image, places[: i + 1], f"{where}says {name}, is {is_right}") for i, name in enumerate(names)]
+        names, places, expert = [said], np.zeros((0, 2)), ""
+        if isinstance(kept, Glances):
+            names, places = [action_name(env, x) for x in kept.answers[t, 0]], np.asarray(kept.places[t, 0])
+        elif np.ndim(kept) == 3:  # the weights of places
+            places = _most_seen(env, kept[t, 0])
+        elif np.ndim(kept) == 2:
+            expert = f", expert {kept[t, 0]}"
+        where, be = (f"{DOMAINS[domain[t, 0]]}{expert}: ", "here named") if has_domains else ("", "is")
+        words = [f"{where}says {name}, {be} {is_right}" for name in names]
+        seen = [draw_look(image, places[: i + 1], each) for i, each in enumerate(words)]
         pictures.append([*seen, seen[-1]])
     return trajectory._replace(extras=()), pictures
+
+
+def _most_seen(env: DigitImages, weights: np.ndarray) -> np.ndarray:
+    """The middle of the place with most of the weights `[L]`, as (row, column) from −1 to 1: `[1, 2]`."""
+    place = np.array(np.unravel_index(weights.argmax(), (round(len(weights) ** 0.5),) * 2))
+    return 2 * ((MIDDLE + STRIDE * place + 0.5) / env.shape[:2])[None] - 1
 
 
 def save_video(

@@ -128,7 +128,7 @@ def report_captioning(
     right = (words == shown.drawn.answer).all(-1).mean(-1)
     looks = [attention_accuracy(shown.drawn.centres, shown.drawn.answer, seen) for seen in places]
     with errors_as_notes(directory / CAPTIONS):
-        draw_captions(shown.drawn.image, words[0], places[0], WORDS, directory / CAPTIONS)
+        draw_captions(shown.drawn.image, words[0], shown.drawn.answer, places[0], WORDS, directory / CAPTIONS)
     return {
         "caption_accuracy": float(right.mean()),
         "caption_accuracy_per_seed": right.tolist(),

@@ -357,4 +357,5 @@ class _Loop:
         first = where[where >= 0].min()
         agent = "" if where.ndim == 0 else f" of agent {np.flatnonzero(where == first)[0]}"
         place = self.trainer.unit.place(self.trainer.steps_at(int(first)))
-        raise DivergedError(f"the loss{agent} became NaN at {place}")
+        causes = "too large a learning rate, or rewards or observations that are not finite?"
+        raise DivergedError(f"the loss{agent} became NaN at {place} ({causes})")

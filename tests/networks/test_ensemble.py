@@ -1,5 +1,8 @@
 """The ensemble of probabilistic networks: likelihoods by hand, bootstrap samples, and the entropy of a noisy system."""
 
+import re
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -223,8 +226,11 @@ def test_a_model_that_has_learned_nothing_predicts_in_the_units_of_its_networks(
 
 
 def test_bad_input() -> None:
-    for example in (jax.ShapeDtypeStruct((3, 3), jnp.float32), jax.ShapeDtypeStruct((3,), jnp.int32), {"a": 1}):
-        with pytest.raises(ArgumentError, match="env must have observations that are one vector of floats"):
+    shapes = {"float32[3, 3]": ((3, 3), jnp.float32), "int32[3]": ((3,), jnp.int32), "float32[0]": ((0,), jnp.float32)}
+    examples: dict[str, Any] = {got: jax.ShapeDtypeStruct(*each) for got, each in shapes.items()} | {"dict": {"a": 1}}
+    for got, example in examples.items():
+        rule = "env must have observations that are one vector of floats, which the model can predict, got "
+        with pytest.raises(ArgumentError, match=re.escape(rule + got)):
             dynamics(example, Discrete(2), DynamicsConfig())
 
 

@@ -296,6 +296,11 @@ def test_leave_one_out_baseline() -> None:
 LOGITS = np.array([0.5, -1.0, 0.2], np.float32)
 
 
+def test_straight_through_refuses_an_index() -> None:
+    with pytest.raises(ArgumentError, match=r"sample must be of the shape \(3,\) of relaxed, got \(\)"):
+        ops.straight_through(jnp.int32(1), jnp.ones(3) / 3)
+
+
 def test_straight_through_is_biased_unless_what_follows_is_linear() -> None:
     """Its expected gradient is Σ_k p_k ∇f(e_k) · ∂p / ∂logits, by enumeration; the exact one is Σ_k f(e_k) ∂p_k."""
     w = np.array([2.0, -1.0, 0.7], np.float32)

@@ -1,6 +1,7 @@
 """Certainty equivalence: counts by hand, and the simulation lemma in random MDPs, with and without little data."""
 
 import re
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -132,6 +133,30 @@ def test_bad_input() -> None:
         planning.estimated_mdp(counts._replace(rewards=jnp.zeros(S)), 0.9, jnp.zeros(S, bool), jnp.ones(S) / S)
     with pytest.raises(ArgumentError, match=r"model must have the discount of the MDP, 0.9, got 0.5"):
         planning.simulation_bound(mdp, mdp._replace(discount=jnp.float64(0.5)))
+    with pytest.raises(ArgumentError, match="model must have finite rewards and probabilities"):
+        planning.simulation_bound(mdp, mdp._replace(reward=mdp.reward * jnp.nan))
+    with pytest.raises(ArgumentError, match="model must be of the kind MDP, got int"):
+        planning.simulation_bound(mdp, cast(Any, 3))
+    with pytest.raises(ArgumentError, match=r"discount must be <= 1, got 1\.5"):
+        planning.estimated_mdp(counts, 1.5, jnp.zeros(S, bool), jnp.ones(S) / S)
+    with pytest.raises(ArgumentError, match="initial must be a distribution, which adds up to 1"):
+        planning.estimated_mdp(counts, 0.9, jnp.zeros(S, bool), jnp.ones(S))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"states": [0, S]}, "states must be from 0 to 3, got 4"),
+        ({"next_states": [-1, 0]}, "next_states must be from 0 to 3, got -1"),
+        ({"actions": [0, A]}, "actions must be from 0 to 1, got 2"),
+        ({"actions": [0]}, r"actions must be of the shape \(2,\) of rewards, got \(1,\)"),
+        ({"states": [0.0, 1.0]}, "states must be whole numbers, got float"),
+    ],
+)
+def test_what_cannot_be_counted(change: dict, message: str) -> None:
+    data: dict[str, Any] = {"states": [0, 1], "actions": [0, 1], "rewards": [0.0, 1.0], "next_states": [0, 1]}
+    with pytest.raises(ArgumentError, match=message):
+        planning.count_transitions(S, A, **data | change)
 
 
 @pytest.mark.slow

@@ -254,6 +254,8 @@ BAD = [
         {"bounds": Box(BOX.low, np.full(2, np.inf))},
         r"bounds must have two finite bounds \[D\] with low < high, got Box",
     ),
+    ({"model": jnp.zeros(2), "state": reach}, r"model must be a function \(state, action, key\) -> \(state, reward\)"),
+    ({"bounds": Box([-1.0, 0.0], [1.0, 1.0])}, r"bounds must have arrays as bounds, \[D\], got Box"),
     ({"bounds": Box(BOX.low[:1], BOX.high)}, r"bounds must have two finite bounds \[D\] with low < high, got Box"),
 ]
 
@@ -263,6 +265,15 @@ def test_bad_input(change: dict, message: str) -> None:
     good = {"model": reach, "state": jnp.zeros(2), "key": jax.random.key(0), "actions": middle(BOX, 2), "bounds": BOX}
     with pytest.raises(ArgumentError, match=message):
         cem(**good | {"config": CEMConfig(2, 10, 2, 5)} | change)
+
+
+@pytest.mark.parametrize("planner", [cem, mppi])
+def test_a_plan_to_begin_with_may_be_whole_numbers_or_a_list(planner) -> None:
+    config = CEMConfig(2, 10, 2, 5) if planner is cem else MPPIConfig(2, 10, 2)
+    plans = [planner(reach, jnp.zeros(2), jax.random.key(0), first, BOX, config).actions
+             for first in (jnp.zeros((2, 2)), jnp.zeros((2, 2), int), [[0, 0], [0, 0]])]  # fmt: skip
+    for plan in plans[1:]:
+        np.testing.assert_array_equal(plan, plans[0])
 
 
 def test_a_plan_to_begin_with_needs_bounds_and_steps() -> None:

@@ -145,6 +145,14 @@ def test_axes_span_the_data(axes_of, curves, final, low: float, high: float) -> 
     assert np.concatenate(heights).max() <= high
 
 
+def test_the_final_evaluation_stands_at_the_last_step(axes_of) -> None:
+    """Though no episode ended in the last rows."""
+    axes = axes_of([[20.0, 300, None, None]], [500.0])
+    (bar,) = axes.containers
+    assert bar.lines[0].get_xdata().tolist() == [20_000]
+    assert axes.get_xlim()[1] == 1.02 * 20_000
+
+
 def test_few_seeds_are_shown_one_by_one(axes_of) -> None:
     three = axes_of([[1.0, 2], [3, 5], [2, 2]], [1.0, 2.0, 6.0])
     assert labels(three) == [

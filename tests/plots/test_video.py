@@ -252,6 +252,27 @@ def test_a_video_of_digits_says_in_which_domain_they_have_their_names(monkeypatc
     assert set(domains) == set(DOMAINS)
 
 
+def test_a_video_of_routing_says_which_expert_was_chosen(monkeypatch) -> None:
+    env, env_params = make("Digits", domains=3)
+    drawn: list[str] = []
+    monkeypatch.setattr("jaxrl.plots.video.draw_look", lambda image, places, words: drawn.append(words))
+    chosen = lambda _, given, key: Decision(jnp.array([4]), extras=env.domain(given.env_states) + 5)  # noqa: E731
+    play(env, env_params, chosen, (), (), jax.random.key(0), 8)
+    experts = {name: f"{name}, expert {5 + i}" for i, name in enumerate(DOMAINS)}
+    assert {words.split(":")[0] for words in drawn} == set(experts.values())
+
+
+def test_a_video_of_captions_shows_where_it_looks(monkeypatch) -> None:
+    """The middle of the place with the most weight, here in row 1 and column 4 of 6, is pixel (15, 39) of 48."""
+    env, env_params = make("DigitCaptions")
+    drawn: list[np.ndarray] = []
+    monkeypatch.setattr("jaxrl.plots.video.draw_look", lambda image, places, words: drawn.append(places))
+    weights = jnp.full((1, 36), 0.01).at[0, 10].set(0.6)
+    policy = lambda _, given, key: Decision(jnp.array([4]), extras=weights)  # noqa: E731
+    play(env, env_params, policy, (), (), jax.random.key(0), 2)
+    np.testing.assert_allclose(drawn[0], [[15.5 / 24 - 1, 39.5 / 24 - 1]], rtol=1e-6)
+
+
 def test_captions_say_words(monkeypatch) -> None:
     """Word for word; a policy that is always wrong starts anew each time, and always right is the same image's word."""
     env, env_params = make("DigitCaptions")
