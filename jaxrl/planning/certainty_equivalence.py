@@ -84,7 +84,7 @@ def estimated_mdp(counts: Counts, discount: ArrayLike, terminal: Array, initial:
     """
     check_kind("counts", counts, Counts)
     check_value("discount", discount, Annotated[float, Interval(ge=0, le=1)])
-    if not isinstance(initial, jax.core.Tracer) and not (np.all(initial >= 0) and abs(np.sum(initial) - 1) < 1e-3):
+    if not isinstance(initial, jax.core.Tracer) and not _is_distribution(np.asarray(initial)):
         raise ArgumentError("initial", "must be a distribution, which adds up to 1", initial)
     tries = counts.transitions.sum(-1)
     for name, x, shape in (("rewards", counts.rewards, tries.shape), ("terminal", terminal, tries.shape[:1])):
@@ -98,6 +98,10 @@ def estimated_mdp(counts: Counts, discount: ArrayLike, terminal: Array, initial:
     mdp = MDP(transition, reward, jnp.asarray(discount, reward.dtype), jnp.asarray(terminal), jnp.asarray(initial))
     check_mdp(mdp)
     return mdp
+
+
+def _is_distribution(x: np.ndarray) -> bool:
+    return bool((x >= 0).all() and abs(x.sum() - 1) < 1e-3)
 
 
 def simulation_bound(mdp: MDP, model: MDP) -> Array:
