@@ -91,10 +91,10 @@ def check_count(name: str, number: Any) -> int:
 def check_box(name: str, box: Any) -> None:
     """Raises an `ArgumentError` if an argument is no `Box` of finite bounds with low < high. Traced bounds pass."""
     check_kind(name, box, Box)
-    if any(isinstance(x, jax.core.Tracer) for x in box):
-        return
     if not all(hasattr(x, "dtype") for x in box):
         raise ArgumentError(name, "must have arrays as bounds, [D]", box)
+    if any(isinstance(x, jax.core.Tracer) for x in box):
+        return
     low, high = (np.asarray(x, np.float32) for x in box)
     with np.errstate(over="ignore", invalid="ignore"):
         fine = low.shape == high.shape and low.ndim == 1 and (np.isfinite(high - low) & (low < high)).all()
@@ -194,7 +194,7 @@ def check_value(name: str, x: Any, hint: Any, float32: bool = False) -> None:
             raise ArgumentError(name, "must be a tuple", x)
         least = max((getattr(item, "min_length", 0) for item in getattr(hint, "__metadata__", ())), default=0)
         if len(x) < least:
-            raise ArgumentError(name, f"must have at least {least}", x)
+            raise ArgumentError(name, f"must have at least {least} item{'s' * (least > 1)}", x)
         items = get_args(kind)
         for item, own in zip(x, itertools.repeat(items[0]) if items[-1] is ... else items, strict=False):
             check_value(name, item, own, float32)

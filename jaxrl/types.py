@@ -212,7 +212,8 @@ class Agent(NamedTuple, Generic[StateT]):
     Attributes:
         init: `(key, hparams, observation) -> state`. `observation` is one example, without a batch axis.
         act: `(state, Input [N], key, env_steps) -> Decision [N]`, with exploration.
-        policy: `(state, Input [N], key) -> Decision [N]`, for evaluation. Its extras are ignored.
+        policy: `(state, Input [N], key) -> Decision [N]`, for evaluation. Its extras are ignored, but in
+            videos of images of digits.
         update: `(state, batch, key, env_steps, constants) -> (state, metrics, errors)`. `batch` is a rollout, a
             `Transition` `[T, N]`, or a `Sample` from a replay. For a prioritised replay, `errors` are `[B]`.
         memory: `(state, num_envs) -> memory [N, ...]` at the start of an episode. Agents without one have `()`.

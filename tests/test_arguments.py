@@ -79,7 +79,7 @@ BAD = [
     (Static, "sizes", (64, 0.5), "sizes must be a whole number, got 0.5"),
     (Static, "sizes", (64, 0), "sizes must be > 0, got 0"),
     (Static, "sizes", 64, "sizes must be a tuple, got 64"),
-    (Static, "layers", (), "layers must have at least 1, got ()"),
+    (Static, "layers", (), "layers must have at least 1 item, got ()"),
     (Static, "layers", (0,), "layers must be > 0, got 0"),
     (Static, "seed", -1, "seed must be >= 0, got -1"),
     (Static, "most", 0.5, "most must be a whole number, got 0.5"),

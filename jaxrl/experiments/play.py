@@ -55,7 +55,7 @@ class Options:
     play_seed: Annotated[int, Interval(ge=0, lt=2**31)] = 0
     """Seed of the random numbers of the environment and of the policy."""
     steps: Annotated[int | None, Interval(gt=0, le=10_000), default_hint("400 for most, no limit by keyboard")] = None
-    """Number of steps to play; of images of digits 12, or 40."""
+    """Number of steps to play. Environments that are seen in fewer, such as Digits, have fewer by default."""
     out: Annotated[Path | None, default_hint("play.gif", "FILE")] = None
     """The GIF to write. The keyboard writes none."""
     renderer: Renderer = "rods"

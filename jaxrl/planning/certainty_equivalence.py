@@ -63,7 +63,10 @@ def _check_indices(name: str, x: Array, number: int, shape: tuple[int, ...]) -> 
         raise ArgumentError(name, f"must be of the shape {shape} of rewards", x.shape)
     if not jnp.issubdtype(x.dtype, jnp.integer):
         raise ArgumentError(name, "must be whole numbers", got=str(x.dtype))
-    if not isinstance(x, jax.core.Tracer) and (wrong := np.asarray(x)[(x < 0) | (x >= number)]).size:
+    if isinstance(x, jax.core.Tracer):
+        return
+    numbers = np.asarray(x, np.int64)  # in the type of small indices `number` might be another one
+    if (wrong := numbers[(numbers < 0) | (numbers >= number)]).size:
         raise ArgumentError(name, f"must be from 0 to {number - 1}", wrong[0])
 
 
@@ -84,7 +87,7 @@ def estimated_mdp(counts: Counts, discount: ArrayLike, terminal: Array, initial:
     """
     check_kind("counts", counts, Counts)
     check_value("discount", discount, Annotated[float, Interval(ge=0, le=1)])
-    if not isinstance(initial, jax.core.Tracer) and not _is_distribution(np.asarray(initial)):
+    if not isinstance(initial, jax.core.Tracer) and not _is_distribution(np.asarray(initial, np.float64)):
         raise ArgumentError("initial", "must be a distribution, which adds up to 1", initial)
     tries = counts.transitions.sum(-1)
     for name, x, shape in (("rewards", counts.rewards, tries.shape), ("terminal", terminal, tries.shape[:1])):
@@ -117,7 +120,7 @@ def simulation_bound(mdp: MDP, model: MDP) -> Array:
         The bound; infinite for γ = 1. The best policy of the model loses at most twice this, in every state.
 
     Raises:
-        ArgumentError: the MDPs have different sizes or, outside of `jit`, discounts, or numbers that are not finite.
+        ArgumentError: the MDPs have different sizes or, outside of `jit`, discounts, or NaN among their numbers.
     """
     _check_alike(mdp, model)
     discount = mdp.discount
@@ -128,9 +131,10 @@ def simulation_bound(mdp: MDP, model: MDP) -> Array:
     distance = abs(mdp.transition - model.transition).sum(-1).max()
     span = (model.reward.max() - model.reward.min()) / (1 - discount)
     bound = (reward_error + discount * distance * span / 2) / (1 - discount)
+    bound = jnp.where(discount < 1, bound, jnp.inf)
     if not isinstance(bound, jax.core.Tracer) and np.isnan(bound):
         raise ArgumentError("model", "must have finite rewards and probabilities, and so must the MDP", got="")
-    return jnp.where(discount < 1, bound, jnp.inf)
+    return bound
 
 
 def _check_alike(mdp: MDP, model: Any) -> None:

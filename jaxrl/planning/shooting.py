@@ -116,7 +116,8 @@ def cem(
     Each iteration samples a population from a normal distribution, clipped to the bounds, and fits the distribution to
     the elites, those with a finite return. It begins with half the width of the bounds as standard deviation. The mean
     and the best sequence so far compete with the samples, and the noise is correlated in time (Pinneri et al. 2020,
-    https://arxiv.org/abs/2008.06389). The plan is the best sequence of the last population.
+    https://arxiv.org/abs/2008.06389). The plan is the best sequence of the last population
+    that had one with a finite return.
 
     Args:
         model: of one state.
@@ -158,7 +159,7 @@ def _improve_cem(
     fit, spread = (of(chosen, 0, where=finite[:, None, None]) for of in (jnp.mean, jnp.std))
     mean = jnp.where(finite[0], keep * mean + (1 - keep) * fit, mean)
     deviation = jnp.where(finite[0], keep * deviation + (1 - keep) * spread, deviation)
-    plan = ActionPlan(jnp.where(finite[0], chosen[0], plan.actions), best[0])
+    plan = jax.tree.map(partial(jnp.where, finite[0]), ActionPlan(chosen[0], best[0]), plan)
     return (mean, deviation, plan), None
 
 
@@ -244,7 +245,7 @@ def check_plan(
     if np.shape(actions) != shape:
         raise ArgumentError("actions", f"must be of shape [H, D], here {shape}", np.shape(actions))
     try:
-        following, reward = jax.eval_shape(model, state, jnp.zeros(shape[1:], jnp.float32), jax.random.key(0))
+        following, reward = jax.eval_shape(model, state, _as_floats(actions, bounds)[0], jax.random.key(0))
     except (TypeError, ValueError) as error:
         rule = f"must map (state, action, key) to (state, reward) ({first_line(error)})"
         raise ArgumentError("model", rule, model, got="") from error

@@ -11,7 +11,7 @@ from PIL import Image
 
 from jaxrl.arguments import ArgumentError
 from jaxrl.envs import Environment, HostEnvironment, HostError, MultiAgentEnvironment, rollout
-from jaxrl.envs.digits import DOMAINS, DigitImages
+from jaxrl.envs.digits import DOMAINS, DigitCaptions, DigitImages
 from jaxrl.envs.game import GameEnvironment
 from jaxrl.envs.grid_world import GridWorld
 from jaxrl.envs.robots import Robot
@@ -143,18 +143,19 @@ def _play_digits(env: DigitImages, roll: Roll) -> tuple[Transition, Pictures]:
         lambda given, decision: (decision.extras, env.right_action(given.env_states), env.domain(given.env_states))
     )
     kept, right, domain = trajectory.extras
-    pictures, has_domains = [], getattr(env, "domains", 1) > 1
+    pictures, has_domains, is_array = [], getattr(env, "domains", 1) > 1, isinstance(kept, np.ndarray | jax.Array)
     for t, image in enumerate(trajectory.observation[:, 0]):
         said, is_right = (action_name(env, x[t, 0]) for x in (trajectory.action, right))
-        names, places, expert = [said], np.zeros((0, 2)), ""
+        names, places, expert = [said], np.zeros((0, 2)), list[str]()
         if isinstance(kept, Glances):
             names, places = [action_name(env, x) for x in kept.answers[t, 0]], np.asarray(kept.places[t, 0])
-        elif np.ndim(kept) == 3:  # the weights of places
+        elif is_array and isinstance(env, DigitCaptions):  # the weights of places
             places = _most_seen(env, kept[t, 0])
-        elif np.ndim(kept) == 2:
-            expert = f", expert {kept[t, 0]}"
-        where, be = (f"{DOMAINS[domain[t, 0]]}{expert}: ", "here named") if has_domains else ("", "is")
-        words = [f"{where}says {name}, {be} {is_right}" for name in names]
+        elif is_array and kept.ndim == 2 and np.issubdtype(kept.dtype, np.integer):
+            expert = [f"expert {kept[t, 0]}"]
+        where = ", ".join([DOMAINS[domain[t, 0]]] * has_domains + expert)
+        be = "here named" if has_domains else "is"
+        words = [f"{where}{': ' * bool(where)}says {name}, {be} {is_right}" for name in names]
         seen = [draw_look(image, places[: i + 1], each) for i, each in enumerate(words)]
         pictures.append([*seen, seen[-1]])
     return trajectory._replace(extras=()), pictures

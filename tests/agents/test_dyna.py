@@ -198,6 +198,9 @@ def test_bad_input() -> None:
         began = other.init(jax.random.key(0), as_arrays(DynaHparams()), jnp.zeros(2))
         with pytest.raises(ArgumentError, match=f"action_space must be that of the agent's actions, got {kind}"):
             other.act(began, Input(jnp.zeros((3, 2))), jax.random.key(0), jnp.float32(0))
+    whole = dyna(spy()._replace(act=lambda *_: Decision(jnp.zeros((3, 1), int))), EXAMPLE, BOX, DynaConfig())
+    with pytest.raises(ArgumentError, match="action_space must be that of the agent's actions, got Box"):
+        whole.act(began, Input(jnp.zeros((3, 2))), jax.random.key(0), jnp.float32(0))
     with pytest.raises(ArgumentError, match="imagined_steps must be > 0, got 0"):
         dyna(spy(), EXAMPLE, BOX, DynaConfig(imagined_steps=0))
     with pytest.raises(ArgumentError, match="ensemble_size must be > 0, got 0"):

@@ -17,6 +17,7 @@ from PIL.GifImagePlugin import GifImageFile
 
 from jaxrl.cli.keyboard import key_bindings, key_help
 from jaxrl.envs import make
+from jaxrl.envs.digits import Digits
 from jaxrl.experiments import play
 
 
@@ -36,6 +37,15 @@ def test_a_random_policy_makes_a_video_and_prints_returns(call, tmp_path: Path) 
     assert out[2] == "written to play.gif"
     with GifImageFile(tmp_path / "play.gif") as video:
         assert video.n_frames == 50 + len(returns)
+
+
+def test_a_video_is_as_long_as_its_environment_says(call, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(Digits, "video_steps", 3)
+    code, out, _ = call("--env", "Digits")
+    assert code == 0
+    assert len(out[1].split(", ")) == 3
+    with GifImageFile(tmp_path / "play.gif") as video:
+        assert video.n_frames == 6  # of each image, and of its end
 
 
 def test_many_returns_are_summarised(capsys) -> None:

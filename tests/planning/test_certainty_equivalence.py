@@ -139,8 +139,19 @@ def test_bad_input() -> None:
         planning.simulation_bound(mdp, cast(Any, 3))
     with pytest.raises(ArgumentError, match=r"discount must be <= 1, got 1\.5"):
         planning.estimated_mdp(counts, 1.5, jnp.zeros(S, bool), jnp.ones(S) / S)
-    with pytest.raises(ArgumentError, match="initial must be a distribution, which adds up to 1"):
-        planning.estimated_mdp(counts, 0.9, jnp.zeros(S, bool), jnp.ones(S))
+    for initial in (jnp.ones(S), jnp.zeros(S), jnp.array([2.0, -1, 0, 0])):
+        with pytest.raises(ArgumentError, match="initial must be a distribution, which adds up to 1"):
+            planning.estimated_mdp(counts, 0.9, jnp.zeros(S, bool), initial)
+    with pytest.raises(ArgumentError, match="counts must be of the kind Counts, got tuple"):
+        planning.estimated_mdp(cast(Any, tuple(counts)), 0.9, jnp.zeros(S, bool), jnp.ones(S) / S)
+    undiscounted = mdp._replace(discount=jnp.float64(1))
+    assert planning.simulation_bound(undiscounted, undiscounted) == jnp.inf
+
+
+def test_indices_of_any_type_are_counted() -> None:
+    last = np.uint8([255])
+    counts = planning.count_transitions(256, 2, last, np.uint8([1]), np.ones(1), last)
+    assert counts.transitions[255, 1, 255] == 1
 
 
 @pytest.mark.parametrize(
@@ -165,7 +176,7 @@ def test_what_cannot_be_counted(change: dict, message: str) -> None:
     [
         (lambda: check(2000), "simulation_bound", "discount * distance * span / 2", "0 * distance"),
         (lambda: check(2000), "simulation_bound", "reward_error + ", ""),
-        (lambda: check(2000), "simulation_bound", "(1 - discount)\n    return", "1\n    return"),
+        (lambda: check(2000), "simulation_bound", "span / 2) / (1 - discount)", "span / 2)"),
         (test_the_bound_is_met, "simulation_bound", "span / 2", "span"),
         (test_the_bound_is_met, "simulation_bound", "abs(mdp.reward - model.reward)", "(mdp.reward - model.reward)"),
         (test_frequencies_and_mean_rewards, "estimated_mdp", "& ~jnp.asarray(terminal)[:, None]", ""),

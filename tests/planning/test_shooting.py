@@ -154,8 +154,25 @@ def test_the_luckiest_iteration_does_not_win() -> None:
         return state, -((action - 0.5) ** 2).sum() + 50 * jax.random.normal(key)
 
     bounds, config = Box(np.float32([-1]), np.float32([1])), CEMConfig(1, 20, 10, 5)
-    found = jax.jit(jax.vmap(lambda key: cem(noisy, jnp.zeros(()), key, middle(bounds, 1), bounds, config).actions))
-    assert abs(found(jax.random.split(jax.random.key(0), 200)) - 0.5).mean() < 0.003
+    found = jax.jit(jax.vmap(lambda key: cem(noisy, jnp.zeros(()), key, middle(bounds, 1), bounds, config)))
+    plans = found(jax.random.split(jax.random.key(0), 200))
+    assert abs(plans.actions - 0.5).mean() < 0.003
+    assert abs(plans.expected_return.mean()) < 12  # the noise of the last iteration, not the most of ten
+
+
+def test_an_iteration_without_a_finite_return_changes_nothing() -> None:
+    """Each fails with probability 1/2; all of eight do in one of 256."""
+
+    def fails(state: jax.Array, action: jax.Array, key: jax.Array) -> tuple[jax.Array, jax.Array]:
+        return state, jnp.where(jax.random.uniform(key) < 0.5, jnp.nan, -((action - 0.5) ** 2).sum())
+
+    bounds, config = Box(np.float32([-1]), np.float32([1])), CEMConfig(1, 20, 8, 5)
+    plan = jax.jit(jax.vmap(lambda key: cem(fails, jnp.zeros(()), key, middle(bounds, 1), bounds, config)))
+    plans = plan(jax.random.split(jax.random.key(0), 200))
+    found = np.isfinite(plans.expected_return)
+    assert found.mean() > 0.97
+    np.testing.assert_allclose(plans.expected_return[found], -((plans.actions[found, 0, 0] - 0.5) ** 2), atol=1e-6)
+    assert abs(plans.actions[found] - 0.5).mean() < 0.05
 
 
 def test_rewards_may_be_finite_and_their_sum_not() -> None:
@@ -256,6 +273,7 @@ BAD = [
     ),
     ({"model": jnp.zeros(2), "state": reach}, r"model must be a function \(state, action, key\) -> \(state, reward\)"),
     ({"bounds": Box([-1.0, 0.0], [1.0, 1.0])}, r"bounds must have arrays as bounds, \[D\], got Box"),
+    ({"bounds": Box(BOX.low, [1.0, 1.0])}, r"bounds must have arrays as bounds, \[D\], got Box"),
     ({"bounds": Box(BOX.low[:1], BOX.high)}, r"bounds must have two finite bounds \[D\] with low < high, got Box"),
 ]
 

@@ -262,6 +262,17 @@ def test_a_video_of_routing_says_which_expert_was_chosen(monkeypatch) -> None:
     assert {words.split(":")[0] for words in drawn} == set(experts.values())
 
 
+def test_a_video_of_digits_leaves_out_what_else_a_policy_keeps(monkeypatch) -> None:
+    env, env_params = make("Digits")
+    drawn: list[str] = []
+    monkeypatch.setattr("jaxrl.plots.video.draw_look", lambda image, places, words: drawn.append(words))
+    for extras in (jnp.zeros(1), (jnp.zeros(1), jnp.zeros((1, 3))), jnp.zeros((1, 10))):
+        policy = lambda _, given, key, extras=extras: Decision(jnp.array([4]), extras=extras)  # noqa: E731
+        play(env, env_params, policy, (), (), jax.random.key(0), 1)
+    assert len(set(drawn)) == 1
+    assert drawn[0].startswith("says 4, is ")
+
+
 def test_a_video_of_captions_shows_where_it_looks(monkeypatch) -> None:
     """The middle of the place with the most weight, here in row 1 and column 4 of 6, is pixel (15, 39) of 48."""
     env, env_params = make("DigitCaptions")
