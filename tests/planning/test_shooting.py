@@ -294,6 +294,16 @@ def test_a_plan_to_begin_with_may_be_whole_numbers_or_a_list(planner) -> None:
         np.testing.assert_array_equal(plan, plans[0])
 
 
+@pytest.mark.parametrize("planner", [cem, mppi])
+def test_a_plan_in_double_precision_stays_in_it(planner) -> None:
+    config = CEMConfig(2, 10, 2, 5) if planner is cem else MPPIConfig(2, 10, 2)
+    with jax.enable_x64(True):
+        first = jnp.zeros((2, 2), jnp.float64)
+        assert planner(reach, jnp.zeros(2), jax.random.key(0), first, BOX, config).actions.dtype == jnp.float64
+        with pytest.raises(ArgumentError, match="model must return a state like the one it is given"):
+            planner(reach, jnp.zeros(2, jnp.float32), jax.random.key(0), first, BOX, config)
+
+
 def test_a_plan_to_begin_with_needs_bounds_and_steps() -> None:
     with pytest.raises(ArgumentError, match="bounds must have two finite bounds"):
         middle(Box(np.float32([-np.inf]), np.float32([np.inf])), 3)
