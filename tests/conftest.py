@@ -30,8 +30,6 @@ from jaxrl.networks import QNetwork
 
 jax.config.update("jax_num_cpu_devices", 8)
 prepare_jax()
-# Many modules need the same tiny programs: sharing them saves up to a seventh of the time.
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 # Before each entry that jax writes it adds up the sizes of all others: a tenth of the time, for a limit never reached.
 LRUCache._evict_if_needed = lambda *_, **__: None  # type: ignore[method-assign]
 # For each program jax loads all dialects of MLIR anew and keeps them: a seventh of the time of the many tiny ones, and

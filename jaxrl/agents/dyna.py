@@ -109,12 +109,8 @@ def _check_actions(actions: Array, space: Discrete | Box) -> None:
     """Raises `ArgumentError` if an agent's actions `[N, ...]` are not of the kind that the model was made for."""
     shape, kind = ((), jnp.integer) if isinstance(space, Discrete) else (space.low.shape, jnp.floating)
     if actions.shape[1:] != shape or not jnp.issubdtype(actions.dtype, kind):
-        raise ArgumentError(
-            "action_space",
-            "must be that of the agent's actions",
-            space,
-            got=f"{space} for {actions.dtype}{list(actions.shape)}",
-        )
+        got = f"{space} for {actions.dtype}{list(actions.shape)}"
+        raise ArgumentError("action_space", "must be that of the agent's actions", space, got)
 
 
 def _update(

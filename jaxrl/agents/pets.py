@@ -70,7 +70,7 @@ def pets(observation: PyTree, action_space: Box, config: PETSConfig) -> Agent[PE
         and `model_nll` (−log p of a transition in nats).
 
     Raises:
-        ArgumentError: observations are no vector of numbers, actions are discrete, or a size is out of bounds.
+        ArgumentError: observations are no vector of floats, actions are discrete, or a size is out of bounds.
     """
     check_config(config, PETSConfig)
     check_cem_config(config)

@@ -116,8 +116,8 @@ def cem(
     Each iteration samples a population from a normal distribution, clipped to the bounds, and fits the distribution to
     the elites, those with a finite return. It begins with half the width of the bounds as standard deviation. The mean
     and the best sequence so far compete with the samples, and the noise is correlated in time (Pinneri et al. 2020,
-    https://arxiv.org/abs/2008.06389). The plan is the best sequence of the last population
-    that had one with a finite return.
+    https://arxiv.org/abs/2008.06389). The plan is the best sequence of the last population that had one with a finite
+    return.
 
     Args:
         model: of one state.
