@@ -23,8 +23,8 @@ from jaxrl.types import Trainer
 
 WORKER = Path(__file__).with_name("rejax_worker.py")
 """The program that runs where rejax is."""
-MATCHED = {"config.loss": "l2", "config.conv_features": 0}
-"""Settings of jaxrl's Q-networks that rejax cannot change."""
+MATCHED = {"config.loss": "l2", "config.conv_features": 0, "config.shared": False}
+"""Settings of jaxrl's networks that rejax cannot change."""
 
 TEXT = """# Speed of training, beside rejax
 
@@ -43,7 +43,8 @@ measured.
 - rejax runs in a process of its own. The measured loop is that of its `train` without the evaluation in between. A
   population is its `jax.vmap`. jaxrl trains a population on all cores, and a single agent as its experiment does.
 - The rules are gymnax's. rejax counts the end of an episode by its time limit as a termination, jaxrl does not.
-- rejax has no convolution: where both are measured, boards are flattened into the dense layers.
+- rejax has no convolution, and no layers that policy and values share: where both are measured, boards are flattened
+  into the dense layers, and PPO and A2C have separate networks.
 - rejax has no A2C. It trains PPO with one epoch of one minibatch, which also clips the ratio of probabilities.
 - rejax samples a replay without replacement, which takes longer the larger the replay is. jaxrl does it with
   replacement.
@@ -151,9 +152,8 @@ def layers_of(options: Options) -> str:
         return "its own"
     channels = getattr(config, "conv_features", 0) if options.task.env in GAMES else 0
     parts = [f"{channels} channels"] * bool(channels) + [*map(str, config.hidden_sizes)]
-    return ", ".join(
-        [*parts, getattr(config, "activation", "relu"), *["layer norm"] * getattr(config, "layer_norm", 0)]
-    )
+    others = [name.replace("_", " ") for name in ("layer_norm", "shared") if getattr(config, name, False)]
+    return ", ".join([*parts, getattr(config, "activation", "relu"), *others])
 
 
 def warm_up(loop: TimedLoop | BaselineLoop, trainer: Trainer) -> None:

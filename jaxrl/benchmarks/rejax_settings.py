@@ -22,7 +22,8 @@ ABSENT = {
     "values": (DQN, "expected"),
     "loss": (DQN, "l2"),
     "layer_norm": (PQN, True),
-    "conv_features": (DQN | PQN, 0),
+    "conv_features": (DQN | PQN | A2C, 0),
+    "shared": (A2C, False),
 }
 """What these algorithms of rejax cannot change, and its value."""
 

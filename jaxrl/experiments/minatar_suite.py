@@ -48,7 +48,7 @@ def own_settings(algorithm: str, steps: int) -> dict[str, Any]:
         "dqn": decay,
         "rainbow": {},
         "pqn": decay | {"config.conv_features": 32, "config.hidden_sizes": [256]},
-        "ppo": decay | {"config.hidden_sizes": [256, 256], "hparams.learning_rate": 2.5e-3},
+        "ppo": decay,
     }
     return every[algorithm]
 

@@ -47,7 +47,10 @@ def weights(scale: float) -> Callable[..., Array]:
 
 
 class ActorCritic(nn.Module):
-    """π(· | s) and V(s): observations `[N, ...]` to a `Distribution` and values `[N]`, from two separate networks.
+    """π(· | s) and V(s): observations `[N, ...]` to a `Distribution` and values `[N]`.
+
+    By default from two separate networks. If `shared`, both are linear in the outputs of the same hidden layers, which
+    costs half as much.
 
     A discrete policy is categorical. A continuous one is normal: the actor's output is its mean, in units of half the
     range of each action around the middle; its standard deviation is a parameter that does not depend on the state.
@@ -64,12 +67,17 @@ class ActorCritic(nn.Module):
     num_states: int | Sequence[int] = 0
     conv_features: int = 0
     convolutions: Sequence[FrameConvolution] = ()
+    shared: bool = False
 
     @nn.compact
     def __call__(self, observations: PyTree) -> tuple[Distribution, Array]:
         x = inputs_of(observations, self.num_states, self.conv_features, self.convolutions)
-        actor = MLP(self.hidden_sizes, num_outputs(self.action_space), 0.01, self.activation, name="actor")
-        critic = MLP(self.hidden_sizes, 1, 1.0, self.activation, name="critic")
+        sizes = check_hidden_sizes(self.hidden_sizes)
+        if self.shared and sizes:
+            features = MLP(sizes[:-1], sizes[-1], 2**0.5, self.activation, name="shared")(x)
+            x, sizes = ACTIVATIONS[self.activation](features), ()
+        actor = MLP(sizes, num_outputs(self.action_space), 0.01, self.activation, name="actor")
+        critic = MLP(sizes, 1, 1.0, self.activation, name="critic")
         return policy_of(self, self.action_space, actor(x)), critic(x)[:, 0]
 
 
@@ -141,6 +149,7 @@ def actor_critic(
     activation: Literal["tanh", "relu"] = "tanh",
     conv_features: int = 0,
     convolutions: Sequence[FrameConvolution] = LECTURE.convolutions,
+    shared: bool = False,
 ) -> ActorCritic:
     """The default policy and value networks for an observation.
 
@@ -156,12 +165,13 @@ def actor_critic(
         activation: after each hidden layer.
         conv_features: of a convolution before them, for boards; 0 for none.
         convolutions: before them, for stacks of frames.
+        shared: the policy and the values share the dense layers, instead of having some each.
 
     Raises:
         ArgumentError: the observation is something else, or it has no board but `conv_features` are given.
     """
     given = observation, hidden_sizes, conv_features, convolutions
-    return ActorCritic(action_space, activation=activation, **_layers(*given))
+    return ActorCritic(action_space, activation=activation, shared=shared, **_layers(*given))
 
 
 def policy_network(

@@ -35,6 +35,8 @@ class A2C(OnPolicyConfig):
 
     hidden_sizes: tuple[Annotated[int, Gt(0)], ...] = (64, 64)
     """Units of each dense layer, of the policy network and of the value network."""
+    shared: bool = False
+    """Let the policy and the values share these layers, at half of the cost."""
     activation: Literal["tanh", "relu"] = "tanh"
     """Activation function of these layers."""
     conv_features: Annotated[int, Interval(ge=0, lt=2**16)] = 0
@@ -76,7 +78,7 @@ def default_network(env: Any, env_params: Any, config: A2C) -> Network:
     conv_features = config.conv_features if has_board(example) else 0
     convolutions, hidden_size = FRAME_LAYERS[config.network]
     hidden_sizes = (hidden_size,) if has_stacks(example) else config.hidden_sizes
-    return actor_critic(example, space, hidden_sizes, config.activation, conv_features, convolutions)
+    return actor_critic(example, space, hidden_sizes, config.activation, conv_features, convolutions, config.shared)
 
 
 def has_floats(observation: Any) -> bool:

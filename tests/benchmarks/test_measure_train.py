@@ -10,12 +10,14 @@ from rich.console import Console
 
 from jaxrl.benchmarks import baseline_process, measure_train
 from jaxrl.benchmarks.baseline_process import BaselineError, install, run_baseline
+from jaxrl.benchmarks.rejax_settings import rejax_settings
 from jaxrl.experiments import (
     a2c_cartpole,
     benchmark,
     dqn_minatar,
     iqn_minatar,
     ppo_cartpole,
+    ppo_minatar,
     pqn_minatar,
     rainbow_minatar,
 )
@@ -137,6 +139,12 @@ def test_what_rejax_cannot_do_is_measured_as_it_is() -> None:
     assert str(measure_train.match(iqn_minatar.experiment, None)[1]) == "rejax has no algorithm for IQN"
     options, _ = measure_train.match(pqn_minatar.experiment, None)
     assert measure_train.layers_of(options) == "128, relu, layer norm"
+    defaults = ppo_minatar.experiment.defaults
+    assert measure_train.layers_of(defaults) == "16 channels, 128, relu, shared"
+    with pytest.raises(BaselineError, match=r"^rejax cannot have conv_features 16, shared True$"):
+        rejax_settings(defaults, None)
+    options, _ = measure_train.match(ppo_minatar.experiment, None)
+    assert measure_train.layers_of(options) == "128, relu"
 
 
 def test_a_process_answers_until_it_is_closed(written) -> None:

@@ -59,6 +59,29 @@ def test_actor_and_critic_share_nothing(space) -> None:
         assert all((np.asarray(x) != 0).any() for x in jax.tree.leaves(other))
 
 
+@pytest.mark.parametrize("activation", ["tanh", "relu"])
+def test_actor_and_critic_may_share_all_but_their_last_layers(activation: str) -> None:
+    """Against the layers in NumPy."""
+    network = actor_critic(OBSERVATIONS[0], Discrete(3), (16, 8), activation, shared=True)
+    params = quick_jit(network.init)(jax.random.key(0), OBSERVATIONS)
+    own = jax.tree.map(np.asarray, params["params"])
+    assert jax.tree.map(np.shape, own["shared"]) == {
+        "Dense_0": {"kernel": (6, 16), "bias": (16,)},
+        "Dense_1": {"kernel": (16, 8), "bias": (8,)},
+    }
+    x = OBSERVATIONS.reshape(50, 6)
+    for layer in ("Dense_0", "Dense_1"):
+        x = x @ own["shared"][layer]["kernel"] + own["shared"][layer]["bias"]
+        x = np.tanh(x) if activation == "tanh" else np.maximum(x, 0)
+    policy, values = network.apply(params, OBSERVATIONS)
+    np.testing.assert_allclose(policy.logits, x @ own["actor"]["Dense_0"]["kernel"], atol=1e-6)
+    np.testing.assert_allclose(values, (x @ own["critic"]["Dense_0"]["kernel"])[:, 0], atol=1e-5)
+    assert np.std(policy.logits) < 0.05 < np.std(values)
+    linear = actor_critic(OBSERVATIONS[0], Discrete(3), (), shared=True)  # nothing to share
+    shapes = jax.eval_shape(linear.init, jax.random.key(0), OBSERVATIONS)["params"]
+    assert shapes.keys() == {"actor", "critic"}
+
+
 @pytest.mark.parametrize("space", [Discrete(3), BOX], ids=["discrete", "box"])
 def test_a_policy_network_is_the_actor_alone(space) -> None:
     network, params = initialized(space)
