@@ -88,11 +88,14 @@ def shown_curves(spec: SweepSpec, curves: pl.DataFrame) -> pl.DataFrame:
 
 
 def table(spec: SweepSpec, result: SweepResult) -> pl.DataFrame:
-    """The best configurations, or all if their environments differ, as text."""
+    """As text, the best configurations; with several environments, the settings of a grid, or all configurations."""
+    swept = swept_columns(spec)
     if spec.has_one_task:
-        return results.results_table(result.configurations, swept_columns(spec))
+        return results.results_table(result.configurations, swept)
+    if (settings := results.environments_table(result.configurations, swept)) is not None:
+        return settings
     every = result.configurations.sort("configuration")
-    return results.results_table(every, swept_columns(spec), len(every)).drop("rank")
+    return results.results_table(every, swept, len(every)).drop("rank")
 
 
 def retrain_best(spec: SweepSpec, result: SweepResult) -> str:
@@ -123,8 +126,12 @@ def page(result: SweepResult) -> str:
     speed = sum(trials[unit.column].to_list()) / seconds if seconds else 0.0  # all groups may have failed
     interval = f" (mean and {describe_spread(spec.seeds)})" if spec.seeds > 1 else ""
     drawn = [name for name in PICTURES if (result.directory / name).exists()]
-    shown = "\n".join(f"![{PICTURES[name]}]({name})\n" for name in drawn)
-    again = f"The best configuration again:\n\n```\n{retrain_best(spec, result)}\n```\n" if spec.has_one_task else ""
+    after = [f"![{PICTURES[name]}]({name})" for name in drawn]
+    if not result.configurations["finished"].sum():
+        after.insert(0, "No agent finished.")
+    elif spec.has_one_task:
+        after.insert(0, f"The best configuration again:\n\n```\n{retrain_best(spec, result)}\n```")
+    text = "".join(f"{part}\n\n" for part in after)
     return f"""# {title(spec)}: a sweep
 
 ```
@@ -143,10 +150,7 @@ seed{epsilons(trials)}{interval}.
 
 {markdown_table(table(spec, result))}
 
-{again if result.configurations["finished"].sum() else "No agent finished."}
-
-{shown}
-{seconds / 60:.1f} minutes of training, {speed:,.0f} {unit.words}/s of all agents together, on
+{text}{seconds / 60:.1f} minutes of training, {speed:,.0f} {unit.words}/s of all agents together, on
 {made_on(record)}
 """
 

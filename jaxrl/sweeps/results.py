@@ -117,6 +117,36 @@ def results_table(configurations: pl.DataFrame, swept: Sequence[str], rows: int 
     )
 
 
+def environments_table(configurations: pl.DataFrame, swept: Sequence[str]) -> pl.DataFrame | None:
+    """The settings of a grid in every environment as text, those with the best mean rank first.
+
+    Args:
+        configurations: as of `rank_configurations`.
+        swept: the columns in which they differ.
+
+    Returns:
+        One row for each setting of the columns but `env`; None if these are not tried in the same environments.
+    """
+    settings = [name for name in swept if name != "env"]
+    if "env" not in swept or not settings:
+        return None
+    ranked = configurations.with_columns(rank=pl.int_range(1, pl.len() + 1).over("env"))  # they are in order
+    rows = ranked.sort("configuration").group_by(settings, maintain_order=True).agg("env", "eval_returns", "rank")
+    envs = sorted(configurations["env"].unique())
+    if any(sorted(row) != envs for row in rows["env"].to_list()):
+        return None
+    rows = rows.with_columns(pl.col("rank").list.mean()).sort("rank", maintain_order=True)
+    labels = dict(zip(settings, short_labels(settings), strict=True))
+    returns = [dict(zip(*row, strict=True)) for row in rows.select("env", "eval_returns").iter_rows()]
+    return pl.DataFrame(
+        {
+            **{label: map(format_value, rows[name]) for name, label in labels.items()},
+            **{env: [format_mean(row[env]) for row in returns] for env in envs},
+            "mean rank": [f"{rank:.1f}" for rank in rows["rank"]],
+        }
+    )
+
+
 def count_status(trials: pl.DataFrame) -> str:
     """How many agents finished, diverged and failed."""
     return ", ".join(f"{count:,} {status}" for status, count in sorted(trials["status"].value_counts().iter_rows()))

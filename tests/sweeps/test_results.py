@@ -18,12 +18,13 @@ from jaxrl.runs.experiment import Experiment
 from jaxrl.runs.options import Options, Task, flatten
 from jaxrl.sweeps.report import shown_curves
 from jaxrl.sweeps.results import (
+    environments_table,
     rank_configurations,
     results_table,
     retrain_command,
     write_parquet,
 )
-from tests.sweeps.frames import DOUBLE, RATE, by_configuration
+from tests.sweeps.frames import DOUBLE, RATE, by_configuration, frame
 
 
 @pytest.mark.parametrize("env", ["CartPole-v1", "game:tic_tac_toe", "game:kuhn_poker"])
@@ -84,6 +85,29 @@ def test_the_tables(capsys) -> None:
         ["2", "1", "0.00123", "True", "0.60", "(0.50", "to", "0.70)", "2", "of", "2", "0.12"],
         ["3", "2", "0.00123", "False", "–", "0", "of", "2", "–"],
     ]
+
+
+def test_settings_beside_each_other_in_several_environments() -> None:
+    in_b, in_a = [[1, 3], [5, 5], [4, None], [6, 6]], [[70, 72], [60, 60], [50, 50], [None, None]]
+    sizes = "config.hidden_sizes"
+    settings = [{"env": env, sizes: size, RATE: rate} for env in "ba" for size in ("4", "8 8") for rate in (0.1, 1.1)]
+    swept = ["env", sizes, RATE]
+    rows = [
+        {"configuration": c, **setting, "eval_return": value}
+        for c, (setting, returns) in enumerate(zip(settings, in_b + in_a, strict=True))
+        for value in returns
+    ]
+    best = rank_configurations(frame(rows), swept)
+    page = markdown_table(environments_table(best, swept)).splitlines()
+    assert page[0] == "| hidden sizes | learning rate | a | b | mean rank |"
+    assert page[2:] == [
+        "| 4 | 0.1 | 71.00 (70.00 to 72.00) | 2.00 (1.00 to 3.00) | 2.0 |",
+        "| 4 | 1.1 | 60.00 (60.00 to 60.00) | 5.00 (5.00 to 5.00) | 2.0 |",
+        "| 8 8 | 1.1 | – | 6.00 (6.00 to 6.00) | 2.5 |",
+        "| 8 8 | 0.1 | 50.00 (50.00 to 50.00) | 4.00 | 3.5 |",
+    ]
+    assert environments_table(best.filter(pl.col("configuration") != 5), swept) is None  # other settings in a than in b
+    assert environments_table(best, ["env"]) is environments_table(best, [RATE]) is None
 
 
 def test_five_seeds_have_an_interval() -> None:
