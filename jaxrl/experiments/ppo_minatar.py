@@ -11,7 +11,7 @@ experiment = Experiment(
     build=build_ppo,
     defaults=Options(
         task=Task("Breakout-MinAtar"),
-        hparams=PPOHparams(learning_rate=5e-3, learning_rate_decay_steps=1e6, gae_lambda=0.8),
+        hparams=PPOHparams(learning_rate=2.5e-3, learning_rate_decay_steps=1e6, gae_lambda=0.8),
         config=PPO(
             num_envs=64,
             rollout_length=128,
