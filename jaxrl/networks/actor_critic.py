@@ -119,7 +119,8 @@ def inputs_of(
 
     def flat(x: Array) -> Array:
         if conv_features and is_board(x.shape[1:]):
-            x = jnp.moveaxis(jax.nn.relu(BoardConv(conv_features)(jnp.moveaxis(x, 0, -1))), -1, 0)
+            x = jax.nn.relu(BoardConv(conv_features)(jnp.moveaxis(x, 0, -1)))
+            return x.reshape(-1, x.shape[-1]).T  # in this order the product after it needs no copy
         if convolutions and is_stack(x.shape[1:]):
             x = stack_features(x, convolutions)
         return x.reshape(x.shape[0], -1).astype(jnp.float32)
