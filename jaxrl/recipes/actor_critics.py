@@ -91,10 +91,11 @@ def ignored_by_policy_gradient(options: Options, observation: Any) -> dict[str, 
     config, board, stack = options.config, has_board(observation), has_stacks(observation)
     is_reinforce = isinstance(config, Reinforce)
     weight = config.weight if is_reinforce else "baseline"
+    layers = "config.activation", "config.shared"
     one_step = isinstance(config, PPO) and config.num_epochs == config.num_minibatches == 1
     return ignored_settings(
         (config.rollout_length == 1 and not is_reinforce, "config.rollout_length 1", ("hparams.gae_lambda",)),
-        (not stack and not config.hidden_sizes, "config.hidden_sizes of no layers", ("config.activation",)),
+        (not stack and not config.hidden_sizes, "config.hidden_sizes of no layers", layers),
         (not stack, f"env {options.task.env}, which shows no stack of frames", ("config.network",)),
         (stack, f"config.network {config.network}, which has its own", ("config.hidden_sizes",)),
         (weight != "baseline", f"config.weight {weight}", ("hparams.value_coef",)),

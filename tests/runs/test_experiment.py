@@ -113,6 +113,7 @@ IGNORED = [
     (ppo_cartpole, {"config.conv_features": 8}, "env CartPole-v1, which shows no board"),
     (a2c_cartpole, {"hparams.gae_lambda": 0.5, "config.rollout_length": 1}, "config.rollout_length 1"),
     (ppo_cartpole, {"config.activation": "relu", "config.hidden_sizes": []}, "config.hidden_sizes of no layers"),
+    (ppo_cartpole, {"config.shared": True, "config.hidden_sizes": []}, "config.hidden_sizes of no layers"),
     (ppo_cartpole, {"hparams.clip": 0.1, "config.num_epochs": 1, "config.num_minibatches": 1}, "num_minibatches 1"),
     (reinforce_cartpole, {"hparams.value_coef": 1.0, "config.weight": "reward_to_go"}, "weight reward_to_go"),
 ]  # fmt: skip
