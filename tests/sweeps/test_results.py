@@ -88,7 +88,8 @@ def test_the_tables(capsys) -> None:
 
 
 def test_settings_beside_each_other_in_several_environments() -> None:
-    in_b, in_a = [[1, 3], [5, 5], [4, None], [6, 6]], [[70, 72], [60, 60], [50, 50], [None, None]]
+    in_b: list[list[int | None]] = [[1, 3], [5, 5], [4, None], [6, 6]]
+    in_a: list[list[int | None]] = [[70, 72], [60, 60], [50, 50], [None, None]]
     sizes = "config.hidden_sizes"
     settings = [{"env": env, sizes: size, RATE: rate} for env in "ba" for size in ("4", "8 8") for rate in (0.1, 1.1)]
     swept = ["env", sizes, RATE]
